@@ -1,0 +1,55 @@
+"""deep_cnn: three convolutions with BatchNorm and a hidden layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from fer_tune.models.family import Family, FamilyConfig, rate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class DeepCNN(FamilyConfig):
+    """Convolutions of 32, 64 and 128 channels with BatchNorm and pooling, then Linear 512."""
+
+    width: int = Field(32, ge=8, le=128, description="channels of the first convolution, doubled twice")
+    hidden: int = Field(512, ge=32, le=4096, description="units of the hidden layer")
+    block_dropout: float = rate(0.0, "after the first convolution's pooling")
+    block_dropout_step: float = rate(0.0, "added from one convolution to the next")
+    head_dropout: float = rate(0.5, "before the last layer")
+    head_dropout2: float = rate(0.0, "before the hidden layer")
+
+
+def build(config: DeepCNN) -> nn.Module:
+    """Float [N, 1, 48, 48] to logits [N, 7]."""
+    from torch import nn
+
+    from fer_tune.models.layers import Dropout, block_rate
+
+    layers: list[nn.Module] = []
+    channels = 1
+    for stage in range(3):
+        width = config.width * 2**stage
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            Dropout(block_rate(stage)),
+        ]
+        channels = width
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        Dropout(lambda config: config.head_dropout2),
+        nn.Linear(channels * 6 * 6, config.hidden),
+        nn.ReLU(inplace=True),
+        Dropout(lambda config: config.head_dropout),
+        nn.Linear(config.hidden, 7),
+    )
+
+
+FAMILY = Family("deep_cnn", DeepCNN, build)

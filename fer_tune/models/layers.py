@@ -1,0 +1,126 @@
+"""Layers that the families share; the only file of `models/` that imports torch when it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+RateOf = Callable[[Any], float]
+"""How a dropout rate follows from a family's configuration."""
+
+MOST = 0.9
+"""Rates that rise by a step are held below this."""
+
+
+def block_rate(stage: int) -> RateOf:
+    """The rate of a stage's blocks: `block_dropout`, raised by `block_dropout_step` from stage to stage."""
+    return lambda config: min(config.block_dropout + stage * config.block_dropout_step, MOST)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times a width multiplier, rounded to a multiple of 8 (tensor cores), at least 8."""
+    return max(8, int(channels * width / 8 + 0.5) * 8)
+
+
+class Dropout(nn.Module):
+    """Dropout whose rate lies in device memory, so that a captured step reads the rate of the day.
+
+    Feature maps [N, C, H, W] lose whole channels (Tompson et al. 2015), features [N, C] single units.
+    At rate 0 the output equals the input exactly.
+    """
+
+    rate: Tensor
+
+    def __init__(self, rate_of: RateOf) -> None:
+        super().__init__()
+        self.rate_of = rate_of
+        self.register_buffer("rate", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        keep = 1 - self.rate
+        shape = (*x.shape[:2], *(1 for _ in x.shape[2:]))
+        mask = (torch.rand(shape, device=x.device) < keep) / keep
+        return x * mask.to(x.dtype)
+
+
+def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
+    """Sets every dropout rate of `model` to what `config` says, times `factor` (the ramp over epochs)."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.rate.fill_(factor * module.rate_of(config))
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales channels by a gate computed from their means (Hu et al. 2018; reduction 16)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(8, channels // 16)
+        self.gate = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate: Tensor = self.gate(x.mean((2, 3)))
+        return x * gate[:, :, None, None]
+
+
+class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no types
+    """torchvision's BasicBlock with dropout between its convolutions (Zagoruyko & Komodakis 2016), and a gate if asked."""
+
+    def __init__(self, channels: int, width: int, stride: int, rate_of: RateOf, squeeze_excitation: bool) -> None:
+        shortcut = None
+        if stride != 1 or channels != width:
+            shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+        super().__init__(channels, width, stride, shortcut)
+        self.dropout = Dropout(rate_of)
+        self.gate = SqueezeExcitation(width) if squeeze_excitation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.dropout(self.relu(self.bn1(self.conv1(x))))
+        x = self.gate(self.bn2(self.conv2(x)))
+        return self.relu(x + identity)
+
+    def initialise(self) -> None:
+        """Starts the block as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
+        nn.init.zeros_(self.bn2.weight)
+
+
+def head(channels: int, layers: int) -> nn.Module:
+    """Average pooling, then one linear layer or two with BatchNorm and ReLU between them, dropout before each."""
+    first = Dropout(lambda config: config.head_dropout)
+    pooled: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), first]
+    if layers == 2:
+        second = Dropout(lambda config: config.head_dropout2)
+        pooled += [nn.Linear(channels, channels // 2), nn.BatchNorm1d(channels // 2), nn.ReLU(inplace=True), second]
+        channels //= 2
+    return nn.Sequential(*pooled, nn.Linear(channels, 7))
+
+
+@torch.no_grad()
+def initialise(model: nn.Module) -> None:
+    """Draws all weights anew, in place, from torch's default generator of the weights' device.
+
+    Convolutions as He et al. 2015 (fan out), all else as torch's layers do by themselves.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+    for module in model.modules():
+        if callable(special := getattr(module, "initialise", None)):
+            special()
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable scalars."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

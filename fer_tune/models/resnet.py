@@ -1,0 +1,60 @@
+"""resnet: ResNet-18 and 34 for one grey channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fer_tune.models.family import Family, FamilyConfig, rate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+"""Blocks of each stage (He et al. 2016, table 1)."""
+
+
+class ResNet(FamilyConfig):
+    """ResNet-18 or 34 with a 3x3 or 7x7 stem, rising block dropout, and one or two dropouts in the head."""
+
+    depth: Literal[18, 34] = 18
+    stem: Literal["3x3", "7x7"] = Field(
+        "3x3", description="3x3 with stride 1, or ImageNet's 7x7 with stride 2 and pooling"
+    )
+    width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
+    squeeze_excitation: bool = Field(False, description="channel attention in each block (Hu et al. 2018)")
+    head_layers: Literal[1, 2] = Field(1, description="2 adds a hidden layer with BatchNorm and ReLU")
+    block_dropout: float = rate(0.0, "between the convolutions of the first stage's blocks")
+    block_dropout_step: float = rate(0.0, "added from stage to stage")
+    head_dropout: float = rate(0.2, "after the average pooling")
+    head_dropout2: float = rate(0.0, "before the last layer, where head_layers is 2")
+
+
+def build(config: ResNet) -> nn.Module:
+    """Float [N, 1, 48, 48] to logits [N, 7]."""
+    from torch import nn
+
+    from fer_tune.models.layers import ResidualBlock, block_rate, head, scaled
+
+    channels = scaled(64, config.width)
+    stem: list[nn.Module]
+    if config.stem == "3x3":
+        stem = [nn.Conv2d(1, channels, 3, padding=1, bias=False)]
+    else:
+        stem = [nn.Conv2d(1, channels, 7, stride=2, padding=3, bias=False)]
+    stem += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    if config.stem == "7x7":
+        stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+
+    blocks: list[nn.Module] = []
+    for stage, count in enumerate(BLOCKS[config.depth]):
+        width = scaled(64 * 2**stage, config.width)
+        for index in range(count):
+            stride = 2 if stage > 0 and index == 0 else 1
+            blocks.append(ResidualBlock(channels, width, stride, block_rate(stage), config.squeeze_excitation))
+            channels = width
+    return nn.Sequential(*stem, *blocks, head(channels, config.head_layers))
+
+
+FAMILY = Family("resnet", ResNet, build)

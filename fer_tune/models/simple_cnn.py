@@ -1,0 +1,46 @@
+"""simple_cnn: two convolutions, as in a first lesson."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from fer_tune.models.family import Family, FamilyConfig, rate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class SimpleCNN(FamilyConfig):
+    """Two convolutions with ReLU and pooling, flatten, linear."""
+
+    width: int = Field(32, ge=8, le=128, description="channels of the first convolution; the second has twice as many")
+    block_dropout: float = rate(0.0, "after the first convolution's pooling")
+    block_dropout_step: float = rate(0.0, "added after the second")
+    head_dropout: float = rate(0.0, "before the linear layer")
+
+
+def build(config: SimpleCNN) -> nn.Module:
+    """Float [N, 1, 48, 48] to logits [N, 7]."""
+    from torch import nn
+
+    from fer_tune.models.layers import Dropout, block_rate
+
+    width = config.width
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        Dropout(block_rate(0)),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        Dropout(block_rate(1)),
+        nn.Flatten(),
+        Dropout(lambda config: config.head_dropout),
+        nn.Linear(2 * width * 12 * 12, 7),
+    )
+
+
+FAMILY = Family("simple_cnn", SimpleCNN, build)

@@ -1,0 +1,51 @@
+"""vgg: a VGG with BatchNorm for 48x48 faces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fer_tune.models.family import Family, FamilyConfig, rate
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class VGG(FamilyConfig):
+    """Four stages of 3x3 convolutions with BatchNorm, each ended by pooling."""
+
+    convolutions: Literal[1, 2, 3] = Field(2, description="convolutions in each stage")
+    width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
+    squeeze_excitation: bool = Field(False, description="channel attention at each stage's end (Hu et al. 2018)")
+    head_layers: Literal[1, 2] = Field(1, description="2 adds a hidden layer with BatchNorm and ReLU")
+    block_dropout: float = rate(0.0, "after the first stage's pooling")
+    block_dropout_step: float = rate(0.0, "added from stage to stage")
+    head_dropout: float = rate(0.2, "after the average pooling")
+    head_dropout2: float = rate(0.0, "before the last layer, where head_layers is 2")
+
+
+def build(config: VGG) -> nn.Module:
+    """Float [N, 1, 48, 48] to logits [N, 7]."""
+    from torch import nn
+
+    from fer_tune.models.layers import Dropout, SqueezeExcitation, block_rate, head, scaled
+
+    layers: list[nn.Module] = []
+    channels = 1
+    for stage in range(4):
+        width = scaled(64 * 2**stage, config.width)
+        for _ in range(config.convolutions):
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        if config.squeeze_excitation:
+            layers.append(SqueezeExcitation(channels))
+        layers += [nn.MaxPool2d(2), Dropout(block_rate(stage))]
+    return nn.Sequential(*layers, head(channels, config.head_layers))
+
+
+FAMILY = Family("vgg", VGG, build)

@@ -1,0 +1,55 @@
+"""The hyperparameters of training that every family shares, with their bounds and defaults.
+
+Checked without torch. Names are the field's; each is searchable from a sweep.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
+"""Named exponents of the class frequency."""
+
+
+class TrainConfig(BaseModel):
+    """How a network is trained.
+
+    Defaults follow what was measured on FER2013 to be a sound start for all families
+    (AdamW, cosine with a short warm-up, light smoothing); sources are named where a value comes from a paper.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimizer: Literal["sgd", "adam", "adamw"] = Field(
+        "adamw", description="sgd has Nesterov momentum; adam adds weight decay to the gradient, adamw decouples it"
+    )
+    lr: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="on weights only: biases and norms are not decayed")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd; the first beta of adam and adamw")
+    schedule: Literal["constant", "cosine", "onecycle", "step"] = Field(
+        "cosine", description="shape of the learning rate after the warm-up"
+    )
+    warmup: float = Field(0.05, ge=0, le=0.5, description="fraction of all steps in which lr rises linearly from 0")
+    batch_size: int = Field(128, ge=8, le=4096)
+    label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Szegedy et al. 2016")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average that is evaluated; 0 is none")
+    grad_clip: float = Field(0.0, ge=0, description="largest norm of the whole gradient; 0 is no clipping")
+    dropout_ramp: Literal["constant", "rising", "falling"] = Field(
+        "constant", description="factor on all dropout rates over the epochs: 1, 0 to 1, or 1 to 0"
+    )
+    augment: float = Field(
+        0.0, ge=0, le=1, description="strength of flip, rotation, shift, scale, brightness, contrast and erasing"
+    )
+    mixup: float = Field(0.0, ge=0, le=1, description="probability that a batch is mixed (Zhang et al. 2018)")
+    cutmix: float = Field(0.0, ge=0, le=1, description="probability that a batch is cut and mixed (Yun et al. 2019)")
+    sampling: Literal["natural", "weighted", "class_weights"] = Field(
+        "natural", description="draw as given, draw with frequency^-power, or weight the loss with frequency^-power"
+    )
+    sampling_power: float = Field(0.5, ge=0, le=1, description="0 to 1, or by name: sqrt (0.5), inverse (1)")
+
+    @field_validator("sampling_power", mode="before")
+    @classmethod
+    def _named_power(cls, value: Any) -> Any:
+        return POWERS.get(value, value) if isinstance(value, str) else value

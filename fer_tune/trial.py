@@ -1,0 +1,119 @@
+"""What the orchestrator and a worker say to each other.
+
+A worker is given a `TrialSpec`; it answers with one `EpochRow` an epoch and, last, one
+`TrialEnd`. All three are plain data: they cross process borders and lie in the database,
+and importing them costs neither torch nor Optuna.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Value = bool | int | float | str
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""Class names; the position is FER2013's label."""
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """Where a worker finds the faces of a trial, all of it below the cache folder.
+
+    Attributes:
+        cache: folder of one parsed data set.
+        signature: hash of its content; checked when the worker opens it.
+        split: the stored split file.
+        split_hash: hash of the split; checked when the worker opens it.
+    """
+
+    cache: Path
+    signature: str
+    split: Path
+    split_hash: str
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """All that a worker must know to train one trial.
+
+    Attributes:
+        study, number: the trial's identity in Optuna.
+        attempt: 0 for the first try; a retried trial counts up.
+        family: key of `models.FAMILIES`.
+        params: every hyperparameter by name, the family's and the training's; what is
+            absent takes its default.
+        epochs: length of the schedule, in passes over the training images.
+        seed: seeds weights, batches, augmentation and dropout.
+        data: the faces.
+        objective: name of the `EpochRow` field that is maximised.
+        patience: epochs without a better objective after which the trial ends by itself; 0 is never.
+        fit: `train` fits the training part and evaluates on validation; `train+val` fits both
+            and evaluates on nothing (a final fit).
+        artifacts: folder for what the trial leaves, or None to leave nothing.
+    """
+
+    study: str
+    number: int
+    family: str
+    params: dict[str, Value]
+    epochs: int
+    seed: int
+    data: DataRef
+    attempt: int = 0
+    objective: str = "val_accuracy"
+    patience: int = 0
+    fit: Literal["train", "train+val"] = "train"
+    artifacts: Path | None = None
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """Measurements after one epoch; fractions are in 0..1, losses are mean cross-entropy in nats.
+
+    `epoch` counts from 1. `recall` has one entry for each class of `EMOTIONS` (nan where the
+    class is absent). Validation fields are nan in a final fit. `lr` is the rate of the epoch's last step;
+    `seconds` covers training and validation; `images_per_second` counts training images over `seconds`.
+    """
+
+    number: int
+    attempt: int
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    val_balanced_accuracy: float
+    recall: tuple[float, ...]
+    lr: float
+    seconds: float
+    images_per_second: float
+
+
+End = Literal["completed", "stopped", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended.
+
+    Attributes:
+        status: `completed` (all epochs, or out of patience), `stopped` (asked to), `diverged`
+            (a loss that is not finite), `failed` (an exception).
+        reason: one line for people; empty for a trial that ran all its epochs.
+        detail: the traceback of a failure, else empty.
+        parameters: number of trainable parameters, 0 if the model was never built.
+        notes: what the user should know, such as that the step ran eagerly.
+        files: what the trial left, by kind: `val_logits` (float16 [V, 7], best epoch).
+    """
+
+    number: int
+    attempt: int
+    status: End
+    reason: str = ""
+    detail: str = ""
+    parameters: int = 0
+    notes: tuple[str, ...] = ()
+    files: dict[str, Path] = field(default_factory=dict)
