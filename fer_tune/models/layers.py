@@ -72,7 +72,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's BasicBlock with dropout between its convolutions (Zagoruyko & Komodakis 2016), and a gate if asked."""
+    """torchvision's BasicBlock, dropout between its convolutions (Zagoruyko & Komodakis 2016), a gate if asked."""
 
     def __init__(self, channels: int, width: int, stride: int, rate_of: RateOf, squeeze_excitation: bool) -> None:
         shortcut = None
@@ -86,7 +86,8 @@ class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no typ
         identity = x if self.downsample is None else self.downsample(x)
         x = self.dropout(self.relu(self.bn1(self.conv1(x))))
         x = self.gate(self.bn2(self.conv2(x)))
-        return self.relu(x + identity)
+        out: Tensor = self.relu(x + identity)
+        return out
 
     def initialise(self) -> None:
         """Starts the block as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
