@@ -1,0 +1,98 @@
+"""The hyperparameters that a sweep of a family may name, read off the typed configurations of `models/` and `train/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from fer_tune.models import FAMILIES
+from fer_tune.sweep.space import show
+from fer_tune.train.config import TrainConfig
+from fer_tune.trial import Value
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One field of a configuration.
+
+    Attributes:
+        name: as sweeps call it.
+        config: the configuration that it belongs to; the final judge of a value.
+        type: of its values: bool, int, float or str.
+        default: what a trial takes where the sweep says nothing.
+        choices: the only values allowed, or empty where bounds decide.
+        bounds: limits of a number as pydantic names them: `gt`, `ge`, `lt`, `le`.
+        description: for people; may be empty.
+    """
+
+    name: str
+    config: type[BaseModel]
+    type: type[Value]
+    default: Value
+    choices: tuple[Value, ...]
+    bounds: dict[str, float]
+    description: str
+
+    @property
+    def numeric(self) -> bool:
+        """Whether a range of it makes sense."""
+        return self.type in (int, float) and not self.choices
+
+    @property
+    def allowed(self) -> str:
+        """The valid values, for an error or a comment."""
+        if self.choices:
+            return "one of " + ", ".join(show(choice) for choice in self.choices)
+        signs = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+        limits = " and ".join(f"{signs[bound]} {show(limit)}" for bound, limit in self.bounds.items())
+        kind = "a whole number" if self.type is int else "a number"
+        return f"{kind} {limits}".rstrip()
+
+    def check(self, value: object) -> Value:
+        """`value` as the configuration holds it: whole numbers become floats where it wants floats, names numbers.
+
+        Raises:
+            ValueError: the configuration refuses it; the message says what is allowed.
+        """
+        if self.type is not bool and isinstance(value, bool):
+            raise ValueError(f"must be {self.allowed}, not {show(value)}")
+        try:
+            checked: Value = getattr(self.config.model_validate({self.name: value}, strict=True), self.name)
+        except ValidationError as error:
+            got = (
+                show(value) if isinstance(value, str | bool | int | float) else "nothing" if value is None else "a list"
+            )
+            raise ValueError(f"must be {self.allowed}, not {got}") from error
+        return checked
+
+
+Catalogue = dict[str, Hyperparameter]
+
+
+def catalogue(family: str) -> Catalogue:
+    """Every hyperparameter of a family by name: the family's own first, then those of training."""
+    return {
+        name: _hyperparameter(name, config)
+        for config in (FAMILIES[family].config, TrainConfig)
+        for name in config.model_fields
+    }
+
+
+def _hyperparameter(name: str, config: type[BaseModel]) -> Hyperparameter:
+    info = config.model_fields[name]
+    kind: Any = info.annotation
+    choices: tuple[Value, ...] = ()
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        kind = type(choices[0])
+    elif kind is bool:
+        choices = (False, True)
+    bounds = {
+        bound: getattr(limit, bound)
+        for limit in info.metadata
+        for bound in ("gt", "ge", "lt", "le")
+        if getattr(limit, bound, None) is not None
+    }
+    return Hyperparameter(name, config, kind, info.default, choices, bounds, info.description or "")
