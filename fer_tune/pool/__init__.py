@@ -1,0 +1,20 @@
+"""Workers: the port that the orchestrator speaks to, and its adapters (inline, local processes)."""
+
+from fer_tune.pool.devices import choose_devices, threads_each
+from fer_tune.pool.inline import InlinePool
+from fer_tune.pool.local import LocalPool
+from fer_tune.pool.port import EndEvent, Event, LostEvent, Pool, ReadyEvent, RowEvent, WorkerInfo
+
+__all__ = [
+    "EndEvent",
+    "Event",
+    "InlinePool",
+    "LocalPool",
+    "LostEvent",
+    "Pool",
+    "ReadyEvent",
+    "RowEvent",
+    "WorkerInfo",
+    "choose_devices",
+    "threads_each",
+]

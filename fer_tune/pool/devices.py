@@ -1,0 +1,110 @@
+"""Which devices there are, and how workers share them. Never imports torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from fer_tune.errors import SettingsError
+
+Count = int | Literal["auto"]
+
+CUDA_LIBRARY = "libcuda.so.1"
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def choose_devices(devices: str | None = None, workers: Count | None = None) -> list[str]:
+    """One device for each worker, such as `["cuda:0", "cuda:1", "cuda:0"]`.
+
+    Args:
+        devices: `cpu`, `cuda` (all GPUs), `cuda:0,cuda:1`, or None or `auto`: all GPUs if there are any, else the CPU.
+        workers: how many, dealt round-robin over the devices; None or `auto`: one for each GPU, or for half the cores.
+
+    Raises:
+        SettingsError: a name that is no device, a GPU that is not there, a count below one.
+    """
+    names = _named(devices or "auto")
+    if workers is None or workers == "auto":
+        workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
+    if workers < 1:
+        raise SettingsError(f"--workers {workers} is no number of workers.", "Give 1 or more, or auto.")
+    return [names[index % len(names)] for index in range(workers)]
+
+
+def _named(text: str) -> list[str]:
+    names: list[str] = []
+    for word in (part.strip() for part in text.split(",")):
+        if word == "auto":
+            names += _gpus() or ["cpu"]
+        elif word == "cpu":
+            names.append(word)
+        elif word == "cuda" or re.fullmatch(r"cuda:\d+", word):
+            names += _present(word)
+        else:
+            raise SettingsError(
+                f"--devices {text}: {word!r} is no device.", "Give cpu, cuda, auto, or a list such as cuda:0,cuda:1."
+            )
+    return names
+
+
+def _present(word: str) -> list[str]:
+    gpus = _gpus()
+    if word == "cuda" and gpus:
+        return gpus
+    if word in gpus:
+        return [word]
+    there = f"This machine offers {', '.join(gpus)}." if gpus else "This machine offers no GPU; --devices cpu works."
+    raise SettingsError(f"--devices: there is no {word}.", there)
+
+
+def _gpus() -> list[str]:
+    return [f"cuda:{index}" for index in range(count_gpus())]
+
+
+def count_gpus() -> int:
+    """Number of CUDA devices, asked of the driver itself: as torch counts them (it obeys CUDA_VISIBLE_DEVICES too).
+
+    Costs a few ms and no device memory, where importing torch to ask costs 2 s.
+    """
+    try:
+        driver = ctypes.CDLL(CUDA_LIBRARY)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def cores() -> int:
+    """Cores that this process may use: its affinity, and its container's quota where there is one."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        count = min(count, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup, or no quota ("max")
+        pass
+    return count
+
+
+def threads_each(devices: Sequence[str]) -> int:
+    """Threads for each of these workers, so that together they fill the cores and do not fight for them."""
+    return max(1, cores() // len(devices))
+
+
+def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
+    """The environment of a worker's process, and what its device is called in there.
+
+    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's.
+    """
+    variables = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    if device == "cpu":
+        return variables | {"CUDA_VISIBLE_DEVICES": ""}, device
+    index = int(device.removeprefix("cuda:"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    name = visible.split(",")[index].strip() if visible else str(index)
+    return variables | {"CUDA_VISIBLE_DEVICES": name}, "cuda:0"

@@ -1,0 +1,205 @@
+"""Workers as processes of this machine.
+
+Each is a fresh interpreter (never a fork: CUDA and threads do not survive one) with one
+pipe. Not `multiprocessing.Process`, for three things that it cannot give: the worker's
+environment is set before its first import, its output lies in a log from the first line
+of the interpreter on, and it stands in a session of its own, where Ctrl-C never reaches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from fer_tune.errors import PoolError
+from fer_tune.pool.devices import environment, threads_each
+from fer_tune.pool.port import (
+    EndEvent,
+    Event,
+    LostEvent,
+    ReadyEvent,
+    RowEvent,
+    TrainerFactory,
+    WorkerInfo,
+    load_trainer,
+)
+from fer_tune.pool.wire import Ready, Setup, Stop
+from fer_tune.trial import TrialEnd, TrialSpec
+
+DEATHS = 5
+"""So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run."""
+DEATHS_WITHIN = 60.0
+LOG_LINES = 20
+
+
+class LocalPool:
+    """One worker process for each entry of `devices`.
+
+    Args:
+        devices: `cpu` or `cuda:N` for each worker; see `choose_devices`.
+        logs: folder for the workers' logs.
+        trainer: makes what trains, in the worker; a function that can be imported there.
+
+    Raises:
+        PoolError: no process can be started, or no log written.
+    """
+
+    def __init__(self, devices: Sequence[str], logs: Path, trainer: TrainerFactory = load_trainer) -> None:
+        threads = threads_each(devices)
+        run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+        self._workers: list[_Process] = []
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+            for index, device in enumerate(devices):
+                log = logs / f"{run}-worker{index}.log"
+                self._workers.append(_Process(index, device, threads, log, trainer))
+        except OSError as error:
+            self.close(0)
+            raise PoolError(f"A worker cannot be started: {error}.", f"Its log would lie in {logs}.") from error
+
+    @property
+    def workers(self) -> list[WorkerInfo]:
+        return [WorkerInfo(worker.index, worker.device, worker.process.pid) for worker in self._workers]
+
+    def idle(self) -> list[int]:
+        return [worker.index for worker in self._workers if worker.ready and worker.spec is None]
+
+    def submit(self, worker: int, spec: TrialSpec) -> None:
+        assert worker in self.idle(), "only an idle worker takes a trial"
+        self._workers[worker].spec = spec
+        self._workers[worker].send(spec)
+
+    def stop_trial(self, worker: int) -> None:
+        if self._workers[worker].spec is not None:
+            self._workers[worker].send(Stop())
+
+    def events(self, timeout: float) -> list[Event]:
+        for worker in self._workers:
+            if worker.lost:
+                worker.replace()
+        readable = wait([worker.connection for worker in self._workers], timeout)
+        return [
+            event
+            for worker in self._workers
+            if worker.connection in readable or worker.process.poll() is not None
+            for event in worker.read()
+        ]
+
+    def close(self, grace: float = 10) -> None:
+        for worker in self._workers:
+            worker.connection.close()  # a worker ends when its pipe does
+        deadline = time.monotonic() + grace
+        for worker in self._workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            worker.end()
+
+
+class _Process:
+    """One worker's process, this end of its pipe, and what it is doing."""
+
+    def __init__(self, index: int, device: str, threads: int, log: Path, trainer: TrainerFactory) -> None:
+        self.index, self.device, self.log = index, device, log
+        self._threads, self._trainer = threads, trainer
+        self._deaths: list[float] = []
+        self.start()
+
+    def start(self) -> None:
+        """Starts a process, which imports torch while the caller goes on."""
+        self.ready, self.lost = False, False
+        self.spec: TrialSpec | None = None
+        variables, device = environment(self.device, self._threads)
+        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
+        variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        ours, theirs = Pipe()
+        with theirs, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "fer_tune.pool.worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=variables,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.connection: Connection[Any, Any] = ours
+        self.send(Setup(self._trainer, device, self._threads))
+
+    def replace(self) -> None:
+        """Starts a fresh process for one that was lost, unless that has happened too often."""
+        if len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN:
+            raise PoolError(
+                f"Worker {self.index} on {self.device} died {DEATHS} times in a row; the last lines of its log:\n"
+                f"{self.tail()}",
+                f"The whole log: {self.log}",
+            )
+        self.start()
+
+    def send(self, message: object) -> None:
+        with suppress(OSError):  # it has just died: its end of the pipe says so at the next read
+            self.connection.send(message)
+
+    def read(self) -> Iterator[Event]:
+        """Everything that the pipe holds; last, the loss of the process if that is how it ends."""
+        gone = self.process.poll() is not None  # asked first: what it wrote before its end is in the pipe now
+        try:
+            while self.connection.poll():
+                yield self._event(self.connection.recv())
+        except (EOFError, OSError):
+            gone = True
+        if gone:
+            yield self._loss()
+
+    def _event(self, message: object) -> Event:
+        if isinstance(message, Ready):
+            self.ready = True
+            return ReadyEvent(self.index)
+        if isinstance(message, TrialEnd):
+            self.spec = None
+            self._deaths.clear()
+            return EndEvent(self.index, message)
+        return RowEvent(self.index, message)  # type: ignore[arg-type]  # the worker sends nothing else
+
+    def _loss(self) -> LostEvent:
+        self._deaths.append(time.monotonic())
+        self.lost, self.ready = True, False
+        spec, self.spec = self.spec, None
+        self.connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
+        self.end()
+        return LostEvent(self.index, spec, f"worker {self.index} {_how(self.process.returncode)}", self.tail())
+
+    def end(self) -> None:
+        """Makes sure that the process is gone, and reaps it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def tail(self) -> str:
+        """The last lines of the log."""
+        try:
+            text = self.log.read_bytes()[-16384:].decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-LOG_LINES:])
+
+
+def _how(returncode: int) -> str:
+    """`was killed by SIGKILL (out of memory?)` or `exited with 1`."""
+    if returncode >= 0:
+        return f"exited with {returncode}"
+    with suppress(ValueError):
+        name = signal.Signals(-returncode).name
+        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"was killed by signal {-returncode}"

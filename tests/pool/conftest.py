@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_tune.pool import Event, InlinePool, LocalPool, Pool, ReadyEvent
+from fer_tune.pool.port import TrainerFactory
+from fer_tune.trial import DataRef, TrialSpec, Value
+
+from .trainers import obedient
+
+MakePool = Callable[..., Any]
+
+
+@pytest.fixture(params=["inline", "local"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make_pool(engine: str, tmp_path: Path) -> Iterator[MakePool]:
+    """Pools of the engine under test, closed at the end."""
+    pools: list[Pool] = []
+
+    def make(workers: int = 1, trainer: TrainerFactory = obedient) -> Pool:
+        devices = ["cpu"] * workers
+        pool: Pool = (
+            InlinePool(devices, trainer) if engine == "inline" else LocalPool(devices, tmp_path / "logs", trainer)
+        )
+        pools.append(pool)
+        return pool
+
+    yield make
+    for pool in pools:
+        pool.close(5)
+
+
+def spec(number: int = 0, epochs: int = 2, **params: Value) -> TrialSpec:
+    data = DataRef(Path("cache"), "signature", Path("split"), "hash")
+    return TrialSpec("s", number, "simple_cnn", params, epochs, seed=1, data=data)
+
+
+def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 20.0) -> list[Event]:
+    """Collects events until the condition on all of them holds."""
+    events: list[Event] = []
+    deadline = time.monotonic() + seconds
+    while not until(events):
+        assert time.monotonic() < deadline, f"never came; so far: {events}"
+        events += pool.events(0.2)
+    return events
+
+
+def start(pool: Pool) -> None:
+    """Waits for all workers."""
+    listen(pool, lambda events: sum(isinstance(event, ReadyEvent) for event in events) == len(pool.workers))

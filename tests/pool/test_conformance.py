@@ -1,0 +1,115 @@
+"""What every pool must do; each test runs against each adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fer_tune.pool import EndEvent, Event, ReadyEvent, RowEvent
+
+from .conftest import MakePool, listen, spec, start
+
+
+def ended(wanted: int = 1) -> Callable[[list[Event]], bool]:
+    return lambda events: sum(isinstance(event, EndEvent) for event in events) >= wanted
+
+
+def rows(events: list[Event], number: int = 0) -> list[int]:
+    return [event.row.epoch for event in events if isinstance(event, RowEvent) and event.row.number == number]
+
+
+def end(events: list[Event], number: int = 0) -> EndEvent:
+    (found,) = [event for event in events if isinstance(event, EndEvent) and event.end.number == number]
+    return found
+
+
+class TestConformance:
+    def test_a_worker_is_idle_only_after_it_is_ready(self, make_pool: MakePool) -> None:
+        pool = make_pool(2)
+        assert pool.idle() == []
+        events = listen(pool, lambda events: len(events) >= 2)
+        assert sorted(event.worker for event in events if isinstance(event, ReadyEvent)) == [0, 1]
+        assert pool.idle() == [0, 1]
+        assert [worker.index for worker in pool.workers] == [0, 1]
+        assert {worker.device for worker in pool.workers} == {"cpu"}
+
+    def test_a_trial_reports_each_epoch_once_and_then_its_end(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        start(pool)
+        pool.submit(0, spec(epochs=5))
+        assert pool.idle() == []
+        events = listen(pool, ended())
+        assert rows(events) == [1, 2, 3, 4, 5]
+        assert isinstance(events[-1], EndEvent)
+        assert (events[-1].worker, events[-1].end.status, events[-1].end.parameters) == (0, "completed", 7)
+        assert pool.idle() == [0]
+
+    def test_a_worker_trains_one_trial_after_another(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        start(pool)
+        pids = [worker.pid for worker in pool.workers]
+        for number in range(5):
+            pool.submit(0, spec(number))
+            events = listen(pool, ended())
+            assert rows(events, number) == [1, 2]
+            assert end(events, number).end.status == "completed"
+        assert [worker.pid for worker in pool.workers] == pids
+
+    def test_workers_train_side_by_side(self, make_pool: MakePool) -> None:
+        pool = make_pool(2)
+        start(pool)
+        pool.submit(0, spec(0, epochs=3, seconds=0.05))
+        pool.submit(1, spec(1, epochs=3, seconds=0.05))
+        events = listen(pool, ended(2))
+        assert rows(events, 0) == rows(events, 1) == [1, 2, 3]
+        first_end = next(index for index, event in enumerate(events) if isinstance(event, EndEvent))
+        assert {event.row.number for event in events[:first_end] if isinstance(event, RowEvent)} == {0, 1}
+
+    def test_a_stop_ends_the_running_trial(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        start(pool)
+        pool.submit(0, spec(epochs=10_000, seconds=0.01))
+        listen(pool, rows)
+        pool.stop_trial(0)
+        events = listen(pool, ended())
+        assert end(events).end.status == "stopped"
+        assert pool.idle() == [0]
+
+    def test_a_stop_leaves_the_other_workers_alone(self, make_pool: MakePool) -> None:
+        pool = make_pool(2)
+        start(pool)
+        pool.submit(0, spec(0, epochs=10_000, seconds=0.01))
+        pool.submit(1, spec(1, epochs=5, seconds=0.01))
+        pool.stop_trial(0)
+        events = listen(pool, ended(2))
+        assert end(events, 0).end.status == "stopped"
+        assert end(events, 1).end.status == "completed"
+
+    def test_a_late_stop_never_reaches_the_next_trial(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        start(pool)
+        pool.submit(0, spec(0, epochs=3, deaf=True))
+        pool.stop_trial(0)  # the trial does not hear it, and completes
+        events = listen(pool, ended())
+        assert end(events).end.status == "completed"
+        pool.stop_trial(0)  # and this one finds the worker idle
+        pool.submit(0, spec(1, epochs=3))
+        assert end(listen(pool, ended()), 1).end.status == "completed"
+
+    def test_no_news_is_an_empty_list(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        start(pool)
+        assert pool.events(0.01) == []
+
+    def test_closing_ends_a_training_and_can_be_done_twice(self, make_pool: MakePool) -> None:
+        pool = make_pool(2)
+        start(pool)
+        pool.submit(0, spec(epochs=10_000, seconds=0.01, deaf=True))
+        pool.close(5)
+        pool.close(5)
+
+    def test_only_an_idle_worker_takes_a_trial(self, make_pool: MakePool) -> None:
+        pool = make_pool()
+        with pytest.raises(AssertionError, match="idle"):
+            pool.submit(0, spec())

@@ -1,0 +1,170 @@
+"""What only processes can show: they die, they outlive, they are pinned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fer_tune.errors import PoolError
+from fer_tune.pool import EndEvent, LocalPool, LostEvent, ReadyEvent, RowEvent
+from fer_tune.pool.devices import cores
+
+from .conftest import MakePool, listen, spec, start
+from .trainers import unwilling
+
+
+@pytest.fixture
+def engine() -> str:
+    return "local"
+
+
+def lost(events: list[object]) -> list[LostEvent]:
+    return [event for event in events if isinstance(event, LostEvent)]
+
+
+def test_a_killed_worker_is_noticed_within_milliseconds_and_replaced(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+    start(pool)
+    running = spec(7, epochs=10_000, seconds=0.01)
+    pool.submit(0, running)
+    listen(pool, lambda events: any(isinstance(event, RowEvent) for event in events))
+    first = pool.workers[0].pid
+    assert first is not None
+    killed = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    (event,) = lost(listen(pool, lost))
+    assert time.monotonic() - killed < 0.5
+    assert (event.worker, event.spec) == (0, running)
+    assert "SIGKILL" in event.reason
+    assert "trial 7, attempt 0" in event.log_tail
+    assert 0 not in pool.idle()
+    listen(pool, lambda events: ReadyEvent(0) in events)
+    assert pool.idle() == [0, 1]
+    assert pool.workers[0].pid != first
+    pool.submit(0, spec(8))
+    listen(pool, lambda events: any(isinstance(event, EndEvent) and event.end.number == 8 for event in events))
+
+
+def test_rows_sent_before_the_death_arrive_before_the_loss(make_pool: MakePool) -> None:
+    pool = make_pool()
+    start(pool)
+    pool.submit(0, spec(epochs=10, die=4))
+    time.sleep(0.3)  # the worker is dead before anybody reads
+    events = listen(pool, lost)
+    assert [event.row.epoch for event in events if isinstance(event, RowEvent)] == [1, 2, 3]
+    assert isinstance(events[-1], LostEvent)
+    assert "about to die" in events[-1].log_tail
+
+
+def test_an_idle_worker_that_dies_loses_no_trial(make_pool: MakePool) -> None:
+    pool = make_pool()
+    start(pool)
+    pid = pool.workers[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    pool.submit(0, spec(3))  # not noticed yet, and no error
+    (event,) = lost(listen(pool, lost))
+    assert event.spec is not None
+    assert event.spec.number == 3
+    start(pool)
+
+
+def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) -> None:
+    pool = make_pool(1, unwilling)
+    events: list[object] = []
+    with pytest.raises(PoolError, match="the cpu is on fire") as caught:
+        events.extend(event for _ in range(1000) for event in pool.events(1.0))
+    assert len(lost(events)) == 5
+    assert all("exited with 1" in event.reason for event in lost(events))
+    assert "worker0.log" in caught.value.hint
+
+
+def test_a_trial_that_ends_starts_the_count_of_deaths_anew(make_pool: MakePool) -> None:
+    pool = make_pool()
+    for number in range(8):
+        start(pool)
+        if number == 3:
+            pool.submit(0, spec(100))
+            listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
+        if number < 7:
+            pool.submit(0, spec(number, die=1))
+            listen(pool, lost)
+
+
+def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
+    pool = make_pool()
+    start(pool)
+    pid = pool.workers[0].pid
+    assert pid is not None
+    assert os.getsid(pid) != os.getsid(0)  # so a terminal's Ctrl-C does not either
+    pool.submit(0, spec(epochs=20, seconds=0.01))
+    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)
+    events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
+    assert not lost(events)
+
+
+def test_threads_and_devices_are_set_before_the_first_import(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+    start(pool)
+    pool.submit(1, spec())
+    events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
+    fair = str(max(1, cores() // 2))
+    assert events[-1].end.notes == ("cpu", fair, fair, "")
+
+
+def test_closing_leaves_no_process(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+    start(pool)
+    pids = [worker.pid for worker in pool.workers]
+    pool.submit(0, spec(epochs=10_000, seconds=0.01, deaf=True))
+    began = time.monotonic()
+    pool.close(5)
+    assert time.monotonic() - began < 2
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_workers_outlive_no_killed_orchestrator(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        from tests_pool.conftest import spec, start
+        from tests_pool.trainers import obedient
+        from fer_tune.pool import LocalPool
+
+        pool = LocalPool(["cpu", "cpu"], Path(sys.argv[1]), obedient)
+        start(pool)
+        pool.submit(0, spec(epochs=10_000, seconds=0.05, deaf=True))
+        print(*[worker.pid for worker in pool.workers], flush=True)
+        time.sleep(60)
+        """
+    ).replace("tests_pool", __package__ or "")
+    search = os.pathsep.join(path for path in sys.path if path)
+    orchestrator = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=search),
+    )
+    assert orchestrator.stdout is not None
+    with orchestrator:
+        workers = [psutil.Process(int(word)) for word in orchestrator.stdout.readline().split()]
+        assert len(workers) == 2
+        orchestrator.kill()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+def test_a_folder_that_cannot_hold_logs_is_a_pool_error(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(PoolError, match="cannot be started"):
+        LocalPool(["cpu"], tmp_path / "logs")

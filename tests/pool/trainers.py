@@ -1,0 +1,65 @@
+"""Stand-ins for the real trainer: they behave as a trial's parameters say, and need no torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
+
+
+def row(spec: TrialSpec, epoch: int, value: float) -> EpochRow:
+    return EpochRow(
+        number=spec.number,
+        attempt=spec.attempt,
+        epoch=epoch,
+        train_loss=1.0,
+        train_accuracy=value,
+        val_loss=1.0,
+        val_accuracy=value,
+        val_macro_f1=value,
+        val_balanced_accuracy=value,
+        recall=(value,) * 7,
+        lr=0.1,
+        seconds=0.01,
+        images_per_second=100.0,
+    )
+
+
+class Obedient:
+    """Reports `value` plus a hundredth an epoch; an epoch takes `seconds`. `deaf` to stops; dies in epoch `die`."""
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        self.device, self.threads = device, threads
+
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | TrialEnd]:
+        for epoch in range(1, spec.epochs + 1):
+            until = time.monotonic() + float(spec.params.get("seconds", 0.0))
+            while True:
+                if not spec.params.get("deaf") and stop_requested():
+                    yield TrialEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+                    return
+                if time.monotonic() >= until:
+                    break
+                time.sleep(0.002)
+            if spec.params.get("die") == epoch:
+                print("about to die", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)
+        notes = (
+            self.device,
+            str(self.threads),
+            os.environ.get("OMP_NUM_THREADS", ""),
+            os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
+        )
+        yield TrialEnd(spec.number, spec.attempt, "completed", parameters=7, notes=notes)
+
+
+def obedient(device: str, threads: int | None) -> Obedient:
+    return Obedient(device, threads)
+
+
+def unwilling(device: str, threads: int | None) -> Obedient:
+    raise RuntimeError(f"the {device} is on fire")
