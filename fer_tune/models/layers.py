@@ -115,6 +115,15 @@ def initialise(model: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            for tensor, value in (
+                (module.weight, 1.0),
+                (module.bias, 0.0),
+                (module.running_mean, 0.0),
+                (module.running_var, 1.0),
+            ):
+                if tensor is not None:
+                    tensor.fill_(value)
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
     for module in model.modules():

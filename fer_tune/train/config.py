@@ -42,8 +42,12 @@ class TrainConfig(BaseModel):
     augment: float = Field(
         0.0, ge=0, le=1, description="strength of flip, rotation, shift, scale, brightness, contrast and erasing"
     )
-    mixup: float = Field(0.0, ge=0, le=1, description="probability that an image is mixed with another (Zhang et al. 2018)")
-    cutmix: float = Field(0.0, ge=0, le=1, description="probability that an image gets a patch of another (Yun et al. 2019)")
+    mixup: float = Field(
+        0.0, ge=0, le=1, description="probability that an image is mixed with another (Zhang et al. 2018)"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=1, description="probability that an image gets a patch of another (Yun et al. 2019)"
+    )
     sampling: Literal["natural", "weighted", "class_weights"] = Field(
         "natural", description="draw as given, draw with frequency^-power, or weight the loss with frequency^-power"
     )

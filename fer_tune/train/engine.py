@@ -1,0 +1,225 @@
+"""One network on one device, trained epoch by epoch; on a GPU its step is captured once and replayed.
+
+Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, averaging, clipping and class
+weights lie in tensors that the step reads. The next trial of the same shape writes new numbers and draws new
+weights in place; nothing is captured, built or allocated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fer_tune.models import Family
+from fer_tune.models.layers import count_parameters, initialise, write_dropout
+from fer_tune.train.config import TrainConfig
+from fer_tune.train.faces import Inputs, as_input
+from fer_tune.train.flat import FlatModel
+from fer_tune.train.metrics import confusion_matrix
+from fer_tune.train.optimizer import Hyperparameters, Optimizer
+from fer_tune.train.sampling import frequency_weights
+from fer_tune.train.schedules import dropout_factor, learning_rates
+
+HELD_BATCH = 1024
+"""Images evaluated at once: past this a GPU gains nothing, and a CPU's caches lose."""
+WARM_UPS = 3
+"""Steps run before a capture: they let cuDNN choose its algorithms and the allocator reach its size."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sums of one epoch, read from the device at once: the training part, then the validation part."""
+
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    confusion: list[list[float]]
+
+
+class Engine:
+    """Trains one shape of network; `begin` starts a trial, `train_epoch` and `measure` do one epoch each.
+
+    Attributes:
+        steps_per_epoch: full batches in the training part; the few images left over change from epoch to epoch.
+        logits: float32 [V, 7] of the last `measure`.
+        notes: why the step was not captured, if so.
+    """
+
+    def __init__(self, family: Family, shape: Any, batch_size: int, optimizer: str, inputs: Inputs) -> None:
+        faces, device = inputs.faces, inputs.images.device
+        self.device = device
+        self.faces = faces
+        self.inputs = inputs
+        self.batch_size = min(batch_size, len(faces.labels))
+        self.steps_per_epoch = len(faces.labels) // self.batch_size
+        model = family.build(shape)
+        self.parameters = count_parameters(model)
+        self.flat = FlatModel(model, device, inputs.dtype)
+        self.hyper = Hyperparameters(device)
+        self.optimizer = Optimizer(optimizer, self.flat, self.hyper)
+        self.logits = torch.zeros(len(inputs.held), 7, device=device)
+
+        self._batch = torch.arange(self.batch_size, device=device)
+        self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
+        self._lr = torch.zeros(self.steps_per_epoch, device=device)
+        self._loss_weights = torch.ones(7, device=device)
+        self._sums = torch.zeros(2 + 1 + 7 * 7, device=device)
+        self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
+        self._backup = torch.empty_like(self.flat.values)
+        self.notes: tuple[str, ...] = ()
+        self._step: Callable[[], None] = self._train_step
+        self._evaluate: Callable[[], None] = self._evaluate_held
+        if device.type == "cuda":
+            self._capture()
+
+    # -- a trial ------------------------------------------------------------------------------------------
+
+    def begin(self, config: TrainConfig, shape: Any, seed: int, epochs: int) -> None:
+        """Draws new weights and takes over a trial's hyperparameters."""
+        self.config, self.shape, self.seed, self.epochs = config, shape, seed, epochs
+        torch.manual_seed(seed)
+        initialise(self.flat.model)
+        self.flat.refresh_values()
+        self.hyper.write(config)
+        self.optimizer.reset()
+        self._rates = learning_rates(config, epochs * self.steps_per_epoch).view(epochs, -1)
+        natural = frequency_weights(self.faces.labels, 0.0)
+        balanced = frequency_weights(self.faces.labels, config.sampling_power)
+        self._draw_weights = balanced if config.sampling == "weighted" else natural
+        self._loss_weights.copy_(balanced if config.sampling == "class_weights" else natural)
+
+    def train_epoch(self, epoch: int, stop_requested: Callable[[], bool]) -> bool:
+        """Trains epoch `epoch` of 1..epochs; False if it was left early because a stop was requested.
+
+        Random numbers depend on the trial's seed and the epoch alone, so a trial can go on from any epoch's end.
+        """
+        torch.manual_seed(epoch_seed(self.seed, epoch))
+        self.inputs.draw_epoch(self.config, self._draw_weights)
+        self._lr.copy_(self._rates[epoch - 1])
+        factor = dropout_factor(self.config.dropout_ramp, epoch, self.epochs)
+        write_dropout(self.flat.model, self.shape, factor)
+        self._cursor.zero_()
+        self._train_sums.zero_()
+        self.flat.model.train()
+        for step in range(self.steps_per_epoch):
+            if step % 16 == 0 and stop_requested():
+                return False
+            self._step()
+        return True
+
+    def measure(self) -> Measured:
+        """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation."""
+        if len(self.inputs.held):
+            self._evaluate()
+        loss, correct, held_loss, *counts = self._sums.tolist()
+        shown = self.steps_per_epoch * self.batch_size
+        return Measured(
+            train_loss=loss / shown,
+            train_accuracy=correct / shown,
+            val_loss=held_loss / len(self.inputs.held) if len(self.inputs.held) else float("nan"),
+            confusion=[counts[7 * row : 7 * row + 7] for row in range(7)],
+        )
+
+    def last_lr(self, epoch: int) -> float:
+        """Learning rate of the last step of an epoch."""
+        return float(self._rates[epoch - 1, -1])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged weights as the model's state dict, float32 on the CPU."""
+        return self.flat.named_values(self.optimizer.average)
+
+    # -- what a GPU captures ------------------------------------------------------------------------------
+
+    def _train_step(self) -> None:
+        at = self._cursor * self.batch_size + self._batch
+        first, second, share = self.inputs.first[at], self.inputs.second[at], self.inputs.share[at]
+        logits = self.flat.model(as_input(self.inputs.images[at])).float()
+        log_probabilities = functional.log_softmax(logits, dim=1)
+        loss = self._loss(log_probabilities, first, second, share)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(self._lr.index_select(0, self._cursor))
+        self._count(logits.detach(), log_probabilities.detach(), first)
+        self._cursor += 1
+
+    def _loss(self, log_probabilities: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        """Cross-entropy with smoothed, mixed labels, each label's term weighted by its class; mean over the batch."""
+        smoothing = self.hyper.label_smoothing
+        uniform = -log_probabilities.mean(1)
+
+        def term(labels: Tensor) -> Tensor:
+            own = -log_probabilities.gather(1, labels[:, None])[:, 0]
+            return self._loss_weights[labels] * ((1 - smoothing) * own + smoothing * uniform)
+
+        return (share * term(first) + (1 - share) * term(second)).mean()
+
+    @torch.no_grad()
+    def _count(self, logits: Tensor, log_probabilities: Tensor, labels: Tensor) -> None:
+        """Adds the batch's plain cross-entropy and its correct predictions to the epoch's sums."""
+        loss = -log_probabilities.gather(1, labels[:, None]).sum()
+        correct = (logits.argmax(1) == labels).sum()
+        self._train_sums += torch.stack((loss, correct.float()))
+
+    @torch.no_grad()
+    def _evaluate_held(self) -> None:
+        """Fills `logits` and the validation sums from the averaged weights, then puts the trained ones back."""
+        self._backup.copy_(self.flat.values)
+        self.flat.values.copy_(self.optimizer.average)
+        self.flat.refresh_compute()
+        self.flat.model.eval()
+        for start in range(0, len(self.inputs.held), HELD_BATCH):
+            part = slice(start, start + HELD_BATCH)
+            self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
+        self.flat.model.train()
+        self.flat.values.copy_(self._backup)
+        self.flat.refresh_compute()
+        labels = self.faces.held_labels
+        loss = functional.cross_entropy(self.logits, labels, reduction="sum")
+        confusion = confusion_matrix(labels, self.logits.argmax(1))
+        self._held_sums.copy_(torch.cat((loss[None], confusion.flatten())))
+
+    def _capture(self) -> None:
+        """Replaces the eager step and evaluation by captured ones; keeps the eager ones where that fails."""
+        try:
+            self._step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
+            if len(self.inputs.held):
+                self._evaluate = captured(self._evaluate_held, self.device)
+        except RuntimeError as error:
+            self._step, self._evaluate = self._train_step, self._evaluate_held
+            self.notes = (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
+
+
+_pools: dict[torch.device, Any] = {}
+
+
+def captured(
+    run: Callable[[], None], device: torch.device, rewind: Callable[[], object] = lambda: None
+) -> Callable[[], None]:
+    """Captures `run` as a CUDA graph and returns its replay; `rewind` undoes what would let warm-ups run over an end.
+
+    All graphs of a device share one memory pool: they never run at the same time and leave nothing in it
+    that outlives a replay.
+    """
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            rewind()
+            run()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    torch.cuda.synchronize(device)
+    if device not in _pools:
+        _pools[device] = torch.cuda.graph_pool_handle()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pools[device]):
+        run()
+    return graph.replay
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of its own for each epoch of a trial; the odd constant is that of splitmix64."""
+    return (seed * 0x9E3779B97F4A7C15 + epoch) % 2**63

@@ -1,0 +1,118 @@
+"""A network whose weights lie in one contiguous buffer, so that an optimizer step is a handful of kernels.
+
+Layout of `values`, float32:
+
+    | weights (decayed) | biases of convolutions and linears | norms | running statistics |
+    |<------------- computed with in `dtype` --------------->|
+    |<------------------------------ trained ------------------------------------->|
+
+Where `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, refreshed after
+each update; norms and running statistics are always float32 and read `values` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+Slot = tuple[int, int, torch.Size]
+"""Start, end and shape of one tensor in the buffer."""
+
+
+class FlatModel:
+    """Moves a model's parameters and float buffers into flat storage, in place.
+
+    Attributes:
+        model: the network, on `device`, in channels_last.
+        values: float32 [P + S], all parameters, then all running statistics.
+        compute: `dtype` [C], the leading part of `values` that convolutions and linears read.
+        trained: P, the number of parameters; `decayed`: how many of them, from the start, decay.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _forget_batch_counters(model)
+        norms = {
+            id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()
+        }
+        parameters = list(model.parameters())
+        weights = [p for p in parameters if id(p) not in norms and p.dim() > 1]
+        biases = [p for p in parameters if id(p) not in norms and p.dim() == 1]
+        scales = [p for p in parameters if id(p) in norms]
+        statistics = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
+
+        self.model = model
+        self.device = device
+        self.decayed = _total(weights)
+        computed = self.decayed + _total(biases)
+        self.trained = computed + _total(scales)
+        self.values = torch.zeros(self.trained + _total(statistics), device=device)
+        self.compute = self.values[:computed] if dtype == torch.float32 else self.values[:computed].to(dtype)
+
+        self._computed = [*weights, *biases]
+        self._scales = scales
+        self._slots: dict[int, tuple[int, int]] = {}
+        at = 0
+        for tensor in (*weights, *biases, *scales, *statistics):
+            self._slots[id(tensor)] = (at, at + tensor.numel())
+            source = self.compute if at < computed else self.values
+            view = _shaped(source[at : at + tensor.numel()], tensor)
+            view.copy_(tensor.data)
+            tensor.data = view
+            at += tensor.numel()
+        self.refresh_values()
+
+    def refresh_values(self) -> None:
+        """Copies what the layers hold into `values`: after weights were written through the model."""
+        if self.compute.dtype != torch.float32:
+            self.values[: self.compute.numel()].copy_(self.compute)
+
+    def refresh_compute(self) -> None:
+        """Copies `values` into the layers' own copy: after an update of `values`."""
+        if self.compute.dtype != torch.float32:
+            self.compute.copy_(self.values[: self.compute.numel()])
+
+    def gather_gradients(self, out: Tensor) -> None:
+        """Collects all gradients into `out`, float32 [P], and drops the single ones."""
+        computed = self.compute.numel()
+        out[:computed].copy_(torch.cat([_flat(p) for p in self._computed]))
+        if self._scales:
+            torch.cat([_flat(p) for p in self._scales], out=out[computed:])
+        for parameter in (*self._computed, *self._scales):
+            parameter.grad = None
+
+    def named_values(self, values: Tensor) -> dict[str, Tensor]:
+        """The model's state dict, float32 on the CPU, with weights taken from `values` (such as their average)."""
+        host = values.detach().cpu()
+        state = {}
+        for name, tensor in self.model.state_dict(keep_vars=True).items():
+            start, end = self._slots[id(tensor)]
+            state[name] = _shaped(host[start:end], tensor).contiguous().clone()
+        return state
+
+
+def _total(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _shaped(flat: Tensor, like: Tensor) -> Tensor:
+    """A view of `flat` with the shape of `like`; images and kernels [A, B, H, W] keep B innermost (channels_last)."""
+    if like.dim() == 4:
+        a, b, h, w = like.shape
+        return flat.view(a, h, w, b).permute(0, 3, 1, 2)
+    return flat.view(like.shape)
+
+
+def _flat(parameter: nn.Parameter) -> Tensor:
+    gradient = parameter.grad
+    assert gradient is not None, "every parameter takes part in the loss"
+    return (gradient.permute(0, 2, 3, 1) if gradient.dim() == 4 else gradient).reshape(-1)
+
+
+def _forget_batch_counters(model: nn.Module) -> None:
+    """Norms count their batches only to average without momentum; the counting is a kernel for each norm and step."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.num_batches_tracked = None

@@ -1,0 +1,199 @@
+"""The life of a trial on one device: epochs, early stopping, how it ended."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from fer_tune.data.open import open_search
+from fer_tune.errors import FerTuneError, TrainingError
+from fer_tune.models import FAMILIES, Family, FamilyConfig
+from fer_tune.train.config import TrainConfig
+from fer_tune.train.engine import Engine, Measured
+from fer_tune.train.faces import Faces, Inputs, compute_dtype
+from fer_tune.train.metrics import scores
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
+
+MOST_ENGINES = 8
+"""Shapes kept captured at once; the one unused for longest makes room."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+@dataclass
+class _Progress:
+    """What early stopping and the trial's end need to remember."""
+
+    best: float = -math.inf
+    best_epoch: int = 0
+    logits: Tensor | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one trial after another on one device; faces, networks and captured steps stay between trials.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads that this trainer may use; None leaves torch's choice.
+    """
+
+    def __init__(self, device: str, threads: int | None = None) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+            torch.backends.cudnn.benchmark = True
+        self._inputs: dict[tuple[str, str, str], Inputs] = {}
+        self._engines: OrderedDict[Any, Engine] = OrderedDict()
+
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool] = never) -> Iterator[EpochRow | TrialEnd]:
+        """Yields a row after each epoch and, last, how the trial ended; a trial that fails says so and raises nothing.
+
+        The same spec gives the same numbers twice on the same CPU.
+
+        Args:
+            stop_requested: asked often; once it answers True the trial ends as `stopped`, without a row for the
+                epoch it was in.
+        """
+        parameters = 0
+        try:
+            engine = self._engine(spec)
+            parameters = engine.parameters
+            yield from self._epochs(spec, engine, stop_requested)
+        except FerTuneError as error:
+            yield self._failed(spec, error.message, "", parameters)
+        except Exception as error:  # whatever a trial does, the worker lives on to the next
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            yield self._failed(spec, reason, traceback.format_exc(), parameters)
+
+    def _failed(self, spec: TrialSpec, reason: str, detail: str, parameters: int) -> TrialEnd:
+        return TrialEnd(spec.number, spec.attempt, "failed", reason, detail, parameters)
+
+    def _epochs(
+        self, spec: TrialSpec, engine: Engine, stop_requested: Callable[[], bool]
+    ) -> Iterator[EpochRow | TrialEnd]:
+        progress = _Progress(notes=list(engine.notes))
+        for epoch in range(1, spec.epochs + 1):
+            started = time.perf_counter()
+            if not engine.train_epoch(epoch, stop_requested):
+                yield self._end(spec, engine, progress, "stopped", f"asked to stop in epoch {epoch}")
+                return
+            row = self._row(spec, engine, epoch, engine.measure(), started)
+            if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
+                yield self._end(spec, engine, progress, "diverged", f"the loss is not finite in epoch {epoch}")
+                return
+            yield row
+            value = getattr(row, spec.objective)
+            if value > progress.best:
+                progress.best, progress.best_epoch = value, epoch
+                progress.logits = engine.logits.clone()
+            elif spec.patience and epoch - progress.best_epoch >= spec.patience:
+                reason = f"no better {spec.objective} since epoch {progress.best_epoch}"
+                yield self._end(spec, engine, progress, "completed", reason)
+                return
+        yield self._end(spec, engine, progress, "completed", "")
+
+    def _row(self, spec: TrialSpec, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
+        seconds = time.perf_counter() - started
+        score = scores(measured.confusion)
+        return EpochRow(
+            number=spec.number,
+            attempt=spec.attempt,
+            epoch=epoch,
+            train_loss=measured.train_loss,
+            train_accuracy=measured.train_accuracy,
+            val_loss=measured.val_loss,
+            val_accuracy=score.accuracy,
+            val_macro_f1=score.macro_f1,
+            val_balanced_accuracy=score.balanced_accuracy,
+            recall=score.recall,
+            lr=engine.last_lr(epoch),
+            seconds=seconds,
+            images_per_second=engine.steps_per_epoch * engine.batch_size / seconds,
+        )
+
+    def _end(self, spec: TrialSpec, engine: Engine, progress: _Progress, status: Any, reason: str) -> TrialEnd:
+        files: dict[str, Path] = {}
+        if spec.artifacts is not None and status == "completed":
+            if spec.fit == "train+val":
+                from fer_tune.train.export import save_model
+
+                save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
+                files["model"] = spec.artifacts / "model.safetensors"
+            elif progress.logits is not None:
+                files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
+        return TrialEnd(
+            number=spec.number,
+            attempt=spec.attempt,
+            status=status,
+            reason=reason,
+            parameters=engine.parameters,
+            notes=tuple(progress.notes),
+            files=files,
+        )
+
+    # -- what stays between trials ------------------------------------------------------------------------
+
+    def _engine(self, spec: TrialSpec) -> Engine:
+        """The engine for the trial's shape, made at its first use, ready to begin."""
+        family, shape, config = configurations(spec.family, spec.params)
+        inputs = self._load(spec)
+        key = (family.name, shape.shape(), config.batch_size, config.optimizer, id(inputs))
+        engine = self._engines.pop(key, None)
+        if engine is None:
+            while len(self._engines) >= MOST_ENGINES:
+                self._engines.popitem(last=False)
+            engine = Engine(family, shape, config.batch_size, config.optimizer, inputs)
+        self._engines[key] = engine
+        engine.begin(config, shape, spec.seed, spec.epochs)
+        return engine
+
+    def _load(self, spec: TrialSpec) -> Inputs:
+        key = (spec.data.signature, spec.data.split_hash, spec.fit)
+        if key not in self._inputs:
+            faces = Faces.load(open_search(spec.data), spec.fit, self.device)
+            self._inputs[key] = Inputs(faces, compute_dtype(self.device))
+        return self._inputs[key]
+
+
+def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyConfig, TrainConfig]:
+    """Splits a trial's parameters into the family's and the training's; TrainingError names what fits neither."""
+    if name not in FAMILIES:
+        raise TrainingError(f"Unknown family {name!r}.", f"Known families: {', '.join(FAMILIES)}.")
+    family = FAMILIES[name]
+    own = {key: value for key, value in params.items() if key in family.config.model_fields}
+    shared = {key: value for key, value in params.items() if key not in own}
+    try:
+        return family, family.config(**own), TrainConfig(**shared)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TrainingError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def _save_logits(folder: Path, logits: Tensor) -> Path:
+    """Writes float16 [V, 7] so that a reader sees all of it or nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, part = folder / "val_logits.npy", folder / "val_logits.npy.part"
+    with part.open("wb") as file:
+        np.save(file, logits.half().cpu().numpy(), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    return path

@@ -1,0 +1,45 @@
+"""Figures of merit from a confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Fractions in 0..1; `recall` holds nan for a class without images, and the means leave it out. Without any
+    image all are nan."""
+
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    recall: tuple[float, ...]
+
+
+def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int = 7) -> Tensor:
+    """float32 [classes, classes]: rows are true classes, columns predicted ones.
+
+    One-hot products instead of counting: no synchronisation, so it can be captured.
+    """
+    rows = torch.nn.functional.one_hot(labels, classes).float()
+    columns = torch.nn.functional.one_hot(predicted, classes).float()
+    return rows.T @ columns
+
+
+def scores(confusion: list[list[float]]) -> Scores:
+    """Accuracy, macro-F1, balanced accuracy (mean recall) and recall, as scikit-learn defines them."""
+    matrix = torch.tensor(confusion, dtype=torch.float64)
+    right, true, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
+    present = true > 0
+    recall = torch.where(present, right / true, torch.nan)
+    f1 = 2 * right / (true + predicted).clamp(min=1)
+    counted = present | (predicted > 0)
+    return Scores(
+        accuracy=float(right.sum() / true.sum()),
+        macro_f1=float(f1[counted].mean()),
+        balanced_accuracy=float(recall[present].mean()),
+        recall=tuple(recall.tolist()),
+    )

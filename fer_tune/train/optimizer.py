@@ -1,0 +1,105 @@
+"""Updates of all weights at once, with every hyperparameter read from device memory.
+
+`torch.optim` takes weight decay and momentum as numbers, which a captured step would freeze; here they are
+tensors, so that one capture serves every trial of the same shape. The formulas are torch's (checked by a test
+against `torch.optim`), with decay on weights only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from fer_tune.train.config import TrainConfig
+from fer_tune.train.flat import FlatModel
+
+BETA2, EPSILON = 0.999, 1e-8
+"""Kingma & Ba 2015; `momentum` is their first beta."""
+
+NAMES: Final = ("weight_decay", "momentum", "label_smoothing", "ema", "grad_clip")
+
+
+class Hyperparameters:
+    """The numbers that the step reads, as views of one float32 tensor: written with a single copy."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._all = torch.zeros(len(NAMES), device=device)
+        self.weight_decay, self.momentum, self.label_smoothing, self.ema, self.grad_clip = self._all.unbind()
+
+    def write(self, config: TrainConfig) -> None:
+        """Sets all of them; a `grad_clip` of 0 becomes infinity, which clips nothing."""
+        numbers = [float(getattr(config, name)) for name in NAMES]
+        if numbers[-1] == 0:
+            numbers[-1] = float("inf")
+        self._all.copy_(torch.tensor(numbers))
+
+
+class Optimizer:
+    """SGD with Nesterov momentum, Adam or AdamW over a `FlatModel`, and the moving average of its values.
+
+    Attributes:
+        average: float32, like `FlatModel.values`: the average that is evaluated and saved.
+        steps: float32 scalar, updates done in this trial.
+    """
+
+    def __init__(self, kind: str, flat: FlatModel, hyper: Hyperparameters) -> None:
+        self.kind = kind
+        self.flat = flat
+        self.hyper = hyper
+        self.gradient = torch.zeros(flat.trained, device=flat.device)
+        self.first = torch.zeros_like(self.gradient)
+        self.second = torch.zeros_like(self.gradient) if kind != "sgd" else None
+        self.average = torch.zeros_like(flat.values)
+        self.steps = torch.zeros((), device=flat.device)
+
+    def reset(self) -> None:
+        """Forgets all history; the average starts at the present values."""
+        self.first.zero_()
+        if self.second is not None:
+            self.second.zero_()
+        self.steps.zero_()
+        self.average.copy_(self.flat.values)
+
+    @torch.no_grad()
+    def step(self, lr: Tensor) -> None:
+        """One update from the layers' gradients. `lr`: float32 scalar on the device."""
+        self.flat.gather_gradients(self.gradient)
+        self._clip()
+        self.steps += 1
+        weights = self.flat.values[: self.flat.trained]
+        decayed = self.flat.decayed
+        if self.kind == "adamw":
+            weights[:decayed].mul_(1 - lr * self.hyper.weight_decay)
+        else:
+            self.gradient[:decayed].addcmul_(weights[:decayed], self.hyper.weight_decay)
+        if self.second is None:
+            self._sgd(weights, lr)
+        else:
+            self._adam(weights, self.second, lr)
+        self.flat.refresh_compute()
+        self._average()
+
+    def _clip(self) -> None:
+        """Scales the gradient down to the norm `grad_clip` (Pascanu et al. 2013)."""
+        norm = torch.linalg.vector_norm(self.gradient)
+        self.gradient.mul_((self.hyper.grad_clip / (norm + 1e-6)).clamp(max=1))
+
+    def _sgd(self, weights: Tensor, lr: Tensor) -> None:
+        """Nesterov as Sutskever et al. 2013 in torch's form: v = mu v + g; w -= lr (g + mu v)."""
+        self.first.mul_(self.hyper.momentum).add_(self.gradient)
+        weights.addcmul_(self.gradient, -lr)
+        weights.addcmul_(self.first, -lr * self.hyper.momentum)
+
+    def _adam(self, weights: Tensor, second: Tensor, lr: Tensor) -> None:
+        beta = self.hyper.momentum
+        self.first.lerp_(self.gradient, 1 - beta)
+        second.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
+        root = (second / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
+        weights.addcmul_(self.first / root, -lr / (1 - beta**self.steps))
+
+    def _average(self) -> None:
+        """Moves the average; its decay warms up as (1 + t) / (10 + t), so that early weights are soon forgotten."""
+        decay = torch.minimum(self.hyper.ema, (1 + self.steps) / (10 + self.steps))
+        self.average.lerp_(self.flat.values, 1 - decay)

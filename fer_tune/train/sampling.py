@@ -1,0 +1,38 @@
+"""Which images an epoch shows and in what order, and how much each class weighs in the loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frequency_weights(labels: Tensor, power: float, classes: int = 7) -> Tensor:
+    """float64 [classes], class frequency to the power -`power`, scaled so that the mean over `labels` is 1.
+
+    A class without images gets weight 0. Power 0 gives exactly 1 for every present class.
+    """
+    counts = torch.zeros(classes, dtype=torch.float64, device=labels.device)
+    counts.scatter_add_(0, labels, torch.ones_like(labels, dtype=torch.float64))
+    weights = torch.where(counts > 0, counts.clamp(min=1).pow(-power), torch.zeros_like(counts))
+    return weights * (labels.numel() / (weights * counts).sum())
+
+
+def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
+    """Positions into `labels`, int64 [N], for one epoch in random order.
+
+    Systematic resampling over a random permutation: image i is shown floor(w_i) times and once more with
+    probability w_i - floor(w_i), so that every epoch has N images and the classes' shares vary least. With all
+    weights 1 each image comes exactly once.
+
+    Args:
+        labels: int64 [N].
+        weights: float64 [classes], mean 1 over `labels`.
+    """
+    count = labels.numel()
+    shuffled = torch.randperm(count, device=labels.device)
+    edges = weights[labels[shuffled]].cumsum(0)
+    edges[-1] = count  # rounding must not lose or add an image
+    ends = torch.floor(edges + torch.rand((), dtype=torch.float64, device=labels.device)).long().clamp(max=count)
+    times = torch.diff(ends, prepend=ends.new_zeros(1))
+    order = shuffled.repeat_interleave(times, output_size=count)
+    return order[torch.randperm(count, device=labels.device)]
