@@ -1,0 +1,98 @@
+"""One orchestrator for each study: a lock that its process's death releases, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from fer_tune.errors import StorageError, StudyError
+from fer_tune.settings import Settings
+from fer_tune.store.engine import full, parse_url
+
+
+def file_name(study: str, url: str) -> str:
+    """The lock's file name: readable, safe for any study name, different for each study of each database."""
+    digest = hashlib.sha256(f"{study}\0{full(parse_url(url))}".encode()).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', study)[:60]}-{digest}.lock"
+
+
+class StudyLock:
+    """Held by the process that runs a study.
+
+    An advisory lock of the operating system (flock) on a file in `settings.locks`, which names the holder for the
+    refusal. The file stays when the lock is released: removing it would let two processes lock two files of one name.
+    Python's file descriptors are not inherited by programs that are started, so a worker that outlives the
+    orchestrator does not hold the lock; a forked child would, for as long as it lives.
+
+    Use it as a context manager, or `acquire` and `release`.
+    """
+
+    def __init__(self, settings: Settings, url: str, study: str) -> None:
+        self.study = study
+        self.path: Path = settings.locks / file_name(study, url)
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> StudyLock:
+        """Takes the lock or refuses at once.
+
+        Raises:
+            StudyError: another process runs the study; names its process id.
+            StorageError: the lock file cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = self.path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(
+                f"The lock file {self.path} cannot be written: {error.strerror}.", "Make the storage folder writable."
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                raise self._refusal(file) from error
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "started": datetime.now(UTC).isoformat(), "study": self.study}, file)
+        file.flush()
+        self._file = file
+        return self
+
+    def release(self) -> None:
+        """Gives the lock back; nothing happens if it is not held."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+    def _refusal(self, file: IO[str]) -> StudyError:
+        holder = _read_holder(file)
+        who = f"process {holder['pid']} (since {holder['started']})" if holder else "another process"
+        return StudyError(
+            f"The study {self.study} is being run by {who}.",
+            "Wait for it, end it, or give this run another study name.",
+        )
+
+    def __enter__(self) -> StudyLock:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _read_holder(file: IO[str]) -> dict[str, Any] | None:
+    """What the holder wrote; None in the instant before it has."""
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+    except ValueError:
+        return None
+    return holder if isinstance(holder, dict) and {"pid", "started"} <= holder.keys() else None

@@ -1,0 +1,186 @@
+"""The tables that lie beside Optuna's in one database, all of them called fer_*.
+
+Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values, attributes. These hold
+what Optuna has no place for: the sweep a study was made from, the split, every try of a trial with every epoch's
+measurements, the files it left, and each opening of the test images. A trial is named by its study and its number;
+no foreign key leads into Optuna's tables, whose schema is not ours.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isnan
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+SCHEMA = 1
+"""Version of these tables; a database with a higher one was made by a newer fer-tune."""
+
+metadata = MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, kept as UTC without zone, since SQLite has no zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Measure(TypeDecorator[float]):
+    """A measurement; nan is kept as NULL, which is what SQLite makes of it anyway."""
+
+    impl = Float(precision=53)
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> Any:
+        return None if value is None or isnan(value) else float(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> float:
+        return float("nan") if value is None else float(value)
+
+
+def _study() -> Column[int]:
+    return Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), nullable=False)
+
+
+schema = Table(
+    "fer_schema",
+    metadata,
+    Column("id", Integer, primary_key=True),  # always 1: there is one row
+    Column("version", Integer, nullable=False),
+    Column("made_by", String(64), nullable=False),
+)
+
+splits = Table(
+    "fer_splits",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("data_signature", String(64), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("policy", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+)
+
+studies = Table(
+    "fer_studies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(512), nullable=False, unique=True),
+    Column("uid", String(8), nullable=False, unique=True),
+    Column("family", String(64), nullable=False),
+    Column("objective", String(64), nullable=False),
+    Column("sweep_signature", String(64), nullable=False),
+    Column("sweep_text", Text, nullable=False),
+    Column("sweep_json", JSON, nullable=False),
+    Column("data_source", Text, nullable=False),
+    Column("data_signature", String(64), nullable=False),
+    Column("data_cache", Text, nullable=False),
+    Column("split_hash", ForeignKey("fer_splits.hash"), nullable=False),
+    Column("versions", JSON, nullable=False),
+    Column("created", Moment, nullable=False),
+)
+
+attempts = Table(
+    "fer_attempts",
+    metadata,
+    Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("worker", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("started", Moment, nullable=False),
+    Column("ended", Moment),
+    Column("status", String(16)),
+    Column("reason", Text, nullable=False, default=""),
+    Column("detail", Text, nullable=False, default=""),
+    Column("parameters", BigInteger, nullable=False, default=0),
+    Column("notes", JSON, nullable=False, default=list),
+)
+
+epochs = Table(
+    "fer_epochs",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("train_loss", Measure),
+    Column("train_accuracy", Measure),
+    Column("val_loss", Measure),
+    Column("val_accuracy", Measure),
+    Column("val_macro_f1", Measure),
+    Column("val_balanced_accuracy", Measure),
+    Column("recall", JSON, nullable=False),
+    Column("lr", Measure),
+    Column("seconds", Measure),
+    Column("images_per_second", Measure),
+    Column("recorded", Moment, nullable=False),
+    ForeignKeyConstraint(
+        ["study_id", "number", "attempt"],
+        ["fer_attempts.study_id", "fer_attempts.number", "fer_attempts.attempt"],
+        ondelete="CASCADE",
+    ),
+)
+
+artifacts = Table(
+    "fer_artifacts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("number", Integer),
+    Column("kind", String(64), nullable=False),
+    Column("path", String(1024), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created", Moment, nullable=False),
+    UniqueConstraint("study_id", "path"),
+    Index("fer_artifacts_of_trial", "study_id", "number"),
+)
+
+ledger = Table(
+    "fer_ledger",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _study(),
+    Column("number", Integer),
+    Column("split_hash", ForeignKey("fer_splits.hash"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("opened", Moment, nullable=False),
+)
+
+mirror_cursors = Table(
+    "fer_mirror_cursors",
+    metadata,
+    Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("run", String(128), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("finished", Boolean, nullable=False),
+)
