@@ -12,8 +12,8 @@ from fer_tune.train.augment import augment, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
-CHUNK = 4096
-"""Images augmented at once: large enough to fill a GPU, small enough that intermediates stay in the tens of MB."""
+CHUNK = {"cuda": 32768, "cpu": 1024}
+"""Images augmented at once: a GPU wants few launches (some 2 GB of intermediates), a CPU its caches."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ class Inputs:
             class_weights: float64 [classes], how often each class is drawn relative to its frequency.
         """
         order = epoch_order(self.faces.labels, class_weights)
-        for start in range(0, len(order), CHUNK):
-            chosen = order[start : start + CHUNK]
+        chunk = CHUNK[order.device.type]
+        for start in range(0, len(order), chunk):
+            chosen = order[start : start + chunk]
             part = slice(start, start + len(chosen))
             images = augment(self.faces.images[chosen].float() / 255, config.augment)
             mixed = mix(images, self.faces.labels[chosen], config.mixup, config.cutmix)

@@ -74,14 +74,17 @@ class FlatModel:
         if self.compute.dtype != torch.float32:
             self.compute.copy_(self.values[: self.compute.numel()])
 
-    def gather_gradients(self, out: Tensor) -> None:
-        """Collects all gradients into `out`, float32 [P], and drops the single ones."""
-        computed = self.compute.numel()
-        out[:computed].copy_(torch.cat([_flat(p) for p in self._computed]))
-        if self._scales:
-            torch.cat([_flat(p) for p in self._scales], out=out[computed:])
+    def take_gradients(self) -> tuple[Tensor, Tensor]:
+        """All gradients in the buffer's order, and none left on the layers.
+
+        Returns:
+            `dtype` [C] of what is computed with in `dtype`, and float32 [P - C] of the norms.
+        """
+        computed = torch.cat([_flat(p) for p in self._computed])
+        scales = torch.cat([_flat(p) for p in self._scales]) if self._scales else computed.new_zeros(0).float()
         for parameter in (*self._computed, *self._scales):
             parameter.grad = None
+        return computed, scales
 
     def named_values(self, values: Tensor) -> dict[str, Tensor]:
         """The model's state dict, float32 on the CPU, with weights taken from `values` (such as their average)."""

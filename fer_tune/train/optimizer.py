@@ -7,6 +7,7 @@ against `torch.optim`), with decay on weights only.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Final
 
 import torch
@@ -40,19 +41,21 @@ class Optimizer:
     """SGD with Nesterov momentum, Adam or AdamW over a `FlatModel`, and the moving average of its values.
 
     Attributes:
+        first, second: float32 [P]: momentum or first moment; second moment, None for sgd.
         average: float32, like `FlatModel.values`: the average that is evaluated and saved.
         steps: float32 scalar, updates done in this trial.
+        fused: whether the update runs as one kernel (CUDA with Triton) instead of torch's operations.
     """
 
     def __init__(self, kind: str, flat: FlatModel, hyper: Hyperparameters) -> None:
         self.kind = kind
         self.flat = flat
         self.hyper = hyper
-        self.gradient = torch.zeros(flat.trained, device=flat.device)
-        self.first = torch.zeros_like(self.gradient)
-        self.second = torch.zeros_like(self.gradient) if kind != "sgd" else None
+        self.first = torch.zeros(flat.trained, device=flat.device)
+        self.second = torch.zeros_like(self.first) if kind != "sgd" else None
         self.average = torch.zeros_like(flat.values)
         self.steps = torch.zeros((), device=flat.device)
+        self.fused = flat.device.type == "cuda" and find_spec("triton") is not None
 
     def reset(self) -> None:
         """Forgets all history; the average starts at the present values."""
@@ -64,38 +67,47 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, lr: Tensor) -> None:
-        """One update from the layers' gradients. `lr`: float32 scalar on the device."""
-        self.flat.gather_gradients(self.gradient)
-        self._clip()
+        """One update from the layers' gradients. `lr`: float32 [1] on the device."""
+        computed, scales = self.flat.take_gradients()
+        clip = self._clip(computed, scales)
         self.steps += 1
+        if self.fused:
+            from fer_tune.train import kernels
+
+            kernels.update(self, computed, scales, clip, lr)
+        else:
+            self._update(torch.cat((computed.float(), scales)) * clip, lr)
+            self.flat.refresh_compute()
+            self._average()
+
+    def _clip(self, *gradients: Tensor) -> Tensor:
+        """The factor that scales the gradient down to the norm `grad_clip` (Pascanu et al. 2013)."""
+        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        factor: Tensor = self.hyper.grad_clip / (norm + 1e-6)
+        return factor.clamp(max=1)
+
+    def _update(self, gradient: Tensor, lr: Tensor) -> None:
         weights = self.flat.values[: self.flat.trained]
         decayed = self.flat.decayed
         if self.kind == "adamw":
             weights[:decayed].mul_(1 - lr * self.hyper.weight_decay)
         else:
-            self.gradient[:decayed].addcmul_(weights[:decayed], self.hyper.weight_decay)
+            gradient[:decayed].addcmul_(weights[:decayed], self.hyper.weight_decay)
         if self.second is None:
-            self._sgd(weights, lr)
+            self._sgd(weights, gradient, lr)
         else:
-            self._adam(weights, self.second, lr)
-        self.flat.refresh_compute()
-        self._average()
+            self._adam(weights, gradient, self.second, lr)
 
-    def _clip(self) -> None:
-        """Scales the gradient down to the norm `grad_clip` (Pascanu et al. 2013)."""
-        norm = torch.linalg.vector_norm(self.gradient)
-        self.gradient.mul_((self.hyper.grad_clip / (norm + 1e-6)).clamp(max=1))
-
-    def _sgd(self, weights: Tensor, lr: Tensor) -> None:
+    def _sgd(self, weights: Tensor, gradient: Tensor, lr: Tensor) -> None:
         """Nesterov as Sutskever et al. 2013 in torch's form: v = mu v + g; w -= lr (g + mu v)."""
-        self.first.mul_(self.hyper.momentum).add_(self.gradient)
-        weights.addcmul_(self.gradient, -lr)
-        weights.addcmul_(self.first, -lr * self.hyper.momentum)
+        self.first.mul_(self.hyper.momentum).add_(gradient)
+        weights.addcmul_(gradient + self.hyper.momentum * self.first, -lr)
 
-    def _adam(self, weights: Tensor, second: Tensor, lr: Tensor) -> None:
+    def _adam(self, weights: Tensor, gradient: Tensor, second: Tensor, lr: Tensor) -> None:
         beta = self.hyper.momentum
-        self.first.lerp_(self.gradient, 1 - beta)
-        second.mul_(BETA2).addcmul_(self.gradient, self.gradient, value=1 - BETA2)
+        self.first.lerp_(gradient, 1 - beta)
+        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
         root = (second / (1 - BETA2**self.steps)).sqrt_().add_(EPSILON)
         weights.addcmul_(self.first / root, -lr / (1 - beta**self.steps))
 

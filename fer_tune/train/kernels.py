@@ -1,0 +1,82 @@
+"""The optimizer's update as one pass over memory, for CUDA devices with Triton.
+
+Written in torch's operations an update reads and writes the weights a dozen times; here each value is read and
+written once. `optimizer.Optimizer` holds the same formulas in torch, which CPUs run; a test on a GPU compares both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 1024
+KINDS = {"sgd": 0, "adam": 1, "adamw": 2}
+
+
+@triton.jit  # type: ignore[untyped-decorator]  # triton has no types
+def _update(
+    values: Any, computed_gradient: Any, scale_gradient: Any, first: Any, second: Any, average: Any, compute: Any,
+    lr_at: Any, decay_at: Any, momentum_at: Any, ema_at: Any, clip_at: Any, steps_at: Any,
+    computed: Any, decayed: Any, trained: Any, total: Any,
+    KIND: tl.constexpr, COPY: tl.constexpr, BETA2: tl.constexpr, LOG_BETA2: tl.constexpr, EPSILON: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside, learns = at < total, at < trained
+    lr, steps, momentum = tl.load(lr_at), tl.load(steps_at), tl.load(momentum_at)
+    weight_decay = tl.where(at < decayed, tl.load(decay_at), 0.0)
+
+    weight = tl.load(values + at, mask=inside, other=0.0)
+    gradient = tl.load(computed_gradient + at, mask=at < computed, other=0.0).to(tl.float32)
+    gradient += tl.load(scale_gradient + at - computed, mask=(at >= computed) & learns, other=0.0)
+    gradient *= tl.load(clip_at)
+    moment = tl.load(first + at, mask=learns, other=0.0)
+    if KIND == 2:
+        weight *= 1 - lr * weight_decay
+    else:
+        gradient += weight_decay * weight
+    if KIND == 0:
+        moment = momentum * moment + gradient
+        change = lr * (gradient + momentum * moment)
+    else:
+        moment += (gradient - moment) * (1 - momentum)
+        square = tl.load(second + at, mask=learns, other=0.0)
+        square = BETA2 * square + (1 - BETA2) * gradient * gradient
+        tl.store(second + at, square, mask=learns)
+        root = tl.sqrt(square / (1 - tl.exp(steps * LOG_BETA2))) + EPSILON
+        change = lr / (1 - tl.exp(steps * tl.log(momentum))) * moment / root
+    weight = tl.where(learns, weight - change, weight)
+    tl.store(first + at, moment, mask=learns)
+    tl.store(values + at, weight, mask=learns)
+    if COPY:
+        tl.store(compute + at, weight.to(tl.bfloat16), mask=at < computed)
+    mean = tl.load(average + at, mask=inside, other=0.0)
+    decay = tl.minimum(tl.load(ema_at), (1 + steps) / (10 + steps))
+    tl.store(average + at, mean + (weight - mean) * (1 - decay), mask=inside)
+
+
+def update(optimizer: Any, computed_gradient: Tensor, scale_gradient: Tensor, clip: Tensor, lr: Tensor) -> None:
+    """Applies one update to `optimizer.flat` and its average.
+
+    Args:
+        optimizer: an `optimizer.Optimizer`.
+        computed_gradient: compute dtype [C]; scale_gradient: float32 [P - C].
+        clip: float32 scalar, factor on the gradient; lr: float32 [1].
+    """
+    from fer_tune.train.optimizer import BETA2, EPSILON
+
+    flat, hyper = optimizer.flat, optimizer.hyper
+    total = flat.values.numel()
+    second = optimizer.first if optimizer.second is None else optimizer.second
+    _update[(triton.cdiv(total, BLOCK),)](
+        flat.values, computed_gradient, scale_gradient, optimizer.first, second, optimizer.average, flat.compute,
+        lr, hyper.weight_decay, hyper.momentum, hyper.ema, clip, optimizer.steps,
+        flat.compute.numel(), flat.decayed, flat.trained, total,
+        KIND=KINDS[optimizer.kind], COPY=flat.compute.dtype == torch.bfloat16, BETA2=BETA2,
+        LOG_BETA2=math.log(BETA2), EPSILON=EPSILON, BLOCK=BLOCK,
+    )  # fmt: skip
