@@ -1,0 +1,13 @@
+"""Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial. Optuna, never torch."""
+
+from fer_tune.study.selection import (
+    StudySummary,
+    TrialSummary,
+    ranking,
+    summaries,
+    trials,
+)
+from fer_tune.study.study import Study
+from fer_tune.study.tally import Counts, Proposal
+
+__all__ = ["Counts", "Proposal", "Study", "StudySummary", "TrialSummary", "ranking", "summaries", "trials"]

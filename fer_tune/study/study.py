@@ -1,0 +1,274 @@
+"""A study that is being run: ask for trials, report their epochs, tell how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isfinite
+from typing import Any, TypeVar
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import column, delete, table
+
+from fer_tune.errors import StudyError
+from fer_tune.store import Store
+from fer_tune.study import opening
+from fer_tune.study.pruners import RUNG, make_pruner, warm_up
+from fer_tune.study.samplers import make_sampler
+from fer_tune.study.storage import optuna_storage
+from fer_tune.study.tally import (
+    ATTEMPT,
+    PARAMS,
+    PLACE,
+    REASON,
+    REQUEUED_AS,
+    RETRY_OF,
+    START,
+    Counts,
+    Proposal,
+    count,
+    place_of,
+    state_of,
+)
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Choice, Domain, Fixed, keyed
+from fer_tune.trial import DataRef, Value
+
+T = TypeVar("T")
+
+FIXED = "fixed_params"
+"""System attribute in which Optuna keeps the parameters of an enqueued trial."""
+
+
+class Study:
+    """One study, owned by this process: hold its `StudyLock` before opening it.
+
+    Only one process may ask and tell: Optuna's queue hands one trial to two otherwise. All methods wait for a
+    locked database as long as the store has patience, then raise StorageError.
+    """
+
+    def __init__(self, sweep: Sweep, store: Store, study: optuna.Study) -> None:
+        self.sweep = sweep
+        self.store = store
+        self.name = sweep.study
+        self._study = study
+        self._trials: dict[int, Trial] = {}
+        self._answers: dict[int, tuple[int, bool]] = {}  # by number: the last epoch reported, and what was answered
+
+    @classmethod
+    def open(cls, sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int] | None = None) -> Study:
+        """Creates the sweep's study or continues it, and enqueues the start configurations that it does not have.
+
+        Args:
+            data: the faces and the split; a study never mixes two.
+            counts: images in each part of the split, for the record.
+
+        Raises:
+            StudyError: the study was made by another sweep, from other faces or with another split, was not made by
+                fer-tune, or its sampler or pruner cannot work.
+            StorageError: the database.
+        """
+        storage = optuna_storage(store)
+        pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
+        record = opening.settle(sweep, store, storage, data, counts or {})
+        inner = store.patiently(
+            lambda: optuna.create_study(
+                study_name=sweep.study, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
+            )
+        )
+        study = cls(sweep, store, inner)
+        inner.sampler = make_sampler(sweep, len(study._all()), study._place)
+        opening.describe(inner, record)
+        study._enqueue_start()
+        warm_up(inner)
+        return study
+
+    # asking -------------------------------------------------------------------------------------------------------
+
+    def ask(self) -> Proposal:
+        """The next trial: one that waits in the queue, else one that the sampler draws."""
+        trial = self._patiently(self._study.ask)
+        params: dict[str, Value] = {}
+        for key, parameter in self.sweep.space.items():
+            if parameter.active(params):
+                params[parameter.name] = self._suggest(trial, key, parameter.domain)
+        self._patiently(lambda: trial.set_user_attr(PARAMS, params))
+        self._trials[trial.number] = trial
+        attrs = trial.user_attrs
+        return Proposal(
+            number=trial.number,
+            params=params,
+            name=attrs.get(START),
+            attempt=attrs.get(ATTEMPT, 0),
+            seed=(self.sweep.seed + self._place(trial.number)) % 2**32,
+        )
+
+    def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
+        """The trial's value; what was enqueued comes back as it was written, hence the conversions."""
+        if isinstance(domain, Fixed):
+            return domain.value
+        if isinstance(domain, Choice):
+            value = self._patiently(lambda: trial.suggest_categorical(key, domain.choices))
+            return domain.choices[domain.choices.index(value)]
+        if domain.integer:
+            low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
+            return int(self._patiently(lambda: trial.suggest_int(key, low, high, step=step, log=domain.log)))
+        return float(
+            self._patiently(lambda: trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log))
+        )
+
+    # telling ------------------------------------------------------------------------------------------------------
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Takes an epoch's objective; True if the trial should be pruned.
+
+        The pruner is asked exactly once an epoch, since successive halving answers a second question differently:
+        an epoch that was reported already gets the answer it got. A trial in its last epoch is never pruned, there
+        being nothing left to save; a value that is not finite is not kept, and prunes.
+        """
+        trial = self._running(number)
+        last, answer = self._answers.get(number, (0, False))
+        if epoch <= last:
+            return answer
+        if not isfinite(value):
+            return True
+        self._patiently(lambda: trial.report(value, epoch))
+        prune = self._patiently(trial.should_prune) and epoch < self.sweep.budget.epochs
+        self._answers[number] = (epoch, prune)
+        return prune
+
+    def complete(self, number: int, value: float, attrs: Mapping[str, Any] | None = None) -> None:
+        """Tells that a trial is complete with its best epoch's objective.
+
+        Raises:
+            StudyError: the value is not finite, or there is no such trial.
+        """
+        if not isfinite(value):
+            raise StudyError(f"Trial {number} of {self.name} cannot be complete with the value {value}.")
+        self._end(number, TrialState.COMPLETE, attrs or {}, value)
+
+    def prune(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None) -> None:
+        """Tells that a trial was pruned; it keeps the value that was reported last."""
+        self._end(number, TrialState.PRUNED, {**(attrs or {}), REASON: reason})
+
+    def fail(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None) -> None:
+        """Tells that a trial failed; the budget counts it."""
+        self._end(number, TrialState.FAIL, {**(attrs or {}), REASON: reason})
+
+    def _end(self, number: int, state: TrialState, attrs: Mapping[str, Any], value: float | None = None) -> None:
+        """Tells a trial's end; one that has ended keeps the end it has."""
+        if self._frozen(number).state.is_finished():
+            return
+        trial = self._running(number)
+        for key, entry in attrs.items():
+            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
+                self._patiently(partial(trial.set_user_attr, key, entry))
+        self._patiently(lambda: self._study.tell(trial, value, state, skip_if_finished=True))
+        self._trials.pop(number, None)
+        self._answers.pop(number, None)
+
+    # interrupted trials -------------------------------------------------------------------------------------------
+
+    def requeue(self, number: int, reason: str) -> int:
+        """Enqueues an interrupted trial's configuration again, and tells that the interrupted one is over.
+
+        The new trial keeps the name, the parameters and the place among the draws; the budget counts only it. Done in
+        an order in which a crash at any point leaves something that the next `requeue` of the same trial completes.
+
+        Returns:
+            The new trial's number.
+        """
+        frozen = self._frozen(number)
+        if frozen.state.is_finished():
+            raise StudyError(f"Trial {number} of {self.name} has ended and cannot be queued again.")
+        if self._copy_of(number) is None:
+            again = create_trial(
+                state=TrialState.WAITING,
+                system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
+                user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
+                | {
+                    RETRY_OF: number,
+                    ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
+                    PLACE: self._place(number),
+                },
+            )
+            self._patiently(lambda: self._study.add_trial(again))
+        copy = self._copy_of(number)
+        assert copy is not None
+        self._forget_rungs(frozen)
+        self._end(number, TrialState.FAIL, {REQUEUED_AS: copy, REASON: reason})
+        return copy
+
+    def reconcile(self, reason: str = "The orchestrator ended before the trial did.") -> list[int]:
+        """Queues again what a dead orchestrator left running; returns the numbers of the interrupted trials.
+
+        To be called once, before the first `ask`, by the process that holds the study's lock.
+        """
+        left = [trial.number for trial in self._all() if trial.state == TrialState.RUNNING]
+        for number in left:
+            self.requeue(number, reason)
+        self.store.abandon_attempts(self.name, reason)
+        return left
+
+    def _copy_of(self, number: int) -> int | None:
+        return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
+
+    def _forget_rungs(self, trial: FrozenTrial) -> None:
+        """Takes an interrupted trial out of successive halving, where it would compete with the one it lives on as.
+
+        Optuna has no call for it; its caches do not keep a trial that is still running.
+        """
+        attributes = table("trial_system_attributes", column("trial_id"), column("key"))
+        of_trial = (attributes.c.trial_id == trial._trial_id) & attributes.c.key.startswith(RUNG)
+
+        def work() -> None:
+            with self.store.engine.begin() as tx:
+                tx.execute(delete(attributes).where(of_trial))
+
+        if any(key.startswith(RUNG) for key in trial.system_attrs):
+            self._patiently(work)
+
+    # counting -----------------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """How many trials are in which state."""
+        return count(self._all())
+
+    # within -------------------------------------------------------------------------------------------------------
+
+    def _enqueue_start(self) -> None:
+        """Enqueues the start configurations that were never enqueued; by content, so that a sweep may gain some."""
+        known = [t.system_attrs[FIXED] for t in self._all() if FIXED in t.system_attrs and RETRY_OF not in t.user_attrs]
+        for place, start in enumerate(self.sweep.start, 1):
+            params = keyed(self.sweep.space, start.params)
+            if params not in known:
+                name = start.name or f"start {place}"
+                self._patiently(partial(self._study.enqueue_trial, params, user_attrs={START: name}))
+                known.append(params)
+
+    def _running(self, number: int) -> Trial:
+        """The trial as Optuna handles it; one that this process did not ask for is taken over."""
+        if number not in self._trials:
+            frozen = self._frozen(number)
+            if frozen.state != TrialState.RUNNING:
+                raise StudyError(f"Trial {number} of {self.name} is {state_of(frozen)}, not running.")
+            self._trials[number] = self._patiently(lambda: Trial(self._study, frozen._trial_id))
+            self._answers[number] = (frozen.last_step or 0, False)
+        return self._trials[number]
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        trials = self._all()
+        if not 0 <= number < len(trials):
+            raise StudyError(f"The study {self.name} has no trial {number}.")
+        return trials[number]
+
+    def _place(self, number: int) -> int:
+        return place_of(self._all(), number)
+
+    def _all(self) -> list[FrozenTrial]:
+        """All trials by number, not to be changed: copying 10,000 of them takes a second."""
+        return self._patiently(lambda: self._study.get_trials(deepcopy=False))
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return self.store.patiently(work)
