@@ -1,4 +1,4 @@
-"""The hyperparameters that a sweep of a family may name, read off the typed configurations of `models/` and `train/`."""
+"""The hyperparameters that a sweep may name, read off the typed configurations of `models/` and `train/`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Hyperparameter:
             ValueError: the configuration refuses it; the message says what is allowed.
         """
         if self.type is not bool and isinstance(value, bool):
-            raise ValueError(f"must be {self.allowed}, not {show(value)}")
+            raise ValueError(f"must be {self.allowed}, not {describe_value(value)}")
         try:
             checked: Value = getattr(self.config.model_validate({self.name: value}, strict=True), self.name)
         except ValidationError as error:
@@ -66,6 +66,14 @@ class Hyperparameter:
             )
             raise ValueError(f"must be {self.allowed}, not {got}") from error
         return checked
+
+
+def describe_value(value: object) -> str:
+    """What stands where a value was expected, short enough for an error."""
+    if isinstance(value, bool | int | float | str):
+        text = show(value)
+        return text if len(text) <= 40 else f"{text[:37]}..."
+    return "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
 
 
 Catalogue = dict[str, Hyperparameter]

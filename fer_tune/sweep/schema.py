@@ -41,7 +41,7 @@ class Header(Section):
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
-    data: str = Field("fer2013", min_length=1, description="fer2013, demo, or a path")
+    data: str = Field("fer2013", pattern=r"^[^\x00-\x1f]+$", description="fer2013, demo, or a path")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")
     sampler: Any = None
@@ -54,7 +54,13 @@ class Header(Section):
     start: Any = None
 
 
-class TPE(Section):
+class SamplerSection(Section):
+    """What all samplers take."""
+
+    seed: int | None = Field(None, ge=0, le=2**32 - 1, description="default is the sweep's")
+
+
+class TPE(SamplerSection):
     """Options of Optuna's TPESampler; `group` samples each branch of a conditional space jointly."""
 
     n_startup_trials: int = Field(10, ge=0)
@@ -70,25 +76,25 @@ class TPE(Section):
         return self
 
 
-class GP(Section):
+class GP(SamplerSection):
     """Options of Optuna's GPSampler."""
 
     n_startup_trials: int = Field(10, ge=0)
     deterministic_objective: bool = False
 
 
-class Random(Section):
+class Random(SamplerSection):
     """Random search has no options."""
 
 
-class CmaEs(Section):
+class CmaEs(SamplerSection):
     """Options of Optuna's CmaEsSampler."""
 
     n_startup_trials: int = Field(1, ge=0)
     popsize: int | None = Field(None, ge=2)
 
 
-class QMC(Section):
+class QMC(SamplerSection):
     """Options of Optuna's QMCSampler."""
 
     qmc_type: Literal["sobol", "halton"] = "sobol"
@@ -135,7 +141,7 @@ class Hyperband(Section):
 
 
 class Patient(Section):
-    """Options of Optuna's PatientPruner: what `wrapped_pruner` prunes, but only after `patience` epochs without a gain."""
+    """Options of Optuna's PatientPruner: what `wrapped_pruner` prunes, after `patience` epochs without a gain."""
 
     wrapped_pruner: Any = None
     patience: int = Field(3, ge=0)
@@ -146,7 +152,7 @@ class Nothing(Section):
     """No pruning has no options."""
 
 
-SAMPLERS: dict[str, type[Section]] = {"tpe": TPE, "gp": GP, "random": Random, "cmaes": CmaEs, "qmc": QMC}
+SAMPLERS: dict[str, type[SamplerSection]] = {"tpe": TPE, "gp": GP, "random": Random, "cmaes": CmaEs, "qmc": QMC}
 PRUNERS: dict[str, type[Section]] = {
     "median": Median,
     "percentile": Percentile,
@@ -165,6 +171,10 @@ class SamplerSpec:
     seed: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """As a sweep writes it."""
+        return {"name": self.name} | ({} if self.seed is None else {"seed": self.seed}) | self.options
+
 
 @dataclass(frozen=True)
 class PrunerSpec:
@@ -172,6 +182,11 @@ class PrunerSpec:
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As a sweep writes it."""
+        options = {key: o.plain() if isinstance(o, PrunerSpec) else o for key, o in self.options.items()}
+        return {"name": self.name} | options
 
 
 @dataclass(frozen=True)
@@ -233,7 +248,7 @@ class Sweep:
             "epochs": self.budget.epochs,
             "patience": self.patience,
             "seed": self.seed,
-            "space": {key: _describe(parameter) for key, parameter in sorted(self.space.items())},
+            "space": {key: _written(parameter) for key, parameter in sorted(self.space.items())},
         }
 
     def signature(self) -> str:
@@ -241,8 +256,34 @@ class Sweep:
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def plain(self) -> dict[str, Any]:
+        """The sweep as plain data that, written as YAML, loads as an equal sweep."""
+        params: dict[str, Any] = {}
+        for key, parameter in self.space.items():
+            written = _written(parameter)
+            if key == parameter.name:
+                params[key] = written
+            else:
+                params.setdefault(parameter.name, []).append(written)
+        return {
+            "study": self.study,
+            "family": self.family,
+            "data": self.data,
+            "split": self.split.model_dump(),
+            "objective": self.objective,
+            "sampler": self.sampler.plain(),
+            "pruner": self.pruner.plain(),
+            "budget": self.budget.model_dump(),
+            "seed": self.seed,
+            "patience": self.patience,
+            "retries": self.retries,
+            "params": params,
+            "start": [({"name": start.name} if start.name else {}) | start.params for start in self.start],
+        }
 
-def _describe(parameter: Parameter) -> Any:
+
+def _written(parameter: Parameter) -> Any:
+    """A parameter as a sweep writes it."""
     plain = parameter.domain.plain()
     if not parameter.when:
         return plain
