@@ -1,0 +1,402 @@
+"""The orchestrator end to end: real store, real study, real processes; most with a stand-in for the training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fer_tune.data.load import load_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import store_split
+from fer_tune.errors import PoolError, StudyError
+from fer_tune.orchestrator import Ended, RunOptions, RunOutcome, StudyOutcome, Watch, run_sweeps
+from fer_tune.pool import WorkerInfo
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import trials
+from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
+from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
+from fer_tune.trial import EpochRow, TrialSpec, Value
+from tests.pool.trainers import obedient, unwilling
+
+INLINE = RunOptions(engine="inline", devices="cpu", wandb="disabled")
+LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo faces and their split, parsed once."""
+    root = tmp_path_factory.mktemp("cache")
+    settings = Settings(root, "sqlite://")
+    store_split(load_faces("demo", settings), SplitPolicy(), settings)
+    return settings.cache
+
+
+@pytest.fixture
+def settings(tmp_path: Path, cache: Path) -> Settings:
+    root = tmp_path / "storage"
+    root.mkdir()
+    (root / "cache").symlink_to(cache)
+    return Settings(root, f"sqlite:///{root}/fer_tune.db")
+
+
+def make_sweep(
+    study: str = "s",
+    *,
+    start: Sequence[dict[str, Value]] = (),
+    epochs: int = 3,
+    pruner: PrunerSpec | None = None,
+    hours: float | None = None,
+    retries: int = 2,
+    budget: int = 4,
+    **fixed: Value,
+) -> Sweep:
+    """A sweep for `Obedient`: what it searches is how it behaves."""
+    domains = {
+        "value": Range(0.0, 0.9),
+        "seconds": Fixed(0.005),
+        "die": Choice((0, 1, 2, 3)),
+        "deaf": Fixed(False),
+        **{name: Fixed(value) for name, value in fixed.items()},
+    }
+    if "die" not in fixed and not any("die" in params for params in start):
+        domains["die"] = Fixed(0)
+    return Sweep(
+        study=study,
+        family="simple_cnn",
+        data="demo",
+        split=SplitPolicy(),
+        objective="val_accuracy",
+        sampler=SamplerSpec("random"),
+        pruner=pruner or PrunerSpec("none"),
+        budget=Budget(trials=budget, epochs=epochs, hours=hours),
+        seed=1,
+        patience=0,
+        retries=retries,
+        space={name: Parameter(name, name, domain) for name, domain in domains.items()},
+        start=tuple(Start(None, params) for params in start),
+        path=Path(f"{study}.yaml"),
+    )
+
+
+@dataclass
+class Notebook(Watch):
+    """Keeps what it is told; `on_epoch` may act in between."""
+
+    on_epoch: Callable[[TrialSpec, EpochRow], None] | None = None
+    notes: list[str] = field(default_factory=list)
+    opened: list[tuple[str, int, list[int | None]]] = field(default_factory=list)
+    started: list[tuple[str, int, int]] = field(default_factory=list)
+    workers: list[WorkerInfo] = field(default_factory=list)
+    rows: list[tuple[int, int, int]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    closed: list[StudyOutcome] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def study_opened(self, sweep: Sweep, counts: Any, workers: Sequence[WorkerInfo]) -> None:
+        self.opened.append((sweep.study, counts.finished, [worker.pid for worker in workers]))
+
+    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
+        self.lost.append(reason)
+
+    def trial_started(self, spec: TrialSpec, worker: WorkerInfo, name: str | None) -> None:
+        self.started.append((spec.study, spec.number, spec.attempt))
+        self.workers.append(worker)
+
+    def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
+        self.rows.append((row.number, row.attempt, row.epoch))
+        if self.on_epoch is not None:
+            self.on_epoch(spec, row)
+
+    def trial_ended(self, spec: TrialSpec, ended: Ended) -> None:
+        self.ended.append(ended)
+
+    def study_closed(self, outcome: StudyOutcome) -> None:
+        self.closed.append(outcome)
+
+    def states(self) -> list[str]:
+        return [ended.state for ended in sorted(self.ended, key=lambda ended: ended.number)]
+
+
+def run(sweep: Sweep, settings: Settings, options: RunOptions = INLINE) -> tuple[RunOutcome, Notebook]:
+    watch = Notebook()
+    return run_sweeps([sweep], settings, options, watch, obedient), watch
+
+
+def epochs(settings: Settings, study: str, number: int) -> list[tuple[int, int]]:
+    with Store.of(settings) as store:
+        return [(row.attempt, row.epoch) for row in store.epochs(study, number)]
+
+
+@pytest.mark.parametrize("options", [INLINE, replace(INLINE, workers=3), LOCAL], ids=["inline", "inline 3", "local"])
+class TestARun:
+    def test_ends_with_its_budget_and_everything_recorded(self, options: RunOptions, settings: Settings) -> None:
+        outcome, watch = run(make_sweep(), settings, options)
+        (study,) = outcome.studies
+        assert (study.counts.complete, study.reason, outcome.interrupted) == (4, "budget", False)
+        assert outcome.completed == 4
+        with Store.of(settings) as store:
+            found = trials(store, "s")
+            assert [trial.number for trial in found] == [0, 1, 2, 3]
+            for trial in found:
+                assert epochs(settings, "s", trial.number) == [(0, 1), (0, 2), (0, 3)]
+                assert trial.value == pytest.approx(trial.params["value"] + 0.03)
+                (attempt,) = store.attempts("s", trial.number)
+                assert (attempt.status, attempt.parameters, attempt.device) == ("completed", 7, "cpu")
+        best = max(found, key=lambda trial: trial.value or 0)
+        assert (study.best, study.value) == (best.number, best.value)
+        assert watch.closed == [study]
+        assert sorted(watch.rows) == [(n, 0, e) for n in range(4) for e in (1, 2, 3)]
+
+    def test_goes_on_where_it_left_off(self, options: RunOptions, settings: Settings) -> None:
+        run(make_sweep(budget=2), settings, options)
+        outcome, watch = run(make_sweep(budget=5), settings, options)
+        assert watch.opened[0][:2] == ("s", 2)
+        assert sorted(number for _, number, _ in watch.started) == [2, 3, 4]
+        assert outcome.studies[0].counts.complete == 5
+        _, watch = run(make_sweep(budget=5), settings, options)
+        assert watch.started == []
+
+    def test_prunes_a_running_trial(self, options: RunOptions, settings: Settings) -> None:
+        pruner = PrunerSpec("median", {"n_startup_trials": 2, "n_warmup_steps": 2, "interval_steps": 1})
+        start: list[dict[str, Value]] = [{"value": value} for value in (0.8, 0.81, 0.82, 0.1, 0.85)]
+        sweep = make_sweep(start=start, pruner=pruner, epochs=20, budget=5, seconds=0.01)
+        outcome, watch = run(sweep, settings, options)
+        assert watch.states() == ["complete", "complete", "complete", "pruned", "complete"]
+        pruned = next(ended for ended in watch.ended if ended.number == 3)
+        assert pruned.epochs < 10
+        assert "pruned in epoch" in pruned.reason
+        assert outcome.studies[0].counts.pruned == 1
+        assert len(epochs(settings, "s", 3)) == pruned.epochs  # what came after the decision was ignored
+        with Store.of(settings) as store:
+            (trial,) = [trial for trial in trials(store, "s") if trial.number == 3]
+            assert trial.value == pytest.approx(0.1 + pruned.epochs / 100)
+
+    def test_several_sweeps_share_the_workers(self, options: RunOptions, settings: Settings) -> None:
+        watch = Notebook()
+        outcome = run_sweeps([make_sweep("a"), make_sweep("b", budget=3)], settings, options, watch, obedient)
+        assert [study.study for study in outcome.studies] == ["a", "b"]
+        assert [study.counts.complete for study in outcome.studies] == [4, 3]
+        (_, _, before), (_, _, after) = watch.opened
+        assert before == after
+
+    def test_stops_when_the_hours_are_over(self, options: RunOptions, settings: Settings) -> None:
+        sweep = make_sweep(epochs=10_000, hours=0.8 / 3600, seconds=0.02, budget=100)
+        began = time.monotonic()
+        outcome, watch = run(sweep, settings, options)
+        assert time.monotonic() - began < 20
+        assert outcome.studies[0].reason == "hours"
+        assert set(watch.states()) == {"pruned"}
+        assert {ended.reason for ended in watch.ended} == {"time"}
+        assert outcome.studies[0].counts.running == 0
+
+
+def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings) -> None:
+    outcome, watch = run(make_sweep(seconds=30.0, hours=0.5 / 3600, budget=1), settings, LOCAL)
+    assert watch.states() == ["requeued"]
+    assert outcome.studies[0].counts.finished == 0
+    assert outcome.studies[0].counts.waiting == 1
+
+
+def test_a_study_is_run_once_at_a_time(settings: Settings) -> None:
+    refusals: list[StudyError] = []
+
+    def again(spec: TrialSpec, row: EpochRow) -> None:
+        with pytest.raises(StudyError, match=str(os.getpid())) as caught:
+            run_sweeps([make_sweep()], settings, INLINE, None, obedient)
+        refusals.append(caught.value)
+
+    run_sweeps([make_sweep(budget=1, epochs=1)], settings, INLINE, Notebook(on_epoch=again), obedient)
+    assert len(refusals) == 1
+
+
+def test_two_studies_run_side_by_side_in_one_file(settings: Settings) -> None:
+    def other(spec: TrialSpec, row: EpochRow) -> None:
+        run_sweeps([make_sweep(f"other{row.epoch}", budget=2)], settings, INLINE, None, obedient)
+
+    run_sweeps([make_sweep("one", budget=1)], settings, INLINE, Notebook(on_epoch=other), obedient)
+    with Store.of(settings) as store:
+        assert {record.name: len(store.epochs(record.name)) for record in store.studies()} == {
+            "one": 3,
+            "other1": 6,
+            "other2": 6,
+            "other3": 6,
+        }
+
+
+def test_two_sweeps_of_one_study_are_refused(settings: Settings) -> None:
+    with pytest.raises(StudyError, match=r"s\.yaml and s\.yaml both describe"):
+        run_sweeps([make_sweep(), make_sweep()], settings, INLINE, None, obedient)
+
+
+def test_a_bad_last_sweep_is_refused_before_the_first_trial(settings: Settings) -> None:
+    run(make_sweep("b", budget=1), settings)
+    watch = Notebook()
+    with pytest.raises(StudyError, match="b"):
+        run_sweeps([make_sweep("a"), make_sweep("b", epochs=9)], settings, INLINE, watch, obedient)
+    assert watch.started == []
+
+
+def test_a_killed_worker_costs_an_attempt(settings: Settings) -> None:
+    def kill(spec: TrialSpec, row: EpochRow) -> None:
+        if (row.number, row.attempt, row.epoch) in {(0, 0, 2), (0, 1, 1)}:
+            pid = watch.workers[watch.started.index(("s", 0, row.attempt))].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+
+    watch = Notebook(on_epoch=kill)
+    outcome = run_sweeps([make_sweep(budget=3, seconds=0.1)], settings, LOCAL, watch, obedient)
+    assert outcome.studies[0].counts.complete == 3
+    assert [started for started in watch.started if started[1] == 0] == [("s", 0, 0), ("s", 0, 1), ("s", 0, 2)]
+    assert len(watch.lost) == 2
+    rows = epochs(settings, "s", 0)
+    assert len(rows) == len(set(rows))
+    assert rows[-3:] == [(2, 1), (2, 2), (2, 3)]
+    with Store.of(settings) as store:
+        attempts = store.attempts("s", 0)
+        assert [attempt.status for attempt in attempts] == ["failed", "failed", "completed"]
+        assert "SIGKILL" in attempts[0].reason
+        assert "trial 0, attempt 0" in attempts[0].detail
+        assert len({attempt.seed for attempt in attempts}) == 1
+
+
+def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None:
+    sweep = make_sweep(start=[{"value": 0.5, "die": 2}, {"value": 0.5, "die": 0}], budget=2, retries=2)
+    outcome, watch = run(sweep, settings, LOCAL)
+    assert watch.states() == ["failed", "complete"]
+    assert len(watch.lost) == 3
+    assert outcome.studies[0].counts.failed == 1
+    with Store.of(settings) as store:
+        failed = next(trial for trial in trials(store, "s") if trial.number == 0)
+        assert "SIGKILL" in failed.attrs["reason"]
+
+
+def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:
+    with pytest.raises(PoolError, match="the cpu is on fire"):
+        run_sweeps([make_sweep()], settings, LOCAL, None, unwilling)
+
+
+def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
+    def interrupt(spec: TrialSpec, row: EpochRow) -> None:
+        if (row.number, row.epoch) == (2, 2):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    watch = Notebook(on_epoch=interrupt)
+    outcome = run_sweeps([make_sweep(), make_sweep("later")], settings, INLINE, watch, obedient)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert outcome.interrupted
+    assert [(study.study, study.reason) for study in outcome.studies] == [("s", "interrupted")]
+    assert watch.states() == ["complete", "complete", "requeued"]
+    outcome, watch = run(make_sweep(), settings)
+    assert outcome.studies[0].counts.complete == 4
+    with Store.of(settings) as store:
+        interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
+        assert interrupted.params == again.params
+        assert len({store.attempts("s", number)[0].seed for number in (2, 3)}) == 1
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from fer_tune.orchestrator import run_sweeps
+    from fer_tune.settings import Settings
+    from tests.pool.trainers import obedient
+    from tests.test_orchestrator import LOCAL, Notebook, make_sweep
+
+    def tell(spec, row):
+        if row.number >= 1 and row.epoch == 2:
+            print(*[worker.pid for worker in watch.workers], flush=True)
+
+    settings = Settings(Path(sys.argv[1]), sys.argv[2])
+    watch = Notebook(on_epoch=tell)
+    outcome = run_sweeps([make_sweep(budget=50, epochs=1000, seconds=0.02)], settings, LOCAL, watch, obedient)
+    print("interrupted" if outcome.interrupted else "done", outcome.studies[0].counts.finished, flush=True)
+    """
+)
+
+
+@pytest.fixture
+def orchestrator(settings: Settings) -> Any:
+    """An orchestrator in a process of its own, in the middle of two trials, and its two workers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(settings.root), settings.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    yield process, [psutil.Process(int(word)) for word in line.split()]
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly(orchestrator: Any, settings: Settings, number: signal.Signals) -> None:
+    process, workers = orchestrator
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert "interrupted 0" in out
+    assert not psutil.wait_procs(workers, timeout=1)[1]
+    with Store.of(settings) as store:
+        assert [trial.state for trial in trials(store, "s")] == ["requeued", "requeued", "waiting", "waiting"]
+        assert {attempt.status for attempt in store.attempts("s")} == {"stopped"}
+
+
+def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestrator: Any, settings: Settings) -> None:
+    process, workers = orchestrator
+    process.kill()
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    sweep = make_sweep(budget=2, epochs=1000, seconds=0.02)
+    watch = Notebook(on_epoch=lambda spec, row: signal.raise_signal(signal.SIGINT) if row.epoch == 3 else None)
+    outcome = run_sweeps([sweep], settings, INLINE, watch, obedient)
+    assert any("2 trials" in note for note in watch.notes)
+    assert outcome.studies[0].counts.running == 0
+    with Store.of(settings) as store:
+        assert {attempt.status for attempt in store.attempts("s") if attempt.number < 2} == {"lost"}
+
+
+def test_the_wiring_trains_real_faces(settings: Settings) -> None:
+    space = {
+        "lr": Range(1e-3, 1e-2, log=True),
+        "width": Fixed(8),
+        "batch_size": Fixed(256),
+    }
+    sweep = replace(
+        make_sweep(epochs=2, budget=3),
+        space={name: Parameter(name, name, domain) for name, domain in space.items()},
+        start=(Start("hopeless", {"lr": 0.01}),),
+    )
+    outcome = run_sweeps([sweep], settings, LOCAL, Notebook())
+    assert outcome.studies[0].counts.complete == 3
+    assert outcome.studies[0].value is not None
+    with Store.of(settings) as store:
+        assert len(store.epochs("s")) == 6
+        assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
+        assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
+
+
+def test_the_orchestrator_needs_no_torch() -> None:
+    code = "import sys, fer_tune.orchestrator; print({'torch', 'optuna', 'wandb', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
