@@ -1,0 +1,43 @@
+"""Online, offline or disabled: what the user asked for, else what the environment allows."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+Mode = Literal["online", "offline", "disabled"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def choose_mode(asked: Mode | None = None) -> Mode:
+    """The mode asked for, else WANDB_MODE, else online where a key is configured, else offline."""
+    if asked is not None:
+        return asked
+    for mode in MODES:
+        if os.environ.get("WANDB_MODE") == mode:
+            return mode
+    return "online" if keys() else "offline"
+
+
+def keys() -> list[str]:
+    """wandb's keys on this machine: WANDB_API_KEY, and what netrc holds for wandb's host."""
+    found = [os.environ.get("WANDB_API_KEY", "").strip()]
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        entry = netrc.netrc(file).authenticators(host)
+    except (OSError, netrc.NetrcParseError):
+        entry = None
+    if entry is not None and entry[2]:
+        found.append(entry[2])
+    return [key for key in found if key]
+
+
+def redact(text: str) -> str:
+    """`text` without any of wandb's keys."""
+    for key in keys():
+        text = text.replace(key, "***")
+    return text

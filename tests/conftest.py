@@ -1,0 +1,67 @@
+"""Shared fixtures. Each test is kept apart from the user's environment, settings and keys."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from fer_tune.data.faces import Faces
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
+
+OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
+REAL_DATA = "FER_TUNE_DATA"
+"""The one variable that tests may use, by the fixture `real_data`."""
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No FER_TUNE_*, WANDB_* or netrc of the user reaches a test, and no test the user's storage or wandb."""
+    for name in list(os.environ):
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FER_TUNE_DIR", str(tmp_path / "storage"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb-cache"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb-data"))
+
+
+_real_data = os.environ.get(REAL_DATA)
+
+
+@pytest.fixture
+def real_data() -> str:
+    """The path of the real FER2013; the test is skipped where FER_TUNE_DATA names none."""
+    if not _real_data or not Path(_real_data).exists():
+        pytest.skip(f"{REAL_DATA} names no data set")
+    return _real_data
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An empty storage folder of the test's own."""
+    root = tmp_path / "storage"
+    return Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")
+
+
+@pytest.fixture(scope="session")
+def demo() -> Faces:
+    """A few synthetic faces of each emotion: uint8 [140, 48, 48], 20 of each class, told apart by a bright bar."""
+    import numpy as np
+
+    from fer_tune.data.faces import Faces
+
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), 20)
+    images = random.integers(0, 120, (140, 48, 48), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[6 * label : 6 * label + 6] += 100
+    return Faces.of(images, labels.astype(np.int64), source="tiny demo")
