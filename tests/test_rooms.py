@@ -1,0 +1,121 @@
+"""Who may know whom: imports point down a list of rooms, libraries stay in theirs, and light rooms stay light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fer_tune
+
+PACKAGE = Path(fer_tune.__file__).parent
+
+LEVELS = (
+    {"cli", "__main__"},
+    {"orchestrator", "retrain"},
+    {"report", "mirror"},
+    {"pool"},
+    {"study"},
+    {"store"},
+    {"sweep"},
+    {"train"},
+    {"models"},
+    {"data"},
+    {"errors", "settings", "trial", "__init__"},
+)
+"""From top to bottom; a room imports from itself and from lower levels only."""
+
+LIBRARIES = {
+    "optuna": {"study"},
+    "sqlalchemy": {"store", "study"},
+    "wandb": {"mirror"},
+    "typer": {"cli", "__main__"},
+    "sklearn": {"data"},
+    "pandas": {"data"},
+}
+"""Rooms that may import a library, inside functions or not."""
+
+TORCHLESS = {"sweep", "store", "study", "data", "report", "mirror", "errors", "settings", "trial", "__init__"}
+
+HEAVY = ("torch", "wandb", "sklearn")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def level_of(room: str) -> int:
+    found = [number for number, rooms in enumerate(LEVELS) if room in rooms]
+    assert found, f"{room} is a room that the list of rooms does not know"
+    return found[0]
+
+
+def imports_of(source: str, path: Path) -> Iterator[tuple[str, int]]:
+    """Every imported name with its line, also inside functions; relative ones made absolute."""
+    package = ("fer_tune", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *([node.module] if node.module else [])))
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def violations(source: str, path: Path) -> list[str]:
+    room = room_of(path)
+    found = []
+    for name, line in imports_of(source, path):
+        where = f"{path.relative_to(PACKAGE)}:{line} imports {name}"
+        top, *rest = name.split(".")
+        if top == "fer_tune":
+            target = rest[0] if rest and not rest[0].startswith("__version") else "__init__"
+            down = level_of(target) > level_of(room) or target == room
+            base = level_of(target) == level_of(room) == len(LEVELS) - 1
+            if not (down or base):
+                found.append(where)
+        elif top in LIBRARIES and room not in LIBRARIES[top]:
+            found.append(where)
+        elif top == "torch" and room in TORCHLESS:
+            found.append(where)
+    return found
+
+
+def test_imports_point_down_and_libraries_stay_in_their_rooms() -> None:
+    found = [line for path in sorted(PACKAGE.rglob("*.py")) for line in violations(path.read_text("utf-8"), path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("store/store.py", "from fer_tune.study import Study"),
+        ("store/store.py", "from ..study import Study"),
+        ("store/store.py", "def f():\n    import optuna"),
+        ("study/study.py", "import torch"),
+        ("data/load.py", "from fer_tune import models"),
+        ("mirror/x.py", "import fer_tune.report.figures"),
+    ],
+)
+def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None:
+    assert violations(source, PACKAGE / file)
+
+
+def test_test_images_have_no_path_into_a_search() -> None:
+    opener = "open_final"
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(name.endswith(f".{opener}") for name, _ in imports_of(path.read_text("utf-8"), path))
+    }
+    assert users <= {"retrain.py"}
+
+
+@pytest.mark.parametrize("module", ["sweep", "study", "store", "cli", "settings", "trial", "models", "train"])
+def test_light_rooms_stay_light(module: str) -> None:
+    code = f"import sys, fer_tune.{module}; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
