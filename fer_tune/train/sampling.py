@@ -20,9 +20,9 @@ def frequency_weights(labels: Tensor, power: float, classes: int = 7) -> Tensor:
 def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     """Positions into `labels`, int64 [N], for one epoch in random order.
 
-    Systematic resampling over a random permutation: image i is shown floor(w_i) times and once more with
-    probability w_i - floor(w_i), so that every epoch has N images and the classes' shares vary least. With all
-    weights 1 each image comes exactly once.
+    Systematic resampling over the images in random order within their classes: image i is shown floor(w_i) times
+    and once more with probability w_i - floor(w_i), so that every epoch has N images and each class its share to
+    within one. With all weights 1 each image comes exactly once.
 
     Args:
         labels: int64 [N].
@@ -30,6 +30,7 @@ def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     """
     count = labels.numel()
     shuffled = torch.randperm(count, device=labels.device)
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]
     edges = weights[labels[shuffled]].cumsum(0)
     edges[-1] = count  # rounding must not lose or add an image
     ends = torch.floor(edges + torch.rand((), dtype=torch.float64, device=labels.device)).long().clamp(max=count)

@@ -35,7 +35,7 @@ def learning_rates(config: TrainConfig, steps: int) -> Tensor:
             factor = torch.where(progress >= when, factor / 10, factor)
     else:
         factor = torch.ones_like(progress)
-    warm = (at / max(1, rising)).clamp(max=1)
+    warm = (at / rising).clamp(max=1) if rising else torch.ones_like(at)
     return (config.lr * torch.minimum(factor, warm)).float()
 
 

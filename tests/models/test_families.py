@@ -1,0 +1,136 @@
+"""Every family in `FAMILIES` is covered by itself: a new one needs no test of its own."""
+
+import math
+
+import pytest
+import torch
+
+from fer_tune.models import FAMILIES, Family
+from fer_tune.models.layers import Dropout, count_parameters, initialise, write_dropout
+from fer_tune.train.config import TrainConfig
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+def _rates(family: Family) -> list[str]:
+    return [name for name in family.config.model_fields if "dropout" in name and not name.endswith("_step")]
+
+
+def _small(family: Family, **values: object) -> object:
+    """The family's narrowest network, with two head layers where it knows them, so that every rate has its layer."""
+    fields = family.config.model_fields
+    bound = {"width": 0.25 if fields["width"].annotation is float else 8, "hidden": 32, "head_layers": 2}
+    return family.config(**{k: v for k, v in bound.items() if k in fields}, **values)
+
+
+def _built(family: Family, config: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = family.build(config)
+    initialise(model)
+    write_dropout(model, config)
+    return model
+
+
+@torch.no_grad()
+def _awake(model: torch.nn.Module) -> torch.nn.Module:
+    """Blocks may start as the identity, their last scale 0: nothing of them is seen before the first update."""
+    for parameter in model.parameters():
+        if not parameter.any():
+            parameter.fill_(0.5)
+    return model
+
+
+def test_turns_faces_into_logits(family):
+    model = _built(family, _small(family)).eval()
+    logits = model(torch.randn(3, 1, 48, 48))
+    assert logits.shape == (3, 7)
+    assert torch.isfinite(logits).all()
+
+
+def test_gradients_reach_every_parameter(family):
+    config = _small(family, **dict.fromkeys(_rates(family), 0.0))
+    model = _awake(_built(family, config)).train()
+    torch.nn.functional.cross_entropy(model(torch.randn(8, 1, 48, 48)), torch.arange(8) % 7).backward()
+    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_evaluation_is_deterministic_whatever_the_dropout(family):
+    model = _built(family, _small(family, **dict.fromkeys(_rates(family), 0.5))).eval()
+    x = torch.randn(2, 1, 48, 48)
+    assert torch.equal(model(x), model(x))
+
+
+def test_every_dropout_rate_takes_effect(family):
+    for name in _rates(family):
+        config = _small(family, **{**dict.fromkeys(_rates(family), 0.0), name: 0.5})
+        model = _awake(_built(family, config)).train()
+        x = torch.randn(4, 1, 48, 48)
+        assert not torch.equal(model(x), model(x)), f"{name} changes nothing"
+        write_dropout(model, config, factor=0.0)
+        assert torch.equal(model(x), model(x)), f"{name} is still on at factor 0"
+
+
+def test_block_dropout_rises_from_stage_to_stage(family):
+    fields = family.config.model_fields
+    if "block_dropout_step" not in fields:
+        pytest.skip("the family has no block dropout")
+    config = _small(family, **{**dict.fromkeys(_rates(family), 0.0), "block_dropout": 0.1, "block_dropout_step": 0.05})
+    rates = [float(m.rate) for m in _built(family, config).modules() if isinstance(m, Dropout) and float(m.rate) > 0]
+    assert rates == sorted(rates)
+    distinct = sorted({round(rate, 6) for rate in rates})
+    assert len(distinct) >= 2
+    assert all(math.isclose(b - a, 0.05, abs_tol=1e-5) for a, b in zip(distinct, distinct[1:], strict=False))
+
+
+def test_rates_are_data_and_all_else_is_shape(family):
+    base = _small(family)
+    rated = [name for name in family.config.model_fields if "dropout" in name]
+    assert rated, "a family has a dropout schedule"
+    changed = base.model_copy(update=dict.fromkeys(rated, 0.3))
+    assert changed.shape() == base.shape()
+    assert {name for name, _ in base.shape()} == set(family.config.model_fields) - set(rated)
+
+
+def test_parameters_are_counted(family):
+    model = _built(family, _small(family))
+    assert count_parameters(model) == sum(p.numel() for p in model.parameters()) > 1000
+
+
+def test_names_do_not_collide_with_the_training_hyperparameters(family):
+    assert not set(family.config.model_fields) & set(TrainConfig.model_fields)
+
+
+def test_initialise_depends_on_the_seed_alone(family):
+    config = _small(family)
+    model = _built(family, config)
+    first = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()(torch.randn(4, 1, 48, 48))
+    torch.manual_seed(0)
+    family.build(config)  # the layers' own first draw, as in `_built`
+    initialise(model)
+    after = model.state_dict()
+    assert all(torch.equal(first[name], after[name]) for name in first if "num_batches" not in name)
+
+
+def test_resnet_has_the_published_size():
+    config = FAMILIES["resnet"].config(depth=18)
+    # ResNet-18 has 11,689,512 parameters with 3 input channels, a 7x7 stem and 1,000 classes
+    published = 11_689_512 - (512 * 1000 + 1000) + (512 * 7 + 7) - 64 * 3 * 49 + 64 * 9
+    assert count_parameters(FAMILIES["resnet"].build(config)) == published
+    stem7 = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7"))
+    assert count_parameters(stem7) == published - 64 * 9 + 64 * 49
+
+
+def test_dropout_keeps_the_mean_and_drops_whole_channels():
+    layer = Dropout(lambda config: config)
+    write_dropout(torch.nn.Sequential(layer), 0.25)
+    torch.manual_seed(0)
+    out = layer.train()(torch.ones(64, 200, 3, 3))
+    kept = out.amax((2, 3)) > 0
+    assert torch.equal(out.amin((2, 3)) > 0, kept)
+    assert abs(kept.float().mean().item() - 0.75) < 0.02
+    assert abs(out.mean().item() - 1) < 0.02

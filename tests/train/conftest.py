@@ -1,0 +1,19 @@
+"""A few drawn faces, split and cached, as a worker finds them."""
+
+from pathlib import Path
+
+import pytest
+
+from fer_tune.data.demo import demo_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.settings import Settings
+from fer_tune.trial import DataRef
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    root: Path = tmp_path_factory.mktemp("tiny")
+    settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
+    faces = demo_faces(seed=1, scale=0.12)
+    return reference(faces, store_split(faces, SplitPolicy(), settings), settings)
