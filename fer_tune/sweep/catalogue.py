@@ -61,10 +61,7 @@ class Hyperparameter:
         try:
             checked: Value = getattr(self.config.model_validate({self.name: value}, strict=True), self.name)
         except ValidationError as error:
-            got = (
-                show(value) if isinstance(value, str | bool | int | float) else "nothing" if value is None else "a list"
-            )
-            raise ValueError(f"must be {self.allowed}, not {got}") from error
+            raise ValueError(f"must be {self.allowed}, not {describe_value(value)}") from error
         return checked
 
 

@@ -93,7 +93,7 @@ class ParamsReader:
                     self.problems.add(
                         part, here, "a list holds alternatives, each with `when`; a category is {choices: [...]}"
                     )
-                    continue
+                    break
                 domain = self._domain(self.catalogue[name], part, here)
                 when = self._when(part.entries["when"], f"{here}.when") if "when" in part.entries else {}
                 if domain is not None:
@@ -298,7 +298,7 @@ class ParamsReader:
         active = next((parameter for parameter in alternatives if parameter.active(params)), None)
         if active is not None:
             return "" if active.domain.contains(value) else f"is {show(value)}, but params allows {active.domain}"
-        needs = " or ".join(_say_when(parameter) for parameter in alternatives)
+        needs = " or ".join(parameter.condition for parameter in alternatives)
         return f"applies only where {needs}: this configuration must say so, or leave {name} out"
 
     def _excused(self, name: str, space: Space) -> bool:
@@ -337,7 +337,3 @@ def _possible(value: Value, domains: list[Domain] | None) -> bool:
 
 def _exclusive(one: When, other: When) -> bool:
     return any(not set(one[name]) & set(other[name]) for name in one.keys() & other.keys())
-
-
-def _say_when(parameter: Parameter) -> str:
-    return " and ".join(f"{name} is {' or '.join(map(show, values))}" for name, values in parameter.when.items())

@@ -125,6 +125,11 @@ class Parameter:
             name in params and any(same(params[name], value) for value in values) for name, values in self.when.items()
         )
 
+    @property
+    def condition(self) -> str:
+        """The conditions in words: `optimizer is adam or adamw`; empty where there are none."""
+        return " and ".join(f"{name} is {' or '.join(map(show, values))}" for name, values in self.when.items())
+
 
 Space = dict[str, Parameter]
 """Parameters by key, each behind all that its conditions name."""

@@ -1,0 +1,85 @@
+"""A sweep to start from, written from the catalogue: what `fer-tune init FAMILY` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fer_tune.errors import SweepError
+from fer_tune.models import FAMILIES
+from fer_tune.sweep.catalogue import catalogue
+from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header
+from fer_tune.sweep.space import show
+from fer_tune.sweep.wording import nearest
+
+SEARCHED = {
+    "optimizer": " {choices: [sgd, adamw]}",
+    "lr": """
+    - {low: 0.01, high: 0.3, log: true, when: {optimizer: sgd}}
+    - {low: 1.0e-4, high: 5.0e-3, log: true, when: {optimizer: adamw}}""",
+    "weight_decay": """
+    - {low: 1.0e-4, high: 2.0e-3, log: true, when: {optimizer: sgd}}
+    - {low: 1.0e-3, high: 0.3, log: true, when: {optimizer: adamw}}""",
+    "label_smoothing": " {low: 0.0, high: 0.2}",
+    "head_dropout": " {low: 0.0, high: 0.6}",
+    "block_dropout": " {low: 0.0, high: 0.2}",
+    "block_dropout_step": " {low: 0.0, high: 0.1}",
+    "dropout_ramp": " {choices: [constant, rising, falling]}",
+    "augment": " {low: 0.0, high: 1.0}",
+    "mixup": " {low: 0.0, high: 0.5}",
+    "cutmix": " {low: 0.0, high: 0.5}",
+    "sampling": " {choices: [natural, weighted, class_weights]}",
+    "sampling_power": " {low: 0.1, high: 1.0, when: {sampling: [weighted, class_weights]}}",
+}
+"""What the template searches; all else it names in a comment with its default."""
+
+
+def template(family: str) -> str:
+    """A commented sweep of `family` that loads as it is.
+
+    Raises:
+        SweepError: there is no such family.
+    """
+    if family not in FAMILIES:
+        raise SweepError(
+            f"There is no family {family!r}{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}."
+        )
+    return "\n".join(_lines(family)) + "\n"
+
+
+def _lines(family: str) -> Iterator[str]:
+    about = {name: info.description for name, info in Header.model_fields.items()}
+    yield from (
+        f"# A sweep of {family}: {FAMILIES[family].summary}",
+        "#",
+        "#     fer-tune check FILE     shows what it searches",
+        "#     fer-tune run FILE       searches; the same command again goes on",
+        "#",
+        "# A plain value is fixed, {low, high, log, step} is a range, {choices: [...]} a category; `when` makes a",
+        "# hyperparameter conditional, and a list gives it alternatives. What is left out has its default.",
+        "",
+        f"# study: {family}  # {about['study']}",
+        f"family: {family}",
+        f"data: fer2013  # {about['data']}",
+        "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
+        f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
+        f"sampler: tpe  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
+        f"# one of {', '.join(PRUNERS)}; a step is an epoch",
+        "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
+        "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",
+        f"seed: 0  # {about['seed']}",
+        f"patience: 0  # {about['patience']}",
+        f"retries: 2  # {about['retries']}",
+        "",
+        "params:",
+    )
+    for name, hyper in catalogue(family).items():
+        if hyper.description:
+            yield f"  # {hyper.description}"
+        yield f"  # ({hyper.allowed}; default {show(hyper.default)})"
+        yield f"  {name}:{SEARCHED[name]}" if name in SEARCHED else f"  # {name}: {show(hyper.default)}"
+    yield from (
+        "",
+        "# Configurations to try first; what one leaves out, the sampler fills in.",
+        "start:",
+        "  - {name: a sound start, optimizer: sgd, lr: 0.05, weight_decay: 5.0e-4, augment: 0.3, sampling: natural}",
+    )
