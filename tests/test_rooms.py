@@ -74,11 +74,10 @@ def violations(source: str, path: Path) -> list[str]:
             target = rest[0] if rest and not rest[0].startswith("__version") else "__init__"
             down = level_of(target) > level_of(room) or target == room
             base = level_of(target) == level_of(room) == len(LEVELS) - 1
-            if not (down or base):
-                found.append(where)
-        elif top in LIBRARIES and room not in LIBRARIES[top]:
-            found.append(where)
-        elif top == "torch" and room in TORCHLESS:
+            allowed = down or base
+        else:
+            allowed = room in LIBRARIES.get(top, {room}) and not (top == "torch" and room in TORCHLESS)
+        if not allowed:
             found.append(where)
     return found
 

@@ -31,7 +31,7 @@ class StudyLock:
     Python's file descriptors are not inherited by programs that are started, so a worker that outlives the
     orchestrator does not hold the lock; a forked child would, for as long as it lives.
 
-    Use it as a context manager, or `acquire` and `release`.
+    Use it as a context manager, or `acquire` and `release`; an object that is let go of lets go of the lock.
     """
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:

@@ -51,13 +51,17 @@ def prepare(engine: Engine, where: str, create: bool) -> None:
     """
     try:
         with engine.begin() as tx:
+            if create and engine.dialect.name == "sqlite":
+                # Python's sqlite3 begins no transaction for CREATE TABLE by itself: with this one, the tables come all
+                # at once or not at all, and a second process waits for them.
+                tx.exec_driver_sql("BEGIN IMMEDIATE")
             if _version(tx, where) is None:
                 if not create:
                     raise StorageError(f"{where} holds no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
                 tables.metadata.create_all(tx)
                 tx.execute(insert(tables.schema).values(id=1, version=tables.SCHEMA, made_by=__version__))
     except DBAPIError as error:
-        # Another process that made the tables in the same instant is no error: then they are there now.
+        # A server lets two processes make them at once and refuses one of the two: then they are there now.
         if not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
             raise
         prepare(engine, where, create=False)
@@ -74,11 +78,9 @@ def _version(tx: Connection, where: str) -> int | None:
             )
         return None
     version = tx.execute(select(tables.schema.c.version)).scalar()
-    if version is None:  # the process that makes the tables has not entered the version yet, or died before it
-        return None
-    if version > tables.SCHEMA:
+    if version is None or version > tables.SCHEMA:
         raise StorageError(
-            f"{where} was made by a newer fer-tune (tables version {version}, known here: {tables.SCHEMA}).",
+            f"{where} was made by a newer fer-tune (version {version} of its tables; known here: {tables.SCHEMA}).",
             "Update: pip install --upgrade fer-tune.",
         )
     return int(version)

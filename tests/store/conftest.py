@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fer_tune.store import SplitRecord, Store, StudyRecord
+
+
+def record(name: str = "resnet", uid: str = "0123abcd", **changes: object) -> StudyRecord:
+    split = SplitRecord("split-hash", "faces", "cache/splits/x.npz", {"policy": "stratified"}, {"train": 7, "val": 2})
+    values: dict[str, object] = {
+        "name": name,
+        "uid": uid,
+        "family": "resnet",
+        "objective": "val_accuracy",
+        "sweep_signature": "s" * 64,
+        "sweep_text": "family: resnet\n",
+        "sweep_json": {"family": "resnet", "space": {"lr": {"low": 0.1, "high": 1.0}}},
+        "data_source": "fer2013",
+        "data_signature": "faces",
+        "data_cache": "cache/faces",
+        "split": split,
+        "versions": {"optuna": "5.0.0"},
+        "created": datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
+    }
+    return StudyRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def store(root: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{root}/fer_tune.db", root=root) as opened:
+        opened.register_study(record())
+        yield opened
