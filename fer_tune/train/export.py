@@ -7,19 +7,19 @@ needed to build the network and prepare its input, and where it came from).
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
+from fer_tune.data.cache import replace_file, replace_text
 from fer_tune.errors import DataError, StorageError
 from fer_tune.models import FAMILIES
 from fer_tune.trial import EMOTIONS, TrialSpec
@@ -57,19 +57,9 @@ def save_model(folder: Path, spec: TrialSpec, state: Mapping[str, Tensor], mean:
         },
         "versions": {"fer_tune": __version__, "torch": torch.__version__},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "model.safetensors", lambda path: save_file(dict(state), path))
-    text = json.dumps(description, indent=2) + "\n"
-    write_whole(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` fill a temporary file beside `path`, flushes it to the disk and renames it."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    weights = save(dict(state))
+    replace_file(folder / "model.safetensors", lambda file: file.write(weights))
+    replace_text(folder / "config.json", json.dumps(description, indent=2) + "\n")
 
 
 class Predictor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import traceback
 from collections import OrderedDict
@@ -17,6 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from fer_tune.data.cache import replace_file
 from fer_tune.data.open import open_search
 from fer_tune.errors import FerTuneError, TrainingError
 from fer_tune.models import FAMILIES, Family, FamilyConfig
@@ -82,6 +82,10 @@ class Trainer:
         except Exception as error:  # whatever a trial does, the worker lives on to the next
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
             yield self._failed(spec, reason, traceback.format_exc(), parameters)
+
+    def images(self, spec: TrialSpec) -> int:
+        """How many images a trial is fitted to."""
+        return len(self._load(spec).faces.labels)
 
     def _failed(self, spec: TrialSpec, reason: str, detail: str, parameters: int) -> TrialEnd:
         return TrialEnd(spec.number, spec.attempt, "failed", reason, detail, parameters)
@@ -188,12 +192,7 @@ def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyC
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:
-    """Writes float16 [V, 7] so that a reader sees all of it or nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, part = folder / "val_logits.npy", folder / "val_logits.npy.part"
-    with part.open("wb") as file:
-        np.save(file, logits.half().cpu().numpy(), allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    """Writes float16 [V, 7]."""
+    path = folder / "val_logits.npy"
+    replace_file(path, lambda file: np.save(file, logits.half().cpu().numpy(), allow_pickle=False))
     return path

@@ -87,7 +87,7 @@ def test_cutmix_cuts_the_area_it_says():
     mixed = mix(sources, LABELS, 0.0, 1.0)
     own = (mixed.images == sources).float().mean((1, 2, 3))
     assert torch.allclose(own, mixed.share)
-    assert 0.5 <= mixed.share.min() + 0.02
+    assert mixed.share.min() >= 0.48
 
 
 def test_probabilities_choose_how_many_are_mixed():

@@ -1,0 +1,259 @@
+"""The final fit: one configuration trained anew on training and validation, and evaluated on test once.
+
+This is the only place that opens test images. Each opening is entered in the ledger before it happens, so that
+a figure can be read together with how often test had been looked at before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.errors import StudyError, TrainingError
+from fer_tune.settings import Settings
+from fer_tune.trial import EMOTIONS, EpochRow, TrialEnd, TrialSpec, Value
+
+if TYPE_CHECKING:
+    from fer_tune.store import Store, StudyRecord
+    from fer_tune.study.selection import TrialSummary
+    from fer_tune.train.metrics import Scores
+
+EpochDone = Callable[[EpochRow, int], object]
+"""Called with each row and the number of epochs."""
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """What was measured on test.
+
+    Attributes:
+        scores: accuracy, macro-F1, balanced accuracy, recall.
+        error: standard error of the accuracy, sqrt(p (1 - p) / n).
+        confusion: counts, 7 rows of true and 7 columns of predicted classes.
+    """
+
+    __test__ = False  # not a test class, whatever its name begins with
+
+    scores: Scores
+    error: float
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """What a final fit left.
+
+    Attributes:
+        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `confusion.json`, `confusion.png`,
+            `report.json`.
+        trial: number of the trial whose configuration was trained.
+        seconds: of training.
+        plain: the network as it is; flip: its prediction averaged over each face and its mirror image.
+        openings: how often test has been opened for this study, this time included.
+    """
+
+    study: str
+    trial: int
+    folder: Path
+    epochs: int
+    images: int
+    test_images: int
+    parameters: int
+    seconds: float
+    plain: TestScores
+    flip: TestScores
+    openings: int
+
+
+def retrain(
+    settings: Settings,
+    study: str,
+    *,
+    trial: int | None = None,
+    epochs: int | None = None,
+    out: Path | None = None,
+    device: str | None = None,
+    changes: Mapping[str, Value] | None = None,
+    epoch_done: EpochDone = lambda row, epochs: None,
+) -> RetrainResult:
+    """Trains a study's best configuration, or that of `trial`, on training and validation; evaluates it on test.
+
+    Args:
+        epochs: length of the schedule; by default the study's.
+        out: the folder to leave; by default one of its own below the storage folder's artifacts.
+        device: as for a worker; by default the first GPU, else the CPU.
+        changes: hyperparameters that replace the trial's, for a final fit that is longer or more regular.
+
+    Raises:
+        StudyError: no such study or trial, or none is complete yet.
+        TrainingError: the training failed or diverged.
+        DataError: the study's data or split is gone from the cache.
+    """
+    from fer_tune.store import Store
+
+    with Store.of(settings, create=False) as store:
+        record = store.study(study)
+        chosen = _choose(store, study, trial)
+        folder = out or _new_folder(settings, record, chosen.number)
+        spec = TrialSpec(
+            study=study,
+            number=chosen.number,
+            family=record.family,
+            params={**chosen.params, **(changes or {})},
+            epochs=epochs or int(record.sweep_json["epochs"]),
+            seed=int(record.sweep_json["seed"]),
+            data=record.data_ref(settings.root),
+            fit="train+val",
+            artifacts=folder,
+        )
+        device = device or _best_device()
+        end, seconds, images = _train(spec, device, epoch_done)
+        store.open_test(study, chosen.number, spec.data.split_hash, "retrain")
+        plain, flip = _evaluate(spec, folder, device)
+        openings = len(store.ledger(study))
+        result = RetrainResult(
+            study=study,
+            trial=chosen.number,
+            folder=folder,
+            epochs=spec.epochs,
+            images=images,
+            test_images=sum(map(sum, plain.confusion)),
+            parameters=end.parameters,
+            seconds=seconds,
+            plain=plain,
+            flip=flip,
+            openings=openings,
+        )
+        files = _write(result)
+        if folder.resolve().is_relative_to(settings.root.resolve()):
+            for kind, path in {"model": folder / "model.safetensors", **files}.items():
+                store.add_artifact(study, chosen.number, f"retrain {kind}", path)
+    return result
+
+
+def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
+    from fer_tune.study.selection import ranking, trials
+
+    if number is None:
+        best = ranking(store, study)
+        if not best:
+            raise StudyError(f"Study {study!r} has no complete trial yet.", "Run its sweep for longer first.")
+        return best[0]
+    found = [summary for summary in trials(store, study) if summary.number == number]
+    if not found:
+        raise StudyError(f"Study {study!r} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
+    return found[0]
+
+
+def _new_folder(settings: Settings, record: StudyRecord, number: int) -> Path:
+    """The first free `retrain-NNNN-K` beside the study's trials."""
+    parent = settings.artifacts / f"{record.name}-{record.uid}"
+    attempt = 1
+    while (folder := parent / f"retrain-{number:04d}-{attempt}").exists():
+        attempt += 1
+    return folder
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEnd, float, int]:
+    """How the training ended, its seconds, and the number of images it fitted."""
+    from fer_tune.train.loop import Trainer
+
+    trainer = Trainer(device)
+    started = time.perf_counter()
+    for message in trainer.train(spec):
+        if isinstance(message, EpochRow):
+            epoch_done(message, spec.epochs)
+        else:
+            end = message
+    if end.status != "completed":
+        raise TrainingError(
+            f"Retraining trial {spec.number} of {spec.study!r} {end.status}: {end.reason}",
+            end.detail or "A smaller learning rate may help: `--set lr=...`.",
+        )
+    return end, time.perf_counter() - started, trainer.images(spec)
+
+
+def _evaluate(spec: TrialSpec, folder: Path, device: str) -> tuple[TestScores, TestScores]:
+    """Opens test: plain scores and flip-averaged ones, from the files that were written."""
+    from fer_tune.data.open import open_final
+    from fer_tune.train.export import Predictor
+
+    data = open_final(spec.data)
+    predictor = Predictor.load(folder, device)
+    images, labels = data.images[data.test], data.labels[data.test]
+    plain, flip = (predictor.predict(images, flip=flip).argmax(1) for flip in (False, True))
+    return _scores(labels, plain), _scores(labels, flip)
+
+
+def _scores(labels: Any, predicted: Any) -> TestScores:
+    import torch
+
+    from fer_tune.train.metrics import confusion_matrix, scores
+
+    matrix = confusion_matrix(torch.from_numpy(labels), torch.from_numpy(predicted)).tolist()
+    found = scores(matrix)
+    error = (found.accuracy * (1 - found.accuracy) / len(labels)) ** 0.5
+    return TestScores(found, error, [[int(count) for count in row] for row in matrix])
+
+
+def _write(result: RetrainResult) -> dict[str, Path]:
+    """Writes metrics, confusion matrix and per-class report; returns them by kind."""
+    from fer_tune.data.cache import replace_text
+    from fer_tune.report.figures import confusion_png
+
+    texts = {
+        "metrics": {
+            "study": result.study,
+            "trial": result.trial,
+            "epochs": result.epochs,
+            "images": result.images,
+            "test_images": result.test_images,
+            "parameters": result.parameters,
+            "seconds": round(result.seconds, 3),
+            "test_openings": result.openings,
+            "test": {"plain": _figures(result.plain), "flip": _figures(result.flip)},
+        },
+        "confusion": {"classes": list(EMOTIONS), "plain": result.plain.confusion, "flip": result.flip.confusion},
+        "report": {"plain": class_report(result.plain.confusion), "flip": class_report(result.flip.confusion)},
+    }
+    files = {}
+    for kind, content in texts.items():
+        files[kind] = result.folder / f"{kind}.json"
+        replace_text(files[kind], json.dumps(content, indent=2) + "\n")
+    title = f"{result.study}, trial {result.trial}: {result.plain.scores.accuracy:.2%} of {result.test_images} on test"
+    files["confusion_png"] = confusion_png(result.plain.confusion, EMOTIONS, result.folder / "confusion.png", title)
+    return files
+
+
+def _figures(measured: TestScores) -> dict[str, float]:
+    return {
+        "accuracy": measured.scores.accuracy,
+        "accuracy_standard_error": measured.error,
+        "macro_f1": measured.scores.macro_f1,
+        "balanced_accuracy": measured.scores.balanced_accuracy,
+    }
+
+
+def class_report(confusion: list[list[int]]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support of each class, from a confusion matrix; 0 where nothing was predicted."""
+    report = {}
+    for index, name in enumerate(EMOTIONS):
+        right = confusion[index][index]
+        true, predicted = sum(confusion[index]), sum(row[index] for row in confusion)
+        report[name] = {
+            "precision": right / predicted if predicted else 0.0,
+            "recall": right / true if true else 0.0,
+            "f1": 2 * right / (true + predicted) if true + predicted else 0.0,
+            "support": true,
+        }
+    return report
