@@ -30,10 +30,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
+from fer_tune import mirror
 from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.mirror import Mode
 from fer_tune.pool import EndEvent, Event, InlinePool, LocalPool, LostEvent, Pool, ReadyEvent, RowEvent, WorkerInfo
 from fer_tune.pool.devices import Count, choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
@@ -56,7 +59,6 @@ MIRROR_GRACE = 30.0
 MIRROR_GRACE_INTERRUPTED = 2.0
 """The same after Ctrl-C; what is left then, `fer-tune sync` or the next run copies."""
 
-Mode = Literal["online", "offline", "disabled"]
 State = Literal["complete", "pruned", "failed", "requeued"]
 
 
@@ -502,18 +504,16 @@ def _prepare(
 @contextmanager
 def _mirrored(settings: Settings, study: str, mode: Mode | None, watch: Watch, interrupt: Interrupt) -> Iterator[None]:
     """Runs the mirror beside the study. The run needs it for nothing, so its troubles are notes."""
-    if mode == "disabled":
-        yield
-        return
     try:
-        from fer_tune import mirror
-
+        if mode != "disabled" and find_spec("wandb") is None:
+            raise FerTuneError("wandb is not installed.", "pip install wandb")
         handle = mirror.start(settings, study, mode)
-    except (ImportError, OSError, FerTuneError) as error:
-        watch.note(f"No mirror to wandb: {error}")
+    except (OSError, FerTuneError) as error:
+        watch.note(f"{study} is not mirrored to wandb: {error}")
         yield
         return
     try:
         yield
     finally:
-        handle.stop(timeout=MIRROR_GRACE_INTERRUPTED if interrupt.requested else MIRROR_GRACE)
+        if not handle.stop(MIRROR_GRACE_INTERRUPTED if interrupt.requested else MIRROR_GRACE):
+            watch.note(f"{study}: wandb does not have everything yet; the next run goes on ({handle.log}).")

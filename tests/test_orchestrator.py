@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from fer_tune.data.load import load_faces
+from fer_tune import mirror
+from fer_tune.data.faces import Faces
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.data.splits import store_split
 from fer_tune.errors import PoolError, StudyError
 from fer_tune.orchestrator import Ended, RunOptions, RunOutcome, StudyOutcome, Watch, run_sweeps
 from fer_tune.pool import WorkerInfo
@@ -35,20 +35,20 @@ LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo faces and their split, parsed once."""
-    root = tmp_path_factory.mktemp("cache")
-    settings = Settings(root, "sqlite://")
-    store_split(load_faces("demo", settings), SplitPolicy(), settings)
-    return settings.cache
+def csv(demo: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny faces as a user has them."""
+    path = tmp_path_factory.mktemp("data") / "train.csv"
+    rows = (
+        f"{label},{' '.join(map(str, image.ravel()))}" for image, label in zip(demo.images, demo.labels, strict=True)
+    )
+    path.write_text("\n".join(["emotion,pixels", *rows]))
+    return path
 
 
 @pytest.fixture
-def settings(tmp_path: Path, cache: Path) -> Settings:
+def settings(tmp_path: Path, csv: Path) -> Settings:
     root = tmp_path / "storage"
-    root.mkdir()
-    (root / "cache").symlink_to(cache)
-    return Settings(root, f"sqlite:///{root}/fer_tune.db")
+    return Settings(root, f"sqlite:///{root}/fer_tune.db", str(csv))
 
 
 def make_sweep(
@@ -75,7 +75,7 @@ def make_sweep(
     return Sweep(
         study=study,
         family="simple_cnn",
-        data="demo",
+        data="fer2013",
         split=SplitPolicy(),
         objective="val_accuracy",
         sampler=SamplerSpec("random"),
@@ -142,7 +142,7 @@ def epochs(settings: Settings, study: str, number: int) -> list[tuple[int, int]]
         return [(row.attempt, row.epoch) for row in store.epochs(study, number)]
 
 
-@pytest.mark.parametrize("options", [INLINE, replace(INLINE, workers=3), LOCAL], ids=["inline", "inline 3", "local"])
+@pytest.mark.parametrize("options", [replace(INLINE, workers=2), LOCAL], ids=["inline", "local"])
 class TestARun:
     def test_ends_with_its_budget_and_everything_recorded(self, options: RunOptions, settings: Settings) -> None:
         outcome, watch = run(make_sweep(), settings, options)
@@ -174,7 +174,7 @@ class TestARun:
     def test_prunes_a_running_trial(self, options: RunOptions, settings: Settings) -> None:
         pruner = PrunerSpec("median", {"n_startup_trials": 2, "n_warmup_steps": 2, "interval_steps": 1})
         start: list[dict[str, Value]] = [{"value": value} for value in (0.8, 0.81, 0.82, 0.1, 0.85)]
-        sweep = make_sweep(start=start, pruner=pruner, epochs=20, budget=5, seconds=0.01)
+        sweep = make_sweep(start=start, pruner=pruner, epochs=12, budget=5)
         outcome, watch = run(sweep, settings, options)
         assert watch.states() == ["complete", "complete", "complete", "pruned", "complete"]
         pruned = next(ended for ended in watch.ended if ended.number == 3)
@@ -323,7 +323,7 @@ SCRIPT = textwrap.dedent(
         if row.number >= 1 and row.epoch == 2:
             print(*[worker.pid for worker in watch.workers], flush=True)
 
-    settings = Settings(Path(sys.argv[1]), sys.argv[2])
+    settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
     watch = Notebook(on_epoch=tell)
     outcome = run_sweeps([make_sweep(budget=50, epochs=1000, seconds=0.02)], settings, LOCAL, watch, obedient)
     print("interrupted" if outcome.interrupted else "done", outcome.studies[0].counts.finished, flush=True)
@@ -335,7 +335,7 @@ SCRIPT = textwrap.dedent(
 def orchestrator(settings: Settings) -> Any:
     """An orchestrator in a process of its own, in the middle of two trials, and its two workers."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(settings.root), settings.url],
+        [sys.executable, "-c", SCRIPT, str(settings.root), settings.url, str(settings.data_source)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -380,7 +380,7 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
     space = {
         "lr": Range(1e-3, 1e-2, log=True),
         "width": Fixed(8),
-        "batch_size": Fixed(256),
+        "batch_size": Fixed(32),
     }
     sweep = replace(
         make_sweep(epochs=2, budget=3),
@@ -394,6 +394,46 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
         assert len(store.epochs("s")) == 6
         assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
         assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
+
+
+class Handle:
+    log = Path("mirror.log")
+
+    def __init__(self, done: bool) -> None:
+        self.done = done
+        self.graces: list[float] = []
+
+    def stop(self, timeout: float) -> bool:
+        self.graces.append(timeout)
+        return self.done
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_the_mirror_runs_beside_each_study(done: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Handle(done)
+    asked: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: asked.append((study, mode)) or handle)
+    watch = Notebook()
+    options = replace(INLINE, wandb="offline")
+    run_sweeps([make_sweep("a"), make_sweep("b")], settings, options, watch, obedient)
+    assert asked == [("a", "offline"), ("b", "offline")]
+    assert len(handle.graces) == 2
+    assert ["wandb does not have everything" in note for note in watch.notes] == ([] if done else [True, True])
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Handle:
+        raise OSError("no processes left")
+
+    monkeypatch.setattr(mirror, "start", refuse)
+    if absent:
+        monkeypatch.setattr("fer_tune.orchestrator.find_spec", lambda name: None)
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
+    assert outcome.completed == 4
+    (note,) = watch.notes
+    assert ("not installed" if absent else "no processes left") in note
 
 
 def test_the_orchestrator_needs_no_torch() -> None:

@@ -54,6 +54,6 @@ def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 
     return events
 
 
-def start(pool: Pool) -> None:
+def start(pool: Pool, seconds: float = 20.0) -> None:
     """Waits for all workers."""
-    listen(pool, lambda events: sum(isinstance(event, ReadyEvent) for event in events) == len(pool.workers))
+    listen(pool, lambda events: sum(isinstance(event, ReadyEvent) for event in events) == len(pool.workers), seconds)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from fer_tune.data.faces import Faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
 from fer_tune.pool import EndEvent, Event, ReadyEvent, RowEvent
+from fer_tune.pool.port import load_trainer
+from fer_tune.settings import Settings
+from fer_tune.trial import DataRef, TrialSpec, Value
 
 from .conftest import MakePool, listen, spec, start
 
@@ -22,6 +30,11 @@ def rows(events: list[Event], number: int = 0) -> list[int]:
 def end(events: list[Event], number: int = 0) -> EndEvent:
     (found,) = [event for event in events if isinstance(event, EndEvent) and event.end.number == number]
     return found
+
+
+@pytest.fixture
+def faces(demo: Faces, settings: Settings) -> DataRef:
+    return reference(demo, store_split(demo, SplitPolicy(), settings), settings)
 
 
 class TestConformance:
@@ -108,6 +121,25 @@ class TestConformance:
         pool.submit(0, spec(epochs=10_000, seconds=0.01, deaf=True))
         pool.close(5)
         pool.close(5)
+
+    def test_it_trains_real_networks(self, make_pool: MakePool, faces: DataRef, tmp_path: Path) -> None:
+        pool = make_pool(1, load_trainer)
+        params: dict[str, Value] = {"width": 8, "batch_size": 32}
+        short = TrialSpec("s", 0, "simple_cnn", params, 2, seed=1, data=faces, artifacts=tmp_path / "trial")
+        start(pool, 60)
+        pool.submit(0, short)
+        events = listen(pool, ended())
+        assert rows(events) == [1, 2]
+        assert end(events).end.status == "completed", end(events).end
+        assert end(events).end.files["val_logits"].exists()
+        pool.submit(0, replace(short, number=1, epochs=10_000, seed=2))
+        listen(pool, lambda events: rows(events, 1))
+        pool.stop_trial(0)
+        assert end(listen(pool, ended()), 1).end.status == "stopped"
+        pool.submit(0, replace(short, number=2, family="none"))
+        failed = end(listen(pool, ended()), 2).end
+        assert (failed.status, pool.idle()) == ("failed", [0])
+        assert "none" in failed.reason
 
     def test_only_an_idle_worker_takes_a_trial(self, make_pool: MakePool) -> None:
         pool = make_pool()
