@@ -12,7 +12,7 @@ from fer_tune.sweep.catalogue import Catalogue, Hyperparameter, describe_value
 from fer_tune.sweep.nodes import Node, Problems, join
 from fer_tune.sweep.schema import Start
 from fer_tune.sweep.space import Choice, Domain, Fixed, Parameter, Range, Space, key_of, same, show
-from fer_tune.sweep.wording import unknown
+from fer_tune.sweep.wording import nearest, unknown
 from fer_tune.trial import Value
 
 MOST_ALTERNATIVES = 32
@@ -163,7 +163,7 @@ class ParamsReader:
         try:
             return hyper.check(node.plain())
         except ValueError as error:
-            self.problems.add(node, path, str(error))
+            self.problems.add(node, path, f"{error}{nearest(node.plain(), map(show, hyper.choices))}")
             return None
 
     def _when(self, node: Node, path: str) -> When:
