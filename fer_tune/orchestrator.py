@@ -31,8 +31,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fer_tune import mirror
 from fer_tune.errors import FerTuneError, StudyError
@@ -128,7 +128,18 @@ class RunOutcome:
 
 
 class Watch:
-    """Is told what happens; this one does nothing. A display overrides what it shows, and returns quickly."""
+    """Is told what happens; this one does nothing. A display overrides what it shows, and returns quickly.
+
+    Also a context manager, so that a display can open and close.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
     def note(self, text: str) -> None:
         """Something that the user should know, one line."""
