@@ -13,7 +13,8 @@ import fer_tune
 PACKAGE = Path(fer_tune.__file__).parent
 
 LEVELS = (
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"orchestrator", "retrain"},
     {"report", "mirror"},
     {"pool"},

@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from fer_tune.errors import StudyError
+from fer_tune.store import Store
+from fer_tune.study import Counts, Study, ranking, summaries, trials
+
+from .conftest import MakeSweep, faces
+
+
+def told(study: Study, *values: float) -> None:
+    for value in values:
+        number = study.ask().number
+        study.report(number, 1, value / 2)
+        study.report(number, 2, value)
+        study.complete(number, value, {"parameters": 100})
+
+
+def test_the_ranking_agrees_with_optunas_command_line(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.3, 0.6, 0.5, 0.6, 0.6)
+    study.ask()
+    study.report(5, 1, 0.99)
+    study.prune(5, "told to")  # a pruned trial is never the best
+    command = [sys.executable, "-m", "optuna.cli", "best-trial", "--storage", store.url, "--study-name", "tiny"]
+    command = [sys.executable, "-c", "import sys; from optuna.cli import main; sys.exit(main())", *command[3:]]
+    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout)
+    ours = ranking(store, "tiny", top=3)
+    assert (ours[0].number, ours[0].value) == (theirs["number"], theirs["value"])
+    assert [trial.number for trial in ours] == [1, 3, 4]
+    assert [trial.number for trial in ranking(store, "tiny", None)] == [1, 3, 4, 2, 0]
+    assert ranking(store, "tiny", states=("complete", "pruned"))[0].number == 5
+
+
+def test_equal_values_follow_optuna_where_the_database_orders_otherwise(
+    sweep: MakeSweep, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.6, 0.6, 0.6)
+    third = optuna.load_study(study_name="tiny", storage=store.url).get_trials()[2]
+    monkeypatch.setattr(optuna.Study, "best_trial", third)
+    assert [trial.number for trial in ranking(store, "tiny", 3)] == [2, 0, 1]
+
+
+def test_trials_read_without_the_sweep(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    waiting = trials(store, "tiny")
+    assert [(t.state, t.params["lr"], t.name) for t in waiting] == [("waiting", 0.1, "by hand 1")]
+    asked = study.ask()
+    study.ask()
+    study.complete(0, 0.5)
+    with Store.open(store.url, create=False, root=store.root) as reader:
+        first, second = trials(reader, "tiny")
+        assert first.params == asked.params
+        assert first.started is not None
+        assert first.started.utcoffset() is not None
+        assert abs(first.started.timestamp() - time.time()) < 60
+        assert trials(reader, "tiny", states=("running",)) == [second]
+        assert "params" not in first.attrs
+
+
+def test_summaries_of_all_studies(sweep: MakeSweep, store: Store) -> None:
+    told(Study.open(sweep(), store, faces(store)), 0.3, 0.4)
+    Study.open(sweep("study=fresh"), store, faces(store))
+    one, two = summaries(store)
+    assert (one.name, one.counts) == ("tiny", Counts(complete=2))
+    assert one.best is not None
+    assert one.best.number == 1
+    assert (two.name, two.counts, two.best) == ("fresh", Counts(waiting=1), None)
+
+
+def test_an_empty_ranking_and_an_unknown_study(sweep: MakeSweep, store: Store) -> None:
+    Study.open(sweep(), store, faces(store))
+    assert ranking(store, "tiny") == []
+    with pytest.raises(StudyError, match="no study tini") as caught:
+        ranking(store, "tini")
+    assert "tiny" in caught.value.hint
