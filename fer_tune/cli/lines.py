@@ -1,0 +1,63 @@
+"""A run as plain lines: where the output is a file or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from fer_tune.cli import show
+from fer_tune.orchestrator import Ended, Watch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from fer_tune.pool import WorkerInfo
+    from fer_tune.study import Counts
+    from fer_tune.sweep.schema import Sweep
+    from fer_tune.trial import TrialSpec
+
+
+class Lines(Watch):
+    """One line for each event of a trial, with the local time."""
+
+    def __init__(self, out: Console) -> None:
+        self.out = out
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        devices = ", ".join(worker.device for worker in workers)
+        self._line(f"{sweep.study}: {counts.finished} of {sweep.budget.trials} trials finished; workers: {devices}")
+
+    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
+        self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
+
+    def trial_started(self, spec: TrialSpec, worker: WorkerInfo, name: str | None) -> None:
+        told = f"{spec.study}: trial {spec.number} started on worker {worker.index} ({worker.device})"
+        self._line(told + (f", {name}" if name else "") + (f", attempt {spec.attempt}" if spec.attempt else ""))
+
+    def trial_ended(self, spec: TrialSpec, ended: Ended) -> None:
+        self._line(f"{spec.study}: {describe(ended)}")
+
+    def _line(self, text: str) -> None:
+        self.out.print(Text(f"{datetime.now():%H:%M:%S} {text}"), soft_wrap=True)  # noqa: DTZ005 - local, for people
+
+
+def describe(ended: Ended) -> str:
+    """A trial's end in one line."""
+    value = "" if ended.value is None else f" at {show.percent(ended.value)}"
+    reason = f" ({ended.reason})" if ended.reason else ""
+    return f"trial {ended.number} {ended.state}{value}, {ended.epochs} epochs, {show.duration(ended.seconds)}{reason}"

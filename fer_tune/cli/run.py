@@ -1,0 +1,122 @@
+"""`fer-tune run`: sweeps in, studies out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from fer_tune.cli import show
+from fer_tune.cli.options import Storage
+from fer_tune.errors import SettingsError
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from fer_tune.orchestrator import RunOutcome, StudyOutcome, Watch
+
+NOTHING_COMPLETED = 3
+INTERRUPTED = 130
+
+
+def run(  # noqa: PLR0917 - options
+    sweep: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, or folders of them.")],
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="N|auto", help="Worker processes; auto: one a GPU, or half the cores.")
+    ] = "auto",
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", help="Budget: finished trials.", show_default=False)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", help="Budget: epochs of a trial.", show_default=False)
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", metavar="H", help="Budget: wall time of this run.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="SRC", help="fer2013, demo, or a path.", show_default=False)
+    ] = None,
+    storage: Storage = None,
+    engine: Annotated[
+        Literal["local", "inline"], typer.Option("--engine", help="Workers as processes, or in this one.")
+    ] = "local",
+    devices: Annotated[
+        str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")
+    ] = None,
+    wandb: Annotated[
+        Literal["online", "offline", "disabled"] | None,
+        typer.Option(
+            "--wandb", help="The mirror; default: online where a key is configured, else offline.", show_default=False
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Run sweeps to their budgets; run them again to continue.
+
+    Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
+    """
+    from fer_tune.orchestrator import RunOptions, run_sweeps
+    from fer_tune.sweep.load import load_sweeps
+
+    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data": data}
+    overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
+    sweeps = load_sweeps(sweep, overrides)
+    options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
+    out = show.console()
+    with _watch(out, quiet) as watch:
+        for checked in sweeps:
+            for remark in checked.notes:
+                watch.note(f"{checked.study}: {remark}")
+        outcome = run_sweeps(sweeps, Settings.from_environment(storage), options, watch)
+    if not quiet:
+        for study in outcome.studies:
+            _conclude(out, study)
+    if code := exit_code(outcome):
+        raise typer.Exit(code)
+
+
+def exit_code(outcome: RunOutcome) -> int:
+    """What the shell is told."""
+    if outcome.interrupted:
+        return INTERRUPTED
+    return 0 if outcome.completed else NOTHING_COMPLETED
+
+
+def _count(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
+
+
+def _watch(out: Console, quiet: bool) -> Watch:
+    if quiet:
+        from fer_tune.orchestrator import Watch as Silence
+
+        return Silence()
+    if out.is_terminal and not out.is_dumb_terminal:
+        from fer_tune.cli.live import LiveView
+
+        return LiveView(out)
+    from fer_tune.cli.lines import Lines
+
+    return Lines(out)
+
+
+def _conclude(out: Console, study: StudyOutcome) -> None:
+    """Where the study stands, and what to do next."""
+    counts = study.counts
+    why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
+    told = f": {counts.finished} trials ({counts.complete} done, {counts.pruned} pruned, {counts.failed} failed){why}"
+    show.line(out, (study.study, "bold"), told)
+    if study.best is None:
+        show.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
+        return
+    show.line(out, "  best ", (show.percent(study.value), "bold green"), f" in trial {study.best}")
+    show.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")

@@ -1,0 +1,102 @@
+"""How things look: consoles, tables, numbers, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fer_tune.errors import FerTuneError
+from fer_tune.trial import Value
+
+STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "requeued": "dim"}
+"""Of a trial's states; the word is always shown too."""
+
+NONE = "–"
+
+
+def console() -> Console:
+    """For results, on standard output; numbers and paths are not coloured on their own."""
+    return Console(highlight=False)
+
+
+def error(problem: FerTuneError) -> None:
+    """Message and hint, on standard error."""
+    out = Console(stderr=True, highlight=False)
+    out.print(Text.assemble(("error: ", "bold red"), problem.message), soft_wrap=True)
+    if problem.hint:
+        out.print(Text.assemble(("hint: ", "bold"), problem.hint), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Something said beside the results, on standard error."""
+    Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+
+
+def line(out: Console, *parts: str | tuple[str, str]) -> None:
+    """One line that a pipe gets whole."""
+    out.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def table(title: str = "") -> Table:
+    """A table as all of ours look."""
+    return Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+
+
+def state(name: str) -> Text:
+    """A trial's state."""
+    return Text(name, style=STYLES.get(name, ""))
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction as a percentage with two digits."""
+    return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 4.2 s, 3:07 or 1:02:09."""
+    if seconds is None or math.isnan(seconds):
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def value(of: Value | None) -> str:
+    """A hyperparameter's value, with at most four significant digits."""
+    if of is None:
+        return NONE
+    if isinstance(of, bool):
+        return "true" if of else "false"
+    return f"{of:.4g}" if isinstance(of, float) else str(of)
+
+
+def when(moment: datetime | None) -> str:
+    """A moment in local time, to the minute."""
+    return NONE if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def plain(data: Any) -> Any:
+    """`data` as JSON can say it: moments in ISO form, nan and infinity as null, paths as text."""
+    if isinstance(data, dict):
+        return {str(key): plain(item) for key, item in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(item) for item in data]
+    if isinstance(data, datetime):
+        return data.isoformat()
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    return data if data is None or isinstance(data, bool | int | str) else str(data)
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output, strictly valid."""
+    print(json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False))

@@ -1,0 +1,175 @@
+"""Reading the database: best, trials, studies."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fer_tune.cli import show
+from fer_tune.cli.options import AsJson, Storage, StudyName, only_one, open_store, study_name
+
+if TYPE_CHECKING:
+    from fer_tune.store import StudyRecord
+    from fer_tune.study import TrialSummary
+
+NAME_WIDTH = 22
+TRIAL_WIDTH = 13
+"""Columns that the names and each trial take in the table of `best`."""
+
+
+def best(
+    study: StudyName = None,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="How many of the best trials.")] = 1,
+    json: AsJson = False,
+    storage: Storage = None,
+) -> None:
+    """Show the best trials of a study, and what they were trained with."""
+    with open_store(storage) as store:
+        from fer_tune.study import ranking
+
+        record = store.study(study_name(store, study))
+        ranked = ranking(store, record.name, top)
+    if json:
+        head = {"study": record.name, "family": record.family, "objective": record.objective}
+        show.print_json(head | {"trials": [_flat(trial) for trial in ranked]})
+    else:
+        _show_best(record, ranked)
+    if not ranked:
+        show.note(f"No trial of {record.name} has completed yet.")
+        raise typer.Exit(3)
+
+
+def _show_best(record: StudyRecord, ranked: Sequence[TrialSummary]) -> None:
+    """A table with a column for each trial, broken into as many tables as the width asks for."""
+    out = show.console()
+    show.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
+    at_once = max(1, (out.width - NAME_WIDTH) // TRIAL_WIDTH)
+    for start in range(0, len(ranked), at_once):
+        _show_columns(out, ranked[start : start + at_once], start + 1)
+
+
+def _show_columns(out: Console, some: Sequence[TrialSummary], rank: int) -> None:
+    table = show.table()
+    table.add_column("")
+    for place, trial in enumerate(some, start=rank):
+        table.add_column(f"{place}. trial {trial.number}" if place > 1 else f"trial {trial.number}", overflow="fold")
+    facts = {
+        "value": [show.percent(trial.value) for trial in some],
+        "best epoch": [f"{trial.best_epoch} of {trial.epochs}" for trial in some],
+        "time": [show.duration(trial.seconds) for trial in some],
+        "start": [trial.name or show.NONE for trial in some],
+    }
+    for name, cells in facts.items():
+        table.add_row(name, *cells, style="bold" if name == "value" else "")
+    table.add_section()
+    for name in dict.fromkeys(name for trial in some for name in trial.params):
+        table.add_row(name, *(show.value(trial.params.get(name)) for trial in some))
+    out.print(table)
+
+
+def trials(
+    study: StudyName = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    json: AsJson = False,
+    storage: Storage = None,
+) -> None:
+    """List all trials of a study."""
+    only_one(csv=as_csv, json=json)
+    with open_store(storage) as store:
+        from fer_tune.study import trials as read_trials
+
+        name = study_name(store, study)
+        found = read_trials(store, name)
+    if json:
+        show.print_json([_flat(trial) for trial in found])
+    elif as_csv:
+        _print_csv(found)
+    else:
+        _show_trials(name, found)
+
+
+def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
+    out = show.console()
+    table = show.table(study)
+    for heading in ("trial", "state", "value", "epochs", "best", "time"):
+        table.add_column(heading, justify="left" if heading == "state" else "right", no_wrap=True)
+    table.add_column("start, reason", overflow="ellipsis", no_wrap=True)
+    for trial in found:
+        remark = " · ".join(filter(None, (trial.name, trial.attrs.get("reason"))))
+        table.add_row(
+            str(trial.number),
+            show.state(trial.state),
+            show.percent(trial.value),
+            str(trial.epochs),
+            show.NONE if trial.best_epoch is None else str(trial.best_epoch),
+            show.duration(trial.seconds),
+            remark,
+        )
+    out.print(table)
+
+
+def _print_csv(found: Sequence[TrialSummary]) -> None:
+    """One row a trial; hyperparameters and attributes get columns of their own, `params.lr` and `attrs.device`."""
+    rows: list[dict[str, Any]] = []
+    for trial in found:
+        row = show.plain(_flat(trial))
+        for group in ("params", "attrs"):
+            row |= {f"{group}.{name}": item for name, item in row.pop(group).items()}
+        rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _flat(trial: TrialSummary) -> dict[str, Any]:
+    return asdict(trial) | {"seconds": trial.seconds}
+
+
+def studies(json: AsJson = False, storage: Storage = None) -> None:
+    """List the studies."""
+    with open_store(storage) as store:
+        from fer_tune.study import summaries
+
+        found = summaries(store)
+    if json:
+        show.print_json(
+            [
+                {
+                    "name": study.name,
+                    "family": study.record.family,
+                    "objective": study.record.objective,
+                    "data": study.record.data_source,
+                    "data_signature": study.record.data_signature,
+                    "split_hash": study.record.split.hash,
+                    "created": study.record.created,
+                    "counts": asdict(study.counts),
+                    "best": _flat(study.best) if study.best else None,
+                }
+                for study in found
+            ]
+        )
+        return
+    table = show.table()
+    for heading in ("study", "family"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("done", "pruned", "failed", "running", "best", "trial"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("created", no_wrap=True)
+    for study in found:
+        counts = study.counts
+        table.add_row(
+            study.name,
+            study.record.family,
+            *(str(count) for count in (counts.complete, counts.pruned, counts.failed, counts.running)),
+            show.percent(study.best.value) if study.best else show.NONE,
+            str(study.best.number) if study.best else show.NONE,
+            show.when(study.record.created),
+        )
+    show.console().print(table)
