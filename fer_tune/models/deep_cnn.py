@@ -27,7 +27,7 @@ def build(config: DeepCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, block_rate
+    from fer_tune.models.layers import Dropout, NormReLU, block_rate
 
     layers: list[nn.Module] = []
     channels = 1
@@ -35,8 +35,7 @@ def build(config: DeepCNN) -> nn.Module:
         width = config.width * 2**stage
         layers += [
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+            NormReLU(width),
             nn.MaxPool2d(2),
             Dropout(block_rate(stage)),
         ]

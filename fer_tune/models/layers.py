@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
 RateOf = Callable[[Any], float]
@@ -14,6 +16,13 @@ RateOf = Callable[[Any], float]
 
 MOST = 0.9
 """Rates that rise by a step are held below this."""
+
+HAS_TRITON = find_spec("triton") is not None
+
+
+def fused(x: Tensor) -> bool:
+    """Whether layers run their kernels on `x` instead of torch's operations."""
+    return x.is_cuda and HAS_TRITON
 
 
 def block_rate(stage: int) -> RateOf:
@@ -40,13 +49,16 @@ class Dropout(nn.Module):
         self.rate_of = rate_of
         self.register_buffer("rate", torch.zeros(()), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor) -> Tensor | None:
+        """Factors that drop and rescale, float32 [N, C]: 0 or 1 / (1 - rate); None in evaluation."""
         if not self.training:
-            return x
+            return None
         keep = 1 - self.rate
-        shape = (*x.shape[:2], *(1 for _ in x.shape[2:]))
-        mask = (torch.rand(shape, device=x.device) < keep) / keep
-        return x * mask.to(x.dtype)
+        return (torch.rand(x.shape[:2], device=x.device) < keep) / keep
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.mask(x)
+        return x if mask is None else x * mask.view(*mask.shape, *(1 for _ in x.shape[2:])).to(x.dtype)
 
 
 def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
@@ -54,6 +66,27 @@ def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
     for module in model.modules():
         if isinstance(module, Dropout):
             module.rate.fill_(factor * module.rate_of(config))
+
+
+class NormReLU(nn.BatchNorm2d):
+    """BatchNorm, the sum with a residual if one is given, ReLU, and dropout of whole channels if a rate is given.
+
+    One pass over memory on CUDA devices with Triton (see `kernels`), torch's operations elsewhere.
+    """
+
+    def __init__(self, channels: int, rate_of: RateOf | None = None) -> None:
+        super().__init__(channels)
+        self.dropout = None if rate_of is None else Dropout(rate_of)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        keep = None if self.dropout is None else self.dropout.mask(x)
+        if fused(x):
+            from fer_tune.models.kernels import norm_relu
+
+            return norm_relu(self, x, residual, keep)
+        out = super().forward(x)
+        out = functional.relu(out if residual is None else out + residual, inplace=True)
+        return out if keep is None else out * keep[:, :, None, None].to(out.dtype)
 
 
 class SqueezeExcitation(nn.Module):
@@ -79,15 +112,16 @@ class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no typ
         if stride != 1 or channels != width:
             shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
         super().__init__(channels, width, stride, shortcut)
-        self.dropout = Dropout(rate_of)
-        self.gate = SqueezeExcitation(width) if squeeze_excitation else nn.Identity()
+        self.bn1 = NormReLU(width, rate_of)
+        self.gate = SqueezeExcitation(width) if squeeze_excitation else None
+        self.bn2 = NormReLU(width) if self.gate is None else nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        x = self.dropout(self.relu(self.bn1(self.conv1(x))))
-        x = self.gate(self.bn2(self.conv2(x)))
-        out: Tensor = self.relu(x + identity)
-        return out
+        x = self.conv2(self.bn1(self.conv1(x)))
+        if self.gate is None:
+            return self.bn2(x, identity)  # type: ignore[no-any-return]
+        return self.relu(self.gate(self.bn2(x)) + identity)  # type: ignore[no-any-return]
 
     def initialise(self) -> None:
         """Starts the block as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""

@@ -35,7 +35,7 @@ def build(config: ResNet) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import ResidualBlock, block_rate, head, scaled
+    from fer_tune.models.layers import NormReLU, ResidualBlock, block_rate, head, scaled
 
     channels = scaled(64, config.width)
     stem: list[nn.Module]
@@ -43,7 +43,7 @@ def build(config: ResNet) -> nn.Module:
         stem = [nn.Conv2d(1, channels, 3, padding=1, bias=False)]
     else:
         stem = [nn.Conv2d(1, channels, 7, stride=2, padding=3, bias=False)]
-    stem += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    stem.append(NormReLU(channels))
     if config.stem == "7x7":
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))
 

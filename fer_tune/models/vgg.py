@@ -29,18 +29,14 @@ def build(config: VGG) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, SqueezeExcitation, block_rate, head, scaled
+    from fer_tune.models.layers import Dropout, NormReLU, SqueezeExcitation, block_rate, head, scaled
 
     layers: list[nn.Module] = []
     channels = 1
     for stage in range(4):
         width = scaled(64 * 2**stage, config.width)
         for _ in range(config.convolutions):
-            layers += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), NormReLU(width)]
             channels = width
         if config.squeeze_excitation:
             layers.append(SqueezeExcitation(channels))

@@ -1,0 +1,259 @@
+"""BatchNorm, residual sum, ReLU and dropout in one, for CUDA devices with Triton.
+
+torch runs these as five kernels forward and six backward, each of which reads and writes the whole feature map in
+channels_last; together they cost more than the convolutions between them. Here the forward pass reads the map
+twice (moments, then output) and the backward pass twice (sums, then gradient). `layers.NormReLU` holds the same
+formulas in torch's operations, which CPUs run; a test on a GPU compares both, gradients too.
+
+A map [N, C, H, W] in channels_last is a matrix of R = N H W rows and C columns. Sums over rows are made in two
+steps, `_PARTS` partial sums and then their total, so that they do not depend on the order of execution.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK_ROWS = 64
+BLOCK_COLUMNS = 64
+PROGRAMS = 528
+"""Programs that sum at once: four for each multiprocessor of an H100; a smaller device queues some."""
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _moments(
+    x: Any, shift: Any, parts: Any, rows: Any, columns: Any, chunk: Any, BR: tl.constexpr, BC: tl.constexpr
+) -> None:
+    """Partial sums of x - shift and its square; the shift (the running mean) keeps float32 from cancelling."""
+    c = tl.program_id(0) * BC + tl.arange(0, BC)
+    first = tl.program_id(1) * chunk
+    last = tl.minimum(first + chunk, rows)
+    by = tl.load(shift + c, mask=c < columns, other=0.0)
+    total = tl.zeros((BR, BC), tl.float32)
+    square = tl.zeros((BR, BC), tl.float32)
+    for at in range(first, last, BR):
+        r = at + tl.arange(0, BR)
+        inside = (r < last)[:, None] & (c < columns)[None, :]
+        value = tl.load(x + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        value = tl.where(inside, value - by[None, :], 0.0)
+        total += value
+        square += value * value
+    out = parts + tl.program_id(1) * 2 * columns + c
+    tl.store(out, tl.sum(total, 0), mask=c < columns)
+    tl.store(out + columns, tl.sum(square, 0), mask=c < columns)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _finish_moments(
+    parts: Any, count: Any, mean_at: Any, scale_at: Any, running_mean: Any, running_var: Any, rows: Any, columns: Any,
+    momentum: Any, eps: Any, BP: tl.constexpr, BC: tl.constexpr,
+) -> None:  # fmt: skip
+    """Mean and 1/deviation from the partial sums, and the running statistics moved towards them."""
+    c = tl.program_id(0) * BC + tl.arange(0, BC)
+    total = tl.zeros((BP, BC), tl.float32)
+    square = tl.zeros((BP, BC), tl.float32)
+    for at in range(0, count, BP):
+        p = at + tl.arange(0, BP)
+        inside = (p < count)[:, None] & (c < columns)[None, :]
+        place = parts + p[:, None] * 2 * columns + c[None, :]
+        total += tl.load(place, mask=inside, other=0.0)
+        square += tl.load(place + columns, mask=inside, other=0.0)
+    inside = c < columns
+    shift = tl.load(running_mean + c, mask=inside, other=0.0)
+    offset = tl.sum(total, 0) / rows
+    variance = tl.maximum(tl.sum(square, 0) / rows - offset * offset, 0.0)
+    mean = shift + offset
+    tl.store(mean_at + c, mean, mask=inside)
+    tl.store(scale_at + c, 1 / tl.sqrt(variance + eps), mask=inside)
+    tl.store(running_mean + c, shift + momentum * offset, mask=inside)
+    spread = tl.load(running_var + c, mask=inside, other=1.0)
+    unbiased = variance * rows / tl.maximum(rows - 1, 1)
+    tl.store(running_var + c, spread + momentum * (unbiased - spread), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _forward(
+    x: Any, residual: Any, keep: Any, y: Any, mean_at: Any, scale_at: Any, weight: Any, bias: Any, rows: Any,
+    columns: Any, area: Any, eps: Any, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr,
+    BR: tl.constexpr, BC: tl.constexpr,
+) -> None:  # fmt: skip
+    """y = relu(norm(x) + residual) * keep; RUNNING: `scale_at` holds variances, as in evaluation."""
+    r = tl.program_id(0) * BR + tl.arange(0, BR)
+    c = tl.program_id(1) * BC + tl.arange(0, BC)
+    inside = (r < rows)[:, None] & (c < columns)[None, :]
+    at = r[:, None] * columns + c[None, :]
+    scale = tl.load(scale_at + c, mask=c < columns, other=1.0)
+    if RUNNING:
+        scale = 1 / tl.sqrt(scale + eps)
+    factor = scale * tl.load(weight + c, mask=c < columns, other=0.0)
+    offset = tl.load(bias + c, mask=c < columns, other=0.0) - tl.load(mean_at + c, mask=c < columns, other=0.0) * factor
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32) * factor[None, :] + offset[None, :]
+    if RESIDUAL:
+        value += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+    value = tl.maximum(value, 0.0)
+    if KEEP:
+        image = (r // area)[:, None] * columns + c[None, :]
+        value *= tl.load(keep + image, mask=inside, other=0.0)
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _upstream(
+    gradient: Any, y: Any, keep: Any, r: Any, c: Any, columns: Any, area: Any, inside: Any, KEEP: tl.constexpr
+) -> Any:
+    """The gradient before ReLU and dropout: y is positive exactly where both let it through."""
+    at = r[:, None] * columns + c[None, :]
+    value = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    value = tl.where(tl.load(y + at, mask=inside, other=0.0).to(tl.float32) > 0, value, 0.0)
+    if KEEP:
+        image = (r // area)[:, None] * columns + c[None, :]
+        value *= tl.load(keep + image, mask=inside, other=0.0)
+    return value
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _backward_sums(
+    gradient: Any, y: Any, keep: Any, x: Any, mean_at: Any, scale_at: Any, parts: Any, rows: Any, columns: Any,
+    area: Any, chunk: Any, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+) -> None:  # fmt: skip
+    """Partial sums of the gradients of bias and weight."""
+    c = tl.program_id(0) * BC + tl.arange(0, BC)
+    first = tl.program_id(1) * chunk
+    last = tl.minimum(first + chunk, rows)
+    mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+    scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
+    bias = tl.zeros((BR, BC), tl.float32)
+    weight = tl.zeros((BR, BC), tl.float32)
+    for at in range(first, last, BR):
+        r = at + tl.arange(0, BR)
+        inside = (r < last)[:, None] & (c < columns)[None, :]
+        value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP)
+        whitened = tl.load(x + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        whitened = (whitened - mean[None, :]) * scale[None, :]
+        bias += value
+        weight += value * whitened
+    out = parts + tl.program_id(1) * 2 * columns + c
+    tl.store(out, tl.sum(bias, 0), mask=c < columns)
+    tl.store(out + columns, tl.sum(weight, 0), mask=c < columns)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _finish_sums(parts: Any, count: Any, sums: Any, columns: Any, BP: tl.constexpr, BC: tl.constexpr) -> None:
+    """Totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
+    c = tl.program_id(0) * BC + tl.arange(0, BC)
+    total = tl.zeros((BP, BC), tl.float32)
+    for at in range(0, count, BP):
+        p = at + tl.arange(0, BP)
+        inside = (p < count)[:, None] & (c < 2 * columns)[None, :]
+        total += tl.load(parts + p[:, None] * 2 * columns + c[None, :], mask=inside, other=0.0)
+    tl.store(sums + c, tl.sum(total, 0), mask=c < 2 * columns)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _backward(
+    gradient: Any, y: Any, keep: Any, x: Any, mean_at: Any, scale_at: Any, weight: Any, sums: Any, dx: Any,
+    dresidual: Any, rows: Any, columns: Any, area: Any, RESIDUAL: tl.constexpr, KEEP: tl.constexpr,
+    BR: tl.constexpr, BC: tl.constexpr,
+) -> None:  # fmt: skip
+    """Gradients of x and of the residual (Ioffe & Szegedy 2015, section 3)."""
+    r = tl.program_id(0) * BR + tl.arange(0, BR)
+    c = tl.program_id(1) * BC + tl.arange(0, BC)
+    inside = (r < rows)[:, None] & (c < columns)[None, :]
+    at = r[:, None] * columns + c[None, :]
+    value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP)
+    if RESIDUAL:
+        tl.store(dresidual + at, value.to(dresidual.dtype.element_ty), mask=inside)
+    scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
+    factor = scale * tl.load(weight + c, mask=c < columns, other=0.0)
+    dbias = tl.load(sums + c, mask=c < columns, other=0.0) / rows
+    dweight = tl.load(sums + columns + c, mask=c < columns, other=0.0) / rows
+    mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+    whitened = (tl.load(x + at, mask=inside, other=0.0).to(tl.float32) - mean[None, :]) * scale[None, :]
+    out = factor[None, :] * (value - dbias[None, :] - whitened * dweight[None, :])
+    tl.store(dx + at, out.to(dx.dtype.element_ty), mask=inside)
+
+
+class _NormReLU(torch.autograd.Function):
+    """The training pass; `keep` is float32 [N, C] or None, `residual` like `x` or None."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None, weight: Tensor, bias: Tensor,
+        running_mean: Tensor, running_var: Tensor, momentum: float, eps: float,
+    ) -> Tensor:  # fmt: skip
+        rows, columns = x.numel() // x.shape[1], x.shape[1]
+        across, count, chunk = _division(rows, columns)
+        parts = torch.empty(count, 2, columns, device=x.device)
+        mean, scale = torch.empty(2, columns, device=x.device).unbind()
+        _moments[(across, count)](x, running_mean, parts, rows, columns, chunk, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS)
+        _finish_moments[(triton.cdiv(columns, 16),)](
+            parts, count, mean, scale, running_mean, running_var, rows, columns, momentum, eps, BP=128, BC=16
+        )
+        y = _output(x, residual, keep, mean, scale, weight, bias, eps, running=False)
+        ctx.save_for_backward(x, y, keep, mean, scale, weight)
+        ctx.residual = residual is not None
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, y, keep, mean, scale, weight = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
+        across, count, chunk = _division(rows, columns)
+        parts = torch.empty(count, 2, columns, device=x.device)
+        sums = torch.empty(2, columns, device=x.device)
+        blocks = {"BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS, "KEEP": keep is not None}
+        keep = x if keep is None else keep
+        _backward_sums[(across, count)](gradient, y, keep, x, mean, scale, parts, rows, columns, area, chunk, **blocks)
+        _finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+        dx = torch.empty_like(x)
+        dresidual = torch.empty_like(x) if ctx.residual else dx
+        _backward[(triton.cdiv(rows, BLOCK_ROWS), across)](
+            gradient, y, keep, x, mean, scale, weight, sums, dx, dresidual, rows, columns, area,
+            RESIDUAL=ctx.residual, **blocks,
+        )  # fmt: skip
+        return dx, dresidual if ctx.residual else None, None, sums[1], sums[0], None, None, None, None
+
+
+def _division(rows: int, columns: int) -> tuple[int, int, int]:
+    """Blocks of columns, parts that the rows are summed in, and rows of each part."""
+    across = triton.cdiv(columns, BLOCK_COLUMNS)
+    blocks = triton.cdiv(rows, BLOCK_ROWS)
+    chunk = triton.cdiv(blocks, min(blocks, max(1, PROGRAMS // across))) * BLOCK_ROWS
+    return across, triton.cdiv(rows, chunk), chunk
+
+
+def _output(
+    x: Tensor, residual: Tensor | None, keep: Tensor | None, mean: Tensor, scale: Tensor, weight: Tensor,
+    bias: Tensor, eps: float, running: bool,
+) -> Tensor:  # fmt: skip
+    rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
+    y = torch.empty_like(x)
+    _forward[(triton.cdiv(rows, BLOCK_ROWS), triton.cdiv(columns, BLOCK_COLUMNS))](
+        x, x if residual is None else residual, x if keep is None else keep, y, mean, scale, weight, bias,
+        rows, columns, area, eps, RESIDUAL=residual is not None, KEEP=keep is not None, RUNNING=running,
+        BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
+    )  # fmt: skip
+    return y
+
+
+def norm_relu(norm: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None) -> Tensor:
+    """relu(norm(x) + residual) * keep, with gradients in training.
+
+    Args:
+        norm: a `torch.nn.BatchNorm2d` with running statistics.
+        x: [N, C, H, W], channels_last, bfloat16 or float32; residual: the same or None.
+        keep: float32 [N, C], factors of a dropout, or None.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    if residual is not None:
+        residual = residual.contiguous(memory_format=torch.channels_last)
+    statistics = norm.running_mean, norm.running_var
+    if norm.training:
+        y: Tensor = _NormReLU.apply(x, residual, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
+        return y
+    return _output(x, residual, keep, *statistics, norm.weight, norm.bias, norm.eps, running=True)

@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from fer_tune.models import layers
+from fer_tune.models.layers import NormReLU, write_dropout
+
+
+def test_norm_relu_is_batchnorm_sum_relu_and_channel_dropout():
+    torch.manual_seed(0)
+    norm, plain = NormReLU(8, lambda rate: rate), nn.BatchNorm2d(8)
+    x, residual = torch.randn(6, 8, 5, 5), torch.randn(6, 8, 5, 5)
+    write_dropout(norm, 0.0)
+    expected = torch.relu(plain(x) + residual)
+    assert torch.allclose(norm(x, residual), expected, atol=1e-6)
+    assert torch.allclose(norm.running_var, plain.running_var)
+    write_dropout(norm, 0.5)
+    out = norm(x, residual)
+    dropped = out.amax((2, 3)) == 0
+    assert 0 < dropped.sum() < 48
+    assert torch.allclose(out[~dropped], 2 * torch.relu(plain(x) + residual)[~dropped], atol=1e-4)
+    assert torch.allclose(norm.eval()(x), torch.relu(plain.eval()(x)), atol=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [8, 64, 200])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("rate", [None, 0.0, 0.4])
+def test_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, channels, residual, rate):
+    """In float32, where both must agree closely, values, gradients and running statistics."""
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        torch.manual_seed(0)
+        norm = NormReLU(channels, None if rate is None else lambda rate: rate).cuda()
+        with torch.no_grad():
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.uniform_(-0.5, 0.5)
+        if rate is not None:
+            write_dropout(norm, rate)
+        shape = (7, channels, 11, 9)
+        x = (torch.randn(shape, device="cuda") * 2 + 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+        other = torch.randn(shape, device="cuda").contiguous(memory_format=torch.channels_last).requires_grad_()
+        out = norm(x, other if residual else None)
+        (out * torch.randn(shape, device="cuda")).sum().backward()
+        results = [out, x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
+        results.append(norm.eval()(x, other if residual else None))
+        found.append([*results, other.grad] if residual else results)
+    for fused, plain in zip(*found, strict=True):
+        assert torch.allclose(fused, plain, atol=2e-4, rtol=1e-4)
