@@ -81,8 +81,10 @@ class Store:
         parsed = parse_url(url)
         schema.prepare_folder(parsed, create)
         store = cls(parsed, make_engine(parsed), root.absolute(), patience)
+        # A lock on a file passes; a server that is not there at the start is more likely a wrong URL: said at once.
+        patient = patience if parsed.get_backend_name() == "sqlite" else 0.0
         try:
-            store.patiently(lambda: schema.prepare(store.engine, store.shown, create))
+            patiently(lambda: schema.prepare(store.engine, store.shown, create), parsed, patient)
         except BaseException:
             store.close()
             raise
