@@ -8,6 +8,9 @@ are wrong, photographs that come twice.
 
     python -m fer_tune.data.demo docs/demo-faces.png     draws the contact sheet
 
+Drawing uses only sums, products, quotients, square roots and comparisons, which every processor rounds
+alike (sines and exponentials differ from one to the next): the set has the same signature everywhere.
+
 Coordinates: x to the right, y downwards, the image from -1 to 1; a face fills most of it, as in FER2013.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,11 +82,12 @@ WRONG_LABELS = 0.05
 COPIES = 0.02
 """Fraction of images that are drawn a second time, exactly or with other brightness and noise."""
 
-CHUNK = 128
+CHUNK = 16
 """Faces drawn at once: their arrays stay in the processor's cache."""
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 Parameters = dict[str, Array]
+Chunk = Mapping[str, Array]
 
 
 def demo_faces(seed: int = 0, scale: float = 1.0) -> Faces:
@@ -195,14 +200,14 @@ def draw(values: Parameters, random: np.random.RandomState) -> Images:
     size = len(values["roll"])
     images = np.empty((size, SIDE, SIDE), np.uint8)
     for start in range(0, size, CHUNK):
-        chunk = {name: value[start : start + CHUNK, None, None] for name, value in values.items()}
+        chunk = {name: value[start : start + CHUNK, None, None].astype(np.float32) for name, value in values.items()}
         picture = _photograph(_face(chunk), chunk, random)
         images[start : start + CHUNK] = np.clip(np.rint(picture * 255), 0, 255)
     return images
 
 
 class _Canvas:
-    """A stack of pictures, float64 [n, 48, 48] in 0..1, painted from back to front."""
+    """A stack of pictures, float32 [n, 48, 48] in 0..1, painted from back to front."""
 
     def __init__(self, picture: Array) -> None:
         self.picture = picture
@@ -226,11 +231,22 @@ def _inside(distance: Array, soft: float = SOFT) -> Array:
 
 
 def _line(distance: Array, width: Array | float) -> Array:
-    """Mask of a soft line along distance 0."""
-    return np.asarray(np.exp(-np.square(distance / width)))
+    """Mask of a soft line along distance 0: exp(-q) for q = (distance / width)², as (1 - q/4)⁴."""
+    return np.asarray(np.square(np.square(np.maximum(1 - np.square(distance * (0.5 / width)), 0))))
 
 
-def _face(p: Parameters) -> Array:
+def _away(x: Array, y: Array) -> Array:
+    """Distance from the origin."""
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
+def _waves(phase: Array) -> Array:
+    """Ripples between 0 and 1, one for each unit of phase."""
+    part = phase - np.floor(phase)
+    return np.asarray(4 * part * (1 - part))
+
+
+def _face(p: Chunk) -> Array:
     """The picture before the camera: background, head, features, obstacles."""
     x, y = _turned(p)
     radius = np.square(x / p["head_width"]) + np.square(y / p["head_height"])
@@ -246,23 +262,23 @@ def _face(p: Parameters) -> Array:
     return canvas.picture
 
 
-def _turned(p: Parameters) -> tuple[Array, Array]:
+def _turned(p: Chunk) -> tuple[Array, Array]:
     """Pixel coordinates in the frame of the head."""
-    line = (np.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    line = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
     x, y = line[None, None, :] - p["shift_x"], line[None, :, None] - p["shift_y"]
-    cosine, sine = np.cos(p["roll"]) / p["zoom"], np.sin(p["roll"]) / p["zoom"]
+    cosine, sine = (1 - 0.5 * np.square(p["roll"])) / p["zoom"], p["roll"] / p["zoom"]
     return cosine * x + sine * y, cosine * y - sine * x
 
 
-def _head(canvas: _Canvas, p: Parameters, x: Array, y: Array, depth: Array) -> Array:
+def _head(canvas: _Canvas, p: Chunk, x: Array, y: Array, depth: Array) -> Array:
     """Hair behind, neck, the head with its light; returns the head's mask."""
-    back = 1 - np.hypot(x / (p["head_width"] + 0.16), (y + 0.12) / 1.02)
+    back = 1 - _away(x / (p["head_width"] + 0.16), (y + 0.12) / 1.02)
     hang = _inside(p["head_width"] + 0.18 - np.abs(x)) * _inside(y + 0.1) * p["hair_long"]
     canvas.paint(np.maximum(_inside(0.7 * back), hang), p["hair_tone"])
     canvas.paint(_inside(0.42 - np.abs(x)) * _inside(y - 0.6), 0.7 * p["skin"])
     length = p["head_height"] + 0.1 * p["jaw"] * (y > 0)
     width = p["head_width"] * (1 - p["jaw_width"] * np.clip(y, 0, 1))
-    head = _inside(0.7 * (1 - np.hypot(x / width, y / length)))
+    head = _inside(0.7 * (1 - _away(x / width, y / length)))
     light = 0.72 + 0.3 * depth + p["light_x"] * x / 0.8 + p["light_y"] * y
     canvas.paint(head, p["skin"] * light)
     above = _inside(p["hairline"] + p["fringe"] - 0.25 * np.square(x) - y)
@@ -270,7 +286,7 @@ def _head(canvas: _Canvas, p: Parameters, x: Array, y: Array, depth: Array) -> A
     return head
 
 
-def _brows(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
+def _brows(canvas: _Canvas, p: Chunk, u: Array, v: Array) -> None:
     """A bent stroke above each eye; AU1 lifts its inner end, AU2 the outer, AU4 lowers and draws together."""
     side = 1 + p["asymmetry"] * np.sign(u)
     centre = p["eye_distance"] + 0.03 - 0.06 * p["brow_lower"] - 0.02 * p["inner_brow"]
@@ -287,11 +303,11 @@ def _brows(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
     frown = p["wrinkles"] * np.clip(p["brow_lower"], 0, 1)
     between = _line(np.abs(u) - 0.05, 0.03) * _line(v - p["eye_height"] + 0.2, 0.11)
     canvas.shade(frown * between, 0.55)
-    creases = np.square(np.sin(28 * v)) * _line(v + 0.62, 0.1) * _line(u, 0.35)
+    creases = _waves(9 * v) * _line(v + 0.62, 0.1) * _line(u, 0.35)
     canvas.shade(p["wrinkles"] * np.clip(p["inner_brow"], 0, 1) * creases, 0.82)
 
 
-def _eyes(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
+def _eyes(canvas: _Canvas, p: Chunk, u: Array, v: Array) -> None:
     """Almonds between two lids; AU5 opens them, AU6 and AU7 push the lower lid up, AU43 lets the upper sink."""
     along = (np.abs(u) - p["eye_distance"]) / p["eye_width"]
     bow = np.clip(1 - np.square(along), 0, None)
@@ -299,11 +315,11 @@ def _eyes(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
     squint = p["cheek"] * 0.75 + p["lid_tight"] * 0.6 + p["nose_wrinkle"] * 0.4
     upper = p["eye_open"] * np.clip(1 + 0.75 * p["lid_raise"] - 0.75 * p["lid_droop"] - 0.35 * squint, 0.08, 2)
     lower = p["eye_open"] * np.clip(0.75 + 0.2 * p["lid_raise"] - 0.6 * squint, 0.02, 2)
-    canvas.shade(_line(np.hypot(along / 1.3, height / 0.16), 1.0), 0.86)  # the socket
+    canvas.shade(_line(_away(along / 1.3, height / 0.16), 1.0), 0.86)  # the socket
     opening = np.minimum(upper * bow + height, lower * bow - height)
     shape = _inside(opening) * _inside(p["eye_width"] * (1 - np.abs(along)))
     canvas.paint(shape, np.clip(0.35 + 0.75 * p["skin"], 0, 0.95))
-    iris = np.hypot(np.abs(u) - p["eye_distance"] - 0.06 * p["gaze"] * np.sign(u), height + 0.01)
+    iris = _away(np.abs(u) - p["eye_distance"] - 0.06 * p["gaze"] * np.sign(u), height + 0.01)
     canvas.paint(shape * _inside(0.085 - iris), 0.1)
     lash = _line(height + upper * bow, 0.026) * _inside(p["eye_width"] * (1.1 - np.abs(along)))
     canvas.shade(lash, 0.3)
@@ -313,15 +329,15 @@ def _eyes(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
     canvas.shade(p["wrinkles"] * np.clip(squint, 0, 1) * bag, 0.65)
 
 
-def _nose(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
+def _nose(canvas: _Canvas, p: Chunk, u: Array, v: Array) -> None:
     """A shadow, two nostrils; AU9 lifts them and wrinkles the bridge."""
     wrinkle = np.clip(p["nose_wrinkle"], 0, 1)
     tip = p["nose_length"] - 0.05 * wrinkle - 0.02 * np.clip(p["upper_lip"], 0, 1)
     canvas.shade(_line(u - 0.1, 0.05) * _inside(tip - v, 0.3) * _inside(v + 0.2, 0.3), 0.85)
     canvas.shade(_line(u, 0.05) * _inside(tip - v, 0.2) * _inside(v + 0.25, 0.2), 1.1)
-    canvas.shade(_line(np.hypot((np.abs(u) - 0.075) / 1.5, v - tip), 0.035), 0.35)
+    canvas.shade(_line(_away((np.abs(u) - 0.075) / 1.5, v - tip), 0.035), 0.35)
     canvas.shade(_line(np.abs(u) - 0.15, 0.03) * _line(v - tip + 0.03, 0.05), 0.7)
-    ridges = np.square(np.sin(30 * (v + 0.5 * np.abs(u)))) * _line(v + 0.1, 0.12) * _line(u, 0.16)
+    ridges = _waves(9.5 * v + 4.8 * np.abs(u)) * _line(v + 0.1, 0.12) * _line(u, 0.16)
     canvas.shade(p["wrinkles"] * wrinkle * ridges, 0.4)
     fold = np.clip(0.15 + p["smile"] * 0.8 + p["upper_lip"] * 0.8 + wrinkle * 0.5, 0, 1) * p["wrinkles"]
     way = (v - tip + 0.05) / (p["mouth_height"] - tip)
@@ -329,7 +345,7 @@ def _nose(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
     canvas.shade(fold * _line(crease, 0.03) * _inside(way, 0.2) * _inside(1.1 - way, 0.3), 0.6)
 
 
-def _mouth(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
+def _mouth(canvas: _Canvas, p: Chunk, u: Array, v: Array) -> None:
     """Two lips along a bent line, and what shows between them."""
     width = p["mouth_width"] * (
         1 + 0.35 * p["smile"] + 0.35 * p["stretch"] - 0.3 * p["jaw"] - 0.15 * p["lip_press"] - 0.1 * p["corner_down"]
@@ -352,32 +368,32 @@ def _mouth(canvas: _Canvas, p: Parameters, u: Array, v: Array) -> None:
     canvas.paint(hole * _inside(top + 0.1 - v) * _inside(gap_up + gap_down - 0.05, 0.03) * teeth, 0.9)
     seam = _line(v - line, 0.022) * ends * (1 - _inside(gap_up + gap_down - 0.03, 0.03))
     canvas.shade(seam, 0.35)
-    corners = _line(np.hypot(np.abs(along) - 1, (v - line) / 0.05), 0.2)
+    corners = _line(_away(np.abs(along) - 1, (v - line) / 0.05), 0.2)
     canvas.shade(corners * np.clip(p["smile"] + p["corner_down"] + p["lip_press"], 0, 1), 0.6)
     canvas.shade(_line(v - bottom - 1.25 * thick - 0.07, 0.035) * _line(along, 0.6), 0.8)
-    boss = _line(np.hypot(u / 1.5, v - p["mouth_height"] - 0.26), 0.1) * np.square(np.sin(30 * v + 18 * u))
+    boss = _line(_away(u / 1.5, v - p["mouth_height"] - 0.26), 0.1) * _waves(9.5 * v + 5.7 * u)
     canvas.shade(p["wrinkles"] * np.clip(p["chin"], 0, 1) * boss, 0.65)
 
 
-def _obstacles(canvas: _Canvas, p: Parameters, u: Array, v: Array, head: Array) -> None:
+def _obstacles(canvas: _Canvas, p: Chunk, u: Array, v: Array, head: Array) -> None:
     """Beard, glasses, a hand."""
-    beard = head * _inside(np.hypot(u / 1.1, v - 0.25) - 0.42, 0.15) * _inside(v - 0.15, 0.2)
-    mouth = _line(np.hypot(u / 0.42, (v - p["mouth_height"]) / 0.16), 1.0)
+    beard = head * _inside(_away(u / 1.1, v - 0.25) - 0.42, 0.15) * _inside(v - 0.15, 0.2)
+    mouth = _line(_away(u / 0.42, (v - p["mouth_height"]) / 0.16), 1.0)
     canvas.shade(p["beard"] * beard * (1 - mouth), 0.35)
-    ring = np.hypot(np.abs(u) - p["eye_distance"], (v - p["eye_height"]) * 1.15) - 0.26
+    ring = _away(np.abs(u) - p["eye_distance"], (v - p["eye_height"]) * 1.15) - 0.26
     bridge = _line(v - p["eye_height"] + 0.04, 0.025) * _inside(0.1 - np.abs(u))
     canvas.paint(p["glasses"] * np.maximum(_line(ring, 0.028), bridge), 0.08)
-    hand = _inside(0.24 - np.hypot(u - p["hand_x"], 0.8 * (v - p["hand_y"])))
-    canvas.paint(p["hand"] * hand, 0.9 * p["skin"] + 0.06 * np.square(np.sin(20 * u)))
+    hand = _inside(0.24 - _away(u - p["hand_x"], 0.8 * (v - p["hand_y"])))
+    canvas.paint(p["hand"] * hand, 0.9 * p["skin"] + 0.06 * _waves(6.4 * u))
 
 
-def _photograph(picture: Array, p: Parameters, random: np.random.RandomState) -> Array:
+def _photograph(picture: Array, p: Chunk, random: np.random.RandomState) -> Array:
     """Blur, contrast, brightness and noise."""
     for axis in (1, 2):
         sides = (np.roll(picture, 1, axis) + np.roll(picture, -1, axis)) / 2
         picture = picture + 0.66 * p["blur"] * (sides - picture)
     picture = 0.5 + p["contrast"] * (picture - 0.5) + p["brightness"]
-    return np.asarray(picture + p["noise"] * random.normal(size=picture.shape))
+    return np.asarray(picture + p["noise"] * random.normal(size=picture.shape).astype(np.float32))
 
 
 def _mislabel(emotion: Indices, random: np.random.RandomState) -> Indices:

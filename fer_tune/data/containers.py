@@ -1,0 +1,176 @@
+"""A folder and a zip, read alike: names of files, names of folders, and a stream for each file.
+
+A zip is read where it lies; nothing is unpacked to disk. It is not trusted: before the first byte is
+inflated its directory must be free of entries that would leave their folder, of links, of passwords,
+and of sizes that no data set has. The sizes that the directory declares bind: `zipfile` reads no
+further, and compares a checksum at the end of each entry.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import stat
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from fer_tune.errors import DataError
+
+DEPTH = 5
+"""Folders below the root that are looked into; also ends loops of links."""
+
+MAX_ENTRIES = 500_000
+"""Files in a zip. FER2013 has 35,887."""
+
+MAX_BYTES = 4 << 30
+"""Inflated bytes of a zip in sum. The competition's whole download has 0.9 GB."""
+
+MAX_RATIO = 200
+"""Inflated by compressed size of a zip; pixels as text reach 4, black images 100."""
+
+RATIO_FROM = 64 << 20
+"""Inflated size from which the ratio counts: below it, no harm is done."""
+
+
+class Container(Protocol):
+    """Files below one root.
+
+    Attributes:
+        shown: what to call the container in messages.
+        files: relative paths with forward slashes, sorted; hidden files are left out.
+        folders: relative paths of the folders, also the empty ones.
+    """
+
+    shown: str
+    files: list[str]
+    folders: list[str]
+
+    def open(self, name: str) -> IO[bytes]:
+        """A stream over one file; reading from it may raise what `damaged` understands."""
+        ...
+
+    def at(self, name: str) -> str:
+        """What to call a file in messages."""
+        ...
+
+
+@contextmanager
+def damaged(where: str) -> Iterator[None]:
+    """Turns what a broken file or zip raises while it is read into a DataError that names it."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise DataError(
+            f"{where}: truncated or damaged ({error or 'it ends too early'})", "Download or copy the file again."
+        ) from error
+    except NotImplementedError as error:
+        raise DataError(f"{where}: {error}", "Pack the zip again with ordinary compression (deflate).") from error
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror or error})") from error
+
+
+class Folder:
+    """A folder on disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.shown = str(root)
+        self._root = root
+        self.files: list[str] = []
+        self.folders: list[str] = []
+        with damaged(self.shown):
+            self._walk(root, PurePosixPath(), DEPTH)
+        self.files.sort()
+        self.folders.sort()
+
+    def open(self, name: str) -> IO[bytes]:
+        return (self._root / name).open("rb")
+
+    def path(self, name: str) -> Path:
+        """Where a file lies."""
+        return self._root / name
+
+    def at(self, name: str) -> str:
+        return str(self._root / name)
+
+    def _walk(self, folder: Path, relative: PurePosixPath, depth: int) -> None:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _hidden(entry.name):
+                    continue
+                name = relative / entry.name
+                if entry.is_dir():
+                    self.folders.append(str(name))
+                    if depth:
+                        self._walk(folder / entry.name, name, depth - 1)
+                elif entry.is_file():
+                    self.files.append(str(name))
+
+
+class Zip:
+    """A zip file, read in place; streams may be opened from several threads.
+
+    Raises:
+        DataError: it is truncated, or something in its directory is not to be trusted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.shown = str(path)
+        with damaged(self.shown):
+            try:
+                self._zip = zipfile.ZipFile(path)
+            except (ValueError, struct.error) as error:  # nonsense in the directory
+                raise zipfile.BadZipFile(str(error)) from error
+        self._lock = threading.Lock()
+        entries = self._zip.infolist()
+        _check_sizes(self.shown, entries)
+        for entry in entries:
+            _check_entry(self.shown, entry)
+        names = [entry.filename for entry in entries if not any(map(_hidden, entry.filename.split("/")))]
+        self.files = sorted(name for name in names if not name.endswith("/"))
+        if len(set(self.files)) != len(self.files):
+            raise DataError(f"{self.shown}: two entries have the same name", "Pack the zip again.")
+        folders = {str(parent) for name in self.files for parent in PurePosixPath(name).parents}
+        folders |= {name.rstrip("/") for name in names if name.endswith("/")}
+        self.folders = sorted(folders - {"."})
+
+    def open(self, name: str) -> IO[bytes]:
+        with self._lock:
+            return self._zip.open(name)
+
+    def at(self, name: str) -> str:
+        return f"{self.shown}, entry {name}"
+
+
+def _hidden(name: str) -> bool:
+    """Dot files, and what macOS adds to zips."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _check_sizes(shown: str, entries: list[zipfile.ZipInfo]) -> None:
+    hint = "No data set of faces is like that: do not trust this file."
+    if len(entries) > MAX_ENTRIES:
+        raise DataError(f"{shown}: {len(entries):,} entries, more than the {MAX_ENTRIES:,} that are read", hint)
+    inflated = sum(entry.file_size for entry in entries)
+    if inflated > MAX_BYTES:
+        raise DataError(f"{shown}: inflates to {inflated / 2**30:.1f} GiB, more than {MAX_BYTES >> 30}", hint)
+    compressed = max(1, sum(entry.compress_size for entry in entries))
+    if inflated > RATIO_FROM and inflated > MAX_RATIO * compressed:
+        raise DataError(f"{shown}: inflates {inflated // compressed:,} times, more than {MAX_RATIO}", hint)
+
+
+def _check_entry(shown: str, entry: zipfile.ZipInfo) -> None:
+    where = f"{shown}, entry {entry.filename!r}"
+    # orig_filename: zipfile turns the system's separator into a slash and cuts at a zero byte
+    parts = entry.orig_filename.replace("\\", "/").split("/")
+    if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in entry.orig_filename:
+        raise DataError(f"{where} leaves its folder", "Do not trust this file.")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise DataError(f"{where} is a link", "Pack the files themselves.")
+    if entry.flag_bits & 0x1:
+        raise DataError(f"{where} needs a password", "Unpack the zip, and give the folder instead.")
