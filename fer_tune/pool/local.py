@@ -143,7 +143,10 @@ class _Process:
                 f"{self.tail()}",
                 f"The whole log: {self.log}",
             )
-        self.start()
+        try:
+            self.start()
+        except OSError as error:
+            raise PoolError(f"Worker {self.index} died and no other can be started: {error}.") from error
 
     def send(self, message: object) -> None:
         with suppress(OSError):  # it has just died: its end of the pipe says so at the next read
