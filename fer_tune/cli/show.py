@@ -46,7 +46,7 @@ def line(out: Console, *parts: str | tuple[str, str]) -> None:
 
 def table(title: str = "") -> Table:
     """A table as all of ours look."""
-    return Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    return Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", padding=(0, 2, 0, 0))
 
 
 def state(name: str) -> Text:
@@ -77,11 +77,6 @@ def value(of: Value | None) -> str:
     if isinstance(of, bool):
         return "true" if of else "false"
     return f"{of:.4g}" if isinstance(of, float) else str(of)
-
-
-def when(moment: datetime | None) -> str:
-    """A moment in local time, to the minute."""
-    return NONE if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def plain(data: Any) -> Any:

@@ -159,7 +159,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
     table = show.table()
     for heading in ("study", "family"):
         table.add_column(heading, overflow="fold")
-    for heading in ("done", "pruned", "failed", "running", "best", "trial"):
+    for heading in ("done", "pruned", "failed", "running", "best"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("created", no_wrap=True)
     for study in found:
@@ -169,7 +169,6 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
             study.record.family,
             *(str(count) for count in (counts.complete, counts.pruned, counts.failed, counts.running)),
             show.percent(study.best.value) if study.best else show.NONE,
-            str(study.best.number) if study.best else show.NONE,
-            show.when(study.record.created),
+            f"{study.record.created.astimezone():%Y-%m-%d}",
         )
     show.console().print(table)

@@ -1,0 +1,28 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
+	$(BIN)/fer-tune run sweeps/demo.yaml --workers 2
+	$(BIN)/fer-tune best --study demo
+	$(BIN)/fer-tune retrain --study demo
+
+test: .venv/installed  ## the tests, but for the slow ones and those that need a GPU
+	$(BIN)/python -m pytest
+
+check: .venv/installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The stamp is written last: an installation that was cut short is done again.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:  ## removes the environment; storage/ is yours
+	rm -rf .venv
