@@ -99,7 +99,7 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
     table = show.table(study)
     for heading in ("trial", "state", "value", "epochs", "best", "time"):
         table.add_column(heading, justify="left" if heading == "state" else "right", no_wrap=True)
-    table.add_column("start, reason", overflow="ellipsis", no_wrap=True)
+    table.add_column("start, reason", overflow="fold")
     for trial in found:
         remark = " · ".join(filter(None, (trial.name, trial.attrs.get("reason"))))
         table.add_row(

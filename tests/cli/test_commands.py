@@ -1,0 +1,192 @@
+"""The commands on a study that was run on paper: what they print, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fer_tune.cli import board
+from fer_tune.cli.app import app
+from fer_tune.cli.run import exit_code
+from fer_tune.orchestrator import Ended, RunOutcome, StudyOutcome
+from fer_tune.pool import WorkerInfo
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import Counts
+from fer_tune.sweep.load import loads_sweep
+from fer_tune.trial import DataRef, TrialSpec
+from tests.studies import SWEEP, epoch_row, make_study
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def fer_tune(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Calls a command as a shell would, 80 columns wide."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with make_study(settings) as store:
+        yield store
+
+
+def test_best_names_the_highest_complete_trial(store: Store, fer_tune: Run) -> None:
+    found = json.loads(fer_tune("best", "--json").stdout)
+    assert found["study"] == "tiny"
+    assert [(trial["number"], trial["value"], trial["best_epoch"]) for trial in found["trials"]] == [(1, 0.6, 3)]
+    top = json.loads(fer_tune("best", "--study", "tiny", "--top", 9, "--json").stdout)["trials"]
+    assert [trial["number"] for trial in top] == [1, 0, 4]
+
+
+def test_optuna_agrees_on_the_best_trial(store: Store, fer_tune: Run) -> None:
+    ours = json.loads(fer_tune("best", "--json").stdout)["trials"][0]
+    optuna = Path(sys.executable).with_name("optuna")
+    command = [str(optuna), "--storage", store.url, "best-trial", "--study-name", "tiny", "--format", "json"]
+    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (theirs["number"], theirs["value"]) == (ours["number"], ours["value"])
+    assert theirs["params"].items() <= ours["params"].items()
+
+
+def test_tables_fit_80_columns(store: Store, fer_tune: Run) -> None:
+    for words in (["best", "--top", 5], ["trials"], ["studies"]):
+        printed = fer_tune(*words)
+        assert printed.exit_code == 0
+        assert max(map(len, printed.stdout.splitlines())) <= 80
+        assert "tiny" in printed.stdout
+        assert "60.00 %" in printed.stdout
+        assert "…" not in printed.stdout
+
+
+def test_trials_as_csv_and_json_say_the_same(store: Store, fer_tune: Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(fer_tune("trials", "--csv").stdout)))
+    listed = json.loads(fer_tune("trials", "--json").stdout)
+    assert [row["state"] for row in rows] == ["complete", "complete", "pruned", "failed", "complete"]
+    for row, trial in zip(rows, listed, strict=True):
+        assert int(row["number"]) == trial["number"]
+        assert float(row["params.lr"]) == trial["params"]["lr"]
+        assert row["attrs.device"] == "cpu"
+    assert fer_tune("trials", "--json", "--csv").exit_code == 2
+
+
+def test_studies_counts(store: Store, fer_tune: Run) -> None:
+    [study] = json.loads(fer_tune("studies", "--json").stdout)
+    assert study["counts"] == {"complete": 3, "pruned": 1, "failed": 1, "running": 0, "waiting": 0}
+    assert study["best"]["number"] == 1
+
+
+def test_best_of_nothing_ends_with_3(settings: Settings, fer_tune: Run) -> None:
+    with make_study(settings, curves=()):
+        assert fer_tune("best").exit_code == 3
+
+
+def test_several_studies_must_be_named(settings: Settings, store: Store, fer_tune: Run) -> None:
+    with make_study(settings, sweep=SWEEP.replace("study: tiny", "study: other")):
+        answer = fer_tune("best")
+    assert answer.exit_code == 2
+    assert "--study: tiny, other" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["best"],
+        ["studies"],
+        ["retrain"],
+        ["check", "nowhere.yaml"],
+        ["run", "nowhere.yaml"],
+        ["init", "alexnet"],
+        ["data", "nowhere.csv"],
+        ["predict", "nowhere", "nobody.png"],
+        ["run", "sweeps", "--engine", "magic"],
+        ["fly"],
+    ],
+)
+def test_bad_input_ends_with_2_and_a_hint(fer_tune: Run, words: list[str]) -> None:
+    answer = fer_tune(*words)
+    assert answer.exit_code == 2
+    assert answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert isinstance(answer.exception, SystemExit)
+
+
+def test_every_template_checks(fer_tune: Run, tmp_path: Path) -> None:
+    for family in ("simple_cnn", "deep_cnn", "resnet", "vgg"):
+        sweep = tmp_path / f"{family}.yaml"
+        sweep.write_text(fer_tune("init", family).stdout)
+        shown = fer_tune("check", sweep)
+        assert shown.exit_code == 0
+        assert "weight_decay" in shown.stdout
+        assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_check_shows_what_set_changes(fer_tune: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    assert "0.125" in fer_tune("check", tmp_path / "s.yaml", "--set", "head_dropout=0.125").stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from fer_tune.cli import main\n"
+        "sys.argv = ['fer-tune', 'run', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'wandb', 'sklearn', 'optuna', 'sqlalchemy', 'pandas', 'numpy'} & sys.modules.keys()))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "[]"
+
+
+def test_python_m_is_the_command() -> None:
+    printed = subprocess.run([sys.executable, "-m", "fer_tune", "version"], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip()
+
+
+def outcome(complete: int) -> StudyOutcome:
+    return StudyOutcome("tiny", Counts(complete=complete), None, None, "budget")
+
+
+def test_exit_codes_of_a_run() -> None:
+    assert exit_code(RunOutcome((outcome(2), outcome(0)))) == 0
+    assert exit_code(RunOutcome((outcome(0),))) == 3
+    assert exit_code(RunOutcome((outcome(2),), interrupted=True)) == 130
+
+
+def test_the_board_follows_the_run(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    from fer_tune.cli.live import LiveView
+
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    view = LiveView(out)
+    workers = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]
+    sweep = loads_sweep(SWEEP, tmp_path / "tiny.yaml")
+    ref = DataRef(tmp_path, "d", tmp_path, "s")
+    spec = TrialSpec("tiny", 7, "simple_cnn", {}, 3, 0, ref)
+    with view:
+        view.study_opened(sweep, Counts(complete=4, pruned=2), workers)
+        view.worker_ready(workers[0])
+        view.trial_started(spec, workers[0], None)
+        view.epoch(spec, epoch_row(7, 2, 0.55), 0.55)
+        assert view.running == 1
+        assert view.places[0] == board.Place("cuda:0", "training", 7, None, 2, 3, 0.55, 0.55)
+        page = Console(file=io.StringIO(), width=80)
+        with page.capture() as captured:
+            page.print(view.draw())
+        drawn = captured.get()
+        for text in ("tiny", "6/20", "4 done", "1 running", "2 pruned", "0 failed", "2/3", "55.00 %", "starting"):
+            assert text in drawn
+        assert max(map(len, drawn.splitlines())) <= 80
+        view.trial_ended(spec, Ended(7, "complete", 0.55, "", 2, 1.0))
+    assert (view.done, view.running, view.best, view.best_trial) == (5, 0, 0.55, 7)

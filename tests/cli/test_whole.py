@@ -1,0 +1,77 @@
+"""From a sweep to a prediction, by the commands alone, on a very small scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from fer_tune.cli.app import app
+from fer_tune.data.faces import Faces
+
+SWEEP = """
+study: whole
+family: simple_cnn
+sampler: random
+budget: {trials: 2, epochs: 1}
+params:
+  lr: {low: 1e-3, high: 1e-2, log: true}
+  width: 8
+"""
+
+
+def fer_tune(*words: object) -> Result:
+    answer = CliRunner().invoke(app, [str(word) for word in words])
+    assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.output
+    return answer
+
+
+@pytest.fixture
+def folder(demo: Faces, tmp_path: Path) -> Path:
+    """The tiny faces as a folder tree of PNG files."""
+    root = tmp_path / "faces"
+    for index, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True)):
+        place = root / "train" / ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")[int(label)]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(image)).save(place / f"{index}.png")
+    return root
+
+
+def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "whole.yaml"
+    sweep.write_text(SWEEP)
+    words = ("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
+    first = fer_tune(*words, "--trials", 1)
+    assert first.exit_code == 0, first.output
+    assert "1 trials (1 done" in first.stdout
+    assert "trial 0 complete" in first.stdout
+    second = fer_tune(*words)
+    assert second.exit_code == 0
+    assert "1 of 2 trials finished" in second.stdout
+    assert fer_tune(*words, "--quiet").stdout == ""
+
+    [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
+    out = tmp_path / "model"
+    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip")
+    assert retrained.exit_code == 0, retrained.output
+    assert "opened for this study: once" in retrained.stdout
+    assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
+    assert (out / "confusion.png").stat().st_size > 10_000
+
+    image = next((folder / "train" / "happy").iterdir())
+    [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
+    assert answer["emotion"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert "happy" in fer_tune("predict", out, image, "--tta", "flip").stdout  # at least as the file's folder
+
+
+def test_data_counts_what_is_there(folder: Path) -> None:
+    found = json.loads(fer_tune("data", folder, "--json").stdout)
+    assert found["images"] == 140
+    assert found["classes"]["happy"] == 20
+    assert found["blank"] == 0
+    assert "140 images of 48×48" in fer_tune("data", folder).stdout
