@@ -1,13 +1,14 @@
-"""What is in a data set, and what is wrong with it."""
+"""What a data set is like before anything is trained on it: `fer-tune data SRC`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from fer_tune.data.duplicates import groups_of, is_blank
-from fer_tune.data.faces import USAGES, Faces, Indices
+from fer_tune.data.duplicates import Groups, find_groups, groups_of, is_blank
+from fer_tune.data.faces import SIDE, USAGES, Faces, Indices
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import make_split
 from fer_tune.errors import DataError
@@ -16,82 +17,144 @@ from fer_tune.trial import EMOTIONS
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Figures of a data set; all are numbers of images but for the groups.
+class Conflict:
+    """Copies of one image with different labels: at most one of them is right.
 
     Attributes:
-        side: pixels along a side, after conversion.
+        names: the images, at most `SHOWN` of them.
+        emotions: how many of the group bear which label.
+    """
+
+    names: list[str]
+    emotions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How much of validation a plain split (70/15/15, copies not kept together) gives away.
+
+    Attributes:
+        val: validation images.
+        leaked: of these, how many have a copy in training.
+        fraction: `leaked` of `val`.
+    """
+
+    val: int
+    leaked: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found; all of it plain data.
+
+    Attributes:
+        source, signature, notes: as in `Faces`.
+        images: number of images.
+        height, width: pixels of each, after conversion.
         classes: images of each emotion.
-        usage: the same for each Usage, or None where the source does not say.
-        blank: images of one single value.
-        exact_copies, copies: images beyond the first of their group, by pixels, and near copies included.
-        groups: groups of two or more copies.
-        conflicts: groups among them whose images bear different labels.
-        validation: validation images of a plain split (70/15/15, stratified, blind to copies).
-        leaked: those among them that have a copy in its training part; None where it cannot be drawn.
-        notes: what was converted when the source was read.
+        usage: images of each emotion in each part; None where the source does not say.
+        blank: images on which there is nothing to see.
+        exact_groups, exact_redundant: groups of images that are the same pixel for pixel, and
+            how many images would go if one of each group were kept.
+        near_groups, near_redundant: the same with near copies and blank images joined in.
+        conflicting_groups, conflicting_images: groups whose images have different labels, and the images in them.
+        conflicts: the first `SHOWN` of these groups, largest first.
+        leak: see `Leak`; None if the set is too small to be split.
     """
 
     source: str
     signature: str
+    notes: list[str]
     images: int
-    side: int
+    height: int
+    width: int
     classes: dict[str, int]
     usage: dict[str, dict[str, int]] | None
     blank: int
-    exact_copies: int
-    copies: int
-    groups: int
-    conflicts: int
-    validation: int | None
-    leaked: int | None
-    notes: tuple[str, ...]
+    exact_groups: int
+    exact_redundant: int
+    near_groups: int
+    near_redundant: int
+    conflicting_groups: int
+    conflicting_images: int
+    conflicts: list[Conflict]
+    leak: Leak | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as nested dictionaries, for JSON."""
+        return asdict(self)
 
 
-def audit(faces: Faces, settings: Settings) -> Audit:
-    """Counts, and looks for copies; the search is kept in the cache.
+SHOWN = 10
+"""Conflicting groups, and images of one group, that an audit lists."""
+
+
+def audit(faces: Faces, settings: Settings | None = None) -> Audit:
+    """Counts what `Audit` names; with settings, the duplicate search is kept in the cache.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the cache cannot be written.
     """
-    groups = groups_of(faces, settings)
-    _, member, sizes = np.unique(groups.near, return_inverse=True, return_counts=True)
-    lowest, highest = np.full(len(sizes), len(EMOTIONS)), np.full(len(sizes), -1)
-    np.minimum.at(lowest, member, faces.labels)
-    np.maximum.at(highest, member, faces.labels)
-    validation, leaked = _leak(faces, groups.near)
+    groups = groups_of(faces, settings) if settings else find_groups(faces.images)
+    conflicts = _conflicts(faces, groups)
     return Audit(
         source=faces.source,
         signature=faces.signature,
+        notes=list(faces.notes),
         images=len(faces),
-        side=faces.images.shape[1],
+        height=SIDE,
+        width=SIDE,
         classes=faces.counts,
-        usage=_by_usage(faces),
+        usage=_usage(faces),
         blank=int(is_blank(faces.images).sum()),
-        exact_copies=len(faces) - len(np.unique(groups.exact)),
-        copies=len(faces) - len(sizes),
-        groups=int((sizes > 1).sum()),
-        conflicts=int((lowest != highest).sum()),
-        validation=validation,
-        leaked=leaked,
-        notes=faces.notes,
+        exact_groups=_repeated(groups.exact),
+        exact_redundant=len(faces) - len(np.unique(groups.exact)),
+        near_groups=_repeated(groups.near),
+        near_redundant=len(faces) - len(np.unique(groups.near)),
+        conflicting_groups=len(conflicts),
+        conflicting_images=sum(map(len, conflicts)),
+        conflicts=[_describe(faces, members) for members in conflicts[:SHOWN]],
+        leak=_leak(faces, groups),
     )
 
 
-def _by_usage(faces: Faces) -> dict[str, dict[str, int]] | None:
+def _usage(faces: Faces) -> dict[str, dict[str, int]] | None:
     if faces.usage is None:
         return None
-    found = {}
-    for code, name in enumerate(USAGES):
-        counts = np.bincount(faces.labels[faces.usage == code], minlength=len(EMOTIONS))
-        found[name] = dict(zip(EMOTIONS, counts.tolist(), strict=True))
-    return found
+    return {name: _emotions(faces.labels[faces.usage == code]) for code, name in enumerate(USAGES)}
 
 
-def _leak(faces: Faces, group: Indices) -> tuple[int | None, int | None]:
-    """Validation images of a plain split, and those of them with a copy in its training part."""
+def _emotions(labels: Indices) -> dict[str, int]:
+    return dict(zip(EMOTIONS, np.bincount(labels, minlength=len(EMOTIONS)).tolist(), strict=True))
+
+
+def _repeated(group: Indices) -> int:
+    """Groups of more than one image."""
+    return int((np.bincount(group) > 1).sum())
+
+
+def _conflicts(faces: Faces, groups: Groups) -> list[Indices]:
+    """Members of each group with more than one label, blank images left out, largest first."""
+    order = np.argsort(groups.near, kind="stable")
+    starts = np.flatnonzero(np.diff(groups.near[order])) + 1
+    found = [
+        members
+        for members in np.split(order, starts)
+        if len(members) > 1 and len(np.unique(faces.labels[members])) > 1 and not is_blank(faces.images[members[:1]])[0]
+    ]
+    return sorted(found, key=lambda members: (-len(members), int(members[0])))
+
+
+def _describe(faces: Faces, members: Indices) -> Conflict:
+    emotions = {name: count for name, count in _emotions(faces.labels[members]).items() if count}
+    return Conflict([faces.names[index] for index in members[:SHOWN].tolist()], emotions)
+
+
+def _leak(faces: Faces, groups: Groups) -> Leak | None:
     try:
-        plain = make_split(faces, SplitPolicy(group_duplicates=False))
-    except DataError:  # too few images of a class
-        return None, None
-    return len(plain.val), int(np.isin(group[plain.val], group[plain.train]).sum())
+        split = make_split(faces, SplitPolicy(group_duplicates=False))
+    except DataError:
+        return None
+    leaked = int(np.isin(groups.near[split.val], groups.near[split.train]).sum())
+    return Leak(len(split.val), leaked, leaked / len(split.val))

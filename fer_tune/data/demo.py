@@ -130,11 +130,11 @@ def parameters(emotion: Indices, random: np.random.RandomState) -> Parameters:
     def chance(probability: float) -> Array:
         return (random.uniform(size=size) < probability).astype(np.float64)
 
-    intensity = uniform(0.35, 1.1)
+    intensity = uniform(0.5, 1.15)
     values: Parameters = {}
     for unit in UNITS:
         level = np.array([ACTIONS[name].get(unit, 0.0) for name in EMOTIONS])[emotion]
-        values[unit] = level * np.clip(intensity + normal(0.15), 0.15, 1.2) + np.abs(normal(0.07))
+        values[unit] = level * np.clip(intensity + normal(0.12), 0.2, 1.2) + np.abs(normal(0.05))
     # people smile with closed lips, shout in anger, and keep their mouths shut in fear
     values["part"] *= 1 - 0.9 * chance(0.3)
     shout = chance(0.25) * (emotion == EMOTIONS.index("angry")) * intensity
@@ -164,22 +164,22 @@ def parameters(emotion: Indices, random: np.random.RandomState) -> Parameters:
         "lip_tone": uniform(0.45, 0.85),
         "mouth_curve": normal(0.02),
         # pose
-        "roll": normal(0.13),
-        "yaw": normal(0.14),
-        "pitch": normal(0.08),
-        "zoom": 1.0 + normal(0.07),
-        "shift_x": normal(0.05),
-        "shift_y": normal(0.05),
+        "roll": normal(0.1),
+        "yaw": normal(0.11),
+        "pitch": normal(0.06),
+        "zoom": 1.0 + normal(0.05),
+        "shift_x": normal(0.04),
+        "shift_y": normal(0.04),
         # light and camera
-        "skin": uniform(0.32, 0.85),
+        "skin": uniform(0.4, 0.85),
         "light_x": normal(0.22),
         "light_y": normal(0.15),
         "background": uniform(0.05, 0.9),
         "background_slope": normal(0.2),
-        "contrast": uniform(0.6, 1.1),
+        "contrast": uniform(0.65, 1.1),
         "brightness": normal(0.07),
         "blur": np.maximum(0, uniform(-0.5, 1.0)),
-        "noise": uniform(0.01, 0.05),
+        "noise": uniform(0.005, 0.035),
         # what else is in the picture
         "hair_tone": uniform(0.03, 0.6),
         "hairline": -0.68 + normal(0.07) - 0.6 * chance(0.1),
@@ -421,7 +421,7 @@ def _repeat(images: Images, labels: Indices, random: np.random.RandomState) -> t
     )
 
 
-def contact_sheet(path: Path, columns: int = 14, rows: int = 2, enlarge: int = 2) -> None:
+def contact_sheet(path: Path, columns: int = 12, rows: int = 1, enlarge: int = 2) -> None:
     """Writes a PNG with `rows` rows of demo faces for each emotion, a name above them."""
     from PIL import Image, ImageDraw
 

@@ -24,8 +24,14 @@ from fer_tune.data import cache
 from fer_tune.data.faces import SIDE, Faces, Images, Indices
 from fer_tune.settings import Settings
 
+VERSION = 1
+"""Counts up when the same images would be grouped otherwise."""
+
 NEAR = 0.98
 """Correlation above which two images count as copies."""
+
+BLANK = 1.0
+"""Standard deviation, in grey levels, below which an image is blank: one value, or that and a compressor's dust."""
 
 BLOCK = 4
 """Side of the blocks whose means form the projection."""
@@ -41,8 +47,8 @@ class Groups:
     Attributes:
         exact: int64 [N], the first image that is pixel for pixel the same.
         near: int64 [N], the first image of the group after near copies are joined too (the
-            relation is made transitive). Images of one single value have no correlation;
-            they are blank, say nothing about a face, and form one group whatever their value.
+            relation is made transitive). Blank images have no correlation to speak of and say
+            nothing about a face: they form one group whatever their value.
     """
 
     exact: Indices
@@ -69,7 +75,7 @@ def groups_of(faces: Faces, settings: Settings) -> Groups:
     Raises:
         StorageError: the disk refused.
     """
-    path = cache.keep(faces, settings) / "groups.npz"
+    path = cache.keep(faces, settings) / f"groups-{VERSION}.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
             groups = Groups(file["exact"], file["near"])
@@ -83,9 +89,10 @@ def groups_of(faces: Faces, settings: Settings) -> Groups:
 
 
 def is_blank(images: Images) -> NDArray[np.bool_]:
-    """bool [N]: whether all pixels of an image have one value."""
+    """bool [N]: whether there is nothing to see on an image: its pixels deviate less than `BLANK`."""
     flat = images.reshape(len(images), -1)
-    return np.asarray((flat == flat[:, :1]).all(axis=1))
+    parts = [flat[start : start + TILE].std(axis=1, dtype=np.float32) < BLANK for start in range(0, len(flat), TILE)]
+    return np.concatenate(parts) if parts else np.empty(0, bool)
 
 
 def _exact(images: Images) -> Indices:
