@@ -25,9 +25,7 @@ PROGRAMS = 528
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _moments(
-    x: Any, shift: Any, parts: Any, rows: Any, columns: Any, chunk: Any, BR: tl.constexpr, BC: tl.constexpr
-) -> None:
+def _moments(x, shift, parts, rows, columns, chunk, BR: tl.constexpr, BC: tl.constexpr):
     """Partial sums of x - shift and its square; the shift (the running mean) keeps float32 from cancelling."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
@@ -49,9 +47,9 @@ def _moments(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _finish_moments(
-    parts: Any, count: Any, mean_at: Any, scale_at: Any, running_mean: Any, running_var: Any, rows: Any, columns: Any,
-    momentum: Any, eps: Any, BP: tl.constexpr, BC: tl.constexpr,
-) -> None:  # fmt: skip
+    parts, count, mean_at, scale_at, running_mean, running_var, rows, columns,
+    momentum, eps, BP: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """Mean and 1/deviation from the partial sums, and the running statistics moved towards them."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
@@ -77,10 +75,10 @@ def _finish_moments(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(
-    x: Any, residual: Any, keep: Any, y: Any, mean_at: Any, scale_at: Any, weight: Any, bias: Any, rows: Any,
-    columns: Any, area: Any, eps: Any, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr,
+    x, residual, keep, y, mean_at, scale_at, weight, bias, rows,
+    columns, area, eps, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """y = relu(norm(x) + residual) * keep; RUNNING: `scale_at` holds variances, as in evaluation."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
@@ -102,9 +100,7 @@ def _forward(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _upstream(
-    gradient: Any, y: Any, keep: Any, r: Any, c: Any, columns: Any, area: Any, inside: Any, KEEP: tl.constexpr
-) -> Any:
+def _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP: tl.constexpr):
     """The gradient before ReLU and dropout: y is positive exactly where both let it through."""
     at = r[:, None] * columns + c[None, :]
     value = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
@@ -117,9 +113,9 @@ def _upstream(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward_sums(
-    gradient: Any, y: Any, keep: Any, x: Any, mean_at: Any, scale_at: Any, parts: Any, rows: Any, columns: Any,
-    area: Any, chunk: Any, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
-) -> None:  # fmt: skip
+    gradient, y, keep, x, mean_at, scale_at, parts, rows, columns,
+    area, chunk, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
     """Partial sums of the gradients of bias and weight."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
@@ -142,7 +138,7 @@ def _backward_sums(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _finish_sums(parts: Any, count: Any, sums: Any, columns: Any, BP: tl.constexpr, BC: tl.constexpr) -> None:
+def _finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
     """Totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
@@ -155,10 +151,10 @@ def _finish_sums(parts: Any, count: Any, sums: Any, columns: Any, BP: tl.constex
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(
-    gradient: Any, y: Any, keep: Any, x: Any, mean_at: Any, scale_at: Any, weight: Any, sums: Any, dx: Any,
-    dresidual: Any, rows: Any, columns: Any, area: Any, RESIDUAL: tl.constexpr, KEEP: tl.constexpr,
+    gradient, y, keep, x, mean_at, scale_at, weight, sums, dx,
+    dresidual, rows, columns, area, RESIDUAL: tl.constexpr, KEEP: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """Gradients of x and of the residual (Ioffe & Szegedy 2015, section 3)."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)

@@ -20,12 +20,12 @@ KINDS = {"sgd": 0, "adam": 1, "adamw": 2}
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton has no types
 def _update(
-    values: Any, computed_gradient: Any, scale_gradient: Any, first: Any, second: Any, average: Any, compute: Any,
-    lr_at: Any, decay_at: Any, momentum_at: Any, ema_at: Any, clip_at: Any, steps_at: Any,
-    computed: Any, decayed: Any, trained: Any, total: Any,
+    values, computed_gradient, scale_gradient, first, second, average, compute,
+    lr_at, decay_at, momentum_at, ema_at, clip_at, steps_at,
+    computed, decayed, trained, total,
     KIND: tl.constexpr, COPY: tl.constexpr, BETA2: tl.constexpr, LOG_BETA2: tl.constexpr, EPSILON: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, learns = at < total, at < trained
     lr, steps, momentum = tl.load(lr_at), tl.load(steps_at), tl.load(momentum_at)

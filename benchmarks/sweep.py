@@ -1,0 +1,178 @@
+"""Runs a sweep as a user would, then best and retrain, and stores what came out.
+
+    python benchmarks/sweep.py sweeps/resnet.yaml --data storage/data/fer2013.zip --hours 0.1 --out result.json
+
+Every figure is read back from the commands' own output or from the database; wall times include starting Python.
+The commit is asked of git, or taken from FER_TUNE_COMMIT where the checkout has no history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+HAND_TUNED_TEST = 0.5816
+"""The accuracy on test that a person reached by hand; a sweep is timed until a trial's val accuracy passes it."""
+
+
+def main() -> None:
+    """Runs the commands and writes one JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--hours", type=float)
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--workers", default="1")
+    parser.add_argument("--set", action="append", default=[], dest="changes")
+    parser.add_argument("--retrain-epochs", type=int)
+    parser.add_argument("--retrain-set", action="append", default=[], dest="retrain_changes")
+    options = parser.parse_args()
+    study = options.sweep.stem
+
+    run = ["run", str(options.sweep), "--data", options.data, "--workers", options.workers, "--wandb", "disabled"]
+    run += _given(options, "hours", "trials") + [word for change in options.changes for word in ("--set", change)]
+    began = datetime.now(UTC)
+    ran = _command(run)
+    best = _command(["best", "--study", study, "--json"])
+    trials = _command(["trials", "--study", study, "--json"])
+    retrain = ["retrain", "--study", study]
+    retrain += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
+    retrain += [word for change in options.retrain_changes for word in ("--set", change)]
+    retrained = _command(retrain)
+    optuna = _optuna_best(study)
+
+    rows = json.loads(trials["output"])
+    winner = json.loads(best["output"])
+    winner = winner[0] if isinstance(winner, list) else winner
+    states = [row["state"] for row in rows]
+    result = {
+        "study": study,
+        "family": _family(study),
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": began.date().isoformat(),
+        "command": ran["command"],
+        "wall_seconds": ran["seconds"],
+        "best_command": best["command"],
+        "retrain_command": retrained["command"],
+        "retrain_wall_seconds": retrained["seconds"],
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+        "best_trial": winner["number"],
+        "best_val_accuracy": winner["value"],
+        "best_params": winner["params"],
+        "optuna_best": optuna,
+        "seconds_to_pass_hand_tuned": seconds_to_pass(study, began, HAND_TUNED_TEST),
+        "retrain": _metrics(study),
+        "output": {"run": ran["output"][-3000:], "retrain": retrained["output"][-3000:]},
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps({key: value for key, value in result.items() if key != "output"}, indent=2))
+
+
+def _given(options: argparse.Namespace, *names: str) -> list[str]:
+    return [word for name in names if getattr(options, name) for word in (f"--{name}", str(getattr(options, name)))]
+
+
+def _command(words: list[str]) -> dict[str, Any]:
+    """Runs `fer-tune` with these words; ends the benchmark if it fails."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "fer_tune", *words], capture_output=True, text=True, check=False)
+    seconds = round(time.perf_counter() - started, 2)
+    command = "fer-tune " + shlex.join(words)
+    if done.returncode != 0:
+        sys.exit(
+            f"{command} ended with {done.returncode} after {seconds} s:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"
+        )
+    return {"command": command, "seconds": seconds, "output": done.stdout}
+
+
+def _optuna_best(study: str) -> dict[str, Any]:
+    """What Optuna's own command line calls the best trial of the same file."""
+    from fer_tune.settings import Settings
+
+    words = ["optuna", "best-trial", "--storage", Settings.from_environment().url, "--study-name", study, "-f", "json"]
+    start = [sys.executable, "-c", "from optuna.cli import main; import sys; sys.argv[0] = 'optuna'; sys.exit(main())"]
+    done = subprocess.run([*start, *words[1:]], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return {"error": done.stderr[-500:]}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {"number": found.get("number"), "value": found.get("value", found.get("values"))}
+
+
+def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | None:
+    """From `began` until the first epoch of any trial whose val accuracy exceeds `threshold`; None if none did."""
+    from fer_tune.settings import Settings
+    from fer_tune.store import Store
+
+    with Store.of(Settings.from_environment(), create=False) as store:
+        passed = []
+        for attempt in store.attempts(study):
+            at = (attempt.started - began).total_seconds()
+            for row in store.epochs(study, attempt.number):
+                if row.attempt != attempt.attempt:
+                    continue
+                at += row.seconds
+                if row.val_accuracy > threshold:
+                    passed.append(at)
+                    break
+    return round(min(passed), 2) if passed else None
+
+
+def _family(study: str) -> str:
+    from fer_tune.settings import Settings
+    from fer_tune.store import Store
+
+    with Store.of(Settings.from_environment(), create=False) as store:
+        return store.study(study).family
+
+
+def _metrics(study: str) -> dict[str, Any]:
+    """The newest final fit's metrics.json."""
+    from fer_tune.settings import Settings
+
+    found = sorted(
+        Settings.from_environment().artifacts.glob(f"{study}-*/retrain-*/metrics.json"), key=os.path.getmtime
+    )
+    metrics: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
+    return metrics
+
+
+def device() -> str:
+    """The accelerator's name, else the processor's."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of what matters for the figures."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "optuna", "numpy", "sqlalchemy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Of the checkout that was measured."""
+    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or os.environ.get("FER_TUNE_COMMIT", "unknown")
+
+
+if __name__ == "__main__":
+    main()
