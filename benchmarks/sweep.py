@@ -53,8 +53,7 @@ def main() -> None:
     optuna = _optuna_best(study)
 
     rows = json.loads(trials["output"])
-    winner = json.loads(best["output"])
-    winner = winner[0] if isinstance(winner, list) else winner
+    winner = json.loads(best["output"])["trials"][0]
     states = [row["state"] for row in rows]
     result = {
         "study": study,
@@ -103,9 +102,9 @@ def _optuna_best(study: str) -> dict[str, Any]:
     """What Optuna's own command line calls the best trial of the same file."""
     from fer_tune.settings import Settings
 
-    words = ["optuna", "best-trial", "--storage", Settings.from_environment().url, "--study-name", study, "-f", "json"]
+    words = ["best-trial", "--storage", Settings.from_environment().url, "--study-name", study, "-f", "json"]
     start = [sys.executable, "-c", "from optuna.cli import main; import sys; sys.argv[0] = 'optuna'; sys.exit(main())"]
-    done = subprocess.run([*start, *words[1:]], capture_output=True, text=True, check=False)
+    done = subprocess.run([*start, *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return {"error": done.stderr[-500:]}
     found: dict[str, Any] = json.loads(done.stdout)
