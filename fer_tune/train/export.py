@@ -85,9 +85,6 @@ class Predictor:
         description = _read_description(folder)
         family = FAMILIES[description["family"]]
         model = family.build(family.config(**description["family_config"]))
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.num_batches_tracked = None
         try:
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, SafetensorError, RuntimeError) as error:

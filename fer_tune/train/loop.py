@@ -58,6 +58,7 @@ class Trainer:
             torch.set_num_threads(threads)
         self.device = torch.device(device)
         if self.device.type == "cuda":
+            self.device = torch.device("cuda", self.device.index or 0)
             torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
         self._inputs: dict[tuple[str, str, str], Inputs] = {}
