@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,13 +26,13 @@ def data(
     settings = Settings.from_environment()
     found = audit(load_faces(source, settings, show.note), settings)
     if json:
-        show.print_json(asdict(found))
+        show.print_json(found.as_dict())
     else:
         _show(show.console(), found)
 
 
 def _show(out: Console, found: Audit) -> None:
-    show.line(out, (found.source, "bold"), f": {found.images:,} images of {found.side}×{found.side}")
+    show.line(out, (found.source, "bold"), f": {found.images:,} images of {found.width}×{found.height}")
     parts = found.usage or {}
     table = show.table()
     table.add_column("class")
@@ -43,13 +42,21 @@ def _show(out: Console, found: Audit) -> None:
         share = f"{count / max(1, found.images):.1%}"
         table.add_row(name, f"{count:,}", share, *(f"{part[name]:,}" for part in parts.values()))
     out.print(table)
-    show.line(out, f"blank images       {found.blank:,}")
-    show.line(out, f"copies             {found.copies:,} ({found.exact_copies:,} of them pixel for pixel)")
-    show.line(out, f"groups of copies   {found.groups:,}, {found.conflicts:,} of them with different labels")
-    if found.leaked is not None and found.validation:
-        share = f"{found.leaked / found.validation:.1%}"
-        told = f"{found.leaked:,} of {found.validation:,} validation images ({share}) have a copy in training"
-        show.line(out, f"a plain split      {told}")
+    for heading, told in _facts(found).items():
+        show.line(out, f"{heading:<21}", told)
     for note in found.notes:
         show.line(out, f"note: {note}")
-    show.line(out, f"signature          {found.signature}")
+
+
+def _facts(found: Audit) -> dict[str, str]:
+    """What is wrong with the data set, and its signature."""
+    facts = {
+        "blank images": f"{found.blank:,}",
+        "exact copies": f"{found.exact_redundant:,} beyond the first, in {found.exact_groups:,} groups",
+        "with near copies": f"{found.near_redundant:,} beyond the first, in {found.near_groups:,} groups",
+        "conflicting labels": f"{found.conflicting_images:,} images in {found.conflicting_groups:,} groups",
+    }
+    if found.leak:
+        leaked = f"{found.leak.leaked:,} of {found.leak.val:,} validation images ({found.leak.fraction:.1%})"
+        facts["a plain split leaks"] = f"{leaked} have a copy in training"
+    return facts | {"signature": found.signature}

@@ -13,8 +13,6 @@ from fer_tune.cli import show
 from fer_tune.orchestrator import Ended, Watch
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
     from fer_tune.sweep.schema import Sweep
@@ -26,14 +24,6 @@ class Lines(Watch):
 
     def __init__(self, out: Console) -> None:
         self.out = out
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def note(self, text: str) -> None:
         self._line(text)

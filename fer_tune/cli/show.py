@@ -60,11 +60,11 @@ def percent(fraction: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 4.2 s, 3:07 or 1:02:09."""
+    """Seconds as 4.2 s (4 s where they are whole numbers), 3:07 or 1:02:09."""
     if seconds is None or math.isnan(seconds):
         return NONE
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,133 @@
+"""Writes the README's table of results: what was done by hand beside what the sweeps measured.
+
+    python benchmarks/readme_table.py            rewrites the table between its markers
+    python benchmarks/readme_table.py --check    only says whether it is up to date
+
+No figure is typed in: fer-tune's come from benchmarks/results/*.json, which benchmarks/sweep.py writes. Of several
+results of one family the newest counts. A family without a result shows a dash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HOME = Path(__file__).parent
+RESULTS = HOME / "results"
+README = HOME.parent / "README.md"
+BEGIN = "<!-- results: written by benchmarks/readme_table.py -->"
+END = "<!-- end of results -->"
+NONE = "–"
+
+
+class ByHand(NamedTuple):
+    """One experiment done by hand: percentages as they were recorded."""
+
+    number: int
+    family: str
+    what: str
+    epochs: str
+    train: str
+    val: str
+    test: str
+
+
+BY_HAND = (
+    ByHand(1, "simple_cnn", "two convolutions, ReLU, pooling", "10", NONE, "50.31", NONE),
+    ByHand(2, "deep_cnn", "32-64-128 with BatchNorm, Linear 512, dropout", "20", "87.59", "58.83", NONE),
+    ByHand(3, "deep_cnn", "early stopping, lower lr, more dropout, weight decay", "16", "67.50", "55.40", NONE),
+    ByHand(4, "deep_cnn", "class-weighted sampling, flips and colour changes", NONE, NONE, "about 40", NONE),
+    ByHand(5, "deep_cnn", "as 4, higher lr, more epochs, less decay", "29", "39.84", "44.95", NONE),
+    ByHand(6, "resnet", "for grey images; dropout 0.5, lr 3e-4, decay 1e-5", NONE, NONE, NONE, NONE),
+    ByHand(7, "resnet", "as 6, BatchNorm and ReLU at the input and in the head", "18", "79.20", "59.90", NONE),
+    ByHand(8, "resnet", "as 7, two head dropouts, rising block dropout", "20", "62.53", "57.14", "58.16"),
+    ByHand(9, "resnet", "as 8, one-channel first convolution, higher lr", NONE, NONE, "as 8", NONE),
+)
+
+FAMILIES = ("simple_cnn", "deep_cnn", "resnet", "vgg")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrites or checks the README; 1 if the check finds it out of date."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    before = README.read_text(encoding="utf-8")
+    after = replaced(before, render(newest(RESULTS)))
+    if options.check:
+        return int(before != after)
+    README.write_text(after, encoding="utf-8")
+    return 0
+
+
+def newest(folder: Path) -> dict[str, dict[str, Any]]:
+    """The newest sweep result of each family."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if "best_val_accuracy" not in result:  # another benchmark's
+            continue
+        result["file"] = path.name
+        other = found.get(result["family"])
+        if other is None or result["date"] >= other["date"]:
+            found[result["family"]] = result
+    return found
+
+
+def render(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Both tables, in Markdown."""
+    lines = ["| | family | by hand | epochs | train % | val % | test % | fer-tune val % | fer-tune test % |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for row in BY_HAND:
+        lines.append(f"| {' | '.join(map(str, row))} | {' | '.join(figures(results.get(row.family)))} |")
+    lines += ["", "| sweep | device | wall time | trials | best val % | test % | test %, flip-averaged | record |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    lines += [sweep_row(family, results[family]) for family in FAMILIES if family in results]
+    return "\n".join(lines)
+
+
+def figures(result: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Validation and test accuracy in per cent."""
+    if result is None:
+        return NONE, NONE
+    return percent(result["best_val_accuracy"]), percent(result["retrain"]["test"]["plain"]["accuracy"])
+
+
+def sweep_row(family: str, result: Mapping[str, Any]) -> str:
+    """One sweep: where it ran, for how long, what came of it."""
+    counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
+    test = result["retrain"]["test"]
+    device = result["device"]
+    cells = (
+        family,
+        device if isinstance(device, str) else str(device.get("name", device)),
+        f"{result['wall_seconds']:.0f} s",
+        counts,
+        percent(result["best_val_accuracy"]),
+        f"{percent(test['plain']['accuracy'])} ± {100 * test['plain']['accuracy_standard_error']:.2f}",
+        percent(test["flip"]["accuracy"]),
+        f"[{result['file']}](benchmarks/results/{result['file']})",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as per cent with two digits."""
+    return f"{100 * fraction:.2f}"
+
+
+def replaced(text: str, table: str) -> str:
+    """`text` with `table` between the markers."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{README.name} lacks the lines {BEGIN!r} and {END!r}.")
+    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

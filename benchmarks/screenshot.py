@@ -1,0 +1,56 @@
+"""Records the terminal of a real run of the demo sweep for the README: python benchmarks/screenshot.py docs/run.svg
+
+The picture is what the live view draws while the sixth trial trains; nothing in it is made up. It names no web font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+
+from fer_tune.cli.live import LiveView
+from fer_tune.orchestrator import RunOptions, run_sweeps
+from fer_tune.settings import Settings
+from fer_tune.sweep.load import load_sweep
+from fer_tune.trial import EpochRow, TrialSpec
+
+COLUMNS = 88
+COMMAND = "fer-tune run sweeps/demo.yaml --workers 2"
+AFTER = 5
+"""Finished trials before the picture is taken."""
+
+
+class Recorded(LiveView):
+    """A live view that is seen by nobody and keeps its picture."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(Console(file=io.StringIO(), force_terminal=True, width=COLUMNS))
+        self.path = path
+
+    def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
+        super().epoch(spec, row, value)
+        if self.finished >= AFTER and self.running > 1 and not self.path.exists():
+            page = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
+            page.print(f"[bold]$[/] {COMMAND}")
+            page.print(self.draw())
+            plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+            self.path.write_text(page.export_svg(title="fer-tune", code_format=plain), encoding="utf-8")
+
+
+def main(path: Path) -> None:
+    """Runs the sweep in a folder of its own."""
+    path.unlink(missing_ok=True)
+    sweep = load_sweep(Path(__file__).parent.parent / "sweeps" / "demo.yaml")
+    with tempfile.TemporaryDirectory() as folder, Recorded(path) as watch:
+        settings = Settings(Path(folder), f"sqlite:///{folder}/fer_tune.db")
+        run_sweeps([sweep], settings, RunOptions(workers=2, wandb="disabled"), watch)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
