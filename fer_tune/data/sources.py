@@ -93,7 +93,7 @@ def _stamp(name: str, status: os.stat_result) -> str:
 
 
 def _read_file(path: Path, progress: Progress | None) -> Faces:
-    with damaged(str(path)), path.open("rb") as stream:
+    with damaged(str(path)), path.open("rb", buffering=1 << 20) as stream:
         start = stream.read(4)
         if start[:2] == b"PK":
             return _read_container(Zip(path), progress)
