@@ -77,7 +77,7 @@ def groups_of(faces: Faces, settings: Settings) -> Groups:
     """
     path = cache.keep(faces, settings) / f"groups-{VERSION}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             groups = Groups(file["exact"], file["near"])
         if len(groups.exact) == len(groups.near) == len(faces):
             return groups
@@ -90,7 +90,7 @@ def groups_of(faces: Faces, settings: Settings) -> Groups:
 
 def is_blank(images: Images) -> NDArray[np.bool_]:
     """bool [N]: whether there is nothing to see on an image: its pixels deviate less than `BLANK`."""
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), SIDE * SIDE)
     parts = [flat[start : start + TILE].std(axis=1, dtype=np.float32) < BLANK for start in range(0, len(flat), TILE)]
     return np.concatenate(parts) if parts else np.empty(0, bool)
 
@@ -140,7 +140,7 @@ def _correlations(images: Images, pairs: Indices) -> NDArray[np.float32]:
 
 def _unit(images: Images) -> NDArray[np.float32]:
     """float32 [n, 2304]: mean taken away, length 1."""
-    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat = images.reshape(len(images), SIDE * SIDE).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True), np.float32)
 

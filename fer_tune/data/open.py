@@ -89,7 +89,7 @@ def _parts(ref: DataRef, wanted: tuple[str, ...], size: int) -> dict[str, Indice
     """Reads the wanted parts of the stored split and checks them against its hash."""
     hint = "Run the sweep again: the split is then made anew."
     try:
-        with np.load(ref.split, allow_pickle=False) as file:
+        with ref.split.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             digests = {part: str(file[f"{part}_digest"]) for part in ("train", "val", "test")}
             parts = {part: file[part] for part in wanted}
     except Exception as error:  # a damaged zip raises whatever its reader stumbles over
