@@ -120,7 +120,7 @@ def _circumstances() -> dict[str, Any]:
     import pandas
 
     git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=RESULT.parents[1]
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=RESULT.parents[1]
     )
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

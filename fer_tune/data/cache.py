@@ -15,8 +15,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fer_tune.data.faces import SIDE, Faces, Images, Indices, Usage, sign
+from fer_tune.data.faces import SIDE, Faces, Images, Indices, Usage
 from fer_tune.errors import DataError, StorageError
 from fer_tune.settings import Settings
 
@@ -119,7 +120,7 @@ def replace_text(path: Path, text: str) -> None:
     replace_file(path, lambda stream: stream.write(text.encode()))
 
 
-def replace_file(path: Path, write: Any) -> None:
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write(stream)` on a file beside `path`, then moves it into place.
 
     Raises:
@@ -168,6 +169,7 @@ def _seal(path: Path) -> _Seal:
 
 def _write(faces: Faces, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target.parent)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
     try:
         arrays = {"images.npy": faces.images, "labels.npy": faces.labels, "usage.npy": faces.usage}
@@ -186,6 +188,13 @@ def _write(faces: Faces, target: Path) -> None:
         _into_place(draft, target, faces.signature)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Drafts of processes that were killed while they wrote; nobody writes for a day."""
+    for draft in place.glob(".draft-*"):
+        if draft.stat().st_mtime < time.time() - 86_400:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _into_place(draft: Path, target: Path, signature: str) -> None:
@@ -207,6 +216,3 @@ def _flush(stream: IO[Any]) -> None:
 
 def _record(settings: Settings, key: str) -> Path:
     return settings.cache / "sources" / f"{key}.json"
-
-
-__all__ = ["Stored", "folder", "keep", "read", "recall", "remember", "replace_file", "replace_text", "sign", "writing"]

@@ -62,6 +62,10 @@ def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces]
 def _own_copy(settings: Settings) -> str:
     """What the word `fer2013` stands for."""
     if settings.data_source:
+        if settings.data_source != DEMO and not Path(settings.data_source).expanduser().exists():
+            raise DataError(
+                f"FER_TUNE_DATA names {settings.data_source}, where there is nothing", "Correct or unset the variable."
+            )
         return settings.data_source
     folder = settings.data
     if folder.is_dir() and any(not entry.name.startswith((".", "README")) for entry in folder.iterdir()):

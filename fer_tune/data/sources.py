@@ -36,7 +36,7 @@ VERSION = 1
 
 SOURCES = (
     "A source is train.csv, fer2013.csv or icml_face_data.csv, a folder <emotion>/*.jpg with or without train/ and "
-    "test/ above it, a zip of either, or the word demo."
+    "test/ above it, a zip of either, or one of the words fer2013 and demo."
 )
 
 
@@ -46,10 +46,7 @@ def read_source(path: Path, progress: Progress | None = None) -> Faces:
     Raises:
         DataError: nothing is there, it is none of the known sources, or something in it is wrong.
     """
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", SOURCES) from error
+    mode = _status(path).st_mode
     if stat.S_ISDIR(mode):
         faces = _read_container(Folder(path), progress)
     elif stat.S_ISREG(mode):
@@ -65,14 +62,20 @@ def identity(path: Path) -> str:
     Raises:
         DataError: nothing is there, or it may not be looked at.
     """
-    digest = hashlib.sha256(f"{VERSION} {path.resolve()}\n".encode(errors="surrogateescape"))
+    status = _status(path)
     with damaged(str(path)):
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            digest.update("\n".join(sorted(_stamps(str(path), DEPTH))).encode(errors="surrogateescape"))
-        else:
-            digest.update(_stamp("", status).encode())
-    return digest.hexdigest()[:32]
+        stamps = _stamps(str(path), DEPTH) if stat.S_ISDIR(status.st_mode) else [_stamp("", status)]
+        text = "\n".join([f"{VERSION} {path.resolve()}", *sorted(stamps)])
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}", SOURCES) from error
+    except ValueError as error:  # a zero byte in the name
+        raise DataError(f"{str(path)!r}: {error}", SOURCES) from error
 
 
 def _stamps(path: str, depth: int) -> list[str]:

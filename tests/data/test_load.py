@@ -204,6 +204,14 @@ def test_no_fer2013_says_where_to_get_it_and_what_works_without(settings: Settin
         assert word in caught.value.hint
 
 
+def test_what_a_killed_process_left_is_removed_after_a_day(train_csv: Path, settings: Settings):
+    for name, age in ((".draft-old", 90_000), (".draft-new", 60)):
+        (settings.cache / "faces" / name).mkdir(parents=True)
+        os.utime(settings.cache / "faces" / name, (time.time() - age,) * 2)
+    load_faces(str(train_csv), settings)
+    assert {path.name[:10] for path in (settings.cache / "faces").glob(".*")} == {".draft-new"}
+
+
 def test_what_the_environment_names_must_exist(settings: Settings, tmp_path: Path):
-    with pytest.raises(DataError, match="gone"):
+    with pytest.raises(DataError, match=r"FER_TUNE_DATA names .*gone"):
         load_faces("fer2013", Settings(settings.root, settings.url, str(tmp_path / "gone")))

@@ -168,6 +168,11 @@ def refuse(path: Path, message: str, settings: Settings) -> None:
 
 def test_nothing_there(tmp_path: Path, settings: Settings):
     refuse(tmp_path / "gone.csv", "gone.csv: .*No such file", settings)
+    with pytest.raises(DataError, match="null"):
+        load_faces("a\0b", settings)
+    with pytest.raises(DataError) as caught:
+        load_faces("fer2014", settings)
+    assert "fer2013" in caught.value.hint
 
 
 def test_an_empty_file_a_text_and_a_packed_one(tmp_path: Path, settings: Settings):
