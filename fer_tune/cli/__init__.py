@@ -12,7 +12,7 @@ import os
 def main() -> None:
     """Runs the command that `sys.argv` names, and exits."""
     # Read by OpenMP when torch is loaded, here and in the workers: threads that wait for one another sleep. Spinning,
-    # they take the cores from other processes; a final fit on two busy cores took 111 s instead of 8.
+    # they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s, asleep 8 to 20 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from fer_tune.cli.app import app
