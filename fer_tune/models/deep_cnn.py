@@ -17,6 +17,7 @@ class DeepCNN(FamilyConfig):
 
     width: int = Field(32, ge=8, le=128, description="channels of the first convolution, doubled twice")
     hidden: int = Field(512, ge=32, le=4096, description="units of the hidden layer")
+    hidden_norm: bool = Field(False, description="BatchNorm after the hidden layer: it bears higher learning rates")
     block_dropout: float = rate(0.0, "after the first convolution's pooling")
     block_dropout_step: float = rate(0.0, "added from one convolution to the next")
     head_dropout: float = rate(0.5, "before the last layer")
@@ -40,11 +41,14 @@ def build(config: DeepCNN) -> nn.Module:
             Dropout(block_rate(stage)),
         ]
         channels = width
+    hidden: list[nn.Module] = [nn.Linear(channels * 6 * 6, config.hidden)]
+    if config.hidden_norm:
+        hidden.append(nn.BatchNorm1d(config.hidden))
     return nn.Sequential(
         *layers,
         nn.Flatten(),
         Dropout(lambda config: config.head_dropout2),
-        nn.Linear(channels * 6 * 6, config.hidden),
+        *hidden,
         nn.ReLU(inplace=True),
         Dropout(lambda config: config.head_dropout),
         nn.Linear(config.hidden, 7),

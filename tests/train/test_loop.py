@@ -119,6 +119,7 @@ def test_every_hyperparameter_of_a_family_takes_effect(trainer, spec, family):
         "depth": 34,
         "stem": "7x7",
         "squeeze_excitation": True,
+        "hidden_norm": True,
         "head_layers": 2,
         "hidden": 64,
         "convolutions": 1,
