@@ -87,7 +87,7 @@ def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | No
     texts: list[bytes] = []
     row = 0
     while line := stream.readline(LONGEST):
-        if not line.strip():
+        if line.isspace():
             continue
         row += 1
         at = f"{where}, row {row}"
