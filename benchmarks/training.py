@@ -1,0 +1,253 @@
+"""How fast fer-tune trains, beside a plain script on the same device and the same faces.
+
+    python benchmarks/training.py --data storage/data/fer2013.zip --out benchmarks/results/training-h100.json
+    python benchmarks/training.py --cpu --out benchmarks/results/training-cpu.json
+
+For each family and batch size, in training images a second:
+
+    plain N   Dataset, torchvision transforms, DataLoader with N loader processes, float32, Adam, `.item()` each step
+    eager     faces on the device, fer-tune's step run without capture
+    trial     fer-tune's engine in a real trial, drawing, evaluation and reporting included
+    bare      the captured step replayed, and nothing else
+    share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
+
+Absolute figures mean something on a GPU only; on a CPU read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from sweep import commit, device, versions
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms import v2
+
+from fer_tune.data.load import load_faces
+from fer_tune.data.open import SearchData, open_search
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.models import FAMILIES, layers
+from fer_tune.settings import Settings
+from fer_tune.train.engine import Engine
+from fer_tune.train.loop import Trainer, configurations
+from fer_tune.trial import EpochRow, TrialSpec, Value
+
+PARAMS: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "augment": 0.3, "ema": 0.99}
+"""What the trials train with: everything that costs time is on."""
+
+
+def main() -> None:
+    """Measures, prints a table, and writes JSON if asked to."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--cpu", action="store_true", help="deep_cnn at batch 64, engine against plain script")
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--batches", default="64,128,256")
+    parser.add_argument("--loaders", default="2,8")
+    parser.add_argument("--epochs", type=int, default=3, help="of the real trial; the first is not counted")
+    parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    where = torch.device("cpu") if options.cpu else torch.device("cuda:0")
+    families = ["deep_cnn"] if options.cpu else options.families.split(",")
+    batches = [64] if options.cpu else [int(size) for size in options.batches.split(",")]
+    loaders = [0] if options.cpu else [int(count) for count in options.loaders.split(",")]
+
+    spec = _spec(options.data, options.epochs)
+    trainer = Trainer(str(where))
+    peak = matrix_rate(where)
+    rows = []
+    for family, batch in itertools.product(families, batches):
+        rows.append(measure(trainer, spec, family, batch, loaders=loaders, steps=options.steps, peak=peak))
+        print(json.dumps(rows[-1]), flush=True)
+    print(table(rows, loaders))
+    if options.out:
+        result = {
+            "benchmark": "training",
+            "device": device(),
+            "versions": versions(),
+            "commit": commit(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "data": Path(options.data).name,
+            "threads": torch.get_num_threads(),
+            "bf16_matrix_tflops": round(peak / 1e12, 1),
+            "rows": rows,
+        }
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _spec(source: str, epochs: int) -> TrialSpec:
+    settings = Settings.from_environment()
+    faces = load_faces(source, settings)
+    ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
+    return TrialSpec("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
+
+
+def measure(
+    trainer: Trainer, base: TrialSpec, family: str, batch: int, *, loaders: list[int], steps: int, peak: float
+) -> dict[str, Any]:
+    """One row of the table."""
+    params = {**PARAMS, "batch_size": batch}
+    spec = TrialSpec(base.study, 0, family, params, base.epochs, base.seed, base.data)
+    row: dict[str, Any] = {"family": family, "batch": batch}
+    for count in loaders:
+        row[f"plain_{count}"] = round(
+            plain(open_search(spec.data), family, batch, loaders=count, steps=steps, where=trainer.device)
+        )
+    began = time.perf_counter()
+    engine = trainer._engine(spec)
+    synchronise(trainer.device)
+    row["seconds_to_capture"] = round(time.perf_counter() - began, 2)
+    row["eager"] = round(eager(engine, steps))
+    epochs = [message for message in trainer.train(spec) if isinstance(message, EpochRow)]
+    counted = epochs[1:]
+    images = engine.steps_per_epoch * engine.batch_size
+    row["trial"] = round(images * len(counted) / sum(epoch.seconds for epoch in counted))
+    row["bare"] = round(bare(engine))
+    row["trial_over_bare"] = round(row["trial"] / row["bare"], 3)
+    for count in loaders:
+        row[f"trial_over_plain_{count}"] = round(row["trial"] / row[f"plain_{count}"], 2)
+    row["flops_per_image"] = flops(family)
+    row["share"] = round(row["bare"] * row["flops_per_image"] / peak, 3)
+    began = time.perf_counter()
+    trainer._engine(spec)
+    synchronise(trainer.device)
+    row["seconds_to_next_trial"] = round(time.perf_counter() - began, 4)
+    row["notes"] = list(engine.notes)
+    return row
+
+
+def synchronise(where: torch.device) -> None:
+    """Waits for the device."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+
+
+class Plain(Dataset[tuple[Tensor, int]]):
+    """The training part as a script would serve it: one face at a time, augmented on the CPU."""
+
+    def __init__(self, data: SearchData) -> None:
+        self.images = torch.from_numpy(data.images[data.train])
+        self.labels = data.labels[data.train].tolist()
+        self.transform = v2.Compose(
+            [
+                v2.ToPILImage(),
+                v2.RandomHorizontalFlip(),
+                v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1)),
+                v2.ColorJitter(brightness=0.1, contrast=0.1),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize([0.5], [0.25]),
+                v2.RandomErasing(p=0.15),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.images[index][None]), self.labels[index]
+
+
+def plain(data: SearchData, family: str, batch: int, *, loaders: int, steps: int, where: torch.device) -> float:
+    """Images a second of the plain script, without evaluation."""
+    fused, layers.HAS_TRITON = layers.HAS_TRITON, False  # the script has torch's layers
+    try:
+        config = configurations(family, {})[1]
+        model = FAMILIES[family].build(config).to(where).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        criterion = nn.CrossEntropyLoss()
+        loader = DataLoader(
+            Plain(data), batch, shuffle=True, drop_last=True, num_workers=loaders, pin_memory=where.type == "cuda"
+        )
+        began, total = 0.0, 0.0
+        for step, (images, labels) in enumerate(_forever(loader)):
+            if step == max(5, steps // 6):
+                synchronise(where)
+                began, first = time.perf_counter(), step
+            loss = criterion(model(images.to(where)), labels.to(where))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            if step >= max(5, steps // 6) + steps:
+                break
+        synchronise(where)
+        return (step - first + 1) * batch / (time.perf_counter() - began)
+    finally:
+        layers.HAS_TRITON = fused
+
+
+def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def eager(engine: Engine, steps: int) -> float:
+    """Images a second of the step without capture."""
+    steps = min(steps, engine.steps_per_epoch)
+    engine.inputs.draw_epoch(engine.config, engine._draw_weights)
+    for count in (3, steps):
+        engine._cursor.zero_()
+        synchronise(engine.device)
+        began = time.perf_counter()
+        for _ in range(count):
+            engine._train_step()
+        synchronise(engine.device)
+    return steps * engine.batch_size / (time.perf_counter() - began)
+
+
+def bare(engine: Engine) -> float:
+    """Images a second of the captured step alone, over an epoch."""
+    engine._cursor.zero_()
+    synchronise(engine.device)
+    began = time.perf_counter()
+    for _ in range(engine.steps_per_epoch):
+        engine._step()
+    synchronise(engine.device)
+    return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
+
+
+def flops(family: str) -> int:
+    """Floating-point operations of a training step for one image: forward and backward, by torch's counter."""
+    model = FAMILIES[family].build(configurations(family, {})[1]).train()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randn(2, 1, 48, 48)).sum().backward()
+    return int(counter.get_total_flops()) // 2
+
+
+def matrix_rate(where: torch.device) -> float:
+    """Operations a second of a large bfloat16 matrix product (float32 on a CPU), the best of ten."""
+    size, dtype = (8192, torch.bfloat16) if where.type == "cuda" else (1024, torch.float32)
+    a, b = (torch.randn(size, size, device=where, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(10):
+        synchronise(where)
+        began = time.perf_counter()
+        a @ b
+        synchronise(where)
+        best = min(best, time.perf_counter() - began)
+    return float(2 * size**3 / best)
+
+
+def table(rows: list[dict[str, Any]], loaders: list[int]) -> str:
+    """The rows as Markdown."""
+    names = ["family", "batch", *(f"plain_{count}" for count in loaders), "eager", "trial", "bare", "trial_over_bare"]
+    names += [*(f"trial_over_plain_{count}" for count in loaders), "share", "seconds_to_next_trial"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
