@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,10 +78,13 @@ def trials(
     study: StudyName = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: AsJson = False,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="Write a Parquet file.", show_default=False)
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """List all trials of a study."""
-    only_one(csv=as_csv, json=json)
+    only_one(csv=as_csv, json=json, parquet=parquet is not None)
     with open_store(storage) as store:
         from fer_tune.study import trials as read_trials
 
@@ -90,6 +94,11 @@ def trials(
         show.print_json([_flat(trial) for trial in found])
     elif as_csv:
         _print_csv(found)
+    elif parquet is not None:
+        from fer_tune.report.tables import write_parquet
+
+        write_parquet(found, parquet)
+        show.note(f"{len(found)} trials of {name}: {parquet}")
     else:
         _show_trials(name, found)
 
@@ -115,13 +124,10 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
 
 
 def _print_csv(found: Sequence[TrialSummary]) -> None:
-    """One row a trial; hyperparameters and attributes get columns of their own, `params.lr` and `attrs.device`."""
-    rows: list[dict[str, Any]] = []
-    for trial in found:
-        row = show.plain(_flat(trial))
-        for group in ("params", "attrs"):
-            row |= {f"{group}.{name}": item for name, item in row.pop(group).items()}
-        rows.append(row)
+    """One row a trial, with the columns of `fer_tune.load_trials`."""
+    from fer_tune.report.tables import trial_rows
+
+    rows = [show.plain(row) for row in trial_rows(found)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()

@@ -55,7 +55,7 @@ def copy_study(store: Store, study: str, runs: Runs) -> int:
     best = best_when_ended(finished)
     waiting = [trial for trial in finished if trial.number not in copied]
     for trial in waiting:
-        rows = latest_rows(store.epochs(study, trial.number))
+        rows = store.curves(study, trial.number).get(trial.number, [])
         run = run_of(record, trial, rows, trial.number in best)
         last = rows[-1] if rows else None
         attempt, epoch = (last.attempt, last.epoch) if last else (0, 0)
@@ -100,14 +100,6 @@ def history_row(row: EpochRow) -> dict[str, float]:
     values: dict[str, float] = {name: float(getattr(row, name)) for name in MEASURES}
     values |= {f"recall/{name}": value for name, value in zip(EMOTIONS, row.recall, strict=True)}
     return {"epoch": row.epoch} | {name: value for name, value in values.items() if not math.isnan(value)}
-
-
-def latest_rows(rows: Iterable[EpochRow]) -> list[EpochRow]:
-    """The epochs of the last attempt that recorded any; an earlier one was lost with its worker."""
-    by_attempt: dict[int, list[EpochRow]] = {}
-    for row in rows:
-        by_attempt.setdefault(row.attempt, []).append(row)
-    return sorted(by_attempt[max(by_attempt)], key=lambda row: row.epoch) if by_attempt else []
 
 
 def best_when_ended(finished: Iterable[TrialSummary]) -> set[int]:

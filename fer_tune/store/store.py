@@ -231,6 +231,16 @@ class Store:
         query = select(table).where(*self._of(table, study, number)).order_by(*order)
         return [_epoch_row(row) for row in self._rows(query)]
 
+    def curves(self, study: str, number: int | None = None) -> dict[int, list[EpochRow]]:
+        """By trial, the epochs of the last attempt that recorded any; an earlier one was lost with its worker."""
+        found: dict[int, list[EpochRow]] = {}
+        for row in self.epochs(study, number):  # by attempt: a later one replaces what an earlier one left
+            curve = found.setdefault(row.number, [])
+            if curve and curve[0].attempt != row.attempt:
+                curve.clear()
+            curve.append(row)
+        return found
+
     # artifacts ----------------------------------------------------------------------------------------------------
 
     def add_artifact(self, study: str, number: int | None, kind: str, path: Path) -> ArtifactRecord:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fer_tune.mirror import choose_mode, start
-from fer_tune.mirror.copying import FINISHED, Run, copy_study, latest_rows
+from fer_tune.mirror.copying import FINISHED, Run, copy_study
 from fer_tune.mirror.mode import redact
 from fer_tune.mirror.runs import WandbRuns
 from fer_tune.settings import Settings
@@ -95,11 +95,15 @@ def test_a_failure_leaves_the_rest_for_the_next_time(store: Store) -> None:
     assert [run.name[-1] for run in before.runs + after.runs] == ["0", "1", "2", "3", "4"]
 
 
-def test_a_lost_attempt_leaves_no_rows() -> None:
-    lost = [epoch_row(0, epoch, 0.2) for epoch in (1, 2, 3)]
+def test_a_lost_attempt_leaves_no_rows(store: Store) -> None:
+    store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
     kept = [epoch_row(0, epoch, 0.3, attempt=1) for epoch in (1, 2)]
-    assert latest_rows([*lost, *kept]) == kept
-    assert latest_rows([]) == []
+    for row in kept:
+        store.add_epoch("tiny", row)
+    assert [(row.attempt, row.epoch) for row in store.curves("tiny", 0)[0]] == [(1, 1), (1, 2)]
+    runs = Listed()
+    copy_study(store, "tiny", runs)
+    assert [row["val_accuracy"] for row in runs.runs[0].history] == [0.3, 0.3]
 
 
 def test_offline_files_say_what_the_database_says(settings: Settings, store: Store) -> None:
