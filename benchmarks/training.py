@@ -38,8 +38,9 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.models import FAMILIES, layers
 from fer_tune.settings import Settings
+from fer_tune.train.config import configurations
 from fer_tune.train.engine import Engine
-from fer_tune.train.loop import Trainer, configurations
+from fer_tune.train.loop import Trainer
 from fer_tune.trial import EpochRow, TrialSpec, Value
 
 PARAMS: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "augment": 0.3, "ema": 0.99}

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fer_tune.errors import TrainingError
+from fer_tune.models import FAMILIES, Family, FamilyConfig
+from fer_tune.trial import Value
 
 POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
 """Named exponents of the class frequency."""
+
+BETA2, EPSILON = 0.999, 1e-8
+"""Of adam and adamw (Kingma & Ba 2015); `momentum` is their first beta."""
 
 
 class TrainConfig(BaseModel):
@@ -57,3 +64,17 @@ class TrainConfig(BaseModel):
     @classmethod
     def _named_power(cls, value: Any) -> Any:
         return POWERS.get(value, value) if isinstance(value, str) else value
+
+
+def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyConfig, TrainConfig]:
+    """Splits a trial's parameters into the family's and the training's; TrainingError names what fits neither."""
+    if name not in FAMILIES:
+        raise TrainingError(f"Unknown family {name!r}.", f"Known families: {', '.join(FAMILIES)}.")
+    family = FAMILIES[name]
+    own = {key: value for key, value in params.items() if key in family.config.model_fields}
+    shared = {key: value for key, value in params.items() if key not in own}
+    try:
+        return family, family.config(**own), TrainConfig(**shared)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TrainingError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error

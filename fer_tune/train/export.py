@@ -22,6 +22,7 @@ from fer_tune import __version__
 from fer_tune.data.cache import replace_file, replace_text
 from fer_tune.errors import DataError, StorageError
 from fer_tune.models import FAMILIES
+from fer_tune.train.config import configurations
 from fer_tune.trial import EMOTIONS, TrialSpec
 
 FORMAT = 1
@@ -36,8 +37,6 @@ def save_model(folder: Path, spec: TrialSpec, state: Mapping[str, Tensor], mean:
         state: the network's state dict, float32 on the CPU.
         mean, std: of the pixels in 0..1 that the network was fitted on.
     """
-    from fer_tune.train.loop import configurations
-
     _, shape, config = configurations(spec.family, spec.params)
     description = {
         "format": FORMAT,

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fer_tune.train.config import BETA2, EPSILON
+
 BLOCK = 1024
 KINDS = {"sgd": 0, "adam": 1, "adamw": 2}
 
@@ -68,8 +70,6 @@ def update(optimizer: Any, computed_gradient: Tensor, scale_gradient: Tensor, cl
         computed_gradient: compute dtype [C]; scale_gradient: float32 [P - C].
         clip: float32 scalar, factor on the gradient; lr: float32 [1].
     """
-    from fer_tune.train.optimizer import BETA2, EPSILON
-
     flat, hyper = optimizer.flat, optimizer.hyper
     total = flat.values.numel()
     second = optimizer.first if optimizer.second is None else optimizer.second

@@ -13,18 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from fer_tune.data.cache import replace_file
 from fer_tune.data.open import open_search
-from fer_tune.errors import FerTuneError, TrainingError
-from fer_tune.models import FAMILIES, Family, FamilyConfig
-from fer_tune.train.config import TrainConfig
+from fer_tune.errors import FerTuneError
+from fer_tune.train.config import configurations
 from fer_tune.train.engine import Engine, Measured
+from fer_tune.train.export import save_model
 from fer_tune.train.faces import Faces, Inputs, compute_dtype
 from fer_tune.train.metrics import scores
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
 
 MOST_ENGINES = 8
 """Shapes kept captured at once; the one unused for longest makes room."""
@@ -138,8 +137,6 @@ class Trainer:
         files: dict[str, Path] = {}
         if spec.artifacts is not None and status == "completed":
             if spec.fit == "train+val":
-                from fer_tune.train.export import save_model
-
                 save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
                 files["model"] = spec.artifacts / "model.safetensors"
             elif progress.logits is not None:
@@ -176,20 +173,6 @@ class Trainer:
             faces = Faces.load(open_search(spec.data), spec.fit, self.device)
             self._inputs[key] = Inputs(faces, compute_dtype(self.device))
         return self._inputs[key]
-
-
-def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyConfig, TrainConfig]:
-    """Splits a trial's parameters into the family's and the training's; TrainingError names what fits neither."""
-    if name not in FAMILIES:
-        raise TrainingError(f"Unknown family {name!r}.", f"Known families: {', '.join(FAMILIES)}.")
-    family = FAMILIES[name]
-    own = {key: value for key, value in params.items() if key in family.config.model_fields}
-    shared = {key: value for key, value in params.items() if key not in own}
-    try:
-        return family, family.config(**own), TrainConfig(**shared)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise TrainingError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:

@@ -13,11 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from fer_tune.train.config import TrainConfig
+from fer_tune.train.config import BETA2, EPSILON, TrainConfig
 from fer_tune.train.flat import FlatModel
-
-BETA2, EPSILON = 0.999, 1e-8
-"""Kingma & Ba 2015; `momentum` is their first beta."""
 
 NAMES: Final = ("weight_decay", "momentum", "label_smoothing", "ema", "grad_clip")
 
