@@ -29,7 +29,7 @@ LEVELS = (
 """From top to bottom; a room imports from itself and from lower levels only."""
 
 LIBRARIES = {
-    "optuna": {"study"},
+    "optuna": {"study", "report"},
     "sqlalchemy": {"store", "study"},
     "wandb": {"mirror"},
     "typer": {"cli", "__main__"},

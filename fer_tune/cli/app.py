@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import data, final, run, studies, sweeps
+from fer_tune.cli import dashboard, data, final, run, studies, sweeps
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -52,6 +52,7 @@ app.command()(run.run)
 app.command()(studies.best)
 app.command()(studies.trials)
 app.command()(studies.studies)
+app.command()(dashboard.dashboard)
 app.command()(final.retrain)
 app.command()(final.predict)
 app.command()(data.data)
