@@ -8,6 +8,7 @@ and importing them costs neither torch nor Optuna.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,15 @@ Value = bool | int | float | str
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Class names; the position is FER2013's label."""
+
+
+class Wish(IntEnum):
+    """What is wished of a running trial; all but the first are true."""
+
+    GO_ON = 0
+    STOP = 1
+    STOP_AND_KEEP = 2
+    """Leave a checkpoint, from which the trial will go on."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class TrialSpec:
         fit: `train` fits the training part and evaluates on validation; `train+val` fits both
             and evaluates on nothing (a final fit).
         artifacts: folder for what the trial leaves, or None to leave nothing.
+        checkpoint: file from which the trial goes on if it is there, and which it writes; None is never.
+        checkpoint_seconds: between two writes, at epochs' ends.
     """
 
     study: str
@@ -66,6 +78,8 @@ class TrialSpec:
     patience: int = 0
     fit: Literal["train", "train+val"] = "train"
     artifacts: Path | None = None
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Engine:
         self._draw_weights = balanced if config.sampling == "weighted" else natural
         self._loss_weights.copy_(balanced if config.sampling == "class_weights" else natural)
 
-    def train_epoch(self, epoch: int, stop_requested: Callable[[], bool]) -> bool:
+    def train_epoch(self, epoch: int, stop_requested: Callable[[], int]) -> bool:
         """Trains epoch `epoch` of 1..epochs; False if it was left early because a stop was requested.
 
         Random numbers depend on the trial's seed and the epoch alone, so a trial can go on from any epoch's end.
@@ -124,6 +124,23 @@ class Engine:
             val_loss=held_loss / len(self.inputs.held) if len(self.inputs.held) else float("nan"),
             confusion=[counts[7 * row : 7 * row + 7] for row in range(7)],
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of all that training has changed since `begin`, float32 on the device."""
+        return {name: tensor.clone() for name, tensor in self._changing().items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Puts back what `state` gave; `begin` must have been called with the same trial."""
+        for name, tensor in self._changing().items():
+            tensor.copy_(state[name])
+        self.flat.refresh_compute()
+
+    def _changing(self) -> dict[str, Tensor]:
+        optimizer = self.optimizer
+        tensors = {"values": self.flat.values, "first": optimizer.first, "average": optimizer.average}
+        if optimizer.second is not None:
+            tensors["second"] = optimizer.second
+        return tensors | {"steps": optimizer.steps}
 
     def last_lr(self, epoch: int) -> float:
         """Learning rate of the last step of an epoch."""

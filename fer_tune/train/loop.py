@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,30 +19,43 @@ from torch import Tensor
 from fer_tune.data.cache import replace_file
 from fer_tune.data.open import open_search
 from fer_tune.errors import FerTuneError
+from fer_tune.train.checkpoint import Keeper, State
 from fer_tune.train.config import configurations
 from fer_tune.train.engine import Engine, Measured
 from fer_tune.train.export import save_model
 from fer_tune.train.faces import Faces, Inputs, compute_dtype
 from fer_tune.train.metrics import scores
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
+from fer_tune.trial import End, EpochRow, TrialEnd, TrialSpec, Wish
 
 MOST_ENGINES = 8
 """Shapes kept captured at once; the one unused for longest makes room."""
 
 
-def never() -> bool:
+def never() -> int:
     """Nobody asks to stop."""
-    return False
+    return Wish.GO_ON
 
 
 @dataclass
 class _Progress:
-    """What early stopping and the trial's end need to remember."""
+    """What early stopping, a checkpoint and the trial's end need to remember."""
 
+    rows: list[EpochRow] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
     logits: Tensor | None = None
     notes: list[str] = field(default_factory=list)
+
+    def add(self, row: EpochRow, value: float, engine: Engine) -> None:
+        """Takes an epoch; `value` is its objective."""
+        self.rows.append(row)
+        if value > self.best:
+            self.best, self.best_epoch = value, row.epoch
+            self.logits = engine.logits.clone()
+
+    def state(self, engine: Engine) -> State:
+        """All that is needed to go on from here."""
+        return State(tuple(self.rows), self.best, self.best_epoch, self.logits, engine.state())
 
 
 class Trainer:
@@ -63,14 +77,15 @@ class Trainer:
         self._inputs: dict[tuple[str, str, str], Inputs] = {}
         self._engines: OrderedDict[Any, Engine] = OrderedDict()
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool] = never) -> Iterator[EpochRow | TrialEnd]:
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], int] = never) -> Iterator[EpochRow | TrialEnd]:
         """Yields a row after each epoch and, last, how the trial ended; a trial that fails says so and raises nothing.
 
-        The same spec gives the same numbers twice on the same CPU.
+        The same spec gives the same numbers twice on the same CPU, also where it goes on from its checkpoint: then
+        the rows up to there are yielded again, as this attempt's.
 
         Args:
-            stop_requested: asked often; once it answers True the trial ends as `stopped`, without a row for the
-                epoch it was in.
+            stop_requested: asked often; once it answers a `Wish` to stop the trial ends as `stopped`, without a row for
+                the epoch it was in. A checkpoint, if it is wished, is that of the epoch before.
         """
         parameters = 0
         try:
@@ -91,28 +106,33 @@ class Trainer:
         return TrialEnd(spec.number, spec.attempt, "failed", reason, detail, parameters)
 
     def _epochs(
-        self, spec: TrialSpec, engine: Engine, stop_requested: Callable[[], bool]
+        self, spec: TrialSpec, engine: Engine, stop_requested: Callable[[], int]
     ) -> Iterator[EpochRow | TrialEnd]:
         progress = _Progress(notes=list(engine.notes))
-        for epoch in range(1, spec.epochs + 1):
-            started = time.perf_counter()
-            if not engine.train_epoch(epoch, stop_requested):
-                yield self._end(spec, engine, progress, "stopped", f"asked to stop in epoch {epoch}")
-                return
-            row = self._row(spec, engine, epoch, engine.measure(), started)
-            if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
-                yield self._end(spec, engine, progress, "diverged", f"the loss is not finite in epoch {epoch}")
-                return
-            yield row
-            value = getattr(row, spec.objective)
-            if value > progress.best:
-                progress.best, progress.best_epoch = value, epoch
-                progress.logits = engine.logits.clone()
-            elif spec.patience and epoch - progress.best_epoch >= spec.patience:
-                reason = f"no better {spec.objective} since epoch {progress.best_epoch}"
-                yield self._end(spec, engine, progress, "completed", reason)
-                return
-        yield self._end(spec, engine, progress, "completed", "")
+        status: End = "completed"
+        reason = ""
+        with closing(Keeper(spec)) as keeper:
+            yield from _go_on(engine, keeper, progress)
+            for epoch in range(len(progress.rows) + 1, spec.epochs + 1):
+                started = time.perf_counter()
+                if not engine.train_epoch(epoch, stop_requested):
+                    if stop_requested() == Wish.STOP_AND_KEEP:
+                        keeper.write()
+                    status, reason = "stopped", f"asked to stop in epoch {epoch}"
+                    break
+                row = self._row(spec, engine, epoch, engine.measure(), started)
+                if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
+                    status, reason = "diverged", f"the loss is not finite in epoch {epoch}"
+                    break
+                yield row
+                progress.add(row, getattr(row, spec.objective), engine)
+                if spec.patience and epoch - progress.best_epoch >= spec.patience:
+                    reason = f"no better {spec.objective} since epoch {progress.best_epoch}"
+                    break
+                if keeper.wanted and epoch < spec.epochs:
+                    keeper.remember(progress.state(engine))
+        progress.notes += keeper.notes
+        yield self._end(spec, engine, progress, status, reason)
 
     def _row(self, spec: TrialSpec, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
         seconds = time.perf_counter() - started
@@ -173,6 +193,18 @@ class Trainer:
             faces = Faces.load(open_search(spec.data), spec.fit, self.device)
             self._inputs[key] = Inputs(faces, compute_dtype(self.device))
         return self._inputs[key]
+
+
+def _go_on(engine: Engine, keeper: Keeper, progress: _Progress) -> Iterator[EpochRow]:
+    """Takes over the trial's checkpoint, if there is a sound one, and yields its rows."""
+    found = keeper.load({name: tensor.shape for name, tensor in engine.state().items()}) if keeper.wanted else None
+    if found is not None:
+        engine.restore(found.tensors)
+        progress.best, progress.best_epoch = found.best, found.best_epoch
+        progress.logits = None if found.logits is None else found.logits.to(engine.device)
+        for row in found.rows:
+            progress.rows.append(row)
+            yield row
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:

@@ -1,0 +1,197 @@
+"""A trial's state at an epoch's end as one file, from which it goes on after its worker is gone.
+
+The file is safetensors: the engine's tensors, the logits of the best epoch, and as text the rows so far and what
+early stopping remembers. Nothing in it can run. Random numbers depend on the seed and the epoch alone, so
+none of their state is kept. A file that is cut short, altered, or of another trial is set aside and never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fer_tune.data.cache import replace_file
+from fer_tune.errors import FerTuneError
+from fer_tune.trial import EpochRow, TrialSpec
+
+FORMAT = 1
+LOGITS = "logits"
+DECIDING = ("family", "params", "epochs", "seed", "objective", "patience", "fit")
+"""Fields of a spec that decide its numbers, beside the data. Its number does not: an interrupted trial gets another."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a trial is at the end of its last epoch.
+
+    Attributes:
+        rows: of all epochs so far.
+        best, best_epoch: of the objective; -inf and 0 where there is none.
+        logits: float32 [V, 7] of the best epoch, or None.
+        tensors: the engine's, by name; see `Engine.state`.
+    """
+
+    rows: tuple[EpochRow, ...]
+    best: float
+    best_epoch: int
+    logits: Tensor | None
+    tensors: dict[str, Tensor]
+
+
+class Keeper:
+    """Keeps one trial's checkpoint: writes by time and at a stop, reads at the start.
+
+    Files are written in a thread of their own; the training waits only for the copy from the device. A disk
+    that refuses costs the checkpoint and is noted, not the trial.
+
+    Attributes:
+        notes: what the user should know, each once.
+    """
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self.notes: list[str] = []
+        self._spec = spec
+        self._path = spec.checkpoint
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._latest: State | None = None
+        self._due = time.monotonic() + spec.checkpoint_seconds
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the trial has a place for checkpoints."""
+        return self._path is not None
+
+    def load(self, shapes: dict[str, torch.Size]) -> State | None:
+        """The state to go on from, its rows renumbered as this attempt's; None to begin at the beginning."""
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            found = read(self._path, self._spec)
+            if {name: tensor.shape for name, tensor in found.tensors.items()} != shapes:
+                raise ValueError("it is of another network")
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            aside = set_aside(self._path)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._note(f"the checkpoint could not be used ({reason}); it was set aside as {aside.name}")
+            return None
+        self._note(f"went on after epoch {len(found.rows)} from a checkpoint")
+        return found
+
+    def remember(self, state: State) -> None:
+        """Takes the state at an epoch's end, whose tensors are not changed any more, and writes it if it is time."""
+        self._latest = state
+        if time.monotonic() >= self._due and (self._writing is None or self._writing.done()):
+            self.write()
+
+    def write(self) -> None:
+        """Writes the last state, unless it was written."""
+        if self._path is None or self._latest is None:
+            return
+        self._collect()
+        state, self._latest = on_cpu(self._latest), None
+        self._writing = self._thread.submit(write, self._path, self._spec, state)
+        self._due = time.monotonic() + self._spec.checkpoint_seconds
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._collect()
+        self._thread.shutdown()
+
+    def _collect(self) -> None:
+        if self._writing is not None:
+            try:
+                self._writing.result()
+            except FerTuneError as error:
+                self._note(f"no checkpoint: {error.message}")
+            self._writing = None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def identity(spec: TrialSpec) -> str:
+    """SHA-256 of all that decides a trial's numbers."""
+    deciding = {name: getattr(spec, name) for name in DECIDING}
+    deciding |= {"data": spec.data.signature, "split": spec.data.split_hash}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def on_cpu(state: State) -> State:
+    """The same in the computer's own memory."""
+    logits = None if state.logits is None else state.logits.cpu()
+    return replace(state, logits=logits, tensors={name: tensor.cpu() for name, tensor in state.tensors.items()})
+
+
+def write(path: Path, spec: TrialSpec, state: State) -> None:
+    """Writes a state, whole or not at all.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    tensors = dict(state.tensors)
+    if state.logits is not None:
+        tensors[LOGITS] = state.logits
+    description = {
+        "format": FORMAT,
+        "trial": identity(spec),
+        "rows": [asdict(row) for row in state.rows],
+        "best": state.best if math.isfinite(state.best) else None,
+        "best_epoch": state.best_epoch,
+        "checksum": checksum(tensors),
+    }
+    content = save(tensors, {"fer_tune": json.dumps(description)})
+    replace_file(path, lambda file: file.write(content))
+
+
+def read(path: Path, spec: TrialSpec) -> State:
+    """Reads the state of this trial.
+
+    Raises:
+        OSError, SafetensorError, ValueError, KeyError, TypeError: the file is torn, or of another trial or format.
+    """
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})["fer_tune"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    if description["format"] != FORMAT or description["trial"] != identity(spec):
+        raise ValueError("it is of another trial")
+    if description["checksum"] != checksum(tensors):
+        raise ValueError("it is damaged")
+    rows = [EpochRow(**{**row, "recall": tuple(row["recall"])}) for row in description["rows"]]
+    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)) or not 0 < len(rows) < spec.epochs:
+        raise ValueError("its epochs make no sense")
+    return State(
+        rows=tuple(replace(row, number=spec.number, attempt=spec.attempt) for row in rows),
+        best=-math.inf if description["best"] is None else float(description["best"]),
+        best_epoch=int(description["best_epoch"]),
+        logits=tensors.pop(LOGITS, None),
+        tensors=tensors,
+    )
+
+
+def checksum(tensors: dict[str, Tensor]) -> int:
+    """CRC-32 of all tensors, by name; they must lie on the CPU."""
+    crc = 0
+    for name in sorted(tensors):
+        content = tensors[name].contiguous().numpy().reshape(-1).view("uint8").data
+        crc = zlib.crc32(content, zlib.crc32(name.encode(), crc))
+    return crc
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file that cannot be trusted; returns its new name."""
+    aside = path.with_name(f"{path.name}.torn")
+    path.replace(aside)
+    return aside

@@ -1,0 +1,140 @@
+"""Checkpoints: a trial that was cut off goes on as if it had not been, and a bad file is never trusted."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer_tune.train import checkpoint
+from fer_tune.train.loop import Trainer
+from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Wish
+
+PARAMS = {"width": 8, "batch_size": 64, "lr": 0.01, "ema": 0.9, "augment": 0.5, "mixup": 0.5}
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return Trainer("cpu", threads=1)
+
+
+@pytest.fixture
+def spec(tiny_data: DataRef, tmp_path: Path) -> TrialSpec:
+    """Five epochs, a checkpoint after each."""
+    path = tmp_path / "checkpoints" / "1.safetensors"
+    return TrialSpec("s", 1, "simple_cnn", dict(PARAMS), 5, 7, tiny_data, checkpoint=path, checkpoint_seconds=0.0)
+
+
+def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
+    return [dataclasses.replace(row, attempt=0, number=0, seconds=0.0, images_per_second=0.0) for row in rows]
+
+
+def _run(trainer: Trainer, spec: TrialSpec, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], TrialEnd]:
+    *rows, end = trainer.train(spec, stop)
+    assert isinstance(end, TrialEnd)
+    return [row for row in rows if isinstance(row, EpochRow)], end
+
+
+def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return next(reversed(trainer._engines.values())).state()
+
+
+def _break_off(trainer: Trainer, spec: TrialSpec, after: int) -> None:
+    """Trains so many epochs and leaves, as a killed worker does."""
+    training = trainer.train(spec)
+    for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
+        next(training)
+    training.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: TrialSpec, optimizer: str) -> None:
+    spec = dataclasses.replace(spec, family="deep_cnn", params={**spec.params, "optimizer": optimizer})
+    undisturbed = Trainer("cpu", threads=1)
+    expected, _ = _run(undisturbed, dataclasses.replace(spec, checkpoint=None))
+    _break_off(Trainer("cpu", threads=1), spec, 2)
+    resumed = Trainer("cpu", threads=1)
+    rows, end = _run(resumed, dataclasses.replace(spec, number=9, attempt=1))
+    assert end.notes == ("went on after epoch 2 from a checkpoint",)
+    assert {(row.number, row.attempt) for row in rows} == {(9, 1)}
+    assert _numbers(rows) == _numbers(expected)
+    before, after = _weights(undisturbed), _weights(resumed)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]), name
+
+
+def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: TrialSpec, monkeypatch) -> None:
+    _break_off(trainer, spec, 3)
+    trained: list[int] = []
+    engine = trainer._engine(spec)
+    whole = engine.train_epoch
+    monkeypatch.setattr(engine, "train_epoch", lambda epoch, stop: trained.append(epoch) or whole(epoch, stop))
+    _run(trainer, spec)
+    assert trained == [4, 5]
+
+
+def test_patience_is_remembered(trainer: Trainer, spec: TrialSpec) -> None:
+    still = dataclasses.replace(spec, params={**spec.params, "lr": 1e-9, "ema": 0.0}, epochs=9, patience=3)
+    expected, _ = _run(trainer, dataclasses.replace(still, checkpoint=None))
+    _break_off(trainer, still, 2)
+    rows, end = _run(trainer, still)
+    assert "no better" in end.reason
+    assert _numbers(rows) == _numbers(expected)
+
+
+@pytest.mark.parametrize(("wish", "kept"), [(Wish.STOP, False), (Wish.STOP_AND_KEEP, True)])
+def test_a_stop_leaves_the_last_whole_epoch_if_that_is_wished(trainer, spec, wish, kept) -> None:
+    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
+    rows: list[EpochRow] = []
+    for message in trainer.train(rare, lambda: wish if len(rows) == 2 else Wish.GO_ON):
+        if isinstance(message, EpochRow):
+            rows.append(message)
+    assert rare.checkpoint.exists() == kept
+    if kept:
+        assert len(checkpoint.read(rare.checkpoint, rare).rows) == 2
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flip(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+@pytest.mark.parametrize("spoil", [_cut, _flip, lambda _: b"", lambda _: b"\x80\x04cos\nsystem\n", lambda c: c[8:]])
+def test_a_torn_file_is_set_aside_and_said(trainer: Trainer, spec: TrialSpec, spoil: Callable[[bytes], bytes]) -> None:
+    _break_off(trainer, spec, 2)
+    path = spec.checkpoint
+    assert path is not None
+    path.write_bytes(spoil(path.read_bytes()))
+    rows, end = _run(trainer, dataclasses.replace(spec, checkpoint_seconds=1000.0))
+    assert end.status == "completed"
+    assert len(rows) == 5
+    assert any("1.safetensors.torn" in note for note in end.notes), end.notes
+    assert path.with_name("1.safetensors.torn").exists()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"epochs": 6}, {"params": {"width": 8, "batch_size": 32}}])
+def test_a_file_of_another_trial_is_set_aside(trainer: Trainer, spec: TrialSpec, change: dict[str, object]) -> None:
+    _break_off(trainer, spec, 2)
+    other = dataclasses.replace(spec, **change)  # type: ignore[arg-type]
+    rows, end = _run(trainer, other)
+    assert any("another trial" in note for note in end.notes)
+    assert _numbers(rows) == _numbers(_run(trainer, dataclasses.replace(other, checkpoint=None))[0])
+
+
+def test_a_disk_that_refuses_costs_the_checkpoint_and_not_the_trial(trainer: Trainer, spec: TrialSpec) -> None:
+    assert spec.checkpoint is not None
+    spec.checkpoint.parent.write_text("a file where the folder should be")
+    rows, end = _run(trainer, spec)
+    assert (len(rows), end.status) == (5, "completed")
+    assert any("no checkpoint" in note for note in end.notes)
+
+
+def test_none_is_written_unless_asked_for(trainer: Trainer, spec: TrialSpec, tmp_path: Path) -> None:
+    _run(trainer, dataclasses.replace(spec, checkpoint=None))
+    assert list(tmp_path.iterdir()) == []
