@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, final, run, studies, sweeps
+from fer_tune.cli import dashboard, data, final, report, run, studies, sweeps
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -53,6 +53,7 @@ app.command()(studies.best)
 app.command()(studies.trials)
 app.command()(studies.studies)
 app.command()(dashboard.dashboard)
+app.command()(report.report)
 app.command()(final.retrain)
 app.command()(final.predict)
 app.command()(data.data)

@@ -1,0 +1,172 @@
+"""What a report says of a study, read from the database and from what a retrain left."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from fer_tune.report.byhand import BY_HAND, NONE, ByHand
+from fer_tune.store import ArtifactRecord, Store, StudyRecord
+from fer_tune.study import Counts, TrialSummary, ranking, trials
+from fer_tune.study.storage import optuna_storage
+from fer_tune.study.tally import count
+from fer_tune.trial import EpochRow
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A final fit: the contents of its `metrics.json` and the plain counts of its `confusion.json`."""
+
+    metrics: dict[str, Any]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the trials cost.
+
+    Attributes:
+        seconds: of training, over all trials and workers.
+        epochs, planned: epochs that were trained; epochs that the trials would have had, had none been stopped.
+        saved: seconds that stopping saved, at each stopped trial's own pace.
+    """
+
+    seconds: float
+    epochs: int
+    planned: int
+    saved: float
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """All that a report says of one study.
+
+    Attributes:
+        best: the best complete trial, or None.
+        error: standard error of its value, sqrt(p (1 - p) / n) over the validation images; None where the
+            objective is no accuracy.
+        ties: complete trials whose value lies within one standard error of the difference to the best, it included.
+        importance: share of each hyperparameter that all trials have, by PED-ANOVA; empty with fewer than 4 trials.
+    """
+
+    record: StudyRecord
+    counts: Counts
+    trials: list[TrialSummary]
+    curves: dict[int, list[EpochRow]]
+    best: TrialSummary | None
+    error: float | None
+    ties: int
+    importance: dict[str, float]
+    spent: Spent
+    retrained: Retrained | None
+
+    @property
+    def by_hand(self) -> list[ByHand]:
+        """The experiments of its family that were done by hand; none beside a search on drawn faces."""
+        if self.record.data_source == "demo":
+            return []
+        return [one for one in BY_HAND if one.family == self.record.family]
+
+    @property
+    def best_by_hand(self) -> ByHand | None:
+        """The one among them with the highest validation accuracy that was recorded."""
+        recorded = [one for one in self.by_hand if one.val.replace(".", "").isdigit()]
+        return max(recorded, key=lambda one: float(one.val), default=None)
+
+    @property
+    def tested_by_hand(self) -> str:
+        """The highest test accuracy of its family by hand, or a dash."""
+        return max((one.test for one in self.by_hand if one.test != NONE), default=NONE)
+
+    @property
+    def best_row(self) -> EpochRow | None:
+        """The best trial's best epoch."""
+        if self.best is None:
+            return None
+        rows = self.curves.get(self.best.number, [])
+        return next((row for row in rows if row.epoch == self.best.best_epoch), None)
+
+
+def read_study(store: Store, study: str) -> StudyReport:
+    """Reads one study.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    record = store.study(study)
+    found = trials(store, study, states=("complete", "pruned", "failed"))
+    curves = store.curves(study)
+    best = next(iter(ranking(store, study)), None)
+    error = _error(record, best)
+    stored = optuna.load_study(study_name=study, storage=optuna_storage(store))
+    return StudyReport(
+        record=record,
+        counts=count(stored.get_trials(deepcopy=False)),
+        trials=found,
+        curves=curves,
+        best=best,
+        error=error,
+        ties=_ties(found, best, error),
+        importance=_importance(stored, found),
+        spent=_spent(found, curves, int(record.sweep_json["epochs"])),
+        retrained=_retrained(store, study),
+    )
+
+
+def _error(record: StudyRecord, best: TrialSummary | None) -> float | None:
+    images = record.split.counts.get("val", 0)
+    if best is None or best.value is None or not images or record.objective != "val_accuracy":
+        return None
+    return math.sqrt(max(0.0, best.value * (1 - best.value)) / images)
+
+
+def _ties(found: Sequence[TrialSummary], best: TrialSummary | None, error: float | None) -> int:
+    if best is None or best.value is None:
+        return 0
+    margin = math.sqrt(2) * (error or 0.0)
+    values = [trial.value for trial in found if trial.state == "complete" and trial.value is not None]
+    return sum(value >= best.value - margin for value in values)
+
+
+def _importance(study: optuna.Study, found: Sequence[TrialSummary]) -> dict[str, float]:
+    values = {trial.value for trial in found if trial.state == "complete"}
+    if len(values) < 4:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few trials in a branch: the reader sees how many trials there are
+            return dict(optuna.importance.get_param_importances(study))
+    except (ValueError, RuntimeError):  # nothing was searched, or nothing varied
+        return {}
+
+
+def _spent(found: Sequence[TrialSummary], curves: dict[int, list[EpochRow]], planned: int) -> Spent:
+    seconds = saved = 0.0
+    epochs = 0
+    for trial in found:
+        rows = curves.get(trial.number, [])
+        took = sum(row.seconds for row in rows)
+        seconds += took
+        epochs += len(rows)
+        if trial.state == "pruned" and rows:
+            saved += (planned - len(rows)) * took / len(rows)
+    return Spent(seconds, epochs, planned * len(found), saved)
+
+
+def _retrained(store: Store, study: str) -> Retrained | None:
+    """The latest final fit whose files are still there."""
+    files: dict[str, ArtifactRecord] = {file.kind: file for file in store.artifacts(study)}
+    try:
+        metrics, confusion = (
+            json.loads(store.artifact_path(files[f"retrain {kind}"]).read_text("utf-8"))
+            for kind in ("metrics", "confusion")
+        )
+    except (KeyError, OSError, ValueError):
+        return None
+    return Retrained(metrics, confusion["plain"])
