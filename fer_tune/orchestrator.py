@@ -12,12 +12,14 @@ What becomes of a trial:
     (pruned meanwhile)      pruned, with the last value reported; later rows are ignored
     diverged                pruned, with the last finite value and the reason
     failed                  failed, with the reason; the traceback lies in the store
-    nothing: it died        tried again on a fresh worker, `retries` times, then failed
+    nothing: it died        goes on from its checkpoint on a fresh worker, `retries` times, then failed
+    nothing for too long    its worker is ended and it goes on on a fresh one, once, then failed
     (the hours are over)    pruned, reason `time`, if it finished an epoch; else queued again
     (Ctrl-C, SIGTERM)       queued again: the same configuration comes first in the next run
 
 `--hours` is a limit and not a wish: at the deadline running trials are stopped, not awaited.
-Queued again means a new trial of the same configuration; the interrupted one does not count.
+Queued again means a new trial of the same configuration; the interrupted one does not count, and after Ctrl-C the
+new one goes on from its checkpoint. So a checkpoint belongs to a configuration's seed, which all its trials share.
 """
 
 from __future__ import annotations
@@ -30,12 +32,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fer_tune import mirror
-from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.errors import FerTuneError, StudyError, TrainingError
 from fer_tune.mirror import Mode
 from fer_tune.pool import EndEvent, Event, InlinePool, LocalPool, LostEvent, Pool, ReadyEvent, RowEvent, WorkerInfo
 from fer_tune.pool.devices import Count, choose_devices
@@ -58,6 +62,18 @@ MIRROR_GRACE = 30.0
 
 MIRROR_GRACE_INTERRUPTED = 2.0
 """The same after Ctrl-C; what is left then, `fer-tune sync` or the next run copies."""
+
+KEEP_GRACE = 10.0
+"""Seconds that workers have after Ctrl-C to leave their checkpoints."""
+
+HANG_FACTOR = 20.0
+HANG_FLOOR = 300.0
+HANG_FIRST = 3600.0
+"""A trial is taken for hung after `HANG_FACTOR` times the run's slowest epoch without a row, and not before
+`HANG_FLOOR` seconds; while no epoch was measured, after `HANG_FIRST`."""
+
+HOPELESS = 5
+"""So many failures in a row, and nothing but failures, end the run."""
 
 State = Literal["complete", "pruned", "failed", "requeued"]
 
@@ -241,6 +257,9 @@ class _Live:
     pruned: str = ""
     """Why, decided while it runs: whatever it says from then on is ignored, but for its end."""
     stopping: bool = False
+    heard: float = 0.0
+    """When its worker was last heard of, by the monotonic clock."""
+    hung: int = 0
     last: float | None = None
     """The value reported last, in whichever attempt."""
     rows: list[EpochRow] = field(default_factory=list)
@@ -277,6 +296,12 @@ class _Turn:
     """Those among them that lost their worker and wait for another."""
     finished: int = 0
     deadline: float = math.inf
+    slowest: float | None = None
+    """Seconds of the slowest epoch of this turn."""
+    failures: list[str] = field(default_factory=list)
+    """Reasons of the failures since the last trial that did not fail."""
+    only_failures: bool = True
+    """In this turn."""
 
     def run(self) -> StudyOutcome:
         """Trains until the budget is met, the hours are over, or an interruption."""
@@ -308,6 +333,9 @@ class _Turn:
                 return "hours" if self._wants_more() else "budget"
             for event in self.pool.events(TICK):
                 self._handle(event)
+            self._end_hung()
+            self._refuse_hopeless()
+        self._leave_checkpoints()
         self._requeue_live("interrupted")
         return "interrupted"
 
@@ -330,6 +358,7 @@ class _Turn:
             else:
                 return
             live.worker = self.pool.workers[index]
+            live.heard = time.monotonic()
             self.pool.submit(index, live.spec)
             spec = live.spec
             self.store.start_attempt(spec.study, spec.number, spec.attempt, index, live.worker.device, spec.seed)
@@ -348,6 +377,7 @@ class _Turn:
             objective=sweep.objective,
             patience=sweep.patience,
             artifacts=self.settings.artifacts / sweep.study / f"trial-{proposal.number:05d}",
+            checkpoint=self.checkpoints / f"{proposal.seed}.safetensors",
         )
 
     # -- news in ------------------------------------------------------------------------------------------
@@ -365,6 +395,8 @@ class _Turn:
                 self._lost(event)
 
     def _row(self, live: _Live, row: EpochRow) -> None:
+        live.heard = time.monotonic()
+        self.slowest = max(row.seconds, self.slowest or 0.0)
         if live.pruned:
             return
         self.store.add_epoch(live.spec.study, row)
@@ -396,14 +428,60 @@ class _Turn:
             return
         live, spec = self.live[event.spec.number], event.spec
         end = TrialEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
-        if live.pruned or spec.attempt >= self.sweep.retries:
+        if live.pruned or spec.attempt >= self.sweep.retries or live.hung > 1:
             self._end(live, end)
             return
         self.store.end_attempt(spec.study, end)
         live.spec, live.worker, live.rows = replace(spec, attempt=spec.attempt + 1), None, []
         self.again.append(live)
 
+    def _end_hung(self) -> None:
+        """Ends workers from which nothing was heard for too long; their trials are lost, and tried again."""
+        patience = HANG_FIRST if self.slowest is None else max(HANG_FLOOR, HANG_FACTOR * self.slowest)
+        for live in self.live.values():
+            silence = time.monotonic() - live.heard
+            # A worker without a process trains in this one: it cannot be silent while we look.
+            if live.worker is not None and live.worker.pid is not None and silence > patience:
+                live.hung, live.heard = live.hung + 1, math.inf
+                self.pool.end_worker(live.worker.index, f"nothing was heard for {silence:.0f} s, so it was ended")
+
+    def _refuse_hopeless(self) -> None:
+        """Ends the run where every trial fails.
+
+        Raises:
+            TrainingError: the first trials of this turn all failed, or no trial of the study ever completed and the
+                last ones failed for one reason.
+        """
+        row = self.failures[-HOPELESS:]
+        if len(row) < HOPELESS:
+            return
+        if self.only_failures or (len(set(row)) == 1 and self.study.counts().complete == 0):
+            raise TrainingError(
+                f"{self.sweep.study}: {len(self.failures)} trials in a row failed, the last one with: {row[-1]}",
+                f"`fer-tune trials --study {self.sweep.study}` lists the reasons; the same command goes on.",
+            )
+
     # -- ends ---------------------------------------------------------------------------------------------
+
+    def _leave_checkpoints(self) -> None:
+        """Lets running trials keep what they have trained, and hears them out."""
+        for live in self.live.values():
+            if live.worker is not None and not live.pruned:
+                live.stopping = True
+                self.pool.stop_trial(live.worker.index, keep=True)
+        until = time.monotonic() + KEEP_GRACE
+        while time.monotonic() < until and any(live.worker is not None for live in self.live.values()):
+            for event in self.pool.events(TICK):
+                match event:
+                    case RowEvent(_, row):
+                        self._row(self.live[row.number], row)
+                    case EndEvent(_, end) if end.status == "stopped" and not self.live[end.number].pruned:
+                        self.store.end_attempt(self.sweep.study, end)
+                        self.live[end.number].worker = None
+                    case EndEvent(_, end):
+                        self._end(self.live[end.number], end)
+                    case LostEvent(_, spec) if spec is not None:
+                        self.live[spec.number].worker = None
 
     def _stop_live(self) -> None:
         """The hours are over: stops what runs, and ends what waits for a worker."""
@@ -445,8 +523,26 @@ class _Turn:
             case "requeued":
                 self.study.requeue(number, reason)
         del self.live[number]
-        self.finished += state != "requeued"
+        if state != "requeued":
+            self.finished += 1
+            self._settle(live, state, reason)
         self.watch.trial_ended(live.spec, Ended(number, state, value, reason, len(live.rows), live.seconds))
+
+    def _settle(self, live: _Live, state: State, reason: str) -> None:
+        """What a told trial leaves behind: no checkpoint, and a count of failures in a row."""
+        if live.spec.checkpoint is not None:
+            with suppress(OSError):
+                live.spec.checkpoint.unlink(missing_ok=True)
+        if state == "failed":
+            self.failures.append(reason)
+        else:
+            self.failures.clear()
+            self.only_failures = False
+
+    @cached_property
+    def checkpoints(self) -> Path:
+        """The study's folder of checkpoints; its uid tells it from a study of the same name elsewhere."""
+        return self.settings.checkpoints / f"{self.sweep.study}-{self.store.study(self.sweep.study).uid}"
 
     def _outcome(self, reason: Literal["budget", "hours", "interrupted"]) -> StudyOutcome:
         from fer_tune.study import ranking

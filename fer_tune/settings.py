@@ -44,6 +44,11 @@ class Settings:
         return self.root / "artifacts"
 
     @property
+    def checkpoints(self) -> Path:
+        """Where running and interrupted trials left off; a trial's is deleted when it is told."""
+        return self.root / "checkpoints"
+
+    @property
     def locks(self) -> Path:
         """One lock file for each study that is being run."""
         return self.root / "locks"

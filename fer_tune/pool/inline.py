@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fer_tune.pool.port import EndEvent, Event, ReadyEvent, RowEvent, TrainerFactory, Trains, WorkerInfo, load_trainer
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
+from fer_tune.pool.port import (
+    EndEvent,
+    Event,
+    LostEvent,
+    ReadyEvent,
+    RowEvent,
+    TrainerFactory,
+    Trains,
+    WorkerInfo,
+    load_trainer,
+)
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Wish
 
 
 @dataclass
 class _Worker:
     trainer: Trains | None = None
     training: Iterator[EpochRow | TrialEnd] | None = None
-    stop: bool = False
+    spec: TrialSpec | None = None
+    wish: Wish = Wish.GO_ON
 
 
 class InlinePool:
@@ -27,6 +38,7 @@ class InlinePool:
         self._factory = trainer
         self._state = [_Worker() for _ in devices]
         self._turn = -1
+        self._lost: list[Event] = []
 
     def idle(self) -> list[int]:
         return [i for i, worker in enumerate(self._state) if worker.trainer is not None and worker.training is None]
@@ -35,14 +47,23 @@ class InlinePool:
         state = self._state[worker]
         assert worker in self.idle(), "only an idle worker takes a trial"
         assert state.trainer is not None
-        state.stop = False
-        state.training = state.trainer.train(spec, lambda: state.stop)
+        state.spec, state.wish = spec, Wish.GO_ON
+        state.training = state.trainer.train(spec, lambda: state.wish)
 
-    def stop_trial(self, worker: int) -> None:
-        self._state[worker].stop = True
+    def stop_trial(self, worker: int, keep: bool = False) -> None:
+        self._state[worker].wish = Wish.STOP_AND_KEEP if keep else Wish.STOP
+
+    def end_worker(self, worker: int, why: str) -> None:
+        """As the port says; here it is between two epochs."""
+        state = self._state[worker]
+        self._lost.append(LostEvent(worker, state.spec if state.training else None, why, ""))
+        state.trainer = state.training = None
 
     def events(self, timeout: float) -> list[Event]:
         """As the port says, except that it never waits: it trains."""
+        if self._lost:
+            lost, self._lost = self._lost, []
+            return lost
         if started := self._start():
             return started
         training = [worker for worker, state in enumerate(self._state) if state.training is not None]

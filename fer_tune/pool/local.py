@@ -34,7 +34,7 @@ from fer_tune.pool.port import (
     load_trainer,
 )
 from fer_tune.pool.wire import Ready, Setup, Stop
-from fer_tune.trial import TrialEnd, TrialSpec
+from fer_tune.trial import TrialEnd, TrialSpec, Wish
 
 DEATHS = 5
 """So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run."""
@@ -79,9 +79,13 @@ class LocalPool:
         self._workers[worker].spec = spec
         self._workers[worker].send(spec)
 
-    def stop_trial(self, worker: int) -> None:
+    def stop_trial(self, worker: int, keep: bool = False) -> None:
         if self._workers[worker].spec is not None:
-            self._workers[worker].send(Stop())
+            self._workers[worker].send(Stop(Wish.STOP_AND_KEEP if keep else Wish.STOP))
+
+    def end_worker(self, worker: int, why: str) -> None:
+        self._workers[worker].why = why
+        self._workers[worker].process.kill()
 
     def events(self, timeout: float) -> list[Event]:
         for worker in self._workers:
@@ -118,6 +122,7 @@ class _Process:
         """Starts a process, which imports torch while the caller goes on."""
         self.ready, self.lost = False, False
         self.spec: TrialSpec | None = None
+        self.why = ""
         variables, device = environment(self.device, self._threads)
         # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -181,7 +186,8 @@ class _Process:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
         self.end()
-        return LostEvent(self.index, spec, f"worker {self.index} {_how(self.process.returncode)}", self.tail())
+        reason = self.why or f"worker {self.index} {_how(self.process.returncode)}"
+        return LostEvent(self.index, spec, reason, self.tail())
 
     def end(self) -> None:
         """Makes sure that the process is gone, and reaps it."""

@@ -19,8 +19,8 @@ from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
 class Trains(Protocol):
     """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool], /) -> Iterator[EpochRow | TrialEnd]:
-        """Yields a row an epoch and ends with one `TrialEnd`; asks often, and cheaply, whether to stop."""
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], int], /) -> Iterator[EpochRow | TrialEnd]:
+        """Yields a row an epoch and ends with one `TrialEnd`; asks often, and cheaply, what `Wish` there is."""
         ...
 
 
@@ -102,11 +102,17 @@ class Pool(Protocol):
         """Gives an idle worker its trial. Never blocks; that the worker has just died is an event, not an error."""
         ...
 
-    def stop_trial(self, worker: int) -> None:
+    def stop_trial(self, worker: int, keep: bool = False) -> None:
         """Asks the worker to end its trial soon (`TrialEnd.status` is then `stopped`); does nothing if it has none.
+
+        With `keep` the trial leaves a checkpoint of its last whole epoch.
 
         Never blocks. A trial may still report a row, or complete, before it hears of it.
         """
+        ...
+
+    def end_worker(self, worker: int, why: str) -> None:
+        """Ends a worker that does not answer any more; a `LostEvent` with that reason follows. Never blocks."""
         ...
 
     def events(self, timeout: float) -> list[Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fer_tune.pool.port import TrainerFactory
+from fer_tune.trial import Wish
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,11 @@ class Setup:
     threads: int
 
 
+@dataclass(frozen=True)
 class Stop:
     """Asks for an end of the trial that is running; without effect on an idle worker."""
+
+    wish: Wish
 
 
 class Ready:

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from fer_tune.pool.wire import Ready, Setup, Stop
-from fer_tune.trial import TrialSpec
+from fer_tune.trial import TrialSpec, Wish
 
 
 class Inbox:
@@ -32,11 +32,14 @@ class Inbox:
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
-        self._stop = threading.Event()
+        self._wish = Wish.GO_ON
         self._messages: SimpleQueue[Setup | TrialSpec] = SimpleQueue()
         self.next = self._messages.get
-        self.stop_requested = self._stop.is_set
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def stop_requested(self) -> Wish:
+        """What is wished of the trial that is running."""
+        return self._wish
 
     def _read(self) -> None:
         while True:
@@ -45,9 +48,9 @@ class Inbox:
             except (EOFError, OSError):
                 os._exit(0)  # not sys.exit: this is not the main thread, and that one may be deep in a kernel
             if isinstance(message, Stop):
-                self._stop.set()
+                self._wish = message.wish
             else:
-                self._stop.clear()
+                self._wish = Wish.GO_ON
                 self._messages.put(message)
 
 

@@ -1,0 +1,111 @@
+"""What the orchestrator does about lost, hung and interrupted trials, and about a run in which nothing works."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_tune import orchestrator
+from fer_tune.errors import TrainingError
+from fer_tune.orchestrator import run_sweeps
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import trials
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Fixed, Parameter
+from fer_tune.trial import EpochRow, TrialSpec
+from tests.pool.trainers import obedient
+from tests.test_orchestrator import INLINE, LOCAL, Notebook, csv, make_sweep, settings  # noqa: F401 - fixtures
+
+
+def real_sweep(epochs: int) -> Sweep:
+    """One trial of a small network on the real trainer."""
+    domains = {"lr": 0.01, "width": 8, "batch_size": 32}
+    return replace(
+        make_sweep(epochs=epochs, budget=1),
+        space={name: Parameter(name, name, Fixed(value)) for name, value in domains.items()},
+    )
+
+
+def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
+    """The study's value, and epoch and accuracy of each row of the last attempt of its last trial."""
+    with Store.of(of) as store:
+        last = trials(store, "s")[-1]
+        rows = store.epochs("s", last.number)
+        attempt = max(row.attempt for row in rows)
+        return last.value, [(row.epoch, row.val_accuracy) for row in rows if row.attempt == attempt]
+
+
+def once(epoch: int, act: Callable[[], None]) -> Callable[[TrialSpec, EpochRow], None]:
+    done: list[bool] = []
+
+    def watch(spec: TrialSpec, row: EpochRow) -> None:
+        if row.epoch == epoch and not done:
+            done.append(True)
+            act()
+
+    return watch
+
+
+def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: Settings, tmp_path: Path) -> None:  # noqa: F811
+    calm = replace(settings, root=tmp_path / "calm", url=f"sqlite:///{tmp_path}/calm/fer_tune.db")
+    run_sweeps([real_sweep(4)], calm, INLINE)
+    interrupt = Notebook(on_epoch=once(2, lambda: signal.raise_signal(signal.SIGINT)))
+    assert run_sweeps([real_sweep(4)], settings, INLINE, interrupt).interrupted
+    assert len(list(settings.checkpoints.rglob("*.safetensors"))) == 1
+    outcome = run_sweeps([real_sweep(4)], settings, INLINE)
+    assert outcome.studies[0].counts.finished == 1
+    assert value_of(settings) == value_of(calm)
+    assert [epoch for epoch, _ in value_of(settings)[1]] == [1, 2, 3, 4]
+    with Store.of(settings) as store:
+        assert any("went on after epoch" in note for note in store.attempts("s", 1)[0].notes)
+    assert not list(settings.checkpoints.rglob("*.safetensors"))
+
+
+def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(orchestrator, "HANG_FIRST", 1.0)
+    watch = Notebook()
+    sweep = make_sweep(seconds=60.0, deaf=True, budget=1)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
+    assert [attempt for _, _, attempt in watch.started] == [0, 1]
+    assert watch.states() == ["failed"]
+    assert "nothing was heard" in watch.ended[0].reason
+    assert outcome.studies[0].counts.failed == 1
+
+
+def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(orchestrator, "HANG_FLOOR", 0.05)
+    monkeypatch.setattr(orchestrator, "HANG_FACTOR", 1000.0)
+    watch = Notebook()
+    run_sweeps([make_sweep(seconds=0.2, budget=1, epochs=2)], settings, replace(LOCAL, workers=1), watch, obedient)
+    assert (watch.lost, watch.states()) == ([], ["complete"])
+
+
+def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:  # noqa: F811
+    sweep = replace(real_sweep(2), family="none", budget=make_sweep(budget=300).budget)
+    watch = Notebook()
+    with pytest.raises(TrainingError, match="5 trials in a row failed, the last one with: Unknown family 'none'"):
+        run_sweeps([sweep], settings, INLINE, watch)
+    assert watch.states() == ["failed"] * 5 + ["requeued"]
+    with Store.of(settings) as store:
+        assert {trial.state for trial in trials(store, "s")} == {"failed", "requeued", "waiting"}
+
+
+def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    made = orchestrator._Turn._spec
+    monkeypatch.setattr(
+        orchestrator._Turn, "_spec", lambda turn, proposal: replace(made(turn, proposal), checkpoint_seconds=0.0)
+    )
+    watch = Notebook()
+    watch.on_epoch = once(4, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
+    outcome = run_sweeps([real_sweep(15)], settings, replace(LOCAL, workers=1), watch)
+    assert outcome.studies[0].counts.complete == 1
+    assert [attempt for _, _, attempt in watch.started] == [0, 1]
+    assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))
+    with Store.of(settings) as store:
+        assert "went on after epoch" in store.attempts("s", 0)[1].notes[0]
