@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, final, report, run, studies, sweeps
+from fer_tune.cli import dashboard, data, final, report, run, studies, sweeps, watch
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -49,9 +49,11 @@ def version() -> None:
 
 
 app.command()(run.run)
+app.command()(run.stop)
 app.command()(studies.best)
 app.command()(studies.trials)
 app.command()(studies.studies)
+app.command()(watch.watch)
 app.command()(dashboard.dashboard)
 app.command()(report.report)
 app.command()(final.retrain)

@@ -50,7 +50,7 @@ def load_epochs(study: str, trial: int | None = None, storage: str | None = None
 
     Args:
         storage: the database's URL; by default what FER_TUNE_STORAGE or FER_TUNE_DIR name.
-        attempts: whether to include the epochs of attempts that were lost and tried again.
+        attempts: whether to include epochs that a later attempt trained again.
 
     Raises:
         StudyError: there is no such study.

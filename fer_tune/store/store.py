@@ -232,12 +232,15 @@ class Store:
         return [_epoch_row(row) for row in self._rows(query)]
 
     def curves(self, study: str, number: int | None = None) -> dict[int, list[EpochRow]]:
-        """By trial, the epochs of the last attempt that recorded any; an earlier one was lost with its worker."""
+        """By trial, its epochs once each: from its first epoch on, an attempt replaces what earlier ones recorded.
+
+        So one that began anew stands alone, and one that went on from a checkpoint follows what came before.
+        """
         found: dict[int, list[EpochRow]] = {}
-        for row in self.epochs(study, number):  # by attempt: a later one replaces what an earlier one left
+        for row in self.epochs(study, number):  # by attempt
             curve = found.setdefault(row.number, [])
-            if curve and curve[0].attempt != row.attempt:
-                curve.clear()
+            while curve and curve[-1].epoch >= row.epoch:
+                curve.pop()
             curve.append(row)
         return found
 

@@ -106,6 +106,12 @@ def test_a_lost_attempt_leaves_no_rows(store: Store) -> None:
     assert [row["val_accuracy"] for row in runs.runs[0].history] == [0.3, 0.3]
 
 
+def test_an_attempt_that_went_on_follows_the_earlier_one(store: Store) -> None:
+    store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
+    store.add_epoch("tiny", epoch_row(0, 3, 0.7, attempt=1))
+    assert [(row.attempt, row.epoch) for row in store.curves("tiny", 0)[0]] == [(0, 1), (0, 2), (1, 3)]
+
+
 def test_offline_files_say_what_the_database_says(settings: Settings, store: Store) -> None:
     handle = start(settings, "tiny", "offline")
     assert handle.stop(timeout=60), handle.log.read_text()
