@@ -49,7 +49,6 @@ def version() -> None:
 
 
 app.command()(run.run)
-app.command()(run.stop)
 app.command()(studies.best)
 app.command()(studies.trials)
 app.command()(studies.studies)
