@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fer_tune import orchestrator
+from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
 from fer_tune.orchestrator import run_sweeps
 from fer_tune.settings import Settings
@@ -94,6 +96,30 @@ def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:  # n
     assert watch.states() == ["failed"] * 5 + ["requeued"]
     with Store.of(settings) as store:
         assert {trial.state for trial in trials(store, "s")} == {"failed", "requeued", "waiting"}
+
+
+def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setenv("FER_TUNE_DIR", str(settings.root))
+    monkeypatch.setenv("FER_TUNE_STORAGE", settings.url)
+    said: list[int] = []
+    watch = Notebook(on_epoch=once(2, lambda: said.append(CliRunner().invoke(app, ["stop", "--study", "s"]).exit_code)))
+    assert run_sweeps([make_sweep()], settings, INLINE, watch, obedient).interrupted
+    assert said == [0]
+    idle = CliRunner().invoke(app, ["stop", "--study", "s"])
+    assert (idle.exit_code, "is not being run" in idle.output) == (2, True)
+    with pytest.raises(TrainingError):
+        run_sweeps(
+            [
+                replace(
+                    real_sweep(2), study="f", family="none", budget=make_sweep().budget.model_copy(update={"trials": 9})
+                )
+            ],
+            settings,
+            INLINE,
+        )
+    shown = CliRunner().invoke(app, ["trials", "--failed", "--study", "f"])
+    assert "Unknown family" in shown.output.replace("\n", " ")
+    assert "waiting" not in shown.output
 
 
 def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings, monkeypatch) -> None:  # noqa: F811

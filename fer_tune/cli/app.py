@@ -49,6 +49,7 @@ def version() -> None:
 
 
 app.command()(run.run)
+app.command()(run.stop)
 app.command()(studies.best)
 app.command()(studies.trials)
 app.command()(studies.studies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,8 +11,8 @@ import typer
 from rich.console import Console
 
 from fer_tune.cli import show
-from fer_tune.cli.options import Storage
-from fer_tune.errors import SettingsError
+from fer_tune.cli.options import Storage, StudyName, open_store, study_name
+from fer_tune.errors import SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,6 +79,23 @@ def run(  # noqa: PLR0917 - options
             _conclude(out, study)
     if code := exit_code(outcome):
         raise typer.Exit(code)
+
+
+def stop(study: StudyName = None, storage: Storage = None) -> None:
+    """Ask a running study's run to end, as one Ctrl-C does: trials leave checkpoints, and the next run goes on."""
+    from fer_tune.store import StudyLock
+
+    with open_store(storage) as store:
+        name = store.study(study_name(store, study)).name
+    settings = Settings.from_environment(storage)
+    holder = StudyLock(settings, settings.url, name).holder()
+    if holder is None:
+        raise StudyError(f"The study {name} is not being run.", "`fer-tune studies` lists the studies.")
+    try:
+        os.kill(holder, signal.SIGTERM)
+    except OSError as error:
+        raise StudyError(f"Process {holder}, which runs {name}, cannot be told: {error.strerror}.") from error
+    show.note(f"{name}: process {holder} was asked to end; the same fer-tune run goes on with it.")
 
 
 def exit_code(outcome: RunOutcome) -> int:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
     from fer_tune.study import TrialSummary
 
+DETAIL_LINES = 12
+"""Of a failed trial's traceback or log."""
+
 NAME_WIDTH = 22
 TRIAL_WIDTH = 13
 """Columns that the names and each trial take in the table of `best`."""
@@ -74,8 +77,9 @@ def _show_columns(out: Console, some: Sequence[TrialSummary], rank: int) -> None
     out.print(table)
 
 
-def trials(
+def trials(  # noqa: PLR0917 - options
     study: StudyName = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones, and how each ended.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: AsJson = False,
     parquet: Annotated[
@@ -89,7 +93,8 @@ def trials(
         from fer_tune.study import trials as read_trials
 
         name = study_name(store, study)
-        found = read_trials(store, name)
+        found = [trial for trial in read_trials(store, name) if trial.state == "failed" or not failed]
+        details = {attempt.number: attempt.detail for attempt in store.attempts(name)} if failed else {}
     if json:
         show.print_json([_flat(trial) for trial in found])
     elif as_csv:
@@ -101,6 +106,7 @@ def trials(
         show.note(f"{len(found)} trials of {name}: {parquet}")
     else:
         _show_trials(name, found)
+        _show_details({trial.number: details.get(trial.number, "") for trial in found})
 
 
 def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
@@ -121,6 +127,16 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
             remark,
         )
     out.print(table)
+
+
+def _show_details(details: dict[int, str]) -> None:
+    """The end of each trial's traceback or log, where there is one."""
+    out = show.console()
+    for number, detail in details.items():
+        if detail:
+            show.line(out, (f"trial {number}", "bold"))
+            for text in detail.splitlines()[-DETAIL_LINES:]:
+                show.line(out, f"  {text}")
 
 
 def _print_csv(found: Sequence[TrialSummary]) -> None:

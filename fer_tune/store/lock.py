@@ -71,6 +71,19 @@ class StudyLock:
             self._file.close()
             self._file = None
 
+    def holder(self) -> int | None:
+        """The process that runs the study now, or None. A process id that a dead holder left is never returned."""
+        try:
+            with self.path.open("r+", encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found = _read_holder(file)
+                    return int(found["pid"]) if found else None
+        except OSError:
+            pass
+        return None
+
     def _refusal(self, file: IO[str]) -> StudyError:
         holder = _read_holder(file)
         who = f"process {holder['pid']} (since {holder['started']})" if holder else "another process"
