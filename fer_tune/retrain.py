@@ -208,7 +208,7 @@ def _scores(labels: Any, predicted: Any) -> TestScores:
 
 def _write(result: RetrainResult) -> dict[str, Path]:
     """Writes metrics, confusion matrix and per-class report; returns them by kind."""
-    from fer_tune.data.cache import replace_text
+    from fer_tune.files import replace_text
     from fer_tune.report.figures import confusion_png
 
     texts = {

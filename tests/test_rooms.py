@@ -24,7 +24,7 @@ LEVELS = (
     {"train"},
     {"models"},
     {"data"},
-    {"errors", "settings", "trial", "__init__"},
+    {"errors", "files", "settings", "trial", "__init__"},
 )
 """From top to bottom; a room imports from itself and from lower levels only."""
 
@@ -38,7 +38,7 @@ LIBRARIES = {
 }
 """Rooms that may import a library, inside functions or not."""
 
-TORCHLESS = {"sweep", "store", "study", "data", "report", "mirror", "errors", "settings", "trial", "__init__"}
+TORCHLESS = {"sweep", "store", "study", "data", "report", "mirror", "errors", "files", "settings", "trial", "__init__"}
 
 HEAVY = ("torch", "wandb", "sklearn")
 

@@ -24,7 +24,7 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Write what the studies found into one HTML file that needs nothing else."""
-    from fer_tune.data.cache import replace_text
+    from fer_tune.files import replace_text
 
     with open_store(storage) as store:
         from fer_tune.report.page import render

@@ -12,21 +12,18 @@ it is used: the size of every file, and a checksum over blocks spread across it;
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 
 from fer_tune.data.faces import SIDE, Faces, Images, Indices, Usage
-from fer_tune.errors import DataError, StorageError
+from fer_tune.errors import DataError
+from fer_tune.files import flush, replace_text, writing
 from fer_tune.settings import Settings
 
 FORMAT = 1
@@ -115,40 +112,6 @@ def recall(key: str, source: str, settings: Settings) -> Faces | None:
     return Faces(stored.images, stored.labels, stored.usage, names, signature, source, notes)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    replace_file(path, lambda stream: stream.write(text.encode()))
-
-
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write(stream)` on a file beside `path`, then moves it into place.
-
-    Raises:
-        StorageError: the disk refused.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                write(stream)
-                _flush(stream)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a refusal of the disk into a StorageError."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}", "Free some space, or set FER_TUNE_DIR to another folder."
-        ) from error
-
-
 @dataclass(frozen=True)
 class _Seal:
     """What the quick check compares."""
@@ -179,12 +142,12 @@ def _write(faces: Faces, target: Path) -> None:
                 continue
             with (draft / name).open("wb") as stream:
                 np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-                _flush(stream)
+                flush(stream)
             files[name] = asdict(_seal(draft / name))
         meta = {"format": FORMAT, "signature": faces.signature, "images": len(faces), "files": files}
         with (draft / "meta.json").open("w") as text:
             json.dump(meta, text, indent=1)
-            _flush(text)
+            flush(text)
         _into_place(draft, target, faces.signature)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -207,11 +170,6 @@ def _into_place(draft: Path, target: Path, signature: str) -> None:
         draft.rename(target)
     except OSError:
         read(target, signature)
-
-
-def _flush(stream: IO[Any]) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
 
 
 def _record(settings: Settings, key: str) -> Path:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fer_tune.data import cache
 from fer_tune.data.faces import SIDE, Faces, Images, Indices
+from fer_tune.files import replace_file
 from fer_tune.settings import Settings
 
 VERSION = 1
@@ -84,7 +85,7 @@ def groups_of(faces: Faces, settings: Settings) -> Groups:
     except Exception:  # absent, or a damaged zip, which raises whatever its reader stumbles over
         pass
     groups = find_groups(faces.images)
-    cache.replace_file(path, lambda stream: np.savez_compressed(stream, exact=groups.exact, near=groups.near))
+    replace_file(path, lambda stream: np.savez_compressed(stream, exact=groups.exact, near=groups.near))
     return groups
 
 

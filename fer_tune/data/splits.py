@@ -21,6 +21,7 @@ from fer_tune.data.faces import USAGES, Faces, Indices
 from fer_tune.data.open import digest, split_hash
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import DataError
+from fer_tune.files import replace_file, replace_text
 from fer_tune.settings import Settings
 from fer_tune.trial import EMOTIONS, DataRef
 
@@ -99,9 +100,9 @@ def store_split(faces: Faces, policy: SplitPolicy, settings: Settings) -> Stored
     stored = StoredSplit(
         folder / f"{split.hash[:32]}.npz", split.hash, {part: len(getattr(split, part)) for part in PARTS}
     )
-    cache.replace_file(stored.path, lambda stream: _save(split, stream))
+    replace_file(stored.path, lambda stream: _save(split, stream))
     text = json.dumps({"hash": stored.hash, "counts": stored.counts, "bytes": stored.path.stat().st_size})
-    cache.replace_text(record, text)
+    replace_text(record, text)
     return stored
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fer_tune.files import replace_file
 
 if TYPE_CHECKING:
     from fer_tune.trial import EpochRow
@@ -54,13 +55,7 @@ def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: P
             axes.text(j, i, f"{share:.0%}\n{matrix[i][j]}", ha="center", va="center", color=ink, fontsize=8)
     figure.colorbar(image, ax=axes, shrink=0.75, label="fraction of the true class")
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
-        figure.savefig(file, format="png", dpi=120)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
     return path
 
 

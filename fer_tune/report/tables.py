@@ -102,7 +102,7 @@ def write_parquet(trials: Iterable[TrialSummary], path: Path) -> None:
     """
     if find_spec("pyarrow") is None:
         raise MissingExtraError("Parquet", "parquet")
-    from fer_tune.data.cache import replace_file
+    from fer_tune.files import replace_file
 
     frame = trial_frame(trials)
     for name in frame.columns:

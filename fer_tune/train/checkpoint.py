@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fer_tune.data.cache import replace_file
 from fer_tune.errors import FerTuneError
+from fer_tune.files import replace_file
 from fer_tune.trial import EpochRow, TrialSpec
 
 FORMAT = 1

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
-from fer_tune.data.cache import replace_file, replace_text
 from fer_tune.errors import DataError, StorageError
+from fer_tune.files import replace_file, replace_text
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import configurations
 from fer_tune.trial import EMOTIONS, TrialSpec

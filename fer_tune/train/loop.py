@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_tune.data.cache import replace_file
 from fer_tune.data.open import open_search
 from fer_tune.errors import FerTuneError
+from fer_tune.files import replace_file
 from fer_tune.train.checkpoint import Keeper, State
 from fer_tune.train.config import configurations
 from fer_tune.train.engine import Engine, Measured
