@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fer_tune.data.faces import Faces
@@ -118,9 +120,11 @@ class TestConformance:
     def test_closing_ends_a_training_and_can_be_done_twice(self, make_pool: MakePool) -> None:
         pool = make_pool(2)
         start(pool)
+        pids = {worker.pid for worker in pool.workers} - {None, os.getpid()}
         pool.submit(0, spec(epochs=10_000, seconds=0.01, deaf=True))
         pool.close(5)
         pool.close(5)
+        assert not [pid for pid in pids if psutil.pid_exists(pid)], "a worker outlives its pool"
 
     def test_it_trains_real_networks(self, make_pool: MakePool, faces: DataRef, tmp_path: Path) -> None:
         pool = make_pool(1, load_trainer)

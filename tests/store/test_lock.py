@@ -61,8 +61,8 @@ def test_a_released_lock_can_be_taken_again_and_names_nobody(settings: Settings)
 
 
 def test_the_same_study_in_another_database_is_another_lock(settings: Settings) -> None:
-    with lock(settings), StudyLock(settings, f"sqlite:///{settings.root}/other.db", "resnet"):
-        pass
+    with lock(settings) as one, StudyLock(settings, f"sqlite:///{settings.root}/other.db", "resnet") as other:
+        assert one.path != other.path
 
 
 @pytest.mark.parametrize("study", ["../../etc/passwd", "a/b", "", "x" * 500, "ünï cødé"])
