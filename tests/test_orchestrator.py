@@ -428,7 +428,7 @@ def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: py
 
     monkeypatch.setattr(mirror, "start", refuse)
     if absent:
-        monkeypatch.setattr("fer_tune.orchestrator.find_spec", lambda name: None)
+        monkeypatch.setattr("fer_tune.orchestrator.mirroring.find_spec", lambda name: None)
     watch = Notebook()
     outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
     assert outcome.completed == 4

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fer_tune import orchestrator
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
-from fer_tune.orchestrator import run_sweeps
+from fer_tune.orchestrator import deadlines, run_sweeps
+from fer_tune.orchestrator.trials import Trials
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import trials
@@ -70,7 +70,7 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: S
 
 
 def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(orchestrator, "HANG_FIRST", 1.0)
+    monkeypatch.setattr(deadlines, "HANG_FIRST", 1.0)
     watch = Notebook()
     sweep = make_sweep(seconds=60.0, deaf=True, budget=1)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
@@ -81,8 +81,8 @@ def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings
 
 
 def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(orchestrator, "HANG_FLOOR", 0.05)
-    monkeypatch.setattr(orchestrator, "HANG_FACTOR", 1000.0)
+    monkeypatch.setattr(deadlines, "HANG_FLOOR", 0.05)
+    monkeypatch.setattr(deadlines, "HANG_FACTOR", 1000.0)
     watch = Notebook()
     run_sweeps([make_sweep(seconds=0.2, budget=1, epochs=2)], settings, replace(LOCAL, workers=1), watch, obedient)
     assert (watch.lost, watch.states()) == ([], ["complete"])
@@ -123,9 +123,9 @@ def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Setting
 
 
 def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    made = orchestrator._Turn._spec
+    made = Trials._spec
     monkeypatch.setattr(
-        orchestrator._Turn, "_spec", lambda turn, proposal: replace(made(turn, proposal), checkpoint_seconds=0.0)
+        Trials, "_spec", lambda trials, proposal: replace(made(trials, proposal), checkpoint_seconds=0.0)
     )
     watch = Notebook()
     watch.on_epoch = once(4, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))

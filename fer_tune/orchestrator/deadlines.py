@@ -1,0 +1,70 @@
+"""Which trials hang, and whether a run is hopeless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fer_tune.errors import TrainingError
+
+HANG_FACTOR = 20.0
+HANG_FLOOR = 300.0
+HANG_FIRST = 3600.0
+"""A trial is taken for hung after `HANG_FACTOR` times the run's slowest epoch without a row, and not before
+`HANG_FLOOR` seconds; while no epoch was measured, after `HANG_FIRST`."""
+
+HOPELESS = 5
+"""So many failures in a row, and nothing but failures, end the run."""
+
+
+@dataclass
+class Pace:
+    """How long the epochs of a turn take, and so how long a worker may be silent."""
+
+    slowest: float | None = None
+    """Seconds."""
+
+    def took(self, seconds: float) -> None:
+        """Takes an epoch's duration."""
+        self.slowest = max(seconds, self.slowest or 0.0)
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence after which a worker hangs."""
+        return HANG_FIRST if self.slowest is None else max(HANG_FLOOR, HANG_FACTOR * self.slowest)
+
+
+@dataclass
+class Failures:
+    """Failures in a row, to end a run in which nothing works."""
+
+    reasons: list[str] = field(default_factory=list)
+    """Of the failures since the last trial that did not fail."""
+    only: bool = True
+    """No trial of this turn did anything else."""
+
+    def add(self, reason: str) -> None:
+        """A trial failed."""
+        self.reasons.append(reason)
+
+    def forget(self) -> None:
+        """A trial did not fail."""
+        self.reasons.clear()
+        self.only = False
+
+    def refuse_hopeless(self, study: str, completed: Callable[[], int]) -> None:
+        """Ends the run where every trial fails.
+
+        Args:
+            completed: says how many trials of the study ever completed.
+
+        Raises:
+            TrainingError: the first trials of this turn all failed, or no trial of the study ever completed and the
+                last ones failed for one reason.
+        """
+        row = self.reasons[-HOPELESS:]
+        if len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0)):
+            raise TrainingError(
+                f"{study}: {len(self.reasons)} trials in a row failed, the last one with: {row[-1]}",
+                f"`fer-tune trials --study {study}` lists the reasons; the same command goes on.",
+            )

@@ -1,0 +1,174 @@
+"""One study's turn on the workers: trials out, news in, until the budget is met."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from fer_tune.errors import FerTuneError
+from fer_tune.orchestrator.deadlines import Pace
+from fer_tune.orchestrator.interrupt import Interrupt
+from fer_tune.orchestrator.outcome import Reason, StudyOutcome
+from fer_tune.orchestrator.trials import Live, Trials
+from fer_tune.orchestrator.watch import Watch
+from fer_tune.pool import EndEvent, Event, LostEvent, Pool, ReadyEvent, RowEvent
+from fer_tune.trial import EpochRow, TrialEnd
+
+TICK = 0.2
+"""Seconds that the orchestrator waits for workers at most before it looks at the clock and at signals."""
+
+KEEP_GRACE = 10.0
+"""Seconds that workers have after Ctrl-C to leave their checkpoints."""
+
+
+@dataclass
+class Turn:
+    """Moves trials between the study and the workers."""
+
+    trials: Trials
+    pool: Pool
+    watch: Watch
+    interrupt: Interrupt
+    again: deque[Live] = field(default_factory=deque)
+    """Those among the live trials that lost their worker and wait for another."""
+    deadline: float = math.inf
+    pace: Pace = field(default_factory=Pace)
+
+    def run(self) -> StudyOutcome:
+        """Trains until the budget is met, the hours are over, or an interruption."""
+        sweep = self.trials.sweep
+        counts = self.trials.begin()
+        if sweep.budget.hours is not None:
+            self.deadline = time.monotonic() + 3600 * sweep.budget.hours
+        self.watch.study_opened(sweep, counts, self.pool.workers)
+        try:
+            reason = self._loop()
+        except FerTuneError:
+            with suppress(FerTuneError):
+                self.trials.requeue_all("the run ended with an error")
+            raise
+        outcome = self.trials.outcome(reason)
+        self.watch.study_closed(outcome)
+        return outcome
+
+    def _loop(self) -> Reason:
+        while not self.interrupt.requested:
+            if time.monotonic() >= self.deadline:
+                self._stop_all()
+            self._fill()
+            if not self.trials.live and not self._may_start():
+                return "hours" if self.trials.wanted else "budget"
+            for event in self.pool.events(TICK):
+                self._handle(event)
+            self._end_hung()
+            self.trials.refuse_hopeless()
+        self._leave_checkpoints()
+        self.trials.requeue_all("interrupted")
+        return "interrupted"
+
+    def _may_start(self) -> bool:
+        return self.trials.wanted and time.monotonic() < self.deadline
+
+    # -- trials out ---------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Gives each idle worker a trial: one that lost its worker, else a new one."""
+        for index in self.pool.idle():
+            if self.again:
+                live = self.again.popleft()
+            elif self._may_start() and not self.interrupt.requested:
+                live = self.trials.ask()
+            else:
+                return
+            live.worker = self.pool.workers[index]
+            live.heard = time.monotonic()
+            self.pool.submit(index, live.spec)
+            self.trials.started(live, live.worker)
+
+    # -- news in ------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case ReadyEvent(worker):
+                self.watch.worker_ready(self.pool.workers[worker])
+            case RowEvent(_, row):
+                self._row(row)
+            case EndEvent(_, end):
+                self.trials.end(self.trials.live[end.number], end)
+                self._fill()  # before other workers' news: this one waits
+            case LostEvent():
+                self._lost(event)
+
+    def _row(self, row: EpochRow) -> None:
+        live = self.trials.live[row.number]
+        live.heard = time.monotonic()
+        self.pace.took(row.seconds)
+        before = live.pruned
+        self.trials.row(live, row)
+        if live.pruned and not before:
+            self._stop(live)
+
+    def _lost(self, event: LostEvent) -> None:
+        self.watch.worker_lost(self.pool.workers[event.worker], event.reason, event.log_tail)
+        if event.spec is None:
+            return
+        live, spec = self.trials.live[event.spec.number], event.spec
+        end = TrialEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
+        if live.pruned or spec.attempt >= self.trials.sweep.retries or live.hung > 1:
+            self.trials.end(live, end)
+        else:
+            self.trials.try_again(live, end)
+            self.again.append(live)
+
+    def _end_hung(self) -> None:
+        """Ends workers from which nothing was heard for too long; their trials are lost, and tried again."""
+        for live in self.trials.live.values():
+            silence = time.monotonic() - live.heard
+            # A worker without a process trains in this one: it cannot be silent while we look.
+            if live.worker is not None and live.worker.pid is not None and silence > self.pace.patience:
+                live.hung, live.heard = live.hung + 1, math.inf
+                self.pool.end_worker(live.worker.index, f"nothing was heard for {silence:.0f} s, so it was ended")
+
+    # -- ends ---------------------------------------------------------------------------------------------
+
+    def _leave_checkpoints(self) -> None:
+        """Lets running trials keep what they have trained, and hears them out."""
+        for live in self.trials.live.values():
+            if live.worker is not None and not live.pruned:
+                live.stopping = True
+                self.pool.stop_trial(live.worker.index, keep=True)
+        until = time.monotonic() + KEEP_GRACE
+        while time.monotonic() < until and any(live.worker is not None for live in self.trials.live.values()):
+            for event in self.pool.events(TICK):
+                self._hear_out(event)
+
+    def _hear_out(self, event: Event) -> None:
+        live = self.trials.live
+        match event:
+            case RowEvent(_, row):
+                self._row(row)
+            case EndEvent(_, end) if end.status == "stopped" and not live[end.number].pruned:
+                self.trials.attempt_ended(end)
+                live[end.number].worker = None
+            case EndEvent(_, end):
+                self.trials.end(live[end.number], end)
+            case LostEvent(_, spec) if spec is not None:
+                end = TrialEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
+                self.trials.attempt_ended(end)
+                live[spec.number].worker = None
+
+    def _stop_all(self) -> None:
+        """The hours are over: stops what runs, and ends what waits for a worker."""
+        while self.again:
+            self.trials.out_of_time(self.again.popleft())
+        for live in self.trials.live.values():
+            if not live.stopping:
+                self._stop(live)
+
+    def _stop(self, live: Live) -> None:
+        assert live.worker is not None
+        live.stopping = True
+        self.pool.stop_trial(live.worker.index)
