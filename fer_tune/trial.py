@@ -121,6 +121,8 @@ class TrialEnd:
         parameters: number of trainable parameters, 0 if the model was never built.
         notes: what the user should know, such as that the step ran eagerly.
         files: what the trial left, by kind: `val_logits` (float16 [V, 7], best epoch).
+        infeasible: above 0 where the trial failed because it needs more memory than the device has: the
+            fraction that it needs more.
     """
 
     number: int
@@ -131,3 +133,4 @@ class TrialEnd:
     parameters: int = 0
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
+    infeasible: float = 0.0

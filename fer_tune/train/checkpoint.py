@@ -75,6 +75,7 @@ class Keeper:
 
     def load(self, shapes: dict[str, torch.Size]) -> State | None:
         """The state to go on from, its rows renumbered as this attempt's; None to begin at the beginning."""
+        self._collect()
         if self._path is None or not self._path.exists():
             return None
         try:

@@ -7,19 +7,20 @@ weights in place; nothing is captured, built or allocated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from fer_tune.models import Family
+from fer_tune.models import Family, FamilyConfig
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.faces import Inputs, as_input
 from fer_tune.train.flat import FlatModel
+from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.sampling import frequency_weights
@@ -27,8 +28,42 @@ from fer_tune.train.schedules import dropout_factor, learning_rates
 
 HELD_BATCH = 1024
 """Images evaluated at once: past this a GPU gains nothing, and a CPU's caches lose."""
+MOST_PARTS = 8
+"""That a batch is divided into: three halvings."""
 WARM_UPS = 3
 """Steps run before a capture: they let cuDNN choose its algorithms and the allocator reach its size."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an engine is built from."""
+
+    family: Family
+    shape: FamilyConfig
+    batch_size: int
+    optimizer: str
+    inputs: Inputs
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """Equal where memory depends on nothing but the batch size."""
+        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal where one engine serves both."""
+        return *self.network, self.batch_size
+
+    def images(self, parts: int) -> int:
+        """How many images a part has at most."""
+        return -(-min(self.batch_size, len(self.inputs.faces.labels)) // parts)
+
+    def divisions(self) -> list[int]:
+        """The numbers of parts that may be tried; a part has two images at least, since BatchNorm needs two."""
+        divisions, whole = [1], self.images(1)
+        while 2 * divisions[-1] <= MOST_PARTS and whole // (2 * divisions[-1]) >= 2:
+            divisions.append(2 * divisions[-1])
+        return divisions
 
 
 @dataclass(frozen=True)
@@ -44,36 +79,48 @@ class Measured:
 class Engine:
     """Trains one shape of network; `begin` starts a trial, `train_epoch` and `measure` do one epoch each.
 
+    Where memory is short, a step computes its gradient in several parts of the batch, one after another, and updates
+    once: the same mean over the batch, but for BatchNorm, which sees a part at a time.
+
+    Args:
+        parts: how many; 1 is the whole batch at once.
+
     Attributes:
         steps_per_epoch: full batches in the training part; the few images left over change from epoch to epoch.
         logits: float32 [V, 7] of the last `measure`.
-        notes: why the step was not captured, if so.
+        notes: why the step was not captured, or is done in parts, if so.
+
+    Raises:
+        torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; of all methods.
     """
 
-    def __init__(self, family: Family, shape: Any, batch_size: int, optimizer: str, inputs: Inputs) -> None:
+    def __init__(self, plan: Plan, parts: int = 1) -> None:
+        inputs = plan.inputs
         faces, device = inputs.faces, inputs.images.device
         self.device = device
         self.faces = faces
         self.inputs = inputs
-        self.batch_size = min(batch_size, len(faces.labels))
+        self.batch_size = plan.images(1)
         self.steps_per_epoch = len(faces.labels) // self.batch_size
-        model = family.build(shape)
+        self.parts = parts
+        model = plan.family.build(plan.shape)
         self.parameters = count_parameters(model)
+        slow_down_statistics(model, parts)
         self.flat = FlatModel(model, device, inputs.dtype)
         self.hyper = Hyperparameters(device)
-        self.optimizer = Optimizer(optimizer, self.flat, self.hyper)
+        self.optimizer = Optimizer(plan.optimizer, self.flat, self.hyper)
         self.logits = torch.zeros(len(inputs.held), 7, device=device)
 
-        self._batch = torch.arange(self.batch_size, device=device)
+        self._batch = torch.arange(self.batch_size, device=device).tensor_split(parts)
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self._lr = torch.zeros(self.steps_per_epoch, device=device)
         self._loss_weights = torch.ones(7, device=device)
         self._sums = torch.zeros(2 + 1 + 7 * 7, device=device)
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
         self._backup = torch.empty_like(self.flat.values)
-        self.notes: tuple[str, ...] = ()
-        self._step: Callable[[], None] = self._train_step
-        self._evaluate: Callable[[], None] = self._evaluate_held
+        self.notes: tuple[str, ...] = (_in_parts(self._batch),) if parts > 1 else ()
+        self._replay_step: Callable[[], None] | None = None
+        self._replay_evaluation: Callable[[], None] | None = None
         if device.type == "cuda":
             self._capture()
 
@@ -106,16 +153,17 @@ class Engine:
         self._cursor.zero_()
         self._train_sums.zero_()
         self.flat.model.train()
+        run = self._replay_step or self._train_step
         for step in range(self.steps_per_epoch):
             if step % 16 == 0 and stop_requested():
                 return False
-            self._step()
+            run()
         return True
 
     def measure(self) -> Measured:
         """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation."""
         if len(self.inputs.held):
-            self._evaluate()
+            (self._replay_evaluation or self._evaluate_held)()
         loss, correct, held_loss, *counts = self._sums.tolist()
         shown = self.steps_per_epoch * self.batch_size
         return Measured(
@@ -152,16 +200,29 @@ class Engine:
 
     # -- what a GPU captures ------------------------------------------------------------------------------
 
+    def _step(self) -> None:
+        """One step as training does it: replayed where it was captured."""
+        (self._replay_step or self._train_step)()
+
     def _train_step(self) -> None:
-        at = self._cursor * self.batch_size + self._batch
+        for part in self._batch[:-1]:
+            self._differentiate(part)
+            self.flat.keep_gradients()
+        self._differentiate(self._batch[-1])
+        self.optimizer.step(self._lr.index_select(0, self._cursor))
+        self._cursor += 1
+
+    def _differentiate(self, part: Tensor) -> None:
+        """Leaves on the layers the gradient of what `part`, places in the batch, adds to the batch's mean loss."""
+        at = self._cursor * self.batch_size + part
         first, second, share = self.inputs.first[at], self.inputs.second[at], self.inputs.share[at]
         logits = self.flat.model(as_input(self.inputs.images[at])).float()
         log_probabilities = functional.log_softmax(logits, dim=1)
         loss = self._loss(log_probabilities, first, second, share)
+        if self.parts > 1:
+            loss = loss * (len(part) / self.batch_size)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step(self._lr.index_select(0, self._cursor))
         self._count(logits.detach(), log_probabilities.detach(), first)
-        self._cursor += 1
 
     def _loss(self, log_probabilities: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
         """Cross-entropy with smoothed, mixed labels, each label's term weighted by its class; mean over the batch."""
@@ -188,8 +249,9 @@ class Engine:
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
         self.flat.model.eval()
-        for start in range(0, len(self.inputs.held), HELD_BATCH):
-            part = slice(start, start + HELD_BATCH)
+        at_once = HELD_BATCH // self.parts
+        for start in range(0, len(self.inputs.held), at_once):
+            part = slice(start, start + at_once)
             self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
         self.flat.model.train()
         self.flat.values.copy_(self._backup)
@@ -200,14 +262,31 @@ class Engine:
         self._held_sums.copy_(torch.cat((loss[None], confusion.flatten())))
 
     def _capture(self) -> None:
-        """Replaces the eager step and evaluation by captured ones; keeps the eager ones where that fails."""
+        """Captures step and evaluation; leaves both eager where that fails, but for want of memory."""
         try:
-            self._step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
+            self._replay_step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
             if len(self.inputs.held):
-                self._evaluate = captured(self._evaluate_held, self.device)
+                self._replay_evaluation = captured(self._evaluate_held, self.device)
         except RuntimeError as error:
-            self._step, self._evaluate = self._train_step, self._evaluate_held
-            self.notes = (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
+            if out_of_memory(error):
+                raise
+            self._replay_step = self._replay_evaluation = None
+            self.flat.forget_gradients()
+            self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
+
+
+def slow_down_statistics(model: nn.Module, parts: int) -> None:
+    """Lets BatchNorm's running statistics move in `parts` updates as far as they did in one."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None and parts > 1:
+            module.momentum = 1 - (1 - module.momentum) ** (1 / parts)
+
+
+def _in_parts(batch: Sequence[Tensor]) -> str:
+    return (
+        f"memory was short: each step of {sum(map(len, batch))} images was computed in {len(batch)} parts of "
+        f"{len(batch[0])}; BatchNorm's statistics are those of a part"
+    )
 
 
 _pools: dict[torch.device, Any] = {}
@@ -219,7 +298,8 @@ def captured(
     """Captures `run` as a CUDA graph and returns its replay; `rewind` undoes what would let warm-ups run over an end.
 
     All graphs of a device share one memory pool: they never run at the same time and leave nothing in it
-    that outlives a replay.
+    that outlives a replay. So eight engines need the memory of the largest one. The device gets it back when all of
+    them are gone.
     """
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
@@ -235,6 +315,11 @@ def captured(
     with torch.cuda.graph(graph, pool=_pools[device]):
         run()
     return graph.replay
+
+
+def forget_pool(device: torch.device) -> None:
+    """Lets the next capture begin a pool of its own; to be called when all graphs of the device are gone."""
+    _pools.pop(device, None)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -53,6 +53,7 @@ class FlatModel:
 
         self._computed = [*weights, *biases]
         self._scales = scales
+        self._kept: tuple[Tensor, Tensor] | None = None
         self._slots: dict[int, tuple[int, int]] = {}
         at = 0
         for tensor in (*weights, *biases, *scales, *statistics):
@@ -74,12 +75,37 @@ class FlatModel:
         if self.compute.dtype != torch.float32:
             self.compute.copy_(self.values[: self.compute.numel()])
 
+    def keep_gradients(self) -> None:
+        """Adds the layers' gradients to what `take_gradients` will give, and leaves none on the layers.
+
+        In float32: a sum of many in bfloat16 would lose the small ones.
+        """
+        computed, scales = self._off_the_layers()
+        if self._kept is None:
+            self._kept = computed.float(), scales
+        else:
+            self._kept[0].add_(computed)
+            self._kept[1].add_(scales)
+
     def take_gradients(self) -> tuple[Tensor, Tensor]:
-        """All gradients in the buffer's order, and none left on the layers.
+        """All gradients in the buffer's order, and none left on the layers; with those that were kept, their sum.
 
         Returns:
-            `dtype` [C] of what is computed with in `dtype`, and float32 [P - C] of the norms.
+            `dtype` [C] of what is computed with in `dtype` (float32 for a sum), and float32 [P - C] of the norms.
         """
+        computed, scales = self._off_the_layers()
+        if self._kept is None:
+            return computed, scales
+        (kept, kept_scales), self._kept = self._kept, None
+        return kept.add_(computed), kept_scales.add_(scales)
+
+    def forget_gradients(self) -> None:
+        """Leaves none anywhere: after a step that was broken off."""
+        self._kept = None
+        for parameter in (*self._computed, *self._scales):
+            parameter.grad = None
+
+    def _off_the_layers(self) -> tuple[Tensor, Tensor]:
         computed = torch.cat([_flat(p) for p in self._computed])
         scales = torch.cat([_flat(p) for p in self._scales]) if self._scales else computed.new_zeros(0).float()
         for parameter in (*self._computed, *self._scales):

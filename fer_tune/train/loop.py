@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +18,14 @@ from fer_tune.data.open import open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.files import replace_file
 from fer_tune.train.checkpoint import Keeper, State
-from fer_tune.train.config import configurations
-from fer_tune.train.engine import Engine, Measured
+from fer_tune.train.config import TrainConfig, configurations
+from fer_tune.train.engine import Engine, Measured, Plan
+from fer_tune.train.engines import EngineFactory, Engines
 from fer_tune.train.export import save_model
 from fer_tune.train.faces import Faces, Inputs, compute_dtype
+from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
 from fer_tune.train.metrics import scores
 from fer_tune.trial import End, EpochRow, TrialEnd, TrialSpec, Wish
-
-MOST_ENGINES = 8
-"""Shapes kept captured at once; the one unused for longest makes room."""
 
 
 def never() -> int:
@@ -38,13 +35,30 @@ def never() -> int:
 
 @dataclass
 class _Progress:
-    """What early stopping, a checkpoint and the trial's end need to remember."""
+    """What early stopping, a checkpoint and the trial's end need to remember.
+
+    Attributes:
+        told: epochs whose rows were yielded; a training that begins again in smaller steps yields none of them twice.
+        parameters, notes: of the engine.
+    """
 
     rows: list[EpochRow] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
     logits: Tensor | None = None
-    notes: list[str] = field(default_factory=list)
+    told: int = 0
+    parameters: int = 0
+    notes: tuple[str, ...] = ()
+
+    def begin(self, engine: Engine) -> None:
+        """A training begins, or begins again on another engine."""
+        self.rows, self.best, self.best_epoch, self.logits = [], -math.inf, 0, None
+        self.parameters, self.notes = engine.parameters, engine.notes
+
+    def new(self, row: EpochRow) -> bool:
+        """Whether the row is to be yielded."""
+        untold, self.told = row.epoch > self.told, max(row.epoch, self.told)
+        return untold
 
     def add(self, row: EpochRow, value: float, engine: Engine) -> None:
         """Takes an epoch; `value` is its objective."""
@@ -64,9 +78,12 @@ class Trainer:
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads that this trainer may use; None leaves torch's choice.
+        build, memory: what makes engines, and the device's memory, where they are not the usual ones.
     """
 
-    def __init__(self, device: str, threads: int | None = None) -> None:
+    def __init__(
+        self, device: str, threads: int | None = None, build: EngineFactory = Engine, memory: Memory | None = None
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = torch.device(device)
@@ -75,7 +92,7 @@ class Trainer:
             torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
         self._inputs: dict[tuple[str, str, str], Inputs] = {}
-        self._engines: OrderedDict[Any, Engine] = OrderedDict()
+        self._engines = Engines(self.device, build, memory)
 
     def train(self, spec: TrialSpec, stop_requested: Callable[[], int] = never) -> Iterator[EpochRow | TrialEnd]:
         """Yields a row after each epoch and, last, how the trial ended; a trial that fails says so and raises nothing.
@@ -87,52 +104,79 @@ class Trainer:
             stop_requested: asked often; once it answers a `Wish` to stop the trial ends as `stopped`, without a row for
                 the epoch it was in. A checkpoint, if it is wished, is that of the epoch before.
         """
-        parameters = 0
+        progress = _Progress()
         try:
-            engine = self._engine(spec)
-            parameters = engine.parameters
-            yield from self._epochs(spec, engine, stop_requested)
+            with closing(Keeper(spec)) as keeper:
+                engine, status, reason = yield from self._fitted(spec, keeper, progress, stop_requested)
+            progress.notes += tuple(keeper.notes)
+            yield self._end(spec, engine, progress, status, reason)
+        except TooLargeError as error:
+            yield self._failed(spec, progress, error.message, infeasible=error.excess)
         except FerTuneError as error:
-            yield self._failed(spec, error.message, "", parameters)
+            yield self._failed(spec, progress, error.message)
         except Exception as error:  # whatever a trial does, the worker lives on to the next
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            yield self._failed(spec, reason, traceback.format_exc(), parameters)
+            yield self._failed(spec, progress, reason, traceback.format_exc())
+
+    def _fitted(
+        self, spec: TrialSpec, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
+    ) -> Generator[EpochRow, None, tuple[Engine, End, str]]:
+        """Trains and, where memory runs out, trains again in what room can be made, from the last epoch's end on."""
+        while True:
+            engine: Engine | None = None
+            try:
+                engine = self._engine(spec)
+                return engine, *(yield from self._epochs(spec, engine, keeper, progress, stop_requested))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                said = str(error)
+            # Here, out of the `except`, no traceback keeps the frames of the failed step and their tensors.
+            engine = progress.logits = None
+            keeper.write()
+            self._engines.make_room(self._plan(spec)[0], said)
 
     def images(self, spec: TrialSpec) -> int:
         """How many images a trial is fitted to."""
         return len(self._load(spec).faces.labels)
 
-    def _failed(self, spec: TrialSpec, reason: str, detail: str, parameters: int) -> TrialEnd:
-        return TrialEnd(spec.number, spec.attempt, "failed", reason, detail, parameters)
+    def _failed(
+        self, spec: TrialSpec, progress: _Progress, reason: str, detail: str = "", infeasible: float = 0.0
+    ) -> TrialEnd:
+        return TrialEnd(
+            number=spec.number,
+            attempt=spec.attempt,
+            status="failed",
+            reason=reason,
+            detail=detail,
+            parameters=progress.parameters,
+            notes=progress.notes,
+            infeasible=infeasible,
+        )
 
     def _epochs(
-        self, spec: TrialSpec, engine: Engine, stop_requested: Callable[[], int]
-    ) -> Iterator[EpochRow | TrialEnd]:
-        progress = _Progress(notes=list(engine.notes))
-        status: End = "completed"
-        reason = ""
-        with closing(Keeper(spec)) as keeper:
-            yield from _go_on(engine, keeper, progress)
-            for epoch in range(len(progress.rows) + 1, spec.epochs + 1):
-                started = time.perf_counter()
-                if not engine.train_epoch(epoch, stop_requested):
-                    if stop_requested() == Wish.STOP_AND_KEEP:
-                        keeper.write()
-                    status, reason = "stopped", f"asked to stop in epoch {epoch}"
-                    break
-                row = self._row(spec, engine, epoch, engine.measure(), started)
-                if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
-                    status, reason = "diverged", f"the loss is not finite in epoch {epoch}"
-                    break
+        self, spec: TrialSpec, engine: Engine, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
+    ) -> Generator[EpochRow, None, tuple[End, str]]:
+        """Trains to the end, and returns which end it was."""
+        progress.begin(engine)
+        yield from _go_on(engine, keeper, progress)
+        for epoch in range(len(progress.rows) + 1, spec.epochs + 1):
+            started = time.perf_counter()
+            if not engine.train_epoch(epoch, stop_requested):
+                if stop_requested() == Wish.STOP_AND_KEEP:
+                    keeper.write()
+                return "stopped", f"asked to stop in epoch {epoch}"
+            row = self._row(spec, engine, epoch, engine.measure(), started)
+            if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
+                return "diverged", f"the loss is not finite in epoch {epoch}"
+            if progress.new(row):
                 yield row
-                progress.add(row, getattr(row, spec.objective), engine)
-                if spec.patience and epoch - progress.best_epoch >= spec.patience:
-                    reason = f"no better {spec.objective} since epoch {progress.best_epoch}"
-                    break
-                if keeper.wanted and epoch < spec.epochs:
-                    keeper.remember(progress.state(engine))
-        progress.notes += keeper.notes
-        yield self._end(spec, engine, progress, status, reason)
+            progress.add(row, getattr(row, spec.objective), engine)
+            if spec.patience and epoch - progress.best_epoch >= spec.patience:
+                return "completed", f"no better {spec.objective} since epoch {progress.best_epoch}"
+            if keeper.wanted and epoch < spec.epochs:
+                keeper.remember(progress.state(engine))
+        return "completed", ""
 
     def _row(self, spec: TrialSpec, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
         seconds = time.perf_counter() - started
@@ -153,7 +197,7 @@ class Trainer:
             images_per_second=engine.steps_per_epoch * engine.batch_size / seconds,
         )
 
-    def _end(self, spec: TrialSpec, engine: Engine, progress: _Progress, status: Any, reason: str) -> TrialEnd:
+    def _end(self, spec: TrialSpec, engine: Engine, progress: _Progress, status: End, reason: str) -> TrialEnd:
         files: dict[str, Path] = {}
         if spec.artifacts is not None and status == "completed":
             if spec.fit == "train+val":
@@ -167,24 +211,21 @@ class Trainer:
             status=status,
             reason=reason,
             parameters=engine.parameters,
-            notes=tuple(progress.notes),
+            notes=progress.notes,
             files=files,
         )
 
     # -- what stays between trials ------------------------------------------------------------------------
 
-    def _engine(self, spec: TrialSpec) -> Engine:
-        """The engine for the trial's shape, made at its first use, ready to begin."""
+    def _plan(self, spec: TrialSpec) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(spec.family, spec.params)
-        inputs = self._load(spec)
-        key = (family.name, shape.shape(), config.batch_size, config.optimizer, id(inputs))
-        engine = self._engines.pop(key, None)
-        if engine is None:
-            while len(self._engines) >= MOST_ENGINES:
-                self._engines.popitem(last=False)
-            engine = Engine(family, shape, config.batch_size, config.optimizer, inputs)
-        self._engines[key] = engine
-        engine.begin(config, shape, spec.seed, spec.epochs)
+        return Plan(family, shape, config.batch_size, config.optimizer, self._load(spec)), config
+
+    def _engine(self, spec: TrialSpec) -> Engine:
+        """The engine for the trial's shape, made at its first use, with the trial's weights and hyperparameters."""
+        plan, config = self._plan(spec)
+        engine = self._engines.get(plan)
+        engine.begin(config, plan.shape, spec.seed, spec.epochs)
         return engine
 
     def _load(self, spec: TrialSpec) -> Inputs:
@@ -204,7 +245,8 @@ def _go_on(engine: Engine, keeper: Keeper, progress: _Progress) -> Iterator[Epoc
         progress.logits = None if found.logits is None else found.logits.to(engine.device)
         for row in found.rows:
             progress.rows.append(row)
-            yield row
+            if progress.new(row):
+                yield row
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:

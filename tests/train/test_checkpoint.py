@@ -37,7 +37,7 @@ def _run(trainer: Trainer, spec: TrialSpec, stop: Callable[[], int] = lambda: 0)
 
 
 def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return next(reversed(trainer._engines.values())).state()
+    return trainer._engines.latest.state()
 
 
 def _break_off(trainer: Trainer, spec: TrialSpec, after: int) -> None:

@@ -30,7 +30,7 @@ def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params:
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_path, family):
     trainer = _fit(tiny_data, tmp_path, family, ema=0.5)
-    (engine,) = trainer._engines.values()
+    engine = trainer._engines.latest
     data = open_final(tiny_data)
     images = data.images[data.test]
     engine.flat.values.copy_(engine.optimizer.average)

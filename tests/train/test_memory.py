@@ -1,0 +1,297 @@
+"""Memory that does not suffice: the same training in smaller parts, and a failure that says so where none fits.
+
+On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its memory.
+"""
+
+import dataclasses
+import gc
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from fer_tune.data.demo import demo_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.settings import Settings
+from fer_tune.train.engine import Engine, Measured, Plan
+from fer_tune.train.engines import MOST_ENGINES
+from fer_tune.train.loop import Trainer
+from fer_tune.train.memory import Memory, out_of_memory
+from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    """Two batches of 64."""
+    root = tmp_path_factory.mktemp("few")
+    faces = demo_faces(seed=1, scale=0.08)
+    settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
+    return reference(faces, store_split(faces, SplitPolicy(), settings), settings)
+
+
+@pytest.fixture
+def spec(few_data: DataRef) -> Callable[..., TrialSpec]:
+    def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> TrialSpec:
+        params = {"width": 8, "batch_size": 64, "lr": 0.01, "optimizer": "sgd", **params}
+        return TrialSpec("study", 1, family, params, epochs, 7, few_data)
+
+    return make
+
+
+def _run(trainer: Trainer, spec: TrialSpec) -> tuple[list[EpochRow], TrialEnd]:
+    *rows, end = trainer.train(spec)
+    assert isinstance(end, TrialEnd)
+    return [row for row in rows if isinstance(row, EpochRow)], end
+
+
+class SmallMemory(Memory):
+    """A device of 8 GiB, 7 of them free."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.free = 7 * GIB
+
+    def total(self) -> int:
+        return 8 * GIB
+
+    def available(self) -> int:
+        return self.free
+
+    def release(self) -> None:
+        """Collects nothing: what failed must be gone by itself."""
+
+
+class SmallDevice:
+    """Builds engines that take at most `limit` images at once; larger ones fail in `place`, from epoch `since` on.
+
+    Attributes:
+        built: the images at once of each engine that was begun to be built.
+        trained: the epochs that were begun.
+    """
+
+    def __init__(self, limit: int, place: str = "build", since: int = 1) -> None:
+        self.limit, self.place, self.since = limit, place, since
+        self.built: list[int] = []
+        self.trained: list[int] = []
+        self.failed: list[weakref.ref[Engine]] = []
+        self.trainer = Trainer("cpu", threads=1, build=self.build, memory=SmallMemory())
+
+    def need(self, place: str, engine: Engine, images: int, epoch: int = 1) -> None:
+        if place == self.place and images > self.limit and epoch >= self.since:
+            self.failed.append(weakref.ref(engine))
+            raise torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8.00 GiB."
+            )
+
+    def build(self, plan: Plan, parts: int) -> Engine:
+        assert not any(failed() for failed in self.failed), "a failed engine is still in memory"
+        images, device = plan.images(parts), self
+        self.built.append(images)
+
+        class Fastidious(Engine):
+            def __init__(self) -> None:
+                super().__init__(plan, parts)
+                device.need("build", self, images)
+
+            def train_epoch(self, epoch: int, stop_requested: Callable[[], int]) -> bool:
+                device.trained.append(epoch)
+                device.need("train", self, images, epoch)
+                return super().train_epoch(epoch, stop_requested)
+
+            def measure(self) -> Measured:
+                device.need("measure", self, images, device.trained[-1])
+                return super().measure()
+
+        return Fastidious()
+
+
+# -- a step in parts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("batch", "parts"), [(64, 2), (64, 8), (50, 4)])
+def test_a_step_in_parts_is_the_step(spec, optimizer, batch, parts):
+    """Without BatchNorm and dropout: the same images, augmentation, mixing, loss and update, but for rounding."""
+    wanted = spec(
+        batch_size=batch, optimizer=optimizer, lr=1e-3, augment=0.5, mixup=0.3, label_smoothing=0.1,
+        sampling="class_weights", grad_clip=0.5,
+    )  # fmt: skip
+    whole, divided = Trainer("cpu", threads=1), SmallDevice(-(-batch // parts))
+    rows, _ = _run(whole, wanted)
+    same, _ = _run(divided.trainer, wanted)
+    assert divided.trainer._engines.latest.parts == parts
+    for row, other in zip(rows, same, strict=True):
+        assert other.train_loss == pytest.approx(row.train_loss, rel=1e-5)
+        assert other.val_loss == pytest.approx(row.val_loss, rel=1e-5)
+        assert other.lr == row.lr
+    before, after = whole._engines.latest, divided.trainer._engines.latest
+    assert before.steps_per_epoch == after.steps_per_epoch
+    assert torch.equal(before.inputs.images, after.inputs.images)
+    # Adam divides by the gradient's size, so where that is near 0 rounding decides the direction.
+    near = 1e-6 if optimizer == "sgd" else 2e-4
+    assert torch.allclose(before.flat.values, after.flat.values, rtol=1e-4, atol=near)
+
+
+def test_batchnorm_sees_a_part_and_its_running_statistics_keep_their_pace(spec):
+    wanted = spec("deep_cnn", epochs=3, lr=0.003)
+    whole, divided = Trainer("cpu", threads=1), SmallDevice(16)
+    rows, _ = _run(whole, wanted)
+    similar, end = _run(divided.trainer, wanted)
+    assert "BatchNorm's statistics are those of a part" in end.notes[0]
+    assert similar != rows
+    assert similar[-1].train_loss == pytest.approx(rows[-1].train_loss, rel=0.1)
+    one, four = (
+        next(m for m in t._engines.latest.flat.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+        for t in (whole, divided.trainer)
+    )
+    assert (1 - four.momentum) ** 4 == pytest.approx(1 - one.momentum)
+    assert torch.allclose(one.running_mean, four.running_mean, rtol=0.2, atol=0.05)
+
+
+# -- when memory runs out -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["build", "train", "measure"])
+def test_the_batch_is_halved_until_it_fits(spec, place):
+    device = SmallDevice(16, place)
+    rows, end = _run(device.trainer, spec())
+    assert (end.status, end.infeasible) == ("completed", 0.0)
+    assert [row.epoch for row in rows] == [1, 2]
+    assert device.built == [64, 32, 16]
+    assert end.notes[0].startswith("memory was short: each step of 64 images was computed in 4 parts of 16")
+
+
+@pytest.mark.parametrize("place", ["build", "train"])
+def test_what_never_fits_fails_with_what_it_needed_and_is_not_tried_again(spec, place):
+    device = SmallDevice(4, place)
+    rows, end = _run(device.trainer, spec())
+    assert device.built == [64, 32, 16, 8]
+    assert (rows, end.status, end.detail) == ([], "failed", "")
+    assert "9.0 GiB" in end.reason
+    assert "8.0 GiB" in end.reason
+    assert end.infeasible == pytest.approx(9 / 7 - 1)
+    assert len(device.trainer._engines) == 0
+
+    device.built.clear()
+    _, again = _run(device.trainer, spec(lr=0.1))
+    assert (again.status, again.reason, device.built) == ("failed", end.reason, [])
+    _, larger = _run(device.trainer, spec(batch_size=128))
+    assert (larger.status, device.built) == ("failed", [])
+    assert larger.infeasible > again.infeasible
+    _, smaller = _run(device.trainer, spec(batch_size=16))
+    assert (smaller.status, device.built) == ("completed", [4])
+    assert _run(device.trainer, spec("deep_cnn", batch_size=8))[1].status == "completed"
+
+
+def test_the_next_trial_of_a_shape_begins_with_the_parts_that_fit(spec):
+    device = SmallDevice(16, "train")
+    _run(device.trainer, spec(epochs=1))
+    for width in range(9, 9 + MOST_ENGINES):
+        _run(device.trainer, spec(epochs=1, width=width, batch_size=16))
+    device.built.clear()
+    _, end = _run(device.trainer, spec(epochs=1))
+    assert device.built == [16]
+    assert "4 parts of 16" in end.notes[0]
+    _run(device.trainer, spec(epochs=1, batch_size=128))
+    assert device.built == [16, 16]
+
+
+def test_more_memory_than_there_was_is_worth_a_try(spec):
+    device = SmallDevice(4)
+    assert _run(device.trainer, spec())[1].status == "failed"
+    device.limit = 64
+    assert _run(device.trainer, spec())[1].status == "failed"
+    memory = device.trainer._engines._memory
+    assert isinstance(memory, SmallMemory)
+    memory.free = 8 * GIB
+    _, end = _run(device.trainer, spec())
+    assert (end.status, end.notes) == ("completed", ())
+
+
+def test_other_engines_make_room_before_the_batch_is_halved(spec):
+    device = SmallDevice(64)
+    for width in range(9, 9 + MOST_ENGINES):
+        assert _run(device.trainer, spec(epochs=1, width=width))[1].status == "completed"
+    assert len(device.trainer._engines) == MOST_ENGINES
+    whole = device.need
+
+    def crowded(place: str, engine: Engine, images: int, epoch: int = 1) -> None:
+        device.limit = 0 if len(device.trainer._engines) else 64
+        whole(place, engine, images, epoch)
+
+    device.need = crowded  # type: ignore[method-assign]
+    device.built.clear()
+    rows, end = _run(device.trainer, spec())
+    assert device.built == [64, 64]
+    assert (end.status, end.notes, len(rows)) == ("completed", (), 2)
+    assert len(device.trainer._engines) == 1
+
+
+def test_a_trial_goes_on_after_its_last_epoch_and_reports_none_twice(spec, tmp_path):
+    kept = dataclasses.replace(spec(epochs=5), checkpoint=tmp_path / "1.safetensors", checkpoint_seconds=1000.0)
+    device = SmallDevice(16, "train", since=4)
+    rows, end = _run(device.trainer, kept)
+    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
+    assert device.trained == [1, 2, 3, 4, 4, 4, 5]
+    assert end.status == "completed"
+    assert end.notes[-1] == "went on after epoch 3 from a checkpoint"
+    undisturbed, _ = _run(Trainer("cpu", threads=1), spec(epochs=5))
+    assert rows[-1].val_loss == pytest.approx(undisturbed[-1].val_loss, rel=1e-4)
+
+
+def test_without_checkpoints_it_begins_again_and_reports_none_twice(spec):
+    device = SmallDevice(32, "measure", since=3)
+    rows, end = _run(device.trainer, spec(epochs=4))
+    assert [row.epoch for row in rows] == [1, 2, 3, 4]
+    assert device.trained == [1, 2, 3, 1, 2, 3, 4]
+    assert end.status == "completed"
+
+
+def test_a_part_has_two_images_at_least(spec):
+    """BatchNorm cannot be computed from one."""
+    device = SmallDevice(1)
+    assert _run(device.trainer, spec(batch_size=8))[1].status == "failed"
+    assert device.built == [8, 4, 2]
+
+
+def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
+    def broken(self: Engine) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Engine, "measure", broken)
+    _, end = _run(Trainer("cpu", threads=1), spec())
+    assert (end.status, end.infeasible) == ("failed", 0.0)
+    assert "illegal memory access" in end.reason
+
+
+def test_the_ways_in_which_want_of_memory_is_said():
+    hidden = RuntimeError("operation failed due to a previous error during capture")
+    hidden.__context__ = torch.OutOfMemoryError("CUDA out of memory.")
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError(),
+        hidden,
+    ):
+        assert out_of_memory(error), error
+    assert not out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert not out_of_memory(ValueError("Tried to allocate"))
+
+
+def test_dropped_engines_leave_memory_without_the_collector(spec):
+    """An engine that refers to itself would stay, on a GPU with all its memory, until a collection happens to come."""
+    trainer = Trainer("cpu", threads=1)
+    _run(trainer, spec(epochs=1))
+    first = weakref.ref(trainer._engines.latest)
+    gc.disable()
+    try:
+        for width in range(9, 9 + MOST_ENGINES):
+            trainer._engine(spec(epochs=1, width=width))
+        assert first() is None
+    finally:
+        gc.enable()
