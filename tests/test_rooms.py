@@ -15,7 +15,7 @@ PACKAGE = Path(fer_tune.__file__).parent
 LEVELS = (
     {"__main__"},
     {"cli"},
-    {"orchestrator", "retrain"},
+    {"orchestrator", "retrain", "doctor"},
     {"report", "mirror"},
     {"pool"},
     {"study"},
@@ -29,8 +29,8 @@ LEVELS = (
 """From top to bottom; a room imports from itself and from lower levels only."""
 
 LIBRARIES = {
-    "optuna": {"study", "report"},
-    "sqlalchemy": {"store", "study"},
+    "optuna": {"study", "report", "doctor"},
+    "sqlalchemy": {"store", "study", "doctor"},
     "wandb": {"mirror"},
     "typer": {"cli", "__main__"},
     "sklearn": {"data"},
@@ -39,6 +39,7 @@ LIBRARIES = {
 """Rooms that may import a library, inside functions or not."""
 
 TORCHLESS = {"sweep", "store", "study", "data", "report", "mirror", "errors", "files", "settings", "trial", "__init__"}
+TORCHLESS |= {"doctor"}  # its probe looks at the torch that was imported because it was asked for
 
 HEAVY = ("torch", "wandb", "sklearn")
 

@@ -3,7 +3,7 @@
 Rooms that import Optuna, torch, wandb or scikit-learn are imported inside the commands, so that
 `fer-tune --help` answers at once.
 
-Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
+Exit codes: 0 done, 1 the doctor found problems, 2 bad usage or input, 3 nothing completed, 130 interrupted.
 """
 
 import os

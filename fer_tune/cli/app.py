@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, final, report, run, studies, sweeps, watch
+from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, watch
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -59,6 +59,7 @@ app.command()(report.report)
 app.command()(final.retrain)
 app.command()(final.predict)
 app.command()(data.data)
+app.command()(doctor.doctor)
 app.command()(sweeps.check)
 app.command()(sweeps.init)
 app.registered_commands.append(app.registered_commands.pop(0))  # version is the least interesting

@@ -14,6 +14,7 @@ from fer_tune.errors import SettingsError
 Count = int | Literal["auto"]
 
 CUDA_LIBRARY = "libcuda.so.1"
+MONITOR_LIBRARY = "libnvidia-ml.so.1"
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -78,6 +79,20 @@ def count_gpus() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def driver_version() -> str | None:
+    """`580.65.06, CUDA 13.0` as the driver says it; None where there is none."""
+    try:
+        driver, monitor = ctypes.CDLL(CUDA_LIBRARY), ctypes.CDLL(MONITOR_LIBRARY)
+    except OSError:
+        return None
+    cuda, text = ctypes.c_int(0), ctypes.create_string_buffer(80)
+    if driver.cuDriverGetVersion(ctypes.byref(cuda)) != 0 or monitor.nvmlInit_v2() != 0:
+        return None
+    told = text.value.decode() if monitor.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text))) == 0 else ""
+    monitor.nvmlShutdown()
+    return f"{told or 'unknown'}, CUDA {cuda.value // 1000}.{cuda.value % 1000 // 10}"
 
 
 def cores() -> int:
