@@ -398,6 +398,7 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
 
 class Handle:
     log = Path("mirror.log")
+    running = True
 
     def __init__(self, done: bool) -> None:
         self.done = done

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +15,12 @@ from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
-from fer_tune.orchestrator import deadlines, run_sweeps
-from fer_tune.orchestrator.trials import Trials
+from fer_tune.orchestrator import RunOptions, deadlines, run_sweeps
+from fer_tune.orchestrator.deadlines import FIRST_FACTOR
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import trials
-from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.schema import Limits, Sweep
 from fer_tune.sweep.space import Fixed, Parameter
 from fer_tune.trial import EpochRow, TrialSpec
 from tests.pool.trainers import obedient
@@ -41,6 +43,20 @@ def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
         rows = store.epochs("s", last.number)
         attempt = max(row.attempt for row in rows)
         return last.value, [(row.epoch, row.val_accuracy) for row in rows if row.attempt == attempt]
+
+
+def bearing(sweep: Sweep, **limits: float) -> Sweep:
+    """The same with other limits."""
+    return replace(sweep, limits=Limits(**limits))
+
+
+def strike(seconds: float) -> None:
+    """Ctrl-C, in a while."""
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def stop_at(epoch: int) -> Notebook:
+    return Notebook(on_epoch=once(epoch, lambda: signal.raise_signal(signal.SIGINT)))
 
 
 def once(epoch: int, act: Callable[[], None]) -> Callable[[TrialSpec, EpochRow], None]:
@@ -69,10 +85,9 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: S
     assert not list(settings.checkpoints.rglob("*.safetensors"))
 
 
-def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(deadlines, "HANG_FIRST", 1.0)
+def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings) -> None:  # noqa: F811
     watch = Notebook()
-    sweep = make_sweep(seconds=60.0, deaf=True, budget=1)
+    sweep = bearing(make_sweep(seconds=60.0, deaf=True, budget=1), hang_timeout=1 / FIRST_FACTOR)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert watch.states() == ["failed"]
@@ -81,11 +96,65 @@ def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings
 
 
 def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(deadlines, "HANG_FLOOR", 0.05)
     monkeypatch.setattr(deadlines, "HANG_FACTOR", 1000.0)
     watch = Notebook()
-    run_sweeps([make_sweep(seconds=0.2, budget=1, epochs=2)], settings, replace(LOCAL, workers=1), watch, obedient)
+    sweep = bearing(make_sweep(seconds=0.2, budget=1, epochs=2), hang_timeout=0.05)
+    run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
     assert (watch.lost, watch.states()) == ([], ["complete"])
+
+
+@pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
+def test_a_trial_that_takes_too_long_is_stopped(options: RunOptions, settings: Settings) -> None:  # noqa: F811
+    watch = Notebook()
+    sweep = bearing(make_sweep(seconds=0.05, epochs=10_000, budget=1), trial_timeout=0.4)
+    outcome = run_sweeps([sweep], settings, options, watch, obedient)
+    assert (watch.states(), watch.lost) == (["pruned"], [])
+    assert "trial_timeout of 0.4 s" in watch.ended[0].reason
+    assert watch.ended[0].value is not None
+    assert outcome.studies[0].reason == "budget"
+
+
+def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr("fer_tune.orchestrator.turn.STOP_GRACE", 0.3)
+    watch = Notebook()
+    sweep = bearing(make_sweep(seconds=60.0, deaf=True, budget=1), trial_timeout=0.5)
+    run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
+    assert [attempt for _, _, attempt in watch.started] == [0]
+    assert watch.states() == ["failed"]
+    assert "trial_timeout of 0.5 s" in watch.ended[0].reason
+    assert ["did not stop" in reason for reason in watch.lost] == [True]
+
+
+def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    watch = Notebook()
+    sweep = bearing(make_sweep(seconds=0.3, die=1, budget=1, retries=100), trial_timeout=2.5)
+    run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
+    assert len(watch.started) > 1
+    assert watch.states() == ["failed"]
+    assert "trial_timeout of 2.5 s" in watch.ended[0].reason
+
+
+def test_the_current_epoch_is_finished_on_ctrl_c_and_a_second_one_ends_at_once(settings: Settings) -> None:  # noqa: F811
+    """Three quarters of a second for an epoch, interrupted in the first third of the second."""
+
+    def interrupted(times: int) -> float:
+        watch = Notebook(on_epoch=once(1, lambda: [strike(0.2 * (n + 1)) for n in range(times)]))
+        sweep = make_sweep(str(times), seconds=0.75, epochs=50, budget=1)
+        began = time.monotonic()
+        assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
+        assert any("same command" in note for note in watch.notes)
+        return time.monotonic() - began
+
+    interrupted(1)
+    interrupted(2)
+    with Store.of(settings) as store:
+        assert [row.epoch for row in store.epochs("1")] == [1, 2]
+        assert [trial.state for trial in trials(store, "1")] == ["requeued", "waiting"]
+        assert [row.epoch for row in store.epochs("2")] == [1]
+        assert [trial.state for trial in trials(store, "2")] == ["running"]
+    outcome = run_sweeps([make_sweep("2", seconds=0.75, epochs=50, budget=1)], settings, INLINE, stop_at(2), obedient)
+    assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
 
 
 def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:  # noqa: F811
@@ -122,14 +191,11 @@ def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Setting
     assert "waiting" not in shown.output
 
 
-def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    made = Trials._spec
-    monkeypatch.setattr(
-        Trials, "_spec", lambda trials, proposal: replace(made(trials, proposal), checkpoint_seconds=0.0)
-    )
+def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None:  # noqa: F811
     watch = Notebook()
     watch.on_epoch = once(4, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
-    outcome = run_sweeps([real_sweep(15)], settings, replace(LOCAL, workers=1), watch)
+    sweep = bearing(real_sweep(15), checkpoint_interval=0)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch)
     assert outcome.studies[0].counts.complete == 1
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))

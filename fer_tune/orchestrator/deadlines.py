@@ -1,4 +1,4 @@
-"""Which trials hang, and whether a run is hopeless."""
+"""How long a trial may be silent and may take, and whether a run is hopeless."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from fer_tune.errors import TrainingError
 
 HANG_FACTOR = 20.0
-HANG_FLOOR = 300.0
-HANG_FIRST = 3600.0
-"""A trial is taken for hung after `HANG_FACTOR` times the run's slowest epoch without a row, and not before
-`HANG_FLOOR` seconds; while no epoch was measured, after `HANG_FIRST`."""
+"""A worker may be silent for so many of the run's slowest epochs, and for the sweep's `hang_timeout` at least."""
+
+FIRST_FACTOR = 12.0
+"""While no epoch was measured, it may be silent for so many times `hang_timeout`: an hour, by default."""
+
+STOP_GRACE = 10.0
+"""Seconds that a worker has to stop a trial whose `trial_timeout` is over, before it is ended."""
 
 HOPELESS = 5
 """So many failures in a row, and nothing but failures, end the run."""
@@ -19,8 +22,13 @@ HOPELESS = 5
 
 @dataclass
 class Pace:
-    """How long the epochs of a turn take, and so how long a worker may be silent."""
+    """How long the epochs of a turn take, and so how long a worker may be silent.
 
+    Args:
+        hang_timeout: seconds; see the sweep's key.
+    """
+
+    hang_timeout: float
     slowest: float | None = None
     """Seconds."""
 
@@ -31,7 +39,9 @@ class Pace:
     @property
     def patience(self) -> float:
         """Seconds of silence after which a worker hangs."""
-        return HANG_FIRST if self.slowest is None else max(HANG_FLOOR, HANG_FACTOR * self.slowest)
+        if self.slowest is None:
+            return FIRST_FACTOR * self.hang_timeout
+        return max(self.hang_timeout, HANG_FACTOR * self.slowest)
 
 
 @dataclass

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 class Interrupt:
-    """Turns the first SIGINT or SIGTERM into a request, and lets a second one raise KeyboardInterrupt."""
+    """Turns the first SIGINT or SIGTERM into a request, and lets a second one raise KeyboardInterrupt.
 
-    def __init__(self) -> None:
+    Attributes:
+        requested: whether the run is to end.
+        hurry: called with the request, between two instructions of whatever runs: it may set a value and no more.
+    """
+
+    def __init__(self, hurry: Callable[[], None] = lambda: None) -> None:
         self.requested = False
+        self.hurry = hurry
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -32,3 +38,4 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self.hurry()

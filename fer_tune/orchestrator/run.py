@@ -7,10 +7,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import PoolError, StudyError
 from fer_tune.mirror import Mode
 from fer_tune.orchestrator.interrupt import Interrupt
-from fer_tune.orchestrator.mirroring import mirrored
+from fer_tune.orchestrator.mirroring import Mirrored
 from fer_tune.orchestrator.outcome import RunOutcome, StudyOutcome
 from fer_tune.orchestrator.trials import Trials
 from fer_tune.orchestrator.turn import Turn
@@ -22,7 +22,7 @@ from fer_tune.settings import Settings
 from fer_tune.trial import DataRef
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
-    from fer_tune.store import Store
+    from fer_tune.store import Patience, Store
     from fer_tune.study import Study
     from fer_tune.sweep.schema import Sweep
 
@@ -66,18 +66,17 @@ def run_sweeps(
     outcomes: list[StudyOutcome] = []
     interrupt = Interrupt()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
-        pool = _open_pool(settings, options, trainer)
+        pool = _open_pool(sweeps, settings, options, watch, trainer)
         stack.callback(pool.close)
-        from fer_tune.store import Store
-
-        store = stack.enter_context(Store.of(settings))
-        store.waiting = watch.note
+        store = stack.enter_context(_open_store(sweeps, settings, watch))
         turns = [_prepare(sweep, settings, store, stack, watch) for sweep in sweeps]
+        interrupt.hurry = store.patiently.hurry
         stack.enter_context(interrupt.heard())
         for sweep, study, data in turns:
-            with mirrored(settings, sweep.study, options.wandb, watch, interrupt):
+            store.patiently.seconds = sweep.limits.storage_patience
+            with Mirrored(settings, sweep.study, options.wandb, watch, interrupt) as mirror:
                 trials = Trials(sweep, study, data, store, settings, watch)
-                outcomes.append(Turn(trials, pool, watch, interrupt).run())
+                outcomes.append(Turn(trials, pool, mirror, watch, interrupt).run())
             if interrupt.requested:
                 break
         return RunOutcome(tuple(outcomes), interrupt.requested)
@@ -95,11 +94,33 @@ def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
         files[sweep.study] = sweep
 
 
-def _open_pool(settings: Settings, options: RunOptions, trainer: TrainerFactory) -> Pool:
-    if options.engine == "inline":
-        workers = 1 if options.workers in (None, "auto") else options.workers
-        return InlinePool(choose_devices(options.devices, workers), trainer)
-    return LocalPool(choose_devices(options.devices, options.workers), settings.logs, trainer)
+def _open_pool(
+    sweeps: Sequence[Sweep], settings: Settings, options: RunOptions, watch: Watch, trainer: TrainerFactory
+) -> Pool:
+    def work() -> Pool:
+        if options.engine == "inline":
+            workers = 1 if options.workers in (None, "auto") else options.workers
+            return InlinePool(choose_devices(options.devices, workers), trainer)
+        return LocalPool(choose_devices(options.devices, options.workers), settings.logs, trainer)
+
+    try:
+        return work()
+    except PoolError:  # perhaps the disk that holds the logs: waited for as everywhere, and only then
+        return _patience(sweeps, settings, watch)(work)
+
+
+def _open_store(sweeps: Sequence[Sweep], settings: Settings, watch: Watch) -> Store:
+    from fer_tune.store import Store
+
+    return Store.of(settings, patience=_patience(sweeps, settings, watch))
+
+
+def _patience(sweeps: Sequence[Sweep], settings: Settings, watch: Watch) -> Patience:
+    """A run waits for its storage, and says so."""
+    from fer_tune.store import Patience
+
+    seconds = max((sweep.limits.storage_patience for sweep in sweeps), default=0.0)
+    return Patience(settings.url, seconds, watch.note, run=True)
 
 
 def _prepare(
@@ -111,8 +132,8 @@ def _prepare(
     from fer_tune.store import StudyLock
     from fer_tune.study import Study
 
-    held.enter_context(StudyLock(settings, settings.url, sweep.study))
-    faces = load_faces(sweep.data, settings, watch.note)
-    stored = store_split(faces, sweep.split, settings)
+    held.callback(store.patiently(StudyLock(settings, settings.url, sweep.study).acquire).release)
+    faces = store.patiently(lambda: load_faces(sweep.data, settings, watch.note))
+    stored = store.patiently(lambda: store_split(faces, sweep.split, settings))
     data = reference(faces, stored, settings)
     return sweep, Study.open(sweep, store, data, stored.counts), data

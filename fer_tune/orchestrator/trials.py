@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_tune.orchestrator.checkpoints import Checkpoints
 from fer_tune.orchestrator.deadlines import Failures
 from fer_tune.orchestrator.outcome import Ended, Reason, State, StudyOutcome
 from fer_tune.orchestrator.watch import Watch
@@ -31,10 +30,15 @@ class Live:
     worker: WorkerInfo | None = None
     pruned: str = ""
     """Why, decided while it runs: whatever it says from then on is ignored, but for its end."""
+    overdue: str = ""
+    """Why, once its `trial_timeout` is over."""
     stopping: bool = False
+    began: float | None = None
+    """When its first try began, by the turn's clock."""
     heard: float = 0.0
-    """When its worker was last heard of, by the monotonic clock."""
+    """When its worker was last heard of, by the turn's clock."""
     hung: int = 0
+    """How often its worker was ended for its silence."""
     last: float | None = None
     """The value reported last, in whichever attempt."""
     rows: list[EpochRow] = field(default_factory=list)
@@ -73,7 +77,8 @@ class Live:
 class Trials:
     """Asks, records and tells, each in its order; knows no workers but by name.
 
-    Whatever comes in is in the database before anything is decided by it.
+    Whatever comes in is in the database before anything is decided by it. Each step waits for the storage as long
+    as the sweep's `storage_patience` says.
     """
 
     sweep: Sweep
@@ -93,6 +98,8 @@ class Trials:
             self.watch.note(
                 f"{self.sweep.study}: {len(lost)} trials that an earlier run left running are queued again."
             )
+        if stray := self.checkpoints.sweep_up(self.study.unfinished_seeds()):
+            self.watch.note(f"{self.sweep.study}: {stray} checkpoints that nothing needs any more were removed.")
         counts = self.study.counts()
         self.finished = counts.finished
         return counts
@@ -111,9 +118,10 @@ class Trials:
         return live
 
     def started(self, live: Live, worker: WorkerInfo) -> None:
-        """A worker was given the trial."""
+        """A worker is being given the trial."""
         spec = live.spec
         self.store.start_attempt(spec.study, spec.number, spec.attempt, worker.index, worker.device, spec.seed)
+        live.worker = worker
         self.watch.trial_started(spec, worker, live.name)
 
     def _spec(self, proposal: Proposal) -> TrialSpec:
@@ -129,13 +137,14 @@ class Trials:
             objective=sweep.objective,
             patience=sweep.patience,
             artifacts=self.settings.artifacts / sweep.study / f"trial-{proposal.number:05d}",
-            checkpoint=self.checkpoints / f"{proposal.seed}.safetensors",
+            checkpoint=self.checkpoints.path(proposal.seed),
+            checkpoint_seconds=sweep.limits.checkpoint_interval,
         )
 
     @cached_property
-    def checkpoints(self) -> Path:
-        """The study's folder of checkpoints; its uid tells it from a study of the same name elsewhere."""
-        return self.settings.checkpoints / f"{self.sweep.study}-{self.store.study(self.sweep.study).uid}"
+    def checkpoints(self) -> Checkpoints:
+        """Where they go on from."""
+        return Checkpoints(self.settings, self.sweep.study, self.store.study(self.sweep.study).uid)
 
     # -- in -----------------------------------------------------------------------------------------------
 
@@ -159,6 +168,8 @@ class Trials:
             self.tell(live, "pruned", live.pruned, end)
         elif end.status == "completed" and live.best is not None:
             self.tell(live, "complete", end.reason, end)
+        elif live.overdue:
+            self.overdue(live, end)
         elif end.status == "stopped":
             self.out_of_time(live, end)
         elif end.status == "diverged":
@@ -180,6 +191,10 @@ class Trials:
     def out_of_time(self, live: Live, end: TrialEnd | None = None) -> None:
         """The hours are over: what the trial has, counts; what has nothing is queued again."""
         self.tell(live, "requeued" if live.last is None else "pruned", "time", end)
+
+    def overdue(self, live: Live, end: TrialEnd | None = None) -> None:
+        """Its `trial_timeout` is over: what the trial has, counts; what has nothing has failed."""
+        self.tell(live, "failed" if live.last is None else "pruned", live.overdue, end)
 
     def requeue_all(self, reason: str) -> None:
         """Queues again whatever is not told."""
@@ -214,9 +229,7 @@ class Trials:
     def _settle(self, live: Live, state: State, reason: str) -> None:
         """What a told trial leaves behind: no checkpoint, and a count of failures in a row."""
         self.finished += 1
-        if live.spec.checkpoint is not None:
-            with suppress(OSError):
-                live.spec.checkpoint.unlink(missing_ok=True)
+        self.checkpoints.remove(live.spec.seed)
         if state == "failed":
             self.failures.add(reason)
         else:

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fer_tune.errors import FerTuneError
-from fer_tune.orchestrator.deadlines import Pace
+from fer_tune.orchestrator.deadlines import STOP_GRACE, Pace
 from fer_tune.orchestrator.interrupt import Interrupt
+from fer_tune.orchestrator.mirroring import Mirrored
 from fer_tune.orchestrator.outcome import Reason, StudyOutcome
 from fer_tune.orchestrator.trials import Live, Trials
 from fer_tune.orchestrator.watch import Watch
@@ -20,9 +21,6 @@ from fer_tune.trial import EpochRow, TrialEnd
 TICK = 0.2
 """Seconds that the orchestrator waits for workers at most before it looks at the clock and at signals."""
 
-KEEP_GRACE = 10.0
-"""Seconds that workers have after Ctrl-C to leave their checkpoints."""
-
 
 @dataclass
 class Turn:
@@ -30,12 +28,16 @@ class Turn:
 
     trials: Trials
     pool: Pool
+    mirror: Mirrored
     watch: Watch
     interrupt: Interrupt
     again: deque[Live] = field(default_factory=deque)
     """Those among the live trials that lost their worker and wait for another."""
     deadline: float = math.inf
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.trials.sweep.limits.hang_timeout)
 
     def run(self) -> StudyOutcome:
         """Trains until the budget is met, the hours are over, or an interruption."""
@@ -47,6 +49,7 @@ class Turn:
         try:
             reason = self._loop()
         except FerTuneError:
+            self.trials.store.patiently.hurry()  # what cannot be told now, the next run finds
             with suppress(FerTuneError):
                 self.trials.requeue_all("the run ended with an error")
             raise
@@ -63,11 +66,16 @@ class Turn:
                 return "hours" if self.trials.wanted else "budget"
             for event in self.pool.events(TICK):
                 self._handle(event)
-            self._end_hung()
+            self._watch_over()
+            self.mirror.look()
             self.trials.refuse_hopeless()
         self._leave_checkpoints()
         self.trials.requeue_all("interrupted")
         return "interrupted"
+
+    def _now(self) -> float:
+        """The turn's clock, in seconds. It stands still while the storage is waited for, when nobody is listened to."""
+        return time.monotonic() - self.trials.store.patiently.waited
 
     def _may_start(self) -> bool:
         return self.trials.wanted and time.monotonic() < self.deadline
@@ -83,10 +91,10 @@ class Turn:
                 live = self.trials.ask()
             else:
                 return
-            live.worker = self.pool.workers[index]
-            live.heard = time.monotonic()
+            self.trials.started(live, self.pool.workers[index])
+            live.heard = self._now()
+            live.began = live.heard if live.began is None else live.began
             self.pool.submit(index, live.spec)
-            self.trials.started(live, live.worker)
 
     # -- news in ------------------------------------------------------------------------------------------
 
@@ -104,7 +112,7 @@ class Turn:
 
     def _row(self, row: EpochRow) -> None:
         live = self.trials.live[row.number]
-        live.heard = time.monotonic()
+        live.heard = self._now()
         self.pace.took(row.seconds)
         before = live.pruned
         self.trials.row(live, row)
@@ -117,33 +125,62 @@ class Turn:
             return
         live, spec = self.trials.live[event.spec.number], event.spec
         end = TrialEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
-        if live.pruned or spec.attempt >= self.trials.sweep.retries or live.hung > 1:
+        if live.pruned or live.overdue or live.hung > 1 or spec.attempt >= self.trials.sweep.retries:
             self.trials.end(live, end)
         else:
             self.trials.try_again(live, end)
             self.again.append(live)
 
-    def _end_hung(self) -> None:
-        """Ends workers from which nothing was heard for too long; their trials are lost, and tried again."""
-        for live in self.trials.live.values():
-            silence = time.monotonic() - live.heard
-            # A worker without a process trains in this one: it cannot be silent while we look.
-            if live.worker is not None and live.worker.pid is not None and silence > self.pace.patience:
-                live.hung, live.heard = live.hung + 1, math.inf
-                self.pool.end_worker(live.worker.index, f"nothing was heard for {silence:.0f} s, so it was ended")
+    # -- deadlines ----------------------------------------------------------------------------------------
+
+    def _watch_over(self) -> None:
+        """Ends what is silent for too long, or takes too long."""
+        now = self._now()
+        for live in list(self.trials.live.values()):
+            self._end_overdue(live, now)
+            silence = now - live.heard
+            if silence > self.pace.patience:
+                self._end_worker(live, f"nothing was heard for {silence:.0f} s, so it was ended")
+
+    def _end_overdue(self, live: Live, now: float) -> None:
+        """Stops a trial whose `trial_timeout` is over; a worker that does not hear of it is ended."""
+        limit = self.trials.sweep.limits.trial_timeout
+        if limit is None or live.began is None or now - live.began <= limit or live.pruned:
+            return
+        if not live.overdue:
+            live.overdue = f"it took longer than its trial_timeout of {limit:g} s"
+            if live.worker is None:
+                self.again.remove(live)
+                self.trials.overdue(live)
+            else:
+                self._stop(live)
+        elif now - live.began > limit + STOP_GRACE:
+            self._end_worker(live, f"it did not stop when its trial_timeout of {limit:g} s was over, so it was ended")
+
+    def _end_worker(self, live: Live, why: str) -> None:
+        """Ends a trial's worker, once; that it is lost is told as an event."""
+        # A worker without a process trains in this one: it cannot be silent while we look.
+        if live.worker is not None and live.worker.pid is not None and live.heard < math.inf:
+            live.hung, live.heard = live.hung + 1, math.inf
+            self.pool.end_worker(live.worker.index, why)
 
     # -- ends ---------------------------------------------------------------------------------------------
 
     def _leave_checkpoints(self) -> None:
-        """Lets running trials keep what they have trained, and hears them out."""
+        """Lets running trials finish their epoch and keep what they have trained, and hears them out."""
         for live in self.trials.live.values():
             if live.worker is not None and not live.pruned:
                 live.stopping = True
                 self.pool.stop_trial(live.worker.index, keep=True)
-        until = time.monotonic() + KEEP_GRACE
-        while time.monotonic() < until and any(live.worker is not None for live in self.trials.live.values()):
+        if running := sum(live.worker is not None for live in self.trials.live.values()):
+            self.watch.note(
+                f"Interrupted: {running} running trials finish their epoch and leave checkpoints, and the same command "
+                "goes on from there. A second Ctrl-C ends the run at once."
+            )
+        while any(live.worker is not None for live in self.trials.live.values()):
             for event in self.pool.events(TICK):
                 self._hear_out(event)
+            self._watch_over()
 
     def _hear_out(self, event: Event) -> None:
         live = self.trials.live

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fer_tune.errors import PoolError
 from fer_tune.pool.devices import environment, threads_each
@@ -62,6 +62,7 @@ class LocalPool:
             logs.mkdir(parents=True, exist_ok=True)
             for index, device in enumerate(devices):
                 log = logs / f"{run}-worker{index}.log"
+                log.touch()
                 self._workers.append(_Process(index, device, threads, log, trainer))
         except OSError as error:
             self.close(0)
@@ -127,7 +128,7 @@ class _Process:
         # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         ours, theirs = Pipe()
-        with theirs, self.log.open("ab") as log:
+        with theirs, _opened(self.log) as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fer_tune.pool.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -202,6 +203,14 @@ class _Process:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-LOG_LINES:])
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """The log, or nothing at all where the disk has become read-only: a fresh worker matters more."""
+    try:
+        return log.open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
 
 
 def _how(returncode: int) -> str:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -70,7 +71,8 @@ def main(descriptor: int) -> None:
         spec = inbox.next()
         assert isinstance(spec, TrialSpec)
         now = datetime.now(UTC)
-        print(f"{now:%F %T} study {spec.study}, trial {spec.number}, attempt {spec.attempt}", flush=True)
+        with suppress(OSError):  # a full disk costs a line of the log
+            print(f"{now:%F %T} study {spec.study}, trial {spec.number}, attempt {spec.attempt}", flush=True)
         for message in trainer.train(spec, inbox.stop_requested):
             connection.send(message)
 

@@ -1,6 +1,7 @@
 """The database: engine, tables, records, artifacts, the ledger of test openings, and who runs which study."""
 
 from fer_tune.store.lock import StudyLock
+from fer_tune.store.patience import Patience
 from fer_tune.store.records import ArtifactRecord, AttemptRecord, LedgerRecord, MirrorCursor, SplitRecord, StudyRecord
 from fer_tune.store.store import Store
 
@@ -9,6 +10,7 @@ __all__ = [
     "AttemptRecord",
     "LedgerRecord",
     "MirrorCursor",
+    "Patience",
     "SplitRecord",
     "Store",
     "StudyLock",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import event
@@ -15,24 +13,36 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
-    IntegrityError,
     NoSuchModuleError,
-    OperationalError,
     SQLAlchemyError,
 )
 
 from fer_tune.errors import MissingExtraError, StorageError
 
-T = TypeVar("T")
-
 BUSY_SECONDS = 5.0
 """How long SQLite itself waits for a lock before it answers 'locked' and we decide whether to go on waiting."""
 
-PAUSE_SECONDS = 0.2
-"""Between two tries of a transaction that met a lock; grows to a second."""
 
-PASSING_CODES = (5, 6, 13)
-"""SQLite's busy, locked and full."""
+_LOCKED = (
+    "The database {where} is locked by another process{after}.",
+    "End what holds it (a backup, a shell with an open transaction), then run the same command again.",
+)
+_DAMAGED = (
+    "{where} is no SQLite database, or a damaged one.",
+    "Move the file away and run again, or restore a copy of it; nothing in it was changed.",
+)
+
+SAID: dict[int | None, tuple[str, str]] = {
+    5: _LOCKED,
+    6: _LOCKED,
+    8: ("The database {where} is read-only{after}.", "Make the file and its folder writable."),
+    10: ("The disk of the database {where} is full or fails{after}.", "Look at the disk, then continue."),
+    11: _DAMAGED,
+    13: ("The disk of the database {where} is full{after}.", "Free some space, then continue."),
+    14: ("The database {where} cannot be opened{after}.", "Check that its folder exists and may be written."),
+    26: _DAMAGED,
+}
+"""What SQLite's primary result codes mean to the user, https://sqlite.org/rescode.html, and what to do."""
 
 
 def parse_url(text: str) -> URL:
@@ -110,38 +120,6 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def patiently(work: Callable[[], T], url: URL, patience: float, waiting: Callable[[str], None] | None = None) -> T:
-    """Does `work` again while the database is locked, full or away, for up to `patience` seconds.
-
-    Args:
-        work: one transaction, so that a failed try has left nothing.
-        url: for the error text.
-        patience: seconds after which a passing trouble counts as an error.
-        waiting: told once, with a sentence for the user, when a try has failed and another follows.
-
-    Raises:
-        StorageError: the trouble lasts, or is of a kind that does not pass.
-    """
-    start = time.monotonic()
-    pause = PAUSE_SECONDS
-    told = False
-    while True:
-        try:
-            return work()
-        except Exception as error:
-            cause = database_error(error)
-            if cause is None or isinstance(cause, IntegrityError):
-                raise  # only the caller knows what a row that is there already, or not yet, means
-            waited = time.monotonic() - start
-            if not passing(cause) or waited + pause > patience:
-                raise explain(cause, url, waited) from error
-            if waiting is not None and not told:
-                told = True
-                waiting(f"{explain(cause, url, waited).message} Trying again for up to {patience:g} s.")
-        time.sleep(pause)
-        pause = min(1.0, 2 * pause)
-
-
 def database_error(error: BaseException | None) -> SQLAlchemyError | None:
     """The database's error behind `error` (Optuna wraps it), or None."""
     while error is not None:
@@ -151,42 +129,17 @@ def database_error(error: BaseException | None) -> SQLAlchemyError | None:
     return None
 
 
-def passing(error: SQLAlchemyError) -> bool:
-    """Whether waiting may help: a lock, a full disk, a server that is away."""
-    code = _sqlite_code(error)
-    if code is not None:
-        return code in PASSING_CODES
-    return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
-
-
 def explain(error: SQLAlchemyError, url: URL, waited: float = 0.0) -> StorageError:
     """The error for the user: what is wrong with which database, and what to do."""
     where = shown(url)
-    code = _sqlite_code(error)
-    after = f" and stayed so for {waited:.0f} s" if waited >= 1 else ""
-    match code:  # primary result codes of SQLite, https://sqlite.org/rescode.html
-        case 5 | 6:
-            return StorageError(
-                f"The database {where} is locked by another process{after}.",
-                "End what holds it (a backup, a shell with an open transaction), then run the same command again.",
-            )
-        case 13:
-            return StorageError(f"The disk of the database {where} is full{after}.", "Free some space, then continue.")
-        case 8:
-            return StorageError(f"The database {where} is read-only.", "Make the file and its folder writable.")
-        case 14:
-            return StorageError(
-                f"The database {where} cannot be opened.", "Check that its folder exists and may be written."
-            )
-        case 11 | 26:
-            return StorageError(
-                f"{where} is no SQLite database, or a damaged one.",
-                "Move the file away and run again, or restore a copy of it; nothing in it was changed.",
-            )
+    if (code := sqlite_code(error)) in SAID:
+        message, hint = SAID[code]
+        after = f" and stayed so for {waited:.0f} s" if waited >= 1 else ""
+        return StorageError(message.format(where=where, after=after), hint)
     return StorageError(f"The database {where} answers: {_first_line(error, url)}")
 
 
-def _sqlite_code(error: SQLAlchemyError) -> int | None:
+def sqlite_code(error: SQLAlchemyError) -> int | None:
     """SQLite's primary result code, or None where there is none."""
     origin = error.orig if isinstance(error, DBAPIError) else None
     if not isinstance(origin, sqlite3.Error):

@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import schema, tables
-from fer_tune.store.engine import full, make_engine, parse_url, patiently, shown
+from fer_tune.store.engine import full, make_engine, parse_url, shown
 from fer_tune.store.files import inside, sha256
+from fer_tune.store.patience import Patience
 from fer_tune.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -47,7 +48,7 @@ MEASURES = (
 class Store:
     """fer-tune's tables in one database.
 
-    A database that is locked, full or away is tried again for `patience` seconds; then, and for any other trouble,
+    A database that is locked, full or away is tried again as its `patience` says; then, and for any other trouble,
     a method raises StorageError. A method that names a study raises StudyError where there is none of that name.
 
     Attributes:
@@ -55,23 +56,26 @@ class Store:
         url: of the database, made definite (absolute path, driver).
         shown: the same for people, without password.
         root: the storage folder, which artifact paths are relative to.
-        patience: seconds.
-        waiting: told a sentence for the user when a transaction must wait.
+        patiently: does work, one transaction in this database, again while a trouble lasts that may pass.
     """
 
-    def __init__(self, url: URL, engine: Engine, root: Path, patience: float) -> None:
+    def __init__(self, url: URL, engine: Engine, root: Path, patience: Patience) -> None:
         self.url = full(url)
         self.shown = shown(url)
         self.engine = engine
         self.root = root
-        self.patience = patience
-        self.waiting: Callable[[str], None] | None = None
-        self._url = url
+        self.patiently = patience
+        patience.engines.append(engine)
         self._ids: dict[str, int] = {}
 
     @classmethod
-    def open(cls, url: str, create: bool = True, root: Path = Path("storage"), patience: float = 30.0) -> Store:
+    def open(
+        cls, url: str, create: bool = True, root: Path = Path("storage"), patience: float | Patience = 30.0
+    ) -> Store:
         """Opens the database at `url`; with `create`, makes it, its folder and its tables where they are missing.
+
+        Args:
+            patience: seconds, or how a run waits.
 
         Raises:
             StorageError: it does not exist, cannot be opened, is damaged, is no database of fer-tune, or was made
@@ -80,18 +84,19 @@ class Store:
         """
         parsed = parse_url(url)
         schema.prepare_folder(parsed, create)
-        store = cls(parsed, make_engine(parsed), root.absolute(), patience)
+        patient = patience if isinstance(patience, Patience) else Patience(parsed, patience)
+        store = cls(parsed, make_engine(parsed), root.absolute(), patient)
         # A lock on a file passes; a server that is not there at the start is more likely a wrong URL: said at once.
-        patient = patience if parsed.get_backend_name() == "sqlite" else 0.0
+        at_first = patient if parsed.get_backend_name() == "sqlite" else Patience(parsed, 0.0)
         try:
-            patiently(lambda: schema.prepare(store.engine, store.shown, create), parsed, patient)
+            at_first(lambda: schema.prepare(store.engine, store.shown, create))
         except BaseException:
             store.close()
             raise
         return store
 
     @classmethod
-    def of(cls, settings: Settings, create: bool = True, patience: float = 30.0) -> Store:
+    def of(cls, settings: Settings, create: bool = True, patience: float | Patience = 30.0) -> Store:
         """Opens the database that the settings name, with artifacts below their storage folder."""
         return cls.open(settings.url, create, settings.root, patience)
 
@@ -104,10 +109,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def patiently(self, work: Callable[[], T]) -> T:
-        """Does `work`, one transaction in this database, again while a trouble lasts that may pass."""
-        return patiently(work, self._url, self.patience, self.waiting)
 
     # studies ------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ def optuna_storage(store: Store) -> BaseStorage:
         backend = store.patiently(lambda: _backend(store))
         tune(backend.engine)
         backend.engine.dispose()  # connections made before the pragmas were asked for
+        store.patiently.engines.append(backend.engine)
         _storages[store] = optuna.storages.get_storage(backend)
     return _storages[store]
 

@@ -88,7 +88,7 @@ class Study:
 
     def ask(self) -> Proposal:
         """The next trial: one that waits in the queue, else one that the sampler draws."""
-        trial = self._patiently(self._study.ask)
+        trial = self._begin()
         params: dict[str, Value] = {}
         for key, parameter in self.sweep.space.items():
             if parameter.active(params):
@@ -101,8 +101,24 @@ class Study:
             params=params,
             name=attrs.get(START),
             attempt=attrs.get(ATTEMPT, 0),
-            seed=(self.sweep.seed + self._place(trial.number)) % 2**32,
+            seed=self._seed(self._place(trial.number)),
         )
+
+    def _begin(self) -> Trial:
+        """A running trial from Optuna's queue, else a new one.
+
+        Asking is several transactions. A try that the database cut short may have begun a trial that nobody would
+        ever end: the next try takes it over.
+        """
+        tried = False
+
+        def work() -> Trial:
+            nonlocal tried
+            begun = [trial for trial in self._running_trials() if trial.number not in self._trials] if tried else []
+            tried = True
+            return Trial(self._study, begun[0]._trial_id) if begun else self._study.ask()
+
+        return self._patiently(work)
 
     def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
         """The trial's value; what was enqueued comes back as it was written, hence the conversions."""
@@ -182,18 +198,22 @@ class Study:
         frozen = self._frozen(number)
         if frozen.state.is_finished():
             raise StudyError(f"Trial {number} of {self.name} has ended and cannot be queued again.")
-        if self._copy_of(number) is None:
-            again = create_trial(
-                state=TrialState.WAITING,
-                system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
-                user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
-                | {
-                    RETRY_OF: number,
-                    ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
-                    PLACE: self._place(number),
-                },
-            )
-            self._patiently(lambda: self._study.add_trial(again))
+        again = create_trial(
+            state=TrialState.WAITING,
+            system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
+            user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
+            | {
+                RETRY_OF: number,
+                ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
+                PLACE: self._place(number),
+            },
+        )
+
+        def enqueue() -> None:
+            if self._copy_of(number) is None:  # left by a crash, or by a try that only seemed to fail
+                self._study.add_trial(again)
+
+        self._patiently(enqueue)
         copy = self._copy_of(number)
         assert copy is not None
         self._forget_rungs(frozen)
@@ -205,11 +225,17 @@ class Study:
 
         To be called once, before the first `ask`, by the process that holds the study's lock.
         """
-        left = [trial.number for trial in self._all() if trial.state == TrialState.RUNNING]
+        left = [trial.number for trial in self._running_trials()]
         for number in left:
             self.requeue(number, reason)
         self.store.abandon_attempts(self.name, reason)
         return left
+
+    def unfinished_seeds(self) -> set[int]:
+        """Seeds of the trials that are running or wait in the queue: whose checkpoints may be needed."""
+        trials = self._all()
+        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
+        return {self._seed(place_of(trials, number)) for number in unfinished}
 
     def _copy_of(self, number: int) -> int | None:
         return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
@@ -262,6 +288,12 @@ class Study:
         if not 0 <= number < len(trials):
             raise StudyError(f"The study {self.name} has no trial {number}.")
         return trials[number]
+
+    def _running_trials(self) -> list[FrozenTrial]:
+        return [trial for trial in self._all() if trial.state == TrialState.RUNNING]
+
+    def _seed(self, place: int) -> int:
+        return (self.sweep.seed + place) % 2**32
 
     def _place(self, number: int) -> int:
         return place_of(self._all(), number)

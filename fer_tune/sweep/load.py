@@ -22,6 +22,7 @@ from fer_tune.sweep.schema import (
     STUDY_NAME,
     Budget,
     Header,
+    Limits,
     PrunerSpec,
     SamplerSpec,
     Section,
@@ -178,6 +179,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         path=path,
         text=text,
         notes=notes,
+        limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
     )
 
 

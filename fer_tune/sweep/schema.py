@@ -36,8 +36,8 @@ class Budget(Section):
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
 
 
-class Header(Section):
-    """The sweep but for what depends on the family; `load` looks into the fields typed Any."""
+class Search(Section):
+    """What is searched, and how; `load` looks into the fields typed Any, which depend on the family."""
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
@@ -52,6 +52,25 @@ class Header(Section):
     retries: int = Field(2, ge=0, le=100, description="how often a trial is tried again after its worker died")
     params: Any = None
     start: Any = None
+
+
+class Limits(Section):
+    """What a run bears with before it acts; all of it in seconds, and none of it changes what a trial measures."""
+
+    trial_timeout: float | None = Field(
+        None, gt=0, le=1e8, description="seconds that a trial may take, its further tries included; null is no limit"
+    )
+    hang_timeout: float = Field(
+        300.0, gt=0, le=1e8, description="seconds without an epoch (or 20 of the slowest so far) that end a worker"
+    )
+    checkpoint_interval: float = Field(30.0, ge=0, le=1e8, description="seconds between a trial's checkpoints")
+    storage_patience: float = Field(
+        600.0, ge=0, le=1e8, description="seconds that a run waits for a full disk or a locked database"
+    )
+
+
+class Header(Limits, Search):
+    """All keys of a sweep, the search's first."""
 
 
 class SamplerSection(Section):
@@ -214,6 +233,7 @@ class Sweep:
         path: the file.
         text: the sweep as it is run: the file's text or, with overrides, an equal one that has them in it.
         notes: what the overrides left out.
+        limits: what a run of it bears with.
     """
 
     study: str
@@ -232,12 +252,13 @@ class Sweep:
     path: Path
     text: str = ""
     notes: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def describe(self) -> dict[str, Any]:
         """What makes the trials of a study comparable, as JSON-able data.
 
         A study keeps it and refuses a sweep that differs. Left out on purpose, so that a study can go on
-        with another: trials and hours (more of the same), retries, start, sampler and pruner (they decide what
+        with another: trials and hours (more of the same), retries, limits, start, sampler and pruner (they decide what
         is tried and for how long, not what a measurement means).
         """
         return {
@@ -277,6 +298,7 @@ class Sweep:
             "seed": self.seed,
             "patience": self.patience,
             "retries": self.retries,
+            **self.limits.model_dump(),
             "params": params,
             "start": [({"name": start.name} if start.name else {}) | start.params for start in self.start],
         }

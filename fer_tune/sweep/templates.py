@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue
-from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header
+from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header, Limits
 from fer_tune.sweep.space import show
 from fer_tune.sweep.wording import nearest
 
@@ -69,6 +69,10 @@ def _lines(family: str) -> Iterator[str]:
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",
         f"retries: 2  # {about['retries']}",
+        *(
+            f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
+            for name, info in Limits.model_fields.items()
+        ),
         "",
         "params:",
     )

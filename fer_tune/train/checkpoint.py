@@ -83,9 +83,8 @@ class Keeper:
             if {name: tensor.shape for name, tensor in found.tensors.items()} != shapes:
                 raise ValueError("it is of another network")
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            aside = set_aside(self._path)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._note(f"the checkpoint could not be used ({reason}); it was set aside as {aside.name}")
+            self._note(f"the checkpoint could not be used ({reason}); it was {set_aside(self._path)}")
             return None
         self._note(f"went on after epoch {len(found.rows)} from a checkpoint")
         return found
@@ -191,8 +190,11 @@ def checksum(tensors: dict[str, Tensor]) -> int:
     return crc
 
 
-def set_aside(path: Path) -> Path:
-    """Renames a file that cannot be trusted; returns its new name."""
+def set_aside(path: Path) -> str:
+    """Renames a file that cannot be trusted; says what became of it."""
     aside = path.with_name(f"{path.name}.torn")
-    path.replace(aside)
-    return aside
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"left where it is ({error.strerror})"
+    return f"set aside as {aside.name}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fer_tune.data.open import open_search
-from fer_tune.errors import FerTuneError
+from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import replace_file
 from fer_tune.train.checkpoint import Keeper, State
 from fer_tune.train.config import TrainConfig, configurations
@@ -101,8 +101,8 @@ class Trainer:
         the rows up to there are yielded again, as this attempt's.
 
         Args:
-            stop_requested: asked often; once it answers a `Wish` to stop the trial ends as `stopped`, without a row for
-                the epoch it was in. A checkpoint, if it is wished, is that of the epoch before.
+            stop_requested: asked often. Once it answers STOP, the trial ends as `stopped` without a row for the epoch
+                it was in; with STOP_AND_KEEP it finishes the epoch first, and leaves a checkpoint.
         """
         progress = _Progress()
         try:
@@ -158,13 +158,18 @@ class Trainer:
         self, spec: TrialSpec, engine: Engine, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
     ) -> Generator[EpochRow, None, tuple[End, str]]:
         """Trains to the end, and returns which end it was."""
+
+        def at_once() -> bool:
+            wish = stop_requested()
+            if wish == Wish.STOP_AND_KEEP:
+                keeper.write()  # of the epoch before: the end of this one may never come
+            return wish == Wish.STOP
+
         progress.begin(engine)
         yield from _go_on(engine, keeper, progress)
         for epoch in range(len(progress.rows) + 1, spec.epochs + 1):
             started = time.perf_counter()
-            if not engine.train_epoch(epoch, stop_requested):
-                if stop_requested() == Wish.STOP_AND_KEEP:
-                    keeper.write()
+            if not engine.train_epoch(epoch, at_once):
                 return "stopped", f"asked to stop in epoch {epoch}"
             row = self._row(spec, engine, epoch, engine.measure(), started)
             if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
@@ -176,6 +181,9 @@ class Trainer:
                 return "completed", f"no better {spec.objective} since epoch {progress.best_epoch}"
             if keeper.wanted and epoch < spec.epochs:
                 keeper.remember(progress.state(engine))
+            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.epochs:
+                keeper.write()
+                return "stopped", f"asked to stop in epoch {epoch}"
         return "completed", ""
 
     def _row(self, spec: TrialSpec, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
@@ -204,7 +212,10 @@ class Trainer:
                 save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
                 files["model"] = spec.artifacts / "model.safetensors"
             elif progress.logits is not None:
-                files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
+                try:
+                    files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
+                except StorageError as error:  # a disk that refuses costs the file, not the trial
+                    progress.notes += (f"val_logits were not kept: {error.message}",)
         return TrialEnd(
             number=spec.number,
             attempt=spec.attempt,

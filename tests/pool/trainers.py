@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Wish
 
 
 def row(spec: TrialSpec, epoch: int, value: float) -> EpochRow:
@@ -34,11 +34,11 @@ class Obedient:
     def __init__(self, device: str, threads: int | None) -> None:
         self.device, self.threads = device, threads
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | TrialEnd]:
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], int]) -> Iterator[EpochRow | TrialEnd]:
         for epoch in range(1, spec.epochs + 1):
             until = time.monotonic() + float(spec.params.get("seconds", 0.0))
             while True:
-                if not spec.params.get("deaf") and stop_requested():
+                if not spec.params.get("deaf") and stop_requested() == Wish.STOP:
                     yield TrialEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                     return
                 if time.monotonic() >= until:
@@ -48,6 +48,9 @@ class Obedient:
                 print("about to die", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)
+            if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.epochs:
+                yield TrialEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+                return
         notes = (
             self.device,
             str(self.threads),

@@ -120,13 +120,15 @@ def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("fer_tune.store.engine.BUSY_SECONDS", 0.1)
     with Store.open(at(tmp_path / "a.db"), patience=10) as store:
         said: list[str] = []
-        store.waiting = said.append
+        store.patiently.told = said.append
         holder = hold(tmp_path / "a.db", 1.0)
         store.register_study(record())
         holder.join()
         assert store.study("resnet").name == "resnet"
-        assert len(said) == 1
+        assert len(said) == 2
         assert "locked" in said[0]
+        assert "can be written again" in said[1]
+        assert 0.9 < store.patiently.waited < 5
 
 
 def test_a_lock_that_stays_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

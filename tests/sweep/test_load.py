@@ -11,7 +11,7 @@ import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
-from fer_tune.sweep.schema import PrunerSpec, Start, Sweep
+from fer_tune.sweep.schema import Limits, PrunerSpec, Start, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range
 
 
@@ -415,9 +415,20 @@ def test_split_as_a_word_or_a_mapping() -> None:
     assert (split.seed, split.group_duplicates, split.val) == (7, False, 0.15)
 
 
+def test_limits_are_seconds_with_bounds() -> None:
+    assert loads("family: vgg").limits == Limits(
+        trial_timeout=None, hang_timeout=300, checkpoint_interval=30, storage_patience=600
+    )
+    limits = loads("family: vgg\ntrial_timeout: 7200\nhang_timeout: 2.5\nstorage_patience: 0").limits
+    assert (limits.trial_timeout, limits.hang_timeout, limits.storage_patience) == (7200, 2.5, 0)
+    assert "hang_timeout" in only("family: vgg\nhang_timeout: 0")
+    assert "trial_timeout" in only("family: vgg\ntrial_timeout: 2h")
+
+
 def test_the_signature_is_of_what_makes_trials_comparable() -> None:
     base = loads(ALTERNATIVES).signature()
     same = ["budget.trials=3", "budget.hours=1", "sampler=random", "pruner=none", "retries=0", "study=x", "start=null"]
+    same += ["trial_timeout=60", "hang_timeout=2.5", "checkpoint_interval=0", "storage_patience=0"]
     other = [
         "budget.epochs=3",
         "seed=1",

@@ -84,16 +84,52 @@ def test_patience_is_remembered(trainer: Trainer, spec: TrialSpec) -> None:
     assert _numbers(rows) == _numbers(expected)
 
 
-@pytest.mark.parametrize(("wish", "kept"), [(Wish.STOP, False), (Wish.STOP_AND_KEEP, True)])
-def test_a_stop_leaves_the_last_whole_epoch_if_that_is_wished(trainer, spec, wish, kept) -> None:
+@pytest.fixture
+def during(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], int]]:
+    """Wishes one thing after another in the middle of the third epoch; what was wished last, stays."""
+
+    def make(spec: TrialSpec, *wishes: Wish) -> Callable[[], int]:
+        engine, wished = trainer._engine(spec), [Wish.GO_ON]
+        whole = engine.train_epoch
+
+        def train_epoch(epoch: int, stop: Callable[[], int]) -> bool:
+            for wish in wishes if epoch == 3 else ():
+                wished.append(wish)
+                stop()
+            return whole(epoch, stop)
+
+        monkeypatch.setattr(engine, "train_epoch", train_epoch)
+        return lambda: wished[-1]
+
+    return make
+
+
+def test_a_stop_leaves_nothing_of_the_epoch(trainer: Trainer, spec: TrialSpec, during) -> None:
     rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
-    rows: list[EpochRow] = []
-    for message in trainer.train(rare, lambda: wish if len(rows) == 2 else Wish.GO_ON):
-        if isinstance(message, EpochRow):
-            rows.append(message)
-    assert rare.checkpoint.exists() == kept
-    if kept:
-        assert len(checkpoint.read(rare.checkpoint, rare).rows) == 2
+    rows, end = _run(trainer, rare, during(rare, Wish.STOP))
+    assert ([row.epoch for row in rows], end.status) == ([1, 2], "stopped")
+    assert not rare.checkpoint.exists()
+
+
+def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(
+    trainer: Trainer, spec: TrialSpec, during
+) -> None:
+    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
+    rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP))
+    assert ([row.epoch for row in rows], end.status) == ([1, 2, 3], "stopped")
+    assert len(checkpoint.read(rare.checkpoint, rare).rows) == 3
+    rows, end = _run(trainer, rare, lambda: Wish.STOP_AND_KEEP)  # one more, though it is wished from the start
+    assert ([row.epoch for row in rows], end.status) == ([1, 2, 3, 4], "stopped")
+    rows, end = _run(trainer, rare, lambda: Wish.STOP_AND_KEEP)  # and the last one is an end like any other
+    assert ([row.epoch for row in rows], end.status) == ([1, 2, 3, 4, 5], "completed")
+
+
+def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, spec: TrialSpec, during) -> None:
+    """The worker may be ended before the epoch is."""
+    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
+    rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP, Wish.STOP))
+    assert ([row.epoch for row in rows], end.status) == ([1, 2], "stopped")
+    assert len(checkpoint.read(rare.checkpoint, rare).rows) == 2
 
 
 def _cut(content: bytes) -> bytes:
@@ -133,6 +169,13 @@ def test_a_disk_that_refuses_costs_the_checkpoint_and_not_the_trial(trainer: Tra
     rows, end = _run(trainer, spec)
     assert (len(rows), end.status) == (5, "completed")
     assert any("no checkpoint" in note for note in end.notes)
+
+
+def test_a_disk_that_refuses_costs_the_logits_and_not_the_trial(trainer: Trainer, spec: TrialSpec, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    _, end = _run(trainer, dataclasses.replace(spec, artifacts=tmp_path / "file" / "trial"))
+    assert (end.status, end.files) == ("completed", {})
+    assert any("val_logits were not kept: cannot write" in note for note in end.notes)
 
 
 def test_none_is_written_unless_asked_for(trainer: Trainer, spec: TrialSpec, tmp_path: Path) -> None:
