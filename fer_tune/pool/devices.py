@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from fer_tune.errors import SettingsError
 
@@ -123,3 +124,21 @@ def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     name = visible.split(",")[index].strip() if visible else str(index)
     return variables | {"CUDA_VISIBLE_DEVICES": name}, "cuda:0"
+
+
+def gpu_uuid(device: str) -> str | None:
+    """The UUID of `cuda:N`, 32 hexadecimal digits and dashes, or None where there is no such GPU.
+
+    It names the same GPU to every tool, whatever CUDA_VISIBLE_DEVICES and the order of counting.
+    """
+    try:
+        driver = ctypes.CDLL(CUDA_LIBRARY)
+    except OSError:
+        return None
+    handle, raw = ctypes.c_int(0), (ctypes.c_ubyte * 16)()
+    index = int(device.removeprefix("cuda:"))
+    if driver.cuInit(0) != 0 or driver.cuDeviceGet(ctypes.byref(handle), index) != 0:
+        return None
+    if driver.cuDeviceGetUuid_v2(raw, handle) != 0:
+        return None
+    return str(UUID(bytes=bytes(raw)))
