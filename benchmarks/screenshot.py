@@ -1,6 +1,6 @@
 """Records the terminal of a real run of the demo sweep for the README: python benchmarks/screenshot.py docs/run.svg
 
-The picture is what the live view draws while the sixth trial trains; nothing in it is made up. It names no web font.
+The picture is what the live view draws in the middle of the run; nothing in it is made up. It names no web font.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from fer_tune.cli.live import LiveView
+from fer_tune.cli.view import View
 from fer_tune.orchestrator import RunOptions, run_sweeps
 from fer_tune.settings import Settings
 from fer_tune.sweep.load import load_sweep
 from fer_tune.trial import EpochRow, TrialSpec
 
-COLUMNS = 88
+COLUMNS = 104
 COMMAND = "fer-tune run sweeps/demo.yaml --workers 2"
-AFTER = 5
+AFTER = 7
 """Finished trials before the picture is taken."""
 
 
@@ -35,10 +36,11 @@ class Recorded(LiveView):
 
     def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
         super().epoch(spec, row, value)
-        if self.finished >= AFTER and self.running > 1 and not self.path.exists():
+        board = self.board
+        if board.finished >= AFTER and all(place.epoch > 1 for place in board.training) and not self.path.exists():
             page = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
-            page.print(f"[bold]$[/] {COMMAND}")
-            page.print(self.draw())
+            page.print(f"[bold]$[/] {COMMAND}\n")
+            page.print(View(board, self.gauges))
             plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
             self.path.write_text(page.export_svg(title="fer-tune", code_format=plain), encoding="utf-8")
 

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
 from fer_tune.cli import show
 from fer_tune.orchestrator import Ended, Watch
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 class Lines(Watch):
     """One line for each event of a trial, with the local time."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: show.Output) -> None:
         self.out = out
 
     def note(self, text: str) -> None:
@@ -43,7 +40,7 @@ class Lines(Watch):
         self._line(f"{spec.study}: {describe(ended)}")
 
     def _line(self, text: str) -> None:
-        self.out.print(Text(f"{datetime.now():%H:%M:%S} {text}"), soft_wrap=True)  # noqa: DTZ005 - local, for people
+        self.out.line(f"{datetime.now():%H:%M:%S} {text}")  # noqa: DTZ005 - local, for people
 
 
 def describe(ended: Ended) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from fer_tune.cli import show
-from fer_tune.cli.board import Board, Place
+from fer_tune.cli.board import Board
 from fer_tune.cli.lines import describe
-from fer_tune.orchestrator import Ended
+from fer_tune.cli.view import View
+from fer_tune.orchestrator import Ended, StudyOutcome, Watch
+from fer_tune.pool.gauges import Gauges
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,24 +21,31 @@ if TYPE_CHECKING:
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
     from fer_tune.sweep.schema import Sweep
-    from fer_tune.trial import TrialSpec
+    from fer_tune.trial import EpochRow, TrialSpec
 
 REFRESH = 4
 """Drawings a second, at most."""
 
-HEADINGS = {"val_accuracy": "val acc", "val_macro_f1": "val F1", "val_balanced_accuracy": "val bal"}
-"""Objectives as headings that fit 80 columns."""
+Recall = Callable[[Board], None]
+"""Puts the trials of earlier turns on a board whose study has been opened."""
 
 
-class LiveView(Board):
-    """Draws the board below what was said so far; use it as a context manager."""
+class LiveView(Watch):
+    """Draws the board below what was said so far; use it as a context manager.
 
-    def __init__(self, out: Console) -> None:
-        super().__init__()
+    Args:
+        recall: reads what happened before this run, for a study that is continued.
+    """
+
+    def __init__(self, out: Console, recall: Recall | None = None) -> None:
         self.out = out
+        self.board = Board()
+        self.gauges = Gauges()
+        self._recall = recall
         self._live = Live(console=out, get_renderable=self.draw, refresh_per_second=REFRESH, transient=True)
 
     def __enter__(self) -> LiveView:
+        self.gauges.__enter__()
         self._live.start()
         return self
 
@@ -47,72 +53,43 @@ class LiveView(Board):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        self.gauges.__exit__()
+
+    def draw(self) -> View:
+        """The view as it is now."""
+        return View(self.board, self.gauges, self.out.height)
 
     def note(self, text: str) -> None:
         self.out.print(Text(text, style="dim"), soft_wrap=True)
 
-    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        super().worker_lost(worker, reason, log_tail)
-        self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
-
     def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        super().study_opened(sweep, counts, workers)
+        board = Board(places=self.board.places)
+        board.study_opened(sweep, counts, workers)
+        if counts.finished and self._recall is not None:
+            self._recall(board)
+        self.board = board
+        for worker in workers:
+            self.gauges.follow(worker)
         self._live.refresh()
 
+    def worker_ready(self, worker: WorkerInfo) -> None:
+        self.board.worker_ready(worker)
+        self.gauges.follow(worker)
+
+    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
+        self.board.worker_lost(worker, reason, log_tail)
+        self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
+
+    def trial_started(self, spec: TrialSpec, worker: WorkerInfo, name: str | None) -> None:
+        self.board.trial_started(spec, worker, name)
+
+    def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
+        self.board.epoch(spec, row, value)
+
     def trial_ended(self, spec: TrialSpec, ended: Ended) -> None:
-        super().trial_ended(spec, ended)
+        self.board.trial_ended(spec, ended)
         if ended.state == "failed":
             self.out.print(Text(f"{spec.study}: {describe(ended)}", style="red"))
 
-    def draw(self) -> RenderableType:
-        """The study's two lines and a row for each worker."""
-        if not self.study:
-            return Text("opening the studies …", style="dim")
-        return Group(self._head(), self._counts(), self._workers())
-
-    def _head(self) -> RenderableType:
-        head = Table.grid(padding=(0, 1), expand=True)
-        head.add_column(no_wrap=True)
-        head.add_column(ratio=1)
-        head.add_column(justify="right", no_wrap=True)
-        bar = ProgressBar(total=max(1, self.budget), completed=min(self.finished, self.budget))
-        told = f"{self.finished}/{self.budget} · {show.duration(round(self.elapsed))}"
-        head.add_row(Text(self.study, style="bold"), bar, told)
-        return head
-
-    def _counts(self) -> Text:
-        parts: list[str | tuple[str, str]] = []
-        counted = (
-            ("done", self.done, "complete"),
-            ("running", self.running, "running"),
-            ("pruned", self.pruned, "pruned"),
-            ("failed", self.failed, "failed"),
-        )
-        for word, count, state in counted:
-            parts += [(f"{count} {word}", show.STYLES[state] if count else "dim"), " · "]
-        if self.best is None:
-            parts.append("best –")
-        else:
-            parts += ["best ", (show.percent(self.best), "bold"), f" (trial {self.best_trial})"]
-        return Text.assemble(*parts)
-
-    def _workers(self) -> Table:
-        table = show.table()
-        table.expand = True
-        table.add_column("worker", no_wrap=True)
-        table.add_column("trial", justify="right", no_wrap=True)
-        table.add_column("epochs", ratio=1)
-        table.add_column("", justify="right", no_wrap=True)
-        table.add_column(HEADINGS.get(self.objective, self.objective), justify="right", no_wrap=True)
-        table.add_column("best", justify="right", no_wrap=True)
-        for index, place in sorted(self.places.items()):
-            table.add_row(f"{index} {place.device}", *_row(place))
-        return table
-
-
-def _row(place: Place) -> tuple[RenderableType, ...]:
-    if place.doing != "training":
-        return ("", Text(place.doing, style="dim"), "", "", "")
-    bar = ProgressBar(total=max(1, place.epochs), completed=place.epoch)
-    told = f"{place.epoch}/{place.epochs}"
-    return (str(place.trial), bar, told, show.percent(place.value), show.percent(place.best))
+    def study_closed(self, outcome: StudyOutcome) -> None:
+        self.board.study_closed(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +12,12 @@ import typer
 from rich.console import Console
 
 from fer_tune.cli import show
-from fer_tune.cli.options import Storage, StudyName, open_store, study_name
-from fer_tune.errors import SettingsError, StudyError
+from fer_tune.cli.options import Storage, StudyName, only_one, open_store, study_name
+from fer_tune.errors import FerTuneError, SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
+    from fer_tune.cli.board import Board
     from fer_tune.orchestrator import RunOutcome, StudyOutcome, Watch
 
 NOTHING_COMPLETED = 3
@@ -56,11 +58,17 @@ def run(  # noqa: PLR0917 - options
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="Print each event as a JSON object, for machines (docs/json-lines.md).")
+    ] = False,
 ) -> None:
     """Run sweeps to their budgets; run them again to continue.
 
+    A terminal shows the run in place; a file or a pipe gets a line for each event of a trial.
+
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
+    only_one(**{"quiet": quiet, "json-lines": json_lines})
     from fer_tune.orchestrator import RunOptions, run_sweeps
     from fer_tune.sweep.load import load_sweeps
 
@@ -68,13 +76,14 @@ def run(  # noqa: PLR0917 - options
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = load_sweeps(sweep, overrides)
     options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
+    where = Settings.from_environment(storage)
     out = show.console()
-    with _watch(out, quiet) as watch:
+    with _watch(out, where, quiet, json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
                 watch.note(f"{checked.study}: {remark}")
-        outcome = run_sweeps(sweeps, Settings.from_environment(storage), options, watch)
-    if not quiet:
+        outcome = run_sweeps(sweeps, where, options, watch)
+    if not (quiet or json_lines):
         for study in outcome.studies:
             _conclude(out, study)
     if code := exit_code(outcome):
@@ -114,18 +123,32 @@ def _count(text: str) -> int | Literal["auto"]:
         raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
 
 
-def _watch(out: Console, quiet: bool) -> Watch:
+def _watch(out: Console, settings: Settings, quiet: bool, json_lines: bool) -> Watch:
+    """Nothing, JSON, the view in a terminal, or plain lines."""
     if quiet:
         from fer_tune.orchestrator import Watch as Silence
 
         return Silence()
+    if json_lines:
+        from fer_tune.cli.jsonlines import JsonLines
+
+        return JsonLines(show.Output())
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.cli.live import LiveView
 
-        return LiveView(out)
+        return LiveView(out, lambda board: _recall(board, settings))
     from fer_tune.cli.lines import Lines
 
-    return Lines(out)
+    return Lines(show.Output())
+
+
+def _recall(board: Board, settings: Settings) -> None:
+    """Puts what earlier runs came to on the board of a study that is continued; the run needs it for nothing."""
+    from fer_tune.cli.history import History
+    from fer_tune.store import Store
+
+    with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
+        History(store, store.study(board.study)).recall(board)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

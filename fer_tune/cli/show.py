@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,17 @@ NONE = "–"
 def console() -> Console:
     """For results, on standard output; numbers and paths are not coloured on their own."""
     return Console(highlight=False)
+
+
+class Output:
+    """Lines on standard output, each written at once; a reader that goes away (`| head`) ends nothing but the lines."""
+
+    def line(self, text: str) -> None:
+        """Writes one line."""
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def error(problem: FerTuneError) -> None:
@@ -65,9 +78,20 @@ def duration(seconds: float | None) -> str:
         return NONE
     if seconds < 60:
         return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
+    return clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:04, 3:07 or 1:02:09: what ticks keeps its shape."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def hours(seconds: float) -> str:
+    """Seconds as 0:00:04, with the hours always told."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def value(of: Value | None) -> str:

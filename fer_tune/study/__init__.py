@@ -3,6 +3,7 @@
 from fer_tune.study.selection import (
     StudySummary,
     TrialSummary,
+    last_budget,
     ranking,
     summaries,
     trials,
@@ -10,4 +11,14 @@ from fer_tune.study.selection import (
 from fer_tune.study.study import Study
 from fer_tune.study.tally import Counts, Proposal
 
-__all__ = ["Counts", "Proposal", "Study", "StudySummary", "TrialSummary", "ranking", "summaries", "trials"]
+__all__ = [
+    "Counts",
+    "Proposal",
+    "Study",
+    "StudySummary",
+    "TrialSummary",
+    "last_budget",
+    "ranking",
+    "summaries",
+    "trials",
+]

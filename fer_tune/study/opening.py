@@ -16,11 +16,14 @@ from optuna.storages import BaseStorage
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.files import below
-from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.schema import Budget, Sweep
 from fer_tune.trial import DataRef
 
 PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
 """Packages whose versions a study keeps."""
+
+BUDGET = "budget"
+"""User attribute of a study: the budget of its last run, which may differ from the one that its record tells."""
 
 ANEW = (
     "Undo the change, or keep both: give the changed sweep a study name of its own "
@@ -54,8 +57,8 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
     return record
 
 
-def describe(study: optuna.Study, record: StudyRecord) -> None:
-    """Puts into Optuna's study what its dashboard should show; only what is not there yet."""
+def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
+    """Puts into Optuna's study what its dashboard and other readers should know; only what is not there yet."""
     facts: dict[str, Any] = {
         "family": record.family,
         "objective": record.objective,
@@ -64,6 +67,7 @@ def describe(study: optuna.Study, record: StudyRecord) -> None:
         "split_hash": record.split.hash,
         "sweep_signature": record.sweep_signature,
         "uid": record.uid,
+        BUDGET: budget.model_dump(mode="json"),
     }
     present = study.user_attrs
     for key, value in facts.items():

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.store import Store, StudyRecord
+from fer_tune.study.opening import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.tally import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
+from fer_tune.sweep.schema import Budget
 from fer_tune.sweep.space import named
 from fer_tune.trial import Value
 
@@ -100,6 +103,20 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
 def summaries(store: Store) -> list[StudySummary]:
     """All studies, the oldest first; one whose trials were deleted has none."""
     return [_study_summary(store, record) for record in store.studies()]
+
+
+def last_budget(store: Store, study: str) -> dict[str, Any]:
+    """The budget of the study's last run: `trials` and `epochs`, and `hours`, which may be None.
+
+    Raises:
+        StudyError: there is no such study.
+    """
+    inner = _load(store, study)
+    kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
+    if kept is None:  # run last by a version that did not keep it: as it was run first
+        first = yaml.safe_load(store.study(study).sweep_text) or {}
+        kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
+    return kept
 
 
 def _study_summary(store: Store, record: StudyRecord) -> StudySummary:

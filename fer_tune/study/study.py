@@ -79,7 +79,7 @@ class Study:
         )
         study = cls(sweep, store, inner)
         inner.sampler = make_sampler(sweep, len(study._all()), study._place)
-        opening.describe(inner, record)
+        opening.describe(inner, record, sweep.budget)
         study._enqueue_start()
         warm_up(inner)
         return study

@@ -13,17 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from fer_tune.cli import board
 from fer_tune.cli.app import app
 from fer_tune.cli.run import exit_code
-from fer_tune.orchestrator import Ended, RunOutcome, StudyOutcome
-from fer_tune.pool import WorkerInfo
+from fer_tune.orchestrator import RunOutcome, StudyOutcome
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts
-from fer_tune.sweep.load import loads_sweep
-from fer_tune.trial import DataRef, TrialSpec
-from tests.studies import SWEEP, epoch_row, make_study
+from tests.studies import SWEEP, make_study
 
 Run = Callable[..., Result]
 
@@ -161,32 +157,3 @@ def test_exit_codes_of_a_run() -> None:
     assert exit_code(RunOutcome((outcome(2), outcome(0)))) == 0
     assert exit_code(RunOutcome((outcome(0),))) == 3
     assert exit_code(RunOutcome((outcome(2),), interrupted=True)) == 130
-
-
-def test_the_board_follows_the_run(tmp_path: Path) -> None:
-    from rich.console import Console
-
-    from fer_tune.cli.live import LiveView
-
-    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
-    view = LiveView(out)
-    workers = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]
-    sweep = loads_sweep(SWEEP, tmp_path / "tiny.yaml")
-    ref = DataRef(tmp_path, "d", tmp_path, "s")
-    spec = TrialSpec("tiny", 7, "simple_cnn", {}, 3, 0, ref)
-    with view:
-        view.study_opened(sweep, Counts(complete=4, pruned=2), workers)
-        view.worker_ready(workers[0])
-        view.trial_started(spec, workers[0], None)
-        view.epoch(spec, epoch_row(7, 2, 0.55), 0.55)
-        assert view.running == 1
-        assert view.places[0] == board.Place("cuda:0", "training", 7, None, 2, 3, 0.55, 0.55)
-        page = Console(file=io.StringIO(), width=80)
-        with page.capture() as captured:
-            page.print(view.draw())
-        drawn = captured.get()
-        for text in ("tiny", "6/20", "4 done", "1 running", "2 pruned", "0 failed", "2/3", "55.00 %", "starting"):
-            assert text in drawn
-        assert max(map(len, drawn.splitlines())) <= 80
-        view.trial_ended(spec, Ended(7, "complete", 0.55, "", 2, 1.0))
-    assert (view.done, view.running, view.best, view.best_trial) == (5, 0, 0.55, 7)

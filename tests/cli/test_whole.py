@@ -53,6 +53,10 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert second.exit_code == 0
     assert "1 of 2 trials finished" in second.stdout
     assert fer_tune(*words, "--quiet").stdout == ""
+    events = [json.loads(line) for line in fer_tune(*words, "--json-lines").stdout.splitlines()]
+    assert [event["event"] for event in events] == ["study_opened", "study_closed", "run_ended"]
+    assert events[0]["counts"]["complete"] == 2
+    assert fer_tune(*words, "--json-lines", "--quiet").exit_code == 2
 
     [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
     out = tmp_path / "model"

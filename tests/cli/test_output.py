@@ -1,0 +1,93 @@
+"""What a run writes where nobody looks at a terminal: lines, JSON, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from fer_tune.cli import show
+from fer_tune.cli.jsonlines import JsonLines
+from fer_tune.cli.lines import Lines
+from fer_tune.errors import StudyError
+from fer_tune.orchestrator import RunOptions, Watch, run_sweeps
+from fer_tune.pool import WorkerInfo
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import trials
+from tests.cli.conftest import obedient_sweep
+from tests.pool.trainers import obedient
+
+PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
+OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
+
+
+def documented() -> dict[str, set[str]]:
+    """The fields of each event, as the page's table tells them."""
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    return {event: set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))) for event, fields in rows}
+
+
+def searched(watch: Watch, settings: Settings) -> None:
+    with watch:
+        run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
+
+
+def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    watch = JsonLines(show.Output())
+    searched(watch, searching)
+    watch.note("a note")
+    watch.worker_lost(WorkerInfo(0, "cpu", 7), "killed", "its last\nwords")
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {event["event"] for event in events} == set(documented())
+    for event in events:
+        assert datetime.fromisoformat(event.pop("time")).tzinfo is not None
+        name = event.pop("event")
+        assert set(event) == documented()[name], name
+    by_name = {name: [event for event in events if set(event) == fields] for name, fields in documented().items()}
+    ended = by_name["trial_ended"]
+    assert [event["trial"] for event in ended] == [0, 1, 2, 3, 4]
+    assert {event["state"] for event in ended} == {"complete", "pruned"}
+    [closed] = by_name["study_closed"]
+    assert closed["counts"]["complete"] + closed["counts"]["pruned"] == 5
+    assert closed["value"] == max(event["value"] for event in ended if event["state"] == "complete")
+    assert by_name["run_ended"] == [{"error": None}]
+
+
+def test_an_error_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StudyError), JsonLines(show.Output()):
+        raise StudyError("It is in use.", "Wait.")
+    assert json.loads(capsys.readouterr().out)["error"] == "It is in use."
+
+
+def test_a_line_for_each_event_of_a_trial(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    searched(Lines(show.Output()), searching)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+    assert sum("started on worker 0 (cpu)" in line for line in lines) == 5
+    assert sum(bool(re.search(r"trial \d (complete|pruned) at \d+\.\d\d %", line)) for line in lines) == 5
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> None:
+    code = (
+        "from fer_tune.cli import show\n"
+        "from fer_tune.cli.jsonlines import JsonLines\n"
+        "from fer_tune.settings import Settings\n"
+        "from tests.cli.test_output import searched\n"
+        "searched(JsonLines(show.Output()), Settings.from_environment())\n"
+        "print('on standard output too')\n"
+    )
+    shell = ["bash", "-o", "pipefail", "-c", '"$0" -c "$1" | head -n 1', sys.executable, code]
+    environment = os.environ | {"FER_TUNE_DATA": str(searching.data_source), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(shell, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["event"]
+    with Store.of(searching) as store:
+        assert len(trials(store, "obedient", ("complete", "pruned"))) == 5
