@@ -218,7 +218,7 @@ class Trials:
             case "pruned":
                 self.study.prune(number, reason, live.attributes(end))
             case "failed":
-                self.study.fail(number, reason, live.attributes(end))
+                self.study.fail(number, reason, live.attributes(end), infeasible=end.infeasible if end else 0.0)
             case "requeued":
                 self.study.requeue(number, reason)
         del self.live[number]

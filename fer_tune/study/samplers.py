@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from fer_tune.errors import StudyError
+from fer_tune.study.infeasible import LearningSampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
@@ -76,11 +77,11 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
-                return TPESampler(seed=shifted, **spec.options)
+                return LearningSampler(TPESampler(seed=shifted, **spec.options))
             case "gp":
-                return GPSampler(seed=shifted, **independent, **spec.options)
+                return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":
-                return CmaEsSampler(seed=shifted, **independent, **spec.options)
+                return LearningSampler(CmaEsSampler(seed=shifted, **independent, **spec.options))
             case "qmc":  # the sequence is one for the study, and the database counts its points: never shifted
                 return QMCSampler(seed=seed, **independent, **spec.options)
             case "random":

@@ -14,6 +14,7 @@ from sqlalchemy import column, delete, table
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study import opening
+from fer_tune.study.infeasible import MEMORY
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.storage import optuna_storage
@@ -168,9 +169,19 @@ class Study:
         """Tells that a trial was pruned; it keeps the value that was reported last."""
         self._end(number, TrialState.PRUNED, {**(attrs or {}), REASON: reason})
 
-    def fail(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None) -> None:
-        """Tells that a trial failed; the budget counts it."""
-        self._end(number, TrialState.FAIL, {**(attrs or {}), REASON: reason})
+    def fail(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None, infeasible: float = 0.0) -> None:
+        """Tells that a trial failed; the budget counts it.
+
+        Args:
+            infeasible: above 0 if it needs more memory than there is, by what fraction; the sampler learns from it.
+        """
+        attrs = {**(attrs or {}), REASON: reason}
+        if infeasible > 0 and not self._frozen(number).state.is_finished():
+            trial = self._running(number)
+            if MEMORY not in self._patiently(lambda: trial.constraints):
+                self._patiently(lambda: trial.set_constraint(MEMORY, infeasible))
+            attrs[MEMORY] = infeasible  # optuna-dashboard shows no constraints
+        self._end(number, TrialState.FAIL, attrs)
 
     def _end(self, number: int, state: TrialState, attrs: Mapping[str, Any], value: float | None = None) -> None:
         """Tells a trial's end; one that has ended keeps the end it has."""
