@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tests.anything  # noqa: F401 - its Hypothesis profile must be known before any test is collected
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:

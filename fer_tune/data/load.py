@@ -44,9 +44,10 @@ def load_faces(source: str, settings: Settings, progress: Progress | None = None
         return _cached(key, source, settings, demo.demo_faces)
 
     from fer_tune.data import sources
+    from fer_tune.data.containers import printable
 
     path = Path(source).expanduser()
-    return _cached(sources.identity(path), source, settings, lambda: sources.read_source(path, progress))
+    return _cached(sources.identity(path), printable(source), settings, lambda: sources.read_source(path, progress))
 
 
 def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces]) -> Faces:

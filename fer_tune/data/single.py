@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from fer_tune.data.containers import printable
 from fer_tune.data.faces import Images
 from fer_tune.data.tree import _read
 from fer_tune.errors import DataError
@@ -23,7 +24,7 @@ class _Alone:
         return self._path.open("rb")
 
     def at(self, name: str) -> str:
-        return str(self._path)
+        return printable(str(self._path))
 
 
 def read_face(path: Path) -> Images:
@@ -33,5 +34,5 @@ def read_face(path: Path) -> Images:
         DataError: there is no such file, or it is no image that can be read.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file", "Name an image file, such as face.png.")
+        raise DataError(f"{printable(str(path))}: there is no such file", "Name an image file, such as face.png.")
     return _read(_Alone(path), path.name)[0]

@@ -21,7 +21,7 @@ from typing import cast
 
 import numpy as np
 
-from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged
+from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged, printable
 from fer_tune.data.csvfile import LONGEST, Table, columns, read_csv, read_header
 from fer_tune.data.faces import Faces
 from fer_tune.data.labels import known_names
@@ -52,7 +52,7 @@ def read_source(path: Path, progress: Progress | None = None) -> Faces:
     elif stat.S_ISREG(mode):
         faces = _read_file(path, progress)
     else:
-        raise DataError(f"{path}: neither a file nor a folder", SOURCES)
+        raise DataError(f"{printable(str(path))}: neither a file nor a folder", SOURCES)
     return _checked(faces)
 
 
@@ -63,7 +63,7 @@ def identity(path: Path) -> str:
         DataError: nothing is there, or it may not be looked at.
     """
     status = _status(path)
-    with damaged(str(path)):
+    with damaged(printable(str(path))):
         stamps = _stamps(str(path), DEPTH) if stat.S_ISDIR(status.st_mode) else [_stamp("", status)]
         text = "\n".join([f"{VERSION} {path.resolve()}", *sorted(stamps)])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
@@ -73,7 +73,7 @@ def _status(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}", SOURCES) from error
+        raise DataError(f"{printable(str(path))}: {error.strerror or error}", SOURCES) from error
     except ValueError as error:  # a zero byte in the name
         raise DataError(f"{str(path)!r}: {error}", SOURCES) from error
 
@@ -96,15 +96,16 @@ def _stamp(name: str, status: os.stat_result) -> str:
 
 
 def _read_file(path: Path, progress: Progress | None) -> Faces:
-    with damaged(str(path)), path.open("rb", buffering=1 << 20) as stream:
+    where = printable(str(path))
+    with damaged(where), path.open("rb", buffering=1 << 20) as stream:
         start = stream.read(4)
         if start[:2] == b"PK":
             return _read_container(Zip(path), progress)
         for magic, kind in _PACKED.items():
             if start.startswith(magic):
-                raise DataError(f"{path}: a {kind} file, which is not read", f"Unpack it first. {SOURCES}")
+                raise DataError(f"{where}: a {kind} file, which is not read", f"Unpack it first. {SOURCES}")
         stream.seek(0)
-        return _from_table(read_csv(stream, str(path), progress), str(path), ())
+        return _from_table(read_csv(stream, where, progress), where, ())
 
 
 _PACKED = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "rar", b"BZh": "bzip2", b"\xfd7zX": "xz"}
@@ -128,8 +129,8 @@ def _read_container(container: Container, progress: Progress | None) -> Faces:
     faces = best.read()
     if not others:
         return faces
-    ignored = ", ".join(other.name for other in others[:5])
-    note = f"read {best.name}; also there and not read: {ignored} (give its path to read another)"
+    ignored = ", ".join(printable(other.name) for other in others[:5])
+    note = f"read {printable(best.name)}; also there and not read: {ignored} (give its path to read another)"
     return replace(faces, notes=(*faces.notes, note))
 
 

@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps
 
-from fer_tune.data.containers import Container, damaged
+from fer_tune.data.containers import Container, damaged, printable
 from fer_tune.data.faces import SIDE, USAGES, Images, Indices, Usage
 from fer_tune.data.labels import known_names, label_of
 from fer_tune.errors import DataError
@@ -177,4 +177,4 @@ def _images(count: int) -> str:
 def _few(names: list[str], one: str, many: str) -> list[str]:
     if not names:
         return []
-    return [f"{len(names):,} {one if len(names) == 1 else many} (such as {names[0]})"]
+    return [f"{len(names):,} {one if len(names) == 1 else many} (such as {printable(names[0])})"]

@@ -1,6 +1,7 @@
 """Every shape of source gives the same faces; every defect gives an error that says where it is."""
 
 import io
+import os
 import stat
 import struct
 import zipfile
@@ -275,6 +276,45 @@ def test_a_link_and_a_password_in_a_zip(tmp_path: Path, settings: Settings):
     data[directory + 8] |= 1
     (tmp_path / "b.zip").write_bytes(bytes(data))
     refuse(tmp_path / "b.zip", "needs a password", settings)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_whose_size_nothing_bounds(tmp_path: Path, settings: Settings, method: int):
+    """466 bytes of bzip2 can inflate to gigabytes, whatever size the directory declares."""
+    refuse(
+        write_zip(tmp_path / "a.zip", {"train.csv": CSV}, method), "train.csv' is compressed by (bzip2|lzma)", settings
+    )
+
+
+def test_a_name_of_too_many_folders(tmp_path: Path, settings: Settings):
+    archive = write_zip(tmp_path / "a.zip", tree_files(IMAGES, LABELS) | {"a/" * 32_000 + "x.png": b""})
+    refuse(archive, "more than 32 folders", settings)
+
+
+def test_an_entry_whose_own_header_is_cut_off_or_misnamed(tmp_path: Path, settings: Settings):
+    data = bytearray(write_zip(tmp_path / "a.zip", {"träin.csv": CSV}).read_bytes())
+    data[30] = 0xFF  # the name's first byte: no UTF-8
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    refuse(tmp_path / "a.zip", "truncated or damaged", settings)
+    whole = write_zip(tmp_path / "b.zip", {"train.csv": CSV}).read_bytes()
+    directory = whole.index(b"PK\x01\x02")
+    data = bytearray(whole)
+    struct.pack_into("<I", data, directory + 42, len(whole) - 10)  # where its header lies
+    (tmp_path / "b.zip").write_bytes(bytes(data))
+    refuse(tmp_path / "b.zip", "truncated or damaged", settings)
+
+
+def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path, settings: Settings):
+    """Neither a terminal's escape nor a byte that is no UTF-8 reaches the terminal."""
+    root = write_tree(tmp_path / "faces", tree_files(IMAGES, LABELS))
+    (root / os.fsdecode(b"caf\xe9\x1b[2J.txt")).write_bytes(b"")
+    faces = load_faces(str(root), settings)
+    assert faces.notes == (r"1 file that is no image was passed over (such as caf\udce9\x1b[2J.txt)",)
+    other = root.rename(tmp_path / os.fsdecode(b"\xe9"))
+    assert load_faces(str(other), settings).source.encode().endswith(rb"\udce9")
+    with pytest.raises(DataError) as caught:
+        load_faces(str(other / "gone"), settings)
+    assert str(caught.value).encode()
 
 
 def test_two_entries_of_one_name(tmp_path: Path, settings: Settings):

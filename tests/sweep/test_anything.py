@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_tune.errors import SweepError
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header
+from tests.anything import tries
 
-quick = settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+quick = tries(150)
 
 NAMES = list(catalogue("resnet"))
 WORDS = st.sampled_from(
