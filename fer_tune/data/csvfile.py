@@ -118,7 +118,8 @@ def _fields(line: bytes, header: Header, at: str) -> list[bytes]:
     fields = line.split(b",")
     if b'"' in line:
         try:
-            fields = [field.encode() for field in next(csv.reader([line.decode("utf-8", errors="replace")]))]
+            [texts] = csv.reader([line.decode("utf-8", errors="replace")], strict=True)
+            fields = [text.encode() for text in texts]
         except csv.Error as error:
             raise DataError(f"{at}: {error}", _WHOLE) from error
     if len(fields) != header.width:

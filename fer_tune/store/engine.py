@@ -82,7 +82,7 @@ def parse_url(text: str) -> URL:
 def shown(url: URL) -> str:
     """The URL for people: a password is `***`, wherever it stands."""
     masked = {key: "***" if "pass" in key.lower() else value for key, value in url.query.items()}
-    return url.set(query=masked).render_as_string(hide_password=True)
+    return url.set(query=masked).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def full(url: URL) -> str:

@@ -17,10 +17,13 @@ def inside(root: Path, path: Path) -> Path:
         StorageError: it lies outside.
     """
     whole = path if path.is_absolute() else root / path
-    if not path.is_absolute() and not whole.exists() and path.exists():
-        whole = path.absolute()
     base = root.resolve()
-    resolved = whole.resolve()
+    try:
+        if not path.is_absolute() and not whole.exists() and path.exists():
+            whole = path.absolute()
+        resolved = whole.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a zero byte, or half a letter
+        raise StorageError(f"{str(path)!a} is no path: {error}.") from error
     if not resolved.is_relative_to(base) or resolved == base:
         raise StorageError(f"{path} lies outside the storage folder {root}.", "Artifacts must lie below it.")
     return resolved.relative_to(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isnan
@@ -30,6 +31,9 @@ from fer_tune.store.records import (
 from fer_tune.trial import EpochRow, TrialEnd
 
 T = TypeVar("T")
+
+KIND = r"[A-Za-z0-9 ._-]{1,64}"
+"""What a kind of artifact may be called."""
 
 MEASURES = (
     "train_loss",
@@ -138,14 +142,14 @@ class Store:
         Raises:
             StudyError: there is none; names the nearest.
         """
-        found = self._studies(tables.studies.c.name == name)
+        found = self._studies(tables.studies.c.name == _asked(name))
         if not found:
             raise self._unknown(name)
         return found[0]
 
     def find_study(self, name: str) -> StudyRecord | None:
         """The study of that name, or None."""
-        return next(iter(self._studies(tables.studies.c.name == name)), None)
+        return next(iter(self._studies(tables.studies.c.name == _asked(name))), None)
 
     def studies(self) -> list[StudyRecord]:
         """All studies, the oldest first."""
@@ -272,6 +276,10 @@ class Store:
         return self.root / inside(self.root, self.root / artifact.path)
 
     def _artifact(self, study: str, number: int | None, kind: str, path: Path) -> dict[str, Any]:
+        if not re.fullmatch(KIND, kind):
+            raise StorageError(
+                f"{kind[:80]!a} is no kind of artifact.", "It is 1 to 64 of A-Z a-z 0-9 . _ - and space."
+            )
         relative = inside(self.root, path)
         digest, size = sha256(self.root / relative)
         values = {"number": number, "kind": kind, "path": relative.as_posix(), "sha256": digest, "bytes": size}
@@ -340,7 +348,7 @@ class Store:
     def _id(self, study: str) -> int:
         """The study's key in the tables; it never changes, so it is asked for once."""
         if study not in self._ids:
-            rows = self._rows(select(tables.studies.c.id).where(tables.studies.c.name == study))
+            rows = self._rows(select(tables.studies.c.id).where(tables.studies.c.name == _asked(study)))
             if not rows:
                 raise self._unknown(study)
             self._ids[study] = rows[0]["id"]
@@ -354,6 +362,7 @@ class Store:
         return conditions if number is None else [*conditions, table.c.number == number]
 
     def _unknown(self, name: str) -> StudyError:
+        name = _asked(name)
         names = [row["name"] for row in self._rows(select(tables.studies.c.name))]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         if near:
@@ -361,6 +370,11 @@ class Store:
         else:
             hint = f"It has: {', '.join(names)}." if names else "It has none yet: `fer-tune run SWEEP` makes one."
         return StudyError(f"There is no study {name} in {self.shown}.", hint)
+
+
+def _asked(name: str) -> str:
+    """A name to look for that any database and terminal can take; one that is escaped is no study's."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:

@@ -194,7 +194,7 @@ def _study(root: Node, path: Path, problems: Problems) -> str:
     return path.stem
 
 
-_NAMING = "is no study name: 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning"
+_NAMING = "is no study name: 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end, nor con, nul and the like"
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
