@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 EpochDone = Callable[[EpochRow, int], object]
 """Called with each row and the number of epochs."""
 
+PREDICTIONS = "predictions.npz"
+"""What was predicted of the test images, by position in the data set: int64 `index` and `label` [T], and the
+probabilities `plain` and `flip`, float32 [T, 7]."""
+
 
 @dataclass(frozen=True)
 class TestScores:
@@ -49,7 +53,7 @@ class RetrainResult:
 
     Attributes:
         folder: holds `model.safetensors`, `config.json`, `metrics.json`, `confusion.json`, `confusion.png`,
-            `report.json`.
+            `report.json`, `predictions.npz`.
         trial: number of the trial whose configuration was trained.
         seconds: of training.
         plain: the network as it is; flip: its prediction averaged over each face and its mirror image.
@@ -93,6 +97,7 @@ def retrain(
         TrainingError: the training failed or diverged.
         DataError: the study's data or split is gone from the cache.
     """
+    from fer_tune.report.annotating import Annotator
     from fer_tune.store import Store
 
     with Store.of(settings, create=False) as store:
@@ -128,10 +133,11 @@ def retrain(
             flip=flip,
             openings=openings,
         )
-        files = _write(result)
+        files = _write(result) | {"predictions": folder / PREDICTIONS}
         if folder.resolve().is_relative_to(settings.root.resolve()):
             for kind, path in {"model": folder / "model.safetensors", **files}.items():
                 store.add_artifact(study, chosen.number, f"retrain {kind}", path)
+        Annotator(store, settings, study).retrained(chosen.number, files["confusion_png"])
     return result
 
 
@@ -184,15 +190,25 @@ def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEn
 
 
 def _evaluate(spec: TrialSpec, folder: Path, device: str) -> tuple[TestScores, TestScores]:
-    """Opens test: plain scores and flip-averaged ones, from the files that were written."""
+    """Opens test: plain scores and flip-averaged ones, from the files that were written.
+
+    Keeps what was predicted, so that nobody who asks which faces were mistaken need open test again.
+    """
+    import numpy as np
+
     from fer_tune.data.open import open_final
+    from fer_tune.files import replace_file
     from fer_tune.train.export import Predictor
 
     data = open_final(spec.data)
     predictor = Predictor.load(folder, device)
     images, labels = data.images[data.test], data.labels[data.test]
-    plain, flip = (predictor.predict(images, flip=flip).argmax(1) for flip in (False, True))
-    return _scores(labels, plain), _scores(labels, flip)
+    plain, flip = (predictor.predict(images, flip=flip) for flip in (False, True))
+    replace_file(
+        folder / PREDICTIONS,
+        lambda stream: np.savez_compressed(stream, index=data.test, label=labels, plain=plain, flip=flip),
+    )
+    return _scores(labels, plain.argmax(1)), _scores(labels, flip.argmax(1))
 
 
 def _scores(labels: Any, predicted: Any) -> TestScores:

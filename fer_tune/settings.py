@@ -44,6 +44,11 @@ class Settings:
         return self.root / "artifacts"
 
     @property
+    def pictures(self) -> Path:
+        """The pictures of trials, and what users upload in the dashboard: its `--artifact-dir`."""
+        return self.artifacts / "dashboard"
+
+    @property
     def checkpoints(self) -> Path:
         """Where running and interrupted trials left off; a trial's is deleted when it is told."""
         return self.root / "checkpoints"

@@ -42,10 +42,12 @@ def epoch_row(number: int, epoch: int, value: float, attempt: int = 0) -> EpochR
     return EpochRow(number, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, 1e-3 / epoch, 0.25, 1000 + base)
 
 
-def make_study(settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP) -> Store:
-    """Runs through `curves` on paper; the store is open."""
+def make_study(
+    settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP, data: DataRef | None = None
+) -> Store:
+    """Runs through `curves` on paper; the store is open. Without `data` the study's faces are nowhere."""
     store = Store.of(settings)
-    data = DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
+    data = data or DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
     study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data, {"train": 98, "val": 21, "test": 21})
     for state, values in curves:
         add_trial(store, study, state, values)

@@ -16,6 +16,7 @@ from fer_tune.settings import Settings
 from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec
 
 if TYPE_CHECKING:
+    from fer_tune.report.annotating import Annotator
     from fer_tune.store import Store
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
@@ -39,6 +40,8 @@ class Live:
     """When its worker was last heard of, by the turn's clock."""
     hung: int = 0
     """How often its worker was ended for its silence."""
+    earlier: int = 0
+    """How often the configuration was interrupted before, in earlier runs."""
     last: float | None = None
     """The value reported last, in whichever attempt."""
     rows: list[EpochRow] = field(default_factory=list)
@@ -68,6 +71,8 @@ class Live:
             "parameters": end.parameters if end else None,
             "epochs": len(self.rows),
             "best_epoch": best.epoch if best else None,
+            "macro_f1": round(best.val_macro_f1, 4) if best else None,
+            "attempt": self.earlier + self.spec.attempt,
             "seconds": round(seconds, 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
         }
@@ -102,6 +107,7 @@ class Trials:
             self.watch.note(f"{self.sweep.study}: {stray} checkpoints that nothing needs any more were removed.")
         counts = self.study.counts()
         self.finished = counts.finished
+        self.notes.catch_up()
         return counts
 
     @property
@@ -114,7 +120,7 @@ class Trials:
     def ask(self) -> Live:
         """Another trial."""
         proposal = self.study.ask()
-        live = self.live[proposal.number] = Live(self._spec(proposal), proposal.name)
+        live = self.live[proposal.number] = Live(self._spec(proposal), proposal.name, earlier=proposal.attempt)
         return live
 
     def started(self, live: Live, worker: WorkerInfo) -> None:
@@ -140,6 +146,13 @@ class Trials:
             checkpoint=self.checkpoints.path(proposal.seed),
             checkpoint_seconds=sweep.limits.checkpoint_interval,
         )
+
+    @cached_property
+    def notes(self) -> Annotator:
+        """What the dashboard shows beside the numbers."""
+        from fer_tune.report.annotating import Annotator
+
+        return Annotator(self.store, self.settings, self.sweep.study)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -224,6 +237,7 @@ class Trials:
         del self.live[number]
         if state != "requeued":
             self._settle(live, state, reason)
+        self.notes.write(number)
         self.watch.trial_ended(live.spec, Ended(number, state, value, reason, len(live.rows), live.seconds))
 
     def _settle(self, live: Live, state: State, reason: str) -> None:

@@ -1,16 +1,11 @@
-"""Figures as PNG files, drawn without a display."""
+"""A confusion matrix as a PNG file, drawn without a display."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fer_tune.files import replace_file
-
-if TYPE_CHECKING:
-    from fer_tune.trial import EpochRow
 
 
 def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path, title: str = "") -> Path:
@@ -57,33 +52,3 @@ def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: P
 
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
     return path
-
-
-def curve_png(rows: Sequence[EpochRow], title: str = "") -> bytes:
-    """Draws a trial's learning curves: accuracy on the left, loss on the right, training dashed and validation solid.
-
-    Args:
-        rows: one attempt's, by epoch; may be empty.
-
-    Returns:
-        A PNG file's content.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, measure, scale in zip(figure.subplots(1, 2), ("accuracy", "loss"), (100, 1), strict=True):
-        for part, dashes in (("train", "--"), ("val", "-")):
-            values = [scale * float(getattr(row, f"{part}_{measure}")) for row in rows]
-            axes.plot([row.epoch for row in rows], values, dashes, marker=".", label=part)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("accuracy, %" if measure == "accuracy" else "cross-entropy, nats")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(title)
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
-    return stream.getvalue()

@@ -6,6 +6,7 @@ from fer_tune.study.selection import (
     last_budget,
     ranking,
     summaries,
+    trial,
     trials,
 )
 from fer_tune.study.study import Study
@@ -20,5 +21,6 @@ __all__ = [
     "last_budget",
     "ranking",
     "summaries",
+    "trial",
     "trials",
 ]

@@ -100,6 +100,18 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     return [_summary(trial) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
 
 
+def trial(store: Store, study: str, number: int) -> TrialSummary:
+    """One trial.
+
+    Raises:
+        StudyError: there is no such study or trial.
+    """
+    found = _all(store, _load(store, study))
+    if not 0 <= number < len(found):
+        raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
+    return _summary(found[number])
+
+
 def summaries(store: Store) -> list[StudySummary]:
     """All studies, the oldest first; one whose trials were deleted has none."""
     return [_study_summary(store, record) for record in store.studies()]

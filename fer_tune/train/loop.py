@@ -207,11 +207,11 @@ class Trainer:
 
     def _end(self, spec: TrialSpec, engine: Engine, progress: _Progress, status: End, reason: str) -> TrialEnd:
         files: dict[str, Path] = {}
-        if spec.artifacts is not None and status == "completed":
-            if spec.fit == "train+val":
+        if spec.artifacts is not None and status in ("completed", "stopped"):
+            if spec.fit == "train+val" and status == "completed":
                 save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
                 files["model"] = spec.artifacts / "model.safetensors"
-            elif progress.logits is not None:
+            elif spec.fit == "train" and progress.logits is not None:
                 try:
                     files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
                 except StorageError as error:  # a disk that refuses costs the file, not the trial
