@@ -105,8 +105,9 @@ class Store:
         return cls.open(settings.url, create, settings.root, patience)
 
     def close(self) -> None:
-        """Closes every connection; the store can still be used and connects anew."""
-        self.engine.dispose()
+        """Closes every connection, Optuna's too; the store can still be used and connects anew."""
+        for engine in self.patiently.engines:
+            engine.dispose()
 
     def __enter__(self) -> Store:
         return self
