@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.errors import StudyError, TrainingError
+from fer_tune.mirror import Mode, mirrored
 from fer_tune.settings import Settings
 from fer_tune.trial import EMOTIONS, EpochRow, TrialEnd, TrialSpec, Value
 
@@ -52,9 +54,11 @@ class RetrainResult:
     """What a final fit left.
 
     Attributes:
-        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `confusion.json`, `confusion.png`,
-            `report.json`, `predictions.npz`.
+        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `epochs.json`, `confusion.json`,
+            `confusion.png`, `report.json`, `predictions.npz`.
         trial: number of the trial whose configuration was trained.
+        params, seed: what was trained, changes included.
+        rows: one an epoch; what is measured on validation is nan, since that was trained on.
         seconds: of training.
         plain: the network as it is; flip: its prediction averaged over each face and its mirror image.
         openings: how often test has been opened for this study, this time included.
@@ -63,7 +67,10 @@ class RetrainResult:
     study: str
     trial: int
     folder: Path
+    params: dict[str, Value]
+    seed: int
     epochs: int
+    rows: tuple[EpochRow, ...]
     images: int
     test_images: int
     parameters: int
@@ -82,15 +89,21 @@ def retrain(
     out: Path | None = None,
     device: str | None = None,
     changes: Mapping[str, Value] | None = None,
+    wandb: Mode | None = None,
     epoch_done: EpochDone = lambda row, epochs: None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> RetrainResult:
     """Trains a study's best configuration, or that of `trial`, on training and validation; evaluates it on test.
+
+    What is left below the storage folder is recorded in the database, and becomes a run of wandb.
 
     Args:
         epochs: length of the schedule; by default the study's.
         out: the folder to leave; by default one of its own below the storage folder's artifacts.
         device: as for a worker; by default the first GPU, else the CPU.
         changes: hyperparameters that replace the trial's, for a final fit that is longer or more regular.
+        wandb: the mirror's mode; None lets the mirror choose.
+        note: told what the user should know, one line.
 
     Raises:
         StudyError: no such study or trial, or none is complete yet.
@@ -115,30 +128,44 @@ def retrain(
             fit="train+val",
             artifacts=folder,
         )
-        device = device or _best_device()
-        end, seconds, images = _train(spec, device, epoch_done)
-        store.open_test(study, chosen.number, spec.data.split_hash, "retrain")
-        plain, flip = _evaluate(spec, folder, device)
-        openings = len(store.ledger(study))
-        result = RetrainResult(
-            study=study,
-            trial=chosen.number,
-            folder=folder,
-            epochs=spec.epochs,
-            images=images,
-            test_images=sum(map(sum, plain.confusion)),
-            parameters=end.parameters,
-            seconds=seconds,
-            plain=plain,
-            flip=flip,
-            openings=openings,
-        )
-        files = _write(result) | {"predictions": folder / PREDICTIONS}
-        if folder.resolve().is_relative_to(settings.root.resolve()):
-            for kind, path in {"model": folder / "model.safetensors", **files}.items():
-                store.add_artifact(study, chosen.number, f"retrain {kind}", path)
+        recorded = folder.resolve().is_relative_to(settings.root.resolve())
+        with mirrored(settings, study, wandb if recorded else "disabled", note):
+            result = _fit(store, spec, folder, device or _best_device(), epoch_done)
+            files = _write(result)
+            if recorded:
+                for kind, path in files.items():
+                    store.add_artifact(study, chosen.number, f"retrain {kind}", path)
         Annotator(store, settings, study).retrained(chosen.number, files["confusion_png"])
     return result
+
+
+def _fit(store: Store, spec: TrialSpec, folder: Path, device: str, epoch_done: EpochDone) -> RetrainResult:
+    """Trains, and opens test."""
+    rows: list[EpochRow] = []
+
+    def keep(row: EpochRow, epochs: int) -> None:
+        rows.append(row)
+        epoch_done(row, epochs)
+
+    end, seconds, images = _train(spec, device, keep)
+    entry = store.open_test(spec.study, spec.number, spec.data.split_hash, "retrain")
+    plain, flip = _evaluate(spec, folder, device)
+    return RetrainResult(
+        study=spec.study,
+        trial=spec.number,
+        folder=folder,
+        params=spec.params,
+        seed=spec.seed,
+        epochs=spec.epochs,
+        rows=tuple(rows),
+        images=images,
+        test_images=sum(map(sum, plain.confusion)),
+        parameters=end.parameters,
+        seconds=seconds,
+        plain=plain,
+        flip=flip,
+        openings=sum(opening.id <= entry for opening in store.ledger(spec.study)),
+    )
 
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
@@ -223,14 +250,19 @@ def _scores(labels: Any, predicted: Any) -> TestScores:
 
 
 def _write(result: RetrainResult) -> dict[str, Path]:
-    """Writes metrics, confusion matrix and per-class report; returns them by kind."""
+    """Writes what was measured; returns all files by kind, the metrics last, which say that the others are there."""
     from fer_tune.files import replace_text
     from fer_tune.report.figures import confusion_png
 
-    texts = {
+    texts: dict[str, Any] = {
+        "epochs": [_plain(row) for row in result.rows],
+        "confusion": {"classes": list(EMOTIONS), "plain": result.plain.confusion, "flip": result.flip.confusion},
+        "report": {"plain": class_report(result.plain.confusion), "flip": class_report(result.flip.confusion)},
         "metrics": {
             "study": result.study,
             "trial": result.trial,
+            "params": result.params,
+            "seed": result.seed,
             "epochs": result.epochs,
             "images": result.images,
             "test_images": result.test_images,
@@ -239,16 +271,21 @@ def _write(result: RetrainResult) -> dict[str, Path]:
             "test_openings": result.openings,
             "test": {"plain": _figures(result.plain), "flip": _figures(result.flip)},
         },
-        "confusion": {"classes": list(EMOTIONS), "plain": result.plain.confusion, "flip": result.flip.confusion},
-        "report": {"plain": class_report(result.plain.confusion), "flip": class_report(result.flip.confusion)},
     }
-    files = {}
+    title = f"{result.study}, trial {result.trial}: {result.plain.scores.accuracy:.2%} of {result.test_images} on test"
+    picture = confusion_png(result.plain.confusion, EMOTIONS, result.folder / "confusion.png", title)
+    files = {name: result.folder / file for name, file in (("model", "model.safetensors"), ("predictions", PREDICTIONS))}
+    files["confusion_png"] = picture
     for kind, content in texts.items():
         files[kind] = result.folder / f"{kind}.json"
         replace_text(files[kind], json.dumps(content, indent=2) + "\n")
-    title = f"{result.study}, trial {result.trial}: {result.plain.scores.accuracy:.2%} of {result.test_images} on test"
-    files["confusion_png"] = confusion_png(result.plain.confusion, EMOTIONS, result.folder / "confusion.png", title)
     return files
+
+
+def _plain(row: EpochRow) -> dict[str, Any]:
+    """A row as JSON can say it, which has no nan."""
+    values = asdict(row) | {"recall": [None if isnan(value) else value for value in row.recall]}
+    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in values.items()}
 
 
 def _figures(measured: TestScores) -> dict[str, float]:

@@ -427,9 +427,10 @@ def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: py
     def refuse(*_: object) -> Handle:
         raise OSError("no processes left")
 
-    monkeypatch.setattr(mirror, "start", refuse)
     if absent:
-        monkeypatch.setattr("fer_tune.orchestrator.mirroring.find_spec", lambda name: None)
+        monkeypatch.setattr("fer_tune.mirror.process.find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(mirror, "start", refuse)
     watch = Notebook()
     outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
     assert outcome.completed == 4

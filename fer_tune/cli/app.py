@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, watch
+from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, sync, watch
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -55,6 +55,7 @@ app.command()(studies.trials)
 app.command()(studies.studies)
 app.command()(watch.watch)
 app.command()(dashboard.dashboard)
+app.command()(sync.sync)
 app.command()(report.report)
 app.command()(final.retrain)
 app.command()(final.predict)

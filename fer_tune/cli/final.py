@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from fer_tune.cli import show
-from fer_tune.cli.options import AsJson, Storage, StudyName, open_store, study_name
+from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb, open_store, study_name
 from fer_tune.errors import SettingsError
 from fer_tune.settings import Settings
 from fer_tune.trial import EMOTIONS, EpochRow, Value
@@ -41,6 +41,7 @@ def retrain(  # noqa: PLR0917 - options
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a hyperparameter; repeatable.")
     ] = None,
     tta: Tta = "none",
+    wandb: Wandb = None,
     storage: Storage = None,
 ) -> None:
     """Train a study's best trial anew on train plus validation, and evaluate it on test once."""
@@ -66,7 +67,9 @@ def retrain(  # noqa: PLR0917 - options
             out=out,
             device=device,
             changes=_changes(settings or []),
+            wandb=wandb,
             epoch_done=lambda row, total: _advance(progress, task, row, total),
+            note=show.note,
         )
     _show_result(result, tta)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,12 @@ Storage = Annotated[
 StudyName = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="The study; may be left out where there is one.", show_default=False),
+]
+Wandb = Annotated[
+    Literal["online", "offline", "disabled"] | None,
+    typer.Option(
+        "--wandb", help="The mirror; default: online where a key is configured, else offline.", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from fer_tune.cli import show
-from fer_tune.cli.options import Storage, StudyName, only_one, open_store, study_name
+from fer_tune.cli.options import Storage, StudyName, Wandb, only_one, open_store, study_name
 from fer_tune.errors import FerTuneError, SettingsError, StudyError
 from fer_tune.settings import Settings
 
@@ -51,12 +51,7 @@ def run(  # noqa: PLR0917 - options
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")
     ] = None,
-    wandb: Annotated[
-        Literal["online", "offline", "disabled"] | None,
-        typer.Option(
-            "--wandb", help="The mirror; default: online where a key is configured, else offline.", show_default=False
-        ),
-    ] = None,
+    wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print each event as a JSON object, for machines (docs/json-lines.md).")

@@ -1,116 +1,127 @@
-"""From the database to runs: which trials are still to be copied, and what a run of each says."""
+"""From the database to runs: what is still to be copied, in which order, and the cursors that remember it.
+
+A run's cursor is set when the run is begun, moves with its rows, and is marked finished once wandb is known to have
+the whole run. Until then the run is brought up to date again by whoever comes next: `Runs.bring` may be called with
+the same run any number of times, and a row is in wandb once.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+import time
+from collections.abc import Iterator
+from typing import Protocol
 
-from fer_tune.store import MirrorCursor, Store, StudyRecord
-from fer_tune.store.store import MEASURES
-from fer_tune.study import TrialSummary, trials
-from fer_tune.study.tally import State
-from fer_tune.trial import EMOTIONS, EpochRow
+from fer_tune.mirror.content import Chain, Run, chains, is_told, record_holders, trial_run
+from fer_tune.mirror.retrains import retrain_runs
+from fer_tune.store import MirrorCursor, Store
+from fer_tune.study import ranking, trials
 
-FINISHED: tuple[State, ...] = ("complete", "pruned", "failed")
-"""States of which a run is made; a requeued trial lives on as another, which gets its own."""
+FAILURES = 3
+"""Runs that may fail before a look at the database is given up: the trouble is wandb's then, and not theirs."""
 
-
-@dataclass(frozen=True)
-class Run:
-    """What wandb is to know of a trial.
-
-    Attributes:
-        id: unique in the project, the same whenever the trial is copied.
-        history: one mapping an epoch, with `epoch` in it, rising.
-    """
-
-    id: str
-    name: str
-    group: str
-    tags: tuple[str, ...]
-    config: dict[str, Any]
-    history: tuple[dict[str, float], ...]
-    summary: dict[str, Any]
+SLOW = 3.0
+"""Seconds after which a failure is the network's: the next run would wait as long. A run that the server refuses, it
+refuses at once."""
 
 
 class Runs(Protocol):
-    """Where runs go: wandb, or a test's list."""
+    """Where runs go: wandb's server, wandb's offline files, or a test's list.
 
-    def write(self, run: Run) -> None:
-        """Writes the run whole; writing one again that was written in part must not double its rows."""
+    Attributes:
+        live: whether a run is to be brought while its trial is running.
+    """
+
+    live: bool
+
+    def bring(self, run: Run) -> None:
+        """Makes wandb's copy of the run say what `run` says; if it is over, returns when it is safe there."""
+        ...
+
+    def left(self, prefix: str) -> set[str]:
+        """Ids, beginning with `prefix`, of runs that were written elsewhere and are to be brought here."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of runs that are not over; another mirror may go on with them."""
         ...
 
 
-def copy_study(store: Store, study: str, runs: Runs) -> int:
-    """Copies every finished trial that has not been copied; returns how many.
+class Copier:
+    """Copies one study."""
 
-    A trial's cursor is set before its run is begun and marked finished after it is written, so that a mirror that
-    is killed in between writes that run, and no other, again.
-    """
-    record = store.study(study)
-    copied = {cursor.number for cursor in store.mirror_cursors(study) if cursor.finished}
-    finished = trials(store, study, states=FINISHED)
-    best = best_when_ended(finished)
-    waiting = [trial for trial in finished if trial.number not in copied]
-    for trial in waiting:
-        rows = store.curves(study, trial.number).get(trial.number, [])
-        run = run_of(record, trial, rows, trial.number in best)
-        last = rows[-1] if rows else None
-        attempt, epoch = (last.attempt, last.epoch) if last else (0, 0)
-        store.set_mirror_cursor(study, MirrorCursor(trial.number, run.id))
-        runs.write(run)
-        store.set_mirror_cursor(study, MirrorCursor(trial.number, run.id, attempt, epoch, finished=True))
-    return len(waiting)
+    def __init__(self, store: Store, study: str, runs: Runs) -> None:
+        self.store = store
+        self.record = store.study(study)
+        self.runs = runs
+        self._reopen_left()
 
+    def copy(self, everything: bool = False) -> int:
+        """Copies what wandb does not have yet; returns how many runs were brought.
 
-def run_of(record: StudyRecord, trial: TrialSummary, rows: Iterable[EpochRow], best: bool) -> Run:
-    """The run of a finished trial; `best` says whether it was the study's best when it ended."""
-    config: dict[str, Any] = dict(trial.params)
-    config |= {
-        "family": record.family,
-        "study": record.name,
-        "trial": trial.number,
-        "objective": record.objective,
-        "sweep_signature": record.sweep_signature,
-        "data_signature": record.data_signature,
-        "split_hash": record.split.hash,
-    }
-    summary: dict[str, Any] = {
-        "state": trial.state,
-        "objective_value": trial.value,
-        "epochs": trial.epochs,
-        "best_epoch": trial.best_epoch,
-    }
-    summary |= {key: value for key, value in trial.attrs.items() if isinstance(value, str | int | float)}
-    return Run(
-        id=f"{record.uid}-{trial.number:05d}",
-        name=f"{record.name}-{trial.number:05d}",
-        group=record.name,
-        tags=(record.family, trial.state, *(["best"] if best else [])),
-        config=config,
-        history=tuple(history_row(row) for row in rows),
-        summary={key: value for key, value in summary.items() if value is not None},
-    )
+        Args:
+            everything: also what is recorded of trials that are not over, where runs are not live.
 
+        Raises:
+            Exception: whatever wandb raised; the other runs were copied nevertheless.
+        """
+        brought, errors = 0, []
+        for run in self._waiting(everything):
+            began = time.monotonic()
+            try:
+                self._bring(run)
+                brought += 1
+            except Exception as error:  # wandb raises whatever its network raises
+                errors.append(error)
+                if len(errors) == FAILURES or time.monotonic() - began > SLOW:
+                    break
+        if errors:
+            raise errors[0]
+        return brought
 
-def history_row(row: EpochRow) -> dict[str, float]:
-    """An epoch as wandb keeps it; what was not measured (nan) is left out."""
-    values: dict[str, float] = {name: float(getattr(row, name)) for name in MEASURES}
-    values |= {f"recall/{name}": value for name, value in zip(EMOTIONS, row.recall, strict=True)}
-    return {"epoch": row.epoch} | {name: value for name, value in values.items() if not math.isnan(value)}
+    def _waiting(self, everything: bool) -> Iterator[Run]:
+        """The runs that have something to bring: by trial, then retrains."""
+        found = trials(self.store, self.record.name)
+        best = self._superseding(found)
+        cursors = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name)}
+        done = {number for number, cursor in cursors.items() if cursor.finished}
+        for first, chain in chains(found).items():
+            if first in done or not (is_told(chain) or self.runs.live or everything):
+                continue
+            run = trial_run(self.store, self.record, chain, chain[-1].number == best)
+            cursor = cursors.get(first)
+            if run.over or (run.history and (cursor is None or (cursor.attempt, cursor.epoch) != run.at)):
+                yield run
+        yield from retrain_runs(self.store, self.record, done)
 
+    def _superseding(self, found: Chain) -> int | None:
+        """The number of the study's best trial, or None.
 
-def best_when_ended(finished: Iterable[TrialSummary]) -> set[int]:
-    """Numbers of the trials that were the best of their study when they ended.
+        If wandb does not have it yet, the run that wandb has as the best is reopened first: its tag must go.
+        """
+        holders = record_holders(found)
+        if not holders:
+            return None
+        best = next((trial.number for trial in ranking(self.store, self.record.name)), None)
+        root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
+        done = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name) if cursor.finished}
+        if best is not None and root[best] not in done:
+            known = [done[root[number]] for number in holders if number != best and root[number] in done]
+            for cursor in known[-1:]:
+                self._reopen(cursor)
+        return best
 
-    The tag of a run that is written cannot change, so it says what will stay true.
-    """
-    best, highest = set(), -math.inf
-    complete = [trial for trial in finished if trial.state == "complete" and trial.ended is not None]
-    for trial in sorted(complete, key=lambda trial: (trial.ended, trial.number)):
-        if trial.value is not None and trial.value > highest:
-            best.add(trial.number)
-            highest = trial.value
-    return best
+    def _reopen_left(self) -> None:
+        """What lies elsewhere is brought again, though it was finished there."""
+        left = self.runs.left(self.record.uid)
+        for cursor in self.store.mirror_cursors(self.record.name):
+            if cursor.finished and cursor.run in left:
+                self._reopen(cursor)
+
+    def _reopen(self, cursor: MirrorCursor) -> None:
+        self.store.set_mirror_cursor(self.record.name, MirrorCursor(cursor.number, cursor.run))
+
+    def _bring(self, run: Run) -> None:
+        if self.store.mirror_cursor(self.record.name, run.number) is None:
+            self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id))
+        self.runs.bring(run)
+        self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id, *run.at, finished=run.over))

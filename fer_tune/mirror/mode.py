@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import netrc
 import os
 from pathlib import Path
@@ -25,7 +26,7 @@ def choose_mode(asked: Mode | None = None) -> Mode:
 def keys() -> list[str]:
     """wandb's keys on this machine: WANDB_API_KEY, and what netrc holds for wandb's host."""
     found = [os.environ.get("WANDB_API_KEY", "").strip()]
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    host = urlsplit(base_url()).hostname or ""
     file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
         entry = netrc.netrc(file).authenticators(host)
@@ -34,6 +35,18 @@ def keys() -> list[str]:
     if entry is not None and entry[2]:
         found.append(entry[2])
     return [key for key in found if key]
+
+
+def base_url() -> str:
+    """wandb's server: WANDB_BASE_URL, else what `wandb login --host` left in wandb's settings, else wandb's own."""
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    left = configparser.ConfigParser(interpolation=None)
+    try:
+        left.read(folder / "settings", encoding="utf-8")
+    except (OSError, ValueError, configparser.Error):
+        left.clear()
+    known = left.get("default", "base_url", fallback="")
+    return os.environ.get("WANDB_BASE_URL") or known or "https://api.wandb.ai"
 
 
 def redact(text: str) -> str:

@@ -11,14 +11,24 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
+from fer_tune.errors import FerTuneError
 from fer_tune.mirror.mode import Mode, choose_mode
 from fer_tune.settings import Settings
 
+GRACE = 10.0
+"""Seconds that the mirror has, after what it mirrors has ended, to copy what is left."""
+
 KILL_AFTER = 2.0
 """Seconds between asking a mirror that is late to end and ending it."""
+
+NOT_OURS = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_MODE")
+"""Variables that would tell wandb which run to write; the mirror knows."""
 
 
 class MirrorHandle:
@@ -33,7 +43,13 @@ class MirrorHandle:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
-    def stop(self, timeout: float = 30.0) -> bool:
+    def let_go(self) -> None:
+        """Tells the mirror that nothing more will come; it copies what is left, and ends."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it ended by itself and the pipe is broken
+                self._process.stdin.close()
+
+    def stop(self, timeout: float | None = GRACE) -> bool:
         """Lets the mirror copy what is left, and ends it after `timeout` seconds at the latest.
 
         Returns:
@@ -41,45 +57,51 @@ class MirrorHandle:
         """
         if self._process is None:
             return True
-        assert self._process.stdin is not None
-        with suppress(OSError):  # it ended by itself and the pipe is broken
-            self._process.stdin.close()
+        self.let_go()
         try:
             return self._process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
             self._end(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_AFTER)
+            return False
+        finally:
             self._end(signal.SIGKILL)
             self._process.wait()
-            return False
 
     def _end(self, number: signal.Signals) -> None:
         """Signals the whole session: wandb has a process of its own below the mirror's."""
         assert self._process is not None
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
-def start(settings: Settings, study: str, mode: Mode | None = None) -> MirrorHandle:
+def start(
+    settings: Settings, study: str, mode: Mode | None = None, priority: Literal["low", "normal"] = "low"
+) -> MirrorHandle:
     """Starts the mirror of a study that exists in the database; returns at once.
 
     Args:
         mode: see `choose_mode`.
+        priority: `low` lets every other process go first; `normal` is for who waits for it.
 
     Raises:
+        FerTuneError: wandb is not installed.
         OSError: the process or its log cannot be started.
     """
     log = settings.logs / f"mirror-{study}.log"
     mode = choose_mode(mode)
     if mode == "disabled":
         return MirrorHandle(None, log)
+    if find_spec("wandb") is None:
+        raise FerTuneError("wandb is not installed.", "pip install wandb")
     log.parent.mkdir(parents=True, exist_ok=True)
     # The database's URL may hold a password: it goes by the environment, which other users cannot list.
-    environment = dict(os.environ, FER_TUNE_DIR=str(settings.root), FER_TUNE_STORAGE=settings.url)
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+    environment |= {"FER_TUNE_DIR": str(settings.root), "FER_TUNE_STORAGE": settings.url, "WANDB_SILENT": "true"}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fer_tune.mirror", study, mode],
+            [sys.executable, "-m", "fer_tune.mirror", study, mode, priority],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -87,3 +109,30 @@ def start(settings: Settings, study: str, mode: Mode | None = None) -> MirrorHan
             start_new_session=True,
         )
     return MirrorHandle(process, log)
+
+
+@contextmanager
+def mirrored(
+    settings: Settings,
+    study: str,
+    mode: Mode | None,
+    note: Callable[[str], object],
+    grace: Callable[[], float] = lambda: GRACE,
+) -> Iterator[None]:
+    """Runs the mirror beside what is done meanwhile, which needs it for nothing: its troubles are notes.
+
+    Args:
+        note: told a sentence for the user.
+        grace: asked at the end how many seconds the mirror has to copy what is left.
+    """
+    try:
+        handle = start(settings, study, mode)
+    except (OSError, FerTuneError) as error:
+        note(f"{study} is not mirrored to wandb: {error}")
+        yield
+        return
+    try:
+        yield
+    finally:
+        if not handle.stop(grace()):
+            note(f"{study}: wandb does not have everything yet; `fer-tune sync` goes on ({handle.log}).")

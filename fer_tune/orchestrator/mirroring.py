@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from importlib.util import find_spec
 from typing import Self
 
 from fer_tune import mirror
 from fer_tune.errors import FerTuneError
-from fer_tune.mirror import MirrorHandle, Mode, choose_mode
+from fer_tune.mirror import GRACE, MirrorHandle, Mode, choose_mode
 from fer_tune.orchestrator.interrupt import Interrupt
 from fer_tune.orchestrator.watch import Watch
 from fer_tune.settings import Settings
 
-MIRROR_GRACE = 30.0
-"""Seconds that the mirror has, after a study's last trial, to copy what is left."""
-
-MIRROR_GRACE_INTERRUPTED = 2.0
-"""The same after Ctrl-C; what is left then, `fer-tune sync` or the next run copies."""
+GRACE_INTERRUPTED = 2.0
+"""Seconds that the mirror has after Ctrl-C; what is left then, `fer-tune sync` or the next run copies."""
 
 RESTARTS = (0.0, 10.0, 60.0)
 """Seconds after which a mirror that died is started again: the first time, the second, the third and last."""
@@ -55,7 +51,7 @@ class Mirrored:
     def __exit__(self, *_: object) -> None:
         if self._handle is None:
             return
-        grace = MIRROR_GRACE_INTERRUPTED if self._interrupt.requested else MIRROR_GRACE
+        grace = GRACE_INTERRUPTED if self._interrupt.requested else GRACE
         if not self._handle.stop(grace):
             self._watch.note(
                 f"{self._study}: wandb does not have everything yet; `fer-tune sync --study {self._study}` or the next "
@@ -64,8 +60,6 @@ class Mirrored:
 
     def _start(self) -> None:
         try:
-            if find_spec("wandb") is None:
-                raise FerTuneError("wandb is not installed.", "pip install wandb")
             self._handle = mirror.start(self._settings, self._study, self._mode)
         except (OSError, FerTuneError) as error:
             self._watch.note(f"{self._study} is not mirrored to wandb: {error}")

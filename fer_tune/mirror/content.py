@@ -1,0 +1,162 @@
+"""What a run of wandb says of a trial: read from the database, and the same whenever it is read.
+
+A run is named by the study's uid and the trial's number. A trial that was interrupted lives on as another one: both
+are one run, named by the first, and so are the attempts of a trial. Of an epoch that was trained twice the run keeps
+the row that was recorded first, as Optuna does: a row that wandb has cannot be taken back, and whether the mirror had
+sent it must not decide what a run says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_tune.store import Store, StudyRecord
+from fer_tune.store.store import MEASURES
+from fer_tune.study import TrialSummary
+from fer_tune.study.tally import RETRY_OF, State
+from fer_tune.trial import EMOTIONS, EpochRow
+
+TOLD: tuple[State, ...] = ("complete", "pruned", "failed")
+"""States of a trial that is over; a requeued one lives on as another."""
+
+QUALITY = tuple(name for name in MEASURES if name.endswith(("loss", "accuracy", "f1")))
+"""Measures of how good a network is, and not of how it was trained."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Files that become one artifact of wandb."""
+
+    name: str
+    type: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What wandb is to know of a trial, or of a retrain, by now.
+
+    Attributes:
+        number: of its cursor: the trial's; of a retrain, minus its place in the ledger of test openings.
+        id: unique in the project, the same whenever the run is read.
+        history: one mapping an epoch, with `epoch` in it, rising.
+        at: attempt and epoch of the last row; (0, 0) while there is none.
+        over: nothing will be added to it.
+    """
+
+    number: int
+    id: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+    summary: dict[str, Any]
+    at: tuple[int, int] = (0, 0)
+    over: bool = True
+    failed: bool = False
+    bundles: tuple[Bundle, ...] = ()
+
+
+Chain = Sequence[TrialSummary]
+"""A trial and, where it was interrupted, the trials it lived on as."""
+
+
+def chains(trials: Iterable[TrialSummary]) -> dict[int, Chain]:
+    """Trials by the number of the first that each goes on from; given, and found, by number."""
+    found: dict[int, list[TrialSummary]] = {}
+    first: dict[int, int] = {}
+    for trial in trials:
+        root = first.get(trial.attrs.get(RETRY_OF, trial.number), trial.number)
+        first[trial.number] = root
+        found.setdefault(root, []).append(trial)
+    return dict(found)
+
+
+def is_told(chain: Chain) -> bool:
+    """Whether the study was told how it ended."""
+    return chain[-1].state in TOLD
+
+
+def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
+    """The run of a trial; `best` says whether it is the study's best."""
+    first, last = chain[0].number, chain[-1]
+    rows = first_rows(row for trial in chain for row in store.epochs(record.name, trial.number))
+    told = is_told(chain)
+    summary: dict[str, Any] = {"state": last.state}
+    if told:
+        summary |= {
+            f"trial_{key}" if key in MEASURES else key: value  # `seconds` is an epoch's, `trial_seconds` of them all
+            for key, value in last.attrs.items()
+            if isinstance(value, str | int | float)
+        }
+        summary |= {"objective_value": last.value, "epochs": len(rows), **best_values(rows, record.objective)}
+    tags = [record.family, *(state for state in ("pruned", "failed") if last.state == state)]
+    return Run(
+        number=first,
+        id=f"{record.uid}-{first:05d}",
+        name=f"{record.name}-{last.number:05d}",
+        group=record.name,
+        job_type="trial",
+        tags=(*tags, *(["best"] if best else [])),
+        config=dict(last.params) | origin(record) | {"trial": last.number},
+        history=tuple(map(history_row, rows)),
+        summary={key: value for key, value in summary.items() if value is not None},
+        at=(rows[-1].attempt, rows[-1].epoch) if rows else (0, 0),
+        over=told,
+        failed=last.state == "failed",
+    )
+
+
+def origin(record: StudyRecord) -> dict[str, Any]:
+    """Where a study's figures come from: what it searched for, in which space, on which data."""
+    return {
+        "family": record.family,
+        "study": record.name,
+        "objective": record.objective,
+        "sweep_signature": record.sweep_signature,
+        "data_signature": record.data_signature,
+        "split_hash": record.split.hash,
+    }
+
+
+def first_rows(rows: Iterable[EpochRow]) -> list[EpochRow]:
+    """Of rows in the order of their trials and attempts, those whose epoch had not been reached before."""
+    found: list[EpochRow] = []
+    for row in rows:
+        if not found or row.epoch > found[-1].epoch:
+            found.append(row)
+    return found
+
+
+def history_row(row: EpochRow) -> dict[str, float]:
+    """An epoch as wandb keeps it; what was not measured (nan) is left out."""
+    values: dict[str, float] = {name: float(getattr(row, name)) for name in MEASURES}
+    values |= {f"recall/{name}": value for name, value in zip(EMOTIONS, row.recall, strict=True)}
+    return {"epoch": row.epoch} | {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def best_values(rows: Iterable[EpochRow], objective: str) -> dict[str, float]:
+    """The epoch with the highest objective and what was measured in it; the final values wandb keeps by itself."""
+    finite = [row for row in rows if math.isfinite(getattr(row, objective))]
+    if not finite:
+        return {}
+    best = max(finite, key=lambda row: float(getattr(row, objective)))  # the first of equal ones
+    row = history_row(best)
+    return {f"best_{name}": row[name] for name in ("epoch", *QUALITY) if name in row}
+
+
+def record_holders(told: Iterable[TrialSummary]) -> list[int]:
+    """Numbers of the trials that were the best of their study when they ended, in that order."""
+    holders, highest = [], -math.inf
+    complete = [trial for trial in told if trial.state == "complete" and trial.ended is not None]
+    for trial in sorted(complete, key=lambda trial: (trial.ended, trial.number)):
+        if trial.value is not None and trial.value > highest:
+            holders.append(trial.number)
+            highest = trial.value
+    return holders

@@ -1,0 +1,101 @@
+"""What wandb has, offline or on the stand-in server, beside what the database says it should have."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.store.store import MEASURES
+from fer_tune.trial import EMOTIONS, EpochRow
+from tests.mirror.server import Wandb
+
+_wandb = find_spec("wandb")
+assert _wandb is not None
+assert _wandb.origin is not None
+CORE = Path(_wandb.origin).parent / "bin" / "wandb-core"
+
+
+@dataclass
+class Told:
+    """A run as wandb has it; `rows` without wandb's own columns."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    group: str = ""
+    job_type: str = ""
+    tags: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    artifacts: list[str] = field(default_factory=list)
+    exit_code: int | None = None
+
+
+def offline(settings: Settings) -> dict[str, Told]:
+    """Each offline run by its id, printed by wandb's own reader; no run may lie there twice."""
+    found: dict[str, Told] = {}
+    for file in settings.wandb.glob("offline-run-*/run-*.wandb"):
+        run = file.stem.removeprefix("run-")
+        assert run not in found, f"{run} lies there twice"
+        found[run] = read(file)
+    return found
+
+
+def read(file: Path) -> Told:
+    command = [str(CORE), "leet", "inspect", "--json", "-no-observability", "-run-file", str(file), str(file.parent)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = Told()
+    for record in map(json.loads, printed.splitlines()):
+        match record["type"]:
+            case "history":
+                told.rows.append(metrics(record["history"]["item"]))
+            case "run":
+                run = record["run"]
+                told.group, told.job_type, told.tags = run["run_group"], run["job_type"], run.get("tags") or told.tags
+                told.config |= run["config"]["update"]
+            case "summary":
+                told.summary |= record["summary"].get("update", {})
+            case "artifact":
+                told.artifacts.append(record["artifact"]["name"])
+            case "exit":
+                told.exit_code = record["exit"].get("exit_code", 0)
+    return told
+
+
+def online(wandb: Wandb) -> dict[str, Told]:
+    """Each run on the server by its id."""
+    found = {}
+    for run in wandb.runs.values():
+        config = {key: entry["value"] for key, entry in run.config.items() if key != "_wandb"}
+        rows = [metrics(row) for row in run.history]
+        artifacts = [one["collection"] for one in wandb.artifacts if one["run"] == run.name]
+        code = {"finished": 0, "running": None}.get(run.state, 1)
+        found[run.name] = Told(rows, run.group, run.job_type, run.tags, config, run.summary, artifacts, code)
+    return found
+
+
+def metrics(item: dict[str, Any]) -> dict[str, Any]:
+    """A row without wandb's own columns; its step must be its epoch."""
+    assert item["_step"] == item["epoch"]
+    return {name: value for name, value in item.items() if not name.startswith("_")}
+
+
+def expected(row: EpochRow) -> dict[str, Any]:
+    """A row of the database as wandb should have it."""
+    values: dict[str, Any] = {"epoch": row.epoch} | {name: getattr(row, name) for name in MEASURES}
+    values |= {f"recall/{name}": value for name, value in zip(EMOTIONS, row.recall, strict=True)}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def in_database(store: Store, study: str, *numbers: int) -> list[dict[str, Any]]:
+    """The rows of a trial, or of trials that one lived on as, in the order of their attempts, each epoch once."""
+    found: dict[int, EpochRow] = {}
+    for number in numbers:
+        for row in store.epochs(study, number):
+            found.setdefault(row.epoch, row)
+    return [expected(row) for row in found.values()]

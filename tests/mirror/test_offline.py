@@ -1,0 +1,64 @@
+"""Real offline runs, written by the real process and read back by wandb's own reader, beside the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fer_tune.mirror import start
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import Study, trials
+from tests.mirror.reading import in_database, offline
+from tests.studies import add_trial, epoch_row
+
+
+def mirror(settings: Settings) -> None:
+    handle = start(settings, "tiny", "offline", priority="normal")
+    assert handle.stop(timeout=60), handle.log.read_text()
+
+
+def test_offline_files_say_what_the_database_says(
+    settings: Settings, store: Store, study: Study, retrained: Callable[[], None]
+) -> None:
+    running = study.ask().number
+    store.start_attempt("tiny", running, 0, 0, "cpu", 0)
+    store.add_epoch("tiny", epoch_row(running, 1, 0.3))
+    retrained()
+    uid = store.study("tiny").uid
+    torn = settings.wandb / f"offline-run-20260101_000000-{uid}-00000"  # left by a mirror that was killed
+    torn.mkdir(parents=True)
+    (torn / f"run-{uid}-00000.wandb").write_bytes(b"torn")
+
+    mirror(settings)
+    runs = offline(settings)
+    assert sorted(runs) == [*(f"{uid}-{number:05d}" for number in range(6)), f"{uid}-retrain-001"]
+    for trial in trials(store, "tiny"):
+        run = runs[f"{uid}-{trial.number:05d}"]
+        assert run.rows == in_database(store, "tiny", trial.number)
+        assert (run.group, run.job_type) == ("tiny", "trial")
+        assert {name: run.config[name] for name in trial.params} == trial.params
+        assert run.config["data_signature"] == "d" * 64
+        assert run.summary["state"] == trial.state
+        assert run.summary.get("objective_value") == trial.value
+        assert run.exit_code == int(trial.state == "failed")
+    assert runs[f"{uid}-00001"].tags == ["simple_cnn", "best"]
+    assert runs[f"{uid}-00001"].summary["best_val_accuracy"] == 0.6
+    assert runs[f"{uid}-00001"].summary["val_accuracy"] == 0.6  # the final one, which wandb keeps by itself
+    assert runs[f"{uid}-00002"].tags == ["simple_cnn", "pruned"]
+    final = runs[f"{uid}-retrain-001"]
+    assert (final.job_type, final.group, len(final.rows)) == ("retrain", "tiny", 2)
+    assert sorted(final.artifacts) == ["tiny-confusion", "tiny-model"]
+
+    # The study goes on: the run of the trial that was running is replaced, the best changes, the rest is left alone.
+    before = {path.name for path in settings.wandb.iterdir()}
+    store.add_epoch("tiny", epoch_row(running, 2, 0.4))
+    study.prune(running, "median")
+    better = add_trial(store, study, "complete", [0.5, 0.7])
+    mirror(settings)
+    runs = offline(settings)
+    assert runs[f"{uid}-{running:05d}"].rows == in_database(store, "tiny", running)
+    assert runs[f"{uid}-{better:05d}"].tags == ["simple_cnn", "best"]
+    assert runs[f"{uid}-00001"].tags == ["simple_cnn"]
+    assert len(runs) == 8
+    kept = [name for name in before if not name.endswith(("00001", f"{running:05d}"))]
+    assert {name for name in kept if (settings.wandb / name).exists()} == set(kept)
