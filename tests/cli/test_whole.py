@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
 from fer_tune.data.faces import Faces
+from fer_tune.settings import Settings
+from tests.mirror.reading import offline
 
 SWEEP = """
 study: whole
@@ -59,12 +61,16 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert fer_tune(*words, "--json-lines", "--quiet").exit_code == 2
 
     [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
-    out = tmp_path / "model"
-    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip")
+    out = tmp_path / "storage" / "artifacts" / "model"
+    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip", "--wandb", "offline")
     assert retrained.exit_code == 0, retrained.output
     assert "opened for this study: once" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
+    runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
+    assert sorted(runs["retrain"].artifacts) == ["whole-confusion", "whole-model"]
+    assert len(runs["retrain"].rows) == 1
+    assert len(runs["trial"].rows) == 1  # what the runs before had not copied
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
