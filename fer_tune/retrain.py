@@ -274,7 +274,9 @@ def _write(result: RetrainResult) -> dict[str, Path]:
     }
     title = f"{result.study}, trial {result.trial}: {result.plain.scores.accuracy:.2%} of {result.test_images} on test"
     picture = confusion_png(result.plain.confusion, EMOTIONS, result.folder / "confusion.png", title)
-    files = {name: result.folder / file for name, file in (("model", "model.safetensors"), ("predictions", PREDICTIONS))}
+    files = {
+        name: result.folder / file for name, file in (("model", "model.safetensors"), ("predictions", PREDICTIONS))
+    }
     files["confusion_png"] = picture
     for kind, content in texts.items():
         files[kind] = result.folder / f"{kind}.json"

@@ -62,15 +62,18 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
 
     [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
     out = tmp_path / "storage" / "artifacts" / "model"
-    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip", "--wandb", "offline")
+    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
     assert "opened for this study: once" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
+    synced = fer_tune("sync")
+    assert synced.exit_code == 0, synced.output
+    assert "whole: 3 runs are below" in synced.stdout
     runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
     assert sorted(runs["retrain"].artifacts) == ["whole-confusion", "whole-model"]
     assert len(runs["retrain"].rows) == 1
-    assert len(runs["trial"].rows) == 1  # what the runs before had not copied
+    assert len(runs["trial"].rows) == 1
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
