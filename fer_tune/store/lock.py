@@ -1,4 +1,7 @@
-"""One orchestrator for each study: a lock that its process's death releases, however it dies."""
+"""One orchestrator for each study: a lock that its process's death releases, however it dies.
+
+A file keeps out other processes of this storage folder; where the database is a server, it keeps out other hosts too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +19,7 @@ from typing import IO, Any
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store.engine import full, parse_url
+from fer_tune.store.serverlock import ServerLock
 
 
 def file_name(study: str, url: str) -> str:
@@ -38,6 +43,7 @@ class StudyLock:
         self.study = study
         self.path: Path = settings.locks / file_name(study, url)
         self._file: IO[str] | None = None
+        self._server = ServerLock(parse_url(url), study)
 
     def acquire(self) -> StudyLock:
         """Takes the lock or refuses at once.
@@ -58,6 +64,11 @@ class StudyLock:
         except BlockingIOError as error:
             with file:
                 raise self._refusal(file) from error
+        try:
+            self._server.acquire()
+        except BaseException:
+            file.close()
+            raise
         file.truncate(0)
         json.dump({"pid": os.getpid(), "started": datetime.now(UTC).isoformat(), "study": self.study}, file)
         file.flush()
@@ -66,9 +77,10 @@ class StudyLock:
 
     def release(self) -> None:
         """Gives the lock back; nothing happens if it is not held."""
+        self._server.release()
         if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
+            with suppress(OSError), self._file:  # a disk that is read-only by now costs the cleaning, not the release
+                self._file.truncate(0)
             self._file = None
 
     def holder(self) -> int | None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from fer_tune.errors import StudyError
+from fer_tune.study.evolution import ReplayedCmaEsSampler
 from fer_tune.study.infeasible import LearningSampler
 from fer_tune.sweep.schema import Sweep
 
@@ -81,7 +82,7 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
             case "gp":
                 return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":
-                return LearningSampler(CmaEsSampler(seed=shifted, **independent, **spec.options))
+                return LearningSampler(ReplayedCmaEsSampler(seed=shifted, **independent, **spec.options))
             case "qmc":  # the sequence is one for the study, and the database counts its points: never shifted
                 return QMCSampler(seed=seed, **independent, **spec.options)
             case "random":

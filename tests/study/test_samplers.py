@@ -1,7 +1,11 @@
+import json
+import os
+import pickle
 import warnings
 
 import optuna
 import pytest
+from sqlalchemy import text
 
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
@@ -49,6 +53,50 @@ def test_the_same_seed_draws_the_same(sweep: MakeSweep, store: Store, sampler: s
     assert drawn[0] == drawn[1]
     other = run(Study.open(sweep(f"sampler={sampler}", "study=c", "seed=8"), store, faces(store)), 12)
     assert sampler == "qmc" or other != drawn[0]
+
+
+def state_of(study: Study) -> tuple[int, list[float], float]:
+    """Generation, mean and step size of CMA-ES."""
+    optimizer = study._study.sampler.inner._optimizer  # type: ignore[attr-defined]
+    return optimizer.generation, optimizer._mean.tolist(), optimizer._sigma
+
+
+def test_cmaes_goes_on_from_its_trials_and_no_pickle_is_read_or_written(sweep: MakeSweep, store: Store) -> None:
+    """The trap in the database is one that Optuna's own sampler walks into."""
+    wanted = sweep("sampler={name: cmaes, popsize: 4}", *NUMBERS)
+    study = Study.open(wanted, store, faces(store))
+    run(study, 15)
+    before = state_of(study)
+    assert before[0] >= 2
+    written = [key for trial in study._study.trials for key in trial.system_attrs]
+    assert any("generation" in key for key in written)
+    assert not any("optimizer" in key for key in written)
+    trap = store.root / "trap"
+    pickled = pickle.dumps(Trap(str(trap))).hex()
+    with store.engine.begin() as tx:
+        row = {"trial_id": 15, "key": "cma:optimizer:0", "value": json.dumps(pickled)}
+        tx.execute(
+            text("INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (:trial_id, :key, :value)"),
+            row,
+        )
+    again, other = reopen(wanted, store)
+    again.ask()
+    assert not trap.exists()
+    assert state_of(again) == before
+    theirs = optuna.samplers.CmaEsSampler(warn_independent_sampling=False)
+    optuna.load_study(study_name="tiny", storage=again._study._storage, sampler=theirs).ask()
+    assert trap.exists(), "the trap is none"
+    other.close()
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
 
 
 def test_random_draws_do_not_depend_on_what_was_told(sweep: MakeSweep, store: Store) -> None:

@@ -1,0 +1,84 @@
+"""A real PostgreSQL: made for this file, gone after it. Skipped where there is none, or no driver for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
+from fer_tune.store import StudyLock
+
+pytest.importorskip("psycopg")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of an empty database."""
+    programs = [
+        shutil.which(name) or next(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), None) for name in PROGRAMS
+    ]
+    if None in programs:
+        pytest.skip("no PostgreSQL is installed")
+    initdb, postgres = map(str, programs)
+    user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has 107 bytes
+    if user:
+        shutil.chown(folder, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user, "cwd": folder}
+    subprocess.run([initdb, "-D", folder / "data", "-A", "trust", "-U", "me", "--no-sync"], check=True, **quiet)
+    options = ["-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-c", "fsync=off"]
+    process = subprocess.Popen([postgres, *options], **quiet)
+    url = f"postgresql://me@127.0.0.1:{port}/postgres"
+    try:
+        _await(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(folder)
+
+
+PROGRAMS = ("initdb", "postgres")
+
+
+def _await(url: str) -> None:
+    import time
+
+    import psycopg
+
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            psycopg.connect(url).close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.1)
+
+
+def lock(server: str, folder: Path, study: str = "resnet") -> StudyLock:
+    return StudyLock(Settings(folder, server), server, study)
+
+
+def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
+    """Two storage folders stand for two hosts."""
+    with lock(server, tmp_path / "here"):
+        with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
+            lock(server, tmp_path / "there").acquire()
+        with lock(server, tmp_path / "there", "vgg"):
+            pass
+    with lock(server, tmp_path / "there"), pytest.raises(StudyError):
+        lock(server, tmp_path / "here").acquire()
+    with lock(server, tmp_path / "here"):
+        pass
