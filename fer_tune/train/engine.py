@@ -290,6 +290,8 @@ def _in_parts(batch: Sequence[Tensor]) -> str:
 
 
 _pools: dict[torch.device, Any] = {}
+_streams: dict[torch.device, torch.cuda.Stream] = {}
+"""One for all captures of a device: cuBLAS keeps a workspace of many MiB for every stream that it was used on."""
 
 
 def captured(
@@ -301,7 +303,9 @@ def captured(
     that outlives a replay. So eight engines need the memory of the largest one. The device gets it back when all of
     them are gone.
     """
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    if device not in _streams:
+        _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = _streams[device]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
@@ -312,7 +316,7 @@ def captured(
     if device not in _pools:
         _pools[device] = torch.cuda.graph_pool_handle()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pools[device]):
+    with torch.cuda.graph(graph, pool=_pools[device], stream=stream):
         run()
     return graph.replay
 

@@ -5,8 +5,12 @@ On a CPU an engine that refuses plays the device; on a GPU the allocator is give
 
 import dataclasses
 import gc
+import json
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +26,7 @@ from fer_tune.train.memory import Memory, out_of_memory
 from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
 
 GIB = 2**30
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 
 
 @pytest.fixture(scope="module")
@@ -295,3 +300,102 @@ def test_dropped_engines_leave_memory_without_the_collector(spec):
         assert first() is None
     finally:
         gc.enable()
+
+
+# -- many trials ----------------------------------------------------------------------------------------------
+
+
+def _measured(tmp_path: Path, *options: str) -> dict:
+    out = tmp_path / "memory.json"
+    subprocess.run([sys.executable, BENCHMARK, *options, "--out", out], check=True, capture_output=True, timeout=100)
+    return json.loads(out.read_text())
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_memory_runs_on_a_cpu(tmp_path):
+    found = _measured(tmp_path, "--cpu", "--trials", "12")
+    assert [row["trial"] for row in found["rows"]] == list(range(12))
+    assert all(row["allocated"] > 0 for row in found["rows"])
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_device_memory_does_not_grow_over_200_trials_of_mixed_shapes(tmp_path):
+    found = _measured(tmp_path)
+    assert found["trials"] == 200
+    assert found["shapes"] > MOST_ENGINES
+    assert found["growth"]["allocated"] <= 0.05, found["growth"]
+    assert found["growth"]["reserved"] <= 0.05, found["growth"]
+
+
+# -- on a GPU -------------------------------------------------------------------------------------------------
+
+
+RESNET: dict[str, Value] = {"width": 0.25, "stem": "7x7", "batch_size": 64, "lr": 0.01}
+
+
+@pytest.mark.gpu
+def test_a_captured_step_in_parts_agrees_with_the_eager_one(spec):
+    found = []
+    for eager in (False, True):
+        trainer = Trainer("cuda", build=lambda plan, parts: Engine(plan, 4))
+        engine = trainer._engine(spec("resnet", epochs=3, **RESNET))
+        assert len(engine.notes) == 1, engine.notes
+        assert "4 parts of 16" in engine.notes[0]
+        if eager:
+            engine._replay_step = None
+        for epoch in (1, 2, 3):
+            engine.train_epoch(epoch, lambda: 0)
+        found.append((engine.measure(), engine.flat.values.clone()))
+    (captured, weights), (plain, others) = found
+    assert captured.train_loss == pytest.approx(plain.train_loss, rel=1e-2)
+    assert torch.allclose(weights, others, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.gpu
+def test_a_step_in_parts_is_the_step_on_a_gpu(spec):
+    """simple_cnn has no BatchNorm; products in bfloat16 are summed in another order."""
+    found = []
+    for parts in (1, 8):
+        trainer = Trainer("cuda", build=lambda plan, _, parts=parts: Engine(plan, parts))
+        rows, end = _run(trainer, spec(epochs=3, augment=0.5, mixup=0.3))
+        assert end.status == "completed", end.detail
+        found.append(rows)
+    for whole, divided in zip(*found, strict=True):
+        assert divided.train_loss == pytest.approx(whole.train_loss, rel=1e-2)
+        assert divided.val_loss == pytest.approx(whole.val_loss, rel=2e-2)
+
+
+@pytest.mark.gpu
+def test_a_real_device_that_is_too_small(tiny_data):
+    """The allocator is given a share of the device: enough for a part of the batch, then for none."""
+    device = torch.device("cuda", 0)
+    params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
+    large = TrialSpec("s", 1, "resnet", params, 1, 3, tiny_data)
+    whole = Trainer("cuda")
+    torch.cuda.reset_peak_memory_stats(device)
+    assert _run(whole, large)[1].notes == ()
+    peak = torch.cuda.max_memory_allocated(device)
+    total = torch.cuda.mem_get_info(device)[1]
+    del whole
+    Memory(device).release()
+    try:
+        torch.cuda.set_per_process_memory_fraction(0.6 * peak / total, device)
+        trainer = Trainer("cuda")
+        rows, end = _run(trainer, large)
+        assert (end.status, len(rows)) == ("completed", 1), end
+        assert "memory was short" in end.notes[0]
+
+        del trainer
+        Memory(device).release()
+        torch.cuda.set_per_process_memory_fraction(0.02 * peak / total, device)
+        trainer = Trainer("cuda")
+        rows, end = _run(trainer, large)
+        assert (end.status, rows) == ("failed", []), end
+        assert end.infeasible > 0
+        assert "GiB" in end.reason
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        small = dataclasses.replace(large, params={**params, "width": 0.25, "batch_size": 32})
+        assert _run(trainer, small)[1].status == "completed"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)

@@ -1,0 +1,132 @@
+"""Whether a worker's memory grows: many trials of mixed shapes, more shapes than stay captured, one after another.
+
+    python benchmarks/memory.py --out benchmarks/results/memory-h100.json
+    python benchmarks/memory.py --cpu --trials 30
+
+First each shape once, then shapes drawn at random, so that some engines are found and others captured again. After
+each trial it reads what lies in tensors, what torch holds of the device for them, and what is taken of the device in
+all; on a CPU all three are the process's resident memory, to try the script. `growth` compares the most that was
+held after the first trial of each shape with the most that was held by then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from sweep import commit, device, versions
+
+from fer_tune.data.demo import demo_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.settings import Settings
+from fer_tune.train.loop import Trainer
+from fer_tune.train.memory import Memory
+from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
+
+SHAPES: tuple[tuple[str, dict[str, Value]], ...] = (
+    ("simple_cnn", {"width": 16, "batch_size": 64, "optimizer": "adam"}),
+    ("simple_cnn", {"width": 32, "batch_size": 128, "optimizer": "sgd"}),
+    ("simple_cnn", {"width": 64, "batch_size": 96, "optimizer": "adamw"}),
+    ("simple_cnn", {"width": 128, "batch_size": 256, "optimizer": "adamw"}),
+    ("deep_cnn", {"width": 16, "batch_size": 64, "optimizer": "sgd"}),
+    ("deep_cnn", {"width": 32, "batch_size": 128, "optimizer": "adamw"}),
+    ("deep_cnn", {"width": 64, "batch_size": 48, "optimizer": "adam", "hidden": 2048}),
+    ("deep_cnn", {"width": 24, "batch_size": 256, "optimizer": "adamw", "hidden_norm": True}),
+    ("resnet", {"width": 0.25, "batch_size": 64, "optimizer": "sgd", "stem": "7x7"}),
+    ("resnet", {"width": 0.5, "batch_size": 128, "optimizer": "adamw", "stem": "7x7"}),
+)
+"""Two more than an `Engines` holds: every fifth trial or so captures anew."""
+TINY: dict[str, Value] = {"batch_size": 32}
+"""On a CPU."""
+
+
+def main() -> None:
+    """Trains, prints the growth, and writes JSON if asked to."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--cpu", action="store_true", help="tiny trials, resident memory")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure("cpu" if options.cpu else "cuda:0", options.trials, _faces(Path(folder), options.cpu))
+    seconds = round(time.perf_counter() - began, 1)
+    result = {
+        "benchmark": "memory",
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "trials": len(rows),
+        "shapes": len(SHAPES),
+        "seconds": seconds,
+        "growth": {name: growth(rows, name) for name in ("allocated", "reserved", "device_used")},
+        "rows": rows,
+    }
+    print(json.dumps({name: entry for name, entry in result.items() if name != "rows"}, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _faces(folder: Path, few: bool) -> DataRef:
+    settings = Settings(folder, f"sqlite:///{folder}/fer_tune.db")
+    faces = demo_faces(seed=1, scale=0.03 if few else 0.25)
+    return reference(faces, store_split(faces, SplitPolicy(), settings), settings)
+
+
+def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
+    """A row for each trial, sizes in bytes.
+
+    Raises:
+        RuntimeError: a trial did not complete, or was not captured on a GPU.
+    """
+    trainer, memory = Trainer(where), Memory(torch.device(where))
+    drawn = random.Random(0)
+    order = [*range(len(SHAPES)), *(drawn.randrange(len(SHAPES)) for _ in range(trials - len(SHAPES)))]
+    rows = []
+    for number, shape in enumerate(order[:trials]):
+        family, params = SHAPES[shape]
+        params = {**params, "lr": 1e-3, "augment": 0.3, "ema": 0.9, **(TINY if where == "cpu" else {})}
+        began = time.perf_counter()
+        messages = list(trainer.train(TrialSpec("memory", number, family, params, 1, number, data)))
+        _refuse(messages[-1])
+        allocated, reserved = memory.used()
+        free, total = (0, reserved) if where == "cpu" else torch.cuda.mem_get_info()
+        rows.append(
+            {
+                "trial": number,
+                "shape": shape,
+                "family": family,
+                "allocated": allocated,
+                "reserved": reserved,
+                "device_used": total - free,
+                "seconds": round(time.perf_counter() - began, 3),
+            }
+        )
+    return rows
+
+
+def _refuse(end: EpochRow | TrialEnd) -> None:
+    assert isinstance(end, TrialEnd)
+    if end.status != "completed" or end.notes:
+        raise RuntimeError(f"trial {end.number} {end.status}: {end.reason} {end.detail} {end.notes}")
+
+
+def growth(rows: list[dict[str, Any]], name: str) -> float:
+    """By what fraction the most after the first trial of each shape exceeds the most until then; below 0 is none."""
+    first, rest = rows[: len(SHAPES)], rows[len(SHAPES) :]
+    if not rest:
+        return 0.0
+    return round(float(max(row[name] for row in rest) / max(row[name] for row in first) - 1), 4)
+
+
+if __name__ == "__main__":
+    main()
