@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 import tests.anything  # noqa: F401 - its Hypothesis profile must be known before any test is collected
 from fer_tune.settings import Settings
+from tests.postgres import NewDatabase, programs, server
 
 if TYPE_CHECKING:
     from fer_tune.data.faces import Faces
@@ -51,6 +53,26 @@ def settings(tmp_path: Path) -> Settings:
     """An empty storage folder of the test's own."""
     root = tmp_path / "storage"
     return Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[NewDatabase]:
+    """Makes empty PostgreSQL databases; the test is skipped where PostgreSQL or its driver is not installed."""
+    pytest.importorskip("psycopg")
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    with server(found) as new:
+        yield new
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that is not there yet, or empty: on each kind of server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/storage/fer_tune.db"
+    new: NewDatabase = request.getfixturevalue("postgres")
+    return new()
 
 
 @pytest.fixture(scope="session")

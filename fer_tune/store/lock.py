@@ -18,13 +18,16 @@ from typing import IO, Any
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
-from fer_tune.store.engine import full, parse_url
+from fer_tune.store.engine import parse_url, shown
 from fer_tune.store.serverlock import ServerLock
 
 
 def file_name(study: str, url: str) -> str:
-    """The lock's file name: readable, safe for any study name, different for each study of each database."""
-    digest = hashlib.sha256(f"{study}\0{full(parse_url(url))}".encode()).hexdigest()[:12]
+    """The lock's file name: readable, safe for any study name, different for each study of each database.
+
+    The password takes no part: one who changes it runs the same study, and a file's name is no place for its hash.
+    """
+    digest = hashlib.sha256(f"{study}\0{shown(parse_url(url))}".encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', study)[:60]}-{digest}.lock"
 
 

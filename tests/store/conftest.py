@@ -29,11 +29,13 @@ def record(name: str = "resnet", uid: str = "0123abcd", **changes: object) -> St
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return tmp_path / "storage"
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{root}/fer_tune.db", root=root) as opened:
+def store(root: Path, database_url: str) -> Iterator[Store]:
+    with Store.open(database_url, root=root) as opened:
         opened.register_study(record())
         yield opened

@@ -21,6 +21,7 @@ def at(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_pragmas_hold_on_every_connection(store: Store) -> None:
     with store.engine.connect() as one, store.engine.connect() as two:
         for connection in (one, two):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.store import ArtifactRecord, MirrorCursor, Store
@@ -91,7 +92,7 @@ def test_a_replayed_epoch_changes_nothing(store: Store) -> None:
 def test_the_database_itself_keeps_epochs_unique(store: Store) -> None:
     begin(store)
     store.add_epoch("resnet", row())
-    with store.engine.begin() as tx, pytest.raises(Exception, match="UNIQUE"):
+    with store.engine.begin() as tx, pytest.raises(IntegrityError):
         tx.execute(text("INSERT INTO fer_epochs SELECT * FROM fer_epochs"))
 
 

@@ -42,8 +42,8 @@ def sweep(tmp_path: Path) -> MakeSweep:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/fer_tune.db", root=tmp_path) as opened:
+def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
+    with Store.open(database_url, root=tmp_path) as opened:
         yield opened
 
 

@@ -22,7 +22,7 @@ from fer_tune.study import Study
 from fer_tune.sweep.load import load_sweep
 from tests.study.conftest import faces
 root = Path(sys.argv[1])
-store = Store.open(f"sqlite:///{root}/fer_tune.db", root=root)
+store = Store.open(sys.argv[2], root=root)
 study = Study.open(load_sweep(root / "tiny.yaml"), store, faces(store))
 for _ in range(3):
     proposal = study.ask()
@@ -82,7 +82,7 @@ def test_what_a_killed_orchestrator_left_running_is_queued_again(
     sweep: MakeSweep, store: Store, tmp_path: Path
 ) -> None:
     sweep()
-    done = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), store.url], timeout=60, check=False)
     assert done.returncode == 9
     study = Study.open(sweep(), store, faces(store))
     assert study.counts() == Counts(complete=1, running=2)

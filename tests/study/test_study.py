@@ -157,6 +157,7 @@ def test_a_study_whose_trials_were_deleted_is_refused(sweep: MakeSweep, store: S
     again.close()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_optunas_connections_have_the_pragmas_too(sweep: MakeSweep, store: Store) -> None:
     from fer_tune.study.storage import optuna_storage
 
