@@ -209,9 +209,10 @@ def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEn
         else:
             end = message
     if end.status != "completed":
+        smaller = "width" if end.infeasible else "learning rate"
         raise TrainingError(
             f"Retraining trial {spec.number} of {spec.study!r} {end.status}: {end.reason}",
-            end.detail or "A smaller learning rate may help: `--set lr=...`.",
+            end.detail or f"A smaller {smaller} may help: `--set {'width' if end.infeasible else 'lr'}=...`.",
         )
     return end, time.perf_counter() - started, trainer.images(spec)
 

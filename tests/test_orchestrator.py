@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from fer_tune.store import Store
 from fer_tune.study import trials
 from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
-from fer_tune.trial import EpochRow, TrialSpec, Value
-from tests.pool.trainers import obedient, unwilling
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
+from tests.pool.trainers import Obedient, obedient, unwilling
 
 INLINE = RunOptions(engine="inline", devices="cpu", wandb="disabled")
 LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
@@ -283,6 +283,29 @@ def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None
     with Store.of(settings) as store:
         failed = next(trial for trial in trials(store, "s") if trial.number == 0)
         assert "SIGKILL" in failed.attrs["reason"]
+
+
+class TooLarge(Obedient):
+    """Trial 0 does not fit into memory."""
+
+    def train(self, spec: TrialSpec, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | TrialEnd]:
+        if spec.number == 0:
+            yield TrialEnd(spec.number, spec.attempt, "failed", "needs more than 9.0 GiB", infeasible=0.25)
+        else:
+            yield from super().train(spec, stop_requested)
+
+
+def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: Settings) -> None:
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep(budget=2)], settings, INLINE, watch, TooLarge)
+    assert watch.states() == ["failed", "complete"]
+    assert watch.started == [("s", 0, 0), ("s", 1, 0)], "it is not tried again"
+    assert outcome.studies[0].counts.failed == 1
+    with Store.of(settings) as store:
+        failed = next(trial for trial in trials(store, "s") if trial.number == 0)
+        assert failed.attrs["reason"] == "needs more than 9.0 GiB"
+        assert failed.attrs["memory"] == 0.25
+        assert [attempt.status for attempt in store.attempts("s", 0)] == ["failed"]
 
 
 def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:
