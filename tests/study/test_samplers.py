@@ -84,7 +84,8 @@ def test_cmaes_goes_on_from_its_trials_and_no_pickle_is_read_or_written(sweep: M
     assert not trap.exists()
     assert state_of(again) == before
     theirs = optuna.samplers.CmaEsSampler(warn_independent_sampling=False)
-    optuna.load_study(study_name="tiny", storage=again._study._storage, sampler=theirs).ask()
+    same = optuna.load_study(study_name="tiny", storage=again._study._storage, sampler=theirs)
+    same.ask().suggest_float("lr", 1e-4, 1e-2, log=True)
     assert trap.exists(), "the trap is none"
     other.close()
 
