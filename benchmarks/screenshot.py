@@ -23,7 +23,7 @@ from fer_tune.trial import EpochRow, TrialSpec
 
 COLUMNS = 104
 COMMAND = "fer-tune run sweeps/demo.yaml --workers 2"
-AFTER = 7
+AFTER = 5
 """Finished trials before the picture is taken."""
 
 
@@ -37,7 +37,8 @@ class Recorded(LiveView):
     def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
         super().epoch(spec, row, value)
         board = self.board
-        if board.finished >= AFTER and all(place.epoch > 1 for place in board.training) and not self.path.exists():
+        busy = len(board.training) > 1 and all(place.epoch > 0 for place in board.training)
+        if board.finished >= AFTER and busy and not self.path.exists():
             page = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
             page.print(f"[bold]$[/] {COMMAND}\n")
             page.print(View(board, self.gauges))

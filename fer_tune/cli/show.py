@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fer_tune.cli.columns import Column, choose
 from fer_tune.errors import FerTuneError
 from fer_tune.trial import Value
 
@@ -21,6 +23,9 @@ STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "
 """Of a trial's states; the word is always shown too."""
 
 NONE = "–"
+
+GAP = 2
+"""Blanks between the columns of a table."""
 
 
 def console() -> Console:
@@ -59,7 +64,42 @@ def line(out: Console, *parts: str | tuple[str, str]) -> None:
 
 def table(title: str = "") -> Table:
     """A table as all of ours look."""
-    return Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", padding=(0, 2, 0, 0))
+    return Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, GAP - 1, 0, 0),
+    )
+
+
+def fitting(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str | Text]],
+    width: int,
+    title: str = "",
+    dim: Collection[int] = (),
+) -> Table:
+    """A table that is no wider than `width`: columns that may be dropped are, the rest folds what it must.
+
+    Args:
+        dim: rows that matter less.
+    """
+    widths = choose(columns, rows, width - 1, GAP)
+    drawn = table(title)
+    for at, cells in widths.items():
+        folds = columns[at].least is not None
+        drawn.add_column(
+            columns[at].heading,
+            justify="right" if columns[at].right else "left",
+            width=cells,
+            no_wrap=not folds,
+            overflow="fold" if folds else "ellipsis",
+        )
+    for place, row in enumerate(rows):
+        drawn.add_row(*(row[at] for at in widths), style="dim" if place in dim else "")
+    return drawn
 
 
 def state(name: str) -> Text:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from fer_tune.cli import show
+from fer_tune.cli.columns import Column
 from fer_tune.cli.options import AsJson, Storage, StudyName, only_one, open_store, study_name
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 DETAIL_LINES = 12
 """Of a failed trial's traceback or log."""
+
+REMARK = 16
+"""Columns that a remark can be folded to."""
 
 NAME_WIDTH = 22
 TRIAL_WIDTH = 13
@@ -55,6 +59,8 @@ def _show_best(record: StudyRecord, ranked: Sequence[TrialSummary]) -> None:
     show.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
     at_once = max(1, (out.width - NAME_WIDTH) // TRIAL_WIDTH)
     for start in range(0, len(ranked), at_once):
+        if start:
+            out.print()
         _show_columns(out, ranked[start : start + at_once], start + 1)
 
 
@@ -111,22 +117,29 @@ def trials(  # noqa: PLR0917 - options
 
 def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
     out = show.console()
-    table = show.table(study)
-    for heading in ("trial", "state", "value", "epochs", "best", "time"):
-        table.add_column(heading, justify="left" if heading == "state" else "right", no_wrap=True)
-    table.add_column("start, reason", overflow="fold")
-    for trial in found:
-        remark = " · ".join(filter(None, (trial.name, trial.attrs.get("reason"))))
-        table.add_row(
+    columns = [
+        Column("trial", right=True),
+        Column("state"),
+        Column("value", right=True),
+        Column("epochs", right=True, drop=1),
+        Column("best", right=True, drop=3),
+        Column("time", right=True, drop=2),
+        Column("start, reason", least=REMARK),
+    ]
+    rows = [
+        (
             str(trial.number),
             show.state(trial.state),
             show.percent(trial.value),
             str(trial.epochs),
             show.NONE if trial.best_epoch is None else str(trial.best_epoch),
             show.duration(trial.seconds),
-            remark,
+            " · ".join(filter(None, (trial.name, trial.attrs.get("reason")))),
         )
-    out.print(table)
+        for trial in found
+    ]
+    show.line(out, (study, "bold"))
+    out.print(show.fitting(columns, rows, out.width))
 
 
 def _show_details(details: dict[int, str]) -> None:
@@ -178,19 +191,23 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
             ]
         )
         return
-    table = show.table()
-    for heading in ("study", "family"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("done", "pruned", "failed", "running", "best"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("created", no_wrap=True)
-    for study in found:
-        counts = study.counts
-        table.add_row(
+    out = show.console()
+    columns = [
+        Column("study", least=NAME_WIDTH),
+        Column("family", drop=1),
+        *(Column(heading, right=True) for heading in ("done", "pruned", "failed")),
+        Column("running", right=True, drop=2),
+        Column("best", right=True),
+        Column("created", drop=3),
+    ]
+    rows = [
+        (
             study.name,
             study.record.family,
-            *(str(count) for count in (counts.complete, counts.pruned, counts.failed, counts.running)),
+            *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running")),
             show.percent(study.best.value) if study.best else show.NONE,
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )
-    show.console().print(table)
+        for study in found
+    ]
+    out.print(show.fitting(columns, rows, out.width))

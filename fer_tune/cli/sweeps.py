@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fer_tune.cli import show
+from fer_tune.cli.columns import Column
 from fer_tune.errors import SettingsError
 
 
@@ -31,13 +32,11 @@ def check(
             f"maximises {checked.objective}; sampler {checked.sampler.name}, pruner {checked.pruner.name}; ",
             f"{len(checked.start)} start configurations",
         )
-        table = show.table()
-        for heading in ("hyperparameter", "", "values", "when"):
-            table.add_column(heading, overflow="fold")
-        for row in rows(checked):
-            style = "dim" if row.kind == "default" else ""
-            table.add_row(row.name, row.kind, row.values, row.when, style=style)
-        out.print(table)
+        found = rows(checked)
+        columns = [Column("hyperparameter"), Column("", drop=1), Column("values", least=14), Column("when", least=12)]
+        cells = [(row.name, row.kind, row.values, row.when) for row in found]
+        dim = {place for place, row in enumerate(found) if row.kind == "default"}
+        out.print(show.fitting(columns, cells, out.width, dim=dim))
         for remark in checked.notes:
             show.line(out, remark)
 

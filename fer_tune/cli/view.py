@@ -26,8 +26,9 @@ BESIDE = 72
 """Columns from which on the last trials stand beside the best."""
 WIDEST = 160
 """Columns beyond which lines are hard to follow."""
-AROUND = 9
-"""Lines of the view that are neither a worker's nor a trial's."""
+
+REMARK = 14
+"""Columns below which a remark is no longer worth its room."""
 
 GIB = 2**30
 
@@ -52,8 +53,9 @@ class View:
         if not board.study:
             yield Text("opening the studies …", style="dim")
             return
-        yield from self._head(width)
-        workers, trials = self._lengths(len(board.places), beside=width >= BESIDE)
+        head = list(self._head(width))
+        workers, trials = self._room(len(head), beside=width >= BESIDE)
+        yield from head
         if board.places:
             yield Text()
             yield from self._workers(width, workers)
@@ -61,13 +63,15 @@ class View:
             yield Text()
             yield from self._trials(width, trials)
 
-    def _lengths(self, places: int, beside: bool) -> tuple[int, int]:
-        """How many workers, and how many trials of each list, there is room for."""
+    def _room(self, head: int, beside: bool) -> tuple[int, int]:
+        """How many workers, and how many trials of each list, there is room for below the head."""
+        places, trials = len(self.board.places), len(self.board.last)
         if self.height is None:
-            return places, len(self.board.last)
-        workers = max(1, min(places, self.height - AROUND + 2))
-        left = self.height - AROUND - workers
-        return workers, max(0, min(len(self.board.last), left if beside else (left - 2) // 2))
+            return places, trials
+        left = self.height - head - 2  # a blank line, and headings
+        workers = places if places <= left else max(1, left - 1)  # a line for those that are left out
+        left -= workers + 2
+        return workers, max(0, min(trials, left if beside else (left - 2) // 2))
 
     # the study ----------------------------------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class View:
     def _counts(self) -> Text:
         counted = self._counted()
         parts = [Text(f"{count} {word}", show.STYLES[state] if count else "dim") for count, word, state in counted]
-        return Text(" · ", "dim").join(parts)
+        return Text.assemble((" · ", "dim")).join(parts)
 
     def _best(self) -> Text:
         best = self.board.best
@@ -119,12 +123,12 @@ class View:
             Column("worker"),
             Column("trial", right=True),
             Column("family", drop=4),
-            Column("epochs", least=6, most=width // (5 if roomy else 8)),
+            Column("epochs", least=6, most=width // (4 if roomy else 8)),
             Column(right=True),
             Column(HEADINGS.get(board.objective, board.objective), right=True),
             Column("curve" if roomy else "", drop=3, least=6, most=min(24, max(6, board.epochs))),
             Column("images/s" if roomy else "img/s", right=True, drop=5),
-            Column("start", drop=8, least=8),
+            Column("start" if roomy else "", drop=8, least=REMARK),
         ]
         if self.gauges is not None:
             columns[-1:-1] = [
@@ -155,7 +159,7 @@ class View:
             used = show.NONE if gauge.used is None else f"{gauge.used / GIB:.1f}"
             cells.append(f"{used}/{gauge.total / GIB:.0f}" if gauge.total and roomy else used)
             cells.append(show.NONE if gauge.load is None else f"{100 * gauge.load:.0f} %")
-        cells.append(Text(place.name or "" if place.doing == "training" else "", "dim"))
+        cells.append(Text(place.name if place.name and roomy and place.doing == "training" else "", "dim"))
         return cells
 
     # the trials ---------------------------------------------------------------------------------------------------
@@ -171,7 +175,9 @@ class View:
             return
         for left, right in zip(last, best + [Text()] * (len(last) - len(best)), strict=True):
             left.truncate(half, overflow="ellipsis", pad=True)
-            yield left + Text(" " * gap) + right
+            line = left + Text(" " * gap) + right
+            line.rstrip()
+            yield line
 
     def _list(self, heading: str, row: Row, trials: Sequence[Finished], width: int) -> list[Text]:
         columns = [
@@ -181,7 +187,7 @@ class View:
             Column(drop=2, least=6, most=min(20 if width > ROOMY // 2 else 8, max(6, self.board.epochs))),
             Column(right=True, drop=1),
             Column(right=True, drop=3),
-            Column(drop=4, least=8),
+            Column(drop=4, least=REMARK),
         ]
         rows = [row(place, trial, self._scale()) for place, trial in enumerate(trials, 1)]
         head = Text(heading, "dim")

@@ -20,16 +20,39 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TRIAL_COLUMNS = ("number", "state", "value", "epochs", "best_epoch", "name", "started", "ended", "seconds")
+TRIAL_DTYPES = {
+    "number": "int64",
+    "state": "str",
+    "value": "float64",
+    "epochs": "int64",
+    "best_epoch": "Int64",
+    "name": "str",
+    "started": "datetime64[us, UTC]",
+    "ended": "datetime64[us, UTC]",
+    "seconds": "float64",
+}
 EPOCH_COLUMNS = ("number", "attempt", "epoch", *MEASURES, *(f"recall.{name}" for name in EMOTIONS))
 
 
 def load_trials(study: str, storage: str | None = None) -> DataFrame:
     """The trials of a study, one row each, by number.
 
-    Columns: `number`, `state` (complete, pruned, failed, requeued, running, waiting), `value` (the best epoch's
-    objective of a complete trial, the last one's of a pruned trial, in 0..1), `epochs`, `best_epoch`, `name`,
-    `started` and `ended` (UTC), `seconds`, then `params.lr` and the like for each hyperparameter, and
-    `attrs.device` and the like for what Optuna keeps beside. What a trial does not have is missing (nan or None).
+    | column | dtype | |
+    |---|---|---|
+    | number | int64 | from 0 |
+    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | value | float64 | the best epoch's objective of a complete trial, the last one's of a pruned trial; in 0..1 |
+    | epochs | int64 | how many were reported |
+    | best_epoch | Int64 | the first with the highest objective, from 1 |
+    | name | str | of the `start:` configuration it came from |
+    | started, ended | datetime64[us, UTC] | |
+    | seconds | float64 | from start to end, waiting for a worker included |
+    | params.lr, ... | as searched | one column for each hyperparameter, the fixed ones too |
+    | attrs.device, ... | as kept | what Optuna keeps beside: `attrs.parameters` (count), `attrs.seconds` (of \
+    training), `attrs.images_per_second`, `attrs.reason`, ... |
+
+    What a trial does not have is missing: nan, NA or None. The columns up to `seconds` are there whatever the trials
+    are; a column of hyperparameters that has words in some trials and numbers in others is of dtype object.
 
     Args:
         storage: the database's URL; by default what FER_TUNE_STORAGE or FER_TUNE_DIR name.
@@ -45,8 +68,15 @@ def load_trials(study: str, storage: str | None = None) -> DataFrame:
 def load_epochs(study: str, trial: int | None = None, storage: str | None = None, attempts: bool = False) -> DataFrame:
     """The learning curves of a study or of one of its trials, one row an epoch, by trial and epoch.
 
-    Columns: `number` (the trial's), `attempt`, `epoch` (from 1), the fields of `trial.EpochRow` in its units, and
-    `recall.angry` and the like.
+    | column | dtype | |
+    |---|---|---|
+    | number, attempt, epoch | int64 | the trial's number; its tries from 0; from 1 |
+    | train_loss, val_loss | float64 | mean cross-entropy in nats |
+    | train_accuracy, val_accuracy, val_macro_f1, val_balanced_accuracy | float64 | in 0..1 |
+    | lr | float64 | learning rate of the epoch's last step |
+    | seconds | float64 | training and validation |
+    | images_per_second | float64 | training images over `seconds` |
+    | recall.angry, ... recall.neutral | float64 | on validation, in 0..1; nan where the class is absent |
 
     Args:
         storage: the database's URL; by default what FER_TUNE_STORAGE or FER_TUNE_DIR name.
@@ -68,7 +98,8 @@ def load_epochs(study: str, trial: int | None = None, storage: str | None = None
         row = asdict(epoch)
         recall = row.pop("recall")
         rows.append(row | {f"recall.{name}": value for name, value in zip(EMOTIONS, recall, strict=True)})
-    return DataFrame(rows, columns=list(EPOCH_COLUMNS))
+    counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
+    return DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(dict.fromkeys(EPOCH_COLUMNS, "float64") | counts)
 
 
 def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
@@ -88,7 +119,7 @@ def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:
 
     rows = trial_rows(trials)
     columns = dict.fromkeys([*TRIAL_COLUMNS, *(name for row in rows for name in row)])
-    return DataFrame(rows, columns=list(columns))
+    return DataFrame(rows, columns=list(columns)).astype(TRIAL_DTYPES)
 
 
 def write_parquet(trials: Iterable[TrialSummary], path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
@@ -54,14 +55,27 @@ def test_optuna_agrees_on_the_best_trial(store: Store, fer_tune: Run) -> None:
     assert theirs["params"].items() <= ours["params"].items()
 
 
-def test_tables_fit_80_columns(store: Store, fer_tune: Run) -> None:
-    for words in (["best", "--top", 5], ["trials"], ["studies"]):
-        printed = fer_tune(*words)
-        assert printed.exit_code == 0
-        assert max(map(len, printed.stdout.splitlines())) <= 80
-        assert "tiny" in printed.stdout
-        assert "60.00 %" in printed.stdout
-        assert "…" not in printed.stdout
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_tables_fit(settings: Settings, fer_tune: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "a-study-whose-name-is-as-long-as-the-name-of-a-study-may-be-6464"
+    sweep = SWEEP.replace("study: tiny", f"study: {name}").replace("by hand", "初めての試み mit größter Sorgfalt")
+    with make_study(settings), make_study(settings, sweep=sweep):
+        for words in (["best", "--top", 5], ["trials"], ["studies"]):
+            for study in ("tiny", name):
+                printed = fer_tune(*words, *(() if words == ["studies"] else ("--study", study)))
+                assert printed.exit_code == 0, printed.output
+                lines = printed.stdout.splitlines()
+                assert max(map(cell_len, lines[1:])) <= width
+                assert study in "".join(line.split("  ")[0].strip() for line in lines)
+                assert "60.00 %" in printed.stdout
+                assert "…" not in printed.stdout
+    sweep_file = settings.root / "long.yaml"
+    sweep_file.write_text(sweep)
+    printed = fer_tune("check", sweep_file)
+    assert max(map(cell_len, printed.stdout.splitlines()[2:])) <= width
+    for told in ("hyperparameter", "0.0001 to 0.01", "label_smoothing"):
+        assert told in printed.stdout
 
 
 def test_trials_as_csv_and_json_say_the_same(store: Store, fer_tune: Run) -> None:

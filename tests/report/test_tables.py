@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ from fer_tune.report import tables
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
-from tests.studies import CURVES, epoch_row, make_study
+from tests.studies import CURVES, Curve, epoch_row, make_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +54,23 @@ def test_epochs_are_rows_of_the_last_attempt(store: Store) -> None:
     store.add_epoch("tiny", epoch_row(0, 1, 0.7, attempt=1))
     assert fer_tune.load_epochs("tiny", trial=0)["val_accuracy"].tolist() == [0.7]
     assert len(fer_tune.load_epochs("tiny", trial=0, attempts=True)) == 4
+
+
+def documented(function: Callable[..., Any]) -> dict[str, str]:
+    """The dtype of each column that the docstring's table names in full."""
+    rows = re.findall(r"^ *\| ([\w., ]+) \| ([\w\[\], ]+) \|", function.__doc__ or "", re.MULTILINE)
+    return {name: dtype for names, dtype in rows[1:] for name in names.split(", ") if "." not in name}
+
+
+@pytest.mark.parametrize("curves", [CURVES, CURVES[3:4], ()], ids=["some", "one that failed", "none"])
+def test_columns_and_dtypes_are_as_documented(settings: Settings, curves: tuple[Curve, ...]) -> None:
+    with make_study(settings, curves=curves):
+        trials, epochs = fer_tune.load_trials("tiny"), fer_tune.load_epochs("tiny")
+    for frame, told in ((trials, documented(tables.load_trials)), (epochs, documented(tables.load_epochs))):
+        assert {name: str(frame[name].dtype) for name in told} == told
+        named = [name for name in frame.columns if "." not in name]
+        assert named == list(told) if frame is trials else set(named) == set(told)
+    assert epochs.filter(like="recall.").dtypes.eq("float64").all()
 
 
 def test_no_trial_is_no_row(settings: Settings) -> None:
