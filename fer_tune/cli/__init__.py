@@ -7,6 +7,8 @@ Exit codes: 0 done, 1 the doctor found problems, 2 bad usage or input, 3 nothing
 """
 
 import os
+import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
@@ -14,6 +16,10 @@ def main() -> None:
     # Read by OpenMP when torch is loaded, here and in the workers: threads that wait for one another sleep. Spinning,
     # they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s, asleep 8 to 20 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot write a dash gets a question mark, not a traceback
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
     from fer_tune.cli.app import app
 

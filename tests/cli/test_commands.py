@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,27 +56,34 @@ def test_optuna_agrees_on_the_best_trial(store: Store, fer_tune: Run) -> None:
     assert theirs["params"].items() <= ours["params"].items()
 
 
-@pytest.mark.parametrize("width", [60, 80, 140])
-def test_tables_fit(settings: Settings, fer_tune: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
+def test_tables_fit(settings: Settings, fer_tune: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "a-study-whose-name-is-as-long-as-the-name-of-a-study-may-be-6464"
     sweep = SWEEP.replace("study: tiny", f"study: {name}").replace("by hand", "初めての試み mit größter Sorgfalt")
-    with make_study(settings), make_study(settings, sweep=sweep):
-        for words in (["best", "--top", 5], ["trials"], ["studies"]):
-            for study in ("tiny", name):
-                printed = fer_tune(*words, *(() if words == ["studies"] else ("--study", study)))
-                assert printed.exit_code == 0, printed.output
-                lines = printed.stdout.splitlines()
-                assert max(map(cell_len, lines[1:])) <= width
-                assert study in "".join(line.split("  ")[0].strip() for line in lines)
-                assert "60.00 %" in printed.stdout
-                assert "…" not in printed.stdout
-    sweep_file = settings.root / "long.yaml"
-    sweep_file.write_text(sweep)
-    printed = fer_tune("check", sweep_file)
-    assert max(map(cell_len, printed.stdout.splitlines()[2:])) <= width
-    for told in ("hyperparameter", "0.0001 to 0.01", "label_smoothing"):
-        assert told in printed.stdout
+    make_study(settings).close()
+    make_study(settings, sweep=sweep).close()
+    file = settings.root / "long.yaml"
+    file.write_text(sweep)
+    for width in (60, 80, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in (["best", "--top", 5, "--study", name], ["trials", "--study", name], ["studies"]):
+            printed = fer_tune(*words)
+            assert printed.exit_code == 0, printed.output
+            lines = printed.stdout.splitlines()
+            assert max(map(cell_len, lines[1:])) <= width
+            assert name in "".join(line.split("  ")[0].strip() for line in lines)
+            assert "60.00 %" in printed.stdout
+            assert "…" not in printed.stdout
+        lines = fer_tune("check", file).stdout.splitlines()
+        assert max(map(cell_len, lines[2:])) <= width
+        assert any("0.0001 to 0.01" in line for line in lines)
+
+
+def test_a_terminal_that_knows_no_dash(store: Store) -> None:
+    command = [sys.executable, "-m", "fer_tune", "trials"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "60.00 %" in done.stdout
 
 
 def test_trials_as_csv_and_json_say_the_same(store: Store, fer_tune: Run) -> None:
