@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import base64
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -294,25 +294,29 @@ def holding(places: list[Path], *outputs: str | bytes, secret: str) -> list[str]
     return [name for name, content in contents.items() if any(trace in content for trace in traces)]
 
 
-@pytest.mark.parametrize("key", [pytest.param(KEYS[0], marks=pytest.mark.slow), KEYS[1]], ids=["40", "86"])
-def test_a_run_keeps_no_key(key: str, tmp_path: Path, demo: Faces, settings: Settings) -> None:
-    """A real run with real offline runs."""
+@pytest.mark.parametrize(
+    ("key", "mirror"),
+    [pytest.param(KEYS[0], "offline", marks=pytest.mark.slow), (KEYS[1], "disabled")],
+    ids=["40", "86"],
+)
+def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
+    key: str, mirror: str, tmp_path: Path, demo: Faces, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real run, and real offline runs: made beside it, or afterwards."""
     assert len(key) in (40, 86)
     (tmp_path / "faces.csv").write_text(csv_text(demo.images, demo.labels))
     sweep = tmp_path / "keyed.yaml"
     sweep.write_text(
         "family: simple_cnn\nsampler: random\nbudget: {trials: 1, epochs: 1}\nparams: {width: 8, batch_size: 64}\n"
     )
-    environment = dict(os.environ, WANDB_API_KEY=key, OMP_NUM_THREADS="1")
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_MODE", "offline")
     outputs = []
-    for words in (
-        ["run", str(sweep), "--data", str(tmp_path / "faces.csv"), "--engine", "inline", "--wandb", "offline"],
-        ["trials", "--study", "keyed", "--json"],
-    ):
-        command = [sys.executable, "-m", "fer_tune", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        outputs += [done.stdout, done.stderr]
+    data = str(tmp_path / "faces.csv")
+    for words in (["run", str(sweep), "--data", data, "--engine", "inline", "--wandb", mirror], ["sync"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        outputs.append(done.output)
     assert list(settings.root.rglob("run-*.wandb")), "nothing was mirrored"
     assert holding([tmp_path], *outputs, secret=key) == []
 
@@ -346,11 +350,14 @@ def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
             thread.join()
 
 
-def mirrored_online(settings: Settings, seconds: float) -> str:
-    """What the mirror's log says after some seconds of trying."""
+def mirrored_online(settings: Settings, enough: Callable[[str], bool]) -> str:
+    """What the mirror's log says once that is enough, or after a minute of trying."""
     make_study(settings).close()
-    handle = start(settings, "tiny", "online")
-    assert not handle.stop(seconds)
+    handle = start(settings, "tiny", "online", "normal")
+    until = time.monotonic() + 60
+    while not enough(handle.log.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not handle.stop(1.0)
     return handle.log.read_text()
 
 
@@ -361,22 +368,33 @@ def test_a_login_that_is_refused_keeps_no_key(
     monkeypatch.setenv("WANDB_API_KEY", key)
     with wandb_server(401) as (address, heard):
         monkeypatch.setenv("WANDB_BASE_URL", address)
-        log = mirrored_online(settings, 8.0)
+        log = mirrored_online(settings, lambda log: "401" in log)
     assert holding([], *heard, secret=key), "the key was not even tried"
-    assert log
+    assert "401" in log
     assert holding([tmp_path], log, secret=key) == []
+
+
+def test_a_network_that_is_down_keeps_no_key(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEYS[0])
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    log = mirrored_online(settings, bool)
+    assert "127.0.0.1:9" in log
+    assert holding([tmp_path], log, secret=KEYS[0]) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", KEYS, ids=["40", "86"])
-def test_a_network_that_is_down_keeps_no_key(
-    key: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_goes_down_meanwhile_keeps_no_key(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", key)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    log = mirrored_online(settings, 45.0)
-    assert log
-    assert holding([tmp_path], log, secret=key) == []
+    """wandb itself has begun, and tries in vain."""
+    monkeypatch.setenv("WANDB_API_KEY", KEYS[1])
+    with wandb_server(503) as (address, heard):
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        log = mirrored_online(settings, lambda log: len(heard) > 4)
+    assert heard
+    assert holding([tmp_path], log, secret=KEYS[1]) == []
 
 
 # passwords ------------------------------------------------------------------------------------------------------------
