@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
-from fer_tune.orchestrator import RunOptions, deadlines, run_sweeps
+from fer_tune.orchestrator import RunOptions, deadlines, mirroring, run_sweeps
 from fer_tune.orchestrator.deadlines import FIRST_FACTOR
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import trials
+from fer_tune.study import Counts, trials
 from fer_tune.sweep.schema import Limits, Sweep
 from fer_tune.sweep.space import Fixed, Parameter
 from fer_tune.trial import EpochRow, TrialSpec
@@ -201,3 +205,110 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))
     with Store.of(settings) as store:
         assert "went on after epoch" in store.attempts("s", 0)[1].notes[0]
+
+
+REAL = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from fer_tune.orchestrator import run_sweeps
+from fer_tune.settings import Settings
+from tests.test_orchestrator import LOCAL, Notebook
+from tests.test_recovery import bearing, real_sweep
+
+settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
+watch = Notebook(on_epoch=lambda spec, row: print(row.epoch, watch.workers[-1].pid, flush=True))
+run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LOCAL, workers=1), watch)
+"""
+
+
+def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:  # noqa: F811
+    """The real trainer: its worker ends by itself, and the next run trains on and counts the trial once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", REAL, str(settings.root), settings.url, str(settings.data_source)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+    )
+    assert process.stdout is not None
+    with process:
+        pid = next(int(line.split()[1]) for line in process.stdout if line.startswith("3 "))
+        process.kill()
+    assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=5)[1]
+    with Store.of(settings) as store:
+        before = len(store.epochs("s", 0))
+    assert before >= 3
+    sweep = bearing(real_sweep(8), checkpoint_interval=0)
+    trained: list[int] = []
+    outcome = run_sweeps([sweep], settings, INLINE, Notebook(on_epoch=lambda spec, row: trained.append(row.epoch)))
+    assert outcome.studies[0].counts == Counts(complete=1)
+    assert trained == list(range(1, 9))
+    with Store.of(settings) as store:
+        (note,) = store.attempts("s", 1)[0].notes
+        went_on = int(re.findall(r"went on after epoch (\d+)", note)[0])
+        assert 1 <= went_on <= 8
+        assert went_on >= before - 2, "more than one checkpoint interval is trained again"
+        assert [trial.state for trial in trials(store, "s")] == ["requeued", "complete"]
+        assert [row.epoch for row in store.curves("s", 1)[1]] == list(range(1, 9))
+
+
+def test_replayed_rows_count_once(settings: Settings) -> None:  # noqa: F811
+    """A killed worker's epochs lie in two attempts; curves, values and tables have each of them once."""
+    from fer_tune import load_epochs
+
+    watch = Notebook()
+    watch.on_epoch = once(3, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
+    sweep = make_sweep(budget=1, epochs=6, seconds=0.2)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
+    with Store.of(settings) as store:
+        rows = store.epochs("s")
+        assert len({(row.number, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
+        assert not store.add_epoch("s", rows[0]), "a second time changes nothing"
+        assert len(store.epochs("s")) == 9
+        assert [row.epoch for row in store.curves("s")[0]] == [1, 2, 3, 4, 5, 6]
+        (trial,) = trials(store, "s")
+        assert (trial.epochs, trial.best_epoch) == (6, 6)
+        assert trial.attrs["epochs"] == 6
+        assert outcome.studies[0].value == trial.value
+    assert list(load_epochs("s", storage=settings.url)["epoch"]) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_mirror_that_dies_is_started_again_and_nobody_waits_for_it(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    """The real one, killed in the middle. It has little time at the end: on busy cores it comes last."""
+    monkeypatch.setattr(mirroring, "GRACE", 0.1)
+    seen: list[int] = []
+
+    def look(spec: TrialSpec, row: EpochRow) -> None:
+        for process in psutil.Process().children():
+            if process.status() != psutil.STATUS_ZOMBIE and "fer_tune.mirror" in process.cmdline():
+                seen.append(process.pid)
+                if row.epoch == 3:
+                    process.kill()
+
+    watch = Notebook(on_epoch=look)
+    sweep = make_sweep(budget=1, epochs=20, seconds=0.05)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, wandb="offline"), watch, obedient)
+    assert outcome.completed == 1
+    assert [note for note in watch.notes if "died, it is started again" in note]
+    assert len(set(seen)) == 2
+
+
+def test_a_mirror_that_keeps_dying_is_left_so(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    from fer_tune import mirror
+
+    class Dead:
+        log = Path("mirror.log")
+        running = False
+
+        def stop(self, timeout: float) -> bool:
+            return False
+
+    started: list[str] = []
+    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: started.append(study) or Dead())
+    monkeypatch.setattr(mirroring, "RESTARTS", (0.0, 0.02, 0.02))
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep(epochs=30)], settings, replace(INLINE, wandb="offline"), watch, obedient)
+    assert outcome.completed == 4
+    assert len(started) == 4
+    assert ["left so" in note for note in watch.notes if "died" in note] == [False, False, False, True]
+    assert "fer-tune sync --study s" in watch.notes[-1]

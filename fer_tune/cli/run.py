@@ -152,6 +152,8 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
     told = f": {counts.finished} trials ({counts.complete} done, {counts.pruned} pruned, {counts.failed} failed){why}"
     show.line(out, (study.study, "bold"), told)
+    if study.reason != "budget":
+        show.line(out, "  the same fer-tune run goes on with it")
     if study.best is None:
         show.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
         return

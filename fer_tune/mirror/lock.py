@@ -10,9 +10,10 @@ from fer_tune.store import StudyLock
 class MirrorLock(StudyLock):
     """Held by the process that mirrors a study, beside the lock of the one that runs it."""
 
+    kind = "mirror-"
+
     def __init__(self, settings: Settings, study: str) -> None:
         super().__init__(settings, settings.url, study)
-        self.path = self.path.with_name(f"mirror-{self.path.name}")
 
     def acquire(self) -> StudyLock:
         """Takes the lock or refuses at once.

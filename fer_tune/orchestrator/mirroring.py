@@ -46,6 +46,7 @@ class Mirrored:
             self._due = now + self._restarts.pop(0) if self._restarts else float("inf")
         if now >= self._due:
             self._due = None
+            self._handle.stop(0)  # it is dead; what it had started may not be
             self._start()
 
     def __exit__(self, *_: object) -> None:

@@ -42,11 +42,14 @@ class StudyLock:
     Use it as a context manager, or `acquire` and `release`; an object that is let go of lets go of the lock.
     """
 
+    kind = ""
+    """Prefix of the lock's name, for locks on something else of a study."""
+
     def __init__(self, settings: Settings, url: str, study: str) -> None:
         self.study = study
-        self.path: Path = settings.locks / file_name(study, url)
+        self.path: Path = settings.locks / f"{self.kind}{file_name(study, url)}"
         self._file: IO[str] | None = None
-        self._server = ServerLock(parse_url(url), study)
+        self._server = ServerLock(parse_url(url), study, self.kind)
 
     def acquire(self) -> StudyLock:
         """Takes the lock or refuses at once.

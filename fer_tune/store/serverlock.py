@@ -30,8 +30,9 @@ class ServerLock:
     that is gone) loses the lock and does not notice; its rows are refused nowhere.
     """
 
-    def __init__(self, url: URL, study: str) -> None:
+    def __init__(self, url: URL, study: str, kind: str = "") -> None:
         self.study = study
+        self._kind = kind
         self._url = url
         self._connection: Connection | None = None
 
@@ -71,4 +72,6 @@ class ServerLock:
     @property
     def _key(self) -> int:
         """The study's number among PostgreSQL's advisory locks, a signed 64-bit integer."""
-        return int.from_bytes(hashlib.sha256(f"fer-tune/{self.study}".encode()).digest()[:8], "big", signed=True)
+        return int.from_bytes(
+            hashlib.sha256(f"fer-tune/{self._kind}{self.study}".encode()).digest()[:8], "big", signed=True
+        )

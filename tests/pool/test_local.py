@@ -87,6 +87,15 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
     assert "worker0.log" in caught.value.hint
 
 
+def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five within the time do; here they never are."""
+    monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
+    pool = make_pool(1, unwilling)
+    events: list[object] = []
+    while len(lost(events)) < 7:
+        events.extend(pool.events(1.0))
+
+
 def test_a_trial_that_ends_starts_the_count_of_deaths_anew(make_pool: MakePool) -> None:
     pool = make_pool()
     for number in range(8):

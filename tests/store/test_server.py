@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fer_tune.errors import StudyError
+from fer_tune.mirror.lock import MirrorLock
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
 
@@ -76,8 +77,8 @@ def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
     with lock(server, tmp_path / "here"):
         with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
             lock(server, tmp_path / "there").acquire()
-        with lock(server, tmp_path / "there", "vgg"):
-            pass
+        with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
+            pass  # another study, and the mirror of the same one
     with lock(server, tmp_path / "there"), pytest.raises(StudyError):
         lock(server, tmp_path / "here").acquire()
     with lock(server, tmp_path / "here"):
