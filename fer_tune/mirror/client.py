@@ -12,7 +12,7 @@ import wandb
 
 from fer_tune.mirror.content import Bundle, Run
 
-INIT_TIMEOUT = 20.0
+INIT_TIMEOUT = 10.0
 """Seconds that wandb waits for its server before it gives up on beginning a run; 90 by default."""
 
 FINISH_TIMEOUT = 20.0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from fer_tune.mirror import start
+from fer_tune.mirror.sync import sync
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study, trials
-from tests.mirror.reading import in_database, offline
+from tests.mirror.reading import in_database, offline, online
+from tests.mirror.server import KEY, Wandb
 from tests.studies import add_trial, epoch_row
 
 
@@ -17,8 +21,13 @@ def mirror(settings: Settings) -> None:
     assert handle.stop(timeout=60), handle.log.read_text()
 
 
-def test_offline_files_say_what_the_database_says(
-    settings: Settings, store: Store, study: Study, retrained: Callable[[], None]
+def test_offline_files_say_what_the_database_says(  # noqa: PLR0917 - fixtures
+    settings: Settings,
+    store: Store,
+    study: Study,
+    retrained: Callable[[], None],
+    server: Wandb,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running = study.ask().number
     store.start_attempt("tiny", running, 0, 0, "cpu", 0)
@@ -62,3 +71,14 @@ def test_offline_files_say_what_the_database_says(
     assert len(runs) == 8
     kept = [name for name in before if not name.endswith(("00001", f"{running:05d}"))]
     assert {name for name in kept if (settings.wandb / name).exists()} == set(kept)
+
+    # A key is there at last: all of it reaches the server, and wandb's own commands leave the files alone.
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    synced = sync(settings, store, "tiny")
+    assert (synced.mode, synced.runs) == ("online", 8)
+    there = online(server)
+    assert {run: told.rows for run, told in there.items()} == {run: told.rows for run, told in runs.items()}
+    assert {run: told.tags for run, told in there.items()} == {run: told.tags for run, told in runs.items()}
+    assert all((folder / f"run-{folder.name[28:]}.wandb.synced").exists() for folder in settings.wandb.iterdir())
+    assert server.unknown == []

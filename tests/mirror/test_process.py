@@ -7,12 +7,13 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
 
 from fer_tune.errors import FerTuneError, SettingsError, StudyError
-from fer_tune.mirror import MirrorHandle, choose_mode, start
+from fer_tune.mirror import MirrorHandle, Mode, choose_mode, start
 from fer_tune.mirror.lock import MirrorLock
 from fer_tune.mirror.mode import base_url, redact
 from fer_tune.mirror.network import trouble
@@ -20,7 +21,7 @@ from fer_tune.mirror.sync import sync
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
-from tests.mirror.reading import in_database, online
+from tests.mirror.reading import in_database, offline, online
 from tests.mirror.server import KEY, Wandb, serving
 from tests.studies import epoch_row
 
@@ -109,7 +110,7 @@ def test_no_server_delays_nobody(
 ) -> None:
     server.mood = "hang" if mood == "hangs" else "500"
     monkeypatch.setenv("WANDB_BASE_URL", SILENT if mood == "refuses" else server.url)
-    handle = start(settings, "tiny")
+    handle = start(settings, "tiny", priority="normal")
     until(lambda: "127.0.0.1" in handle.log.read_text())  # it has asked, and says what is wrong
     assert handle.running
     before = time.monotonic()
@@ -126,7 +127,7 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
 ) -> None:
     retrained()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
-    server.only_in, server.mood_after, server.later = "graphql", 9, "500"  # in the second run, or the third
+    server.only_in, server.mood_after, server.later = "graphql", 8, "500"  # as the second run is begun
     with pytest.raises(FerTuneError, match="did not get everything of tiny") as trouble:
         sync(settings, store, "tiny")
     assert KEY not in str(trouble.value)
@@ -144,25 +145,30 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
     assert b"weights" * 100 in server.files.values()
     assert_no_key(settings.root)
 
-    server.asked.clear()
-    assert sync(settings, store, "tiny").runs == 6
-    assert "UpsertBucket" not in server.asked  # there was nothing to do
 
-
-def test_offline_runs_are_uploaded_once_a_key_is_there(
-    settings: Settings, store: Store, server: Wandb, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_a_mirror_killed_again_and_again_leaves_each_row_once(  # noqa: PLR0917 - fixtures
+    mode: Mode, settings: Settings, store: Store, study: Study, server: Wandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("WANDB_API_KEY")
-    assert sync(settings, store, "tiny").mode == "offline"
-    folders = sorted(settings.wandb.glob("offline-run-*"))
-    assert len(folders) == 5
-
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
-    synced = sync(settings, store, "tiny")
-    assert (synced.mode, synced.runs) == ("online", 5)
-    assert_all_there(store, server)
-    assert [len(list(folder.glob("*.wandb.synced"))) for folder in folders] == [1] * 5  # `wandb sync` leaves them alone
+    random = Random(0)
+    number = study.ask().number
+    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    for epoch in range(1, 9):
+        handle = start(settings, "tiny", mode, priority="normal")
+        store.add_epoch("tiny", epoch_row(number, epoch, 0.1 * epoch))
+        if epoch == 4:  # let one work a little longer
+            until(lambda: store.mirror_cursors("tiny"), 60)
+        time.sleep(random.uniform(0.5, 6.0))
+        kill(handle)
+    study.complete(number, 0.8)
+    handle = start(settings, "tiny", mode, priority="normal")
+    assert handle.stop(timeout=200), handle.log.read_text()
+    runs = offline(settings) if mode == "offline" else online(server)
+    for trial in range(number + 1):
+        assert runs[f"{store.study('tiny').uid}-{trial:05d}"].rows == in_database(store, "tiny", trial)
 
 
 def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
