@@ -13,9 +13,10 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 
 from fer_tune.data.faces import Faces
-from fer_tune.errors import StorageError
+from fer_tune.errors import StorageError, StudyError
+from fer_tune.mirror.lock import MirrorLock
 from fer_tune.settings import Settings
-from fer_tune.store import Store
+from fer_tune.store import Store, StudyLock
 from fer_tune.store.engine import parse_url
 from tests.data.making import csv_text
 from tests.postgres import PASSWORD, NewDatabase
@@ -76,3 +77,15 @@ def test_a_wrong_password_and_a_database_that_is_not_there(postgres: NewDatabase
             Store.open(refused.render_as_string(hide_password=False), patience=0)
         assert "letmein" not in str(caught.value)
         assert PASSWORD not in str(caught.value)
+
+
+def test_a_study_is_run_once_and_mirrored_once_at_a_time(postgres: NewDatabase, tmp_path: Path) -> None:
+    """Each from any host: another storage folder stands for one, whose lock files are others."""
+    url = postgres()
+    here, there = Settings(tmp_path / "here", url), Settings(tmp_path / "there", url)
+    with StudyLock(here, url, "tiny"), MirrorLock(here, "tiny"):  # a run and its mirror do not keep each other out
+        for again in (StudyLock(there, url, "tiny"), MirrorLock(there, "tiny")):
+            with pytest.raises(StudyError, match="tiny is being"):
+                again.acquire()
+    with StudyLock(there, url, "tiny"), MirrorLock(there, "tiny"):
+        pass
