@@ -52,4 +52,7 @@ def _tell(synced: Synced, settings: Settings) -> None:
     where = "on wandb" if synced.mode == "online" else f"below {settings.wandb}"
     show.line(show.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
     if synced.mode == "offline":
-        show.note("No wandb key is configured: `wandb login`, then the same command uploads them.")
+        from fer_tune.mirror.mode import keys
+
+        why = "WANDB_MODE is offline: without it" if keys() else "No wandb key is configured: after `wandb login`"
+        show.note(f"{why}, the same command uploads them.")

@@ -70,6 +70,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     synced = fer_tune("sync")
     assert synced.exit_code == 0, synced.output
     assert "whole: 3 runs are below" in synced.stdout
+    assert "wandb login" in synced.stderr
     runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
     assert sorted(runs["retrain"].artifacts) == ["whole-confusion", "whole-model"]
     assert len(runs["retrain"].rows) == 1
