@@ -6,12 +6,19 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
 
+from fer_tune.data import cache
+from fer_tune.data.audit import Audit, audit
+from fer_tune.data.faces import Faces
+from fer_tune.errors import DataError
 from fer_tune.report.byhand import BY_HAND, NONE, ByHand
+from fer_tune.report.mistakes import Mistake, worst
+from fer_tune.settings import Settings
 from fer_tune.store import ArtifactRecord, Store, StudyRecord
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 from fer_tune.study.storage import optuna_storage
@@ -21,10 +28,16 @@ from fer_tune.trial import EpochRow
 
 @dataclass(frozen=True)
 class Retrained:
-    """A final fit: the contents of its `metrics.json` and the plain counts of its `confusion.json`."""
+    """A final fit: the contents of its `metrics.json`, the plain counts of its `confusion.json`, its worst mistakes."""
 
     metrics: dict[str, Any]
     confusion: list[list[int]]
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    @property
+    def recall(self) -> list[float]:
+        """By class; nan where there is no image of it."""
+        return [row[i] / sum(row) if sum(row) else math.nan for i, row in enumerate(self.confusion)]
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,16 @@ class Spent:
         seconds: of training, over all trials and workers.
         epochs, planned: epochs that were trained; epochs that the trials would have had, had none been stopped.
         saved: seconds that stopping saved, at each stopped trial's own pace.
+        gpu: seconds of `seconds` that were spent on GPUs.
+        wall: seconds in which at least one trial ran.
     """
 
     seconds: float
     epochs: int
     planned: int
     saved: float
+    gpu: float
+    wall: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +69,8 @@ class StudyReport:
         error: standard error of its value, sqrt(p (1 - p) / n) over the validation images; None where the
             objective is no accuracy.
         ties: complete trials whose value lies within one standard error of the difference to the best, it included.
-        importance: share of each hyperparameter that all trials have, by PED-ANOVA; empty with fewer than 4 trials.
+        importance: share of each hyperparameter by PED-ANOVA, the greatest first; empty with fewer than 4 values.
+        inner: Optuna's study.
     """
 
     record: StudyRecord
@@ -65,6 +83,31 @@ class StudyReport:
     importance: dict[str, float]
     spent: Spent
     retrained: Retrained | None
+    inner: optuna.Study
+
+    @property
+    def accuracy(self) -> float | None:
+        """Validation accuracy of the best trial's best epoch, whatever the objective."""
+        if self.record.objective == "val_accuracy":
+            return None if self.best is None else self.best.value
+        return None if self.best_row is None else self.best_row.val_accuracy
+
+    @property
+    def accuracy_error(self) -> float | None:
+        """Its standard error, sqrt(p (1 - p) / n)."""
+        return _standard_error(self.accuracy, self.record.split.counts.get("val", 0))
+
+    @property
+    def varied(self) -> list[str]:
+        """Hyperparameters that differ between complete trials, as Optuna names them, the most important first."""
+        seen: dict[str, set[object]] = {}
+        for trial in self.inner.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+            for name, value in trial.params.items():
+                seen.setdefault(name, set()).add(value)
+        return sorted(
+            (name for name, values in seen.items() if len(values) > 1),
+            key=lambda name: -self.importance.get(name, 0.0),
+        )
 
     @property
     def by_hand(self) -> list[ByHand]:
@@ -115,15 +158,30 @@ def read_study(store: Store, study: str) -> StudyReport:
         ties=_ties(found, best, error),
         importance=_importance(stored, found),
         spent=_spent(found, curves, int(record.sweep_json["epochs"])),
-        retrained=_retrained(store, study),
+        retrained=_retrained(store, record),
+        inner=stored,
     )
 
 
-def _error(record: StudyRecord, best: TrialSummary | None) -> float | None:
-    images = record.split.counts.get("val", 0)
-    if best is None or best.value is None or not images or record.objective != "val_accuracy":
+def read_audit(store: Store, record: StudyRecord) -> Audit | None:
+    """What the study's faces are like, from the cache; None if they are gone."""
+    data = record.data_ref(store.root)
+    try:
+        stored = cache.read(data.cache, data.signature)
+        faces = Faces.of(stored.images, stored.labels, stored.usage, source=record.data_source)
+        return audit(faces, Settings(store.root, store.url))
+    except DataError:
         return None
-    return math.sqrt(max(0.0, best.value * (1 - best.value)) / images)
+
+
+def _error(record: StudyRecord, best: TrialSummary | None) -> float | None:
+    if best is None or record.objective != "val_accuracy":
+        return None
+    return _standard_error(best.value, record.split.counts.get("val", 0))
+
+
+def _standard_error(share: float | None, images: int) -> float | None:
+    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
 
 
 def _ties(found: Sequence[TrialSummary], best: TrialSummary | None, error: float | None) -> int:
@@ -147,21 +205,33 @@ def _importance(study: optuna.Study, found: Sequence[TrialSummary]) -> dict[str,
 
 
 def _spent(found: Sequence[TrialSummary], curves: dict[int, list[EpochRow]], planned: int) -> Spent:
-    seconds = saved = 0.0
+    seconds = saved = gpu = 0.0
     epochs = 0
     for trial in found:
         rows = curves.get(trial.number, [])
         took = sum(row.seconds for row in rows)
         seconds += took
+        gpu += took if str(trial.attrs.get("device", "")).startswith("cuda") else 0.0
         epochs += len(rows)
         if trial.state == "pruned" and rows:
             saved += (planned - len(rows)) * took / len(rows)
-    return Spent(seconds, epochs, planned * len(found), saved)
+    times = sorted((trial.started, trial.ended) for trial in found if trial.started and trial.ended)
+    return Spent(seconds, epochs, planned * len(found), saved, gpu, _covered(times))
 
 
-def _retrained(store: Store, study: str) -> Retrained | None:
+def _covered(times: Sequence[tuple[datetime, datetime]]) -> float:
+    """Seconds in at least one of the spans, which come by their beginnings."""
+    seconds, until = 0.0, None
+    for start, end in times:
+        if until is None or end > until:
+            seconds += (end - (start if until is None else max(start, until))).total_seconds()
+            until = end
+    return seconds
+
+
+def _retrained(store: Store, record: StudyRecord) -> Retrained | None:
     """The latest final fit whose files are still there."""
-    files: dict[str, ArtifactRecord] = {file.kind: file for file in store.artifacts(study)}
+    files: dict[str, ArtifactRecord] = {file.kind: file for file in store.artifacts(record.name)}
     try:
         metrics, confusion = (
             json.loads(store.artifact_path(files[f"retrain {kind}"]).read_text("utf-8"))
@@ -169,4 +239,6 @@ def _retrained(store: Store, study: str) -> Retrained | None:
         )
     except (KeyError, OSError, ValueError):
         return None
-    return Retrained(metrics, confusion["plain"])
+    predictions = files.get("retrain predictions")
+    mistakes = worst(store.artifact_path(predictions), record.data_ref(store.root)) if predictions else []
+    return Retrained(metrics, confusion["plain"], mistakes)

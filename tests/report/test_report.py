@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
+from PIL import Image
+from sqlalchemy import insert
 from typer.testing import CliRunner
 
+from benchmarks import browser
 from fer_tune.cli.app import app
+from fer_tune.data.faces import Faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.report.mistakes import worst
 from fer_tune.report.page import render
 from fer_tune.report.reading import read_study
 from fer_tune.settings import Settings
-from fer_tune.store import Store
-from tests.studies import SWEEP, Curve, make_study
+from fer_tune.store import Store, tables
+from fer_tune.study.storage import optuna_storage
+from fer_tune.trial import EMOTIONS
+from tests.studies import SWEEP, Curve, epoch_row, make_study
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
 
@@ -28,7 +43,7 @@ def store(settings: Settings) -> Iterator[Store]:
     with make_study(settings, sweep=FER) as store:
         folder = settings.artifacts / "tiny" / "retrain"
         folder.mkdir(parents=True)
-        test = {"accuracy": 0.6543, "accuracy_standard_error": 0.0123}
+        test = {"accuracy": 0.6543, "accuracy_standard_error": 0.0123, "balanced_accuracy": 0.5}
         metrics = {
             "trial": 1,
             "epochs": 3,
@@ -52,10 +67,10 @@ class Balanced(HTMLParser):
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "img", "iframe")
+        assert tag not in ("script", "link", "iframe")
         for name, value in attrs:
-            assert name not in ("src", "href", "xlink:href") or (value or "").startswith("#")
-        if tag not in ("meta", "br"):
+            assert name not in ("src", "href", "xlink:href") or (value or "").startswith(("#", "data:"))
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -88,7 +103,7 @@ def test_the_figures_are_the_databases(store: Store) -> None:
 
 def test_markdown_is_a_table(store: Store) -> None:
     rows = [line.count("|") for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
-    assert rows == [9, 9, 9]
+    assert rows == [9, 9, 9] * 2
 
 
 def test_drawn_faces_are_not_compared_with_real_ones(settings: Settings) -> None:
@@ -102,22 +117,124 @@ def test_nothing_completed(settings: Settings) -> None:
 
 
 def test_a_name_or_a_sweep_is_no_markup(settings: Settings) -> None:
-    with make_study(settings, sweep=SWEEP.replace("name: by hand", "name: <b>&")) as store:
+    with make_study(settings, sweep=SWEEP.replace("name: by hand", 'name: <b>&"ü顔')) as store:
         page = render(store, ["tiny"])
     assert "<b>" not in page
-    assert "&lt;b&gt;&amp;" in page
+    assert "&lt;b&gt;&amp;&#34;ü顔" in page
+    read(page)
 
 
-def test_many_trials_stay_small(settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """300 trials of up to 12 epochs in two studies; its trials go into the database by the hundred."""
+    root = tmp_path_factory.mktemp("large") / "storage"
     draw = random.Random(0)
-    curves: list[Curve] = [
-        ("complete" if number % 2 else "pruned", [draw.random() for _ in range(3)]) for number in range(24)
+    with make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db"), (), FER) as store:
+        make_study(Settings(root, store.url), (), FER.replace("study: tiny", "study: other")).close()
+        for name, count in (("tiny", 200), ("other", 100)):
+            study = optuna.load_study(study_name=name, storage=optuna_storage(store))
+            rows = []
+            for number in range(len(study.trials), len(study.trials) + count):
+                state = draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"])
+                values = [draw.random() for _ in range(12 if state == "COMPLETE" else 5)]
+                study.add_trial(finished(draw, state, values))
+                key = {"study_id": store._id(name), "number": number, "attempt": 0}
+                rows += [key | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
+            bare = {(row["study_id"], row["number"]): row for row in rows}
+            with store.engine.begin() as tx:
+                tx.exec_driver_sql("PRAGMA foreign_keys = OFF")
+                tx.execute(insert(tables.attempts), [attempt_columns(*key) for key in bare])
+                tx.execute(insert(tables.epochs), rows)
+        yield store
+
+
+def finished(draw: random.Random, state: str, values: list[float]) -> optuna.trial.FrozenTrial:
+    width = optuna.distributions.CategoricalDistribution((8, 16))
+    rate = optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState[state],
+        value=None if state == "FAIL" else max(values),
+        params={"lr": 10 ** draw.uniform(-4, -2), "width": draw.choice((8, 16))},
+        distributions={"lr": rate, "width": width},
+        intermediate_values=dict(enumerate(values, 1)),
+        user_attrs={"device": "cuda:0"},
+    )
+
+
+def epoch_columns(epoch: int, value: float) -> dict[str, object]:
+    row = asdict(epoch_row(0, epoch, value)) | {"recall": [value] * 7, "recorded": datetime.now(UTC)}
+    return {name: entry for name, entry in row.items() if name not in ("number", "attempt")}
+
+
+def attempt_columns(study_id: int, number: int) -> dict[str, object]:
+    values = {"worker": 0, "device": "cuda:0", "seed": 0, "started": datetime.now(UTC)}
+    return {"study_id": study_id, "number": number, "attempt": 0} | values
+
+
+def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: Path) -> None:
+    page = render(large, ["tiny", "other"])
+    assert len(page.encode()) < 2_000_000
+    text = read(page)
+    for told in ("2 studies, 300 trials", "Parallel coordinates", "Importance of hyperparameters", "GPU-h"):
+        assert told in text
+    assert len(re.findall("<svg", page)) == 1 + 2 * 6  # overview; history, curves, importance, 2 slices, parallel
+    assert read_study(large, "tiny").importance.keys() == {"lr", "width"}
+    if browser.found() is None:
+        pytest.skip("no Chromium is installed")
+    file = tmp_path / "r.html"
+    file.write_text(page, encoding="utf-8")
+    with browser.Browser() as seen:
+        for width, dark in ((1280, False), (390, True)):
+            seen.look(width, 844, dark=dark, phone=width < 600)
+            seen.open(file.as_uri())
+            seen.shows("What the sweeps found", "To reproduce")
+            assert seen.run("document.documentElement.scrollWidth") == width
+            light = seen.run("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]")
+            assert (int(light) < 100) == dark
+        assert seen.run("performance.getEntriesByType('resource').length") == 0
+
+
+def test_the_worst_mistakes_are_shown(settings: Settings, demo: Faces) -> None:
+    data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
+    label = demo.labels[:20]
+    plain = np.full((20, 7), 0.02, np.float32)
+    plain[range(20), label] = 0.88
+    plain[3] = plain[7] = 0.01
+    plain[3, 5], plain[7, 6] = 0.9, 0.94  # the two that are mistaken; the second more surely
+    file = settings.artifacts / "predictions.npz"
+    file.parent.mkdir(parents=True)
+    np.savez(file, index=np.arange(20), label=label, plain=plain, flip=plain)
+    found = worst(file, data)
+    assert [(one.true, one.predicted, round(one.confidence, 2)) for one in found] == [
+        (EMOTIONS[label[7]], "neutral", 0.94),
+        (EMOTIONS[label[3]], "surprise", 0.9),
     ]
-    with make_study(settings, curves=tuple(curves)) as store:
-        page = render(store, ["tiny"])
-        assert read_study(store, "tiny").importance.keys() == {"lr", "width"}
-    assert len(page) < 1_000_000
-    assert len(re.findall("<svg", page)) == 4
+    picture = base64.b64decode(found[0].picture.removeprefix("data:image/png;base64,"))
+    with Image.open(BytesIO(picture)) as image:
+        assert np.array_equal(np.asarray(image), demo.images[7])
+    file.write_bytes(b"torn")
+    assert worst(file, data) == []
+
+
+def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Faces) -> None:
+    data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        text = read(render(store, ["tiny"]))
+    assert "20 20 20 20 20 20 20 140" in text
+    assert "98 train, 21 val, 21 test" in text
+    assert "exact copies 0 beyond the first" in text
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [(), (("complete", [0.3, 0.4]),), (("failed", []),) * 3, (("complete", [0.4]), ("complete", [0.4]))],
+    ids=["no trial", "one trial", "all failed", "two alike"],
+)
+def test_whatever_a_study_came_to(settings: Settings, curves: tuple[Curve, ...]) -> None:
+    with make_study(settings, curves=curves) as store:
+        text = read(render(store, ["tiny"]))
+        assert "To reproduce" in text
+        assert render(store, ["tiny"], "md").count("\n| tiny |") == 1
 
 
 def test_the_command_writes_a_file(store: Store, tmp_path: Path) -> None:
