@@ -10,9 +10,9 @@ import tempfile
 import threading
 from pathlib import Path
 
+from browser import Browser
 from PIL import Image
 
-from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
 from fer_tune.orchestrator import RunOptions, run_sweeps
 from fer_tune.report.dashboard import application, study_id
@@ -48,7 +48,7 @@ def dashboard(page: Browser, store: Store, settings: Settings, trial: int, out: 
         )
         page.shows("best epoch", "learning curves.svg")
         page.until("[...document.images].filter(image => image.complete && image.naturalWidth > 300).length > 1")
-        page.picture(out)
+        page.picture(out, height=1360)
         server.shutdown()
     small(out)
 

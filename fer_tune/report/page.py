@@ -64,7 +64,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         "families": families(found),
         "answer": sentence(found),
         "emotions": EMOTIONS,
-        "shown": store.shown,
+        "database": store.shown.rsplit("/", 1)[-1],  # a report is handed on: whose folder it was, is nobody's business
         "now": datetime.now(UTC),
         "by_hand": BEST_BY_HAND,
     }
