@@ -188,19 +188,22 @@ def sqlite3_busy() -> sqlite3.OperationalError:
 
 
 def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:  # noqa: F811
-    """Of a trial that was told, half a file, and a torn one; that of an interrupted trial stays."""
+    """Of a trial that was told, half a file, and a torn one; what an interrupted trial may need stays."""
     interrupted = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
-    run_sweeps([real_sweep(4)], settings, INLINE, interrupted)
-    (kept,) = settings.checkpoints.rglob("*.safetensors")
-    for name in ("999.safetensors", "999.safetensors.torn", ".1.safetensors.x7", f"{kept.name}.torn"):
-        (kept.parent / name).write_bytes(b"left")
-    started: list[list[str]] = []
-    watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in kept.parent.iterdir()))))
-    run_sweeps([real_sweep(4)], settings, INLINE, watch)
-    assert started == [[kept.name, f"{kept.name}.torn"]]
-    assert any("2 checkpoints that nothing needs" in note for note in watch.notes)
+    sweep = make_sweep(budget=2)
+    run_sweeps([sweep], settings, INLINE, interrupted, obedient)
     with Store.of(settings) as store:
-        assert "went on after epoch 2" in store.attempts("s", 1)[0].notes[0]
+        folder = settings.checkpoints / f"s-{store.study('s').uid}"
+    folder.mkdir(parents=True)
+    needed = ["1.safetensors", "1.safetensors.torn"]  # the first trial's seed is the sweep's
+    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".1.safetensors.x7"):
+        (folder / name).write_bytes(b"left")
+    started: list[list[str]] = []
+    watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))
+    run_sweeps([sweep], settings, INLINE, watch, obedient)
+    assert started == [needed]
+    assert any("2 checkpoints that nothing needs" in note for note in watch.notes)
+    assert [path.name for path in folder.iterdir()] == needed[1:], "the told trial's own is gone"
 
 
 def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:  # noqa: F811

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -97,15 +98,19 @@ def remember(key: str, faces: Faces, settings: Settings) -> None:
     replace_text(_record(settings, key), json.dumps(record))
 
 
-def recall(key: str, source: str, settings: Settings) -> Faces | None:
-    """The faces that were remembered under this key, memory-mapped; None if absent or damaged."""
+def recall(key: str, source: str, settings: Settings, say: Callable[[str], None] | None = None) -> Faces | None:
+    """The faces that were remembered under this key, memory-mapped; None if absent or, as is said, damaged."""
     try:
         record = json.loads(_record(settings, key).read_text())
         signature, names, notes = record["signature"], record["names"], tuple(record["notes"])
         if record["format"] != FORMAT:
             return None
         stored = read(folder(settings, signature), signature)
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+    except DataError as error:
+        if say is not None:
+            say(f"{error.message}; the data set is read again.")
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if len(names) != len(stored.labels):
         return None

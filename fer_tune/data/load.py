@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fer_tune.data import cache
@@ -41,17 +42,18 @@ def load_faces(source: str, settings: Settings, progress: Progress | None = None
         from fer_tune.data import demo
 
         key = hashlib.sha256(f"demo {demo.VERSION}".encode()).hexdigest()[:32]
-        return _cached(key, source, settings, demo.demo_faces)
+        return _cached(key, source, settings, demo.demo_faces, progress)
 
     from fer_tune.data import sources
     from fer_tune.data.containers import printable
 
     path = Path(source).expanduser()
-    return _cached(sources.identity(path), printable(source), settings, lambda: sources.read_source(path, progress))
+    read = partial(sources.read_source, path, progress)
+    return _cached(sources.identity(path), printable(source), settings, read, progress)
 
 
-def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces]) -> Faces:
-    found = cache.recall(key, source, settings)
+def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces], say: Progress | None) -> Faces:
+    found = cache.recall(key, source, settings, say)
     if found is None:
         cache.remember(key, read(), settings)
         found = cache.recall(key, source, settings)

@@ -101,8 +101,10 @@ def test_a_damaged_cache_is_recognised_and_built_anew(train_csv: Path, settings:
     damage(folder)
     with pytest.raises(DataError):
         cache.read(folder, faces.signature)
-    again = load_faces(str(train_csv), settings)
+    said: list[str] = []
+    again = load_faces(str(train_csv), settings, said.append)
     assert (again.images == IMAGES).all()
+    assert "the data set is read again" in said[0]
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 

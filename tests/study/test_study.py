@@ -2,8 +2,9 @@ from math import nan
 
 import optuna
 import pytest
+from sqlalchemy import text
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import StorageError, StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
 
@@ -165,3 +166,12 @@ def test_optunas_connections_have_the_pragmas_too(sweep: MakeSweep, store: Store
     with backend.engine.connect() as connection:
         pragmas = ("journal_mode", "synchronous", "foreign_keys")
         assert [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in pragmas] == ["wal", 1, 1]
+
+
+def test_optunas_tables_of_another_version_are_recognised(sweep: MakeSweep, store: Store) -> None:
+    Study.open(sweep(), store, faces(store))
+    with store.engine.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
+    with pytest.raises(StorageError, match="another version of Optuna") as caught:
+        reopen(sweep(), store)
+    assert "upgrade" in caught.value.hint
