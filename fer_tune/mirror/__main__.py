@@ -139,7 +139,8 @@ def _begin_anew(*words: str) -> NoReturn:
 
 
 def _log(text: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {redact(text)}", file=sys.stderr, flush=True)
+    line = " ".join(redact(text).split())
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
     retrained()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     server.only_in, server.mood_after, server.later = "graphql", 8, "500"  # as the second run is begun
-    with pytest.raises(FerTuneError, match="did not get everything of tiny") as trouble:
+    with pytest.raises(FerTuneError, match=r"did not get everything of tiny: .* HTTP 500") as trouble:
         sync(settings, store, "tiny")
     assert KEY not in str(trouble.value)
     cursors = store.mirror_cursors("tiny")
