@@ -104,6 +104,26 @@ class SqueezeExcitation(nn.Module):
         return x * gate[:, :, None, None]
 
 
+class AntialiasedPool(nn.Module):
+    """The maximum of 2x2 pixels at every place, and only then every other pixel of their mean.
+
+    What the map says does not jump when a face moves by one pixel (Zhang 2019, with the filter Rect-2).
+    [N, C, H, W] to [N, C, H // 2, W // 2]: the 2x2 means of the (H - 1) x (W - 1) maxima, the last of a row cut short.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if fused(x):
+            from fer_tune.models.pool_kernels import antialiased_pool
+
+            return antialiased_pool(x)
+        return functional.avg_pool2d(functional.max_pool2d(x, 2, stride=1), 2, ceil_mode=True)
+
+
+def pooling(kind: str) -> nn.Module:
+    """Halves a feature map's edges: `max` or `antialiased`."""
+    return nn.MaxPool2d(2) if kind == "max" else AntialiasedPool()
+
+
 class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no types
     """torchvision's BasicBlock, dropout between its convolutions (Zagoruyko & Komodakis 2016), a gate if asked."""
 

@@ -17,6 +17,9 @@ class VGG(FamilyConfig):
 
     convolutions: Literal[1, 2, 3] = Field(2, description="convolutions in each stage")
     width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
+    pooling: Literal["max", "antialiased"] = Field(
+        "max", description="antialiased takes the maximum at every place and then the mean of four (Zhang 2019)"
+    )
     squeeze_excitation: bool = Field(False, description="channel attention at each stage's end (Hu et al. 2018)")
     head_layers: Literal[1, 2] = Field(1, description="2 adds a hidden layer with BatchNorm and ReLU")
     block_dropout: float = rate(0.0, "after the first stage's pooling")
@@ -29,7 +32,7 @@ def build(config: VGG) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, NormReLU, SqueezeExcitation, block_rate, head, scaled
+    from fer_tune.models.layers import Dropout, NormReLU, SqueezeExcitation, block_rate, head, pooling, scaled
 
     layers: list[nn.Module] = []
     channels = 1
@@ -40,7 +43,7 @@ def build(config: VGG) -> nn.Module:
             channels = width
         if config.squeeze_excitation:
             layers.append(SqueezeExcitation(channels))
-        layers += [nn.MaxPool2d(2), Dropout(block_rate(stage))]
+        layers += [pooling(config.pooling), Dropout(block_rate(stage))]
     return nn.Sequential(*layers, head(channels, config.head_layers))
 
 

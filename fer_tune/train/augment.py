@@ -33,7 +33,7 @@ ERASED = (0.1, 0.45)
 
 @dataclass(frozen=True)
 class Mixed:
-    """Images and what they show: `share` of the label `first`, the rest of the label `second`.
+    """Images and what they show: `share` of `first`, the rest of `second`.
 
     images: float [N, 1, H, W]; first, second: int64 [N]; share: float32 [N], at least 0.5.
     """
@@ -103,21 +103,21 @@ def _rectangles(images: Tensor, height: Tensor, width: Tensor) -> Tensor:
     return in_rows[:, :, None] & in_columns[:, None, :]
 
 
-def mix(images: Tensor, labels: Tensor, mixup: float, cutmix: float) -> Mixed:
+def mix(images: Tensor, shown: Tensor, mixup: float, cutmix: float) -> Mixed:
     """Mixes some images with their neighbour in the (already shuffled) batch.
 
     A share uniform in 0.5..1 stays with the image itself: Beta(1, 1) folded, since which of a pair
     counts as the first is arbitrary.
 
     Args:
-        images: float32 [N, 1, H, W]; labels: int64 [N].
+        images: float32 [N, 1, H, W]; shown: int64 [N], what each shows: its label, or its place among the faces.
         mixup, cutmix: probabilities that an image is blended with, or gets a rectangle of, its
             neighbour; where they add to more than 1, cutmix has what mixup leaves.
     """
     own = torch.ones(len(images), device=images.device)
     if mixup == 0 and cutmix == 0:
-        return Mixed(images, labels, labels, own)
-    others, other_labels = images.roll(1, 0), labels.roll(1, 0)
+        return Mixed(images, shown, shown, own)
+    others, other_shown = images.roll(1, 0), shown.roll(1, 0)
     draw = torch.rand(len(images), device=images.device)
     share = 1 - torch.rand(len(images), device=images.device) / 2
 
@@ -130,4 +130,4 @@ def mix(images: Tensor, labels: Tensor, mixup: float, cutmix: float) -> Mixed:
     patch = _rectangles(images, edge, edge) & cut[:, None, None]
     mixed = torch.where(patch[:, None], others, mixed)
     kept = 1 - patch.float().mean((1, 2))  # the area that was really cut, after rounding to pixels
-    return Mixed(mixed, labels, other_labels, torch.where(blended, share, kept))
+    return Mixed(mixed, shown, other_shown, torch.where(blended, share, kept))

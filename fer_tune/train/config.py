@@ -17,7 +17,7 @@ POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
 """Named exponents of the class frequency."""
 
 BETA2, EPSILON = 0.999, 1e-8
-"""Of adam and adamw (Kingma & Ba 2015); `momentum` is their first beta."""
+"""Of adam, adamw and muon's adamw (Kingma & Ba 2015); `momentum` is their first beta."""
 
 
 class TrainConfig(BaseModel):
@@ -29,12 +29,16 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    optimizer: Literal["sgd", "adam", "adamw"] = Field(
-        "adamw", description="sgd has Nesterov momentum; adam adds weight decay to the gradient, adamw decouples it"
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = Field(
+        "adamw",
+        description="sgd has Nesterov momentum; adam adds weight decay to the gradient, adamw decouples it; "
+        "muon orthogonalises the updates of inner layers and is adamw for the rest",
     )
     lr: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="on weights only: biases and norms are not decayed")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd; the first beta of adam and adamw")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="Nesterov momentum of sgd and muon; the first beta of adam and adamw"
+    )
     schedule: Literal["constant", "cosine", "onecycle", "step"] = Field(
         "cosine", description="shape of the learning rate after the warm-up"
     )
@@ -43,6 +47,12 @@ class TrainConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Szegedy et al. 2016")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average that is evaluated; 0 is none")
     grad_clip: float = Field(0.0, ge=0, description="largest norm of the whole gradient; 0 is no clipping")
+    self_distillation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a target that past predictions have in the last epoch, from 0 (Kim et al. 2021)",
+    )
     dropout_ramp: Literal["constant", "rising", "falling"] = Field(
         "constant", description="factor on all dropout rates over the epochs: 1, 0 to 1, or 1 to 0"
     )

@@ -30,6 +30,8 @@ HELD_BATCH = 1024
 """Images evaluated at once: past this a GPU gains nothing, and a CPU's caches lose."""
 MOST_PARTS = 8
 """That a batch is divided into: three halvings."""
+PAST_DECAY = 0.7
+"""Of the moving average of a face's past predictions (Laine & Aila 2017 have 0.6, Liu et al. 2020 have 0.7)."""
 WARM_UPS = 3
 """Steps run before a capture: they let cuDNN choose its algorithms and the allocator reach its size."""
 
@@ -42,6 +44,7 @@ class Plan:
     shape: FamilyConfig
     batch_size: int
     optimizer: str
+    distils: bool
     inputs: Inputs
 
     @property
@@ -52,7 +55,7 @@ class Plan:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal where one engine serves both."""
-        return *self.network, self.batch_size
+        return *self.network, self.batch_size, self.distils
 
     def images(self, parts: int) -> int:
         """How many images a part has at most."""
@@ -115,6 +118,8 @@ class Engine:
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self._lr = torch.zeros(self.steps_per_epoch, device=device)
         self._loss_weights = torch.ones(7, device=device)
+        self._past = torch.zeros(len(faces.labels), 7, device=device) if plan.distils else None
+        self._trust = torch.zeros((), device=device)
         self._sums = torch.zeros(2 + 1 + 7 * 7, device=device)
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
         self._backup = torch.empty_like(self.flat.values)
@@ -134,6 +139,8 @@ class Engine:
         self.flat.refresh_values()
         self.hyper.write(config)
         self.optimizer.reset()
+        if self._past is not None:
+            self._past.copy_(functional.one_hot(self.faces.labels, 7))
         self._rates = learning_rates(config, epochs * self.steps_per_epoch).view(epochs, -1)
         natural = frequency_weights(self.faces.labels, 0.0)
         balanced = frequency_weights(self.faces.labels, config.sampling_power)
@@ -150,6 +157,7 @@ class Engine:
         self._lr.copy_(self._rates[epoch - 1])
         factor = dropout_factor(self.config.dropout_ramp, epoch, self.epochs)
         write_dropout(self.flat.model, self.shape, factor)
+        self._trust.fill_(self.config.self_distillation * epoch / self.epochs)
         self._cursor.zero_()
         self._train_sums.zero_()
         self.flat.model.train()
@@ -188,6 +196,8 @@ class Engine:
         tensors = {"values": self.flat.values, "first": optimizer.first, "average": optimizer.average}
         if optimizer.second is not None:
             tensors["second"] = optimizer.second
+        if self._past is not None:
+            tensors["past"] = self._past
         return tensors | {"steps": optimizer.steps}
 
     def last_lr(self, epoch: int) -> float:
@@ -222,18 +232,34 @@ class Engine:
         if self.parts > 1:
             loss = loss * (len(part) / self.batch_size)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._count(logits.detach(), log_probabilities.detach(), first)
+        self._count(logits.detach(), log_probabilities.detach(), self.faces.labels[first])
+        if self._past is not None:
+            self._remember(self._past, log_probabilities.detach().exp(), first, share)
 
     def _loss(self, log_probabilities: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """Cross-entropy with smoothed, mixed labels, each label's term weighted by its class; mean over the batch."""
+        """Cross-entropy with smoothed, mixed labels, each label's term weighted by its class; mean over the batch.
+
+        With self-distillation a face's target is its label and, the later the more, what was predicted for it before
+        (Kim et al. 2021): labels of faces are often wrong, and a network learns the rule before the exceptions.
+        """
         smoothing = self.hyper.label_smoothing
         uniform = -log_probabilities.mean(1)
 
-        def term(labels: Tensor) -> Tensor:
+        def term(faces: Tensor) -> Tensor:
+            labels = self.faces.labels[faces]
             own = -log_probabilities.gather(1, labels[:, None])[:, 0]
-            return self._loss_weights[labels] * ((1 - smoothing) * own + smoothing * uniform)
+            loss = (1 - smoothing) * own + smoothing * uniform
+            if self._past is not None:
+                loss = loss.lerp(-(log_probabilities * self._past[faces]).sum(1), self._trust)
+            return self._loss_weights[labels] * loss
 
         return (share * term(first) + (1 - share) * term(second)).mean()
+
+    @torch.no_grad()
+    def _remember(self, past: Tensor, probabilities: Tensor, faces: Tensor, share: Tensor) -> None:
+        """Moves the past predictions, [N, 7], towards those of the batch's images that show one face only."""
+        change = (probabilities - past[faces]) * (share == 1)[:, None]
+        past.index_add_(0, faces, change, alpha=1 - PAST_DECAY)  # adds up where a batch shows a face twice
 
     @torch.no_grad()
     def _count(self, logits: Tensor, log_probabilities: Tensor, labels: Tensor) -> None:

@@ -71,7 +71,8 @@ class Inputs:
     would pay its launch in every step. All networks that train on the same faces share one `Inputs`.
 
     Attributes:
-        images: `dtype` [N, 1, 48, 48]; first, second: int64 [N]; share: float32 [N] (see `augment.Mixed`).
+        images: `dtype` [N, 1, 48, 48]; first, second: int64 [N], places in `faces` of what an image shows; share:
+            float32 [N] (see `augment.Mixed`).
         held: `dtype` [V, 1, 48, 48], normalised.
     """
 
@@ -96,7 +97,7 @@ class Inputs:
             chosen = order[start : start + chunk]
             part = slice(start, start + len(chosen))
             images = augment(self.faces.images[chosen].float() / 255, config.augment)
-            mixed = mix(images, self.faces.labels[chosen], config.mixup, config.cutmix)
+            mixed = mix(images, chosen, config.mixup, config.cutmix)
             self.images[part].copy_(self.faces.normalised(mixed.images))
             self.first[part], self.second[part], self.share[part] = mixed.first, mixed.second, mixed.share
 

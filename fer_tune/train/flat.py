@@ -2,9 +2,12 @@
 
 Layout of `values`, float32:
 
-    | weights (decayed) | biases of convolutions and linears | norms | running statistics |
-    |<------------- computed with in `dtype` --------------->|
-    |<------------------------------ trained ------------------------------------->|
+    | inner weights | other weights | biases of convolutions and linears | norms | running statistics |
+    |<--------- decayed --------->|
+    |<-------------------- computed with in `dtype` ------------------->|
+    |<----------------------------------- trained ------------------------------------------->|
+
+Inner weights are those of all convolutions and linears but the first and the last, ordered by their shapes.
 
 Where `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, refreshed after
 each update; norms and running statistics are always float32 and read `values` itself.
@@ -13,6 +16,7 @@ each update; norms and running statistics are always float32 and read `values` i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +33,8 @@ class FlatModel:
         values: float32 [P + S], all parameters, then all running statistics.
         compute: `dtype` [C], the leading part of `values` that convolutions and linears read.
         trained: P, the number of parameters; `decayed`: how many of them, from the start, decay.
+        inner: how many of these, from the start, are inner weights; `matrices`: the same as stacks [K, R, C] of equally
+            shaped matrices, R a layer's outputs, as pairs of start in the buffer and shape.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -38,13 +44,17 @@ class FlatModel:
             id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()
         }
         parameters = list(model.parameters())
-        weights = [p for p in parameters if id(p) not in norms and p.dim() > 1]
+        first, *between, last = [p for p in parameters if id(p) not in norms and p.dim() > 1]
+        inner = sorted(between, key=_matrix)
+        weights = [*inner, first, last]
         biases = [p for p in parameters if id(p) not in norms and p.dim() == 1]
         scales = [p for p in parameters if id(p) in norms]
         statistics = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
 
         self.model = model
         self.device = device
+        self.inner = _total(inner)
+        self.matrices = _stacks(inner)
         self.decayed = _total(weights)
         computed = self.decayed + _total(biases)
         self.trained = computed + _total(scales)
@@ -120,6 +130,21 @@ class FlatModel:
             start, end = self._slots[id(tensor)]
             state[name] = _shaped(host[start:end], tensor).contiguous().clone()
         return state
+
+
+def _matrix(weight: Tensor) -> tuple[int, int]:
+    """Rows and columns of a layer's weights as a matrix: what each output makes of all its inputs."""
+    return len(weight), weight.numel() // len(weight)
+
+
+def _stacks(weights: Iterable[Tensor]) -> list[tuple[int, tuple[int, int, int]]]:
+    """Runs of equally shaped matrices: where each begins, and its shape [K, R, C]."""
+    stacks, at = [], 0
+    for (rows, columns), alike in groupby(weights, key=_matrix):
+        count = len(list(alike))
+        stacks.append((at, (count, rows, columns)))
+        at += count * rows * columns
+    return stacks
 
 
 def _total(tensors: Iterable[Tensor]) -> int:

@@ -17,14 +17,14 @@ from torch import Tensor
 from fer_tune.train.config import BETA2, EPSILON
 
 BLOCK = 1024
-KINDS = {"sgd": 0, "adam": 1, "adamw": 2}
+KINDS = {"sgd": 0, "adam": 1, "adamw": 2, "muon": 3}
 
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton has no types
 def _update(
-    values, computed_gradient, scale_gradient, first, second, average, compute,
+    values, computed_gradient, scale_gradient, first, second, average, compute, orthogonal,
     lr_at, decay_at, momentum_at, ema_at, clip_at, steps_at,
-    computed, decayed, trained, total,
+    inner, computed, decayed, trained, total,
     KIND: tl.constexpr, COPY: tl.constexpr, BETA2: tl.constexpr, LOG_BETA2: tl.constexpr, EPSILON: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -38,7 +38,7 @@ def _update(
     gradient += tl.load(scale_gradient + at - computed, mask=(at >= computed) & learns, other=0.0)
     gradient *= tl.load(clip_at)
     moment = tl.load(first + at, mask=learns, other=0.0)
-    if KIND == 2:
+    if KIND >= 2:
         weight *= 1 - lr * weight_decay
     else:
         gradient += weight_decay * weight
@@ -49,11 +49,13 @@ def _update(
         moment += (gradient - moment) * (1 - momentum)
         square = tl.load(second + at, mask=learns, other=0.0)
         square = BETA2 * square + (1 - BETA2) * gradient * gradient
-        tl.store(second + at, square, mask=learns)
+        tl.store(second + at, square, mask=learns & (at >= inner))
         root = tl.sqrt(square / (1 - tl.exp(steps * LOG_BETA2))) + EPSILON
         change = lr / (1 - tl.exp(steps * tl.log(momentum))) * moment / root
+    if KIND == 3:
+        change = tl.where(at < inner, lr * tl.load(orthogonal + at, mask=at < inner, other=0.0), change)
     weight = tl.where(learns, weight - change, weight)
-    tl.store(first + at, moment, mask=learns)
+    tl.store(first + at, moment, mask=learns & (at >= inner))
     tl.store(values + at, weight, mask=learns)
     if COPY:
         tl.store(compute + at, weight.to(tl.bfloat16), mask=at < computed)
@@ -75,8 +77,9 @@ def update(optimizer: Any, computed_gradient: Tensor, scale_gradient: Tensor, cl
     second = optimizer.first if optimizer.second is None else optimizer.second
     _update[(triton.cdiv(total, BLOCK),)](
         flat.values, computed_gradient, scale_gradient, optimizer.first, second, optimizer.average, flat.compute,
+        optimizer.orthogonal,
         lr, hyper.weight_decay, hyper.momentum, hyper.ema, clip, optimizer.steps,
-        flat.compute.numel(), flat.decayed, flat.trained, total,
+        optimizer.inner, flat.compute.numel(), flat.decayed, flat.trained, total,
         KIND=KINDS[optimizer.kind], COPY=flat.compute.dtype == torch.bfloat16, BETA2=BETA2,
         LOG_BETA2=math.log(BETA2), EPSILON=EPSILON, BLOCK=BLOCK,
     )  # fmt: skip

@@ -230,7 +230,9 @@ class Trainer:
 
     def _plan(self, spec: TrialSpec) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(spec.family, spec.params)
-        return Plan(family, shape, config.batch_size, config.optimizer, self._load(spec)), config
+        return Plan(
+            family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, self._load(spec)
+        ), config
 
     def _engine(self, spec: TrialSpec) -> Engine:
         """The engine for the trial's shape, made at its first use, with the trial's weights and hyperparameters."""

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fer_tune.models import layers
-from fer_tune.models.layers import NormReLU, write_dropout
+from fer_tune.models.layers import AntialiasedPool, NormReLU, write_dropout
 
 
 def test_norm_relu_is_batchnorm_sum_relu_and_channel_dropout():
@@ -48,3 +48,31 @@ def test_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, chan
         found.append([*results, other.grad] if residual else results)
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused, plain, atol=2e-4, rtol=1e-4)
+
+
+def test_antialiased_pool_hardly_notices_a_shift_by_one_pixel():
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 24, 24)
+    jump, drift = (
+        (pool(x) - pool(x.roll(1, 3)))[..., 1:-1].abs().mean() for pool in (nn.MaxPool2d(2), AntialiasedPool())
+    )
+    assert drift < 0.75 * jump
+    assert torch.equal(AntialiasedPool()(torch.ones(1, 1, 48, 48)), torch.ones(1, 1, 24, 24))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [8, 64, 100])
+@pytest.mark.parametrize("edges", [(48, 48), (12, 9), (3, 2)])
+def test_pool_kernel_agrees_with_the_operations_and_their_gradients(monkeypatch, channels, edges):
+    """Ties, which there are many of after a ReLU, included."""
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        torch.manual_seed(0)
+        x = torch.randn((5, channels, *edges), device="cuda").relu().mul(4).round()
+        x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        out = AntialiasedPool()(x)
+        (out * torch.randn_like(out)).sum().backward()
+        found.append((out, x.grad))
+    for fused, plain in zip(*found, strict=True):
+        assert torch.allclose(fused, plain, atol=1e-5)

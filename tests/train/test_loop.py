@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[dict[str, Value], Value]] = {
     "label_smoothing": ({}, 0.2),
     "ema": ({}, 0.9),
     "grad_clip": ({"optimizer": "sgd", "lr": 0.1}, 0.01),
+    "self_distillation": ({}, 0.8),
     "dropout_ramp": ({"head_dropout": 0.5}, "falling"),
     "augment": ({}, 0.5),
     "mixup": ({}, 0.5),
@@ -123,6 +124,7 @@ def test_every_hyperparameter_of_a_family_takes_effect(trainer, spec, family):
         "head_layers": 2,
         "hidden": 64,
         "convolutions": 1,
+        "pooling": "antialiased",
     }
     if "stem" in fields:
         small["stem"], others["stem"] = "7x7", "3x3"
@@ -234,3 +236,16 @@ def test_captured_and_eager_steps_agree(tiny_data):
         found.append((torch.tensor(losses), engine.flat.values.clone()))
     assert torch.allclose(found[0][0], found[1][0], rtol=1e-3)
     assert torch.allclose(found[0][1], found[1][1], rtol=1e-2, atol=1e-3)
+
+
+def test_past_predictions_are_those_of_images_that_show_one_face(trainer, spec):
+    one = spec(epochs=1, mixup=1.0, self_distillation=0.5)
+    _run(trainer, one)
+    engine = trainer._engines.get(trainer._plan(one)[0])
+    labels = torch.nn.functional.one_hot(engine.faces.labels, 7).float()
+    assert torch.equal(engine._past, labels), "every image was mixed, and says nothing about a face"
+    _run(trainer, spec(epochs=1, self_distillation=0.5))
+    moved = (engine._past != labels).any(1)
+    shown = engine.steps_per_epoch * engine.batch_size
+    assert moved.sum() == shown
+    assert torch.allclose(engine._past.sum(1), torch.ones(len(labels)), atol=1e-5)

@@ -6,7 +6,7 @@ from torch import nn
 
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.flat import FlatModel
-from fer_tune.train.optimizer import Hyperparameters, Optimizer
+from fer_tune.train.optimizer import Hyperparameters, Optimizer, orthogonalised
 
 CPU = torch.device("cpu")
 
@@ -65,6 +65,53 @@ def test_agrees_with_torch(kind):
         assert torch.allclose(mine, theirs, atol=2e-5, rtol=1e-4)
 
 
+def test_muon_agrees_with_torch():
+    """Which has it for matrices alone; the rest of the network is adamw's, and the last layer belongs to it too."""
+    config = TrainConfig(optimizer="muon", lr=0.01, weight_decay=0.1, momentum=0.9)
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        sizes = ((144, 24), (24, 32), (32, 32), (32, 16), (16, 7))
+        return nn.Sequential(nn.Flatten(), *(layer for a, b in sizes for layer in (nn.Linear(a, b), nn.Tanh())))
+
+    flat = FlatModel(network(), CPU, torch.float32)
+    hyper = Hyperparameters(CPU)
+    hyper.write(config)
+    optimizer = Optimizer("muon", flat, hyper)
+    optimizer.reset()
+    plain = network()
+    weights = [p for p in plain.parameters() if p.dim() > 1]
+    inner = torch.optim.Muon(
+        weights[1:-1], lr=config.lr, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw"
+    )
+    rest = torch.optim.AdamW(
+        [
+            {"params": [weights[0], weights[-1]], "weight_decay": 0.1},
+            {"params": [p for p in plain.parameters() if p.dim() == 1], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(0.9, 0.999),
+    )
+    assert optimizer.inner == sum(weight.numel() for weight in weights[1:-1])
+    for step in range(10):
+        _backward(flat.model, step)
+        optimizer.step(torch.tensor([config.lr]))
+        _backward(plain, step)
+        inner.step()
+        rest.step()
+        plain.zero_grad()
+    for mine, theirs in zip(flat.model.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=5e-3), "torch iterates in bfloat16"
+
+
+def test_orthogonalised_matrices_are_nearly_orthogonal_whichever_side_is_longer():
+    torch.manual_seed(0)
+    for rows, columns in ((8, 40), (40, 8), (16, 16)):
+        singular = torch.linalg.svdvals(orthogonalised(torch.randn(3, rows, columns)))
+        assert singular.max() < 1.3
+        assert singular.median() > 0.6
+
+
 def test_clips_the_norm_of_the_whole_gradient():
     config = TrainConfig(optimizer="sgd", momentum=0.0, weight_decay=0.0, grad_clip=0.5)
     flat, optimizer = _flat(config)
@@ -108,7 +155,7 @@ def test_flat_storage_keeps_the_network_as_it_was():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "muon"])
 def test_fused_kernel_agrees_with_the_formulas(kind):
     device = torch.device("cuda")
     config = TrainConfig(optimizer=kind, lr=0.01, weight_decay=0.1, momentum=0.8, ema=0.9, grad_clip=0.3)
