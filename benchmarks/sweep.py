@@ -3,7 +3,7 @@
     python benchmarks/sweep.py sweeps/resnet.yaml --data storage/data/fer2013.zip --hours 0.1 --out result.json
 
 Every figure is read back from the commands' own output or from the database; wall times include starting Python.
-The commit is asked of git, or taken from FER_TUNE_COMMIT where the checkout has no history.
+The commit is taken from FER_TUNE_COMMIT, for an exported checkout that has no history, else asked of git.
 """
 
 from __future__ import annotations
@@ -169,8 +169,10 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """Of the checkout that was measured."""
+    if told := os.environ.get("FER_TUNE_COMMIT"):
+        return told
     done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or os.environ.get("FER_TUNE_COMMIT", "unknown")
+    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fer_tune.errors import StudyError, TrainingError
 from fer_tune.mirror import Mode, mirrored
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fer_tune.store import Store, StudyRecord
     from fer_tune.study.selection import TrialSummary
     from fer_tune.train.metrics import Scores
+
+Until = Literal["best", "end"]
 
 EpochDone = Callable[[EpochRow, int], object]
 """Called with each row and the number of epochs."""
@@ -58,6 +60,7 @@ class RetrainResult:
             `confusion.png`, `report.json`, `predictions.npz`.
         trial: number of the trial whose configuration was trained.
         params, seed: what was trained, changes included.
+        epochs, schedule: how many were trained, and the length of the schedule they belong to.
         rows: one an epoch; what is measured on validation is nan, since that was trained on.
         seconds: of training.
         plain: the network as it is; flip: its prediction averaged over each face and its mirror image.
@@ -70,6 +73,7 @@ class RetrainResult:
     params: dict[str, Value]
     seed: int
     epochs: int
+    schedule: int
     rows: tuple[EpochRow, ...]
     images: int
     test_images: int
@@ -86,6 +90,7 @@ def retrain(
     *,
     trial: int | None = None,
     epochs: int | None = None,
+    until: Until = "best",
     out: Path | None = None,
     device: str | None = None,
     changes: Mapping[str, Value] | None = None,
@@ -99,6 +104,8 @@ def retrain(
 
     Args:
         epochs: length of the schedule; by default the study's.
+        until: `best` ends where the trial was at its best, at the same fraction of the schedule: that network is what
+            the search chose, and one trained on to the end may be worse; `end` trains to the schedule's end.
         out: the folder to leave; by default one of its own below the storage folder's artifacts.
         device: as for a worker; by default the first GPU, else the CPU.
         changes: hyperparameters that replace the trial's, for a final fit that is longer or more regular.
@@ -117,12 +124,14 @@ def retrain(
         record = store.study(study)
         chosen = _choose(store, study, trial)
         folder = out or _new_folder(settings, record, chosen.number)
+        schedule = epochs or int(record.sweep_json["epochs"])
         spec = TrialSpec(
             study=study,
             number=chosen.number,
             family=record.family,
             params={**chosen.params, **(changes or {})},
-            epochs=epochs or int(record.sweep_json["epochs"]),
+            epochs=schedule,
+            last=_last(chosen, schedule, int(record.sweep_json["epochs"])) if until == "best" else schedule,
             seed=int(record.sweep_json["seed"]),
             data=record.data_ref(settings.root),
             fit="train+val",
@@ -156,7 +165,8 @@ def _fit(store: Store, spec: TrialSpec, folder: Path, device: str, epoch_done: E
         folder=folder,
         params=spec.params,
         seed=spec.seed,
-        epochs=spec.epochs,
+        epochs=len(rows),
+        schedule=spec.epochs,
         rows=tuple(rows),
         images=images,
         test_images=sum(map(sum, plain.confusion)),
@@ -182,6 +192,12 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     return found[0]
 
 
+def _last(chosen: TrialSummary, schedule: int, searched: int) -> int:
+    """The epoch of a schedule that lies where the trial's best one lay in the schedule it was searched with."""
+    best = chosen.best_epoch or searched
+    return min(schedule, max(1, round(schedule * best / searched)))
+
+
 def _new_folder(settings: Settings, record: StudyRecord, number: int) -> Path:
     """The first free `retrain-NNNN-K` beside the study's trials."""
     parent = settings.artifacts / f"{record.name}-{record.uid}"
@@ -205,7 +221,7 @@ def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEn
     started = time.perf_counter()
     for message in trainer.train(spec):
         if isinstance(message, EpochRow):
-            epoch_done(message, spec.epochs)
+            epoch_done(message, spec.last or spec.epochs)
         else:
             end = message
     if end.status != "completed":
@@ -265,6 +281,7 @@ def _write(result: RetrainResult) -> dict[str, Path]:
             "params": result.params,
             "seed": result.seed,
             "epochs": result.epochs,
+            "schedule": result.schedule,
             "images": result.images,
             "test_images": result.test_images,
             "parameters": result.parameters,

@@ -59,6 +59,7 @@ class TrialSpec:
         data: the faces.
         objective: name of the `EpochRow` field that is maximised.
         patience: epochs without a better objective after which the trial ends by itself; 0 is never.
+        last: the epoch after which the trial ends, be the schedule over or not; None is its end.
         fit: `train` fits the training part and evaluates on validation; `train+val` fits both
             and evaluates on nothing (a final fit).
         artifacts: folder for what the trial leaves, or None to leave nothing.
@@ -76,6 +77,7 @@ class TrialSpec:
     attempt: int = 0
     objective: str = "val_accuracy"
     patience: int = 0
+    last: int | None = None
     fit: Literal["train", "train+val"] = "train"
     artifacts: Path | None = None
     checkpoint: Path | None = None

@@ -28,8 +28,13 @@ def retrain(  # noqa: PLR0917 - options
         int | None, typer.Option("--trial", metavar="N", help="Its number; default: the best.", show_default=False)
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, metavar="N", help="Default: the study's.", show_default=False)
+        int | None,
+        typer.Option("--epochs", min=1, metavar="N", help="Of the schedule; default: the study's.", show_default=False),
     ] = None,
+    until: Annotated[
+        Literal["best", "end"],
+        typer.Option("--until", help="Stop where in its schedule the trial was at its best, or at the end."),
+    ] = "best",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Default: a new folder below storage/artifacts.", show_default=False),
@@ -64,6 +69,7 @@ def retrain(  # noqa: PLR0917 - options
             name,
             trial=trial,
             epochs=epochs,
+            until=until,
             out=out,
             device=device,
             changes=_changes(settings or []),
@@ -72,6 +78,11 @@ def retrain(  # noqa: PLR0917 - options
             note=show.note,
         )
     _show_result(result, tta)
+
+
+def _epochs(result: RetrainResult) -> str:
+    whole = result.epochs == result.schedule
+    return f"{result.epochs} epochs" if whole else f"{result.epochs} of {result.schedule} epochs"
 
 
 def _advance(progress: Progress, task: TaskID, row: EpochRow, total: int) -> None:
@@ -98,7 +109,7 @@ def _changes(settings: list[str]) -> dict[str, Value]:
 def _show_result(result: RetrainResult, tta: Literal["none", "flip"]) -> None:
     """The figures on test; the one asked for by `--tta` stands first and is the one to report."""
     out = show.console()
-    told = f", trial {result.trial}: {result.epochs} epochs on {result.images:,} images"
+    told = f", trial {result.trial}: {_epochs(result)} on {result.images:,} images"
     show.line(out, (result.study, "bold"), told, f" in {show.duration(result.seconds)}")
     table = show.table(f"test, {result.test_images:,} images")
     table.add_column("")

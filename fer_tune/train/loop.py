@@ -167,7 +167,7 @@ class Trainer:
 
         progress.begin(engine)
         yield from _go_on(engine, keeper, progress)
-        for epoch in range(len(progress.rows) + 1, spec.epochs + 1):
+        for epoch in range(len(progress.rows) + 1, (spec.last or spec.epochs) + 1):
             started = time.perf_counter()
             if not engine.train_epoch(epoch, at_once):
                 return "stopped", f"asked to stop in epoch {epoch}"

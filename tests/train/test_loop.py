@@ -249,3 +249,10 @@ def test_past_predictions_are_those_of_images_that_show_one_face(trainer, spec):
     shown = engine.steps_per_epoch * engine.batch_size
     assert moved.sum() == shown
     assert torch.allclose(engine._past.sum(1), torch.ones(len(labels)), atol=1e-5)
+
+
+def test_a_trial_can_end_within_its_schedule(trainer, spec):
+    whole, _ = _run(trainer, spec(epochs=3))
+    cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2))
+    assert end.status == "completed"
+    assert _numbers(cut) == _numbers(whole[:2])
