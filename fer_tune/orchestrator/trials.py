@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.orchestrator.checkpoints import Checkpoints
@@ -99,6 +101,8 @@ class Trials:
 
     def begin(self) -> Counts:
         """Takes over what earlier runs left; returns where the study stands."""
+        for number in self.study.left_running():  # before they are queued again: killed in between, it is done again
+            self._discard_files(number)
         if lost := self.study.reconcile():
             self.watch.note(
                 f"{self.sweep.study}: {len(lost)} trials that an earlier run left running are queued again."
@@ -142,10 +146,22 @@ class Trials:
             data=self.data,
             objective=sweep.objective,
             patience=sweep.patience,
-            artifacts=self.settings.artifacts / sweep.study / f"trial-{proposal.number:05d}",
+            artifacts=self._folder(proposal.number),
             checkpoint=self.checkpoints.path(proposal.seed),
             checkpoint_seconds=sweep.limits.checkpoint_interval,
         )
+
+    def _discard_files(self, number: int) -> None:
+        """Deletes what a try left whose end was never recorded: nobody would know of these files."""
+        records = self.store.artifacts(self.sweep.study, number)
+        recorded = {self.store.artifact_path(record).resolve() for record in records}
+        for path in self._folder(number).glob("*"):
+            if path.resolve() not in recorded:
+                with suppress(OSError):
+                    path.unlink()
+
+    def _folder(self, number: int) -> Path:
+        return self.settings.artifacts / self.sweep.study / f"trial-{number:05d}"
 
     @cached_property
     def notes(self) -> Annotator:

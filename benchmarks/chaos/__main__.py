@@ -1,0 +1,76 @@
+"""The command: carries campaigns out, prints what came of them, keeps it; ends with 1 if anything did not hold."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from . import __doc__ as about
+from .campaigns import LONG, SHORT, Campaign, Result, Undisturbed, carry_out
+from .record import record, tables, write
+from .subject import ROOT, StuckError
+
+OUT = ROOT / "benchmarks" / "results" / "chaos.json"
+
+
+def main() -> int:
+    """Parses, carries out, tells."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(about or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="the campaign that `make test` runs")
+    parser.add_argument("--only", action="append", metavar="NAME", help="a campaign of the long ones; repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the faults and their moments")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/chaos.json for all long campaigns")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="where to leave what the runs left; default: nowhere"
+    )
+    given = parser.parse_args()
+    names = [campaign.name for campaign in LONG]
+    if unknown := set(given.only or ()) - set(names):
+        parser.error(f"there is no campaign {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    chosen = [SHORT] if given.short else [one for one in LONG if not given.only or one.name in given.only]
+    console = Console(soft_wrap=False)
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="fer-tune-chaos-"))
+    began = time.monotonic()
+    results = campaign_after_campaign(chosen, given.seed, folder, console)
+    recorded = record(results, time.monotonic() - began)
+    for table in tables(recorded):
+        console.print(table)
+    if given.out or len(chosen) == len(LONG):
+        write(given.out or OUT, recorded)
+    if recorded["passed"] and not given.keep:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"What the runs left lies in {folder}.")
+    return 0 if recorded["passed"] else 1
+
+
+def campaign_after_campaign(chosen: list[Campaign], seed: int, folder: Path, console: Console) -> list[Result]:
+    """Carries them out, telling what happens."""
+    with closing(Undisturbed(folder / "undisturbed")) as calm:
+        return [_one(campaign, seed, folder, calm, console) for campaign in chosen]
+
+
+def _one(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, console: Console) -> Result:
+    console.rule(campaign.name, align="left")
+    try:
+        result = carry_out(campaign, seed, folder / campaign.name.replace(" ", "-"), calm, console.print)
+    except StuckError as error:
+        result = Result(campaign, seed, problems={"gets on": [str(error)]})
+    for name, found in result.problems.items():
+        console.print(f"{'✗' if found else '✓'} {name}", style="red" if found else "green")
+        for text in found:
+            console.print(f"    {text}")
+    if result.skipped:
+        console.print(result.skipped)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

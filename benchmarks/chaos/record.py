@@ -1,0 +1,160 @@
+"""What came of the campaigns: a table for people, and the JSON in benchmarks/results/."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from .campaigns import Result
+from .faults import FAULTS
+from .subject import ROOT, SWEEP
+
+KILL = "SIGKILL"
+
+
+def record(results: Sequence[Result], seconds: float) -> dict[str, Any]:
+    """All that is kept, as JSON-able data."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "optuna", "sqlalchemy", "wandb", "numpy")},
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "seconds": round(seconds, 1),
+        "kills": kills(results),
+        "passed": all(result.passed for result in results),
+        "campaigns": [_campaign(result) for result in results],
+        "faults": _faults(results),
+        "sweep": SWEEP,
+    }
+
+
+def kills(results: Sequence[Result]) -> int:
+    """SIGKILLs that the campaigns sent on purpose; what a torn checkpoint needs is not counted."""
+    return sum(happened.fault.startswith(KILL) for result in results for happened in result.happened)
+
+
+def _campaign(result: Result) -> dict[str, Any]:
+    return {
+        "name": result.campaign.name,
+        "seed": result.seed,
+        "workers": result.campaign.workers,
+        "faults": dict(Counter(happened.fault for happened in result.happened)),
+        "runs": result.runs,
+        "budget": result.budget,
+        "attempts": result.attempts,
+        "requeued": result.requeued,
+        "most_repeated_seconds": result.repeated,
+        "seconds": result.seconds,
+        "passed": result.passed,
+        "skipped": result.skipped,
+        "checks": {name: found or "held" for name, found in result.problems.items()},
+        "happened": [
+            {"at": happened.at, "fault": happened.fault, "what": happened.effect.what}
+            | ({} if happened.effect.seconds is None else {"reaction_seconds": round(happened.effect.seconds, 3)})
+            for happened in result.happened
+        ],
+    }
+
+
+def _faults(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """By kind: how many, and how long the run took to react."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, fault in FAULTS.items():
+        effects = [one.effect for result in results for one in result.happened if one.fault == name]
+        seconds = [effect.seconds for effect in effects if effect.seconds is not None]
+        if effects:
+            found[name] = {"injected": len(effects), "reaction": fault.reaction, "measured": len(seconds)}
+            if seconds:
+                found[name] |= {
+                    "median_seconds": round(statistics.median(seconds), 2),
+                    "longest_seconds": round(max(seconds), 2),
+                }
+    return found
+
+
+def _commit() -> str:
+    """Of the checkout, with a mark if its code is not that of the commit."""
+    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout.strip() or "unknown"
+
+
+def write(path: Path, recorded: Mapping[str, Any]) -> None:
+    """Writes the JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+CAMPAIGN_COLUMNS = ("campaign", "faults", "runs", "trials", "attempts", "repeated at most", "outcome")
+FAULT_COLUMNS = ("fault", "injected", "reaction", "median", "longest")
+
+
+def campaign_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line for each campaign."""
+    return [
+        (
+            campaign["name"],
+            ", ".join(f"{count} {fault}" for fault, count in campaign["faults"].items()),
+            str(campaign["runs"]),
+            str(campaign["budget"]),
+            str(campaign["attempts"]),
+            f"{campaign['most_repeated_seconds']:.2f} s",
+            outcome(campaign),
+        )
+        for campaign in recorded["campaigns"]
+    ]
+
+
+def outcome(campaign: Mapping[str, Any]) -> str:
+    """`13 of 13 checks held`, or why not."""
+    if campaign["skipped"]:
+        return f"not carried out: {campaign['skipped']}"
+    held = [name for name, found in campaign["checks"].items() if found == "held"]
+    broken = [name for name in campaign["checks"] if name not in held]
+    told = f"{len(held)} of {len(campaign['checks'])} checks held"
+    return f"{told}; not: {', '.join(broken)}" if broken else told
+
+
+def fault_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line for each kind of fault."""
+    return [
+        (
+            name,
+            str(fault["injected"]),
+            fault["reaction"],
+            *(f"{fault[key]:.2f} s" if key in fault else "–" for key in ("median_seconds", "longest_seconds")),
+        )
+        for name, fault in recorded["faults"].items()
+    ]
+
+
+def tables(recorded: Mapping[str, Any]) -> list[Table]:
+    """Both tables, for the terminal."""
+    campaigns = _table("Campaigns", CAMPAIGN_COLUMNS, campaign_rows(recorded))
+    faults = _table("Faults", FAULT_COLUMNS, fault_rows(recorded))
+    return [campaigns, faults]
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in RIGHT else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+RIGHT = ("runs", "trials", "attempts", "repeated at most", "injected", "median", "longest")

@@ -1,0 +1,223 @@
+"""The run under test: its command, its folder, and its processes, told apart by what they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from fer_tune.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+STUDY = "chaos"
+
+SWEEP = """\
+study: chaos
+family: simple_cnn
+data: demo
+split: {val: 0.05, test: 0.9}
+sampler: random
+pruner: none
+budget: {trials: 8, epochs: 20}
+retries: 100
+checkpoint_interval: %(interval)g
+hang_timeout: %(hang)g
+storage_patience: 120
+params:
+  lr: {low: 1e-4, high: 1e-2, log: true}
+  width: {choices: [8, 16]}
+  head_dropout: {low: 0.0, high: 0.5}
+  batch_size: {choices: [64, 128]}
+"""
+"""A trial takes a second or two: 144 training images, 20 epochs. The random sampler without pruning draws the same
+configurations however often they are interrupted, so that an undisturbed run says what must come out."""
+
+EPOCHS = 20
+INTERVAL = 0.5
+"""Seconds between a trial's checkpoints."""
+
+Role = Literal["orchestrator", "worker", "mirror", "other"]
+
+MARKS: tuple[tuple[str, Role], ...] = (
+    ("fer_tune.pool.worker", "worker"),
+    ("fer_tune.mirror", "mirror"),
+    ("fer_tune run", "orchestrator"),
+)
+"""What a process's command line says of its role; the first that fits."""
+
+OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
+
+
+class StuckError(Exception):
+    """Something that had to happen did not, in the time that it had."""
+
+
+@dataclass
+class Subject:
+    """A study that is run, ended, and run again.
+
+    Attributes:
+        folder: its own; the storage folder lies in it, and the output of all its runs.
+        workers: worker processes; 0 trains inline, in the orchestrator.
+        trials: its budget.
+        mirrored: whether wandb's offline runs are written.
+        hang: seconds without an epoch after which a worker is ended.
+        ends: exit codes of its runs, in order; negative for a signal.
+    """
+
+    folder: Path
+    workers: int
+    trials: int
+    mirrored: bool = False
+    hang: float = 60.0
+    ends: list[int] = field(default_factory=list)
+    _process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.storage.mkdir(parents=True, exist_ok=True)
+        (self.folder / f"{STUDY}.yaml").write_text(SWEEP % {"interval": INTERVAL, "hang": self.hang}, encoding="utf-8")
+
+    @property
+    def storage(self) -> Path:
+        """The storage folder. Every process of the run has it in its environment, which is how they are found."""
+        return self.folder / "storage"
+
+    @property
+    def settings(self) -> Settings:
+        """For readers."""
+        return Settings(self.storage, f"sqlite:///{self.database.as_posix()}")
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.storage / "fer_tune.db"
+
+    @property
+    def log(self) -> Path:
+        """What all its runs printed."""
+        return self.folder / "run.log"
+
+    def use_cache(self, other: Subject) -> None:
+        """Takes over another's parsed faces; drawing them takes seconds, which are not what is tested."""
+        shutil.copytree(other.storage / "cache", self.storage / "cache", dirs_exist_ok=True)
+
+    # -- the command -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Gives the command, for the first time or again."""
+        engine = ["--workers", str(self.workers)] if self.workers else ["--engine", "inline"]
+        words = ["run", str(self.folder / f"{STUDY}.yaml"), "--trials", str(self.trials), "--devices", "cpu", *engine]
+        self._process = self._command([*words, "--wandb", "offline" if self.mirrored else "disabled"])
+
+    def running(self) -> bool:
+        """Whether the command has not ended; its exit code is kept when it has."""
+        if self._process is None:
+            return False
+        code = self._process.poll()
+        if code is not None:
+            self.ends.append(code)
+            self._process = None
+        return code is None
+
+    @property
+    def done(self) -> bool:
+        """Whether its last run met the budget."""
+        return not self.running() and self.ends[-1:] == [0]
+
+    def finish(self, patience: float = 300.0) -> None:
+        """Gives the command until the budget is met.
+
+        Raises:
+            StuckError: it is not met in time.
+        """
+        deadline = time.monotonic() + patience
+        while not self.done:
+            if time.monotonic() > deadline:
+                raise StuckError(f"the study was not finished within {patience:.0f} s; see {self.log}")
+            if not self.running():
+                self.start()
+            time.sleep(0.05)
+
+    def begin_sync(self) -> subprocess.Popen[bytes]:
+        """`fer-tune sync`, beside whatever else goes on."""
+        return self._command(["sync", "--study", STUDY])
+
+    def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        environment |= {"FER_TUNE_DIR": str(self.storage), "OMP_NUM_THREADS": "1", "NETRC": str(self.folder / "none")}
+        for name in ("CONFIG", "CACHE", "DATA"):
+            environment[f"WANDB_{name}_DIR"] = str(self.folder / "wandb")
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "fer_tune", *words],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    # -- its processes ---------------------------------------------------------------------------------------------
+
+    def processes(self, role: Role | None = None) -> list[psutil.Process]:
+        """Those alive that have this role, or all; an entry that waits to be reaped is none."""
+        return [process for process, its_role in self._alive() if role in (None, its_role)]
+
+    def _alive(self) -> Iterator[tuple[psutil.Process, Role]]:
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("FER_TUNE_DIR") == str(self.storage):
+                    words = " ".join(process.cmdline())
+                    yield process, next((role for mark, role in MARKS if mark in words), "other")
+            except psutil.Error:  # it has just ended, or waits to be reaped
+                continue
+
+    def end_all(self) -> None:
+        """Leaves no process behind, whatever happened."""
+        for process in self.processes():
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue
+        if self._process is not None:
+            self._process.wait()
+
+    # -- its progress ----------------------------------------------------------------------------------------------
+
+    def epochs(self) -> int:
+        """Epochs that the database has of all attempts; 0 while there is no table."""
+        return self._count("SELECT count(*) FROM fer_epochs")
+
+    def mirrored_runs(self) -> int:
+        """Runs that the mirror has finished."""
+        return self._count("SELECT count(*) FROM fer_mirror_cursors WHERE finished")
+
+    def _count(self, query: str) -> int:
+        try:
+            with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=0.2)) as connection:
+                return int(connection.execute(query).fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+
+def wait_until(what: Callable[[], object], patience: float) -> float | None:
+    """Seconds until `what` was true; None if it was not within `patience` seconds."""
+    began = time.monotonic()
+    while not what():
+        if time.monotonic() - began > patience:
+            return None
+        time.sleep(0.01)
+    return time.monotonic() - began
