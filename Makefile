@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test chaos check clean
 
 demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 	$(BIN)/fer-tune run sweeps/demo.yaml --workers 2
@@ -11,6 +11,9 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 
 test: .venv/installed  ## the tests, but for the slow ones and those that need a GPU
 	$(BIN)/python -m pytest
+
+chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for some 20 minutes
+	$(BIN)/python -m benchmarks.chaos
 
 check: .venv/installed  ## style and types
 	$(BIN)/ruff check .

@@ -312,3 +312,18 @@ def test_a_mirror_that_keeps_dying_is_left_so(settings: Settings, monkeypatch) -
     assert len(started) == 4
     assert ["left so" in note for note in watch.notes if "died" in note] == [False, False, False, True]
     assert "fer-tune sync --study s" in watch.notes[-1]
+
+
+def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:  # noqa: F811
+    def die() -> None:
+        raise RuntimeError("as if killed")
+
+    with pytest.raises(RuntimeError, match="as if killed"):
+        run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, die)))
+    left = settings.artifacts / "s" / "trial-00000" / "val_logits.npy"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"written just before the end")
+    run_sweeps([real_sweep(2)], settings, INLINE)
+    assert not left.exists()
+    with Store.of(settings) as store:
+        assert [record.number for record in store.artifacts("s") if record.kind == "val_logits"] == [1]

@@ -13,5 +13,6 @@ end the study must be what an undisturbed one is.
 - `evidence.py`  what it left, read back from the database and from wandb's files
 - `checks.py`    what must hold of that, a function each, which says what is wrong
 - `campaigns.py` faults and moments drawn from a seed, carried out, checked
-- `record.py`    the table for people and the JSON in benchmarks/results/
+- `record.py`    the tables for people and the JSON in benchmarks/results/
+- `page.py`      the same tables in docs/faults.md
 """

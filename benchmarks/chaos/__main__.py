@@ -14,10 +14,8 @@ from rich.console import Console
 
 from . import __doc__ as about
 from .campaigns import LONG, SHORT, Campaign, Result, Undisturbed, carry_out
-from .record import record, tables, write
-from .subject import ROOT, StuckError
-
-OUT = ROOT / "benchmarks" / "results" / "chaos.json"
+from .record import OUT, record, tables, write
+from .subject import StuckError
 
 
 def main() -> int:

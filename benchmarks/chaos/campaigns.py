@@ -113,6 +113,7 @@ class Result:
         runs: how often the command was given.
         problems: by check, what is wrong.
         repeated: epochs that were trained again are worth so many seconds, at most, in one attempt.
+        case: what the checks looked at; None if it did not come to that.
         skipped: why it was not carried out; empty if it was.
     """
 
@@ -127,6 +128,7 @@ class Result:
     repeated: float = 0.0
     problems: dict[str, list[str]] = field(default_factory=dict)
     skipped: str = ""
+    case: Case | None = None
 
     @property
     def passed(self) -> bool:
@@ -236,6 +238,7 @@ def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
     for happened in result.happened:
         effects.setdefault(happened.fault, []).append(happened.effect)
     case = Case(subject.trials, found, calm.evidence(subject.trials), effects, subject.mirrored, processes)
+    result.case = case
     result.problems |= problems(case)
     result.budget, result.runs = subject.trials, len(subject.ends)
     result.requeued = sum(trial.state == "requeued" for trial in found.trials)

@@ -21,6 +21,8 @@ from .campaigns import Result
 from .faults import FAULTS
 from .subject import ROOT, SWEEP
 
+OUT = ROOT / "benchmarks" / "results" / "chaos.json"
+
 KILL = "SIGKILL"
 
 
