@@ -69,14 +69,14 @@ SHORT = Campaign(
 """15 kills, in less than a minute on two idle cores."""
 
 LONG = (
-    Campaign("workers", {"SIGKILL worker": 60}, trials=16),
+    Campaign("workers", {"SIGKILL worker": 56}, trials=16),
     Campaign("orchestrator", {"SIGKILL orchestrator": 16}, workers=1, trials=8),
     Campaign("mirror", {"SIGKILL mirror": 12, "SIGKILL orchestrator": 3}, trials=10, mirrored=True),
-    Campaign("preemption", {"SIGTERM": 6}, trials=6),
-    Campaign("torn checkpoints", {"torn checkpoint": 4}, trials=6),
+    Campaign("preemption", {"SIGTERM": 5}, trials=6),
+    Campaign("torn checkpoints", {"torn checkpoint": 3}, trials=6),
     Campaign("hung workers", {"hung worker": 2}, trials=10, hang=10.0),
-    Campaign("locked database", {"locked database": 3}, trials=10),
-    Campaign("full disk", {"disk full": 3}, trials=10, small=True),
+    Campaign("locked database", {"locked database": 2}, trials=10),
+    Campaign("full disk", {"disk full": 2}, trials=10, small=True),
     Campaign(
         "everything",
         {

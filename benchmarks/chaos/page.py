@@ -39,9 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def render(recorded: Mapping[str, Any]) -> str:
     """Both tables, in Markdown."""
+    date = max((campaign["date"] for campaign in recorded["campaigns"]), default="no date yet")
     told = (
         f"{recorded['kills']} SIGKILLs in {recorded['seconds'] / 60:.0f} minutes on {recorded['machine']}, "
-        f"{recorded['date']}: [chaos.json](../benchmarks/results/chaos.json)."
+        f"{date}: [chaos.json](../benchmarks/results/chaos.json)."
     )
     return "\n".join(
         [

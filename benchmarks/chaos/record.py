@@ -17,7 +17,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .campaigns import Result
+from .campaigns import LONG, Result
 from .faults import FAULTS
 from .subject import ROOT, SWEEP
 
@@ -26,32 +26,42 @@ OUT = ROOT / "benchmarks" / "results" / "chaos.json"
 KILL = "SIGKILL"
 
 
-def record(results: Sequence[Result], seconds: float) -> dict[str, Any]:
-    """All that is kept, as JSON-able data."""
+def record(results: Sequence[Result], known: Path | None = None) -> dict[str, Any]:
+    """All that is kept, as JSON-able data.
+
+    Args:
+        known: an earlier record, if there is such a file: what was carried out again replaces what it says.
+    """
+    campaigns = {campaign["name"]: campaign for campaign in _known(known)}
+    campaigns |= {result.campaign.name: _campaign(result) for result in results}
+    order = [campaign.name for campaign in LONG]
+    kept = sorted(campaigns.values(), key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
     return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "optuna", "sqlalchemy", "wandb", "numpy")},
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "seconds": round(seconds, 1),
-        "kills": kills(results),
-        "passed": all(result.passed for result in results),
-        "campaigns": [_campaign(result) for result in results],
-        "faults": _faults(results),
+        "seconds": round(sum(campaign["seconds"] for campaign in kept), 1),
+        "kills": sum(happened["fault"].startswith(KILL) for campaign in kept for happened in campaign["happened"]),
+        "passed": all(campaign["passed"] for campaign in kept),
+        "faults": _faults(kept),
+        "campaigns": kept,
         "sweep": SWEEP,
     }
 
 
-def kills(results: Sequence[Result]) -> int:
-    """SIGKILLs that the campaigns sent on purpose; what a torn checkpoint needs is not counted."""
-    return sum(happened.fault.startswith(KILL) for result in results for happened in result.happened)
+def _known(path: Path | None) -> list[dict[str, Any]]:
+    if path is None or not path.exists():
+        return []
+    campaigns: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["campaigns"]
+    return campaigns
 
 
 def _campaign(result: Result) -> dict[str, Any]:
     return {
         "name": result.campaign.name,
         "seed": result.seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "optuna", "sqlalchemy", "wandb", "numpy")},
         "workers": result.campaign.workers,
         "faults": dict(Counter(happened.fault for happened in result.happened)),
         "runs": result.runs,
@@ -71,14 +81,14 @@ def _campaign(result: Result) -> dict[str, Any]:
     }
 
 
-def _faults(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+def _faults(campaigns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """By kind: how many, and how long the run took to react."""
     found: dict[str, dict[str, Any]] = {}
     for name, fault in FAULTS.items():
-        effects = [one.effect for result in results for one in result.happened if one.fault == name]
-        seconds = [effect.seconds for effect in effects if effect.seconds is not None]
-        if effects:
-            found[name] = {"injected": len(effects), "reaction": fault.reaction, "measured": len(seconds)}
+        happened = [one for campaign in campaigns for one in campaign["happened"] if one["fault"] == name]
+        seconds = [one["reaction_seconds"] for one in happened if "reaction_seconds" in one]
+        if happened:
+            found[name] = {"injected": len(happened), "reaction": fault.reaction, "measured": len(seconds)}
             if seconds:
                 found[name] |= {
                     "median_seconds": round(statistics.median(seconds), 2),

@@ -101,8 +101,7 @@ class Trials:
 
     def begin(self) -> Counts:
         """Takes over what earlier runs left; returns where the study stands."""
-        for number in self.study.left_running():  # before they are queued again: killed in between, it is done again
-            self._discard_files(number)
+        self._discard_files()
         if lost := self.study.reconcile():
             self.watch.note(
                 f"{self.sweep.study}: {len(lost)} trials that an earlier run left running are queued again."
@@ -151,14 +150,15 @@ class Trials:
             checkpoint_seconds=sweep.limits.checkpoint_interval,
         )
 
-    def _discard_files(self, number: int) -> None:
-        """Deletes what a try left whose end was never recorded: nobody would know of these files."""
-        records = self.store.artifacts(self.sweep.study, number)
+    def _discard_files(self) -> None:
+        """Deletes what interrupted tries left whose ends were never recorded: nobody would know of these files."""
+        records = self.store.artifacts(self.sweep.study)
         recorded = {self.store.artifact_path(record).resolve() for record in records}
-        for path in self._folder(number).glob("*"):
-            if path.resolve() not in recorded:
-                with suppress(OSError):
-                    path.unlink()
+        for number in self.study.interrupted():
+            for path in self._folder(number).glob("*"):
+                if path.resolve() not in recorded:
+                    with suppress(OSError):
+                        path.unlink()
 
     def _folder(self, number: int) -> Path:
         return self.settings.artifacts / self.sweep.study / f"trial-{number:05d}"

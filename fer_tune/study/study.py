@@ -236,15 +236,15 @@ class Study:
 
         To be called once, before the first `ask`, by the process that holds the study's lock.
         """
-        left = self.left_running()
+        left = [trial.number for trial in self._running_trials()]
         for number in left:
             self.requeue(number, reason)
         self.store.abandon_attempts(self.name, reason)
         return left
 
-    def left_running(self) -> list[int]:
-        """Numbers of the trials that `reconcile` would queue again."""
-        return [trial.number for trial in self._running_trials()]
+    def interrupted(self) -> list[int]:
+        """Numbers of the trials that an earlier run left running, or that live on under another number."""
+        return [trial.number for trial in self._all() if state_of(trial) in ("running", "requeued")]
 
     def unfinished_seeds(self) -> set[int]:
         """Seeds of the trials that are running or wait in the queue: whose checkpoints may be needed."""
