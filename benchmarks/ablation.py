@@ -1,0 +1,122 @@
+"""What one change to a recipe does to validation accuracy, all else and the seed being equal.
+
+    python benchmarks/ablation.py --data storage/data/fer2013.zip --family vgg --epochs 45 --seeds 0,1 \\
+        --change augment=0.7 --change self_distillation=0.7,pooling=antialiased --out result.json
+
+Trains the recipe below and then each changed one, once a seed, and writes the file anew after each training, so that
+nothing is lost when time is up. `last` is the mean accuracy of the last three epochs, `best` the best epoch's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sweep import commit, device, versions
+
+from fer_tune.data.load import load_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.settings import Settings
+from fer_tune.train.loop import Trainer
+from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
+
+RECIPE: dict[str, Value] = {
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "weight_decay": 1e-3,
+    "momentum": 0.9,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "batch_size": 128,
+    "label_smoothing": 0.1,
+    "ema": 0.998,
+    "augment": 0.4,
+    "mixup": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training; accuracies in 0..1."""
+
+    family: str
+    changes: dict[str, Value]
+    epochs: int
+    seed: int
+    best: float
+    best_epoch: int
+    last: float
+    train: float
+    parameters: int
+    images_per_second: float
+    seconds: float
+
+
+def main() -> None:
+    """Trains, prints a line for each training, and writes the JSON file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--family", default="vgg")
+    parser.add_argument("--epochs", type=int, default=45)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--change", action="append", default=[], help="KEY=VALUE,KEY=VALUE; repeatable")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+
+    settings = Settings.from_environment()
+    faces = load_faces(options.data, settings)
+    data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
+    trainer = Trainer(options.device)
+    about = {"device": device(), "versions": versions(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    runs: list[Run] = []
+    for changes in [{}, *map(_parsed, options.change)]:
+        for seed in map(int, options.seeds.split(",")):
+            params = RECIPE | changes
+            spec = TrialSpec("ablation", 0, options.family, params, options.epochs, seed, data)
+            run = train(trainer, spec, changes)
+            runs.append(run)
+            print(f"{options.family} {changes or 'recipe'} seed {seed}: best {run.best:.4f} last {run.last:.4f}")
+            result = {"benchmark": "ablation", **about, "recipe": RECIPE, "runs": [asdict(run) for run in runs]}
+            options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def train(trainer: Trainer, spec: TrialSpec, changes: dict[str, Value]) -> Run:
+    """Trains the recipe with `changes`; RuntimeError if it does not come to its end."""
+    started = time.perf_counter()
+    messages: list[Any] = list(trainer.train(spec))
+    rows, end = [row for row in messages if isinstance(row, EpochRow)], messages[-1]
+    assert isinstance(end, TrialEnd)
+    if end.status != "completed":
+        raise RuntimeError(f"{spec.family} {changes}: {end.status}, {end.reason}")
+    best = max(rows, key=lambda row: row.val_accuracy)
+    return Run(
+        family=spec.family,
+        changes=changes,
+        epochs=spec.epochs,
+        seed=spec.seed,
+        best=best.val_accuracy,
+        best_epoch=best.epoch,
+        last=statistics.fmean(row.val_accuracy for row in rows[-3:]),
+        train=rows[-1].train_accuracy,
+        parameters=end.parameters,
+        images_per_second=statistics.median(row.images_per_second for row in rows),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _parsed(change: str) -> dict[str, Value]:
+    pairs = (pair.partition("=") for pair in change.split(","))
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+if __name__ == "__main__":
+    main()
