@@ -70,7 +70,7 @@ SHORT = Campaign(
 
 LONG = (
     Campaign("workers", {"SIGKILL worker": 56}, trials=16),
-    Campaign("orchestrator", {"SIGKILL orchestrator": 16}, workers=1, trials=8),
+    Campaign("orchestrator", {"SIGKILL orchestrator": 16}, trials=8),
     Campaign("mirror", {"SIGKILL mirror": 12, "SIGKILL orchestrator": 3}, trials=10, mirrored=True),
     Campaign("preemption", {"SIGTERM": 5}, trials=6),
     Campaign("torn checkpoints", {"torn checkpoint": 3}, trials=6),

@@ -168,7 +168,12 @@ class Subject:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=self._one_core_each,
             )
+
+    def _one_core_each(self) -> None:
+        """A worker takes the threads that there are cores for; with one, its sums are those of the inline run."""
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: max(1, self.workers)])
 
     # -- its processes ---------------------------------------------------------------------------------------------
 
