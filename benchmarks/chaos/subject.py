@@ -168,7 +168,7 @@ class Subject:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=self._one_core_each,
+                preexec_fn=self._one_core_each,  # noqa: PLW1509 - this process has no threads
             )
 
     def _one_core_each(self) -> None:
