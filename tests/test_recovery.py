@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
 from fer_tune.orchestrator import RunOptions, deadlines, mirroring, run_sweeps
+from fer_tune.orchestrator.checkpoints import Checkpoints
 from fer_tune.orchestrator.deadlines import FIRST_FACTOR
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -327,3 +328,12 @@ def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settin
     assert not left.exists()
     with Store.of(settings) as store:
         assert [record.number for record in store.artifacts("s") if record.kind == "val_logits"] == [1]
+
+
+def test_what_a_worker_killed_while_writing_left_goes_with_its_trial(settings: Settings) -> None:  # noqa: F811
+    places = Checkpoints(settings, "s", "uid")
+    places.folder.mkdir(parents=True)
+    for name in ("7.safetensors", ".7.safetensors.abc", "17.safetensors", ".17.safetensors.abc"):
+        (places.folder / name).touch()
+    places.remove(7)
+    assert sorted(path.name for path in places.folder.iterdir()) == [".17.safetensors.abc", "17.safetensors"]

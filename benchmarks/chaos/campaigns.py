@@ -30,6 +30,9 @@ MORE = 2
 PATIENCE = 240.0
 """Seconds in which a run must get as far as the next fault."""
 
+MIRRORS_WITHIN = 120.0
+"""Seconds in which mirrors have copied what is left: they let every other process go first."""
+
 Say = Callable[[str], object]
 
 
@@ -69,7 +72,7 @@ SHORT = Campaign(
 """15 kills, in less than a minute on two idle cores."""
 
 LONG = (
-    Campaign("workers", {"SIGKILL worker": 56}, trials=16),
+    Campaign("workers", {"SIGKILL worker": 52}, trials=16),
     Campaign("orchestrator", {"SIGKILL orchestrator": 16}, trials=8),
     Campaign("mirror", {"SIGKILL mirror": 12, "SIGKILL orchestrator": 3}, trials=10, mirrored=True),
     Campaign("preemption", {"SIGTERM": 5}, trials=6),
@@ -229,6 +232,7 @@ def _keep_running(subject: Subject) -> None:
 
 def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
     """Reads what is left, and checks it."""
+    wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN)  # of orchestrators that were killed
     if subject.mirrored and (code := subject.begin_sync().wait(timeout=300)) != 0:
         result.problems["sync"] = [f"fer-tune sync ended with {code}"]
     wait_until(lambda: not subject.processes(), 10.0)

@@ -27,9 +27,11 @@ class Checkpoints:
         return self.folder / f"{seed}.safetensors"
 
     def remove(self, seed: int) -> None:
-        """The trial is told."""
+        """The trial is told: its checkpoint goes, and what a worker that was killed while it wrote one left of it."""
         with suppress(OSError):  # the next run sweeps it up
             self.path(seed).unlink(missing_ok=True)
+            for draft in self.folder.glob(f".{seed}.safetensors.*"):
+                draft.unlink(missing_ok=True)
 
     def sweep_up(self, needed: Collection[int]) -> int:
         """Removes what a killed run left: all but the needed seeds' checkpoints, and what was set aside of them.
