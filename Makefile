@@ -10,7 +10,7 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 	$(BIN)/fer-tune retrain --study demo
 
 test: .venv/installed  ## the tests, but for the slow ones and those that need a GPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for some 20 minutes
 	$(BIN)/python -m benchmarks.chaos
