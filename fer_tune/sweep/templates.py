@@ -12,14 +12,17 @@ from fer_tune.sweep.space import show
 from fer_tune.sweep.wording import nearest
 
 SEARCHED = {
-    "optimizer": " {choices: [sgd, adamw]}",
+    "optimizer": " {choices: [muon, sgd, adamw]}",
     "lr": """
     - {low: 0.01, high: 0.3, log: true, when: {optimizer: sgd}}
-    - {low: 1.0e-4, high: 5.0e-3, log: true, when: {optimizer: adamw}}""",
+    - {low: 1.0e-4, high: 5.0e-3, log: true, when: {optimizer: adamw}}
+    - {low: 5.0e-4, high: 8.0e-3, log: true, when: {optimizer: muon}}""",
     "weight_decay": """
     - {low: 1.0e-4, high: 2.0e-3, log: true, when: {optimizer: sgd}}
-    - {low: 1.0e-3, high: 0.3, log: true, when: {optimizer: adamw}}""",
+    - {low: 1.0e-3, high: 0.3, log: true, when: {optimizer: adamw}}
+    - {low: 1.0e-2, high: 0.5, log: true, when: {optimizer: muon}}""",
     "label_smoothing": " {low: 0.0, high: 0.2}",
+    "self_distillation": " {low: 0.0, high: 0.9}",
     "head_dropout": " {low: 0.0, high: 0.6}",
     "block_dropout": " {low: 0.0, high: 0.2}",
     "block_dropout_step": " {low: 0.0, high: 0.1}",

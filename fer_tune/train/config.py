@@ -31,8 +31,7 @@ class TrainConfig(BaseModel):
 
     optimizer: Literal["sgd", "adam", "adamw", "muon"] = Field(
         "adamw",
-        description="sgd has Nesterov momentum; adam adds weight decay to the gradient, adamw decouples it; "
-        "muon orthogonalises the updates of inner layers and is adamw for the rest",
+        description="sgd: Nesterov; adam: decay in the gradient; adamw: decoupled; muon: orthogonal updates",
     )
     lr: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
     weight_decay: float = Field(1e-4, ge=0, le=1, description="on weights only: biases and norms are not decayed")
