@@ -94,7 +94,7 @@ def test_all_problems_are_reported_at_once_in_the_files_order() -> None:
         7: ("pruner.n_warmup", "nearest: n_warmup_steps"),
         9: ("params.lrr: unknown hyperparameter", "nearest: lr", "weight_decay"),
         10: ("params.lr: low 0.1 must be below high 0.01",),
-        11: ("params.optimizer.choices[1]", "one of sgd, adam, adamw, not adamm; nearest: adam"),
+        11: ("params.optimizer.choices[1]", "one of sgd, adam, adamw, muon, not adamm; nearest: adam"),
         13: ("start[0].lr", "above 0 and at most 10", "100"),
     }.items():
         said = " | ".join(problem for problem in found if problem.startswith(f"line {line}:"))

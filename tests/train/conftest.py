@@ -13,7 +13,16 @@ from fer_tune.trial import DataRef
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
-    root: Path = tmp_path_factory.mktemp("tiny")
+    return _drawn(tmp_path_factory.mktemp("tiny"), 0.12)
+
+
+@pytest.fixture(scope="session")
+def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    """Two batches of 64."""
+    return _drawn(tmp_path_factory.mktemp("few"), 0.08)
+
+
+def _drawn(root: Path, scale: float) -> DataRef:
     settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
-    faces = demo_faces(seed=1, scale=0.12)
+    faces = demo_faces(seed=1, scale=scale)
     return reference(faces, store_split(faces, SplitPolicy(), settings), settings)

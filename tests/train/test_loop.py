@@ -112,7 +112,10 @@ def test_every_training_hyperparameter_takes_effect(trainer, spec, name):
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_hyperparameter_of_a_family_takes_effect(trainer, spec, family):
+def test_every_hyperparameter_of_a_family_takes_effect(trainer, few_data, family):
+    def spec(family: str, epochs: int, **params: Value) -> TrialSpec:
+        return TrialSpec("study", 1, family, {**BASE, **params}, epochs, 7, few_data)
+
     fields = FAMILIES[family].config.model_fields
     small: dict[str, Value] = {"width": 0.25 if fields["width"].annotation is float else 8}
     others: dict[str, Value] = {

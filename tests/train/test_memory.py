@@ -15,10 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_tune.data.demo import demo_faces
-from fer_tune.data.policy import SplitPolicy
-from fer_tune.data.splits import reference, store_split
-from fer_tune.settings import Settings
 from fer_tune.train.engine import Engine, Measured, Plan
 from fer_tune.train.engines import MOST_ENGINES
 from fer_tune.train.loop import Trainer
@@ -27,15 +23,6 @@ from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
 
 GIB = 2**30
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
-
-
-@pytest.fixture(scope="module")
-def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
-    """Two batches of 64."""
-    root = tmp_path_factory.mktemp("few")
-    faces = demo_faces(seed=1, scale=0.08)
-    settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
-    return reference(faces, store_split(faces, SplitPolicy(), settings), settings)
 
 
 @pytest.fixture
