@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
+
+# A shell starts what runs in its background deaf to Ctrl-C, and so would be all processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
 REAL_DATA = "FER_TUNE_DATA"
