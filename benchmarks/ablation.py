@@ -1,6 +1,6 @@
 """What one change to a recipe does to validation accuracy, all else and the seed being equal.
 
-    python benchmarks/ablation.py --data storage/data/fer2013.zip --family vgg --epochs 45 --seeds 0,1 \\
+    python -m benchmarks.ablation --data storage/data/fer2013.zip --family vgg --epochs 45 --seeds 0,1 \\
         --change augment=0.7 --change self_distillation=0.7,pooling=antialiased --out result.json
 
 Trains the recipe below and then each changed one, once a seed, and writes the file anew after each training, so that
@@ -14,13 +14,12 @@ import json
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from sweep import commit, device, versions
 
+from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
@@ -76,7 +75,7 @@ def main() -> None:
     faces = load_faces(options.data, settings)
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
     trainer = Trainer(options.device)
-    about = {"device": device(), "versions": versions(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     runs: list[Run] = []
     for changes in [{}, *map(_parsed, options.change)]:
         for seed in map(int, options.seeds.split(",")):

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import subprocess
 import tempfile
 import time
 import warnings
@@ -26,6 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks.circumstances import commit, machine
 from fer_tune import __version__
 from fer_tune.data.csvfile import read_csv
 from fer_tune.data.duplicates import find_groups
@@ -119,17 +118,14 @@ def _timed(call: Callable[[], T]) -> tuple[float, T]:
 def _circumstances() -> dict[str, Any]:
     import pandas
 
-    git = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=RESULT.parents[1]
-    )
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git.stdout.strip() or None,
+        "commit": commit(),
         "fer_tune": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "pandas": pandas.__version__,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
     }
 
 

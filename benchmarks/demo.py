@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.circumstances import commit, machine, today, versions
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +40,6 @@ def main() -> None:
         seconds = time.perf_counter() - start
         trials = json.loads(_fer_tune(["trials", "--study", "demo", "--json"], environment))
     values = sorted(trial["value"] for trial in trials if trial["value"] is not None)
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT)
     result = {
         "trials": len(values),
         "best": values[-1],
@@ -49,11 +47,10 @@ def main() -> None:
         "spread_points": round(100 * (values[-1] - values[0]), 1),
         "val_accuracy": [round(value, 4) for value in values],
         "seconds": round(seconds, 1),
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": git.stdout.strip() or None,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "numpy", "optuna")},
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "date": today(),
+        "commit": commit(),
+        "versions": versions("torch", "numpy", "optuna"),
+        "machine": machine(),
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """Whether a worker's memory grows: many trials of mixed shapes, more shapes than stay captured, one after another.
 
-    python benchmarks/memory.py --out benchmarks/results/memory-h100.json
-    python benchmarks/memory.py --cpu --trials 30
+    python -m benchmarks.memory --out benchmarks/results/memory-h100.json
+    python -m benchmarks.memory --cpu --trials 30
 
 First each shape once, then shapes drawn at random, so that some engines are found and others captured again. After
 each trial it reads what lies in tensors, what torch holds of the device for them, and what is taken of the device in
@@ -16,13 +16,12 @@ import json
 import random
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from sweep import commit, device, versions
 
+from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.demo import demo_faces
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
@@ -64,7 +63,7 @@ def main() -> None:
         "device": device(),
         "versions": versions(),
         "commit": commit(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "trials": len(rows),
         "shapes": len(SHAPES),
         "seconds": seconds,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -22,10 +21,10 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.circumstances import commit, machine, today, versions
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,7 +54,6 @@ def main() -> None:
             for way, measured in one_pair(words, Path(folder), pair).items():
                 runs[way].append(measured)
                 print(f"{pair:2} {way:9}", measured, flush=True)
-    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT)
     result = {
         "command": "fer-tune " + shlex.join(words),
         "pairs": given.pairs,
@@ -63,11 +61,10 @@ def main() -> None:
         "runs": runs,
         "load_average_before": [round(value, 2) for value in load],
         "load_average_after": [round(value, 2) for value in os.getloadavg()],
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": git.stdout.strip() or None,
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "optuna", "wandb")},
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
+        "date": today(),
+        "commit": commit(),
+        "versions": versions("torch", "optuna", "wandb"),
+        "machine": f"{machine()}, shared with other work",
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

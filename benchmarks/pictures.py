@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the dashboard and of a report: python benchmarks/pictures.py docs
+"""Takes the README's pictures of the dashboard and of a report: python -m benchmarks.pictures docs
 
 They show a real run of the demo sweep, retrained, in a real browser; its faces are drawn. Takes two minutes.
 """
@@ -10,9 +10,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-from browser import Browser
 from PIL import Image
 
+from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
 from fer_tune.orchestrator import RunOptions, run_sweeps
 from fer_tune.report.dashboard import application, study_id

@@ -1,7 +1,7 @@
 """Writes the README's table of results: what was done by hand beside what the sweeps measured.
 
-    python benchmarks/readme_table.py            rewrites the table between its markers
-    python benchmarks/readme_table.py --check    only says whether it is up to date
+    python -m benchmarks.readme_table            rewrites the table between its markers
+    python -m benchmarks.readme_table --check    only says whether it is up to date
 
 No figure is typed in: fer-tune's come from benchmarks/results/*.json, which benchmarks/sweep.py writes. Of several
 results of one family the newest counts. A family without a result shows a dash.

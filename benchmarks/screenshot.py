@@ -1,4 +1,4 @@
-"""Records the terminal of a real run of the demo sweep for the README: python benchmarks/screenshot.py docs/run.svg
+"""Records the terminal of a real run of the demo sweep for the README: python -m benchmarks.screenshot docs/run.svg
 
 The picture is what the live view draws in the middle of the run; nothing in it is made up. It names no web font.
 """

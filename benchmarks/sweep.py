@@ -1,9 +1,8 @@
 """Runs a sweep as a user would, then best and retrain, and stores what came out.
 
-    python benchmarks/sweep.py sweeps/resnet.yaml --data storage/data/fer2013.zip --hours 0.1 --out result.json
+    python -m benchmarks.sweep sweeps/resnet.yaml --data storage/data/fer2013.zip --hours 0.1 --out result.json
 
 Every figure is read back from the commands' own output or from the database; wall times include starting Python.
-The commit is taken from FER_TUNE_COMMIT, for an exported checkout that has no history, else asked of git.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.circumstances import commit, device, versions
 
 HAND_TUNED_TEST = 0.5816
 """The accuracy on test that a person reached by hand; a sweep is timed until a trial's val accuracy passes it."""
@@ -147,32 +146,6 @@ def _metrics(study: str) -> dict[str, Any]:
     )
     metrics: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
     return metrics
-
-
-def device() -> str:
-    """The accelerator's name, else the processor's."""
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of what matters for the figures."""
-    found = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "optuna", "numpy", "sqlalchemy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str:
-    """Of the checkout that was measured."""
-    if told := os.environ.get("FER_TUNE_COMMIT"):
-        return told
-    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

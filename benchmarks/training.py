@@ -1,7 +1,7 @@
 """How fast fer-tune trains, beside a plain script on the same device and the same faces.
 
-    python benchmarks/training.py --data storage/data/fer2013.zip --out benchmarks/results/training-h100.json
-    python benchmarks/training.py --cpu --out benchmarks/results/training-cpu.json
+    python -m benchmarks.training --data storage/data/fer2013.zip --out benchmarks/results/training-h100.json
+    python -m benchmarks.training --cpu --out benchmarks/results/training-cpu.json
 
 For each family and batch size, in training images a second:
 
@@ -21,17 +21,16 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from sweep import commit, device, versions
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
+from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.load import load_faces
 from fer_tune.data.open import SearchData, open_search
 from fer_tune.data.policy import SplitPolicy
@@ -78,7 +77,7 @@ def main() -> None:
             "device": device(),
             "versions": versions(),
             "commit": commit(),
-            "date": datetime.now(UTC).date().isoformat(),
+            "date": today(),
             "data": Path(options.data).name,
             "threads": torch.get_num_threads(),
             "bf16_matrix_tflops": round(peak / 1e12, 1),

@@ -221,7 +221,7 @@ def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEn
     started = time.perf_counter()
     for message in trainer.train(spec):
         if isinstance(message, EpochRow):
-            epoch_done(message, spec.last or spec.epochs)
+            epoch_done(message, spec.final_epoch)
         else:
             end = message
     if end.status != "completed":

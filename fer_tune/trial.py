@@ -83,6 +83,11 @@ class TrialSpec:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 30.0
 
+    @property
+    def final_epoch(self) -> int:
+        """The epoch after which nothing is left to train."""
+        return self.last or self.epochs
+
 
 @dataclass(frozen=True)
 class EpochRow:

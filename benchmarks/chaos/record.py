@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
+
+from benchmarks.circumstances import commit, machine, today, versions
 
 from .campaigns import LONG, Result
 from .faults import FAULTS
@@ -37,7 +34,7 @@ def record(results: Sequence[Result], known: Path | None = None) -> dict[str, An
     order = [campaign.name for campaign in LONG]
     kept = sorted(campaigns.values(), key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
     return {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "machine": machine(),
         "seconds": round(sum(campaign["seconds"] for campaign in kept), 1),
         "kills": sum(happened["fault"].startswith(KILL) for campaign in kept for happened in campaign["happened"]),
         "passed": all(campaign["passed"] for campaign in kept),
@@ -58,10 +55,9 @@ def _campaign(result: Result) -> dict[str, Any]:
     return {
         "name": result.campaign.name,
         "seed": result.seed,
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "optuna", "sqlalchemy", "wandb", "numpy")},
+        "date": today(),
+        "commit": commit(),
+        "versions": versions("torch", "optuna", "sqlalchemy", "wandb", "numpy"),
         "workers": result.campaign.workers,
         "faults": dict(Counter(happened.fault for happened in result.happened)),
         "runs": result.runs,
@@ -95,13 +91,6 @@ def _faults(campaigns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]
                     "longest_seconds": round(max(seconds), 2),
                 }
     return found
-
-
-def _commit() -> str:
-    """Of the checkout, with a mark if its code is not that of the commit."""
-    words = ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    return done.stdout.strip() or "unknown"
 
 
 def write(path: Path, recorded: Mapping[str, Any]) -> None:

@@ -161,11 +161,10 @@ class Engine:
         self._cursor.zero_()
         self._train_sums.zero_()
         self.flat.model.train()
-        run = self._replay_step or self._train_step
         for step in range(self.steps_per_epoch):
             if step % 16 == 0 and stop_requested():
                 return False
-            run()
+            self._step()
         return True
 
     def measure(self) -> Measured:

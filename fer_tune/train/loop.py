@@ -167,7 +167,7 @@ class Trainer:
 
         progress.begin(engine)
         yield from _go_on(engine, keeper, progress)
-        for epoch in range(len(progress.rows) + 1, (spec.last or spec.epochs) + 1):
+        for epoch in range(len(progress.rows) + 1, spec.final_epoch + 1):
             started = time.perf_counter()
             if not engine.train_epoch(epoch, at_once):
                 return "stopped", f"asked to stop in epoch {epoch}"
@@ -179,9 +179,9 @@ class Trainer:
             progress.add(row, getattr(row, spec.objective), engine)
             if spec.patience and epoch - progress.best_epoch >= spec.patience:
                 return "completed", f"no better {spec.objective} since epoch {progress.best_epoch}"
-            if keeper.wanted and epoch < spec.epochs:
+            if keeper.wanted and epoch < spec.final_epoch:
                 keeper.remember(progress.state(engine))
-            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.epochs:
+            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.final_epoch:
                 keeper.write()
                 return "stopped", f"asked to stop in epoch {epoch}"
         return "completed", ""

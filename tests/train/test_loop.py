@@ -9,7 +9,7 @@ import torch
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
+from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value, Wish
 
 BASE: dict[str, Value] = {"width": 8, "batch_size": 32, "lr": 0.003}
 
@@ -259,3 +259,10 @@ def test_a_trial_can_end_within_its_schedule(trainer, spec):
     cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2))
     assert end.status == "completed"
     assert _numbers(cut) == _numbers(whole[:2])
+
+
+def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer, spec):
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    assert (len(rows), end.status) == (1, "completed")
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    assert (len(rows), end.status) == (1, "stopped")
