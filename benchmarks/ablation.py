@@ -44,7 +44,7 @@ RECIPE: dict[str, Value] = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training; accuracies in 0..1."""
+    """One training; accuracies in 0..1, `curve` those of each epoch on validation."""
 
     family: str
     changes: dict[str, Value]
@@ -54,6 +54,7 @@ class Run:
     best_epoch: int
     last: float
     train: float
+    curve: tuple[float, ...]
     parameters: int
     images_per_second: float
     seconds: float
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--change", action="append", default=[], help="KEY=VALUE,KEY=VALUE; repeatable")
+    parser.add_argument("--only-changes", action="store_true", help="do not train the recipe itself")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -77,13 +79,15 @@ def main() -> None:
     trainer = Trainer(options.device)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     runs: list[Run] = []
-    for changes in [{}, *map(_parsed, options.change)]:
+    for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]:
         for seed in map(int, options.seeds.split(",")):
             params = RECIPE | changes
             spec = TrialSpec("ablation", 0, options.family, params, options.epochs, seed, data)
             run = train(trainer, spec, changes)
             runs.append(run)
-            print(f"{options.family} {changes or 'recipe'} seed {seed}: best {run.best:.4f} last {run.last:.4f}")
+            print(
+                f"{run.family} {changes or 'recipe'} seed {seed}: best {run.best:.4f} last {run.last:.4f}", flush=True
+            )
             result = {"benchmark": "ablation", **about, "recipe": RECIPE, "runs": [asdict(run) for run in runs]}
             options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -106,6 +110,7 @@ def train(trainer: Trainer, spec: TrialSpec, changes: dict[str, Value]) -> Run:
         best_epoch=best.epoch,
         last=statistics.fmean(row.val_accuracy for row in rows[-3:]),
         train=rows[-1].train_accuracy,
+        curve=tuple(round(row.val_accuracy, 4) for row in rows),
         parameters=end.parameters,
         images_per_second=statistics.median(row.images_per_second for row in rows),
         seconds=time.perf_counter() - started,

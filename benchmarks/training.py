@@ -11,6 +11,9 @@ For each family and batch size, in training images a second:
     bare      the captured step replayed, and nothing else
     share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
 
+and where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation, mixing), `steps`, `evaluate`, each
+measured by itself and waited for, and `rest`, what the trial's median epoch has beside them.
+
 Absolute figures mean something on a GPU only; on a CPU read the ratios.
 """
 
@@ -19,8 +22,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +65,7 @@ def main() -> None:
     where = torch.device("cpu") if options.cpu else torch.device("cuda:0")
     families = ["deep_cnn"] if options.cpu else options.families.split(",")
     batches = [64] if options.cpu else [int(size) for size in options.batches.split(",")]
-    loaders = [0] if options.cpu else [int(count) for count in options.loaders.split(",")]
+    loaders = [0] if options.cpu else [int(count) for count in options.loaders.split(",") if count]
 
     spec = _spec(options.data, options.epochs)
     trainer = Trainer(str(where))
@@ -115,6 +119,7 @@ def measure(
     row["trial"] = round(images * len(counted) / sum(epoch.seconds for epoch in counted))
     row["bare"] = round(bare(engine))
     row["trial_over_bare"] = round(row["trial"] / row["bare"], 3)
+    row["epoch_ms"] = epoch_parts(engine, statistics.median(epoch.seconds for epoch in counted))
     for count in loaders:
         row[f"trial_over_plain_{count}"] = round(row["trial"] / row[f"plain_{count}"], 2)
     row["flops_per_image"] = flops(family)
@@ -216,6 +221,33 @@ def bare(engine: Engine) -> float:
         engine._step()
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
+
+
+def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
+    """Milliseconds of the parts of an epoch that takes `epoch` seconds in a trial; the best of three each."""
+
+    def steps() -> None:
+        engine._cursor.zero_()
+        for _ in range(engine.steps_per_epoch):
+            engine._step()
+
+    parts = {
+        "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),
+        "steps": steps,
+        "evaluate": engine._replay_evaluation or engine._evaluate_held,
+    }
+    found = {name: min(seconds(engine.device, part) for _ in range(3)) for name, part in parts.items()}
+    found["rest"] = epoch - sum(found.values())
+    return {name: round(1000 * value, 2) for name, value in found.items()}
+
+
+def seconds(where: torch.device, run: Callable[[], object]) -> float:
+    """How long `run` takes until the device has done it."""
+    synchronise(where)
+    began = time.perf_counter()
+    run()
+    synchronise(where)
+    return time.perf_counter() - began
 
 
 def flops(family: str) -> int:

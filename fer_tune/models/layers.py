@@ -125,20 +125,34 @@ def pooling(kind: str) -> nn.Module:
 
 
 class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no types
-    """torchvision's BasicBlock, dropout between its convolutions (Zagoruyko & Komodakis 2016), a gate if asked."""
+    """torchvision's BasicBlock, dropout between its convolutions (Zagoruyko & Komodakis 2016), a gate if asked.
 
-    def __init__(self, channels: int, width: int, stride: int, rate_of: RateOf, squeeze_excitation: bool) -> None:
+    Args:
+        halves: whether it halves the map's edges.
+        downsampling: how: `stride` has its first convolution and its shortcut take every other pixel, as torchvision
+            does; `average` has them compute at full size, or look at everything, and averages 2x2 pixels (Zhang 2019
+            with the filter Rect-2; the shortcut as He et al. 2019, ResNet-D).
+    """
+
+    def __init__(
+        self, channels: int, width: int, rate_of: RateOf, *, halves: bool, downsampling: str, squeeze_excitation: bool
+    ) -> None:
+        averaged = halves and downsampling == "average"
+        stride = 2 if halves and not averaged else 1
+        pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if averaged else []
         shortcut = None
-        if stride != 1 or channels != width:
-            shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+        if halves or channels != width:
+            convolution = nn.Conv2d(channels, width, 1, stride=stride, bias=False)
+            shortcut = nn.Sequential(*pool, convolution, nn.BatchNorm2d(width))
         super().__init__(channels, width, stride, shortcut)
+        self.average = nn.Sequential(*pool)
         self.bn1 = NormReLU(width, rate_of)
         self.gate = SqueezeExcitation(width) if squeeze_excitation else None
         self.bn2 = NormReLU(width) if self.gate is None else nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        x = self.conv2(self.bn1(self.conv1(x)))
+        x = self.conv2(self.average(self.bn1(self.conv1(x))))
         if self.gate is None:
             return self.bn2(x, identity)  # type: ignore[no-any-return]
         return self.relu(self.gate(self.bn2(x)) + identity)  # type: ignore[no-any-return]

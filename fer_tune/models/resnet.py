@@ -23,6 +23,9 @@ class ResNet(FamilyConfig):
         "3x3", description="3x3 with stride 1, or ImageNet's 7x7 with stride 2 and pooling"
     )
     width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
+    downsampling: Literal["stride", "average"] = Field(
+        "stride", description="average computes at full size and then takes the mean of 2x2 (Zhang 2019)"
+    )
     squeeze_excitation: bool = Field(False, description="channel attention in each block (Hu et al. 2018)")
     head_layers: Literal[1, 2] = Field(1, description="2 adds a hidden layer with BatchNorm and ReLU")
     block_dropout: float = rate(0.0, "between the convolutions of the first stage's blocks")
@@ -51,8 +54,15 @@ def build(config: ResNet) -> nn.Module:
     for stage, count in enumerate(BLOCKS[config.depth]):
         width = scaled(64 * 2**stage, config.width)
         for index in range(count):
-            stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(ResidualBlock(channels, width, stride, block_rate(stage), config.squeeze_excitation))
+            block = ResidualBlock(
+                channels,
+                width,
+                block_rate(stage),
+                halves=stage > 0 and index == 0,
+                downsampling=config.downsampling,
+                squeeze_excitation=config.squeeze_excitation,
+            )
+            blocks.append(block)
             channels = width
     return nn.Sequential(*stem, *blocks, head(channels, config.head_layers))
 
