@@ -119,6 +119,22 @@ class AntialiasedPool(nn.Module):
         return functional.avg_pool2d(functional.max_pool2d(x, 2, stride=1), 2, ceil_mode=True)
 
 
+class BlurredConv2d(nn.Conv2d):
+    """A convolution with stride 2 of 2x2 means: what it sees does not depend on which pixels the stride meets.
+
+    Zhang (2019) blurs a convolution's output before every other pixel is taken of it; the blur, being a convolution
+    too, may as well go into the kernel, which is widened by one and costs no pass over memory.
+    [N, C, H, W] to [N, C', H // 2, W // 2].
+    """
+
+    def __init__(self, channels: int, width: int, kernel_size: int) -> None:
+        super().__init__(channels, width, kernel_size, stride=2, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = functional.avg_pool2d(functional.pad(self.weight, (1, 1, 1, 1)), 2, stride=1)
+        return functional.conv2d(x, kernel.contiguous(memory_format=torch.channels_last), None, 2, self.padding)
+
+
 def pooling(kind: str) -> nn.Module:
     """Halves a feature map's edges: `max` or `antialiased`."""
     return nn.MaxPool2d(2) if kind == "max" else AntialiasedPool()
@@ -143,8 +159,12 @@ class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no typ
         shortcut = None
         if halves or channels != width:
             convolution = nn.Conv2d(channels, width, 1, stride=stride, bias=False)
+            if halves and downsampling == "blur":
+                convolution = BlurredConv2d(channels, width, 1)
             shortcut = nn.Sequential(*pool, convolution, nn.BatchNorm2d(width))
         super().__init__(channels, width, stride, shortcut)
+        if halves and downsampling == "blur":
+            self.conv1 = BlurredConv2d(channels, width, 3)
         self.average = nn.Sequential(*pool)
         self.bn1 = NormReLU(width, rate_of)
         self.gate = SqueezeExcitation(width) if squeeze_excitation else None

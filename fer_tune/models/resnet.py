@@ -23,7 +23,7 @@ class ResNet(FamilyConfig):
         "3x3", description="3x3 with stride 1, or ImageNet's 7x7 with stride 2 and pooling"
     )
     width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
-    downsampling: Literal["stride", "average"] = Field(
+    downsampling: Literal["stride", "average", "blur"] = Field(
         "stride", description="average computes at full size and then takes the mean of 2x2 (Zhang 2019)"
     )
     squeeze_excitation: bool = Field(False, description="channel attention in each block (Hu et al. 2018)")
