@@ -28,7 +28,7 @@ def build(config: DeepCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, NormReLU, block_rate
+    from fer_tune.models.layers import Dropout, NormReLUPool, block_rate
 
     layers: list[nn.Module] = []
     channels = 1
@@ -36,9 +36,7 @@ def build(config: DeepCNN) -> nn.Module:
         width = config.width * 2**stage
         layers += [
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            NormReLU(width),
-            nn.MaxPool2d(2),
-            Dropout(block_rate(stage)),
+            NormReLUPool(width, block_rate(stage)),
         ]
         channels = width
     hidden: list[nn.Module] = [nn.Linear(channels * 6 * 6, config.hidden)]

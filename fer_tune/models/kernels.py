@@ -138,7 +138,7 @@ def _backward_sums(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
+def finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
     """Totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
@@ -181,14 +181,7 @@ class _NormReLU(torch.autograd.Function):
         ctx: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None, weight: Tensor, bias: Tensor,
         running_mean: Tensor, running_var: Tensor, momentum: float, eps: float,
     ) -> Tensor:  # fmt: skip
-        rows, columns = x.numel() // x.shape[1], x.shape[1]
-        across, count, chunk = _division(rows, columns)
-        parts = torch.empty(count, 2, columns, device=x.device)
-        mean, scale = torch.empty(2, columns, device=x.device).unbind()
-        _moments[(across, count)](x, running_mean, parts, rows, columns, chunk, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS)
-        _finish_moments[(triton.cdiv(columns, 16),)](
-            parts, count, mean, scale, running_mean, running_var, rows, columns, momentum, eps, BP=128, BC=16
-        )
+        mean, scale = moments(x, running_mean, running_var, momentum, eps)
         y = _output(x, residual, keep, mean, scale, weight, bias, eps, running=False)
         ctx.save_for_backward(x, y, keep, mean, scale, weight)
         ctx.residual = residual is not None
@@ -199,13 +192,13 @@ class _NormReLU(torch.autograd.Function):
         x, y, keep, mean, scale, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
-        across, count, chunk = _division(rows, columns)
+        across, count, chunk = division(rows, columns)
         parts = torch.empty(count, 2, columns, device=x.device)
         sums = torch.empty(2, columns, device=x.device)
         blocks = {"BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS, "KEEP": keep is not None}
         keep = x if keep is None else keep
         _backward_sums[(across, count)](gradient, y, keep, x, mean, scale, parts, rows, columns, area, chunk, **blocks)
-        _finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+        finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
         dx = torch.empty_like(x)
         dresidual = torch.empty_like(x) if ctx.residual else dx
         _backward[(triton.cdiv(rows, BLOCK_ROWS), across)](
@@ -215,7 +208,20 @@ class _NormReLU(torch.autograd.Function):
         return dx, dresidual if ctx.residual else None, None, sums[1], sums[0], None, None, None, None
 
 
-def _division(rows: int, columns: int) -> tuple[int, int, int]:
+def moments(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and 1/deviation of each channel of x, float32 [C]; the running statistics are moved towards them."""
+    rows, columns = x.numel() // x.shape[1], x.shape[1]
+    across, count, chunk = division(rows, columns)
+    parts = torch.empty(count, 2, columns, device=x.device)
+    mean, scale = torch.empty(2, columns, device=x.device).unbind()
+    _moments[(across, count)](x, running_mean, parts, rows, columns, chunk, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS)
+    _finish_moments[(triton.cdiv(columns, 16),)](
+        parts, count, mean, scale, running_mean, running_var, rows, columns, momentum, eps, BP=128, BC=16
+    )
+    return mean, scale
+
+
+def division(rows: int, columns: int) -> tuple[int, int, int]:
     """Blocks of columns, parts that the rows are summed in, and rows of each part."""
     across = triton.cdiv(columns, BLOCK_COLUMNS)
     blocks = triton.cdiv(rows, BLOCK_ROWS)

@@ -89,6 +89,38 @@ class NormReLU(nn.BatchNorm2d):
         return out if keep is None else out * keep[:, :, None, None].to(out.dtype)
 
 
+def pooled_by_kernels(x: Tensor) -> bool:
+    """Whether kernels halve `x`: those of 2x2 windows, which want even edges."""
+    return fused(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+
+
+class NormReLUPool(NormReLU):
+    """`NormReLU`, and then the maximum of 2x2 pixels: [N, C, H, W] to [N, C, H // 2, W // 2]."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        if pooled_by_kernels(x):
+            from fer_tune.models.norm_pool_kernels import norm_relu_pool
+
+            return norm_relu_pool(self, x, None if self.dropout is None else self.dropout.mask(x))
+        return functional.max_pool2d(super().forward(x), 2)
+
+
+class ReLUPool(nn.Module):
+    """ReLU, the maximum of 2x2 pixels, and dropout of whole channels: [N, C, H, W] to [N, C, H // 2, W // 2]."""
+
+    def __init__(self, rate_of: RateOf) -> None:
+        super().__init__()
+        self.dropout = Dropout(rate_of)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if pooled_by_kernels(x):
+            from fer_tune.models.norm_pool_kernels import relu_pool
+
+            return relu_pool(x, self.dropout.mask(x))
+        pooled: Tensor = self.dropout(functional.relu(functional.max_pool2d(x, 2), inplace=True))
+        return pooled
+
+
 class SqueezeExcitation(nn.Module):
     """Scales channels by a gate computed from their means (Hu et al. 2018; reduction 16)."""
 
@@ -144,35 +176,31 @@ class ResidualBlock(BasicBlock):  # type: ignore[misc]  # torchvision has no typ
     """torchvision's BasicBlock, dropout between its convolutions (Zagoruyko & Komodakis 2016), a gate if asked.
 
     Args:
-        halves: whether it halves the map's edges.
-        downsampling: how: `stride` has its first convolution and its shortcut take every other pixel, as torchvision
-            does; `average` has them compute at full size, or look at everything, and averages 2x2 pixels (Zhang 2019
-            with the filter Rect-2; the shortcut as He et al. 2019, ResNet-D).
+        halves: whether it halves the map's edges; `antialiased`: by `BlurredConv2d` instead of every other pixel, in
+            the shortcut too (He et al. 2019, ResNet-D).
     """
 
     def __init__(
-        self, channels: int, width: int, rate_of: RateOf, *, halves: bool, downsampling: str, squeeze_excitation: bool
+        self, channels: int, width: int, rate_of: RateOf, *, halves: bool, antialiased: bool, squeeze_excitation: bool
     ) -> None:
-        averaged = halves and downsampling == "average"
-        stride = 2 if halves and not averaged else 1
-        pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if averaged else []
+        blurred = halves and antialiased
+        stride = 2 if halves else 1
         shortcut = None
         if halves or channels != width:
             convolution = nn.Conv2d(channels, width, 1, stride=stride, bias=False)
-            if halves and downsampling == "blur":
-                convolution = BlurredConv2d(channels, width, 1)
-            shortcut = nn.Sequential(*pool, convolution, nn.BatchNorm2d(width))
+            shortcut = nn.Sequential(
+                BlurredConv2d(channels, width, 1) if blurred else convolution, nn.BatchNorm2d(width)
+            )
         super().__init__(channels, width, stride, shortcut)
-        if halves and downsampling == "blur":
+        if blurred:
             self.conv1 = BlurredConv2d(channels, width, 3)
-        self.average = nn.Sequential(*pool)
         self.bn1 = NormReLU(width, rate_of)
         self.gate = SqueezeExcitation(width) if squeeze_excitation else None
         self.bn2 = NormReLU(width) if self.gate is None else nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        x = self.conv2(self.average(self.bn1(self.conv1(x))))
+        x = self.conv2(self.bn1(self.conv1(x)))
         if self.gate is None:
             return self.bn2(x, identity)  # type: ignore[no-any-return]
         return self.relu(self.gate(self.bn2(x)) + identity)  # type: ignore[no-any-return]

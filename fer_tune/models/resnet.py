@@ -23,8 +23,8 @@ class ResNet(FamilyConfig):
         "3x3", description="3x3 with stride 1, or ImageNet's 7x7 with stride 2 and pooling"
     )
     width: float = Field(1.0, ge=0.25, le=2.0, description="multiplies the channels 64, 128, 256, 512")
-    downsampling: Literal["stride", "average", "blur"] = Field(
-        "stride", description="average computes at full size and then takes the mean of 2x2 (Zhang 2019)"
+    downsampling: Literal["stride", "antialiased"] = Field(
+        "stride", description="stride takes every other pixel, antialiased of means of 2x2 (Zhang 2019)"
     )
     squeeze_excitation: bool = Field(False, description="channel attention in each block (Hu et al. 2018)")
     head_layers: Literal[1, 2] = Field(1, description="2 adds a hidden layer with BatchNorm and ReLU")
@@ -59,7 +59,7 @@ def build(config: ResNet) -> nn.Module:
                 width,
                 block_rate(stage),
                 halves=stage > 0 and index == 0,
-                downsampling=config.downsampling,
+                antialiased=config.downsampling == "antialiased",
                 squeeze_excitation=config.squeeze_excitation,
             )
             blocks.append(block)

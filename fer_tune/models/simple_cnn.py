@@ -25,18 +25,14 @@ def build(config: SimpleCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, block_rate
+    from fer_tune.models.layers import Dropout, ReLUPool, block_rate
 
     width = config.width
     return nn.Sequential(
         nn.Conv2d(1, width, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        Dropout(block_rate(0)),
+        ReLUPool(block_rate(0)),
         nn.Conv2d(width, 2 * width, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        Dropout(block_rate(1)),
+        ReLUPool(block_rate(1)),
         nn.Flatten(),
         Dropout(lambda config: config.head_dropout),
         nn.Linear(2 * width * 12 * 12, 7),

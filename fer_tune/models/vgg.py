@@ -32,18 +32,30 @@ def build(config: VGG) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, NormReLU, SqueezeExcitation, block_rate, head, pooling, scaled
+    from fer_tune.models.layers import (
+        Dropout,
+        NormReLU,
+        NormReLUPool,
+        SqueezeExcitation,
+        block_rate,
+        head,
+        pooling,
+        scaled,
+    )
 
     layers: list[nn.Module] = []
     channels = 1
     for stage in range(4):
-        width = scaled(64 * 2**stage, config.width)
+        width, dropout = scaled(64 * 2**stage, config.width), block_rate(stage)
         for _ in range(config.convolutions):
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), NormReLU(width)]
             channels = width
         if config.squeeze_excitation:
-            layers.append(SqueezeExcitation(channels))
-        layers += [pooling(config.pooling), Dropout(block_rate(stage))]
+            layers += [SqueezeExcitation(width), pooling(config.pooling), Dropout(dropout)]
+        elif config.pooling == "max":
+            layers[-1] = NormReLUPool(width, dropout)
+        else:
+            layers[-1:] = [NormReLU(width, dropout), pooling(config.pooling)]
     return nn.Sequential(*layers, head(channels, config.head_layers))
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fer_tune.models import layers
-from fer_tune.models.layers import AntialiasedPool, NormReLU, write_dropout
+from fer_tune.models.layers import AntialiasedPool, BlurredConv2d, NormReLU, NormReLUPool, ReLUPool, write_dropout
 
 
 def test_norm_relu_is_batchnorm_sum_relu_and_channel_dropout():
@@ -76,3 +76,55 @@ def test_pool_kernel_agrees_with_the_operations_and_their_gradients(monkeypatch,
         found.append((out, x.grad))
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_blurred_convolution_is_the_convolution_of_means(kernel_size):
+    torch.manual_seed(0)
+    layer = BlurredConv2d(3, 5, kernel_size)
+    x = torch.randn(2, 3, 12, 12)
+    everywhere = torch.nn.functional.conv2d(torch.nn.functional.avg_pool2d(x, 2, stride=1), layer.weight)
+    first = kernel_size // 2  # outputs whose windows reach beyond the border are left out
+    expected = everywhere[..., first::2, first::2]
+    found = layer(x)[..., first : first + expected.shape[2], first : first + expected.shape[3]]
+    assert layer(x).shape == (2, 5, 6, 6)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_pooled_norm_and_pooled_relu_are_their_parts_one_after_another():
+    torch.manual_seed(0)
+    x = torch.randn(4, 8, 6, 6)
+    norm, whole = NormReLUPool(8, lambda rate: rate), NormReLU(8)
+    write_dropout(norm, 0.0)
+    assert torch.allclose(norm(x), nn.functional.max_pool2d(whole(x), 2), atol=1e-6)
+    relu = ReLUPool(lambda rate: rate)
+    write_dropout(relu, 0.0)
+    assert torch.equal(relu(x), nn.functional.max_pool2d(x.relu(), 2))
+    for layer in (norm, relu):
+        write_dropout(layer, 0.5)
+        assert 0 < (layer(x).amax((2, 3)) == 0).sum() < 32
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [8, 64, 200])
+@pytest.mark.parametrize("rate", [None, 0.4])
+@pytest.mark.parametrize("normed", [False, True])
+def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, channels, rate, normed):
+    """A negative scale, which turns the order of a window's pixels around, included."""
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        torch.manual_seed(0)
+        rate_of = None if rate is None else (lambda rate: rate)
+        layer = (NormReLUPool(channels, rate_of) if normed else ReLUPool(rate_of or (lambda rate: 0.0))).cuda()
+        for parameter in layer.parameters():
+            nn.init.uniform_(parameter, -0.5, 1.5)
+        write_dropout(layer, rate)
+        x = torch.randn((7, channels, 12, 8), device="cuda") * 2 + 1
+        x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        out = layer(x)
+        (out * torch.randn(out.shape, device="cuda")).sum().backward()
+        results = [out, x.grad, *(parameter.grad for parameter in layer.parameters()), *layer.buffers()]
+        found.append([*results, layer.eval()(x)])
+    for fused, plain in zip(*found, strict=True):
+        assert torch.allclose(fused.float(), plain.float(), atol=2e-4, rtol=1e-4)

@@ -128,6 +128,7 @@ def test_every_hyperparameter_of_a_family_takes_effect(trainer, few_data, family
         "hidden": 64,
         "convolutions": 1,
         "pooling": "antialiased",
+        "downsampling": "antialiased",
     }
     if "stem" in fields:
         small["stem"], others["stem"] = "7x7", "3x3"
