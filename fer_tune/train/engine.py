@@ -7,7 +7,8 @@ weights in place; nothing is captured, built or allocated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -274,9 +275,7 @@ class Engine:
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
         self.flat.model.eval()
-        at_once = HELD_BATCH // self.parts
-        for start in range(0, len(self.inputs.held), at_once):
-            part = slice(start, start + at_once)
+        for part in alike(len(self.inputs.held), HELD_BATCH // self.parts):
             self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
         self.flat.model.train()
         self.flat.values.copy_(self._backup)
@@ -298,6 +297,17 @@ class Engine:
             self._replay_step = self._replay_evaluation = None
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
+
+
+def alike(count: int, most: int) -> Iterator[slice]:
+    """Divides `count` images into parts of one size, at most `most`; the last may show some of those before it again.
+
+    cuDNN tries its algorithms for each size anew, which is a good part of the time until a first step.
+    """
+    size = math.ceil(count / math.ceil(count / most))
+    for start in range(0, count, size):
+        end = min(start + size, count)
+        yield slice(end - size, end)
 
 
 def slow_down_statistics(model: nn.Module, parts: int) -> None:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torchvision.models import resnet18
 
 from fer_tune.models import FAMILIES, Family
 from fer_tune.models.layers import Dropout, count_parameters, initialise, write_dropout
@@ -124,6 +125,18 @@ def test_resnet_has_the_published_size():
     assert count_parameters(FAMILIES["resnet"].build(config)) == published
     stem7 = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7"))
     assert count_parameters(stem7) == published - 64 * 9 + 64 * 49
+
+
+def test_resnet_is_torchvisions():
+    torch.manual_seed(0)
+    ours = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7", width=1.0)).eval()
+    theirs = resnet18(num_classes=7).eval()
+    theirs.conv1 = torch.nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    with torch.no_grad():
+        for mine, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
+            mine.copy_(other)
+        faces = torch.randn(2, 1, 48, 48)
+        assert torch.allclose(ours(faces), theirs(faces), atol=1e-5)
 
 
 def test_dropout_keeps_the_mean_and_drops_whole_channels():

@@ -8,6 +8,7 @@ import torch
 
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import TrainConfig
+from fer_tune.train.engine import alike
 from fer_tune.train.loop import Trainer
 from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value, Wish
 
@@ -267,3 +268,12 @@ def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer,
     assert (len(rows), end.status) == (1, "completed")
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "stopped")
+
+
+@pytest.mark.parametrize(("count", "most"), [(4306, 1024), (1, 1024), (1024, 1024), (1025, 1024), (7, 3)])
+def test_parts_that_are_evaluated_are_alike_and_cover_all(count, most):
+    parts = list(alike(count, most))
+    assert len({part.stop - part.start for part in parts}) == 1
+    assert parts[0].stop - parts[0].start <= most
+    assert len(parts) == -(-count // most)
+    assert {index for part in parts for index in range(part.start, part.stop)} == set(range(count))
