@@ -7,12 +7,13 @@ For each family and batch size, in training images a second:
 
     plain N   Dataset, torchvision transforms, DataLoader with N loader processes, float32, Adam, `.item()` each step
     eager     faces on the device, fer-tune's step run without capture
-    trial     fer-tune's engine in a real trial, drawing, evaluation and reporting included
+    trial     fer-tune's engine in a real trial, from row to row: drawing, evaluation and reporting included
     bare      the captured step replayed, and nothing else
     share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
 
 and where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation, mixing), `steps`, `evaluate`, each
-measured by itself and waited for, and `rest`, what the trial's median epoch has beside them.
+measured by itself and waited for, and `rest`, what the trial's median epoch has beside them (below 0 where they
+overlap in a trial).
 
 Absolute figures mean something on a GPU only; on a CPU read the ratios.
 """
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--batches", default="64,128,256")
     parser.add_argument("--loaders", default="2,8")
-    parser.add_argument("--epochs", type=int, default=3, help="of the real trial; the first is not counted")
+    parser.add_argument("--epochs", type=int, default=5, help="of the real trial; the first is not counted")
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -113,13 +114,13 @@ def measure(
     synchronise(trainer.device)
     row["seconds_to_capture"] = round(time.perf_counter() - began, 2)
     row["eager"] = round(eager(engine, steps))
-    epochs = [message for message in trainer.train(spec) if isinstance(message, EpochRow)]
-    counted = epochs[1:]
+    ended = [time.perf_counter() for message in trainer.train(spec) if isinstance(message, EpochRow)]
+    lasted = [after - before for before, after in itertools.pairwise(ended)]
     images = engine.steps_per_epoch * engine.batch_size
-    row["trial"] = round(images * len(counted) / sum(epoch.seconds for epoch in counted))
+    row["trial"] = round(images * len(lasted) / sum(lasted))
     row["bare"] = round(bare(engine))
     row["trial_over_bare"] = round(row["trial"] / row["bare"], 3)
-    row["epoch_ms"] = epoch_parts(engine, statistics.median(epoch.seconds for epoch in counted))
+    row["epoch_ms"] = epoch_parts(engine, statistics.median(lasted))
     for count in loaders:
         row[f"trial_over_plain_{count}"] = round(row["trial"] / row[f"plain_{count}"], 2)
     row["flops_per_image"] = flops(family)

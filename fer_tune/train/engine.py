@@ -21,6 +21,7 @@ from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.faces import Inputs, as_input
 from fer_tune.train.flat import FlatModel
+from fer_tune.train.graphs import captured
 from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
@@ -33,8 +34,6 @@ MOST_PARTS = 8
 """That a batch is divided into: three halvings."""
 PAST_DECAY = 0.7
 """Of the moving average of a face's past predictions (Laine & Aila 2017 have 0.6, Liu et al. 2020 have 0.7)."""
-WARM_UPS = 3
-"""Steps run before a capture: they let cuDNN choose its algorithms and the allocator reach its size."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,8 @@ class Engine:
         self._trust = torch.zeros((), device=device)
         self._sums = torch.zeros(2 + 1 + 7 * 7, device=device)
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
+        self._seen = torch.zeros(len(self._sums), pin_memory=device.type == "cuda")
+        self._prepared: int | None = None
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (_in_parts(self._batch),) if parts > 1 else ()
         self._replay_step: Callable[[], None] | None = None
@@ -135,6 +136,7 @@ class Engine:
     def begin(self, config: TrainConfig, shape: Any, seed: int, epochs: int) -> None:
         """Draws new weights and takes over a trial's hyperparameters."""
         self.config, self.shape, self.seed, self.epochs = config, shape, seed, epochs
+        self._prepared = None
         torch.manual_seed(seed)
         initialise(self.flat.model)
         self.flat.refresh_values()
@@ -153,6 +155,18 @@ class Engine:
 
         Random numbers depend on the trial's seed and the epoch alone, so a trial can go on from any epoch's end.
         """
+        if self._prepared != epoch:
+            self._prepare(epoch)
+        self._prepared = None
+        self.flat.model.train()
+        for step in range(self.steps_per_epoch):
+            if step % 16 == 0 and stop_requested():
+                return False
+            self._step()
+        return True
+
+    def _prepare(self, epoch: int) -> None:
+        """Draws an epoch's images and writes its rates."""
         torch.manual_seed(epoch_seed(self.seed, epoch))
         self.inputs.draw_epoch(self.config, self._draw_weights)
         self._lr.copy_(self._rates[epoch - 1])
@@ -161,18 +175,17 @@ class Engine:
         self._trust.fill_(self.config.self_distillation * epoch / self.epochs)
         self._cursor.zero_()
         self._train_sums.zero_()
-        self.flat.model.train()
-        for step in range(self.steps_per_epoch):
-            if step % 16 == 0 and stop_requested():
-                return False
-            self._step()
-        return True
+        self._prepared = epoch
 
-    def measure(self) -> Measured:
-        """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation."""
+    def measure(self, following: int | None = None) -> Measured:
+        """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation.
+
+        Args:
+            following: the epoch that will be trained next, if any: a GPU draws it while the sums are looked at.
+        """
         if len(self.inputs.held):
             (self._replay_evaluation or self._evaluate_held)()
-        loss, correct, held_loss, *counts = self._sums.tolist()
+        loss, correct, held_loss, *counts = self._read_sums(following)
         shown = self.steps_per_epoch * self.batch_size
         return Measured(
             train_loss=loss / shown,
@@ -180,6 +193,15 @@ class Engine:
             val_loss=held_loss / len(self.inputs.held) if len(self.inputs.held) else float("nan"),
             confusion=[counts[7 * row : 7 * row + 7] for row in range(7)],
         )
+
+    def _read_sums(self, following: int | None) -> list[float]:
+        if self.device.type != "cuda" or following is None:
+            return self._sums.tolist()
+        self._seen.copy_(self._sums, non_blocking=True)
+        copied = torch.cuda.current_stream(self.device).record_event()
+        self._prepare(following)
+        copied.synchronize()
+        return self._seen.tolist()
 
     def state(self) -> dict[str, Tensor]:
         """Copies of all that training has changed since `begin`, float32 on the device."""
@@ -322,43 +344,6 @@ def _in_parts(batch: Sequence[Tensor]) -> str:
         f"memory was short: each step of {sum(map(len, batch))} images was computed in {len(batch)} parts of "
         f"{len(batch[0])}; BatchNorm's statistics are those of a part"
     )
-
-
-_pools: dict[torch.device, Any] = {}
-_streams: dict[torch.device, torch.cuda.Stream] = {}
-"""One for all captures of a device: cuBLAS keeps a workspace of many MiB for every stream that it was used on."""
-
-
-def captured(
-    run: Callable[[], None], device: torch.device, rewind: Callable[[], object] = lambda: None
-) -> Callable[[], None]:
-    """Captures `run` as a CUDA graph and returns its replay; `rewind` undoes what would let warm-ups run over an end.
-
-    All graphs of a device share one memory pool: they never run at the same time and leave nothing in it
-    that outlives a replay. So eight engines need the memory of the largest one. The device gets it back when all of
-    them are gone.
-    """
-    if device not in _streams:
-        _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream = _streams[device]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            rewind()
-            run()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    torch.cuda.synchronize(device)
-    if device not in _pools:
-        _pools[device] = torch.cuda.graph_pool_handle()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pools[device], stream=stream):
-        run()
-    return graph.replay
-
-
-def forget_pool(device: torch.device) -> None:
-    """Lets the next capture begin a pool of its own; to be called when all graphs of the device are gone."""
-    _pools.pop(device, None)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

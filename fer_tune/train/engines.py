@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from fer_tune.train.engine import Engine, Plan, forget_pool
+from fer_tune.train.engine import Engine, Plan
+from fer_tune.train.graphs import forget_pool
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, shown
 
 MOST_ENGINES = 8

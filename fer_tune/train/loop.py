@@ -171,7 +171,8 @@ class Trainer:
             started = time.perf_counter()
             if not engine.train_epoch(epoch, at_once):
                 return "stopped", f"asked to stop in epoch {epoch}"
-            row = self._row(spec, engine, epoch, engine.measure(), started)
+            measured = engine.measure(epoch + 1 if epoch < spec.final_epoch else None)
+            row = self._row(spec, engine, epoch, measured, started)
             if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
                 return "diverged", f"the loss is not finite in epoch {epoch}"
             if progress.new(row):

@@ -94,9 +94,9 @@ class SmallDevice:
                 device.need("train", self, images, epoch)
                 return super().train_epoch(epoch, stop_requested)
 
-            def measure(self) -> Measured:
+            def measure(self, following: int | None = None) -> Measured:
                 device.need("measure", self, images, device.trained[-1])
-                return super().measure()
+                return super().measure(following)
 
         return Fastidious()
 
@@ -251,7 +251,7 @@ def test_a_part_has_two_images_at_least(spec):
 
 
 def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
-    def broken(self: Engine) -> None:
+    def broken(self: Engine, following: int | None) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(Engine, "measure", broken)
