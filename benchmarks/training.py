@@ -71,24 +71,23 @@ def main() -> None:
     spec = _spec(options.data, options.epochs)
     trainer = Trainer(str(where))
     peak = matrix_rate(where)
+    about = {
+        "benchmark": "training",
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
+        "data": Path(options.data).name,
+        "threads": torch.get_num_threads(),
+        "bf16_matrix_tflops": round(peak / 1e12, 1),
+    }
     rows = []
     for family, batch in itertools.product(families, batches):
         rows.append(measure(trainer, spec, family, batch, loaders=loaders, steps=options.steps, peak=peak))
         print(json.dumps(rows[-1]), flush=True)
+        if options.out:  # after each row: a run that is cut off leaves what it has
+            options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     print(table(rows, loaders))
-    if options.out:
-        result = {
-            "benchmark": "training",
-            "device": device(),
-            "versions": versions(),
-            "commit": commit(),
-            "date": today(),
-            "data": Path(options.data).name,
-            "threads": torch.get_num_threads(),
-            "bf16_matrix_tflops": round(peak / 1e12, 1),
-            "rows": rows,
-        }
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _spec(source: str, epochs: int) -> TrialSpec:
