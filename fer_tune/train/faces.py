@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from fer_tune.data.open import SearchData
-from fer_tune.train.augment import augment, mix
+from fer_tune.models.layers import fused
+from fer_tune.train.augment import Blend, Changes, Mixed, augment, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
 CHUNK = {"cuda": 32768, "cpu": 1024}
-"""Images augmented at once: a GPU wants few launches (some 2 GB of intermediates), a CPU its caches."""
+"""Images augmented at once: a GPU wants few launches (without Triton some 2 GB of intermediates), a CPU its caches."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Inputs:
 
     An epoch is drawn, augmented, mixed and normalised once and then only sliced by the step. Doing this for
     thousands of images at a time costs a tenth of doing it batch by batch, where each of some fifty small kernels
-    would pay its launch in every step. All networks that train on the same faces share one `Inputs`.
+    would pay its launch in every step. Where there is Triton, one kernel does it (see `augment_kernels`). All
+    networks that train on the same faces share one `Inputs`.
 
     Attributes:
         images: `dtype` [N, 1, 48, 48]; first, second: int64 [N], places in `faces` of what an image shows; share:
@@ -102,13 +104,27 @@ class Inputs:
         """
         order = epoch_order(self.faces.labels, class_weights)
         chunk = CHUNK[order.device.type]
+        write = self._write_fused if fused(order) else self._write
         for start in range(0, len(order), chunk):
             chosen = order[start : start + chunk]
             part = slice(start, start + len(chosen))
-            images = augment(self.faces.images[chosen].float() / 255, config.augment)
-            mixed = mix(images, chosen, config.mixup, config.cutmix)
-            self.images[part].copy_(self.faces.normalised(mixed.images))
+            mixed = write(self.images[part], chosen, config)
             self.first[part], self.second[part], self.share[part] = mixed.first, mixed.second, mixed.share
+
+    def _write(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
+        """Writes the `chosen` faces, int64 [N], to `images` as the epoch shows them, by torch's operations."""
+        faces = augment(self.faces.images[chosen].float() / 255, config.augment)
+        mixed = mix(faces, chosen, config.mixup, config.cutmix)
+        images.copy_(self.faces.normalised(mixed.images))
+        return mixed
+
+    def _write_fused(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
+        """The same in one pass over memory."""
+        from fer_tune.train.augment_kernels import write_changed
+
+        changes, blend = Changes.draw(images, config.augment), Blend.draw(images, config.mixup, config.cutmix)
+        write_changed(images, self.faces.images, chosen, changes, blend, self.faces.mean, self.faces.std)
+        return Mixed(images, chosen, chosen.roll(1, 0), blend.share)
 
 
 def as_input(images: Tensor) -> Tensor:

@@ -25,15 +25,16 @@ def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     within one. With all weights 1 each image comes exactly once.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N], below 256.
         weights: float64 [classes], mean 1 over `labels`.
     """
     count = labels.numel()
     shuffled = torch.randperm(count, device=labels.device)
-    shuffled = shuffled[labels[shuffled].argsort(stable=True)]
-    edges = weights[labels[shuffled]].cumsum(0)
-    edges[-1] = count  # rounding must not lose or add an image
+    by_class = labels[shuffled].to(torch.uint8).sort(stable=True)  # a GPU sorts bytes in an eighth of the passes
+    shuffled = shuffled[by_class.indices]
+    edges = weights[by_class.values.long()].cumsum(0)
+    edges[-1:].fill_(count)  # rounding must not lose or add an image (and `edges[-1] = count` would wait for the GPU)
     ends = torch.floor(edges + torch.rand((), dtype=torch.float64, device=labels.device)).long().clamp(max=count)
-    times = torch.diff(ends, prepend=ends.new_zeros(1))
-    order = shuffled.repeat_interleave(times, output_size=count)
-    return order[torch.randperm(count, device=labels.device)]
+    # image i has the places from ends[i - 1] up to ends[i]; visited in random order
+    places = torch.randperm(count, device=labels.device)
+    return shuffled[torch.searchsorted(ends, places, right=True)]

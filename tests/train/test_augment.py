@@ -1,8 +1,18 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+from fer_tune.models.layers import HAS_TRITON
 from fer_tune.train import augment as module
-from fer_tune.train.augment import augment, mix
+from fer_tune.train import faces as faces_module
+from fer_tune.train.augment import Blend, Changes, augment, mix
+from fer_tune.train.config import TrainConfig
+from fer_tune.train.faces import Faces, Inputs
+from fer_tune.train.sampling import frequency_weights
 
 FACES = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
 LABELS = torch.arange(64) % 7
@@ -96,3 +106,81 @@ def test_probabilities_choose_how_many_are_mixed():
     mixed = mix(faces, labels, 0.3, 0.2)
     touched = (mixed.images != faces).flatten(1).any(1).float().mean()
     assert 0.4 < touched < 0.52
+
+
+def test_nothing_drawn_changes_nothing():
+    """What the kernel is given at strength 0 and without mixing; no random number is used up for it."""
+    torch.manual_seed(0)
+    changes, blend = Changes.draw(FACES, 0.0), Blend.draw(FACES, 0.0, 0.0)
+    unused = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(unused, torch.rand(3))
+    assert torch.allclose(changes.apply(FACES), FACES, atol=1e-5)
+    assert torch.equal(blend.apply(FACES), FACES)
+    assert torch.equal(blend.share, torch.ones(64))
+
+
+def test_rectangles_lie_inside_and_have_the_edges_they_should():
+    torch.manual_seed(0)
+    images = torch.zeros(2000, 1, 48, 24)
+    top, left, high, wide = Changes.draw(images, 1.0).erased.unbind(1)
+    assert 0.45 < (high > 0).float().mean() < 0.55, "as many as ERASING says"
+    top, left, high, wide = (numbers[high > 0] for numbers in (top, left, high, wide))
+    for start, length, edge in ((top, high, 48), (left, wide, 24)):
+        assert torch.equal(start, start.floor())
+        assert start.min() == 0
+        assert (start + length).max() == edge
+        assert length.min() == round(0.1 * edge)
+        assert length.max() == round(0.45 * edge)
+
+
+def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int, chunk: int) -> float:
+    """The largest between the inputs (or shares) of an epoch drawn by the kernel and by torch's operations."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=generator).to(device)
+    labels = (torch.arange(count) % 3).to(device)
+    faces = Faces(images, labels, images[:0], labels[:0], 0.5, 0.25)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faces_module, "CHUNK", {device: chunk})
+        for kernel in (True, False):
+            patch.setattr(faces_module, "fused", lambda x, kernel=kernel: kernel)
+            inputs = Inputs(faces, dtype)
+            inputs.images.fill_(torch.nan)
+            torch.manual_seed(0)
+            inputs.draw_epoch(config, frequency_weights(labels, 0.0))
+            found.append(inputs)
+    fused, plain = found
+    assert torch.equal(fused.first, plain.first)
+    assert torch.equal(fused.second[fused.share < 1], plain.second[plain.share < 1])
+    images_differ = (fused.images.float() - plain.images.float()).abs().max()
+    return max(float(images_differ), float((fused.share - plain.share).abs().max()))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.4, 0.3)])
+def test_kernel_agrees_with_the_operations(strength, mixup, cutmix):
+    config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix)
+    assert _difference("cuda", torch.float32, config, 500, 300) < 1e-3
+    assert _difference("cuda", torch.bfloat16, config, 500, 300) < 0.02, "its last digit"
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
+def test_interpreted_kernel_agrees_with_the_operations():
+    """In a process of its own: Triton decides when it is imported whether kernels are interpreted."""
+    code = """if True:
+        import torch
+        from tests.train.test_augment import _difference
+        from fer_tune.train.config import TrainConfig
+        for strength, mixup, cutmix in ((0, 0, 0), (0.7, 0.4, 0.5)):
+            config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix)
+            print(_difference("cpu", torch.float32, config, 5, 3))
+    """
+    command = [sys.executable, "-c", code]
+    root, environment = Path(__file__).parents[2], os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    differences = [float(line) for line in done.stdout.split()]
+    assert len(differences) == 2
+    assert max(differences) < 1e-3

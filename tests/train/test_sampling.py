@@ -49,3 +49,11 @@ def test_square_root_lies_between():
     order = epoch_order(LABELS, frequency_weights(LABELS, 0.5))
     expected = counts.sqrt() / counts.sqrt().sum() * len(LABELS)
     assert (torch.bincount(LABELS[order], minlength=7) - expected).abs().max() <= 1
+
+
+def test_an_image_comes_as_often_as_its_class_weighs_to_within_one():
+    torch.manual_seed(0)
+    weights = frequency_weights(LABELS, 1.0)
+    times = torch.bincount(epoch_order(LABELS, weights), minlength=len(LABELS))
+    expected = weights[LABELS]
+    assert ((times == expected.floor()) | (times == expected.floor() + 1)).all()
