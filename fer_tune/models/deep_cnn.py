@@ -28,14 +28,14 @@ def build(config: DeepCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, NormReLUPool, block_rate
+    from fer_tune.models.layers import Dropout, NormReLUPool, block_rate, convolution
 
     layers: list[nn.Module] = []
     channels = 1
     for stage in range(3):
         width = config.width * 2**stage
         layers += [
-            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            convolution(channels, width),
             NormReLUPool(width, block_rate(stage)),
         ]
         channels = width

@@ -34,6 +34,28 @@ def scaled(channels: int, width: float) -> int:
     return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
+class GreyConv2d(nn.Conv2d):
+    """A convolution of grey images [N, 1, H, W], padded to keep what lies at their edges.
+
+    By its own kernels on CUDA devices with Triton (see `stem_kernels`), unless the image itself needs a gradient.
+    """
+
+    def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(1, channels, kernel, stride=stride, padding=kernel // 2, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if fused(x) and not x.requires_grad:
+            from fer_tune.models.stem_kernels import grey_convolution
+
+            return grey_convolution(x, self.weight, self.bias, self.stride[0])
+        return super().forward(x)
+
+
+def convolution(channels: int, width: int) -> nn.Conv2d:
+    """From `channels` to `width`, 3x3, edges kept, without a bias, because a norm follows."""
+    return GreyConv2d(width) if channels == 1 else nn.Conv2d(channels, width, 3, padding=1, bias=False)
+
+
 class Dropout(nn.Module):
     """Dropout whose rate lies in device memory, so that a captured step reads the rate of the day.
 

@@ -38,15 +38,11 @@ def build(config: ResNet) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import NormReLU, ResidualBlock, block_rate, head, scaled
+    from fer_tune.models.layers import GreyConv2d, NormReLU, ResidualBlock, block_rate, head, scaled
 
     channels = scaled(64, config.width)
-    stem: list[nn.Module]
-    if config.stem == "3x3":
-        stem = [nn.Conv2d(1, channels, 3, padding=1, bias=False)]
-    else:
-        stem = [nn.Conv2d(1, channels, 7, stride=2, padding=3, bias=False)]
-    stem.append(NormReLU(channels))
+    convolution = GreyConv2d(channels) if config.stem == "3x3" else GreyConv2d(channels, 7, stride=2)
+    stem: list[nn.Module] = [convolution, NormReLU(channels)]
     if config.stem == "7x7":
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))
 

@@ -25,11 +25,11 @@ def build(config: SimpleCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, ReLUPool, block_rate
+    from fer_tune.models.layers import Dropout, GreyConv2d, ReLUPool, block_rate
 
     width = config.width
     return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1),
+        GreyConv2d(width, bias=True),
         ReLUPool(block_rate(0)),
         nn.Conv2d(width, 2 * width, 3, padding=1),
         ReLUPool(block_rate(1)),

@@ -38,6 +38,7 @@ def build(config: VGG) -> nn.Module:
         NormReLUPool,
         SqueezeExcitation,
         block_rate,
+        convolution,
         head,
         pooling,
         scaled,
@@ -48,7 +49,7 @@ def build(config: VGG) -> nn.Module:
     for stage in range(4):
         width, dropout = scaled(64 * 2**stage, config.width), block_rate(stage)
         for _ in range(config.convolutions):
-            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), NormReLU(width)]
+            layers += [convolution(channels, width), NormReLU(width)]
             channels = width
         if config.squeeze_excitation:
             layers += [SqueezeExcitation(width), pooling(config.pooling), Dropout(dropout)]

@@ -1,9 +1,19 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from fer_tune.models import layers
-from fer_tune.models.layers import AntialiasedPool, BlurredConv2d, NormReLU, NormReLUPool, ReLUPool, write_dropout
+from fer_tune.models.layers import (
+    AntialiasedPool,
+    BlurredConv2d,
+    GreyConv2d,
+    NormReLU,
+    NormReLUPool,
+    ReLUPool,
+    write_dropout,
+)
 
 
 def test_norm_relu_is_batchnorm_sum_relu_and_channel_dropout():
@@ -128,3 +138,51 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
         found.append([*results, layer.eval()(x)])
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused.float(), plain.float(), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("layer", "edges"),
+    [
+        (GreyConv2d(32), (48, 48)),
+        (GreyConv2d(8, bias=True), (48, 48)),
+        (GreyConv2d(200, bias=True), (11, 7)),
+        (GreyConv2d(24, 7, stride=2), (48, 48)),
+        (GreyConv2d(64, 7, stride=2), (11, 7)),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_grey_convolution_agrees_with_torchs_and_its_gradients(monkeypatch, layer, edges, dtype, tolerance):
+    """Against torch in float64, which takes no shortcuts; relative to the largest, as sums of many cancel."""
+    torch.manual_seed(0)
+    layer = copy.deepcopy(layer).cuda().to(dtype)
+    exact = copy.deepcopy(layer).double()
+    x = torch.randn((5, 1, *edges), device="cuda").to(dtype, memory_format=torch.channels_last)
+    out = layer(x)
+    gradient = torch.randn(out.shape, device="cuda").to(dtype)
+    out.backward(gradient)
+    assert out.dtype == layer.weight.grad.dtype == dtype
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    monkeypatch.setattr(layers, "HAS_TRITON", False)
+    expected = exact(x.double())
+    expected.backward(gradient.double())
+    pairs = [(out, expected), *((p.grad, q.grad) for p, q in zip(layer.parameters(), exact.parameters(), strict=True))]
+    for found, value in pairs:
+        assert (found.double() - value).abs().max() <= tolerance * value.abs().max()
+
+
+@pytest.mark.gpu
+def test_grey_convolution_sums_its_gradient_in_the_same_order_each_time():
+    torch.manual_seed(0)
+    layer = GreyConv2d(32).cuda()
+    x, gradient = torch.randn(64, 1, 48, 48, device="cuda"), torch.randn(64, 32, 48, 48, device="cuda")
+    first, second = (torch.autograd.grad(layer(x), layer.weight, gradient)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_grey_convolution_is_torchs_layer_for_one_channel():
+    torch.manual_seed(0)
+    layer, plain = GreyConv2d(8, 7, stride=2, bias=True), nn.Conv2d(1, 8, 7, stride=2, padding=3)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 1, 11, 7, requires_grad=True)
+    assert torch.equal(layer(x), plain(x))
