@@ -72,13 +72,12 @@ def figures(result: Mapping[str, Any] | None) -> tuple[str, str]:
     """Validation and test accuracy in per cent."""
     if result is None:
         return NONE, NONE
-    return percent(result["best_val_accuracy"]), percent(result["retrain"]["test"]["plain"]["accuracy"])
+    return percent(result["best_val_accuracy"]), on_test(result, "plain")
 
 
 def sweep_row(family: str, result: Mapping[str, Any]) -> str:
     """One sweep: where it ran, for how long, what came of it."""
     counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
-    test = result["retrain"]["test"]
     device = result["device"]
     cells = (
         family,
@@ -86,11 +85,19 @@ def sweep_row(family: str, result: Mapping[str, Any]) -> str:
         f"{result['wall_seconds']:.0f} s",
         counts,
         percent(result["best_val_accuracy"]),
-        f"{percent(test['plain']['accuracy'])} ± {100 * test['plain']['accuracy_standard_error']:.2f}",
-        percent(test["flip"]["accuracy"]),
+        on_test(result, "plain", error=True),
+        on_test(result, "flip"),
         f"[{result['file']}](benchmarks/results/{result['file']})",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def on_test(result: Mapping[str, Any], how: str, error: bool = False) -> str:
+    """Accuracy on test in per cent, `plain` or `flip`, with its standard error if asked; a dash before a final fit."""
+    if result["retrain"] is None:
+        return NONE
+    found = result["retrain"]["test"][how]
+    return percent(found["accuracy"]) + (f" ± {percent(found['accuracy_standard_error'])}" if error else "")
 
 
 def percent(fraction: float) -> str:

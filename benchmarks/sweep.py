@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--workers", default="1")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--retrain-epochs", type=int)
+    parser.add_argument("--retrain-until", default="best", choices=["best", "end"])
     parser.add_argument("--retrain-set", action="append", default=[], dest="retrain_changes")
     options = parser.parse_args()
     study = options.sweep.stem
@@ -45,12 +46,6 @@ def main() -> None:
     ran = _command(run)
     best = _command(["best", "--study", study, "--json"])
     trials = _command(["trials", "--study", study, "--json"])
-    retrain = ["retrain", "--study", study]
-    retrain += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
-    retrain += [word for change in options.retrain_changes for word in ("--set", change)]
-    retrained = _command(retrain)
-    optuna = _optuna_best(study)
-
     rows = json.loads(trials["output"])
     winner = json.loads(best["output"])["trials"][0]
     states = [row["state"] for row in rows]
@@ -64,20 +59,32 @@ def main() -> None:
         "command": ran["command"],
         "wall_seconds": ran["seconds"],
         "best_command": best["command"],
-        "retrain_command": retrained["command"],
-        "retrain_wall_seconds": retrained["seconds"],
         "trials": {state: states.count(state) for state in sorted(set(states))},
         "best_trial": winner["number"],
         "best_val_accuracy": winner["value"],
         "best_params": winner["params"],
-        "optuna_best": optuna,
+        "optuna_best": _optuna_best(study),
         "seconds_to_pass_hand_tuned": seconds_to_pass(study, began, HAND_TUNED_TEST),
-        "retrain": _metrics(study),
-        "output": {"run": ran["output"][-3000:], "retrain": retrained["output"][-3000:]},
+        "output": {"run": ran["output"][-3000:]},
+        "retrain": None,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    _write(options.out, result)  # a final fit that is cut off must not take the sweep with it
+
+    retrain = ["retrain", "--study", study]
+    retrain += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
+    retrain += ["--until", options.retrain_until]
+    retrain += [word for change in options.retrain_changes for word in ("--set", change)]
+    retrained = _command(retrain)
+    result["retrain_command"], result["retrain_wall_seconds"] = retrained["command"], retrained["seconds"]
+    result["retrain"] = _metrics(study)
+    result["output"]["retrain"] = retrained["output"][-3000:]
+    _write(options.out, result)
     print(json.dumps({key: value for key, value in result.items() if key != "output"}, indent=2))
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _given(options: argparse.Namespace, *names: str) -> list[str]:

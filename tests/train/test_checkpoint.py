@@ -192,7 +192,9 @@ def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: TrialSpec)
     _break_off(Trainer("cuda"), spec, 2)
     resumed = Trainer("cuda")
     rows, end = _run(resumed, dataclasses.replace(spec, number=9, attempt=1))
-    assert "went on after epoch 2 from a checkpoint" in end.notes
+    # epochs are so short here that the second one may end while the first one's file is still being written
+    went_on = {f"went on after epoch {epoch} from a checkpoint" for epoch in (1, 2)}
+    assert len(went_on.intersection(end.notes)) == 1
     assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
     for row, other in zip(rows, expected, strict=True):
         assert row.lr == other.lr
