@@ -66,7 +66,7 @@ class Campaign:
 SHORT = Campaign(
     "short",
     {"SIGKILL worker": 9, "SIGKILL orchestrator": 2, "SIGKILL mirror": 4},
-    trials=6,
+    trials=10,
     mirrored=True,
 )
 """15 kills, with the undisturbed run in some 75 s on two idle cores."""
