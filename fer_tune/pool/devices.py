@@ -115,9 +115,9 @@ def threads_each(devices: Sequence[str]) -> int:
 def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
     """The environment of a worker's process, and what its device is called in there.
 
-    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's. Its threads sleep where they
-    wait for one another, unless the user's environment says otherwise: with more work than cores, spinning was measured
-    to double the processor time, and on idle cores it gained nothing.
+    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's. Its threads sleep where
+    they wait for one another, unless the user's environment says otherwise: with more work than cores, spinning was
+    measured to double the processor time, and on idle cores it gained nothing.
     """
     variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
