@@ -141,3 +141,13 @@ class TrialEnd:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     infeasible: float = 0.0
+
+
+PRUNED_IN = "pruned in epoch"
+"""How the reason of a trial begins that the pruner stopped. Others are pruned too, since they keep a value: those for
+whom time was over, or whose loss was not finite."""
+
+
+def by_pruner(state: str, reason: str) -> bool:
+    """Whether a trial that ended so was stopped by the pruner, which saves what was left of it."""
+    return state == "pruned" and reason.startswith(PRUNED_IN)

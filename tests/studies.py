@@ -8,7 +8,7 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import loads_sweep
-from fer_tune.trial import DataRef, EpochRow, TrialEnd
+from fer_tune.trial import PRUNED_IN, DataRef, EpochRow, TrialEnd
 
 SWEEP = """
 study: tiny
@@ -24,7 +24,7 @@ start:
 """
 
 Curve = tuple[str, list[float]]
-"""How a trial ends, and its objective by epoch."""
+"""How a trial ends (or why it was pruned, if not by the pruner), and its objective by epoch."""
 
 CURVES: tuple[Curve, ...] = (
     ("complete", [0.3, 0.5, 0.45]),
@@ -68,7 +68,9 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
         case "complete":
             study.complete(number, max(values), attrs)
         case "pruned":
-            study.prune(number, "median", attrs)
+            study.prune(number, f"{PRUNED_IN} {len(values)}", attrs)
         case "failed":
             study.fail(number, "RuntimeError: made to fail", attrs)
+        case reason:
+            study.prune(number, reason, attrs)
     return number

@@ -252,20 +252,12 @@ def test_a_bad_last_sweep_is_refused_before_the_first_trial(settings: Settings) 
 
 
 def test_a_killed_worker_costs_an_attempt(settings: Settings) -> None:
-    def kill(spec: TrialSpec, row: EpochRow) -> None:
-        if (row.number, row.attempt, row.epoch) in {(0, 0, 2), (0, 1, 1)}:
-            pid = watch.workers[watch.started.index(("s", 0, row.attempt))].pid
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-
-    watch = Notebook(on_epoch=kill)
-    outcome = run_sweeps([make_sweep(budget=3, seconds=0.1)], settings, LOCAL, watch, obedient)
+    start: list[dict[str, Value]] = [{"value": 0.5, "die": 3}, {"value": 0.6, "die": 0}, {"value": 0.7, "die": 0}]
+    outcome, watch = run(make_sweep(start=start, budget=3, epochs=3, deaths=2), settings, LOCAL)
     assert outcome.studies[0].counts.complete == 3
     assert [started for started in watch.started if started[1] == 0] == [("s", 0, 0), ("s", 0, 1), ("s", 0, 2)]
     assert len(watch.lost) == 2
-    rows = epochs(settings, "s", 0)
-    assert len(rows) == len(set(rows))
-    assert rows[-3:] == [(2, 1), (2, 2), (2, 3)]
+    assert epochs(settings, "s", 0) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
     with Store.of(settings) as store:
         attempts = store.attempts("s", 0)
         assert [attempt.status for attempt in attempts] == ["failed", "failed", "completed"]

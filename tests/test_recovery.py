@@ -257,10 +257,8 @@ def test_replayed_rows_count_once(settings: Settings) -> None:  # noqa: F811
     """A killed worker's epochs lie in two attempts; curves, values and tables have each of them once."""
     from fer_tune import load_epochs
 
-    watch = Notebook()
-    watch.on_epoch = once(3, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
-    sweep = make_sweep(budget=1, epochs=6, seconds=0.2)
-    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
+    sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), None, obedient)
     with Store.of(settings) as store:
         rows = store.epochs("s")
         assert len({(row.number, row.attempt, row.epoch) for row in rows}) == len(rows) == 9

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fer_tune.orchestrator import Ended, StudyOutcome, Watch
+from fer_tune.trial import by_pruner
 
 if TYPE_CHECKING:
     from fer_tune.pool import WorkerInfo
@@ -65,7 +66,7 @@ class Finished:
     @property
     def saved(self) -> float:
         """Seconds that pruning saved: the epochs that were not trained, at this trial's own pace."""
-        if self.state != "pruned" or self.reason == "time" or not self.curve:
+        if not by_pruner(self.state, self.reason) or not self.curve:
             return 0.0
         return max(0, self.epochs - self.epoch) * self.seconds / len(self.curve)
 

@@ -13,6 +13,7 @@ from fer_tune.cli import show
 from fer_tune.cli.board import Board, Finished, Place
 from fer_tune.cli.columns import Cell, Column, draw
 from fer_tune.cli.marks import Scale, bar, rate, spread, stacked
+from fer_tune.trial import by_pruner
 
 if TYPE_CHECKING:
     from fer_tune.pool.gauges import Gauges
@@ -194,7 +195,7 @@ class View:
         return [head, *draw(columns, rows, width, gap=1 if width < ROOMY // 2 else 2, headed=False)]
 
     def _ended(self, place: int, trial: Finished, scale: Scale) -> list[Cell]:
-        remark = trial.name or ("" if trial.reason.startswith("pruned in epoch") else trial.reason)
+        remark = trial.name or ("" if by_pruner(trial.state, trial.reason) else trial.reason)
         cells: list[Cell] = [str(trial.number), show.state(trial.state), show.percent(trial.value)]
         return cells + _rest(trial, scale, remark)
 

@@ -15,7 +15,7 @@ from fer_tune.orchestrator.outcome import Ended, Reason, State, StudyOutcome
 from fer_tune.orchestrator.watch import Watch
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec
+from fer_tune.trial import PRUNED_IN, DataRef, EpochRow, TrialEnd, TrialSpec
 
 if TYPE_CHECKING:
     from fer_tune.report.annotating import Annotator
@@ -187,7 +187,8 @@ class Trials:
         if math.isfinite(value):
             live.last = value
         if self.study.report(row.number, row.epoch, value):  # of another attempt too: an epoch keeps its first answer
-            live.pruned = f"pruned in epoch {row.epoch}"
+            finite = math.isfinite(value)
+            live.pruned = f"{PRUNED_IN if finite else f'{live.spec.objective} is not finite in epoch'} {row.epoch}"
         self.watch.epoch(live.spec, row, value)
 
     def end(self, live: Live, end: TrialEnd) -> None:

@@ -22,8 +22,8 @@ from fer_tune.settings import Settings
 from fer_tune.store import ArtifactRecord, Store, StudyRecord
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 from fer_tune.study.storage import optuna_storage
-from fer_tune.study.tally import count
-from fer_tune.trial import EpochRow
+from fer_tune.study.tally import REASON, count
+from fer_tune.trial import EpochRow, by_pruner
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Spent:
     Attributes:
         seconds: of training, over all trials and workers.
         epochs, planned: epochs that were trained; epochs that the trials would have had, had none been stopped.
-        saved: seconds that stopping saved, at each stopped trial's own pace.
+        saved: seconds that the pruner saved, at each pruned trial's own pace.
         gpu: seconds of `seconds` that were spent on GPUs.
         wall: seconds in which at least one trial ran.
     """
@@ -213,8 +213,8 @@ def _spent(found: Sequence[TrialSummary], curves: dict[int, list[EpochRow]], pla
         seconds += took
         gpu += took if str(trial.attrs.get("device", "")).startswith("cuda") else 0.0
         epochs += len(rows)
-        if trial.state == "pruned" and rows:
-            saved += (planned - len(rows)) * took / len(rows)
+        if by_pruner(trial.state, str(trial.attrs.get(REASON, ""))) and rows:
+            saved += max(0, planned - rows[-1].epoch) * took / len(rows)
     times = sorted((trial.started, trial.ended) for trial in found if trial.started and trial.ended)
     return Spent(seconds, epochs, planned * len(found), saved, gpu, _covered(times))
 

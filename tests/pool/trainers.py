@@ -29,7 +29,11 @@ def row(spec: TrialSpec, epoch: int, value: float) -> EpochRow:
 
 
 class Obedient:
-    """Reports `value` plus a hundredth an epoch; an epoch takes `seconds`. `deaf` to stops; dies in epoch `die`."""
+    """Reports `value` plus a hundredth an epoch; an epoch takes `seconds`. `deaf` to stops.
+
+    Dies in epoch `die`, before its row; only the first `deaths` attempts do. A test that kills from outside, at a row
+    that it was told of, cannot know how many more the worker has written by then.
+    """
 
     def __init__(self, device: str, threads: int | None) -> None:
         self.device, self.threads = device, threads
@@ -44,7 +48,7 @@ class Obedient:
                 if time.monotonic() >= until:
                     break
                 time.sleep(0.002)
-            if spec.params.get("die") == epoch:
+            if spec.params.get("die") == epoch and spec.attempt < float(spec.params.get("deaths", "inf")):
                 print("about to die", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)

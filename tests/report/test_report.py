@@ -101,6 +101,16 @@ def test_the_figures_are_the_databases(store: Store) -> None:
     assert "prefers-color-scheme: dark" in render(store, ["tiny"])
 
 
+def test_only_the_pruner_saves(settings: Settings) -> None:
+    """Pruned is also what time or a loss that is not finite ended."""
+    others = ("time", "the loss is not finite in epoch 2", "it took longer than its trial_timeout of 1 s")
+    curves = (("complete", [0.3, 0.4, 0.5]), ("pruned", [0.1]), *((reason, [0.2]) for reason in others))
+    with make_study(settings, curves=curves) as store:
+        report = read_study(store, "tiny")
+    assert report.counts.pruned == 4
+    assert report.spent.saved == pytest.approx(0.5)  # two epochs of the one
+
+
 def test_markdown_is_a_table(store: Store) -> None:
     rows = [line.count("|") for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
     assert rows == [9, 9, 9] * 2
