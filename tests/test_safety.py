@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import json
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -284,9 +286,9 @@ KEYS = ("f00dfeed" * 5, "wandb_v1_" + "S3cretKey" * 8 + "Tail0")
 
 
 def holding(places: list[Path], *outputs: str | bytes, secret: str) -> list[str]:
-    """Where a secret stands, plain or as an Authorization header carries it."""
+    """Where a secret stands, plain, as an Authorization header carries it, or quoted for a URL."""
     header = base64.b64encode(f"api:{secret}".encode()).decode()
-    traces = [secret.encode(), header[8:-4].encode()]
+    traces = [form.encode() for text in (secret, header[8:-4]) for form in (text, quote(text, safe=""))]
     texts = {f"output {number}": text for number, text in enumerate(outputs)}
     contents = {name: text if isinstance(text, bytes) else text.encode() for name, text in texts.items()}
     for place in places:
@@ -323,13 +325,14 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
 
 @contextmanager
 def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
-    """A server in wandb's place that refuses everything; and the Authorization headers that it was sent."""
+    """A server in wandb's place that refuses everything, and echoes the Authorization headers, which are kept."""
     heard: list[str] = []
 
     class Refuses(BaseHTTPRequestHandler):
         def answer(self) -> None:
             heard.append(str(self.headers.get("Authorization", "")))
-            body = b'{"errors": [{"message": "user is not logged in"}]}'
+            told = f"user is not logged in with {heard[-1]} or {quote(heard[-1])}"
+            body = json.dumps({"errors": [{"message": told}]}).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -1,6 +1,7 @@
 """The mirror: a process of its own that reads the database and brings wandb's runs up to date.
 
     mode.py        online, offline or disabled; where wandb's server is
+    secrets.py     its keys, kept out of what is written
     network.py     whether it can be reached
     content.py     what a run says of a trial; retrains.py of a final fit
     copying.py     which runs are to be brought, and the cursors that remember it

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from fer_tune.mirror.mode import redact
 from fer_tune.mirror.network import trouble
+from fer_tune.mirror.secrets import redact, scrub
 from fer_tune.settings import Settings
 
 PAUSE = 2.0
@@ -48,6 +48,7 @@ def main(study: str, mode: str, priority: str, pause: str = str(PAUSE)) -> int:
     except Exception as error:  # wandb raises whatever its network raises
         _log(f"{type(error).__name__}: {error}")
         _end_children()
+        scrub(Settings.from_environment().wandb)
         if over.is_set():
             return 1
         seconds = PAUSE if looks.done else float(pause)

@@ -47,10 +47,3 @@ def base_url() -> str:
         left.clear()
     known = left.get("default", "base_url", fallback="")
     return os.environ.get("WANDB_BASE_URL") or known or "https://api.wandb.ai"
-
-
-def redact(text: str) -> str:
-    """`text` without any of wandb's keys."""
-    for key in keys():
-        text = text.replace(key, "***")
-    return text

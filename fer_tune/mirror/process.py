@@ -19,6 +19,7 @@ from typing import Literal
 
 from fer_tune.errors import FerTuneError
 from fer_tune.mirror.mode import Mode, choose_mode
+from fer_tune.mirror.secrets import scrub
 from fer_tune.settings import Settings
 
 GRACE = 10.0
@@ -34,8 +35,9 @@ NOT_OURS = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_MODE")
 class MirrorHandle:
     """A mirror that runs, or, in mode `disabled`, none; to the caller they are the same."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | None, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | None, log: Path, wandb: Path) -> None:
         self._process = process
+        self._wandb = wandb
         self.log = log
 
     @property
@@ -68,6 +70,7 @@ class MirrorHandle:
         finally:
             self._end(signal.SIGKILL)
             self._process.wait()
+            scrub(self._wandb, self.log)
 
     def _end(self, number: signal.Signals) -> None:
         """Signals the whole session: wandb has a process of its own below the mirror's."""
@@ -92,7 +95,7 @@ def start(
     log = settings.logs / f"mirror-{study}.log"
     mode = choose_mode(mode)
     if mode == "disabled":
-        return MirrorHandle(None, log)
+        return MirrorHandle(None, log, settings.wandb)
     if find_spec("wandb") is None:
         raise FerTuneError("wandb is not installed.", "pip install wandb")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ def start(
             env=environment,
             start_new_session=True,
         )
-    return MirrorHandle(process, log)
+    return MirrorHandle(process, log, settings.wandb)
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -15,8 +17,9 @@ import pytest
 from fer_tune.errors import FerTuneError, SettingsError, StudyError
 from fer_tune.mirror import MirrorHandle, Mode, choose_mode, start
 from fer_tune.mirror.lock import MirrorLock
-from fer_tune.mirror.mode import base_url, redact
+from fer_tune.mirror.mode import base_url
 from fer_tune.mirror.network import trouble
+from fer_tune.mirror.secrets import redact
 from fer_tune.mirror.sync import sync
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -213,6 +216,12 @@ def test_the_mode_follows_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("NETRC", str(netrc))
     assert choose_mode() == "online"
     assert redact("key " + "s" * 40) == "key ***"
+    header = b64encode(b"api:" + b"s" * 40).decode()
+    for form in (header, header.rstrip("="), quote(header), quote(header).lower()):
+        assert redact(f"Basic {form}") == "Basic ***"
+    monkeypatch.setenv("WANDB_API_KEY", "local-a/b+c?=" + "s" * 30)
+    for form in ("local-a%2Fb%2Bc%3F%3D", "local-a%2fb%2bc%3f%3d"):
+        assert redact(f"?key={form}{'s' * 30}&x") == "?key=***&x"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert choose_mode() == "disabled"
     assert choose_mode("offline") == "offline"
