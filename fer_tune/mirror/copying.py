@@ -14,7 +14,7 @@ from typing import Protocol
 from fer_tune.mirror.content import Chain, Run, chains, is_told, record_holders, trial_run
 from fer_tune.mirror.retrains import retrain_runs
 from fer_tune.store import MirrorCursor, Store
-from fer_tune.study import ranking, trials
+from fer_tune.study import trials_and_best
 
 FAILURES = 3
 """Runs that may fail before a look at the database is given up: the trouble is wandb's then, and not theirs."""
@@ -80,9 +80,10 @@ class Copier:
 
     def _waiting(self, everything: bool) -> Iterator[Run]:
         """The runs that have something to bring: by trial, then retrains."""
-        found = trials(self.store, self.record.name)
-        best = self._superseding(found)
+        found, best = trials_and_best(self.store, self.record.name)
         cursors = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name)}
+        if best is not None:
+            self._supersede(found, best, cursors)
         done = {number for number, cursor in cursors.items() if cursor.finished}
         for first, chain in chains(found).items():
             if first in done or not (is_told(chain) or self.runs.live or everything):
@@ -93,22 +94,13 @@ class Copier:
                 yield run
         yield from retrain_runs(self.store, self.record, done)
 
-    def _superseding(self, found: Chain) -> int | None:
-        """The number of the study's best trial, or None.
-
-        If wandb does not have it yet, the run that wandb has as the best is reopened first: its tag must go.
-        """
-        holders = record_holders(found)
-        if not holders:
-            return None
-        best = next((trial.number for trial in ranking(self.store, self.record.name)), None)
+    def _supersede(self, found: Chain, best: int, cursors: dict[int, MirrorCursor]) -> None:
+        """Reopens the run that wandb has as the best, unless it has the best one too: its tag must go first."""
         root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
-        done = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name) if cursor.finished}
-        if best is not None and root[best] not in done:
-            known = [done[root[number]] for number in holders if number != best and root[number] in done]
-            for cursor in known[-1:]:
-                self._reopen(cursor)
-        return best
+        done = {number for number, cursor in cursors.items() if cursor.finished}
+        known = [root[number] for number in record_holders(found) if number != best and root[number] in done]
+        if known and root[best] not in done:
+            cursors[known[-1]] = self._reopen(cursors[known[-1]])
 
     def _reopen_left(self) -> None:
         """What lies elsewhere is brought again, though it was finished there."""
@@ -117,8 +109,10 @@ class Copier:
             if cursor.finished and cursor.run in left:
                 self._reopen(cursor)
 
-    def _reopen(self, cursor: MirrorCursor) -> None:
-        self.store.set_mirror_cursor(self.record.name, MirrorCursor(cursor.number, cursor.run))
+    def _reopen(self, cursor: MirrorCursor) -> MirrorCursor:
+        anew = MirrorCursor(cursor.number, cursor.run)
+        self.store.set_mirror_cursor(self.record.name, anew)
+        return anew
 
     def _bring(self, run: Run) -> None:
         if self.store.mirror_cursor(self.record.name, run.number) is None:

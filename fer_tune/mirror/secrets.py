@@ -19,7 +19,7 @@ def redact(text: str) -> str:
 
 
 def scrub(wandb: Path, *logs: Path) -> None:
-    """Takes the keys out of logs, and out of wandb's own of its online runs below `wandb`, which hold what a server says.
+    """Takes the keys out of logs, and out of those that wandb keeps of its online runs, which repeat its server.
 
     To be called when nobody writes them any more; a clean file is left alone.
     """

@@ -8,6 +8,7 @@ from fer_tune.study.selection import (
     summaries,
     trial,
     trials,
+    trials_and_best,
 )
 from fer_tune.study.study import Study
 from fer_tune.study.tally import Counts, Proposal
@@ -23,4 +24,5 @@ __all__ = [
     "summaries",
     "trial",
     "trials",
+    "trials_and_best",
 ]

@@ -80,15 +80,33 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
         StudyError: there is no such study.
     """
     inner = _load(store, study)
-    frozen = [trial for trial in _all(store, inner) if trial.value is not None and state_of(trial) in states]
+    return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+
+
+def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
+    """All trials by number, and the number of the best complete one, from one reading of the study.
+
+    Raises:
+        StudyError: there is no such study.
+    """
+    inner = _load(store, study)
+    frozen = _all(store, inner)
+    best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
+    return [_summary(trial) for trial in frozen], best
+
+
+def _ranked(
+    store: Store, study: optuna.Study, trials: Collection[FrozenTrial], states: Collection[State] = COMPLETE
+) -> list[FrozenTrial]:
+    frozen = [trial for trial in trials if trial.value is not None and state_of(trial) in states]
     # An infeasible trial (a constraint above 0) is none that could be chosen.
     frozen = [trial for trial in frozen if not any(excess > 0 for excess in trial.constraints.values())]
     frozen.sort(key=lambda trial: (-_value(trial), trial.number))
     ties = [trial for trial in frozen if _value(trial) == _value(frozen[0]) and trial.state == TrialState.COMPLETE]
     if len(ties) > 1:
-        best = store.patiently(lambda: inner.best_trial).number
+        best = store.patiently(lambda: study.best_trial).number
         frozen.sort(key=lambda trial: (-_value(trial), trial.number != best, trial.number))
-    return [_summary(trial) for trial in frozen[:top]]
+    return frozen
 
 
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
@@ -136,8 +154,9 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
         inner = _load(store, record.name)
     except StudyError:
         return StudySummary(record, Counts(), None)
-    best = ranking(store, record.name)
-    return StudySummary(record, count(_all(store, inner)), best[0] if best else None)
+    frozen = _all(store, inner)
+    best = next((_summary(trial) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:

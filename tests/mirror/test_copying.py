@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import optuna
 import pytest
 
 from fer_tune.mirror.content import Run
@@ -77,6 +78,18 @@ def test_nothing_is_brought_twice(store: Store) -> None:
     copy(store)
     assert copy(store).runs == []
     assert all(cursor.finished for cursor in store.mirror_cursors("tiny"))
+
+
+def test_a_look_reads_the_trials_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    once = optuna.study.Study.get_trials
+    monkeypatch.setattr(
+        optuna.study.Study, "get_trials", lambda *given, **named: read.append(1) or once(*given, **named)
+    )
+    copier = Copier(store, "tiny", Listed())
+    for looks in (1, 2):
+        copier.copy()
+        assert len(read) == looks
 
 
 def test_a_run_that_fails_leaves_the_others_alone_and_comes_again(store: Store) -> None:

@@ -22,7 +22,7 @@ from fer_tune.mirror.network import trouble
 from fer_tune.mirror.secrets import redact
 from fer_tune.mirror.sync import sync
 from fer_tune.settings import Settings
-from fer_tune.store import Store
+from fer_tune.store import MirrorCursor, Store
 from fer_tune.study import Study
 from tests.mirror.reading import in_database, offline, online
 from tests.mirror.server import KEY, Wandb, serving
@@ -136,6 +136,12 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
     assert KEY not in str(trouble.value)
     cursors = store.mirror_cursors("tiny")
     assert 0 < sum(cursor.finished for cursor in cursors) < 6
+
+    # The mirror might also have been killed between two rows of a trial that was over.
+    torn = next(cursor for cursor in cursors if cursor.finished and len(server.runs[cursor.run].lines) > 2)
+    server.runs[torn.run].lines.pop(2)
+    server.runs[torn.run].summary, server.runs[torn.run].state = server.runs[torn.run].history[-1], "crashed"
+    store.set_mirror_cursor("tiny", MirrorCursor(torn.number, torn.run, 0, 2))
 
     server.mood, server.mood_after = "well", None
     told: list[int] = []
