@@ -5,6 +5,7 @@
     ├── SweepError             the sweep file; carries every problem found, not only the first
     ├── DataError              the data set cannot be used: names file and row or entry
     ├── StudyError             unknown study, a study of another sweep or data set, a study in use
+    │   └── TakenOverError     another run took the study while this one had lost the database
     ├── StorageError           the database or a file under storage/ cannot be read or written
     ├── TrainingError          a trial cannot be trained as described
     ├── PoolError              workers cannot be started, or keep dying
@@ -52,6 +53,17 @@ class DataError(FerTuneError):
 
 class StudyError(FerTuneError):
     """A study is unknown, in use, or belongs to another sweep or data set."""
+
+
+class TakenOverError(StudyError):
+    """Another run took the study that this process was running: it must not be written to any more."""
+
+    def __init__(self, study: str, by: str = "another process") -> None:
+        super().__init__(
+            f"The study {study} was taken over by {by} while this run had no connection to the database.",
+            "Nothing is lost, and this run has stopped. If the other one is to end too: "
+            f"`fer-tune stop --study {study}` on its host.",
+        )
 
 
 class StorageError(FerTuneError):

@@ -22,7 +22,7 @@ from fer_tune.settings import Settings
 from fer_tune.trial import DataRef
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
-    from fer_tune.store import Patience, Store
+    from fer_tune.store import Patience, Store, StudyLock
     from fer_tune.study import Study
     from fer_tune.sweep.schema import Sweep
 
@@ -72,10 +72,10 @@ def run_sweeps(
         turns = [_prepare(sweep, settings, store, stack, watch) for sweep in sweeps]
         interrupt.hurry = store.patiently.hurry
         stack.enter_context(interrupt.heard())
-        for sweep, study, data in turns:
+        for sweep, study, data, lock in turns:
             store.patiently.seconds = sweep.limits.storage_patience
             with Mirrored(settings, sweep.study, options.wandb, watch, interrupt) as mirror:
-                trials = Trials(sweep, study, data, store, settings, watch)
+                trials = Trials(sweep, study, data, store, settings, watch, lock)
                 outcomes.append(Turn(trials, pool, mirror, watch, interrupt).run())
             if interrupt.requested:
                 break
@@ -125,15 +125,16 @@ def _patience(sweeps: Sequence[Sweep], settings: Settings, watch: Watch) -> Pati
 
 def _prepare(
     sweep: Sweep, settings: Settings, store: Store, held: ExitStack, watch: Watch
-) -> tuple[Sweep, Study, DataRef]:
+) -> tuple[Sweep, Study, DataRef, StudyLock]:
     """Locks, loads, splits, opens: all that can be refused, in the order of what is refused fastest."""
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
     from fer_tune.store import StudyLock
     from fer_tune.study import Study
 
-    held.callback(store.patiently(StudyLock(settings, settings.url, sweep.study).acquire).release)
+    lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
+    held.callback(lock.release)
     faces = store.patiently(lambda: load_faces(sweep.data, settings, watch.note))
     stored = store.patiently(lambda: store_split(faces, sweep.split, settings))
     data = reference(faces, stored, settings)
-    return sweep, Study.open(sweep, store, data, stored.counts), data
+    return sweep, Study.open(sweep, store, data, stored.counts), data, lock

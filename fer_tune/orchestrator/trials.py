@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_tune.errors import TakenOverError
 from fer_tune.orchestrator.checkpoints import Checkpoints
 from fer_tune.orchestrator.deadlines import Failures
 from fer_tune.orchestrator.outcome import Ended, Reason, State, StudyOutcome
@@ -19,7 +20,7 @@ from fer_tune.trial import PRUNED_IN, DataRef, EpochRow, TrialEnd, TrialSpec
 
 if TYPE_CHECKING:
     from fer_tune.report.annotating import Annotator
-    from fer_tune.store import Store
+    from fer_tune.store import Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
 
@@ -94,6 +95,7 @@ class Trials:
     store: Store
     settings: Settings
     watch: Watch
+    lock: StudyLock
     live: dict[int, Live] = field(default_factory=dict)
     """By number."""
     finished: int = 0
@@ -101,6 +103,7 @@ class Trials:
 
     def begin(self) -> Counts:
         """Takes over what earlier runs left; returns where the study stands."""
+        self.store.patiently(self.lock.keep)  # it was taken when the run began, perhaps some sweeps ago
         self._discard_files()
         if lost := self.study.reconcile():
             self.watch.note(
@@ -112,6 +115,18 @@ class Trials:
         self.finished = counts.finished
         self.notes.catch_up()
         return counts
+
+    def hold(self) -> None:
+        """Makes sure that the study is still this run's; it may have been another's while the server was away.
+
+        Raises:
+            TakenOverError: it is another's now, or was.
+        """
+        if self.store.patiently(self.lock.keep):
+            counts = self.study.counts()
+            if (counts.finished, counts.running) != (self.finished, len(self.live)):
+                raise TakenOverError(self.sweep.study)
+            self.watch.note(f"{self.sweep.study}: the server had dropped the study's lock; it is held again.")
 
     @property
     def wanted(self) -> bool:

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fer_tune.errors import FerTuneError
+from fer_tune.errors import FerTuneError, TakenOverError
 from fer_tune.orchestrator.deadlines import STOP_GRACE, Pace
 from fer_tune.orchestrator.interrupt import Interrupt
 from fer_tune.orchestrator.mirroring import Mirrored
@@ -48,6 +48,8 @@ class Turn:
         self.watch.study_opened(sweep, counts, self.pool.workers)
         try:
             reason = self._loop()
+        except TakenOverError:
+            raise  # what is not told is the other run's by now
         except FerTuneError:
             self.trials.store.patiently.hurry()  # what cannot be told now, the next run finds
             with suppress(FerTuneError):
@@ -59,6 +61,7 @@ class Turn:
 
     def _loop(self) -> Reason:
         while not self.interrupt.requested:
+            self.trials.hold()
             if time.monotonic() >= self.deadline:
                 self._stop_all()
             self._fill()
@@ -178,6 +181,7 @@ class Turn:
                 "goes on from there. A second Ctrl-C ends the run at once."
             )
         while any(live.worker is not None for live in self.trials.live.values()):
+            self.trials.hold()
             for event in self.pool.events(TICK):
                 self._hear_out(event)
             self._watch_over()

@@ -81,6 +81,10 @@ class StudyLock:
         self._file = file
         return self
 
+    def keep(self) -> bool:
+        """Makes sure that the lock is still held, and takes again what a server lost; see `ServerLock.keep`."""
+        return self._server.keep()
+
     def release(self) -> None:
         """Gives the lock back; nothing happens if it is not held."""
         self._server.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
+from contextlib import suppress
 
 import sqlalchemy
 from sqlalchemy import text
@@ -12,7 +14,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.store.engine import explain
 
 HOLDER = text(
@@ -23,11 +25,19 @@ HOLDER = text(
 """The name under which the lock's holder is connected; https://www.postgresql.org/docs/current/view-pg-locks.html."""
 
 
+OWN = text("SELECT pg_backend_pid()")
+END_OWN = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND application_name = :name")
+"""A connection that is broken only for us still holds the lock, until the server has noticed: it may take hours."""
+
+TRIES, PAUSE = 20, 0.1
+"""How often, after so many seconds each, a lock is asked for that our own broken connection may hold yet."""
+
+
 class ServerLock:
     """An advisory lock of PostgreSQL, held by a connection of its own and released with it, however it ends.
 
-    SQLite needs none: its file lies on one host. A holder whose connection the server drops (a restart, a network
-    that is gone) loses the lock and does not notice; its rows are refused nowhere.
+    A holder whose connection is dropped (the server restarts, a network is gone) has lost the lock, and learns of it
+    when it asks by `keep`. SQLite needs none: its file lies on one host.
     """
 
     def __init__(self, url: URL, study: str, kind: str = "") -> None:
@@ -35,6 +45,8 @@ class ServerLock:
         self._kind = kind
         self._url = url
         self._connection: Connection | None = None
+        self._session: int | None = None
+        """The server's process that holds the lock for us, or held it."""
 
     def acquire(self) -> None:
         """Takes the lock or refuses at once.
@@ -43,30 +55,64 @@ class ServerLock:
             StudyError: another process runs the study; names its host and process id.
             StorageError: the server.
         """
+        if (holder := self._take()) is not None:
+            raise StudyError(
+                f"The study {self.study} is being run by {holder}.",
+                "Wait for it, end it, or give this run another study name.",
+            )
+
+    def keep(self) -> bool:
+        """Makes sure that the lock is held: costs one question to the server. One that was lost is taken again.
+
+        Returns:
+            Whether it was taken again: others may have had it meanwhile.
+
+        Raises:
+            TakenOverError: another process has it now; names its host and process id.
+            StorageError: the server does not answer; ask again.
+        """
         if self._url.get_backend_name() != "postgresql":
-            return
+            return False
+        if self._connection is not None:
+            try:
+                self._connection.execute(OWN)
+                return False
+            except SQLAlchemyError:
+                self.release()
+        if (holder := self._take()) is not None:
+            raise TakenOverError(self.study, holder)
+        return True
+
+    def _take(self) -> str | None:
+        """Takes the lock; who has it, if that is another."""
+        if self._url.get_backend_name() != "postgresql":
+            return None
         name = f"fer-tune {os.getpid()} on {socket.gethostname()}"[:63]  # the server cuts longer ones
         try:
             engine = sqlalchemy.create_engine(
                 self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
             )
             connection = engine.connect()
-            if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}).scalar():
-                self._connection = connection
-                return
-            with connection:
+            if self._session is not None:
+                connection.execute(END_OWN, {"pid": self._session, "name": name})
+            for _ in range(1 if self._session is None else TRIES):
+                if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}).scalar():
+                    self._connection, self._session = connection, connection.execute(OWN).scalar_one()
+                    return None
                 holder = connection.execute(HOLDER, {"key": self._key}).scalar()
+                if holder not in (None, name):
+                    break
+                time.sleep(PAUSE)
+            connection.close()
         except SQLAlchemyError as error:
             raise explain(error, self._url) from error
-        raise StudyError(
-            f"The study {self.study} is being run by {holder or 'another process'}.",
-            "Wait for it, end it, or give this run another study name.",
-        )
+        return str(holder or "another process")
 
     def release(self) -> None:
         """Gives the lock back; nothing happens if it is not held."""
         if self._connection is not None:
-            self._connection.close()
+            with suppress(SQLAlchemyError):  # it is broken, and closed
+                self._connection.close()
             self._connection = None
 
     @property

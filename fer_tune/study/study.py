@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import column, delete, table
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.store import Store
 from fer_tune.study import opening
 from fer_tune.study.infeasible import MEMORY
@@ -46,7 +46,8 @@ class Study:
     """One study, owned by this process: hold its `StudyLock` before opening it.
 
     Only one process may ask and tell: Optuna's queue hands one trial to two otherwise. All methods wait for a
-    locked database as long as the store has patience, then raise StorageError.
+    locked database as long as the store has patience, then raise StorageError. A trial that somebody else has told
+    meanwhile raises TakenOverError.
     """
 
     def __init__(self, sweep: Sweep, store: Store, study: optuna.Study) -> None:
@@ -318,4 +319,7 @@ class Study:
         return self._patiently(lambda: self._study.get_trials(deepcopy=False))
 
     def _patiently(self, work: Callable[[], T]) -> T:
-        return self.store.patiently(work)
+        try:
+            return self.store.patiently(work)
+        except optuna.exceptions.UpdateFinishedTrialError as error:  # this process tells no trial before its end
+            raise TakenOverError(self.name) from error
