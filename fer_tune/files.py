@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +23,12 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write(stream)` on a file beside `path`, then moves it into place.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused, or there is something else than a file: a folder, a link, a device. Root could
+            put a file in the place of `/dev/null` or `/dev/stdout`, and the machine would be broken.
     """
     with writing(path):
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise StorageError(f"cannot write {path}: what is there is no plain file", "Give another file's name.")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -41,9 +46,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}", "Free some space, or set FER_TUNE_DIR to another folder."
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "Free some space, or set FER_TUNE_DIR to another folder." if full else "Choose a place to write to."
+        raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
 def flush(stream: IO[Any]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fer_tune.errors import StudyError, TrainingError
 from fer_tune.mirror import Mode, mirrored
+from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
 from fer_tune.trial import EMOTIONS, EpochRow, TrialEnd, TrialSpec, Value
 
@@ -114,12 +115,14 @@ def retrain(
 
     Raises:
         StudyError: no such study or trial, or none is complete yet.
+        SettingsError: there is no such device.
         TrainingError: the training failed or diverged.
         DataError: the study's data or split is gone from the cache.
     """
     from fer_tune.report.annotating import Annotator
     from fer_tune.store import Store
 
+    where = choose_devices(device, 1)[0] if device else _best_device()
     with Store.of(settings, create=False) as store:
         record = store.study(study)
         chosen = _choose(store, study, trial)
@@ -139,7 +142,7 @@ def retrain(
         )
         recorded = folder.resolve().is_relative_to(settings.root.resolve())
         with mirrored(settings, study, wandb if recorded else "disabled", note):
-            result = _fit(store, spec, folder, device or _best_device(), epoch_done)
+            result = _fit(store, spec, folder, where, epoch_done)
             files = _write(result)
             if recorded:
                 for kind, path in files.items():
@@ -225,11 +228,12 @@ def _train(spec: TrialSpec, device: str, epoch_done: EpochDone) -> tuple[TrialEn
         else:
             end = message
     if end.status != "completed":
-        smaller = "width" if end.infeasible else "learning rate"
-        raise TrainingError(
-            f"Retraining trial {spec.number} of {spec.study!r} {end.status}: {end.reason}",
-            end.detail or f"A smaller {smaller} may help: `--set {'width' if end.infeasible else 'lr'}=...`.",
-        )
+        hint = end.detail
+        if end.infeasible:
+            hint = hint or "A smaller width may help: `--set width=...`."
+        elif end.status == "diverged":
+            hint = hint or "A smaller learning rate may help: `--set lr=...`."
+        raise TrainingError(f"Retraining trial {spec.number} of {spec.study!r} {end.status}: {end.reason}", hint)
     return end, time.perf_counter() - started, trainer.images(spec)
 
 

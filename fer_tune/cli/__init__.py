@@ -17,6 +17,8 @@ def main() -> None:
     # they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s, asleep 8 to 20 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+    if sys.stdout is None:  # the shell closed it: `>&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot write a dash gets a question mark, not a traceback
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, sync, watch
+from fer_tune.cli.run import INTERRUPTED
 from fer_tune.cli.show import error
 from fer_tune.errors import FerTuneError
 
@@ -22,12 +23,14 @@ class Commands(TyperGroup):
         return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; what fer-tune raises on purpose ends with exit code 2."""
+        """Runs the command; what fer-tune raises on purpose ends with exit code 2, Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
         except FerTuneError as problem:
             error(problem)
             raise typer.Exit(BAD_INPUT) from problem
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,8 @@ def dashboard(
     storage: Storage = None,
 ) -> None:
     """Serve optuna-dashboard, with notes and learning curves, until Ctrl-C."""
+    if not host:
+        raise SettingsError("--host is empty.", "0.0.0.0 is every address of this machine.")
     with open_store(storage) as store:
         from fer_tune.report.dashboard import application, study_id
 
@@ -57,7 +60,10 @@ def _server(host: str, port: int, app: Any) -> WSGIServer:
     try:
         return make_server(host, port, app, server_class=_Server, handler_class=_Silent)
     except OSError as error:
-        raise SettingsError(f"{host}:{port} cannot be served: {error.strerror}.", "Try --port 0.") from error
+        hint = "--host is an address of this machine." if isinstance(error, socket.gaierror) else "Try --port 0."
+        raise SettingsError(f"{host}:{port} cannot be served: {error.strerror}.", hint) from error
+    except (TypeError, ValueError) as error:  # what the socket raises where a name cannot be one
+        raise SettingsError(f"{host!a} is no host's name.", "--host is an address of this machine.") from error
 
 
 def _serve(server: WSGIServer) -> None:

@@ -36,6 +36,8 @@ def load_faces(source: str, settings: Settings, progress: Progress | None = None
         DataError: there is no such data set, or something in it is wrong: says in which file and row.
         StorageError: the cache cannot be written.
     """
+    if not source:
+        raise DataError("The data set's name is empty.", "Name fer2013, demo, or a path.")
     if source == FER2013:
         source = _own_copy(settings)
     if source == DEMO:

@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_tune.data.containers import Container, damaged, printable
 from fer_tune.data.faces import SIDE, USAGES, Images, Indices, Usage
@@ -120,6 +120,8 @@ def _read(container: Container, name: str) -> tuple[Images, _Kind]:
             return np.asarray(_convert(image)), kind
     except DataError:
         raise
+    except UnidentifiedImageError as error:  # whose text names an object of ours
+        raise DataError(f"{where}: not a readable image", "Replace or remove it.") from error
     except Exception as error:  # Pillow's readers raise what they stumble over: OSError, SyntaxError, struct.error
         raise DataError(f"{where}: not a readable image ({error})", "Replace or remove it.") from error
 

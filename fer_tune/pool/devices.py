@@ -16,6 +16,9 @@ Count = int | Literal["auto"]
 
 CUDA_LIBRARY = "libcuda.so.1"
 MONITOR_LIBRARY = "libnvidia-ml.so.1"
+MOST_WORKERS = 1024
+"""More is a slip of the finger; each is a process."""
+
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -27,13 +30,13 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
         workers: how many, dealt round-robin over the devices; None or `auto`: one for each GPU, or for half the cores.
 
     Raises:
-        SettingsError: a name that is no device, a GPU that is not there, a count below one.
+        SettingsError: a name that is no device, a GPU that is not there, a count below one or above `MOST_WORKERS`.
     """
     names = _named(devices or "auto")
     if workers is None or workers == "auto":
         workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
-    if workers < 1:
-        raise SettingsError(f"--workers {workers} is no number of workers.", "Give 1 or more, or auto.")
+    if not 1 <= workers <= MOST_WORKERS:
+        raise SettingsError(f"--workers {workers} is no number of workers.", f"Give 1 to {MOST_WORKERS}, or auto.")
     return [names[index % len(names)] for index in range(workers)]
 
 

@@ -55,7 +55,9 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
         backend = url.get_backend_name()
-        url.get_dialect()
+        dialect = url.get_dialect()
+        if backend not in ("sqlite", "postgresql"):  # the one has its driver in Python, the other's is looked for below
+            dialect.import_dbapi()
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("psycopg"):
             raise MissingExtraError("PostgreSQL", "postgres") from error

@@ -375,7 +375,7 @@ class Store:
 
 def _asked(name: str) -> str:
     """A name to look for that any database and terminal can take; one that is escaped is no study's."""
-    return name if name.isprintable() else ascii(name)
+    return name if name and name.isprintable() else ascii(name)
 
 
 def _add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:

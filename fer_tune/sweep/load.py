@@ -105,16 +105,23 @@ def find_sweeps(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
+        if not _there(path):
+            raise _absent(path)
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
             if not inside:
                 raise SweepError(f"{path}: no sweep (*.yaml) in this folder.", "`fer-tune init FAMILY` prints one.")
             found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
         else:
-            raise _absent(path)
+            found[path] = None
     return list(found)
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for any file, a folder that may not be entered
+        return False
 
 
 def _read(path: Path) -> str:
