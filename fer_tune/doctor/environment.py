@@ -21,7 +21,7 @@ OLDEST = (3, 11)
 OPTIONAL = {"ray": "workers on several machines", "postgres": "PostgreSQL", "parquet": "Parquet", "onnx": "ONNX"}
 """Extras that a user may want, and what for."""
 
-MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "pillow": "PIL"}
+MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "pillow": "PIL", "nvidia-ml-py": "pynvml"}
 """What is imported, where it is not the package's name with an underscore."""
 
 

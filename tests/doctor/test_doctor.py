@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -464,3 +465,10 @@ def test_a_database_in_a_folder_that_may_not_be_written(storage: Settings) -> No
     with engine.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("CREATE TABLE x (y)")
     engine.dispose()
+
+
+def test_each_package_is_imported_by_its_modules_name() -> None:
+    """The doctor would call a package broken that it looks for under another name."""
+    there = [requirement.name for requirement in environment.requirements() if not environment.absent(requirement)]
+    assert there
+    assert [name for name in there if find_spec(environment.module_of(name)) is None] == []
