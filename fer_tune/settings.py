@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def at_home(path: str) -> Path:
+    """`path` with its `~` filled in; as it is where nobody knows the folder: a container's user may have no home."""
+    return Path(os.path.expanduser(path))
+
+
 @dataclass(frozen=True)
 class Settings:
     """Paths of one installation.

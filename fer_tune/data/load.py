@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from fer_tune.data import cache
 from fer_tune.data.faces import Faces
 from fer_tune.errors import DataError
-from fer_tune.settings import Settings
+from fer_tune.settings import Settings, at_home
 
 Progress = Callable[[str], None]
 
@@ -49,7 +48,7 @@ def load_faces(source: str, settings: Settings, progress: Progress | None = None
     from fer_tune.data import sources
     from fer_tune.data.containers import printable
 
-    path = Path(source).expanduser()
+    path = at_home(source)
     read = partial(sources.read_source, path, progress)
     return _cached(sources.identity(path), printable(source), settings, read, progress)
 
@@ -67,7 +66,7 @@ def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces]
 def _own_copy(settings: Settings) -> str:
     """What the word `fer2013` stands for."""
     if settings.data_source:
-        if settings.data_source != DEMO and not Path(settings.data_source).expanduser().exists():
+        if settings.data_source != DEMO and not at_home(settings.data_source).exists():
             raise DataError(
                 f"FER_TUNE_DATA names {settings.data_source}, where there is nothing", "Correct or unset the variable."
             )

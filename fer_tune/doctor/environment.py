@@ -7,14 +7,13 @@ import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from fer_tune.doctor.findings import Finding, note, ok, problem
 from fer_tune.doctor.probe import Probed
 from fer_tune.mirror.mode import choose_mode, keys
-from fer_tune.settings import Settings
+from fer_tune.settings import Settings, at_home
 
 OLDEST = (3, 11)
 
@@ -64,7 +63,7 @@ def environment(settings: Settings, stated: list[Requirement], probed: Probed) -
         yield problem("fer-tune", "it is not installed, so its requirements are unknown", "pip install -e .")
     for requirement in stated:
         yield _package(requirement, probed.imports.get(module_of(requirement.name), ""))
-    if settings.data_source not in (None, "demo") and not Path(str(settings.data_source)).expanduser().exists():
+    if settings.data_source not in (None, "demo") and not at_home(str(settings.data_source)).exists():
         yield problem(
             "FER_TUNE_DATA", f"names {settings.data_source}, where there is nothing", "Correct or unset the variable."
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
-from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
+
+from fer_tune.settings import at_home
 
 Mode = Literal["online", "offline", "disabled"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -27,7 +28,7 @@ def keys() -> list[str]:
     """wandb's keys on this machine: WANDB_API_KEY, and what netrc holds for wandb's host."""
     found = [os.environ.get("WANDB_API_KEY", "").strip()]
     host = urlsplit(base_url()).hostname or ""
-    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    file = at_home(os.environ.get("NETRC") or "~/.netrc")
     try:
         entry = netrc.netrc(file).authenticators(host)
     except (OSError, netrc.NetrcParseError):
@@ -39,7 +40,7 @@ def keys() -> list[str]:
 
 def base_url() -> str:
     """wandb's server: WANDB_BASE_URL, else what `wandb login --host` left in wandb's settings, else wandb's own."""
-    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    folder = at_home(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb")
     left = configparser.ConfigParser(interpolation=None)
     try:
         left.read(folder / "settings", encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
+from fer_tune.mirror.mode import base_url, choose_mode
 from fer_tune.settings import Settings
 from tests.studies import SWEEP, make_study
 
@@ -87,6 +88,7 @@ REFUSED = {
     "retrain --device cuda:99": "there is no cuda:99",
     "data folder": "no images and no CSV",
     "data=": "name is empty",
+    "data ~no.such.user/faces": "No such file",
     "predict folder no.png": "no.png: not a readable image",
     "init ../resnet": "There is no family ../resnet",
 }
@@ -143,6 +145,19 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 def test_an_output_that_is_closed_and_no_home(here: Path) -> None:
     done = shell("fer-tune trials --csv >&-; fer-tune trials | true; env -u HOME fer-tune best 2>&1 >&-")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has a number and no name."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "NETRC", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert choose_mode() == "offline"
+    assert base_url() == "https://api.wandb.ai"
 
 
 def test_ctrl_c_is_no_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
