@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import threading
@@ -60,7 +61,8 @@ def _server(host: str, port: int, app: Any) -> WSGIServer:
     try:
         return make_server(host, port, app, server_class=_Server, handler_class=_Silent)
     except OSError as error:
-        hint = "--host is an address of this machine." if isinstance(error, socket.gaierror) else "Try --port 0."
+        foreign = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        hint = "--host is an address of this machine." if foreign else "Try --port 0."
         raise SettingsError(f"{host}:{port} cannot be served: {error.strerror}.", hint) from error
     except (TypeError, ValueError) as error:  # what the socket raises where a name cannot be one
         raise SettingsError(f"{host!a} is no host's name.", "--host is an address of this machine.") from error
