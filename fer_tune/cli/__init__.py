@@ -13,8 +13,9 @@ from io import TextIOWrapper
 
 def main() -> None:
     """Runs the command that `sys.argv` names, and exits."""
-    # Read by OpenMP when torch is loaded, here and in the workers: threads that wait for one another sleep. Spinning,
-    # they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s, asleep 8 to 20 s.
+    # Read by OpenMP when torch is loaded here, as for a final fit (`pool.devices` has the same for workers): threads
+    # that wait sleep. Spinning, they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s,
+    # asleep 8 to 20 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     if sys.stdout is None:  # the shell closed it: `>&-`

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from fer_tune.errors import StorageError
+from fer_tune.files import replace_file
 from fer_tune.mirror.mode import keys
 
 
@@ -24,11 +26,15 @@ def scrub(wandb: Path, *logs: Path) -> None:
     To be called when nobody writes them any more; a clean file is left alone.
     """
     for file in (*logs, *wandb.glob("run-*/logs/*.log")):
-        with suppress(OSError):  # gone, or on a disk that is full
-            text = file.read_bytes().decode(errors="surrogateescape")
-            clean = redact(text)
-            if clean != text:
-                file.write_bytes(clean.encode(errors="surrogateescape"))
+        with suppress(OSError, StorageError):  # gone, or on a disk that is full
+            _clean(file)
+
+
+def _clean(file: Path) -> None:
+    text = file.read_bytes().decode(errors="surrogateescape")
+    clean = redact(text)
+    if clean != text:
+        replace_file(file, lambda stream: stream.write(clean.encode(errors="surrogateescape")))
 
 
 def _forms(key: str) -> Iterator[str]:
