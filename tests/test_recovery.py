@@ -7,10 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -53,11 +51,6 @@ def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
 def bearing(sweep: Sweep, **limits: float) -> Sweep:
     """The same with other limits."""
     return replace(sweep, limits=Limits(**limits))
-
-
-def strike(seconds: float) -> None:
-    """Ctrl-C, in a while."""
-    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 def stop_at(epoch: int) -> Notebook:
@@ -140,25 +133,35 @@ def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch
     assert "trial_timeout of 2.5 s" in watch.ended[0].reason
 
 
-def test_the_current_epoch_is_finished_on_ctrl_c_and_a_second_one_ends_at_once(settings: Settings) -> None:  # noqa: F811
-    """Three quarters of a second for an epoch, interrupted in the first third of the second."""
+@dataclass
+class Impatient(Notebook):
+    """Strikes Ctrl-C again as soon as it hears that the run was interrupted."""
 
-    def interrupted(times: int) -> float:
-        watch = Notebook(on_epoch=once(1, lambda: [strike(0.2 * (n + 1)) for n in range(times)]))
-        sweep = make_sweep(str(times), seconds=0.75, epochs=50, budget=1)
-        began = time.monotonic()
-        assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
-        assert any("same command" in note for note in watch.notes)
-        return time.monotonic() - began
+    def note(self, text: str) -> None:
+        super().note(text)
+        if text.startswith("Interrupted: 1"):
+            signal.raise_signal(signal.SIGINT)
 
-    interrupted(1)
-    interrupted(2)
+
+def test_the_current_epoch_is_finished_on_ctrl_c(settings: Settings) -> None:  # noqa: F811
+    watch = stop_at(1)
+    sweep = make_sweep(seconds=1.0, epochs=50, budget=1)
+    assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
+    assert any("same command" in note for note in watch.notes)
     with Store.of(settings) as store:
-        assert [row.epoch for row in store.epochs("1")] == [1, 2]
-        assert [trial.state for trial in trials(store, "1")] == ["requeued", "waiting"]
-        assert [row.epoch for row in store.epochs("2")] == [1]
-        assert [trial.state for trial in trials(store, "2")] == ["running"]
-    outcome = run_sweeps([make_sweep("2", seconds=0.75, epochs=50, budget=1)], settings, INLINE, stop_at(2), obedient)
+        assert [row.epoch for row in store.epochs("s")] == [1, 2]
+        assert [trial.state for trial in trials(store, "s")] == ["requeued", "waiting"]
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:  # noqa: F811
+    watch = Impatient(on_epoch=once(1, lambda: signal.raise_signal(signal.SIGINT)))
+    sweep = make_sweep(seconds=1.0, epochs=50, budget=1)
+    assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
+    assert "ended at once. The same command goes on" in watch.notes[-1]
+    with Store.of(settings) as store:
+        assert [row.epoch for row in store.epochs("s")] == [1]
+        assert [trial.state for trial in trials(store, "s")] == ["running"]
+    outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
     assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
 
 

@@ -80,6 +80,7 @@ def run_sweeps(
             if interrupt.requested:
                 break
         return RunOutcome(tuple(outcomes), interrupt.requested)
+    watch.note("The run was ended at once. The same command goes on from the last checkpoints.")
     return RunOutcome(tuple(outcomes), interrupted=True)
 
 
