@@ -19,7 +19,7 @@ import pytest
 from fer_tune import mirror
 from fer_tune.data.faces import Faces
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.errors import PoolError, StudyError
+from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.orchestrator import Ended, RunOptions, RunOutcome, StudyOutcome, Watch, run_sweeps
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
@@ -278,10 +278,12 @@ def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None
 
 
 class TooLarge(Obedient):
-    """Trial 0 does not fit into memory."""
+    """The first trials do not fit into memory."""
+
+    many = 1
 
     def train(self, spec: TrialSpec, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | TrialEnd]:
-        if spec.number == 0:
+        if spec.number < self.many:
             yield TrialEnd(spec.number, spec.attempt, "failed", "needs more than 9.0 GiB", infeasible=0.25)
         else:
             yield from super().train(spec, stop_requested)
@@ -298,6 +300,27 @@ def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: 
         assert failed.attrs["reason"] == "needs more than 9.0 GiB"
         assert failed.attrs["memory"] == 0.25
         assert [attempt.status for attempt in store.attempts("s", 0)] == ["failed"]
+
+
+class OftenTooLarge(TooLarge):
+    many = 8
+
+
+class AlwaysTooLarge(TooLarge):
+    many = 1000
+
+
+def test_more_trials_that_do_not_fit_than_may_fail_end_no_run(settings: Settings) -> None:
+    watch = Notebook()
+    run_sweeps([make_sweep(budget=9)], settings, INLINE, watch, OftenTooLarge)
+    assert watch.states() == ["failed"] * 8 + ["complete"]
+
+
+def test_a_run_in_which_nothing_fits_stops(settings: Settings) -> None:
+    watch = Notebook()
+    with pytest.raises(TrainingError, match="20 trials in a row did not fit into the memory, the last one with: needs"):
+        run_sweeps([make_sweep(budget=100)], settings, INLINE, watch, AlwaysTooLarge)
+    assert watch.states().count("failed") == 20
 
 
 def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:

@@ -199,10 +199,10 @@ def _told(rows: list[EpochRow]) -> tuple[tuple[int, float, float], ...]:
 
 
 def deaths_are_noticed(case: Case) -> Iterator[str]:
-    """A dead worker is replaced within a second, as a rule; and whatever a fault asked for came about."""
+    """A dead worker is noticed within a second, as a rule; and whatever a fault asked for came about."""
     seconds = [effect.seconds for effect in case.effects.get("SIGKILL worker", []) if effect.seconds is not None]
     if seconds and statistics.median(seconds) > NOTICED_WITHIN:
-        yield f"a dead worker was replaced after {statistics.median(seconds):.1f} s (median)"
+        yield f"a dead worker was noticed after {statistics.median(seconds):.1f} s (median)"
     yield from (
         f"{name}: {effect.wrong}" for name, effects in case.effects.items() for effect in effects if effect.wrong
     )

@@ -71,13 +71,18 @@ class Fault:
 
 def kill_worker(subject: Subject, random: Random) -> Effect:
     """SIGKILL to a worker, wherever it is: importing, training, writing a checkpoint."""
-    trains = subject.epochs() > 0
+    trains = subject.trains()
     victim = _victim(subject, "worker", random)
     others = {process.pid for process in subject.processes("worker")}
     victim.kill()
+    # Its entry among the processes is there until the orchestrator asks for its exit code.
+    noticed = wait_until(lambda: not victim.is_running() or not subject.running(), 10.0)
     replaced = wait_until(lambda: _fresh(subject, others) or not subject.running(), 10.0)
     # A run that still prepares itself looks after its workers later, and one that has just ended never.
-    return Effect(f"worker {victim.pid}", replaced if trains and subject.running() else None)
+    if not trains or not subject.running():
+        return Effect(f"worker {victim.pid}")
+    wrong = "" if noticed is not None and replaced is not None else "a dead worker was not replaced within 10 s"
+    return Effect(f"worker {victim.pid}", noticed, wrong)
 
 
 def _fresh(subject: Subject, known: set[int]) -> bool:
@@ -241,7 +246,7 @@ def _victim(subject: Subject, role: Role, random: Random) -> psutil.Process:
 
 
 FAULTS: dict[str, Fault] = {
-    "SIGKILL worker": Fault(kill_worker, "until a fresh worker was started", early=True),
+    "SIGKILL worker": Fault(kill_worker, "until it was noticed", early=True),
     "SIGKILL orchestrator": Fault(kill_orchestrator, "until no worker was left", early=True),
     "SIGKILL mirror": Fault(kill_mirror, "until it was gone", (0, 20), early=True),
     "SIGTERM": Fault(terminate, "until the run had ended", (1, 12), early=True),

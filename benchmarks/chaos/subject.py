@@ -84,6 +84,8 @@ class Subject:
     hang: float = 60.0
     ends: list[int] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
+    _before: int = 0
+    """Epochs that earlier runs recorded."""
 
     def __post_init__(self) -> None:
         self.storage.mkdir(parents=True, exist_ok=True)
@@ -117,6 +119,7 @@ class Subject:
 
     def start(self) -> None:
         """Gives the command, for the first time or again."""
+        self._before = self.epochs()
         engine = ["--workers", str(self.workers)] if self.workers else ["--engine", "inline"]
         words = ["run", str(self.folder / f"{STUDY}.yaml"), "--trials", str(self.trials), "--devices", "cpu", *engine]
         self._process = self._command([*words, "--wandb", "offline" if self.mirrored else "disabled"])
@@ -205,6 +208,10 @@ class Subject:
     def epochs(self) -> int:
         """Epochs that the database has of all attempts; 0 while there is no table."""
         return self._count("SELECT count(*) FROM fer_epochs")
+
+    def trains(self) -> bool:
+        """Whether the run that goes on has recorded an epoch of its own."""
+        return self.epochs() > self._before
 
     def mirrored_runs(self) -> int:
         """Runs that the mirror has finished."""

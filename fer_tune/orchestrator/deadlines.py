@@ -19,6 +19,10 @@ STOP_GRACE = 10.0
 HOPELESS = 5
 """So many failures in a row, and nothing but failures, end the run."""
 
+TOO_LARGE = 20
+"""So many trials that do not fit into the memory, and none that does anything else, end the run. More than `HOPELESS`:
+each of them teaches the sampler where not to look."""
+
 
 @dataclass
 class Pace:
@@ -50,16 +54,19 @@ class Failures:
 
     reasons: list[str] = field(default_factory=list)
     """Of the failures since the last trial that did not fail."""
+    too_large: list[str] = field(default_factory=list)
+    """Of the trials since then that did not fit into the memory, which are no failures in this sense."""
     only: bool = True
     """No trial of this turn did anything else."""
 
-    def add(self, reason: str) -> None:
-        """A trial failed."""
-        self.reasons.append(reason)
+    def add(self, reason: str, infeasible: bool) -> None:
+        """A trial failed; `infeasible` if it needs more memory than there is."""
+        (self.too_large if infeasible else self.reasons).append(reason)
 
     def forget(self) -> None:
         """A trial did not fail."""
         self.reasons.clear()
+        self.too_large.clear()
         self.only = False
 
     def refuse_hopeless(self, study: str, completed: Callable[[], int]) -> None:
@@ -69,9 +76,16 @@ class Failures:
             completed: says how many trials of the study ever completed.
 
         Raises:
-            TrainingError: the first trials of this turn all failed, or no trial of the study ever completed and the
-                last ones failed for one reason.
+            TrainingError: the first trials of this turn all failed or did not fit into the memory, or no trial of
+                the study ever completed and the last ones failed for one reason.
         """
+        if self.only and len(self.too_large) >= TOO_LARGE:
+            raise TrainingError(
+                f"{study}: {len(self.too_large)} trials in a row did not fit into the memory, the last one with: "
+                f"{self.too_large[-1]}",
+                "Let the sweep search smaller networks and batches, or use a device with more memory. "
+                f"`fer-tune trials --failed --study {study}` says what each one needed; the same command goes on.",
+            )
         row = self.reasons[-HOPELESS:]
         if len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0)):
             raise TrainingError(

@@ -268,16 +268,16 @@ class Trials:
                 self.study.requeue(number, reason)
         del self.live[number]
         if state != "requeued":
-            self._settle(live, state, reason)
+            self._settle(live, state, reason, infeasible=end is not None and end.infeasible > 0)
         self.notes.write(number)
         self.watch.trial_ended(live.spec, Ended(number, state, value, reason, len(live.rows), live.seconds))
 
-    def _settle(self, live: Live, state: State, reason: str) -> None:
+    def _settle(self, live: Live, state: State, reason: str, infeasible: bool) -> None:
         """What a told trial leaves behind: no checkpoint, and a count of failures in a row."""
         self.finished += 1
         self.checkpoints.remove(live.spec.seed)
         if state == "failed":
-            self.failures.add(reason)
+            self.failures.add(reason, infeasible)
         else:
             self.failures.forget()
 

@@ -8,6 +8,7 @@ of the interpreter on, and it stands in a session of its own, where Ctrl-C never
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -37,8 +38,13 @@ from fer_tune.pool.wire import Ready, Setup, Stop
 from fer_tune.trial import TrialEnd, TrialSpec, Wish
 
 DEATHS = 5
-"""So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run."""
+"""So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run; and so
+many in a row of workers that never were ready, however long each took."""
 DEATHS_WITHIN = 60.0
+STARTING = 300.0
+"""Seconds that a worker has to be ready: it imports torch, perhaps from a slow disk, and wakes its device."""
+REAPING = 10.0
+"""Seconds after SIGKILL in which a process is gone, unless a driver holds it: then it is given up."""
 LOG_LINES = 20
 
 
@@ -85,20 +91,19 @@ class LocalPool:
             self._workers[worker].send(Stop(Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
-        self._workers[worker].why = why
-        self._workers[worker].process.kill()
+        self._workers[worker].kill(why)
 
     def events(self, timeout: float) -> list[Event]:
         for worker in self._workers:
             if worker.lost:
                 worker.replace()
         readable = wait([worker.connection for worker in self._workers], timeout)
-        return [
-            event
-            for worker in self._workers
-            if worker.connection in readable or worker.process.poll() is not None
-            for event in worker.read()
+        events = [
+            event for worker in self._workers if worker.connection in readable or worker.gone for event in worker.read()
         ]
+        for worker in self._workers:
+            worker.end_if_late()
+        return events
 
     def close(self, grace: float = 10) -> None:
         for worker in self._workers:
@@ -117,6 +122,7 @@ class _Process:
         self.index, self.device, self.log = index, device, log
         self._threads, self._trainer = threads, trainer
         self._deaths: list[float] = []
+        self._stillborn = 0
         self.start()
 
     def start(self) -> None:
@@ -124,6 +130,7 @@ class _Process:
         self.ready, self.lost = False, False
         self.spec: TrialSpec | None = None
         self.why = ""
+        self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
         # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -143,7 +150,8 @@ class _Process:
 
     def replace(self) -> None:
         """Starts a fresh process for one that was lost, unless that has happened too often."""
-        if len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN:
+        often = len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN
+        if often or self._stillborn >= DEATHS:
             raise PoolError(
                 f"Worker {self.index} on {self.device} died {DEATHS} times in a row; the last lines of its log:\n"
                 f"{self.tail()}",
@@ -160,7 +168,7 @@ class _Process:
 
     def read(self) -> Iterator[Event]:
         """Everything that the pipe holds; last, the loss of the process if that is how it ends."""
-        gone = self.process.poll() is not None  # asked first: what it wrote before its end is in the pipe now
+        gone = self.gone  # asked first: what it wrote before its end is in the pipe now
         try:
             while self.connection.poll():
                 yield self._event(self.connection.recv())
@@ -171,7 +179,7 @@ class _Process:
 
     def _event(self, message: object) -> Event:
         if isinstance(message, Ready):
-            self.ready = True
+            self.ready, self._stillborn = True, 0
             return ReadyEvent(self.index)
         if isinstance(message, TrialEnd):
             self.spec = None
@@ -181,20 +189,37 @@ class _Process:
 
     def _loss(self) -> LostEvent:
         self._deaths.append(time.monotonic())
+        self._stillborn += not self.ready
         self.lost, self.ready = True, False
         spec, self.spec = self.spec, None
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
-        self.end()
+        self.end(1.0)
         reason = self.why or f"worker {self.index} {_how(self.process.returncode)}"
         return LostEvent(self.index, spec, reason, self.tail())
 
-    def end(self) -> None:
-        """Makes sure that the process is gone, and reaps it."""
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended; or is given up, since it outlives even SIGKILL."""
+        return self.process.poll() is not None or time.monotonic() > self._killed + REAPING
+
+    def kill(self, why: str) -> None:
+        """Ends the process; that it is lost, with that reason, is read later."""
+        self.why, self._killed = why, time.monotonic()
+        self.process.kill()
+
+    def end_if_late(self) -> None:
+        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would notice."""
+        if not (self.ready or self.lost) and self._killed == math.inf and time.monotonic() > self._began + STARTING:
+            self.kill(f"worker {self.index} was not ready after {STARTING:g} s, so it was ended")
+
+    def end(self, patience: float = REAPING) -> None:
+        """Ends the process and reaps it, unless a driver holds it for more than `patience` seconds."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
 
     def tail(self) -> str:
         """The last lines of the log."""
@@ -213,8 +238,10 @@ def _opened(log: Path) -> IO[bytes]:
         return open(os.devnull, "ab")
 
 
-def _how(returncode: int) -> str:
+def _how(returncode: int | None) -> str:
     """`was killed by SIGKILL (out of memory?)` or `exited with 1`."""
+    if returncode is None:
+        return "closed its pipe and does not end"
     if returncode >= 0:
         return f"exited with {returncode}"
     with suppress(ValueError):

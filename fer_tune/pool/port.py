@@ -119,7 +119,7 @@ class Pool(Protocol):
         """What happened since the last call, oldest first for each worker; waits `timeout` seconds at most.
 
         Raises:
-            PoolError: a worker died five times in a row within a minute.
+            PoolError: a worker died five times in a row within a minute, or before it was ready.
         """
         ...
 

@@ -18,7 +18,7 @@ from fer_tune.pool import EndEvent, LocalPool, LostEvent, ReadyEvent, RowEvent
 from fer_tune.pool.devices import cores
 
 from .conftest import MakePool, listen, spec, start
-from .trainers import unwilling
+from .trainers import sleepy, unwilling
 
 
 @pytest.fixture
@@ -90,10 +90,56 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
 def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five within the time do; here they never are."""
     monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
-    pool = make_pool(1, unwilling)
+    pool = make_pool()
+    for number in range(7):
+        start(pool)
+        pool.submit(0, spec(number, die=1))
+        listen(pool, lost)
+
+
+def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far apart they are: a device that does not wake up takes minutes each time."""
+    monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
+    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.2)
+    pool = make_pool(1, sleepy)
     events: list[object] = []
-    while len(lost(events)) < 7:
-        events.extend(pool.events(1.0))
+    with pytest.raises(PoolError, match="died 5 times in a row"):
+        events.extend(event for _ in range(1000) for event in pool.events(0.1))
+    assert [event.reason for event in lost(events)] == ["worker 0 was not ready after 0.2 s, so it was ended"] * 5
+
+
+def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listened meanwhile: that it is ready lies in the pipe."""
+    pool = make_pool()
+    time.sleep(1.0)
+    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.5)
+    start(pool)
+    pool.submit(0, spec(1, seconds=0.3))
+    events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
+    assert not lost(events)
+
+
+def test_a_process_that_outlives_sigkill_is_given_up(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that a driver holds. Here it is stopped, and no signal is sent to it."""
+    monkeypatch.setattr("fer_tune.pool.local.REAPING", 0.3)
+    pool = make_pool()
+    start(pool)
+    pool.submit(0, spec(7, seconds=60.0))
+    held = pool._workers[0].process
+    os.kill(held.pid, signal.SIGSTOP)
+    monkeypatch.setattr(held, "kill", lambda: None)
+    try:
+        pool.end_worker(0, "it was silent")
+        (event,) = lost(listen(pool, lost))
+        assert (event.reason, event.spec) == ("it was silent", spec(7, seconds=60.0))
+        assert held.poll() is None
+        start(pool)
+        assert pool.workers[0].pid != held.pid
+    finally:
+        os.kill(held.pid, signal.SIGKILL)
+        held.wait()
 
 
 def test_a_trial_that_ends_starts_the_count_of_deaths_anew(make_pool: MakePool) -> None:

@@ -70,3 +70,8 @@ def obedient(device: str, threads: int | None) -> Obedient:
 
 def unwilling(device: str, threads: int | None) -> Obedient:
     raise RuntimeError(f"the {device} is on fire")
+
+
+def sleepy(device: str, threads: int | None) -> Obedient:
+    time.sleep(3600)
+    return Obedient(device, threads)
