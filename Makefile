@@ -12,7 +12,7 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 test: .venv/installed  ## the tests, but for the slow ones and those that need a GPU
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for half an hour
+chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for 6 to 30 minutes
 	$(BIN)/python -m benchmarks.chaos
 
 check: .venv/installed  ## style and types
