@@ -28,6 +28,8 @@ def devices(probed: Probed) -> Iterator[Finding]:
     yield ok("driver", driver_version() or "of unknown version")
     if present and not probed.gpus:
         built = f"torch is built for CUDA {probed.cuda}" if probed.cuda else "torch is built without CUDA"
+        if trouble := probed.imports.get("torch"):
+            built = f"torch cannot be imported: {trouble}"
         yield problem(
             "gpu",
             f"the driver sees {present}, torch sees none: {built}",

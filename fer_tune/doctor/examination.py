@@ -14,7 +14,8 @@ def examine(settings: Settings) -> dict[str, list[Finding]]:
     Takes some ten seconds, most of them for importing every package in a process of its own.
     """
     stated = requirements()
-    probed = probe([module_of(one.name) for one in stated if not absent(one)])
+    modules = [module_of(one.name) for one in stated if not absent(one)]
+    probed = probe(modules if "torch" in modules else ["torch", *modules])  # also of a checkout that is not installed
     found = {"environment": list(environment(settings, stated, probed))}
     try:
         return found | _examine(settings, probed)

@@ -17,18 +17,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from fer_tune.train.engine import Engine, Plan
 from fer_tune.train.graphs import forget_pool
-from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, shown
+from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
 
 MOST_ENGINES = 8
 """Shapes kept captured at once; the one unused for longest makes room."""
 MORE = 1.1
 """So many times the memory that a network did not fit into make it worth another try."""
+
+Loaded = TypeVar("Loaded")
 
 EngineFactory = Callable[[Plan, int], Engine]
 """As `Engine` itself: a plan, and how many parts."""
@@ -98,12 +100,40 @@ class Engines:
         needed = self._memory.needed(said)
         self._held.pop(plan.key, None)
         alone = not self._held
-        self._held.clear()
-        forget_pool(self._device)
-        self._memory.release()
+        self._clear()
         if alone:
             self._limits[plan.network] = _Limit(plan.images(self._parts), needed, self._memory.available())
             self._fewest(plan)
+
+    def load(self, faces: Callable[[], Loaded]) -> Loaded:
+        """Returns what `faces` does: what engines are built on, for which all of them make room if they must.
+
+        Raises:
+            TooLargeError: not even an empty device has memory for it.
+        """
+        for _ in range(2):
+            self._memory.watch()
+            try:
+                return faces()
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                said = str(error)
+            needed = self._memory.needed(said)
+            self._clear()
+        available = self._memory.available()
+        raise TooLargeError(
+            f"the faces do not fit into memory: they need more than {shown(needed)}; the device has "
+            f"{shown(self._memory.total())}, of which {shown(available)} were free for this worker",
+            max(needed / max(available, 1) - 1, LEAST_EXCESS),
+            "Other processes may hold it: nvidia-smi lists them. On the CPU, `--devices cpu`, faces take the computer's.",
+        )
+
+    def _clear(self) -> None:
+        """Lets all engines go, and gives their memory back to the device."""
+        self._held.clear()
+        forget_pool(self._device)
+        self._memory.release()
 
     def _fewest(self, plan: Plan) -> int:
         limit = self._limits.get(plan.network)

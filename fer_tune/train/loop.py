@@ -245,8 +245,8 @@ class Trainer:
     def _load(self, spec: TrialSpec) -> Inputs:
         key = (spec.data.signature, spec.data.split_hash, spec.fit)
         if key not in self._inputs:
-            faces = Faces.load(open_search(spec.data), spec.fit, self.device)
-            self._inputs[key] = Inputs(faces, compute_dtype(self.device))
+            data, dtype = open_search(spec.data), compute_dtype(self.device)
+            self._inputs[key] = self._engines.load(lambda: Inputs(Faces.load(data, spec.fit, self.device), dtype))
         return self._inputs[key]
 
 

@@ -24,8 +24,10 @@ class TooLargeError(TrainingError):
         excess: need over what was there, less 1: above 0, a fraction.
     """
 
-    def __init__(self, message: str, excess: float) -> None:
-        super().__init__(message, "A smaller width or batch_size needs less memory.")
+    def __init__(
+        self, message: str, excess: float, hint: str = "A smaller width or batch_size needs less memory."
+    ) -> None:
+        super().__init__(message, hint)
         self.excess = excess
 
 

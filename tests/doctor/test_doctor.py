@@ -390,6 +390,18 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong["cuda:0"] == "problem"
     assert states(devices.devices(Probed({}, [gpu | {"free": 1 << 20}], "13.0")))["cuda:0"] == "note"
     assert states(devices.devices(Probed({}, [], None)))["gpu"] == "problem"
+    (gpu_finding,) = [one for one in devices.devices(Probed({"torch": "no libcudart"}, [], None)) if one.what == "gpu"]
+    assert "cannot be imported: no libcudart" in gpu_finding.found
+
+
+def test_torch_is_asked_for_gpus_also_where_fer_tune_is_not_installed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("fer_tune.doctor.examination.requirements", list)
+    monkeypatch.setattr("fer_tune.doctor.examination.probe", lambda modules: asked.extend(modules) or WELL)
+    assert states(examine(settings)["environment"])["fer-tune"] == "problem"
+    assert asked == ["torch"]
 
 
 # the command ----------------------------------------------------------------------------------------------------------

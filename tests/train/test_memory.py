@@ -11,12 +11,14 @@ import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fer_tune.train.engine import Engine, Measured, Plan
 from fer_tune.train.engines import MOST_ENGINES
+from fer_tune.train.faces import Faces
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory, out_of_memory
 from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
@@ -258,6 +260,38 @@ def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
     _, end = _run(Trainer("cpu", threads=1), spec())
     assert (end.status, end.infeasible) == ("failed", 0.0)
     assert "illegal memory access" in end.reason
+
+
+def _faces_that_need(room: Callable[[], bool]) -> Callable[..., Faces]:
+    load = Faces.load
+
+    def loaded(*arguments: Any) -> Faces:
+        if not room():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+        return load(*arguments)
+
+    return loaded
+
+
+def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monkeypatch):
+    monkeypatch.setattr(Faces, "load", _faces_that_need(lambda: False))
+    device = SmallDevice(64)
+    rows, end = _run(device.trainer, spec())
+    assert (end.status, rows, device.built) == ("failed", [], [])
+    assert end.infeasible == pytest.approx(9 / 7 - 1)
+    assert "the faces do not fit" in end.reason
+    assert "9.0 GiB" in end.reason
+    monkeypatch.undo()
+    assert _run(device.trainer, spec())[1].status == "completed", "the worker lives on"
+
+
+def test_engines_make_room_for_faces(spec, few_data, monkeypatch):
+    device = SmallDevice(64)
+    _run(device.trainer, spec())
+    assert len(device.trainer._engines) == 1
+    monkeypatch.setattr(Faces, "load", _faces_that_need(lambda: not len(device.trainer._engines)))
+    other = dataclasses.replace(spec(), fit="train+val")
+    assert _run(device.trainer, other)[1].status == "completed"
 
 
 def test_the_ways_in_which_want_of_memory_is_said():
