@@ -124,6 +124,7 @@ class Engine:
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
         self._seen = torch.zeros(len(self._sums), pin_memory=device.type == "cuda")
         self._prepared: int | None = None
+        self._beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (_in_parts(self._batch),) if parts > 1 else ()
         self._replay_step: Callable[[], None] | None = None
@@ -156,6 +157,7 @@ class Engine:
         Random numbers depend on the trial's seed and the epoch alone, so a trial can go on from any epoch's end.
         """
         if self._prepared != epoch:
+            self._draw(epoch)
             self._prepare(epoch)
         self._prepared = None
         self.flat.model.train()
@@ -165,10 +167,21 @@ class Engine:
             self._step()
         return True
 
-    def _prepare(self, epoch: int) -> None:
-        """Draws an epoch's images and writes its rates."""
+    def _draw(self, epoch: int) -> None:
+        """Draws an epoch's images; a GPU does so after the steps, and beside the evaluation, that it was given so far.
+
+        Drawing is some eighty kernels, most of them far too small for a whole GPU.
+        """
         torch.manual_seed(epoch_seed(self.seed, epoch))
-        self.inputs.draw_epoch(self.config, self._draw_weights)
+        if self._beside is not None:
+            self._beside.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._beside):  # None changes nothing
+            self.inputs.draw_epoch(self.config, self._draw_weights)
+
+    def _prepare(self, epoch: int) -> None:
+        """Waits for the epoch's images to be drawn, and writes its rates."""
+        if self._beside is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._beside)
         self._lr.copy_(self._rates[epoch - 1])
         factor = dropout_factor(self.config.dropout_ramp, epoch, self.epochs)
         write_dropout(self.flat.model, self.shape, factor)
@@ -181,8 +194,10 @@ class Engine:
         """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation.
 
         Args:
-            following: the epoch that will be trained next, if any: a GPU draws it while the sums are looked at.
+            following: the epoch that will be trained next, if any: a GPU draws it meanwhile.
         """
+        if following is not None and self._beside is not None:
+            self._draw(following)
         if len(self.inputs.held):
             (self._replay_evaluation or self._evaluate_held)()
         loss, correct, held_loss, *counts = self._read_sums(following)
@@ -195,7 +210,7 @@ class Engine:
         )
 
     def _read_sums(self, following: int | None) -> list[float]:
-        if self.device.type != "cuda" or following is None:
+        if following is None or self._beside is None:
             return self._sums.tolist()
         self._seen.copy_(self._sums, non_blocking=True)
         copied = torch.cuda.current_stream(self.device).record_event()
