@@ -33,14 +33,27 @@ def main() -> None:
     parser.add_argument("--hours", type=float)
     parser.add_argument("--trials", type=int)
     parser.add_argument("--workers", default="1")
+    parser.add_argument("--devices", help="of the workers, and of the final fit")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--retrain-epochs", type=int)
     parser.add_argument("--retrain-until", default="best", choices=["best", "end"])
     parser.add_argument("--retrain-set", action="append", default=[], dest="retrain_changes")
+    parser.add_argument("--only", choices=["search", "retrain"], help="half of it; retrain goes on with the file")
     options = parser.parse_args()
-    study = options.sweep.stem
 
+    result = json.loads(options.out.read_text(encoding="utf-8")) if options.only == "retrain" else search(options)
+    _write(options.out, result)  # a final fit that is cut off must not take the sweep with it
+    if options.only != "search":
+        result |= retrain(options)
+        _write(options.out, result)
+    print(json.dumps({key: value for key, value in result.items() if not key.endswith("output")}, indent=2))
+
+
+def search(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the sweep and looks at what it found."""
+    study = options.sweep.stem
     run = ["run", str(options.sweep), "--data", options.data, "--workers", options.workers, "--wandb", "disabled"]
+    run += [] if options.devices is None else ["--devices", options.devices]
     run += _given(options, "hours", "trials") + [word for change in options.changes for word in ("--set", change)]
     began = datetime.now(UTC)
     ran = _command(run)
@@ -49,7 +62,7 @@ def main() -> None:
     rows = json.loads(trials["output"])
     winner = json.loads(best["output"])["trials"][0]
     states = [row["state"] for row in rows]
-    result = {
+    return {
         "study": study,
         "family": _family(study),
         "device": device(),
@@ -60,26 +73,32 @@ def main() -> None:
         "wall_seconds": ran["seconds"],
         "best_command": best["command"],
         "trials": {state: states.count(state) for state in sorted(set(states))},
+        "found": [{key: row[key] for key in ("number", "state", "value", "epochs", "name", "seconds")} for row in rows],
         "best_trial": winner["number"],
         "best_val_accuracy": winner["value"],
         "best_params": winner["params"],
         "optuna_best": _optuna_best(study),
         "seconds_to_pass_hand_tuned": seconds_to_pass(study, began, HAND_TUNED_TEST),
-        "output": {"run": ran["output"][-3000:]},
+        "output": ran["output"][-3000:],
         "retrain": None,
     }
-    _write(options.out, result)  # a final fit that is cut off must not take the sweep with it
 
-    retrain = ["retrain", "--study", study]
-    retrain += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
-    retrain += ["--until", options.retrain_until]
-    retrain += [word for change in options.retrain_changes for word in ("--set", change)]
-    retrained = _command(retrain)
-    result["retrain_command"], result["retrain_wall_seconds"] = retrained["command"], retrained["seconds"]
-    result["retrain"] = _metrics(study)
-    result["output"]["retrain"] = retrained["output"][-3000:]
-    _write(options.out, result)
-    print(json.dumps({key: value for key, value in result.items() if key != "output"}, indent=2))
+
+def retrain(options: argparse.Namespace) -> dict[str, Any]:
+    """Trains the sweep's best anew, and tests it."""
+    study = options.sweep.stem
+    words = ["retrain", "--study", study]
+    words += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
+    words += ["--until", options.retrain_until]
+    words += [] if options.devices is None else ["--device", options.devices]
+    words += [word for change in options.retrain_changes for word in ("--set", change)]
+    retrained = _command(words)
+    return {
+        "retrain_command": retrained["command"],
+        "retrain_wall_seconds": retrained["seconds"],
+        "retrain_output": retrained["output"][-3000:],
+        "retrain": _metrics(study),
+    }
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:

@@ -105,8 +105,9 @@ def retrain(
 
     Args:
         epochs: length of the schedule; by default the study's.
-        until: `best` ends where the trial was at its best, at the same fraction of the schedule: that network is what
-            the search chose, and one trained on to the end may be worse; `end` trains to the schedule's end.
+        until: `best` ends where the trial was at its best, at the same fraction of the schedule, if the trial was
+            worse at its end by more than a standard error: then it had overfitted; else, and with `end`, training goes
+            to the schedule's end, where the learning rate is smallest.
         out: the folder to leave; by default one of its own below the storage folder's artifacts.
         device: as for a worker; by default the first GPU, else the CPU.
         changes: hyperparameters that replace the trial's, for a final fit that is longer or more regular.
@@ -134,7 +135,7 @@ def retrain(
             family=record.family,
             params={**chosen.params, **(changes or {})},
             epochs=schedule,
-            last=_last(chosen, schedule, int(record.sweep_json["epochs"])) if until == "best" else schedule,
+            last=_last(store, record, chosen, schedule) if until == "best" else schedule,
             seed=int(record.sweep_json["seed"]),
             data=record.data_ref(settings.root),
             fit="train+val",
@@ -195,10 +196,21 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     return found[0]
 
 
-def _last(chosen: TrialSummary, schedule: int, searched: int) -> int:
-    """The epoch of a schedule that lies where the trial's best one lay in the schedule it was searched with."""
-    best = chosen.best_epoch or searched
-    return min(schedule, max(1, round(schedule * best / searched)))
+def _last(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
+    """The epoch of a schedule at which to end, from where the trial's best one lay in the schedule it was searched with.
+
+    The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high
+    learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
+    than that, sqrt(p (1 - p) / n), was as good.
+    """
+    curve = [getattr(row, record.objective) for row in store.curves(record.name, chosen.number).get(chosen.number, ())]
+    images = record.split.counts.get("val", 0)
+    if not curve or not images:
+        return schedule
+    best = max(curve)
+    if best - curve[-1] <= (best * (1 - best) / images) ** 0.5:
+        return schedule
+    return min(schedule, max(1, round(schedule * (curve.index(best) + 1) / int(record.sweep_json["epochs"]))))
 
 
 def _new_folder(settings: Settings, record: StudyRecord, number: int) -> Path:

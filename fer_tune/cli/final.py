@@ -33,7 +33,7 @@ def retrain(  # noqa: PLR0917 - options
     ] = None,
     until: Annotated[
         Literal["best", "end"],
-        typer.Option("--until", help="Stop where in its schedule the trial was at its best, or at the end."),
+        typer.Option("--until", help="best: where in its schedule the trial was, if it overfitted afterwards."),
     ] = "best",
     out: Annotated[
         Path | None,

@@ -126,7 +126,7 @@ class Engines:
             f"the faces do not fit into memory: they need more than {shown(needed)}; the device has "
             f"{shown(self._memory.total())}, of which {shown(available)} were free for this worker",
             max(needed / max(available, 1) - 1, LEAST_EXCESS),
-            "Other processes may hold it: nvidia-smi lists them. On the CPU, `--devices cpu`, faces take the computer's.",
+            "Other processes may hold it: nvidia-smi lists them. `--devices cpu` takes the computer's memory.",
         )
 
     def _clear(self) -> None:
