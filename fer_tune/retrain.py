@@ -197,7 +197,7 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
 
 
 def _last(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
-    """The epoch of a schedule at which to end, from where the trial's best one lay in the schedule it was searched with.
+    """The epoch of a schedule at which to end, from where the best one of the trial lay in its own schedule.
 
     The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high
     learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
