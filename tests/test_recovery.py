@@ -331,6 +331,17 @@ def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settin
         assert [record.number for record in store.artifacts("s") if record.kind == "val_logits"] == [1]
 
 
+def test_what_a_killed_worker_half_wrote_goes_when_its_trial_is_told(settings: Settings) -> None:  # noqa: F811
+    folder = settings.artifacts / "s" / "trial-00000"
+
+    def leave() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".val_logits.npy.x1y2z3").write_bytes(b"half")
+
+    run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, leave)))
+    assert [path.name for path in folder.iterdir()] == ["val_logits.npy"]
+
+
 def test_what_a_worker_killed_while_writing_left_goes_with_its_trial(settings: Settings) -> None:  # noqa: F811
     places = Checkpoints(settings, "s", "uid")
     places.folder.mkdir(parents=True)

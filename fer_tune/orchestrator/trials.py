@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -104,7 +105,7 @@ class Trials:
     def begin(self) -> Counts:
         """Takes over what earlier runs left; returns where the study stands."""
         self.store.patiently(self.lock.keep)  # it was taken when the run began, perhaps some sweeps ago
-        self._discard_files()
+        self._discard_files(self.study.interrupted())
         if lost := self.study.reconcile():
             self.watch.note(
                 f"{self.sweep.study}: {len(lost)} trials that an earlier run left running are queued again."
@@ -165,15 +166,16 @@ class Trials:
             checkpoint_seconds=sweep.limits.checkpoint_interval,
         )
 
-    def _discard_files(self) -> None:
-        """Deletes what interrupted tries left whose ends were never recorded: nobody would know of these files."""
-        records = self.store.artifacts(self.sweep.study)
-        recorded = {self.store.artifact_path(record).resolve() for record in records}
-        for number in self.study.interrupted():
-            for path in self._folder(number).glob("*"):
-                if path.resolve() not in recorded:
-                    with suppress(OSError):
-                        path.unlink()
+    def _discard_files(self, numbers: Iterable[int]) -> None:
+        """Deletes what tries of these trials left whose ends were never recorded: nobody would know of these files."""
+        for number in numbers:
+            if left := set(self._folder(number).glob("*")):
+                records = self.store.artifacts(self.sweep.study, number)
+                recorded = {self.store.artifact_path(record).resolve() for record in records}
+                for path in left:
+                    if path.resolve() not in recorded:
+                        with suppress(OSError):
+                            path.unlink()
 
     def _folder(self, number: int) -> Path:
         return self.settings.artifacts / self.sweep.study / f"trial-{number:05d}"
@@ -256,6 +258,7 @@ class Trials:
         """The trial is over."""
         number, best = live.spec.number, live.best
         value = live.value(best) if state == "complete" and best is not None else live.last
+        self._discard_files([number])  # first: a run that is killed in between finds a trial that is still running
         match state:
             case "complete":
                 assert value is not None
