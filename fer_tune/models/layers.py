@@ -35,19 +35,19 @@ def scaled(channels: int, width: float) -> int:
 
 
 class GreyConv2d(nn.Conv2d):
-    """A convolution of grey images [N, 1, H, W], padded to keep what lies at their edges.
+    """A convolution of grey images [N, 1, H, W] without a bias, padded to keep what lies at their edges.
 
     By its own kernels on CUDA devices with Triton (see `stem_kernels`), unless the image itself needs a gradient.
     """
 
-    def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1, bias: bool = False) -> None:
-        super().__init__(1, channels, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1) -> None:
+        super().__init__(1, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if fused(x) and not x.requires_grad:
             from fer_tune.models.stem_kernels import grey_convolution
 
-            return grey_convolution(x, self.weight, self.bias, self.stride[0])
+            return grey_convolution(x, self.weight, self.stride[0])
         return super().forward(x)
 
 
@@ -126,20 +126,35 @@ class NormReLUPool(NormReLU):
         return functional.max_pool2d(super().forward(x), 2)
 
 
-class ReLUPool(nn.Module):
-    """ReLU, the maximum of 2x2 pixels, and dropout of whole channels: [N, C, H, W] to [N, C, H // 2, W // 2]."""
+class BiasReLUPool(nn.Module):
+    """The bias of the convolution before it, ReLU, the maximum of 2x2 pixels, and dropout of whole channels.
 
-    def __init__(self, rate_of: RateOf) -> None:
+    The bias is added to the maxima, which are a quarter of the map and have the same order with it as without it.
+    [N, C, H, W] to [N, C, H // 2, W // 2].
+
+    Args:
+        fan_in: inputs of each output of that convolution, from which torch draws its bias.
+    """
+
+    def __init__(self, channels: int, fan_in: int, rate_of: RateOf) -> None:
         super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels))
+        self.bound = 1 / fan_in**0.5
         self.dropout = Dropout(rate_of)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the bias as `torch.nn.Conv2d` does."""
+        nn.init.uniform_(self.bias, -self.bound, self.bound)
 
     def forward(self, x: Tensor) -> Tensor:
         if pooled_by_kernels(x):
             from fer_tune.models.norm_pool_kernels import relu_pool
 
-            return relu_pool(x, self.dropout.mask(x))
-        pooled: Tensor = self.dropout(functional.relu(functional.max_pool2d(x, 2), inplace=True))
-        return pooled
+            return relu_pool(x, self.dropout.mask(x), self.bias)
+        pooled = functional.max_pool2d(x, 2) + self.bias[:, None, None]
+        out: Tensor = self.dropout(functional.relu(pooled, inplace=True))
+        return out
 
 
 class SqueezeExcitation(nn.Module):

@@ -1,9 +1,10 @@
-"""BatchNorm (or none), ReLU, dropout and 2x2 maximum in one, for CUDA devices with Triton.
+"""BatchNorm or a bias, ReLU, dropout and 2x2 maximum in one, for CUDA devices with Triton.
 
 Of a map that is pooled at once, only the pooled quarter is ever written: the backward pass finds again in the norm's
 input which pixel of a window was the largest. With torch's operations pooling takes more time than the convolutions of
-a small network. `layers.NormReLUPool` and `layers.ReLUPool` hold the same formulas in torch's operations, which CPUs
-run; a test on a GPU compares both, gradients too. Sums are made as in `kernels`, whose moments these share.
+a small network, and adding a convolution's bias to the whole map as much as the convolution. `layers.NormReLUPool` and
+`layers.BiasReLUPool` hold the same formulas in torch's operations, which CPUs run; a test on a GPU compares both,
+gradients too. Sums are made as in `kernels`, whose moments these share.
 
 A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns; each row belongs to
 a window of four pixels, named 0 to 3 in reading order. Among equals the first is the largest, as torch has it.
@@ -33,16 +34,16 @@ def _corner(r, high, wide):
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr, RUNNING: tl.constexpr):
-    """The norm as x * factor + offset."""
+    """The norm, or the bias alone, as x * factor + offset."""
     factor = tl.where(c < columns, 1.0, 0.0)
-    offset = tl.zeros_like(factor)
+    offset = tl.load(bias + c, mask=c < columns, other=0.0).to(tl.float32)
     if NORM:
         scale = tl.load(scale_at + c, mask=c < columns, other=1.0)
         if RUNNING:
             scale = 1 / tl.sqrt(scale + eps)
         factor = scale * tl.load(weight + c, mask=c < columns, other=0.0)
         mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
-        offset = tl.load(bias + c, mask=c < columns, other=0.0) - mean * factor
+        offset -= mean * factor
     return factor, offset
 
 
@@ -99,15 +100,13 @@ def _upstream(gradient, keep, most, r, c, columns, area, inside, KEEP: tl.conste
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward_sums(
     gradient, keep, x, mean_at, scale_at, weight, bias, parts, rows, columns, high, wide, chunk, eps,
-    KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    NORM: tl.constexpr, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums of the gradients of bias and weight: the largest pixels alone have any."""
+    """Partial sums of the gradients of bias and, of a norm, weight: the largest pixels alone have any."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)
-    mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
-    scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
-    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, True, False)
+    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
     dbias = tl.zeros((BR, BC), tl.float32)
     dweight = tl.zeros((BR, BC), tl.float32)
     for start in range(first, last, BR):
@@ -116,7 +115,10 @@ def _backward_sums(
         most, at, _ = _largest(x, _corner(r, high, wide), wide, factor, offset, c, columns, inside)
         value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
         dbias += value
-        dweight += value * (at - mean[None, :]) * scale[None, :]
+        if NORM:
+            mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+            scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
+            dweight += value * (at - mean[None, :]) * scale[None, :]
     out = parts + tl.program_id(1) * 2 * columns + c
     tl.store(out, tl.sum(dbias, 0), mask=c < columns)
     tl.store(out + columns, tl.sum(dweight, 0), mask=c < columns)
@@ -164,41 +166,48 @@ class _NormReLUPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, keep, mean, scale, weight, bias = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
-        across, count, chunk = division(rows, columns)
-        parts = torch.empty(count, 2, columns, device=x.device)
-        sums = torch.empty(2, columns, device=x.device)
-        dx = torch.empty_like(x)
-        norm = (x if keep is None else keep, x, mean, scale, weight, bias)
-        edges = rows, columns, *gradient.shape[2:]
-        blocks = {"KEEP": keep is not None, "BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS}
-        _backward_sums[(across, count)](gradient, *norm, parts, *edges, chunk, ctx.eps, **blocks)
-        finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
-        _backward[_grid(gradient)](gradient, *norm, sums, dx, *edges, ctx.eps, NORM=True, **blocks)
-        return dx, None, sums[1], sums[0], None, None, None, None
+        x, keep, *norm = ctx.saved_tensors
+        dx, dweight, dbias = _gradients(gradient, x, keep, tuple(norm), ctx.eps)
+        return dx, None, dweight, dbias, None, None, None, None
 
 
 class _ReLUPool(torch.autograd.Function):
-    """Without a norm; `keep` is float32 [N, C] or None."""
+    """With a bias instead of a norm; `keep` is float32 [N, C] or None."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, keep)
-        return _output(x, keep, None, 0.0, running=False)
+    def forward(ctx: Any, x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, keep, bias)
+        return _output(x, keep, (bias,), 0.0, running=False)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, keep = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
-        dx = torch.empty_like(x)
-        _backward[_grid(gradient)](
-            gradient, x if keep is None else keep, x, x, x, x, x, x, dx, rows, columns, *gradient.shape[2:], 0.0,
-            NORM=False, KEEP=keep is not None, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
-        )  # fmt: skip
-        return dx, None
+        x, keep, bias = ctx.saved_tensors
+        dx, _, dbias = _gradients(gradient, x, keep, (bias,), 0.0)
+        return dx, None, dbias.to(bias.dtype)
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of x, and float32 of weight (of a norm) and bias; `norm` as for `_output`."""
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
+    across, count, chunk = division(rows, columns)
+    parts = torch.empty(count, 2, columns, device=x.device)
+    sums = torch.empty(2, columns, device=x.device)
+    dx = torch.empty_like(x)
+    inputs = (x if keep is None else keep, x, *_all(norm))
+    edges = rows, columns, *gradient.shape[2:]
+    blocks = {"NORM": len(norm) > 1, "KEEP": keep is not None, "BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS}
+    _backward_sums[(across, count)](gradient, *inputs, parts, *edges, chunk, eps, **blocks)
+    finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+    _backward[_grid(gradient)](gradient, *inputs, sums, dx, *edges, eps, **blocks)
+    return dx, sums[1], sums[0]
+
+
+def _all(norm: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The four that kernels take: with a bias alone they read no other, whichever is given."""
+    return norm if len(norm) > 1 else norm * 4
 
 
 def _grid(pooled: Tensor) -> tuple[int, int]:
@@ -207,15 +216,15 @@ def _grid(pooled: Tensor) -> tuple[int, int]:
     return triton.cdiv(pooled.numel() // columns, BLOCK_ROWS), triton.cdiv(columns, BLOCK_COLUMNS)
 
 
-def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...] | None, eps: float, running: bool) -> Tensor:
-    """`norm`: mean, 1/deviation (or variance where `running`), weight and bias; None for no norm."""
+def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float, running: bool) -> Tensor:
+    """`norm`: mean, 1/deviation (or variance where `running`), weight and bias; or a bias alone."""
     count, columns, height, width = x.shape
     y = torch.empty(
         (count, columns, height // 2, width // 2), device=x.device, dtype=x.dtype, memory_format=torch.channels_last
     )
     _forward[_grid(y)](
-        x, x if keep is None else keep, y, *(norm or (x, x, x, x)), y.numel() // columns, columns, *y.shape[2:], eps,
-        NORM=norm is not None, KEEP=keep is not None, RUNNING=running, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
+        x, x if keep is None else keep, y, *_all(norm), y.numel() // columns, columns, *y.shape[2:], eps,
+        NORM=len(norm) > 1, KEEP=keep is not None, RUNNING=running, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
     )  # fmt: skip
     return y
 
@@ -236,7 +245,7 @@ def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
     return _output(x, keep, (*statistics, norm.weight, norm.bias), norm.eps, running=True)
 
 
-def relu_pool(x: Tensor, keep: Tensor | None) -> Tensor:
-    """Maximum of 2x2 pixels of relu(x), times keep; arguments as of `norm_relu_pool`."""
-    y: Tensor = _ReLUPool.apply(x.contiguous(memory_format=torch.channels_last), keep)
+def relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+    """Maximum of 2x2 pixels of relu(x + bias), times keep, with gradients; `bias`: [C]; else as `norm_relu_pool`."""
+    y: Tensor = _ReLUPool.apply(x.contiguous(memory_format=torch.channels_last), keep, bias)
     return y

@@ -25,14 +25,14 @@ def build(config: SimpleCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, GreyConv2d, ReLUPool, block_rate
+    from fer_tune.models.layers import BiasReLUPool, Dropout, block_rate, convolution
 
     width = config.width
     return nn.Sequential(
-        GreyConv2d(width, bias=True),
-        ReLUPool(block_rate(0)),
-        nn.Conv2d(width, 2 * width, 3, padding=1),
-        ReLUPool(block_rate(1)),
+        convolution(1, width),
+        BiasReLUPool(width, 9, block_rate(0)),
+        convolution(width, 2 * width),
+        BiasReLUPool(2 * width, 9 * width, block_rate(1)),
         nn.Flatten(),
         Dropout(lambda config: config.head_dropout),
         nn.Linear(2 * width * 12 * 12, 7),

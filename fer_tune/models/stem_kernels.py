@@ -29,20 +29,19 @@ PROGRAMS = 528
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _patches(x, r, rows, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, T: tl.constexpr):
-    """What lies under the kernel at output pixels `r`: [BR, T], zeros outside the image; then ones, for the bias."""
+    """What lies under the kernel at output pixels `r`: [BR, T], zeros outside the image and in columns past K K."""
     high: tl.constexpr = (H - 1) // STRIDE + 1
     wide: tl.constexpr = (W - 1) // STRIDE + 1
     t = tl.arange(0, T)
     image, top, left = r // (high * wide), r // wide % high * STRIDE - K // 2, r % wide * STRIDE - K // 2
     i, j = top[:, None] + (t // K)[None, :], left[:, None] + (t % K)[None, :]
     inside = (i >= 0) & (i < H) & (j >= 0) & (j < W) & (r < rows)[:, None] & (t < K * K)[None, :]
-    outside = (t >= K * K)[None, :].to(tl.float32).to(x.dtype.element_ty)
-    return tl.load(x + image[:, None] * (H * W) + i * W + j, mask=inside, other=outside)
+    return tl.load(x + image[:, None] * (H * W) + i * W + j, mask=inside, other=0.0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(
-    x, weight, bias, y, rows, columns, BIAS: tl.constexpr, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
+    x, weight, y, rows, columns, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
     STRIDE: tl.constexpr, T: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     r = tl.program_id(0) * BR + tl.arange(0, BR)
@@ -51,8 +50,6 @@ def _forward(
     real = (t < K * K)[:, None] & (c < columns)[None, :]
     factors = tl.load(weight + c[None, :] * (K * K) + t[:, None], mask=real, other=0.0)
     total = tl.dot(_patches(x, r, rows, H, W, K, STRIDE, T), factors, input_precision="ieee")
-    if BIAS:
-        total += tl.load(bias + c, mask=c < columns, other=0.0).to(tl.float32)[None, :]
     inside = (r < rows)[:, None] & (c < columns)[None, :]
     tl.store(y + r[:, None] * columns + c[None, :], total.to(y.dtype.element_ty), mask=inside)
 
@@ -62,7 +59,7 @@ def _backward_sums(
     gradient, x, parts, rows, columns, chunk, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
     STRIDE: tl.constexpr, T: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums [C, T] of the gradients of the weights, K K columns, and of the bias, the next."""
+    """Partial sums [C, T] of the gradients of the weights, in K K columns."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     t = tl.arange(0, T)
     first = tl.program_id(1) * chunk
@@ -79,10 +76,9 @@ def _backward_sums(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _finish_sums(
-    parts, count, dweight, dbias, columns, BIAS: tl.constexpr, K: tl.constexpr,
-    T: tl.constexpr, BP: tl.constexpr, BF: tl.constexpr,
+    parts, count, dweight, columns, K: tl.constexpr, T: tl.constexpr, BP: tl.constexpr, BF: tl.constexpr,
 ):  # fmt: skip
-    """Totals of the partial sums, in the parameters' dtype."""
+    """Totals of the partial sums, in the weights' dtype."""
     f = tl.program_id(0) * BF + tl.arange(0, BF)
     c, t = f // T, f % T
     total = tl.zeros((BP, BF), tl.float32)
@@ -92,27 +88,23 @@ def _finish_sums(
         total += tl.load(parts + p[:, None] * columns * T + f[None, :], mask=inside, other=0.0)
     value = tl.sum(total, 0)
     tl.store(dweight + c * (K * K) + t, value.to(dweight.dtype.element_ty), mask=(c < columns) & (t < K * K))
-    if BIAS:
-        tl.store(dbias + c, value.to(dbias.dtype.element_ty), mask=(c < columns) & (t == K * K))
 
 
 class _GreyConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         count, _, height, width = x.shape
         columns, high, wide = len(weight), (height - 1) // stride + 1, (width - 1) // stride + 1
         y = torch.empty((count, columns, high, wide), device=x.device, dtype=x.dtype, memory_format=torch.channels_last)
         rows, across, sizes = _sizes(x, weight, stride)
-        _forward[(triton.cdiv(rows, sizes["BR"]), across)](
-            x, weight, x if bias is None else bias, y, rows, columns, BIAS=bias is not None, **sizes
-        )
-        ctx.save_for_backward(x, weight, bias)
+        _forward[(triton.cdiv(rows, sizes["BR"]), across)](x, weight, y, rows, columns, **sizes)
+        ctx.save_for_backward(x, weight)
         ctx.stride = stride
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, weight, bias = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         columns = len(weight)
         rows, across, sizes = _sizes(x, weight, ctx.stride)
@@ -121,12 +113,11 @@ class _GreyConvolution(torch.autograd.Function):
         count = triton.cdiv(rows, chunk)
         parts = torch.empty(count, columns, sizes["T"], device=x.device)
         _backward_sums[(across, count)](gradient, x, parts, rows, columns, chunk, **sizes)
-        dweight, dbias = torch.empty_like(weight), None if bias is None else torch.empty_like(bias)
+        dweight = torch.empty_like(weight)
         _finish_sums[(triton.cdiv(columns * sizes["T"], 16),)](
-            parts, count, dweight, parts if dbias is None else dbias, columns,
-            BIAS=dbias is not None, K=sizes["K"], T=sizes["T"], BP=256, BF=16,
-        )  # fmt: skip
-        return None, dweight, dbias, None
+            parts, count, dweight, columns, K=sizes["K"], T=sizes["T"], BP=256, BF=16
+        )
+        return None, dweight, None
 
 
 def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, int]]:
@@ -135,20 +126,20 @@ def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, 
     columns, kernel = len(weight), weight.shape[-1]
     block = min(64, max(16, triton.next_power_of_2(columns)))
     sizes = {"H": height, "W": width, "K": kernel, "STRIDE": stride, "BC": block}
-    sizes["T"] = max(16, triton.next_power_of_2(kernel * kernel + 1))
+    sizes["T"] = max(16, triton.next_power_of_2(kernel * kernel))
     sizes["BR"] = BLOCK_ROWS if x.element_size() == 2 else BLOCK_ROWS // 4
     return count * ((height - 1) // stride + 1) * ((width - 1) // stride + 1), triton.cdiv(columns, block), sizes
 
 
-def grey_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """Convolution of grey images, padded by K // 2, with gradients of weight and bias but none of x.
+def grey_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Convolution of grey images, padded by K // 2, with a gradient of the weight but none of x.
 
     Args:
-        x: [N, 1, H, W], bfloat16 or float32; weight: [C, 1, K, K], K odd, and bias: [C] or None, of the same dtype.
+        x: [N, 1, H, W], bfloat16 or float32; weight: [C, 1, K, K] of the same dtype, K odd.
 
     Returns:
         [N, C, ceil(H / stride), ceil(W / stride)], channels_last; summed in float32.
     """
     # with one channel, contiguous and channels_last are the same bytes: neither call copies
-    y: Tensor = _GreyConvolution.apply(x.contiguous(), weight.contiguous(), bias, stride)
+    y: Tensor = _GreyConvolution.apply(x.contiguous(), weight.contiguous(), stride)
     return y

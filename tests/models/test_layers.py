@@ -1,4 +1,8 @@
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,13 +11,47 @@ from torch import nn
 from fer_tune.models import layers
 from fer_tune.models.layers import (
     AntialiasedPool,
+    BiasReLUPool,
     BlurredConv2d,
     GreyConv2d,
     NormReLU,
     NormReLUPool,
-    ReLUPool,
     write_dropout,
 )
+
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+"""Where kernels run: on a GPU, or interpreted (see below)."""
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, too, where kernels are interpreted."""
+    if DEVICE == "cpu":
+        monkeypatch.setattr(layers, "fused", lambda x: layers.HAS_TRITON)
+
+
+@pytest.mark.skipif(not layers.HAS_TRITON, reason="needs Triton")
+def test_interpreted_kernels_agree_with_the_operations():
+    """A choice of the tests for a GPU, in a process of its own: Triton decides at its import whether it interprets.
+
+    Only in float32: the interpreter multiplies no matrices of bfloat16.
+    """
+    chosen = [
+        "test_kernels_agree_with_the_operations_and_their_gradients[0.4-True-8]",
+        "test_kernels_agree_with_the_operations_and_their_gradients[None-False-64]",
+        "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges1-8]",
+        "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-100]",
+        "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-0.4-64]",
+        "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-None-8]",
+        "test_pooled_kernels_agree_with_the_operations_and_their_gradients[True-0.4-200]",
+        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer2-edges2]",
+        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer4-edges4]",
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += [f"{Path(__file__)}::{name}" for name in chosen]
+    root, environment = Path(__file__).parents[2], os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert f"{len(chosen)} passed" in done.stdout, done.stdout
 
 
 def test_norm_relu_is_batchnorm_sum_relu_and_channel_dropout():
@@ -42,17 +80,17 @@ def test_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, chan
     for kernels in (True, False):
         monkeypatch.setattr(layers, "HAS_TRITON", kernels)
         torch.manual_seed(0)
-        norm = NormReLU(channels, None if rate is None else lambda rate: rate).cuda()
+        norm = NormReLU(channels, None if rate is None else lambda rate: rate).to(DEVICE)
         with torch.no_grad():
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.uniform_(-0.5, 0.5)
         if rate is not None:
             write_dropout(norm, rate)
         shape = (7, channels, 11, 9)
-        x = (torch.randn(shape, device="cuda") * 2 + 3).contiguous(memory_format=torch.channels_last).requires_grad_()
-        other = torch.randn(shape, device="cuda").contiguous(memory_format=torch.channels_last).requires_grad_()
+        x = (torch.randn(shape, device=DEVICE) * 2 + 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+        other = torch.randn(shape, device=DEVICE).contiguous(memory_format=torch.channels_last).requires_grad_()
         out = norm(x, other if residual else None)
-        (out * torch.randn(shape, device="cuda")).sum().backward()
+        (out * torch.randn(shape, device=DEVICE)).sum().backward()
         results = [out, x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
         results.append(norm.eval()(x, other if residual else None))
         found.append([*results, other.grad] if residual else results)
@@ -79,7 +117,7 @@ def test_pool_kernel_agrees_with_the_operations_and_their_gradients(monkeypatch,
     for kernels in (True, False):
         monkeypatch.setattr(layers, "HAS_TRITON", kernels)
         torch.manual_seed(0)
-        x = torch.randn((5, channels, *edges), device="cuda").relu().mul(4).round()
+        x = torch.randn((5, channels, *edges), device=DEVICE).relu().mul(4).round()
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
         out = AntialiasedPool()(x)
         (out * torch.randn_like(out)).sum().backward()
@@ -107,9 +145,10 @@ def test_pooled_norm_and_pooled_relu_are_their_parts_one_after_another():
     norm, whole = NormReLUPool(8, lambda rate: rate), NormReLU(8)
     write_dropout(norm, 0.0)
     assert torch.allclose(norm(x), nn.functional.max_pool2d(whole(x), 2), atol=1e-6)
-    relu = ReLUPool(lambda rate: rate)
+    relu = BiasReLUPool(8, 4, lambda rate: rate)
+    assert 0 < relu.bias.abs().max() <= 0.5
     write_dropout(relu, 0.0)
-    assert torch.equal(relu(x), nn.functional.max_pool2d(x.relu(), 2))
+    assert torch.equal(relu(x), nn.functional.max_pool2d((x + relu.bias[:, None, None]).relu(), 2))
     for layer in (norm, relu):
         write_dropout(layer, 0.5)
         assert 0 < (layer(x).amax((2, 3)) == 0).sum() < 32
@@ -126,14 +165,15 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
         monkeypatch.setattr(layers, "HAS_TRITON", kernels)
         torch.manual_seed(0)
         rate_of = None if rate is None else (lambda rate: rate)
-        layer = (NormReLUPool(channels, rate_of) if normed else ReLUPool(rate_of or (lambda rate: 0.0))).cuda()
+        layer = NormReLUPool(channels, rate_of) if normed else BiasReLUPool(channels, 9, lambda rate: rate or 0.0)
+        layer = layer.to(DEVICE)
         for parameter in layer.parameters():
             nn.init.uniform_(parameter, -0.5, 1.5)
         write_dropout(layer, rate)
-        x = torch.randn((7, channels, 12, 8), device="cuda") * 2 + 1
+        x = torch.randn((7, channels, 12, 8), device=DEVICE) * 2 + 1
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
         out = layer(x)
-        (out * torch.randn(out.shape, device="cuda")).sum().backward()
+        (out * torch.randn(out.shape, device=DEVICE)).sum().backward()
         results = [out, x.grad, *(parameter.grad for parameter in layer.parameters())]
         results += [layer.running_mean, layer.running_var] if normed else []
         found.append([*results, layer.eval()(x)])
@@ -146,8 +186,8 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
     ("layer", "edges"),
     [
         (GreyConv2d(32), (48, 48)),
-        (GreyConv2d(8, bias=True), (48, 48)),
-        (GreyConv2d(200, bias=True), (11, 7)),
+        (GreyConv2d(8), (48, 48)),
+        (GreyConv2d(200), (11, 7)),
         (GreyConv2d(24, 7, stride=2), (48, 48)),
         (GreyConv2d(64, 7, stride=2), (11, 7)),
     ],
@@ -156,11 +196,11 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
 def test_grey_convolution_agrees_with_torchs_and_its_gradients(monkeypatch, layer, edges, dtype, tolerance):
     """Against torch in float64, which takes no shortcuts; relative to the largest, as sums of many cancel."""
     torch.manual_seed(0)
-    layer = copy.deepcopy(layer).cuda().to(dtype)
+    layer = copy.deepcopy(layer).to(DEVICE).to(dtype)
     exact = copy.deepcopy(layer).double()
-    x = torch.randn((5, 1, *edges), device="cuda").to(dtype, memory_format=torch.channels_last)
+    x = torch.randn((5, 1, *edges), device=DEVICE).to(dtype, memory_format=torch.channels_last)
     out = layer(x)
-    gradient = torch.randn(out.shape, device="cuda").to(dtype)
+    gradient = torch.randn(out.shape, device=DEVICE).to(dtype)
     out.backward(gradient)
     assert out.dtype == layer.weight.grad.dtype == dtype
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -175,15 +215,15 @@ def test_grey_convolution_agrees_with_torchs_and_its_gradients(monkeypatch, laye
 @pytest.mark.gpu
 def test_grey_convolution_sums_its_gradient_in_the_same_order_each_time():
     torch.manual_seed(0)
-    layer = GreyConv2d(32).cuda()
-    x, gradient = torch.randn(64, 1, 48, 48, device="cuda"), torch.randn(64, 32, 48, 48, device="cuda")
+    layer = GreyConv2d(32).to(DEVICE)
+    x, gradient = torch.randn(64, 1, 48, 48, device=DEVICE), torch.randn(64, 32, 48, 48, device=DEVICE)
     first, second = (torch.autograd.grad(layer(x), layer.weight, gradient)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_grey_convolution_is_torchs_layer_for_one_channel():
     torch.manual_seed(0)
-    layer, plain = GreyConv2d(8, 7, stride=2, bias=True), nn.Conv2d(1, 8, 7, stride=2, padding=3)
+    layer, plain = GreyConv2d(8, 7, stride=2), nn.Conv2d(1, 8, 7, stride=2, padding=3, bias=False)
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(2, 1, 11, 7, requires_grad=True)
     assert torch.equal(layer(x), plain(x))
