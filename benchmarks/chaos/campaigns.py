@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -174,6 +175,7 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
             except StuckError as error:
                 result.skipped = str(error)
                 return result
+            stack.callback(_save, folder, result)
         subject = Subject(folder, campaign.workers, campaign.trials, campaign.mirrored, campaign.hang)
         stack.callback(subject.end_all)
         calm.evidence(campaign.trials)
@@ -181,6 +183,12 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
         _disturb(subject, campaign, seed, result, say)
         _conclude(subject, result, calm)
     return result
+
+
+def _save(small: Path, result: Result) -> None:
+    """Copies what lies on a small disk, which is gone with it, to where it can be looked at, if anything went wrong."""
+    if result.case is None or not result.passed:
+        shutil.copytree(small, small.with_name(f"{small.name}-disk"), dirs_exist_ok=True)
 
 
 def _disturb(subject: Subject, campaign: Campaign, seed: int, result: Result, say: Say) -> None:
