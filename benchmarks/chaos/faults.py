@@ -230,7 +230,9 @@ def _fill(path: Path) -> None:
 
 
 def _goes_on(subject: Subject, what: str) -> Effect:
-    """The run is still the same, and records epochs again."""
+    """The run is still the same, and records epochs again; or it had none left to record, and has met its budget."""
+    if subject.done:
+        return Effect(what, None)
     if not subject.running():
         return Effect(what, None, f"{what}: the run ended with {subject.ends[-1]}")
     before = subject.epochs()

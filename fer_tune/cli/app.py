@@ -9,8 +9,8 @@ from typer.core import TyperGroup
 
 from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, sync, watch
 from fer_tune.cli.run import INTERRUPTED
-from fer_tune.cli.show import error
-from fer_tune.errors import FerTuneError
+from fer_tune.cli.show import FULL, Output, error
+from fer_tune.errors import FerTuneError, StorageError
 
 BAD_INPUT = 2
 
@@ -23,11 +23,17 @@ class Commands(TyperGroup):
         return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; what fer-tune raises on purpose ends with exit code 2, Ctrl-C with 130."""
+        """Runs the command; what fer-tune raises on purpose and a full disk end with exit code 2, Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
         except FerTuneError as problem:
             error(problem)
+            raise typer.Exit(BAD_INPUT) from problem
+        except OSError as problem:
+            if problem.errno not in FULL:
+                raise
+            Output().close()
+            error(StorageError(f"the output cannot be written: {problem.strerror}", "Free some space on its disk."))
             raise typer.Exit(BAD_INPUT) from problem
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None

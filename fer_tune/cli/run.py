@@ -72,15 +72,17 @@ def run(  # noqa: PLR0917 - options
     sweeps = load_sweeps(sweep, overrides)
     options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
     where = Settings.from_environment(storage)
-    out = show.console()
-    with _watch(out, where, quiet, json_lines) as watch:
+    out, lines = show.console(), show.Output()
+    with _watch(out, lines, where, quiet, json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
                 watch.note(f"{checked.study}: {remark}")
         outcome = run_sweeps(sweeps, where, options, watch)
     if not (quiet or json_lines):
-        for study in outcome.studies:
-            _conclude(out, study)
+        with lines.spared():
+            for study in outcome.studies:
+                _conclude(out, study)
+    lines.close()
     if code := exit_code(outcome):
         raise typer.Exit(code)
 
@@ -118,7 +120,7 @@ def _count(text: str) -> int | Literal["auto"]:
         raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
 
 
-def _watch(out: Console, settings: Settings, quiet: bool, json_lines: bool) -> Watch:
+def _watch(out: Console, lines: show.Output, settings: Settings, quiet: bool, json_lines: bool) -> Watch:
     """Nothing, JSON, the view in a terminal, or plain lines."""
     if quiet:
         from fer_tune.orchestrator import Watch as Silence
@@ -127,14 +129,14 @@ def _watch(out: Console, settings: Settings, quiet: bool, json_lines: bool) -> W
     if json_lines:
         from fer_tune.cli.jsonlines import JsonLines
 
-        return JsonLines(show.Output())
+        return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.cli.live import LiveView
 
         return LiveView(out, lambda board: _recall(board, settings))
     from fer_tune.cli.lines import Lines
 
-    return Lines(show.Output())
+    return Lines(lines)
 
 
 def _recall(board: Board, settings: Settings) -> None:

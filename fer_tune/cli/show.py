@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,9 @@ STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "
 
 NONE = "–"
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What a disk answers that is full."""
+
 GAP = 2
 """Blanks between the columns of a table."""
 
@@ -34,14 +39,37 @@ def console() -> Console:
 
 
 class Output:
-    """Lines on standard output, each written at once; a reader that goes away (`| head`) ends nothing but the lines."""
+    """Lines on standard output, each written at once, of a run, which no line may end.
+
+    A reader that goes away (`| head`) ends nothing but the lines. Where they go to a file whose disk is full, Python
+    keeps what it could not write and writes it with a later line.
+    """
 
     def line(self, text: str) -> None:
         """Writes one line."""
-        try:
+        with self.spared():
             print(text, flush=True)
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """What is written within ends nothing either."""
+        try:
+            yield
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._give_up()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+
+    def close(self) -> None:
+        """Writes what is left, or lets it go: Python would end the process with an error of its own."""
+        try:
+            sys.stdout.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def error(problem: FerTuneError) -> None:

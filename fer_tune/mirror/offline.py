@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import time
+from collections import Counter
 from pathlib import Path
 
-from fer_tune.mirror.client import begin, discard, log, log_bundle
+from wandb.util import get_core_path
+
+from fer_tune.errors import StorageError
+from fer_tune.mirror.client import begin, discard, folders, log, log_bundle
 from fer_tune.mirror.content import Run
+
+FLUSHED_WITHIN = 3.0
+"""Seconds after its end in which a run's file is whole: wandb may flush it each second (see `client`)."""
+
+READ_WITHIN = 60.0
+"""Seconds in which wandb's reader has read a run; it takes some hundredths of one."""
 
 
 class OfflineRuns:
@@ -22,7 +35,11 @@ class OfflineRuns:
         self.root = root
 
     def bring(self, run: Run) -> None:
-        """Writes the run whole, and returns when it is on the disk."""
+        """Writes the run whole, and returns when it is on the disk.
+
+        Raises:
+            StorageError: it is not there whole.
+        """
         discard(self.root, run.id, offline=True)
         target = begin(run, self.root, "offline")
         for row in run.history:
@@ -31,6 +48,7 @@ class OfflineRuns:
             log_bundle(target, bundle)
         target.summary.update(run.summary)
         target.finish(exit_code=int(run.failed))
+        self._require_whole(run)
 
     def left(self, prefix: str) -> set[str]:
         """None: nothing needs to be written again because it is on the server too."""
@@ -38,3 +56,33 @@ class OfflineRuns:
 
     def close(self) -> None:
         """No run stays open."""
+
+    def _require_whole(self, run: Run) -> None:
+        """Reads the run back: of a disk that was full meanwhile wandb says nothing."""
+        deadline = time.monotonic() + FLUSHED_WITHIN
+        while not any(
+            _whole(folder / f"run-{run.id}.wandb", run) for folder in folders(self.root, run.id, offline=True)
+        ):
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    f"wandb's file of run {run.id} was cut off: it lacks rows or its end",
+                    "Was the disk full? The mirror writes it again; `fer-tune sync` does so afterwards.",
+                )
+            time.sleep(0.1)
+
+
+def _whole(file: Path, run: Run) -> bool:
+    """Whether wandb's own reader finds all rows and the end of a run."""
+    words = [
+        get_core_path(),
+        "leet",
+        "inspect",
+        "--json",
+        "-no-observability",
+        "-run-file",
+        str(file),
+        str(file.parent),
+    ]
+    read = subprocess.run(words, capture_output=True, text=True, timeout=READ_WITHIN, check=False)
+    kinds = Counter(json.loads(line)["type"] for line in read.stdout.splitlines() if line.startswith("{"))
+    return (kinds["history"], kinds["exit"]) == (len(run.history), 1)

@@ -91,3 +91,36 @@ def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> No
     assert json.loads(done.stdout)["event"]
     with Store.of(searching) as store:
         assert len(trials(store, "obedient", ("complete", "pruned"))) == 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_lines_that_a_full_disk_refuses_do_not_end_the_search(searching: Settings) -> None:
+    code = (
+        "from fer_tune.cli import show\n"
+        "from fer_tune.cli.lines import Lines\n"
+        "from fer_tune.settings import Settings\n"
+        "from tests.cli.test_output import searched\n"
+        "out = show.Output()\n"
+        "searched(Lines(out), Settings.from_environment())\n"
+        "with out.spared():\n"
+        "    show.line(show.console(), 'and the conclusion')\n"
+        "out.close()\n"
+    )
+    environment = os.environ | {"FER_TUNE_DATA": str(searching.data_source), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    with Store.of(searching) as store:
+        assert len(trials(store, "obedient", ("complete", "pruned"))) == 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_that_a_full_disk_refuses_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "fer_tune", "init", "resnet"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert "Traceback" not in done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,35 @@ def test_offline_files_say_what_the_database_says(  # noqa: PLR0917 - fixtures
     assert {run: told.tags for run, told in there.items()} == {run: told.tags for run, told in runs.items()}
     assert all((folder / f"run-{folder.name[28:]}.wandb.synced").exists() for folder in settings.wandb.iterdir())
     assert server.unknown == []
+
+
+@pytest.fixture
+def small(settings: Settings, store: Store) -> Iterator[Path]:
+    """wandb's folder, on a disk of 1 MB of its own; the test is skipped where none may be mounted."""
+    settings.wandb.mkdir(parents=True)
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(settings.wandb)]
+    if subprocess.run(words, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    yield settings.wandb
+    subprocess.run(["umount", "-l", str(settings.wandb)], check=True)
+
+
+@pytest.mark.parametrize("free", [8, 16, 32])
+def test_a_run_that_a_full_disk_cut_off_is_written_again(
+    settings: Settings, store: Store, small: Path, free: int
+) -> None:
+    """wandb says nothing of what it could not write, and ends the run as if all were there."""
+    ballast = small / "ballast"
+    ballast.write_bytes(bytes(2**20 - 1024 * free))
+    handle = start(settings, "tiny", "offline", priority="normal")
+    assert not handle.stop(timeout=60), "some runs are missing"
+    finished = [cursor.run for cursor in store.mirror_cursors("tiny") if cursor.finished]
+    assert len(finished) < 5
+    for number, run in enumerate(finished):
+        assert offline(settings)[run].rows == in_database(store, "tiny", number)
+    ballast.unlink()
+    mirror(settings)
+    runs = offline(settings)
+    assert [runs[f"{store.study('tiny').uid}-{number:05d}"].rows for number in range(5)] == [
+        in_database(store, "tiny", number) for number in range(5)
+    ]
