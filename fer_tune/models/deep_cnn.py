@@ -28,7 +28,7 @@ def build(config: DeepCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, NormReLUPool, block_rate, convolution
+    from fer_tune.models.layers import Dropout, Flatten, NormReLUPool, block_rate, convolution
 
     layers: list[nn.Module] = []
     channels = 1
@@ -44,7 +44,7 @@ def build(config: DeepCNN) -> nn.Module:
         hidden.append(nn.BatchNorm1d(config.hidden))
     return nn.Sequential(
         *layers,
-        nn.Flatten(),
+        Flatten(),
         Dropout(lambda config: config.head_dropout2),
         *hidden,
         nn.ReLU(inplace=True),

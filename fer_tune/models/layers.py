@@ -157,6 +157,13 @@ class BiasReLUPool(nn.Module):
         return out
 
 
+class Flatten(nn.Module):
+    """[N, C, H, W] to [N, H W C]: in the order that channels_last has them in, so that nothing is copied."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
 class SqueezeExcitation(nn.Module):
     """Scales channels by a gate computed from their means (Hu et al. 2018; reduction 16)."""
 

@@ -25,7 +25,7 @@ def build(config: SimpleCNN) -> nn.Module:
     """Float [N, 1, 48, 48] to logits [N, 7]."""
     from torch import nn
 
-    from fer_tune.models.layers import BiasReLUPool, Dropout, block_rate, convolution
+    from fer_tune.models.layers import BiasReLUPool, Dropout, Flatten, block_rate, convolution
 
     width = config.width
     return nn.Sequential(
@@ -33,7 +33,7 @@ def build(config: SimpleCNN) -> nn.Module:
         BiasReLUPool(width, 9, block_rate(0)),
         convolution(width, 2 * width),
         BiasReLUPool(2 * width, 9 * width, block_rate(1)),
-        nn.Flatten(),
+        Flatten(),
         Dropout(lambda config: config.head_dropout),
         nn.Linear(2 * width * 12 * 12, 7),
     )

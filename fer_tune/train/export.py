@@ -25,8 +25,8 @@ from fer_tune.models import FAMILIES
 from fer_tune.train.config import configurations
 from fer_tune.trial import EMOTIONS, TrialSpec
 
-FORMAT = 1
-"""Version of `config.json`; raised when an older reader would misunderstand it."""
+FORMAT = 2
+"""Version of `config.json` and the weights beside it; raised when another version would misunderstand them."""
 BATCH = 512
 
 
@@ -121,7 +121,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StorageError(f"{path} is torn: it is not JSON.", "Run `fer-tune retrain` again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise DataError(f"{path} is not of format {FORMAT}.", "A newer fer-tune wrote it, or it is something else.")
+        raise DataError(
+            f"{path} is not of format {FORMAT}.",
+            "A model of another version of fer-tune must be trained again: `fer-tune retrain`.",
+        )
     if description.get("family") not in FAMILIES:
         raise DataError(f"{path} names an unknown family {description.get('family')!r}.", hint)
     return description

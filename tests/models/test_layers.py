@@ -13,6 +13,7 @@ from fer_tune.models.layers import (
     AntialiasedPool,
     BiasReLUPool,
     BlurredConv2d,
+    Flatten,
     GreyConv2d,
     NormReLU,
     NormReLUPool,
@@ -124,6 +125,14 @@ def test_pool_kernel_agrees_with_the_operations_and_their_gradients(monkeypatch,
         found.append((out, x.grad))
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused, plain, atol=1e-5)
+
+
+def test_flatten_copies_nothing_of_a_map_in_channels_last():
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    out = Flatten()(x)
+    assert out.data_ptr() == x.data_ptr()
+    assert torch.equal(out.view(2, 4, 5, 3).permute(0, 3, 1, 2), x)
+    assert torch.equal(Flatten()(x.contiguous()), out)
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])

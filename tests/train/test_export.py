@@ -88,9 +88,10 @@ def test_a_torn_description_is_said(tiny_data, tmp_path):
     path.write_text(path.read_text()[:40])
     with pytest.raises(StorageError, match="not JSON"):
         Predictor.load(tmp_path)
-    path.write_text('{"format": 99}')
-    with pytest.raises(DataError, match="format 1"):
-        Predictor.load(tmp_path)
+    for other in (1, 99):
+        path.write_text(f'{{"format": {other}}}')
+        with pytest.raises(DataError, match="format 2"):
+            Predictor.load(tmp_path)
 
 
 def test_final_fit_of_another_seed_is_another_model(tiny_data, tmp_path):
