@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -91,6 +92,44 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_table_of_results_is_up_to_date() -> None:
     assert readme_table.main(["--check"]) == 0
+
+
+def rows_below(page: Path, heading: str) -> list[list[str]]:
+    """The cells of a section's first table, without its two lines of headings and without emphasis."""
+    section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    table = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"
+
+
+def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
+    page = ROOT / "docs" / "what-helped.md"
+    results = ROOT / "benchmarks" / "results"
+    runs = json.loads((results / "ablation-strong-h100.json").read_text())["runs"]
+    measured = {
+        (
+            str(run["seed"]),
+            percent(sum(run["curve"][-10:]) / 10),
+            percent(run["last_flip_averaged"]),
+            f"{100 * run['train']:.1f}",
+            f"{run['images_per_second'] / 1000:.0f}",
+        )
+        for run in runs
+    }
+    told = {tuple(cells[1:]) for cells in rows_below(page, "Width, rotation, and the noise of a seed")}
+    assert told == measured
+    fits = [cells for cells in rows_below(page, "Final fits") if "record](" in cells[0]]
+    assert len(fits) == 4
+    for what, epochs, plain, flip, seconds in fits:
+        name = re.search(r"results/(.+?\.json)", what)
+        assert name is not None
+        fit = json.loads((results / name[1]).read_text())["retrain"]
+        scores = [percent(fit["test"][kind]["accuracy"]) for kind in ("plain", "flip")]
+        assert [epochs, plain, flip] == [f"{fit['epochs']} of {fit['schedule']}", *scores]
+        assert seconds == f"{fit['seconds']:.0f} s"
 
 
 @pytest.mark.slow
