@@ -106,6 +106,9 @@ def _backward_sums(
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)
+    if NORM:
+        mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+        scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
     factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
     dbias = tl.zeros((BR, BC), tl.float32)
     dweight = tl.zeros((BR, BC), tl.float32)
@@ -116,8 +119,6 @@ def _backward_sums(
         value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
         dbias += value
         if NORM:
-            mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
-            scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
             dweight += value * (at - mean[None, :]) * scale[None, :]
     out = parts + tl.program_id(1) * 2 * columns + c
     tl.store(out, tl.sum(dbias, 0), mask=c < columns)
