@@ -120,7 +120,14 @@ def _command(words: list[str]) -> dict[str, Any]:
         sys.exit(
             f"{command} ended with {done.returncode} after {seconds} s:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"
         )
-    return {"command": command, "seconds": seconds, "output": done.stdout}
+    return {"command": command, "seconds": seconds, "output": done.stdout.replace(_storage(), "storage")}
+
+
+def _storage() -> str:
+    """The storage folder, whose place on this machine is nobody's business."""
+    from fer_tune.settings import Settings
+
+    return str(Settings.from_environment().root)
 
 
 def _optuna_best(study: str) -> dict[str, Any]:
