@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from fer_tune.errors import StorageError
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What a disk answers that is full."""
+
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
@@ -46,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in FULL
         hint = "Free some space, or set FER_TUNE_DIR to another folder." if full else "Choose a place to write to."
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
 

@@ -201,16 +201,18 @@ def _last(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int
 
     The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high
     learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
-    than that, sqrt(p (1 - p) / n), was as good.
+    than that was as good.
     """
-    curve = [getattr(row, record.objective) for row in store.curves(record.name, chosen.number).get(chosen.number, ())]
-    images = record.split.counts.get("val", 0)
-    if not curve or not images:
+    from fer_tune.study.selection import standard_error
+
+    curve = store.curves(record.name, chosen.number).get(chosen.number)
+    if curve is None or chosen.best_epoch is None:
         return schedule
-    best = max(curve)
-    if best - curve[-1] <= (best * (1 - best) / images) ** 0.5:
+    values = [getattr(row, record.objective) for row in curve]
+    error = standard_error(max(values), record.split.counts.get("val", 0))
+    if error is None or max(values) - values[-1] <= error:
         return schedule
-    return min(schedule, max(1, round(schedule * (curve.index(best) + 1) / int(record.sweep_json["epochs"]))))
+    return min(schedule, max(1, round(schedule * chosen.best_epoch / int(record.sweep_json["epochs"]))))
 
 
 def _new_folder(settings: Settings, record: StudyRecord, number: int) -> Path:
@@ -274,11 +276,12 @@ def _evaluate(spec: TrialSpec, folder: Path, device: str) -> tuple[TestScores, T
 def _scores(labels: Any, predicted: Any) -> TestScores:
     import torch
 
+    from fer_tune.study.selection import standard_error
     from fer_tune.train.metrics import confusion_matrix, scores
 
     matrix = confusion_matrix(torch.from_numpy(labels), torch.from_numpy(predicted)).tolist()
     found = scores(matrix)
-    error = (found.accuracy * (1 - found.accuracy) / len(labels)) ** 0.5
+    error = standard_error(found.accuracy, len(labels)) or 0.0
     return TestScores(found, error, [[int(count) for count in row] for row in matrix])
 
 

@@ -9,8 +9,9 @@ from typer.core import TyperGroup
 
 from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, sync, watch
 from fer_tune.cli.run import INTERRUPTED
-from fer_tune.cli.show import FULL, Output, error
+from fer_tune.cli.show import Output, error
 from fer_tune.errors import FerTuneError, StorageError
+from fer_tune.files import FULL
 
 BAD_INPUT = 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -19,15 +18,13 @@ from rich.text import Text
 
 from fer_tune.cli.columns import Column, choose
 from fer_tune.errors import FerTuneError
+from fer_tune.files import FULL
 from fer_tune.trial import Value
 
 STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "requeued": "dim"}
 """Of a trial's states; the word is always shown too."""
 
 NONE = "–"
-
-FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What a disk answers that is full."""
 
 GAP = 2
 """Blanks between the columns of a table."""

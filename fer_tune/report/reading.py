@@ -20,7 +20,7 @@ from fer_tune.report.byhand import BY_HAND, NONE, ByHand
 from fer_tune.report.mistakes import Mistake, worst
 from fer_tune.settings import Settings
 from fer_tune.store import ArtifactRecord, Store, StudyRecord
-from fer_tune.study import Counts, TrialSummary, ranking, trials
+from fer_tune.study import Counts, TrialSummary, ranking, standard_error, trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.tally import REASON, count
 from fer_tune.trial import EpochRow, by_pruner
@@ -95,7 +95,7 @@ class StudyReport:
     @property
     def accuracy_error(self) -> float | None:
         """Its standard error, sqrt(p (1 - p) / n)."""
-        return _standard_error(self.accuracy, self.record.split.counts.get("val", 0))
+        return standard_error(self.accuracy, self.record.split.counts.get("val", 0))
 
     @property
     def varied(self) -> list[str]:
@@ -177,11 +177,7 @@ def read_audit(store: Store, record: StudyRecord) -> Audit | None:
 def _error(record: StudyRecord, best: TrialSummary | None) -> float | None:
     if best is None or record.objective != "val_accuracy":
         return None
-    return _standard_error(best.value, record.split.counts.get("val", 0))
-
-
-def _standard_error(share: float | None, images: int) -> float | None:
-    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
+    return standard_error(best.value, record.split.counts.get("val", 0))
 
 
 def _ties(found: Sequence[TrialSummary], best: TrialSummary | None, error: float | None) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from fer_tune.errors import FerTuneError
+from fer_tune.files import FULL
 from fer_tune.store.engine import database_error, explain, parse_url, sqlite_code
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ PASSING_FOR_A_RUN = {8, 10, 14}
 """SQLite's readonly, ioerr and cantopen: what a folder that is read-only for a while, or too full for the files that
 lie beside the database, looks like. A run waits, since it has rows to lose; a reader is told at once."""
 
-PASSING_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+PASSING_FILES = FULL | {errno.EROFS}
 """What a file's disk answers while it is full or read-only."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +82,11 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     """
     inner = _load(store, study)
     return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+
+
+def standard_error(share: float | None, images: int) -> float | None:
+    """Of a share measured on so many images, sqrt(p (1 - p) / n); None where either is unknown."""
+    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
