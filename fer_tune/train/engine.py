@@ -138,6 +138,7 @@ class Engine:
         """Draws new weights and takes over a trial's hyperparameters."""
         self.config, self.shape, self.seed, self.epochs = config, shape, seed, epochs
         self._prepared = None
+        self.flat.model.train()
         torch.manual_seed(seed)
         initialise(self.flat.model)
         self.flat.refresh_values()
@@ -145,7 +146,9 @@ class Engine:
         self.optimizer.reset()
         if self._past is not None:
             self._past.copy_(functional.one_hot(self.faces.labels, 7))
-        self._rates = learning_rates(config, epochs * self.steps_per_epoch).view(epochs, -1)
+        rates = learning_rates(config, epochs * self.steps_per_epoch).view(epochs, -1)
+        self._last_rates: list[float] = rates[:, -1].tolist()
+        self._rates = rates.to(self.device)  # all at once: each copy from the host waits for what the GPU has to do
         natural = frequency_weights(self.faces.labels, 0.0)
         balanced = frequency_weights(self.faces.labels, config.sampling_power)
         self._draw_weights = balanced if config.sampling == "weighted" else natural
@@ -160,7 +163,6 @@ class Engine:
             self._draw(epoch)
             self._prepare(epoch)
         self._prepared = None
-        self.flat.model.train()
         for step in range(self.steps_per_epoch):
             if step % 16 == 0 and stop_requested():
                 return False
@@ -239,7 +241,7 @@ class Engine:
 
     def last_lr(self, epoch: int) -> float:
         """Learning rate of the last step of an epoch."""
-        return float(self._rates[epoch - 1, -1])
+        return self._last_rates[epoch - 1]
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights as the model's state dict, float32 on the CPU."""
