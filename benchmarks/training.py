@@ -10,6 +10,8 @@ For each family and batch size, in training images a second:
     trial     fer-tune's engine in a real trial, from row to row: drawing, evaluation and reporting included
     bare      the captured step replayed, and nothing else
     share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
+    torch     with --compile: bare, but of torch's layers instead of fer-tune's kernels; the optimizer stays ours
+    compiled  with --compile: the same, compiled by torch.compile, which the first capture of each shape waits for
 
 and where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation, mixing), `steps`, `evaluate`, each
 measured by itself and waited for, and `rest`, what the trial's median epoch has beside them (below 0 where they
@@ -26,6 +28,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ from fer_tune.models import FAMILIES, layers
 from fer_tune.settings import Settings
 from fer_tune.train.config import configurations
 from fer_tune.train.engine import Engine
+from fer_tune.train.graphs import captured
 from fer_tune.train.loop import Trainer
 from fer_tune.trial import EpochRow, TrialSpec, Value
 
@@ -61,6 +65,7 @@ def main() -> None:
     parser.add_argument("--loaders", default="2,8")
     parser.add_argument("--epochs", type=int, default=5, help="of the real trial; the first is not counted")
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
+    parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     where = torch.device("cpu") if options.cpu else torch.device("cuda:0")
@@ -84,10 +89,12 @@ def main() -> None:
     rows = []
     for family, batch in itertools.product(families, batches):
         rows.append(measure(trainer, spec, family, batch, loaders=loaders, steps=options.steps, peak=peak))
+        if options.compile:
+            rows[-1] |= compiled(trainer, rows[-1], spec)
         print(json.dumps(rows[-1]), flush=True)
         if options.out:  # after each row: a run that is cut off leaves what it has
             options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
-    print(table(rows, loaders))
+    print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
 def _spec(source: str, epochs: int) -> TrialSpec:
@@ -97,12 +104,16 @@ def _spec(source: str, epochs: int) -> TrialSpec:
     return TrialSpec("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
 
 
+def _with(base: TrialSpec, family: str, batch: int) -> TrialSpec:
+    params = {**PARAMS, "batch_size": batch}
+    return TrialSpec(base.study, 0, family, params, base.epochs, base.seed, base.data)
+
+
 def measure(
     trainer: Trainer, base: TrialSpec, family: str, batch: int, *, loaders: list[int], steps: int, peak: float
 ) -> dict[str, Any]:
     """One row of the table."""
-    params = {**PARAMS, "batch_size": batch}
-    spec = TrialSpec(base.study, 0, family, params, base.epochs, base.seed, base.data)
+    spec = _with(base, family, batch)
     row: dict[str, Any] = {"family": family, "batch": batch}
     for count in loaders:
         row[f"plain_{count}"] = round(
@@ -166,8 +177,7 @@ class Plain(Dataset[tuple[Tensor, int]]):
 
 def plain(data: SearchData, family: str, batch: int, *, loaders: int, steps: int, where: torch.device) -> float:
     """Images a second of the plain script, without evaluation."""
-    fused, layers.HAS_TRITON = layers.HAS_TRITON, False  # the script has torch's layers
-    try:
+    with torch_layers():
         config = configurations(family, {})[1]
         model = FAMILIES[family].build(config).to(where).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -189,6 +199,14 @@ def plain(data: SearchData, family: str, batch: int, *, loaders: int, steps: int
                 break
         synchronise(where)
         return (step - first + 1) * batch / (time.perf_counter() - began)
+
+
+@contextmanager
+def torch_layers() -> Iterator[None]:
+    """Meanwhile layers compute with torch's operations, not with our kernels."""
+    fused, layers.HAS_TRITON = layers.HAS_TRITON, False
+    try:
+        yield
     finally:
         layers.HAS_TRITON = fused
 
@@ -221,6 +239,23 @@ def bare(engine: Engine) -> float:
         engine._step()
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
+
+
+def compiled(trainer: Trainer, row: dict[str, Any], base: TrialSpec) -> dict[str, float]:
+    """What is added to a row: images a second of torch's layers, captured, and of the same, compiled and captured."""
+    spec = _with(base, row["family"], row["batch"])
+    plan, config = trainer._plan(spec)
+    with torch_layers():
+        engine = Engine(plan)
+        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        uncompiled = bare(engine)
+        engine.flat.model.compile()
+        began = time.perf_counter()
+        if engine.device.type == "cuda":
+            engine._replay_step = captured(engine._train_step, engine.device, rewind=engine._cursor.zero_)
+        bare(engine)
+        waited = time.perf_counter() - began
+        return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}
 
 
 def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
@@ -272,10 +307,10 @@ def matrix_rate(where: torch.device) -> float:
     return float(2 * size**3 / best)
 
 
-def table(rows: list[dict[str, Any]], loaders: list[int]) -> str:
+def table(rows: list[dict[str, Any]], loaders: list[int], more: list[str]) -> str:
     """The rows as Markdown."""
     names = ["family", "batch", *(f"plain_{count}" for count in loaders), "eager", "trial", "bare", "trial_over_bare"]
-    names += [*(f"trial_over_plain_{count}" for count in loaders), "share", "seconds_to_next_trial"]
+    names += [*(f"trial_over_plain_{count}" for count in loaders), "share", "seconds_to_next_trial", *more]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
     return "\n".join(lines)
