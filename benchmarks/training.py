@@ -249,7 +249,8 @@ def compiled(trainer: Trainer, row: dict[str, Any], base: TrialSpec) -> dict[str
         engine = Engine(plan)
         engine.begin(config, plan.shape, spec.seed, spec.epochs)
         uncompiled = bare(engine)
-        engine.flat.model.compile()
+        torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
+        engine.flat.model.compile(dynamic=False)
         began = time.perf_counter()
         if engine.device.type == "cuda":
             engine._replay_step = captured(engine._train_step, engine.device, rewind=engine._cursor.zero_)
