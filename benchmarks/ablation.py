@@ -5,7 +5,10 @@
 
 Trains the recipe below, from which the sweeps of vgg and resnet start, and then each changed one, once a seed, and
 writes the file anew after each training, so that nothing is lost when time is up. `last` is the mean accuracy of the
-last ten epochs, when the rate has fallen so far that they hardly differ; `best` is the best epoch's.
+last ten epochs, when the rate has fallen so far that they hardly differ; `best` is the best epoch's; `flip` the last
+epoch's, averaged over each face and its mirror image.
+
+A change names hyperparameters, or, in capitals, constants of `fer_tune.train.augment`: `--change SHIFT=0.1,width=2.0`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,8 @@ from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
+from fer_tune.train import augment
+from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
 
@@ -56,6 +63,7 @@ class Run:
     best: float
     best_epoch: int
     last: float
+    flip: float
     train: float
     curve: tuple[float, ...]
     parameters: int
@@ -88,13 +96,13 @@ def main() -> None:
         for seed in map(int, options.seeds.split(",")):
             if time.monotonic() > ends:
                 return
-            params = RECIPE | changes
+            params = RECIPE | {key: value for key, value in changes.items() if not key.isupper()}
             spec = TrialSpec("ablation", 0, options.family, params, options.epochs, seed, data)
-            run = train(trainer, spec, changes)
+            with constants({key: value for key, value in changes.items() if key.isupper()}):
+                run = train(trainer, spec, changes)
             runs.append(run)
-            print(
-                f"{run.family} {changes or 'recipe'} seed {seed}: best {run.best:.4f} last {run.last:.4f}", flush=True
-            )
+            figures = f"best {run.best:.4f} last {run.last:.4f} flip {run.flip:.4f}"
+            print(f"{run.family} {changes or 'recipe'} seed {seed}: {figures}", flush=True)
             result = {"benchmark": "ablation", **about, "recipe": RECIPE, "runs": [asdict(run) for run in runs]}
             options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -116,12 +124,36 @@ def train(trainer: Trainer, spec: TrialSpec, changes: dict[str, Value]) -> Run:
         best=best.val_accuracy,
         best_epoch=best.epoch,
         last=statistics.fmean(row.val_accuracy for row in rows[-10:]),
+        flip=flip_accuracy(trainer._engines.latest),
         train=rows[-1].train_accuracy,
         curve=tuple(round(row.val_accuracy, 4) for row in rows),
         parameters=end.parameters,
         images_per_second=statistics.median(row.images_per_second for row in rows),
         seconds=time.perf_counter() - started,
     )
+
+
+def flip_accuracy(engine: Engine) -> float:
+    """Of the last evaluation and that of the mirrored faces, averaged."""
+    held, plain = engine.inputs.held, engine.logits.softmax(1)
+    held.copy_(held.flip(3))  # in place: a captured evaluation reads them there
+    engine.measure()
+    held.copy_(held.flip(3))
+    predicted = (plain + engine.logits.softmax(1)).argmax(1)
+    return float((predicted == engine.faces.held_labels).float().mean())
+
+
+@contextmanager
+def constants(changes: dict[str, Value]) -> Iterator[None]:
+    """Meanwhile constants of `fer_tune.train.augment` have other values; AttributeError if there is none of a name."""
+    before = {name: getattr(augment, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(augment, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(augment, name, value)
 
 
 def _parsed(change: str) -> dict[str, Value]:
