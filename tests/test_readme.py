@@ -121,8 +121,22 @@ def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
     }
     told = {tuple(cells[1:]) for cells in rows_below(page, "Width, rotation, and the noise of a seed")}
     assert told == measured
+    wide = [json.loads(path.read_text()) for path in results.glob("wide-*.json")]
+    depth = json.loads((results / "stochastic-depth-h100.json").read_text())
+    measured = {
+        (
+            str(run["seed"]),
+            percent(run["last"]),
+            percent(run["best"]),
+            f"{100 * run['train']:.1f}",
+            f"{run['images_per_second'] / 1000:.1f}",
+        )
+        for result in [*wide, depth]
+        for run in result["runs"]
+    }
+    assert {tuple(cells[1:]) for cells in rows_below(page, "Twice the width")} == measured
     fits = [cells for cells in rows_below(page, "Final fits") if "record](" in cells[0]]
-    assert len(fits) == 4
+    assert len(fits) == 5
     for what, epochs, plain, flip, seconds in fits:
         name = re.search(r"results/(.+?\.json)", what)
         assert name is not None
