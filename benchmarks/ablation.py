@@ -3,10 +3,10 @@
     python -m benchmarks.ablation --data storage/data/fer2013.zip --family vgg --epochs 100 --seeds 0,1 \\
         --change width=1.5 --change augment=1.0,ema=0.9995 --out result.json
 
-Trains the recipe below, from which the sweeps of vgg and resnet start, and then each changed one, once a seed, and
-writes the file anew after each training, so that nothing is lost when time is up. `last` is the mean accuracy of the
-last ten epochs, when the rate has fallen so far that they hardly differ; `best` is the best epoch's; `flip` the last
-epoch's, averaged over each face and its mirror image.
+Trains the recipe below, from which the sweeps of vgg and resnet start, and each changed one, once a seed, on one device
+or several, and writes the file anew after each training, so that nothing is lost when time is up. `last` is the mean
+accuracy of the last ten epochs, when the rate has fallen so far that they hardly differ; `best` is the best epoch's;
+`flip` the last epoch's, averaged over each face and its mirror image.
 
 A change names hyperparameters, or, in capitals, constants of `fer_tune.train.augment`: `--change SHIFT=0.1,width=2.0`.
 """
@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,10 @@ RECIPE: dict[str, Value] = {
 }
 
 
+_trainers: list[Trainer] = []
+"""The one of a process that trains; empty in the process that waits."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One training; accuracies in 0..1, `curve` those of each epoch on validation."""
@@ -81,30 +87,59 @@ def main() -> None:
     parser.add_argument("--change", action="append", default=[], help="KEY=VALUE,KEY=VALUE; repeatable")
     parser.add_argument("--only-changes", action="store_true", help="do not train the recipe itself")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--devices", default="cuda:0", help="between which the trainings are shared out: cuda:0,cuda:1")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
     settings = Settings.from_environment()
     faces = load_faces(options.data, settings)
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
-    trainer = Trainer(options.device)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
-    runs: list[Run] = []
-    ends = time.monotonic() + 60 * options.minutes
-    for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]:
-        for seed in map(int, options.seeds.split(",")):
-            if time.monotonic() > ends:
-                return
-            params = RECIPE | {key: value for key, value in changes.items() if not key.isupper()}
-            spec = TrialSpec("ablation", 0, options.family, params, options.epochs, seed, data)
-            with constants({key: value for key, value in changes.items() if key.isupper()}):
-                run = train(trainer, spec, changes)
-            runs.append(run)
-            figures = f"best {run.best:.4f} last {run.last:.4f} flip {run.flip:.4f}"
-            print(f"{run.family} {changes or 'recipe'} seed {seed}: {figures}", flush=True)
-            result = {"benchmark": "ablation", **about, "recipe": RECIPE, "runs": [asdict(run) for run in runs]}
-            options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    wanted = [
+        (TrialSpec("ablation", 0, options.family, {}, options.epochs, seed, data), changes)
+        for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]
+        for seed in map(int, options.seeds.split(","))
+    ]
+    runs: dict[int, Run] = {}
+    for place, run in spread(wanted, options.devices.split(","), time.time() + 60 * options.minutes):
+        runs[place] = run
+        figures = f"best {run.best:.4f} last {run.last:.4f} flip {run.flip:.4f}"
+        print(f"{run.family} {run.changes or 'recipe'} seed {run.seed}: {figures}", flush=True)
+        found = [asdict(run) for _, run in sorted(runs.items())]
+        result = {"benchmark": "ablation", **about, "recipe": RECIPE, "runs": found}
+        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def spread(
+    wanted: Sequence[tuple[TrialSpec, dict[str, Value]]], devices: Sequence[str], ends: float
+) -> Iterator[tuple[int, Run]]:
+    """Trains each, one at a time on a device; yields each one's place and what came of it as soon as it is there.
+
+    Args:
+        ends: seconds since the epoch after which no training is begun.
+    """
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for name in devices:
+        free.put(name)
+    with ProcessPoolExecutor(len(devices), context, _take_device, (free,)) as pool:
+        places = {pool.submit(_train, spec, changes, ends): place for place, (spec, changes) in enumerate(wanted)}
+        for future in as_completed(places):
+            if (run := future.result()) is not None:
+                yield places[future], run
+
+
+def _take_device(free: Any) -> None:
+    _trainers.append(Trainer(free.get()))
+
+
+def _train(spec: TrialSpec, changes: dict[str, Value], ends: float) -> Run | None:
+    """In a process of its own, which has a device."""
+    if time.time() > ends:
+        return None
+    params = RECIPE | {key: value for key, value in changes.items() if not key.isupper()}
+    with constants({key: value for key, value in changes.items() if key.isupper()}):
+        return train(_trainers[0], replace(spec, params=params), changes)
 
 
 def train(trainer: Trainer, spec: TrialSpec, changes: dict[str, Value]) -> Run:
