@@ -20,10 +20,11 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
@@ -137,8 +138,13 @@ def _train(spec: TrialSpec, changes: dict[str, Value], ends: float) -> Run | Non
     """In a process of its own, which has a device."""
     if time.time() > ends:
         return None
-    params = RECIPE | {key: value for key, value in changes.items() if not key.isupper()}
-    with constants({key: value for key, value in changes.items() if key.isupper()}):
+    params = RECIPE.copy()
+    with ExitStack() as stack:
+        for key, value in changes.items():
+            if key.isupper():  # AttributeError if there is no such constant
+                stack.enter_context(patch.object(augment, key, value))
+            else:
+                params[key] = value
         return train(_trainers[0], replace(spec, params=params), changes)
 
 
@@ -176,19 +182,6 @@ def flip_accuracy(engine: Engine) -> float:
     held.copy_(held.flip(3))
     predicted = (plain + engine.logits.softmax(1)).argmax(1)
     return float((predicted == engine.faces.held_labels).float().mean())
-
-
-@contextmanager
-def constants(changes: dict[str, Value]) -> Iterator[None]:
-    """Meanwhile constants of `fer_tune.train.augment` have other values; AttributeError if there is none of a name."""
-    before = {name: getattr(augment, name) for name in changes}
-    try:
-        for name, value in changes.items():
-            setattr(augment, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(augment, name, value)
 
 
 def _parsed(change: str) -> dict[str, Value]:

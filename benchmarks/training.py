@@ -28,9 +28,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +92,7 @@ def main() -> None:
     for family, batch in itertools.product(families, batches):
         rows.append(measure(trainer, spec, family, batch, loaders=loaders, steps=options.steps, peak=peak))
         if options.compile:
-            rows[-1] |= compiled(trainer, rows[-1], spec)
+            rows[-1] |= compiled(trainer, spec, family, batch)
         print(json.dumps(rows[-1]), flush=True)
         if options.out:  # after each row: a run that is cut off leaves what it has
             options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
@@ -105,8 +107,7 @@ def _spec(source: str, epochs: int) -> TrialSpec:
 
 
 def _with(base: TrialSpec, family: str, batch: int) -> TrialSpec:
-    params = {**PARAMS, "batch_size": batch}
-    return TrialSpec(base.study, 0, family, params, base.epochs, base.seed, base.data)
+    return replace(base, family=family, params={**PARAMS, "batch_size": batch})
 
 
 def measure(
@@ -201,14 +202,9 @@ def plain(data: SearchData, family: str, batch: int, *, loaders: int, steps: int
         return (step - first + 1) * batch / (time.perf_counter() - began)
 
 
-@contextmanager
-def torch_layers() -> Iterator[None]:
+def torch_layers() -> AbstractContextManager[object]:
     """Meanwhile layers compute with torch's operations, not with our kernels."""
-    fused, layers.HAS_TRITON = layers.HAS_TRITON, False
-    try:
-        yield
-    finally:
-        layers.HAS_TRITON = fused
+    return patch.object(layers, "HAS_TRITON", False)
 
 
 def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -241,9 +237,9 @@ def bare(engine: Engine) -> float:
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
 
-def compiled(trainer: Trainer, row: dict[str, Any], base: TrialSpec) -> dict[str, float]:
+def compiled(trainer: Trainer, base: TrialSpec, family: str, batch: int) -> dict[str, float]:
     """What is added to a row: images a second of torch's layers, captured, and of the same, compiled and captured."""
-    spec = _with(base, row["family"], row["batch"])
+    spec = _with(base, family, batch)
     plan, config = trainer._plan(spec)
     with torch_layers():
         engine = Engine(plan)

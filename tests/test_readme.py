@@ -16,6 +16,7 @@ import yaml
 from typer.main import get_command
 
 from benchmarks import readme_table
+from benchmarks.readme_table import percent
 from fer_tune.cli.app import app
 from fer_tune.models.family import Family
 from fer_tune.sweep.load import loads_sweep
@@ -99,10 +100,6 @@ def rows_below(page: Path, heading: str) -> list[list[str]]:
     section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     table = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]
-
-
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}"
 
 
 def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
