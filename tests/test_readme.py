@@ -132,8 +132,20 @@ def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
         for run in result["runs"]
     }
     assert {tuple(cells[1:]) for cells in rows_below(page, "Twice the width")} == measured
+    weaker = [results / f"{name}-h100.json" for name in ("geometry", "geometry-wide", "taught")]
+    measured = {
+        (percent(run["last"]), percent(run["flip"]), f"{100 * run['train']:.1f}")
+        for path in weaker
+        for run in json.loads(path.read_text())["runs"]
+    }
+    told = {
+        figures
+        for cells in rows_below(page, "Weaker augmentation, and teachers")
+        for figures in zip(*(cell.split(", ") for cell in cells[1:]), strict=True)
+    }
+    assert told == measured
     fits = [cells for cells in rows_below(page, "Final fits") if "record](" in cells[0]]
-    assert len(fits) == 5
+    assert len(fits) == 6
     for what, epochs, plain, flip, seconds in fits:
         name = re.search(r"results/(.+?\.json)", what)
         assert name is not None
@@ -141,6 +153,14 @@ def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
         scores = [percent(fit["test"][kind]["accuracy"]) for kind in ("plain", "flip")]
         assert [epochs, plain, flip] == [f"{fit['epochs']} of {fit['schedule']}", *scores]
         assert seconds == f"{fit['seconds']:.0f} s"
+
+
+def test_what_torch_compile_gains_is_what_was_measured() -> None:
+    told = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for row in json.loads((ROOT / "benchmarks" / "results" / "training-compile-h100.json").read_text())["rows"]:
+        rates = [f"{row[key] / 1000:.1f}" for key in ("torch", "compiled", "bare")]
+        cells = [row["family"], str(row["batch"]), *rates, str(row["seconds_to_compile"])]
+        assert f"| {' | '.join(cells)} |\n" in told
 
 
 @pytest.mark.slow
