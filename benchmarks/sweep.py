@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.circumstances import commit, device, versions
+from fer_tune.settings import Settings
+from fer_tune.store import Store
 
 HAND_TUNED_TEST = 0.5816
 """The accuracy on test that a person reached by hand; a sweep is timed until a trial's val accuracy passes it."""
@@ -120,20 +122,12 @@ def _command(words: list[str]) -> dict[str, Any]:
         sys.exit(
             f"{command} ended with {done.returncode} after {seconds} s:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"
         )
-    return {"command": command, "seconds": seconds, "output": done.stdout.replace(_storage(), "storage")}
-
-
-def _storage() -> str:
-    """The storage folder, whose place on this machine is nobody's business."""
-    from fer_tune.settings import Settings
-
-    return str(Settings.from_environment().root)
+    folder = str(Settings.from_environment().root)  # whose place on this machine is nobody's business
+    return {"command": command, "seconds": seconds, "output": done.stdout.replace(folder, "storage")}
 
 
 def _optuna_best(study: str) -> dict[str, Any]:
     """What Optuna's own command line calls the best trial of the same file."""
-    from fer_tune.settings import Settings
-
     words = ["best-trial", "--storage", Settings.from_environment().url, "--study-name", study, "-f", "json"]
     start = [sys.executable, "-c", "from optuna.cli import main; import sys; sys.argv[0] = 'optuna'; sys.exit(main())"]
     done = subprocess.run([*start, *words], capture_output=True, text=True, check=False)
@@ -145,9 +139,6 @@ def _optuna_best(study: str) -> dict[str, Any]:
 
 def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | None:
     """From `began` until the first epoch of any trial whose val accuracy exceeds `threshold`; None if none did."""
-    from fer_tune.settings import Settings
-    from fer_tune.store import Store
-
     with Store.of(Settings.from_environment(), create=False) as store:
         passed = []
         for attempt in store.attempts(study):
@@ -163,17 +154,12 @@ def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | No
 
 
 def _family(study: str) -> str:
-    from fer_tune.settings import Settings
-    from fer_tune.store import Store
-
     with Store.of(Settings.from_environment(), create=False) as store:
         return store.study(study).family
 
 
 def _metrics(study: str) -> dict[str, Any]:
     """The newest final fit's metrics.json."""
-    from fer_tune.settings import Settings
-
     found = sorted(
         Settings.from_environment().artifacts.glob(f"{study}-*/retrain-*/metrics.json"), key=os.path.getmtime
     )

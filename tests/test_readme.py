@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,6 +24,8 @@ from fer_tune.sweep.load import loads_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WHAT_HELPED = ROOT / "docs" / "what-helped.md"
+RESULTS = ROOT / "benchmarks" / "results"
 RUNNABLE = "# runnable"
 
 
@@ -96,16 +99,20 @@ def test_the_table_of_results_is_up_to_date() -> None:
 
 
 def rows_below(page: Path, heading: str) -> list[list[str]]:
-    """The cells of a section's first table, without its two lines of headings and without emphasis."""
+    """The cells of a section's only table, without its two lines of headings and without emphasis."""
     section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     table = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]
 
 
-def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
-    page = ROOT / "docs" / "what-helped.md"
-    results = ROOT / "benchmarks" / "results"
-    runs = json.loads((results / "ablation-strong-h100.json").read_text())["runs"]
+def runs_of(names: str) -> list[dict[str, Any]]:
+    """All trainings of the ablations in `benchmarks/results/`, by a pattern of their names."""
+    found = [run for path in sorted(RESULTS.glob(names)) for run in json.loads(path.read_text())["runs"]]
+    assert found, names
+    return found
+
+
+def test_width_and_rotation_are_told_as_measured() -> None:
     measured = {
         (
             str(run["seed"]),
@@ -114,12 +121,13 @@ def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
             f"{100 * run['train']:.1f}",
             f"{run['images_per_second'] / 1000:.0f}",
         )
-        for run in runs
+        for run in runs_of("ablation-strong-h100.json")
     }
-    told = {tuple(cells[1:]) for cells in rows_below(page, "Width, rotation, and the noise of a seed")}
-    assert told == measured
-    wide = [json.loads(path.read_text()) for path in results.glob("wide-*.json")]
-    depth = json.loads((results / "stochastic-depth-h100.json").read_text())
+    told = rows_below(WHAT_HELPED, "Width, rotation, and the noise of a seed")
+    assert {tuple(cells[1:]) for cells in told} == measured
+
+
+def test_changes_at_twice_the_width_are_told_as_measured() -> None:
     measured = {
         (
             str(run["seed"]),
@@ -128,39 +136,47 @@ def test_the_figures_of_what_helped_are_those_of_the_records() -> None:
             f"{100 * run['train']:.1f}",
             f"{run['images_per_second'] / 1000:.1f}",
         )
-        for result in [*wide, depth]
-        for run in result["runs"]
+        for run in runs_of("wide-*.json") + runs_of("stochastic-depth-h100.json")
     }
-    assert {tuple(cells[1:]) for cells in rows_below(page, "Twice the width")} == measured
-    weaker = [results / f"{name}-h100.json" for name in ("geometry", "geometry-wide", "taught")]
+    assert {tuple(cells[1:]) for cells in rows_below(WHAT_HELPED, "Twice the width")} == measured
+
+
+def test_weaker_augmentation_and_teachers_are_told_as_measured() -> None:
     measured = {
         (percent(run["last"]), percent(run["flip"]), f"{100 * run['train']:.1f}")
-        for path in weaker
-        for run in json.loads(path.read_text())["runs"]
+        for run in runs_of("geometry-*.json") + runs_of("taught-h100.json")
     }
     told = {
         figures
-        for cells in rows_below(page, "Weaker augmentation, and teachers")
+        for cells in rows_below(WHAT_HELPED, "Weaker augmentation, and teachers")
         for figures in zip(*(cell.split(", ") for cell in cells[1:]), strict=True)
     }
     assert told == measured
-    fits = [cells for cells in rows_below(page, "Final fits") if "record](" in cells[0]]
+
+
+def test_final_fits_are_told_as_measured() -> None:
+    fits = [cells for cells in rows_below(WHAT_HELPED, "Final fits") if "record](" in cells[0]]
     assert len(fits) == 6
     for what, epochs, plain, flip, seconds in fits:
         name = re.search(r"results/(.+?\.json)", what)
         assert name is not None
-        fit = json.loads((results / name[1]).read_text())["retrain"]
+        fit = json.loads((RESULTS / name[1]).read_text())["retrain"]
         scores = [percent(fit["test"][kind]["accuracy"]) for kind in ("plain", "flip")]
         assert [epochs, plain, flip] == [f"{fit['epochs']} of {fit['schedule']}", *scores]
         assert seconds == f"{fit['seconds']:.0f} s"
 
 
-def test_what_torch_compile_gains_is_what_was_measured() -> None:
-    told = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for row in json.loads((ROOT / "benchmarks" / "results" / "training-compile-h100.json").read_text())["rows"]:
-        rates = [f"{row[key] / 1000:.1f}" for key in ("torch", "compiled", "bare")]
-        cells = [row["family"], str(row["batch"]), *rates, str(row["seconds_to_compile"])]
-        assert f"| {' | '.join(cells)} |\n" in told
+def test_what_torch_compile_gains_is_told_as_measured() -> None:
+    measured = {
+        (
+            row["family"],
+            str(row["batch"]),
+            *(f"{row[rate] / 1000:.1f}" for rate in ("torch", "compiled", "bare")),
+            str(row["seconds_to_compile"]),
+        )
+        for row in json.loads((RESULTS / "training-compile-h100.json").read_text())["rows"]
+    }
+    assert {tuple(cells) for cells in rows_below(ROOT / "benchmarks" / "README.md", "torch.compile")} == measured
 
 
 @pytest.mark.slow
