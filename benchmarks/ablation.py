@@ -32,11 +32,11 @@ from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
+from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.train import augment
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Value
 
 RECIPE: dict[str, Value] = {
     "optimizer": "muon",
@@ -97,7 +97,7 @@ def main() -> None:
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     wanted = [
-        (TrialSpec("ablation", 0, options.family, {}, options.epochs, seed, data), changes)
+        (Job("ablation", 0, options.family, {}, options.epochs, seed, data), changes)
         for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]
         for seed in map(int, options.seeds.split(","))
     ]
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def spread(
-    wanted: Sequence[tuple[TrialSpec, dict[str, Value]]], devices: Sequence[str], ends: float
+    wanted: Sequence[tuple[Job, dict[str, Value]]], devices: Sequence[str], ends: float
 ) -> Iterator[tuple[int, Run]]:
     """Trains each, one at a time on a device; yields each one's place and what came of it as soon as it is there.
 
@@ -134,7 +134,7 @@ def _take_device(free: Any) -> None:
     _trainers.append(Trainer(free.get()))
 
 
-def _train(spec: TrialSpec, changes: dict[str, Value], ends: float) -> Run | None:
+def _train(spec: Job, changes: dict[str, Value], ends: float) -> Run | None:
     """In a process of its own, which has a device."""
     if time.time() > ends:
         return None
@@ -148,12 +148,12 @@ def _train(spec: TrialSpec, changes: dict[str, Value], ends: float) -> Run | Non
         return train(_trainers[0], replace(spec, params=params), changes)
 
 
-def train(trainer: Trainer, spec: TrialSpec, changes: dict[str, Value]) -> Run:
+def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     """Trains the recipe with `changes`; RuntimeError if it does not come to its end."""
     started = time.perf_counter()
     messages: list[Any] = list(trainer.train(spec))
     rows, end = [row for row in messages if isinstance(row, EpochRow)], messages[-1]
-    assert isinstance(end, TrialEnd)
+    assert isinstance(end, JobEnd)
     if end.status != "completed":
         raise RuntimeError(f"{spec.family} {changes}: {end.status}, {end.reason}")
     best = max(rows, key=lambda row: row.val_accuracy)

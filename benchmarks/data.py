@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks.circumstances import commit, machine
 from fer_tune import __version__
 from fer_tune.data.csvfile import read_csv
+from fer_tune.data.dataset import SIDE, Dataset, Images
 from fer_tune.data.duplicates import find_groups
-from fer_tune.data.faces import SIDE, Faces, Images
 from fer_tune.data.load import load_faces
 from fer_tune.settings import Settings
 
@@ -81,13 +81,13 @@ def measure(source: str | None, rows: int, repeats: int, folder: Path) -> dict[s
     }
 
 
-def _random_faces(rows: int) -> Faces:
+def _random_faces(rows: int) -> Dataset:
     random = np.random.RandomState(0)
     labels = np.arange(rows, dtype=np.int64) % 7
-    return Faces.of(random.randint(0, 256, (rows, SIDE, SIDE)).astype(np.uint8), labels)
+    return Dataset.of(random.randint(0, 256, (rows, SIDE, SIDE)).astype(np.uint8), labels)
 
 
-def _write_csv(faces: Faces, path: Path) -> None:
+def _write_csv(faces: Dataset, path: Path) -> None:
     with path.open("w") as stream:
         stream.write("emotion,pixels\n")
         for image, label in zip(faces.images, faces.labels, strict=True):

@@ -24,11 +24,12 @@ import torch
 from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.demo import demo_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
+from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
 
 SHAPES: tuple[tuple[str, dict[str, Value]], ...] = (
     ("simple_cnn", {"width": 16, "batch_size": 64, "optimizer": "adam"}),
@@ -42,7 +43,7 @@ SHAPES: tuple[tuple[str, dict[str, Value]], ...] = (
     ("resnet", {"width": 0.25, "batch_size": 64, "optimizer": "sgd", "stem": "7x7"}),
     ("resnet", {"width": 0.5, "batch_size": 128, "optimizer": "adamw", "stem": "7x7"}),
 )
-"""Two more than an `Engines` holds: every fifth trial or so captures anew."""
+"""Two more than an `EngineCache` holds: every fifth trial or so captures anew."""
 TINY: dict[str, Value] = {"batch_size": 32}
 """On a CPU."""
 
@@ -95,7 +96,7 @@ def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
         family, params = SHAPES[shape]
         params = {**params, "lr": 1e-3, "augment": 0.3, "ema": 0.9, **(TINY if where == "cpu" else {})}
         began = time.perf_counter()
-        messages = list(trainer.train(TrialSpec("memory", number, family, params, 1, number, data)))
+        messages = list(trainer.train(Job("memory", number, family, params, 1, number, data)))
         _refuse(messages[-1])
         allocated, reserved = memory.used()
         free, total = (0, reserved) if where == "cpu" else torch.cuda.mem_get_info()
@@ -113,8 +114,8 @@ def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
     return rows
 
 
-def _refuse(end: EpochRow | TrialEnd) -> None:
-    assert isinstance(end, TrialEnd)
+def _refuse(end: EpochRow | JobEnd) -> None:
+    assert isinstance(end, JobEnd)
     if end.status != "completed" or end.notes:
         raise RuntimeError(f"trial {end.number} {end.status}: {end.reason} {end.detail} {end.notes}")
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
-from fer_tune.orchestrator import RunOptions, run_sweeps
-from fer_tune.report.dashboard import application, study_id
+from fer_tune.dashboard.server import application, study_id
 from fer_tune.report.page import render
-from fer_tune.retrain import retrain
 from fer_tune.settings import Settings
+from fer_tune.sources.final import retrain
+from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.sweep.load import load_sweep
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
-from fer_tune.cli.live import LiveView
-from fer_tune.cli.view import View
-from fer_tune.orchestrator import RunOptions, run_sweeps
+from fer_tune.display.live import LiveView
+from fer_tune.display.view import View
+from fer_tune.job import EpochRow, Job
 from fer_tune.settings import Settings
+from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.sweep.load import load_sweep
-from fer_tune.trial import EpochRow, TrialSpec
 
 COLUMNS = 104
 COMMAND = "fer-tune run sweeps/demo.yaml --workers 2"
@@ -34,7 +34,7 @@ class Recorded(LiveView):
         super().__init__(Console(file=io.StringIO(), force_terminal=True, width=COLUMNS))
         self.path = path
 
-    def epoch(self, spec: TrialSpec, row: EpochRow, value: float) -> None:
+    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
         super().epoch(spec, row, value)
         board = self.board
         busy = len(board.training) > 1 and all(place.epoch > 0 for place in board.training)

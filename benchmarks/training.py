@@ -41,17 +41,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmarks.circumstances import commit, device, today, versions
+from fer_tune.data.access import SearchData, open_search
 from fer_tune.data.load import load_faces
-from fer_tune.data.open import SearchData, open_search
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
+from fer_tune.job import EpochRow, Job, Value
 from fer_tune.models import FAMILIES, layers
 from fer_tune.settings import Settings
 from fer_tune.train.config import configurations
+from fer_tune.train.cuda_graphs import captured
 from fer_tune.train.engine import Engine
-from fer_tune.train.graphs import captured
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import EpochRow, TrialSpec, Value
 
 PARAMS: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "augment": 0.3, "ema": 0.99}
 """What the trials train with: everything that costs time is on."""
@@ -99,19 +99,19 @@ def main() -> None:
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
-def _spec(source: str, epochs: int) -> TrialSpec:
+def _spec(source: str, epochs: int) -> Job:
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
     ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
-    return TrialSpec("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
+    return Job("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
 
 
-def _with(base: TrialSpec, family: str, batch: int) -> TrialSpec:
+def _with(base: Job, family: str, batch: int) -> Job:
     return replace(base, family=family, params={**PARAMS, "batch_size": batch})
 
 
 def measure(
-    trainer: Trainer, base: TrialSpec, family: str, batch: int, *, loaders: list[int], steps: int, peak: float
+    trainer: Trainer, base: Job, family: str, batch: int, *, loaders: list[int], steps: int, peak: float
 ) -> dict[str, Any]:
     """One row of the table."""
     spec = _with(base, family, batch)
@@ -237,7 +237,7 @@ def bare(engine: Engine) -> float:
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
 
-def compiled(trainer: Trainer, base: TrialSpec, family: str, batch: int) -> dict[str, float]:
+def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, float]:
     """What is added to a row: images a second of torch's layers, captured, and of the same, compiled and captured."""
     spec = _with(base, family, batch)
     plan, config = trainer._plan(spec)

@@ -15,7 +15,7 @@ from fer_tune.settings import Settings
 from tests.postgres import NewDatabase, programs, server
 
 if TYPE_CHECKING:
-    from fer_tune.data.faces import Faces
+    from fer_tune.data.dataset import Dataset
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
@@ -80,15 +80,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Faces:
+def demo() -> Dataset:
     """A few synthetic faces of each emotion: uint8 [140, 48, 48], 20 of each class, told apart by a bright bar."""
     import numpy as np
 
-    from fer_tune.data.faces import Faces
+    from fer_tune.data.dataset import Dataset
 
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(7), 20)
     images = random.integers(0, 120, (140, 48, 48), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         image[6 * label : 6 * label + 6] += 100
-    return Faces.of(images, labels.astype(np.int64), source="tiny demo")
+    return Dataset.of(images, labels.astype(np.int64), source="tiny demo")

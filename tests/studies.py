@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fer_tune.data.spec import DataRef
+from fer_tune.job import PRUNED_IN, EpochRow, JobEnd
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import loads_sweep
-from fer_tune.trial import PRUNED_IN, DataRef, EpochRow, TrialEnd
 
 SWEEP = """
 study: tiny
@@ -63,7 +64,7 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status = "failed" if state == "failed" else "completed"
-    store.end_attempt(study.name, TrialEnd(number, attempt, status, parameters=1234))
+    store.end_attempt(study.name, JobEnd(number, attempt, status, parameters=1234))
     match state:
         case "complete":
             study.complete(number, max(values), attrs)

@@ -30,10 +30,10 @@ from typer.testing import CliRunner
 import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.cli.dashboard import _server
-from fer_tune.data.faces import Faces
+from fer_tune.dashboard.server import application
+from fer_tune.data.dataset import Dataset
 from fer_tune.errors import FerTuneError, StorageError, SweepError
 from fer_tune.mirror import start
-from fer_tune.report.dashboard import application
 from fer_tune.settings import Settings
 from fer_tune.store import ArtifactRecord, Store, StudyLock
 from fer_tune.sweep.load import loads_sweep
@@ -302,7 +302,7 @@ def holding(places: list[Path], *outputs: str | bytes, secret: str) -> list[str]
     ids=["40", "86"],
 )
 def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
-    key: str, mirror: str, tmp_path: Path, demo: Faces, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    key: str, mirror: str, tmp_path: Path, demo: Dataset, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real run, and real offline runs: made beside it, or afterwards."""
     assert len(key) in (40, 86)

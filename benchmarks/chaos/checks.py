@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fer_tune.trial import EpochRow
+from fer_tune.job import EpochRow
 
 from .evidence import Config, Evidence, Try, config_of
 from .faults import Effect

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fer_tune.doctor import database, files, studies
+from fer_tune.job import EpochRow
 from fer_tune.store import AttemptRecord, Store
 from fer_tune.study import TrialSummary, ranking, trials
-from fer_tune.trial import EpochRow
 
 from .subject import STUDY, Subject
 

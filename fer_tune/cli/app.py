@@ -7,9 +7,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, doctor, final, report, run, studies, sweeps, sync, watch
+from fer_tune.cli import dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, watch
 from fer_tune.cli.run import INTERRUPTED
-from fer_tune.cli.show import Output, error
+from fer_tune.display.terminal import Output, error
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import FULL
 
@@ -67,8 +67,8 @@ app.command()(watch.watch)
 app.command()(dashboard.dashboard)
 app.command()(sync.sync)
 app.command()(report.report)
-app.command()(final.retrain)
-app.command()(final.predict)
+app.command()(retrain.retrain)
+app.command()(retrain.predict)
 app.command()(data.data)
 app.command()(doctor.doctor)
 app.command()(sweeps.check)

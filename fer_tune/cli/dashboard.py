@@ -12,8 +12,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 
-from fer_tune.cli import show
 from fer_tune.cli.options import Storage, open_store
+from fer_tune.display import terminal
 from fer_tune.errors import SettingsError
 from fer_tune.settings import Settings
 
@@ -35,14 +35,14 @@ def dashboard(
     if not host:
         raise SettingsError("--host is empty.", "0.0.0.0 is every address of this machine.")
     with open_store(storage) as store:
-        from fer_tune.report.dashboard import application, study_id
+        from fer_tune.dashboard.server import application, study_id
 
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
         app = application(store, Settings.from_environment(storage))
         if host not in LOOPBACK:
-            show.note(f"Whoever reaches {host} can read and delete trials: the dashboard asks for no password.")
+            terminal.note(f"Whoever reaches {host} can read and delete trials: the dashboard asks for no password.")
         with _server(host, port, app) as server:
-            show.line(show.console(), "http://", f"{host}:{server.server_port}{page}", "  (Ctrl-C ends it)")
+            terminal.line(terminal.console(), "http://", f"{host}:{server.server_port}{page}", "  (Ctrl-C ends it)")
             _serve(server)
 
 

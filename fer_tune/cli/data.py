@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fer_tune.cli import show
 from fer_tune.cli.options import AsJson
+from fer_tune.display import terminal
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ def data(
     from fer_tune.data.load import load_faces
 
     settings = Settings.from_environment()
-    found = audit(load_faces(source, settings, show.note), settings)
+    found = audit(load_faces(source, settings, terminal.note), settings)
     if json:
-        show.print_json(found.as_dict())
+        terminal.print_json(found.as_dict())
     else:
-        _show(show.console(), found)
+        _show(terminal.console(), found)
 
 
 def _show(out: Console, found: Audit) -> None:
-    show.line(out, (found.source, "bold"), f": {found.images:,} images of {found.width}×{found.height}")
+    terminal.line(out, (found.source, "bold"), f": {found.images:,} images of {found.width}×{found.height}")
     parts = found.usage or {}
-    table = show.table()
+    table = terminal.table()
     table.add_column("class")
     for heading in ("images", "share", *parts):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -43,9 +43,9 @@ def _show(out: Console, found: Audit) -> None:
         table.add_row(name, f"{count:,}", share, *(f"{part[name]:,}" for part in parts.values()))
     out.print(table)
     for heading, told in _facts(found).items():
-        show.line(out, f"{heading:<21}", told)
+        terminal.line(out, f"{heading:<21}", told)
     for note in found.notes:
-        show.line(out, f"note: {note}")
+        terminal.line(out, f"note: {note}")
 
 
 def _facts(found: Audit) -> dict[str, str]:

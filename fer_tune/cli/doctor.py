@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from fer_tune.cli import show
 from fer_tune.cli.options import AsJson, Storage
+from fer_tune.display import terminal
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ def doctor(json: AsJson = False, storage: Storage = None) -> None:
     problems = sum(finding.state == "problem" for part in found.values() for finding in part)
     if json:
         findings = {part: [asdict(finding) for finding in several] for part, several in found.items()}
-        show.print_json({"ok": not problems, "problems": problems, "findings": findings})
+        terminal.print_json({"ok": not problems, "problems": problems, "findings": findings})
     else:
         for part, several in found.items():
             if several:
                 _show(part, several)
         told = "1 problem" if problems == 1 else f"{problems} problems"
-        show.line(show.console(), (told, STYLES["problem"]) if problems else ("all is well", STYLES["ok"]))
+        terminal.line(terminal.console(), (told, STYLES["problem"]) if problems else ("all is well", STYLES["ok"]))
     if problems:
         raise typer.Exit(PROBLEMS)
 
 
 def _show(part: str, several: list[Finding]) -> None:
-    table = show.table(part)
+    table = terminal.table(part)
     table.show_header = False
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", max_width=20)
@@ -52,4 +52,4 @@ def _show(part: str, several: list[Finding]) -> None:
         if finding.advice:
             told.append(f"\n→ {finding.advice}", "bold" if finding.state == "problem" else "dim")
         table.add_row(Text(finding.state, STYLES[finding.state]), finding.what, told)
-    show.console().print(table)
+    terminal.console().print(table)

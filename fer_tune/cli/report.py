@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from fer_tune.cli import show
 from fer_tune.cli.options import Storage, open_store
+from fer_tune.display import terminal
 from fer_tune.errors import StudyError
 
 
@@ -36,4 +36,4 @@ def report(
         file = out or Path(f"report.{form}")
         replace_text(file, render(store, names, form))
         file.chmod(0o644)  # it is made to be handed on
-    show.line(show.console(), str(file))
+    terminal.line(terminal.console(), str(file))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from fer_tune.cli import show
 from fer_tune.cli.options import Storage, StudyName, Wandb, only_one, open_store, study_name
+from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError, SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.cli.board import Board
-    from fer_tune.orchestrator import RunOutcome, StudyOutcome, Watch
+    from fer_tune.display.run_state import RunState
+    from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
 
 NOTHING_COMPLETED = 3
 INTERRUPTED = 130
@@ -64,7 +64,7 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    from fer_tune.orchestrator import RunOptions, run_sweeps
+    from fer_tune.sources.run import RunOptions, run_sweeps
     from fer_tune.sweep.load import load_sweeps
 
     budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data": data}
@@ -72,7 +72,7 @@ def run(  # noqa: PLR0917 - options
     sweeps = load_sweeps(sweep, overrides)
     options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
     where = Settings.from_environment(storage)
-    out, lines = show.console(), show.Output()
+    out, lines = terminal.console(), terminal.Output()
     with _watch(out, lines, where, quiet, json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
@@ -101,7 +101,7 @@ def stop(study: StudyName = None, storage: Storage = None) -> None:
         os.kill(holder, signal.SIGTERM)
     except OSError as error:
         raise StudyError(f"Process {holder}, which runs {name}, cannot be told: {error.strerror}.") from error
-    show.note(f"{name}: process {holder} was asked to end; the same fer-tune run goes on with it.")
+    terminal.note(f"{name}: process {holder} was asked to end; the same fer-tune run goes on with it.")
 
 
 def exit_code(outcome: RunOutcome) -> int:
@@ -120,28 +120,28 @@ def _count(text: str) -> int | Literal["auto"]:
         raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
 
 
-def _watch(out: Console, lines: show.Output, settings: Settings, quiet: bool, json_lines: bool) -> Watch:
+def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool, json_lines: bool) -> Observer:
     """Nothing, JSON, the view in a terminal, or plain lines."""
     if quiet:
-        from fer_tune.orchestrator import Watch as Silence
+        from fer_tune.jobs import Observer as Silence
 
         return Silence()
     if json_lines:
-        from fer_tune.cli.jsonlines import JsonLines
+        from fer_tune.display.json_lines import JsonLines
 
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal:
-        from fer_tune.cli.live import LiveView
+        from fer_tune.display.live import LiveView
 
         return LiveView(out, lambda board: _recall(board, settings))
-    from fer_tune.cli.lines import Lines
+    from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
-def _recall(board: Board, settings: Settings) -> None:
+def _recall(board: RunState, settings: Settings) -> None:
     """Puts what earlier runs came to on the board of a study that is continued; the run needs it for nothing."""
-    from fer_tune.cli.history import History
+    from fer_tune.display.from_database import History
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
@@ -153,11 +153,11 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
     told = f": {counts.finished} trials ({counts.complete} done, {counts.pruned} pruned, {counts.failed} failed){why}"
-    show.line(out, (study.study, "bold"), told)
+    terminal.line(out, (study.study, "bold"), told)
     if study.reason != "budget":
-        show.line(out, "  the same fer-tune run goes on with it")
+        terminal.line(out, "  the same fer-tune run goes on with it")
     if study.best is None:
-        show.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
+        terminal.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
         return
-    show.line(out, "  best ", (show.percent(study.value), "bold green"), f" in trial {study.best}")
-    show.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
+    terminal.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")

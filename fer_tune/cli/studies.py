@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from fer_tune.cli import show
-from fer_tune.cli.columns import Column
 from fer_tune.cli.options import AsJson, Storage, StudyName, only_one, open_store, study_name
+from fer_tune.display import terminal
+from fer_tune.display.columns import Column
 
 if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
@@ -45,18 +45,18 @@ def best(
         ranked = ranking(store, record.name, top)
     if json:
         head = {"study": record.name, "family": record.family, "objective": record.objective}
-        show.print_json(head | {"trials": [_flat(trial) for trial in ranked]})
+        terminal.print_json(head | {"trials": [_flat(trial) for trial in ranked]})
     else:
         _show_best(record, ranked)
     if not ranked:
-        show.note(f"No trial of {record.name} has completed yet.")
+        terminal.note(f"No trial of {record.name} has completed yet.")
         raise typer.Exit(3)
 
 
 def _show_best(record: StudyRecord, ranked: Sequence[TrialSummary]) -> None:
     """A table with a column for each trial, broken into as many tables as the width asks for."""
-    out = show.console()
-    show.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
+    out = terminal.console()
+    terminal.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
     at_once = max(1, (out.width - NAME_WIDTH) // TRIAL_WIDTH)
     for start in range(0, len(ranked), at_once):
         if start:
@@ -65,21 +65,21 @@ def _show_best(record: StudyRecord, ranked: Sequence[TrialSummary]) -> None:
 
 
 def _show_columns(out: Console, some: Sequence[TrialSummary], rank: int) -> None:
-    table = show.table()
+    table = terminal.table()
     table.add_column("")
     for place, trial in enumerate(some, start=rank):
         table.add_column(f"{place}. trial {trial.number}" if place > 1 else f"trial {trial.number}", overflow="fold")
     facts = {
-        "value": [show.percent(trial.value) for trial in some],
+        "value": [terminal.percent(trial.value) for trial in some],
         "best epoch": [f"{trial.best_epoch} of {trial.epochs}" for trial in some],
-        "time": [show.duration(trial.seconds) for trial in some],
-        "start": [trial.name or show.NONE for trial in some],
+        "time": [terminal.duration(trial.seconds) for trial in some],
+        "start": [trial.name or terminal.NONE for trial in some],
     }
     for name, cells in facts.items():
         table.add_row(name, *cells, style="bold" if name == "value" else "")
     table.add_section()
     for name in dict.fromkeys(name for trial in some for name in trial.params):
-        table.add_row(name, *(show.value(trial.params.get(name)) for trial in some))
+        table.add_row(name, *(terminal.value(trial.params.get(name)) for trial in some))
     out.print(table)
 
 
@@ -102,21 +102,21 @@ def trials(  # noqa: PLR0917 - options
         found = [trial for trial in read_trials(store, name) if trial.state == "failed" or not failed]
         details = {attempt.number: attempt.detail for attempt in store.attempts(name)} if failed else {}
     if json:
-        show.print_json([_flat(trial) for trial in found])
+        terminal.print_json([_flat(trial) for trial in found])
     elif as_csv:
         _print_csv(found)
     elif parquet is not None:
         from fer_tune.report.tables import write_parquet
 
         write_parquet(found, parquet)
-        show.note(f"{len(found)} trials of {name}: {parquet}")
+        terminal.note(f"{len(found)} trials of {name}: {parquet}")
     else:
         _show_trials(name, found)
         _show_details({trial.number: details.get(trial.number, "") for trial in found})
 
 
 def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
-    out = show.console()
+    out = terminal.console()
     columns = [
         Column("trial", right=True),
         Column("state"),
@@ -129,34 +129,34 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
     rows = [
         (
             str(trial.number),
-            show.state(trial.state),
-            show.percent(trial.value),
+            terminal.state(trial.state),
+            terminal.percent(trial.value),
             str(trial.epochs),
-            show.NONE if trial.best_epoch is None else str(trial.best_epoch),
-            show.duration(trial.seconds),
+            terminal.NONE if trial.best_epoch is None else str(trial.best_epoch),
+            terminal.duration(trial.seconds),
             " · ".join(filter(None, (trial.name, trial.attrs.get("reason")))),
         )
         for trial in found
     ]
-    show.line(out, (study, "bold"))
-    out.print(show.fitting(columns, rows, out.width))
+    terminal.line(out, (study, "bold"))
+    out.print(terminal.fitting(columns, rows, out.width))
 
 
 def _show_details(details: dict[int, str]) -> None:
     """The end of each trial's traceback or log, where there is one."""
-    out = show.console()
+    out = terminal.console()
     for number, detail in details.items():
         if detail:
-            show.line(out, (f"trial {number}", "bold"))
+            terminal.line(out, (f"trial {number}", "bold"))
             for text in detail.splitlines()[-DETAIL_LINES:]:
-                show.line(out, f"  {text}")
+                terminal.line(out, f"  {text}")
 
 
 def _print_csv(found: Sequence[TrialSummary]) -> None:
     """One row a trial, with the columns of `fer_tune.load_trials`."""
     from fer_tune.report.tables import trial_rows
 
-    rows = [show.plain(row) for row in trial_rows(found)]
+    rows = [terminal.plain(row) for row in trial_rows(found)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
@@ -174,7 +174,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
 
         found = summaries(store)
     if json:
-        show.print_json(
+        terminal.print_json(
             [
                 {
                     "name": study.name,
@@ -191,7 +191,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
             ]
         )
         return
-    out = show.console()
+    out = terminal.console()
     columns = [
         Column("study", least=NAME_WIDTH),
         Column("family", drop=1),
@@ -205,9 +205,9 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
             study.name,
             study.record.family,
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running")),
-            show.percent(study.best.value) if study.best else show.NONE,
+            terminal.percent(study.best.value) if study.best else terminal.NONE,
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )
         for study in found
     ]
-    out.print(show.fitting(columns, rows, out.width))
+    out.print(terminal.fitting(columns, rows, out.width))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fer_tune.cli import show
-from fer_tune.cli.columns import Column
+from fer_tune.display import terminal
+from fer_tune.display.columns import Column
 from fer_tune.errors import SettingsError
 
 
@@ -19,15 +19,15 @@ def check(
     ] = None,
 ) -> None:
     """Check sweeps and show what they search, without training."""
+    from fer_tune.sweep.describe import rows
     from fer_tune.sweep.load import load_sweeps
-    from fer_tune.sweep.table import rows
 
-    out = show.console()
+    out = terminal.console()
     for checked in load_sweeps(sweep, settings or ()):
         hours = f", {checked.budget.hours:g} hours" if checked.budget.hours else ""
         budget = f"{checked.budget.trials} trials of at most {checked.budget.epochs} epochs{hours}"
-        show.line(out, (checked.study, "bold"), f": {checked.family} on {checked.data}, {budget}")
-        show.line(
+        terminal.line(out, (checked.study, "bold"), f": {checked.family} on {checked.data}, {budget}")
+        terminal.line(
             out,
             f"maximises {checked.objective}; sampler {checked.sampler.name}, pruner {checked.pruner.name}; ",
             f"{len(checked.start)} start configurations",
@@ -36,9 +36,9 @@ def check(
         columns = [Column("hyperparameter"), Column("", drop=1), Column("values", least=14), Column("when", least=12)]
         cells = [(row.name, row.kind, row.values, row.when) for row in found]
         dim = {place for place, row in enumerate(found) if row.kind == "default"}
-        out.print(show.fitting(columns, cells, out.width, dim=dim))
+        out.print(terminal.fitting(columns, cells, out.width, dim=dim))
         for remark in checked.notes:
-            show.line(out, remark)
+            terminal.line(out, remark)
 
 
 def init(

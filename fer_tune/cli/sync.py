@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_tune.cli import show
 from fer_tune.cli.options import Storage, open_store
+from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError, StudyError
 from fer_tune.settings import Settings
 
@@ -30,7 +30,7 @@ def sync(
             raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
         settings = Settings.from_environment(storage)
         troubles: list[FerTuneError] = []
-        with show.console().status("") as status:
+        with terminal.console().status("") as status:
 
             def one(name: str) -> Synced | None:
                 try:
@@ -43,16 +43,16 @@ def sync(
         for synced in done:
             _tell(synced, settings)
         for trouble in troubles[:-1]:
-            show.error(trouble)
+            terminal.error(trouble)
         if troubles:
             raise troubles[-1]
 
 
 def _tell(synced: Synced, settings: Settings) -> None:
     where = "on wandb" if synced.mode == "online" else f"below {settings.wandb}"
-    show.line(show.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
+    terminal.line(terminal.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
     if synced.mode == "offline":
         from fer_tune.mirror.mode import keys
 
         why = "WANDB_MODE is offline: without it" if keys() else "No wandb key is configured: after `wandb login`"
-        show.note(f"{why}, the same command uploads them.")
+        terminal.note(f"{why}, the same command uploads them.")

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from fer_tune.cli import show
-from fer_tune.cli.history import History
 from fer_tune.cli.options import Storage, StudyName, open_store, study_name
-from fer_tune.cli.view import View
+from fer_tune.display import terminal
+from fer_tune.display.from_database import History
+from fer_tune.display.view import View
 
 SHARE = 5
 """Looking takes one part in so many of the time, at most."""
@@ -29,7 +29,7 @@ def watch(
     It can be watched while it runs, here or on another machine, and afterwards. Only the memory and the load of
     workers are missing, which the database does not know.
     """
-    out = show.console()
+    out = terminal.console()
     with open_store(storage) as store:
         history = History(store, store.study(study_name(store, study)))
         if not once and out.is_terminal and not out.is_dumb_terminal:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from fer_tune.data.dataset import SIDE, USAGES, Dataset, Indices
 from fer_tune.data.duplicates import Groups, find_groups, groups_of, is_blank
-from fer_tune.data.faces import SIDE, USAGES, Faces, Indices
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import make_split
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
-from fer_tune.trial import EMOTIONS
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Audit:
     """What was found; all of it plain data.
 
     Attributes:
-        source, signature, notes: as in `Faces`.
+        source, signature, notes: as in `Dataset`.
         images: number of images.
         height, width: pixels of each, after conversion.
         classes: images of each emotion.
@@ -90,7 +90,7 @@ SHOWN = 10
 """Conflicting groups, and images of one group, that an audit lists."""
 
 
-def audit(faces: Faces, settings: Settings | None = None) -> Audit:
+def audit(faces: Dataset, settings: Settings | None = None) -> Audit:
     """Counts what `Audit` names; with settings, the duplicate search is kept in the cache.
 
     Raises:
@@ -119,7 +119,7 @@ def audit(faces: Faces, settings: Settings | None = None) -> Audit:
     )
 
 
-def _usage(faces: Faces) -> dict[str, dict[str, int]] | None:
+def _usage(faces: Dataset) -> dict[str, dict[str, int]] | None:
     if faces.usage is None:
         return None
     return {name: _emotions(faces.labels[faces.usage == code]) for code, name in enumerate(USAGES)}
@@ -134,7 +134,7 @@ def _repeated(group: Indices) -> int:
     return int((np.bincount(group) > 1).sum())
 
 
-def _conflicts(faces: Faces, groups: Groups) -> list[Indices]:
+def _conflicts(faces: Dataset, groups: Groups) -> list[Indices]:
     """Members of each group with more than one label, blank images left out, largest first."""
     order = np.argsort(groups.near, kind="stable")
     starts = np.flatnonzero(np.diff(groups.near[order])) + 1
@@ -146,12 +146,12 @@ def _conflicts(faces: Faces, groups: Groups) -> list[Indices]:
     return sorted(found, key=lambda members: (-len(members), int(members[0])))
 
 
-def _describe(faces: Faces, members: Indices) -> Conflict:
+def _describe(faces: Dataset, members: Indices) -> Conflict:
     emotions = {name: count for name, count in _emotions(faces.labels[members]).items() if count}
     return Conflict([faces.names[index] for index in members[:SHOWN].tolist()], emotions)
 
 
-def _leak(faces: Faces, groups: Groups) -> Leak | None:
+def _leak(faces: Dataset, groups: Groups) -> Leak | None:
     try:
         split = make_split(faces, SplitPolicy(group_duplicates=False))
     except DataError:

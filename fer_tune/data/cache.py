@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_tune.data.faces import SIDE, Faces, Images, Indices, Usage
+from fer_tune.data.dataset import SIDE, Dataset, Images, Indices, Usage
 from fer_tune.errors import DataError
 from fer_tune.files import flush, replace_text, writing
 from fer_tune.settings import Settings
@@ -48,7 +48,7 @@ def folder(settings: Settings, signature: str) -> Path:
     return settings.cache / "faces" / signature[:32]
 
 
-def keep(faces: Faces, settings: Settings) -> Path:
+def keep(faces: Dataset, settings: Settings) -> Path:
     """Writes the arrays unless a sound copy is there; returns the folder.
 
     Raises:
@@ -87,7 +87,7 @@ def read(place: Path, signature: str) -> Stored:
     return Stored(images, labels, usage)
 
 
-def remember(key: str, faces: Faces, settings: Settings) -> None:
+def remember(key: str, faces: Dataset, settings: Settings) -> None:
     """Keeps the arrays, and that the source with this key had them.
 
     Raises:
@@ -98,7 +98,7 @@ def remember(key: str, faces: Faces, settings: Settings) -> None:
     replace_text(_record(settings, key), json.dumps(record))
 
 
-def recall(key: str, source: str, settings: Settings, say: Callable[[str], None] | None = None) -> Faces | None:
+def recall(key: str, source: str, settings: Settings, say: Callable[[str], None] | None = None) -> Dataset | None:
     """The faces that were remembered under this key, memory-mapped; None if absent or, as is said, damaged."""
     try:
         record = json.loads(_record(settings, key).read_text())
@@ -114,7 +114,7 @@ def recall(key: str, source: str, settings: Settings, say: Callable[[str], None]
         return None
     if len(names) != len(stored.labels):
         return None
-    return Faces(stored.images, stored.labels, stored.usage, names, signature, source, notes)
+    return Dataset(stored.images, stored.labels, stored.usage, names, signature, source, notes)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _seal(path: Path) -> _Seal:
     return _Seal(size, crc)
 
 
-def _write(faces: Faces, target: Path) -> None:
+def _write(faces: Dataset, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))

@@ -19,9 +19,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tune.data.faces import SIDE, USAGES, Images, Indices, Usage
+from fer_tune.data.dataset import SIDE, USAGES, Images, Indices, Usage
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import DataError
-from fer_tune.trial import EMOTIONS
 
 PIXELS = SIDE * SIDE
 """Numbers in a row."""

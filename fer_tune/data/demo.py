@@ -1,4 +1,4 @@
-"""Faces drawn from parameters: a data set that ships as code, for trying the tool without FER2013.
+"""Dataset drawn from parameters: a data set that ships as code, for trying the tool without FER2013.
 
 Each face is a set of facial action units (Ekman and Friesen's FACS: brows, lids, nose, mouth corners,
 jaw) at the intensities that EMFACS gives for its emotion, on a head with its own proportions, seen under
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_tune.data.faces import SIDE, Faces, Images, Indices
-from fer_tune.trial import EMOTIONS
+from fer_tune.data.dataset import SIDE, Dataset, Images, Indices
+from fer_tune.data.fer2013 import EMOTIONS
 
 VERSION = 1
 """Counts up when the same seed would draw other faces."""
@@ -83,14 +83,14 @@ COPIES = 0.02
 """Fraction of images that are drawn a second time, exactly or with other brightness and noise."""
 
 CHUNK = 16
-"""Faces drawn at once: their arrays stay in the processor's cache."""
+"""Dataset drawn at once: their arrays stay in the processor's cache."""
 
 Array = NDArray[np.floating[Any]]
 Parameters = dict[str, Array]
 Chunk = Mapping[str, Array]
 
 
-def demo_faces(seed: int = 0, scale: float = 1.0) -> Faces:
+def demo_faces(seed: int = 0, scale: float = 1.0) -> Dataset:
     """Draws the demo set.
 
     Args:
@@ -106,7 +106,7 @@ def demo_faces(seed: int = 0, scale: float = 1.0) -> Faces:
     images, labels = _repeat(images, labels, random)
     names = [f"demo face {index}" for index in range(len(labels))]
     notes = (f"drawn from facial actions with seed {seed}; they are no photographs of people",)
-    return Faces.of(images, labels, names=names, source="demo", notes=notes)
+    return Dataset.of(images, labels, names=names, source="demo", notes=notes)
 
 
 def parameters(emotion: Indices, random: np.random.RandomState) -> Parameters:

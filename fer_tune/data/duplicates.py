@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_tune.data import cache
-from fer_tune.data.faces import SIDE, Faces, Images, Indices
+from fer_tune.data.dataset import SIDE, Dataset, Images, Indices
 from fer_tune.files import replace_file
 from fer_tune.settings import Settings
 
@@ -70,7 +70,7 @@ def find_groups(images: Images) -> Groups:
     return Groups(exact, near.roots())
 
 
-def groups_of(faces: Faces, settings: Settings) -> Groups:
+def groups_of(faces: Dataset, settings: Settings) -> Groups:
     """As `find_groups`, searched once and kept beside the cached data set.
 
     Raises:

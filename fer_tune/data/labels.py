@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fer_tune.trial import EMOTIONS
+from fer_tune.data.fer2013 import EMOTIONS
 
 SYNONYMS = {
     "angry": "anger",

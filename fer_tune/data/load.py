@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fer_tune.data import cache
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings, at_home
 
@@ -20,7 +20,7 @@ FER2013 = "fer2013"
 """The word for the user's own copy of FER2013."""
 
 
-def load_faces(source: str, settings: Settings, progress: Progress | None = None) -> Faces:
+def load_faces(source: str, settings: Settings, progress: Progress | None = None) -> Dataset:
     """Loads a data set, from the cache if it was read before and has not changed.
 
     Args:
@@ -53,7 +53,7 @@ def load_faces(source: str, settings: Settings, progress: Progress | None = None
     return _cached(sources.identity(path), printable(source), settings, read, progress)
 
 
-def _cached(key: str, source: str, settings: Settings, read: Callable[[], Faces], say: Progress | None) -> Faces:
+def _cached(key: str, source: str, settings: Settings, read: Callable[[], Dataset], say: Progress | None) -> Dataset:
     found = cache.recall(key, source, settings, say)
     if found is None:
         cache.remember(key, read(), settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from fer_tune.data.containers import printable
-from fer_tune.data.faces import Images
+from fer_tune.data.dataset import Images
 from fer_tune.data.tree import _read
 from fer_tune.errors import DataError
 

@@ -23,11 +23,11 @@ import numpy as np
 
 from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged, printable
 from fer_tune.data.csvfile import LONGEST, Table, columns, read_csv, read_header
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.labels import known_names
 from fer_tune.data.tree import is_image, read_tree
 from fer_tune.errors import DataError
-from fer_tune.trial import EMOTIONS
 
 Progress = Callable[[str], None]
 
@@ -40,7 +40,7 @@ SOURCES = (
 )
 
 
-def read_source(path: Path, progress: Progress | None = None) -> Faces:
+def read_source(path: Path, progress: Progress | None = None) -> Dataset:
     """Reads whatever lies at a path.
 
     Raises:
@@ -95,7 +95,7 @@ def _stamp(name: str, status: os.stat_result) -> str:
     return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _read_file(path: Path, progress: Progress | None) -> Faces:
+def _read_file(path: Path, progress: Progress | None) -> Dataset:
     where = printable(str(path))
     with damaged(where), path.open("rb", buffering=1 << 20) as stream:
         start = stream.read(4)
@@ -117,10 +117,10 @@ class _Candidate:
 
     rank: int
     name: str
-    read: Callable[[], Faces]
+    read: Callable[[], Dataset]
 
 
-def _read_container(container: Container, progress: Progress | None) -> Faces:
+def _read_container(container: Container, progress: Progress | None) -> Dataset:
     """Looks for the candidates and reads the best one."""
     found = [*_tables(container, progress), *_images(container, progress), *_zips(container, progress)]
     if not found:
@@ -141,7 +141,7 @@ def _tables(container: Container, progress: Progress | None) -> list[_Candidate]
             names = columns(stream.readline(LONGEST))
         if "emotion" in names and "pixels" in names:
 
-            def read(name: str = name) -> Faces:
+            def read(name: str = name) -> Dataset:
                 where = container.at(name)
                 with damaged(where), io.BufferedReader(cast(io.RawIOBase, container.open(name)), 1 << 20) as stream:
                     return _from_table(read_csv(stream, where, progress), where, ())
@@ -154,9 +154,9 @@ def _images(container: Container, progress: Progress | None) -> list[_Candidate]
     if not any(is_image(name) for name in container.files):
         return []
 
-    def read() -> Faces:
+    def read() -> Dataset:
         tree = read_tree(container, progress)
-        return Faces.of(
+        return Dataset.of(
             tree.images, tree.labels, tree.usage, names=tree.names, source=container.shown, notes=tree.notes
         )
 
@@ -171,7 +171,7 @@ def _zips(container: Container, progress: Progress | None) -> list[_Candidate]:
     for name in container.files:
         if name.lower().endswith(".zip"):
 
-            def read(name: str = name) -> Faces:
+            def read(name: str = name) -> Dataset:
                 return _read_container(Zip(container.path(name)), progress)
 
             candidates.append(_Candidate(3, name, read))
@@ -192,12 +192,12 @@ def _explain_nothing(container: Container) -> None:
     raise DataError(f"{container.shown}: no images and no CSV in it", SOURCES)
 
 
-def _from_table(table: Table, where: str, notes: tuple[str, ...]) -> Faces:
+def _from_table(table: Table, where: str, notes: tuple[str, ...]) -> Dataset:
     names = [f"row {row}" for row in range(1, len(table.labels) + 1)]
-    return Faces.of(table.images, table.labels, table.usage, names=names, source=where, notes=notes)
+    return Dataset.of(table.images, table.labels, table.usage, names=names, source=where, notes=notes)
 
 
-def _checked(faces: Faces) -> Faces:
+def _checked(faces: Dataset) -> Dataset:
     """Every emotion must have images."""
     if not len(faces):
         raise DataError(f"{faces.source}: no images in it", SOURCES)

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_tune.data import cache
+from fer_tune.data.access import digest, split_hash
+from fer_tune.data.dataset import USAGES, Dataset, Indices
 from fer_tune.data.duplicates import Groups, find_groups, groups_of
-from fer_tune.data.faces import USAGES, Faces, Indices
-from fer_tune.data.open import digest, split_hash
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.files import replace_file, replace_text
 from fer_tune.settings import Settings
-from fer_tune.trial import EMOTIONS, DataRef
 
 VERSION = 1
 """Counts up when the same policy would give another split."""
@@ -61,7 +62,7 @@ class StoredSplit:
     counts: dict[str, int]
 
 
-def make_split(faces: Faces, policy: SplitPolicy, groups: Groups | None = None) -> Split:
+def make_split(faces: Dataset, policy: SplitPolicy, groups: Groups | None = None) -> Split:
     """Divides the faces as the policy says; `groups` are searched for if they are needed and not given.
 
     Raises:
@@ -83,7 +84,7 @@ def make_split(faces: Faces, policy: SplitPolicy, groups: Groups | None = None) 
     return Split(**indices, hash=split_hash(faces.signature, {part: digest(indices[part]) for part in PARTS}))
 
 
-def store_split(faces: Faces, policy: SplitPolicy, settings: Settings) -> StoredSplit:
+def store_split(faces: Dataset, policy: SplitPolicy, settings: Settings) -> StoredSplit:
     """Makes the split and keeps it under the cache; a second call only reads a small record.
 
     Raises:
@@ -106,7 +107,7 @@ def store_split(faces: Faces, policy: SplitPolicy, settings: Settings) -> Stored
     return stored
 
 
-def reference(faces: Faces, stored: StoredSplit, settings: Settings) -> DataRef:
+def reference(faces: Dataset, stored: StoredSplit, settings: Settings) -> DataRef:
     """What a worker needs to open these faces and this split; keeps the faces in the cache if they are not.
 
     Raises:
@@ -131,7 +132,7 @@ def _save(split: Split, stream: IO[bytes]) -> None:
     np.savez(stream, **arrays)
 
 
-def _plain(faces: Faces, policy: SplitPolicy) -> tuple[Indices, Indices, Indices]:
+def _plain(faces: Dataset, policy: SplitPolicy) -> tuple[Indices, Indices, Indices]:
     """scikit-learn's stratified split, twice: first training from the rest, then the rest in two."""
     from sklearn.model_selection import train_test_split
 
@@ -149,7 +150,7 @@ def _plain(faces: Faces, policy: SplitPolicy) -> tuple[Indices, Indices, Indices
     return train, val, test
 
 
-def _by_group(faces: Faces, policy: SplitPolicy, group: Indices) -> tuple[Indices, Indices, Indices]:
+def _by_group(faces: Dataset, policy: SplitPolicy, group: Indices) -> tuple[Indices, Indices, Indices]:
     """Draws whole groups, class by class, into test, then validation, until each has its share.
 
     A group whose images bear different labels counts to the class that most of them have. One
@@ -185,7 +186,7 @@ def _fill(order: Indices, sizes: Indices, room: int) -> list[int]:
     return taken
 
 
-def _by_usage(faces: Faces, group: Indices) -> tuple[Indices, Indices, Indices]:
+def _by_usage(faces: Dataset, group: Indices) -> tuple[Indices, Indices, Indices]:
     """The competition's parts, less what has a copy in a later part."""
     if faces.usage is None:
         raise DataError(
@@ -203,7 +204,7 @@ def _by_usage(faces: Faces, group: Indices) -> tuple[Indices, Indices, Indices]:
 _MORE = "Each class needs enough different images to have some in training, validation and test."
 
 
-def _check_classes(faces: Faces, part: str, indices: Indices) -> None:
+def _check_classes(faces: Dataset, part: str, indices: Indices) -> None:
     """A class without images can be neither learnt nor judged.
 
     Only training is held to it where the data set or scikit-learn decides the parts.

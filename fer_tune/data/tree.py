@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_tune.data.containers import Container, damaged, printable
-from fer_tune.data.faces import SIDE, USAGES, Images, Indices, Usage
+from fer_tune.data.dataset import SIDE, USAGES, Images, Indices, Usage
 from fer_tune.data.labels import known_names, label_of
 from fer_tune.errors import DataError
 

@@ -22,7 +22,7 @@ from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, 
 from fer_tune.errors import FerTuneError
 from fer_tune.settings import Settings
 from fer_tune.store import tables
-from fer_tune.store.engine import engine_options, explain, parse_url, shown
+from fer_tune.store.connection import engine_options, explain, parse_url, shown
 
 Key = tuple[str, ...]
 

@@ -17,8 +17,8 @@ from fer_tune.doctor.findings import Finding, many, note, ok, problem, size, som
 from fer_tune.doctor.studies import run_by
 from fer_tune.errors import StorageError
 from fer_tune.settings import Settings
-from fer_tune.store.files import inside, sha256
-from fer_tune.study.tally import place_of
+from fer_tune.store.artifact_paths import inside, sha256
+from fer_tune.study.trial_states import place_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fer_tune.data.open import open_search
+from fer_tune.data.access import open_search
+from fer_tune.data.spec import DataRef
 from fer_tune.doctor.database import Known
 from fer_tune.doctor.findings import Finding, many, note, ok, problem, some
 from fer_tune.errors import DataError, FerTuneError
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
-from fer_tune.trial import DataRef
 
 
 def studies(settings: Settings, known: Known) -> Iterator[Finding]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.job import EpochRow
 from fer_tune.store import Store, StudyRecord
 from fer_tune.store.store import MEASURES
 from fer_tune.study import TrialSummary
-from fer_tune.study.tally import RETRY_OF, State
-from fer_tune.trial import EMOTIONS, EpochRow
+from fer_tune.study.trial_states import RETRY_OF, State
 
 TOLD: tuple[State, ...] = ("complete", "pruned", "failed")
 """States of a trial that is over; a requeued one lives on as another."""

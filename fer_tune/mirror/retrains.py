@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fer_tune.errors import StorageError
+from fer_tune.job import EpochRow
 from fer_tune.mirror.content import Bundle, Run, first_rows, history_row, origin
 from fer_tune.store import Store, StudyRecord
-from fer_tune.trial import EpochRow
 
 WHOLE = "retrain metrics"
 """Kind of the file that is recorded last: with it, a retrain is all there."""

@@ -45,7 +45,7 @@ class GreyConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if fused(x) and not x.requires_grad:
-            from fer_tune.models.stem_kernels import grey_convolution
+            from fer_tune.kernels.stem import grey_convolution
 
             return grey_convolution(x, self.weight, self.stride[0])
         return super().forward(x)
@@ -102,7 +102,7 @@ class NormReLU(nn.BatchNorm2d):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         keep = None if self.dropout is None else self.dropout.mask(x)
         if fused(x):
-            from fer_tune.models.kernels import norm_relu
+            from fer_tune.kernels.norm import norm_relu
 
             return norm_relu(self, x, residual, keep)
         out = super().forward(x)
@@ -120,7 +120,7 @@ class NormReLUPool(NormReLU):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         if pooled_by_kernels(x):
-            from fer_tune.models.norm_pool_kernels import norm_relu_pool
+            from fer_tune.kernels.norm_pool import norm_relu_pool
 
             return norm_relu_pool(self, x, None if self.dropout is None else self.dropout.mask(x))
         return functional.max_pool2d(super().forward(x), 2)
@@ -149,7 +149,7 @@ class BiasReLUPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if pooled_by_kernels(x):
-            from fer_tune.models.norm_pool_kernels import relu_pool
+            from fer_tune.kernels.norm_pool import relu_pool
 
             return relu_pool(x, self.dropout.mask(x), self.bias)
         pooled = functional.max_pool2d(x, 2) + self.bias[:, None, None]
@@ -188,7 +188,7 @@ class AntialiasedPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if fused(x):
-            from fer_tune.models.pool_kernels import antialiased_pool
+            from fer_tune.kernels.pool import antialiased_pool
 
             return antialiased_pool(x)
         return functional.avg_pool2d(functional.max_pool2d(x, 2, stride=1), 2, ceil_mode=True)

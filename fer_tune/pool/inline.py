@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.pool.port import (
     EndEvent,
     Event,
@@ -16,14 +17,13 @@ from fer_tune.pool.port import (
     WorkerInfo,
     load_trainer,
 )
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Wish
 
 
 @dataclass
 class _Worker:
     trainer: Trains | None = None
-    training: Iterator[EpochRow | TrialEnd] | None = None
-    spec: TrialSpec | None = None
+    training: Iterator[EpochRow | JobEnd] | None = None
+    spec: Job | None = None
     wish: Wish = Wish.GO_ON
 
 
@@ -43,7 +43,7 @@ class InlinePool:
     def idle(self) -> list[int]:
         return [i for i, worker in enumerate(self._state) if worker.trainer is not None and worker.training is None]
 
-    def submit(self, worker: int, spec: TrialSpec) -> None:
+    def submit(self, worker: int, spec: Job) -> None:
         state = self._state[worker]
         assert worker in self.idle(), "only an idle worker takes a trial"
         assert state.trainer is not None
@@ -88,7 +88,7 @@ class InlinePool:
         state = self._state[worker]
         assert state.training is not None
         message = next(state.training)
-        if isinstance(message, TrialEnd):
+        if isinstance(message, JobEnd):
             state.training = None
             return EndEvent(worker, message)
         return RowEvent(worker, message)

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer_tune.errors import PoolError
+from fer_tune.job import Job, JobEnd, Wish
 from fer_tune.pool.devices import environment, threads_each
+from fer_tune.pool.messages import Ready, Setup, Stop
 from fer_tune.pool.port import (
     EndEvent,
     Event,
@@ -34,8 +36,6 @@ from fer_tune.pool.port import (
     WorkerInfo,
     load_trainer,
 )
-from fer_tune.pool.wire import Ready, Setup, Stop
-from fer_tune.trial import TrialEnd, TrialSpec, Wish
 
 DEATHS = 5
 """So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run; and so
@@ -81,7 +81,7 @@ class LocalPool:
     def idle(self) -> list[int]:
         return [worker.index for worker in self._workers if worker.ready and worker.spec is None]
 
-    def submit(self, worker: int, spec: TrialSpec) -> None:
+    def submit(self, worker: int, spec: Job) -> None:
         assert worker in self.idle(), "only an idle worker takes a trial"
         self._workers[worker].spec = spec
         self._workers[worker].send(spec)
@@ -128,7 +128,7 @@ class _Process:
     def start(self) -> None:
         """Starts a process, which imports torch while the caller goes on."""
         self.ready, self.lost = False, False
-        self.spec: TrialSpec | None = None
+        self.spec: Job | None = None
         self.why = ""
         self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
@@ -181,7 +181,7 @@ class _Process:
         if isinstance(message, Ready):
             self.ready, self._stillborn = True, 0
             return ReadyEvent(self.index)
-        if isinstance(message, TrialEnd):
+        if isinstance(message, JobEnd):
             self.spec = None
             self._deaths.clear()
             return EndEvent(self.index, message)

@@ -1,6 +1,6 @@
 """What every pool of workers can do, wherever its workers run.
 
-A worker is ready (told by a `ReadyEvent`), is given one `TrialSpec`, answers with one
+A worker is ready (told by a `ReadyEvent`), is given one `Job`, answers with one
 `RowEvent` an epoch and, last, one `EndEvent`; then it is idle and can be given the next.
 A worker that dies is told by one `LostEvent` and replaced by a fresh one under the same
 index, which tells `ReadyEvent` in its turn. The pool moves messages and keeps workers
@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec
+from fer_tune.job import EpochRow, Job, JobEnd
 
 
 class Trains(Protocol):
     """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], int], /) -> Iterator[EpochRow | TrialEnd]:
-        """Yields a row an epoch and ends with one `TrialEnd`; asks often, and cheaply, what `Wish` there is."""
+    def train(self, spec: Job, stop_requested: Callable[[], int], /) -> Iterator[EpochRow | JobEnd]:
+        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, what `Wish` there is."""
         ...
 
 
@@ -64,7 +64,7 @@ class EndEvent:
     """The worker's trial ended; the worker is idle."""
 
     worker: int
-    end: TrialEnd
+    end: JobEnd
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class LostEvent:
     """
 
     worker: int
-    spec: TrialSpec | None
+    spec: Job | None
     reason: str
     log_tail: str
 
@@ -98,12 +98,12 @@ class Pool(Protocol):
         """Indices of the workers that are ready and have no trial."""
         ...
 
-    def submit(self, worker: int, spec: TrialSpec) -> None:
+    def submit(self, worker: int, spec: Job) -> None:
         """Gives an idle worker its trial. Never blocks; that the worker has just died is an event, not an error."""
         ...
 
     def stop_trial(self, worker: int, keep: bool = False) -> None:
-        """Asks the worker to end its trial soon (`TrialEnd.status` is then `stopped`); does nothing if it has none.
+        """Asks the worker to end its trial soon (`JobEnd.status` is then `stopped`); does nothing if it has none.
 
         With `keep` the trial leaves a checkpoint of its last whole epoch.
 

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from fer_tune.pool.wire import Ready, Setup, Stop
-from fer_tune.trial import TrialSpec, Wish
+from fer_tune.job import Job, Wish
+from fer_tune.pool.messages import Ready, Setup, Stop
 
 
 class Inbox:
@@ -34,7 +34,7 @@ class Inbox:
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
         self._wish = Wish.GO_ON
-        self._messages: SimpleQueue[Setup | TrialSpec] = SimpleQueue()
+        self._messages: SimpleQueue[Setup | Job] = SimpleQueue()
         self.next = self._messages.get
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
@@ -69,7 +69,7 @@ def main(descriptor: int) -> None:
     connection.send(Ready())
     while True:
         spec = inbox.next()
-        assert isinstance(spec, TrialSpec)
+        assert isinstance(spec, Job)
         now = datetime.now(UTC)
         with suppress(OSError):  # a full disk costs a line of the log
             print(f"{now:%F %T} study {spec.study}, trial {spec.number}, attempt {spec.attempt}", flush=True)

@@ -7,7 +7,7 @@ from math import isfinite
 
 from fer_tune.report.byhand import NONE
 from fer_tune.report.chart import AMBER, BLUE, RED, Chart, at, span, svg, text, ticks
-from fer_tune.report.reading import StudyReport
+from fer_tune.report.study_report import StudyReport
 from fer_tune.study import TrialSummary
 
 WIDTH, HEIGHT = 480, 290

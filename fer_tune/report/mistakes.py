@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fer_tune.data import cache
+from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
-from fer_tune.trial import EMOTIONS, DataRef
 
 SHOWN = 16
 """Mistakes that a report shows."""

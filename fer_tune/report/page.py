@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fer_tune.data.audit import Audit
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.report import drawing, optuna_plots
 from fer_tune.report.byhand import BY_HAND, NONE
-from fer_tune.report.reading import StudyReport, read_audit, read_study
+from fer_tune.report.study_report import StudyReport, read_audit, read_study
 from fer_tune.store import Store
-from fer_tune.trial import EMOTIONS
 
 BEST_BY_HAND = max((one for one in BY_HAND if one.test != NONE), key=lambda one: float(one.test))
 """The one experiment by hand that was tested best."""

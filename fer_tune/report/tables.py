@@ -8,13 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import MissingExtraError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.store.store import MEASURES
 from fer_tune.study import TrialSummary
 from fer_tune.study import trials as read_trials
-from fer_tune.trial import EMOTIONS
 
 if TYPE_CHECKING:
     from pandas import DataFrame

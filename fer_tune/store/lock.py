@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
-from fer_tune.store.engine import parse_url, shown
+from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.serverlock import ServerLock
 
 

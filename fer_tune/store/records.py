@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fer_tune.trial import DataRef
+from fer_tune.data.spec import DataRef
 
 
 @dataclass(frozen=True)

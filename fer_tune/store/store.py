@@ -15,11 +15,11 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError, StudyError
+from fer_tune.job import EpochRow, JobEnd
 from fer_tune.settings import Settings
-from fer_tune.store import schema, tables
-from fer_tune.store.engine import full, make_engine, parse_url, shown
-from fer_tune.store.files import inside, sha256
-from fer_tune.store.patience import Patience
+from fer_tune.store import bootstrap, tables
+from fer_tune.store.artifact_paths import inside, sha256
+from fer_tune.store.connection import full, make_engine, parse_url, shown
 from fer_tune.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -28,7 +28,7 @@ from fer_tune.store.records import (
     SplitRecord,
     StudyRecord,
 )
-from fer_tune.trial import EpochRow, TrialEnd
+from fer_tune.store.retry import Patience
 
 T = TypeVar("T")
 
@@ -87,13 +87,13 @@ class Store:
             MissingExtraError: its driver is not installed.
         """
         parsed = parse_url(url)
-        schema.prepare_folder(parsed, create)
+        bootstrap.prepare_folder(parsed, create)
         patient = patience if isinstance(patience, Patience) else Patience(parsed, patience)
         store = cls(parsed, make_engine(parsed), root.absolute(), patient)
         # A lock on a file passes; a server that is not there at the start is more likely a wrong URL: said at once.
         at_first = patient if parsed.get_backend_name() == "sqlite" else Patience(parsed, 0.0)
         try:
-            at_first(lambda: schema.prepare(store.engine, store.shown, create))
+            at_first(lambda: bootstrap.prepare(store.engine, store.shown, create))
         except BaseException:
             store.close()
             raise
@@ -187,7 +187,7 @@ class Store:
         except IntegrityError as error:
             raise StorageError(f"Attempt {row.attempt} of trial {row.number} of {study} was never started.") from error
 
-    def end_attempt(self, study: str, end: TrialEnd) -> bool:
+    def end_attempt(self, study: str, end: JobEnd) -> bool:
         """Records how a started attempt ended, and the files it left, in one transaction.
 
         False, and nothing changed, if it has ended already. A file that is gone is noted, since a trial's end must

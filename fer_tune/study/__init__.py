@@ -1,6 +1,7 @@
 """Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial. Optuna, never torch."""
 
-from fer_tune.study.selection import (
+from fer_tune.study.study import Study
+from fer_tune.study.summaries import (
     StudySummary,
     TrialSummary,
     last_budget,
@@ -11,8 +12,7 @@ from fer_tune.study.selection import (
     trials,
     trials_and_best,
 )
-from fer_tune.study.study import Study
-from fer_tune.study.tally import Counts, Proposal
+from fer_tune.study.trial_states import Counts, Proposal
 
 __all__ = [
     "Counts",

@@ -15,8 +15,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from fer_tune.errors import StudyError
-from fer_tune.study.evolution import ReplayedCmaEsSampler
-from fer_tune.study.infeasible import LearningSampler
+from fer_tune.study.cmaes import ReplayedCmaEsSampler
+from fer_tune.study.memory_constraint import LearningSampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fer_tune.errors import StorageError
 from fer_tune.store import Store
-from fer_tune.store.engine import database_error, engine_options, tune
+from fer_tune.store.connection import database_error, engine_options, tune
 
 _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
 

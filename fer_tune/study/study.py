@@ -11,14 +11,16 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import column, delete, table
 
+from fer_tune.data.spec import DataRef
 from fer_tune.errors import StudyError, TakenOverError
+from fer_tune.job import Value
 from fer_tune.store import Store
-from fer_tune.study import opening
-from fer_tune.study.infeasible import MEMORY
+from fer_tune.study import create_or_resume
+from fer_tune.study.memory_constraint import MEMORY
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.storage import optuna_storage
-from fer_tune.study.tally import (
+from fer_tune.study.trial_states import (
     ATTEMPT,
     PARAMS,
     PLACE,
@@ -34,7 +36,6 @@ from fer_tune.study.tally import (
 )
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Domain, Fixed, keyed
-from fer_tune.trial import DataRef, Value
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Study:
         """
         storage = optuna_storage(store)
         pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
-        record = opening.settle(sweep, store, storage, data, counts or {})
+        record = create_or_resume.settle(sweep, store, storage, data, counts or {})
         inner = store.patiently(
             lambda: optuna.create_study(
                 study_name=sweep.study, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
@@ -81,7 +82,7 @@ class Study:
         )
         study = cls(sweep, store, inner)
         inner.sampler = make_sampler(sweep, len(study._all()), study._place)
-        opening.describe(inner, record, sweep.budget)
+        create_or_resume.describe(inner, record, sweep.budget)
         study._enqueue_start()
         warm_up(inner)
         return study

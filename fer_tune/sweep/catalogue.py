@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from fer_tune.job import Value
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.space import show
 from fer_tune.train.config import TrainConfig
-from fer_tune.trial import Value
 
 
 @dataclass(frozen=True)

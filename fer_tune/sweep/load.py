@@ -13,7 +13,7 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue, describe_value
-from fer_tune.sweep.nodes import LONGEST_TEXT, Node, Problems, dump, parse
+from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import (
@@ -30,7 +30,7 @@ from fer_tune.sweep.schema import (
     Sweep,
 )
 from fer_tune.sweep.space import Choice, Fixed, Range, Space
-from fer_tune.sweep.wording import unknown, validated
+from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
 
 S = TypeVar("S", bound=Section)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import Catalogue, catalogue
-from fer_tune.sweep.nodes import Node, Problems, parse
+from fer_tune.sweep.error_messages import unknown
 from fer_tune.sweep.schema import Header
-from fer_tune.sweep.wording import unknown
+from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
 LITERAL = ("study", "family", "data")
 """Fields whose value is text as it stands, such as a path with a colon."""

@@ -8,12 +8,12 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 from math import isclose
 
+from fer_tune.job import Value
 from fer_tune.sweep.catalogue import Catalogue, Hyperparameter, describe_value
-from fer_tune.sweep.nodes import Node, Problems, join
+from fer_tune.sweep.error_messages import nearest, unknown
 from fer_tune.sweep.schema import Start
 from fer_tune.sweep.space import Choice, Domain, Fixed, Parameter, Range, Space, key_of, same, show
-from fer_tune.sweep.wording import nearest, unknown
-from fer_tune.trial import Value
+from fer_tune.sweep.yaml_nodes import Node, Problems, join
 
 MOST_ALTERNATIVES = 32
 MOST_STEPS = 1_000_000

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.job import Value
 from fer_tune.sweep.space import Parameter, Space
-from fer_tune.trial import Value
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
@@ -226,7 +226,7 @@ class Sweep:
         data: `fer2013`, `demo` or a path, unresolved.
         objective: the field of `EpochRow` to maximise.
         seed: of the sampler and the trials.
-        patience: see `TrialSpec`.
+        patience: see `Job`.
         retries: how often a trial is tried again after its worker died.
         space: what is searched and what is fixed; all else takes the catalogue's default.
         start: configurations to try first, in order.

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from math import isclose
 from typing import Any
 
-from fer_tune.trial import Value
+from fer_tune.job import Value
 
 
 @dataclass(frozen=True)

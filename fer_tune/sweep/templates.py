@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue
+from fer_tune.sweep.error_messages import nearest
 from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header, Limits
 from fer_tune.sweep.space import show
-from fer_tune.sweep.wording import nearest
 
 SEARCHED = {
     "optimizer": " {choices: [muon, sgd, adamw]}",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fer_tune.errors import FerTuneError
 from fer_tune.files import replace_file
-from fer_tune.trial import EpochRow, TrialSpec
+from fer_tune.job import EpochRow, Job
 
 FORMAT = 1
 LOGITS = "logits"
@@ -59,7 +59,7 @@ class Keeper:
         notes: what the user should know, each once.
     """
 
-    def __init__(self, spec: TrialSpec) -> None:
+    def __init__(self, spec: Job) -> None:
         self.notes: list[str] = []
         self._spec = spec
         self._path = spec.checkpoint
@@ -122,7 +122,7 @@ class Keeper:
             self.notes.append(text)
 
 
-def identity(spec: TrialSpec) -> str:
+def identity(spec: Job) -> str:
     """SHA-256 of all that decides a trial's numbers."""
     deciding = {name: getattr(spec, name) for name in DECIDING}
     deciding |= {"data": spec.data.signature, "split": spec.data.split_hash}
@@ -135,7 +135,7 @@ def on_cpu(state: State) -> State:
     return replace(state, logits=logits, tensors={name: tensor.cpu() for name, tensor in state.tensors.items()})
 
 
-def write(path: Path, spec: TrialSpec, state: State) -> None:
+def write(path: Path, spec: Job, state: State) -> None:
     """Writes a state, whole or not at all.
 
     Raises:
@@ -156,7 +156,7 @@ def write(path: Path, spec: TrialSpec, state: State) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def read(path: Path, spec: TrialSpec) -> State:
+def read(path: Path, spec: Job) -> State:
     """Reads the state of this trial.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fer_tune.errors import TrainingError
+from fer_tune.job import Value
 from fer_tune.models import FAMILIES, Family, FamilyConfig
-from fer_tune.trial import Value
 
 POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
 """Named exponents of the class frequency."""

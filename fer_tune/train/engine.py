@@ -19,9 +19,9 @@ from torch.nn import functional
 from fer_tune.models import Family, FamilyConfig
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.faces import Inputs, as_input
-from fer_tune.train.flat import FlatModel
-from fer_tune.train.graphs import captured
+from fer_tune.train.cuda_graphs import captured
+from fer_tune.train.flat_parameters import FlatModel
+from fer_tune.train.inputs import Inputs, as_input
 from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer

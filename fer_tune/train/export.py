@@ -19,18 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_file, replace_text
+from fer_tune.job import Job
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import configurations
-from fer_tune.trial import EMOTIONS, TrialSpec
 
 FORMAT = 2
 """Version of `config.json` and the weights beside it; raised when another version would misunderstand them."""
 BATCH = 512
 
 
-def save_model(folder: Path, spec: TrialSpec, state: Mapping[str, Tensor], mean: float, std: float) -> None:
+def save_model(folder: Path, spec: Job, state: Mapping[str, Tensor], mean: float, std: float) -> None:
     """Writes a model folder; each file appears whole or not at all.
 
     Args:

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fer_tune.data.open import open_search
+from fer_tune.data.access import open_search
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import replace_file
+from fer_tune.job import End, EpochRow, Job, JobEnd, Wish
 from fer_tune.train.checkpoint import Keeper, State
 from fer_tune.train.config import TrainConfig, configurations
 from fer_tune.train.engine import Engine, Measured, Plan
-from fer_tune.train.engines import EngineFactory, Engines
+from fer_tune.train.engine_cache import EngineCache, EngineFactory
 from fer_tune.train.export import save_model
-from fer_tune.train.faces import Faces, Inputs, compute_dtype
+from fer_tune.train.inputs import DeviceData, Inputs, compute_dtype
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
 from fer_tune.train.metrics import scores
-from fer_tune.trial import End, EpochRow, TrialEnd, TrialSpec, Wish
 
 
 def never() -> int:
@@ -92,9 +92,9 @@ class Trainer:
             torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
         self._inputs: dict[tuple[str, str, str], Inputs] = {}
-        self._engines = Engines(self.device, build, memory)
+        self._engines = EngineCache(self.device, build, memory)
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], int] = never) -> Iterator[EpochRow | TrialEnd]:
+    def train(self, spec: Job, stop_requested: Callable[[], int] = never) -> Iterator[EpochRow | JobEnd]:
         """Yields a row after each epoch and, last, how the trial ended; a trial that fails says so and raises nothing.
 
         The same spec gives the same numbers twice on the same CPU, also where it goes on from its checkpoint: then
@@ -119,7 +119,7 @@ class Trainer:
             yield self._failed(spec, progress, reason, traceback.format_exc())
 
     def _fitted(
-        self, spec: TrialSpec, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
+        self, spec: Job, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
     ) -> Generator[EpochRow, None, tuple[Engine, End, str]]:
         """Trains and, where memory runs out, trains again in what room can be made, from the last epoch's end on."""
         while True:
@@ -136,14 +136,12 @@ class Trainer:
             keeper.write()
             self._engines.make_room(self._plan(spec)[0], said)
 
-    def images(self, spec: TrialSpec) -> int:
+    def images(self, spec: Job) -> int:
         """How many images a trial is fitted to."""
         return len(self._load(spec).faces.labels)
 
-    def _failed(
-        self, spec: TrialSpec, progress: _Progress, reason: str, detail: str = "", infeasible: float = 0.0
-    ) -> TrialEnd:
-        return TrialEnd(
+    def _failed(self, spec: Job, progress: _Progress, reason: str, detail: str = "", infeasible: float = 0.0) -> JobEnd:
+        return JobEnd(
             number=spec.number,
             attempt=spec.attempt,
             status="failed",
@@ -155,7 +153,7 @@ class Trainer:
         )
 
     def _epochs(
-        self, spec: TrialSpec, engine: Engine, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
+        self, spec: Job, engine: Engine, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
     ) -> Generator[EpochRow, None, tuple[End, str]]:
         """Trains to the end, and returns which end it was."""
 
@@ -187,7 +185,7 @@ class Trainer:
                 return "stopped", f"asked to stop in epoch {epoch}"
         return "completed", ""
 
-    def _row(self, spec: TrialSpec, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
+    def _row(self, spec: Job, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
         seconds = time.perf_counter() - started
         score = scores(measured.confusion)
         return EpochRow(
@@ -206,7 +204,7 @@ class Trainer:
             images_per_second=engine.steps_per_epoch * engine.batch_size / seconds,
         )
 
-    def _end(self, spec: TrialSpec, engine: Engine, progress: _Progress, status: End, reason: str) -> TrialEnd:
+    def _end(self, spec: Job, engine: Engine, progress: _Progress, status: End, reason: str) -> JobEnd:
         files: dict[str, Path] = {}
         if spec.artifacts is not None and status in ("completed", "stopped"):
             if spec.fit == "train+val" and status == "completed":
@@ -217,7 +215,7 @@ class Trainer:
                     files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
                 except StorageError as error:  # a disk that refuses costs the file, not the trial
                     progress.notes += (f"val_logits were not kept: {error.message}",)
-        return TrialEnd(
+        return JobEnd(
             number=spec.number,
             attempt=spec.attempt,
             status=status,
@@ -229,24 +227,24 @@ class Trainer:
 
     # -- what stays between trials ------------------------------------------------------------------------
 
-    def _plan(self, spec: TrialSpec) -> tuple[Plan, TrainConfig]:
+    def _plan(self, spec: Job) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(spec.family, spec.params)
         return Plan(
             family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, self._load(spec)
         ), config
 
-    def _engine(self, spec: TrialSpec) -> Engine:
+    def _engine(self, spec: Job) -> Engine:
         """The engine for the trial's shape, made at its first use, with the trial's weights and hyperparameters."""
         plan, config = self._plan(spec)
         engine = self._engines.get(plan)
         engine.begin(config, plan.shape, spec.seed, spec.epochs)
         return engine
 
-    def _load(self, spec: TrialSpec) -> Inputs:
+    def _load(self, spec: Job) -> Inputs:
         key = (spec.data.signature, spec.data.split_hash, spec.fit)
         if key not in self._inputs:
             data, dtype = open_search(spec.data), compute_dtype(self.device)
-            self._inputs[key] = self._engines.load(lambda: Inputs(Faces.load(data, spec.fit, self.device), dtype))
+            self._inputs[key] = self._engines.load(lambda: Inputs(DeviceData.load(data, spec.fit, self.device), dtype))
         return self._inputs[key]
 
 

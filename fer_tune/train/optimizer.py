@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fer_tune.train.config import BETA2, EPSILON, TrainConfig
-from fer_tune.train.flat import FlatModel
+from fer_tune.train.flat_parameters import FlatModel
 
 NAMES: Final = ("weight_decay", "momentum", "label_smoothing", "ema", "grad_clip")
 
@@ -86,7 +86,7 @@ class Optimizer:
         if self.inner:
             self._orthogonalise(computed[: self.inner].float() * clip)
         if self.fused:
-            from fer_tune.train import kernels
+            from fer_tune.kernels import optimizer as kernels
 
             kernels.update(self, computed, scales, clip, lr)
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.settings import Settings
 from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
@@ -14,7 +14,7 @@ from fer_tune.sweep.space import Fixed, Parameter, Range
 
 
 @pytest.fixture
-def searching(settings: Settings, demo: Faces, tmp_path: Path) -> Settings:
+def searching(settings: Settings, demo: Dataset, tmp_path: Path) -> Settings:
     """Settings under which `fer2013` means the tiny faces."""
     path = tmp_path / "train.csv"
     rows = (

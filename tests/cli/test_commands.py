@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
 from fer_tune.cli.run import exit_code
-from fer_tune.orchestrator import RunOutcome, StudyOutcome
+from fer_tune.jobs import RunOutcome, StudyOutcome
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from fer_tune.cli import show
-from fer_tune.cli.jsonlines import JsonLines
-from fer_tune.cli.lines import Lines
+from fer_tune.display import terminal
+from fer_tune.display.json_lines import JsonLines
+from fer_tune.display.lines import Lines
 from fer_tune.errors import StudyError
-from fer_tune.orchestrator import RunOptions, Watch, run_sweeps
+from fer_tune.jobs import Observer
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
+from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
 from tests.cli.conftest import obedient_sweep
@@ -34,13 +35,13 @@ def documented() -> dict[str, set[str]]:
     return {event: set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))) for event, fields in rows}
 
 
-def searched(watch: Watch, settings: Settings) -> None:
+def searched(watch: Observer, settings: Settings) -> None:
     with watch:
         run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
 
 
 def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    watch = JsonLines(show.Output())
+    watch = JsonLines(terminal.Output())
     searched(watch, searching)
     watch.note("a note")
     watch.worker_lost(WorkerInfo(0, "cpu", 7), "killed", "its last\nwords")
@@ -61,13 +62,13 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
 
 
 def test_an_error_is_the_last_event(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(StudyError), JsonLines(show.Output()):
+    with pytest.raises(StudyError), JsonLines(terminal.Output()):
         raise StudyError("It is in use.", "Wait.")
     assert json.loads(capsys.readouterr().out)["error"] == "It is in use."
 
 
 def test_a_line_for_each_event_of_a_trial(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    searched(Lines(show.Output()), searching)
+    searched(Lines(terminal.Output()), searching)
     lines = capsys.readouterr().out.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
     assert sum("started on worker 0 (cpu)" in line for line in lines) == 5
@@ -77,11 +78,11 @@ def test_a_line_for_each_event_of_a_trial(searching: Settings, capsys: pytest.Ca
 
 def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> None:
     code = (
-        "from fer_tune.cli import show\n"
-        "from fer_tune.cli.jsonlines import JsonLines\n"
+        "from fer_tune.display import terminal\n"
+        "from fer_tune.display.json_lines import JsonLines\n"
         "from fer_tune.settings import Settings\n"
         "from tests.cli.test_output import searched\n"
-        "searched(JsonLines(show.Output()), Settings.from_environment())\n"
+        "searched(JsonLines(terminal.Output()), Settings.from_environment())\n"
         "print('on standard output too')\n"
     )
     shell = ["bash", "-o", "pipefail", "-c", '"$0" -c "$1" | head -n 1', sys.executable, code]
@@ -96,14 +97,14 @@ def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> No
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_lines_that_a_full_disk_refuses_do_not_end_the_search(searching: Settings) -> None:
     code = (
-        "from fer_tune.cli import show\n"
-        "from fer_tune.cli.lines import Lines\n"
+        "from fer_tune.display import terminal\n"
+        "from fer_tune.display.lines import Lines\n"
         "from fer_tune.settings import Settings\n"
         "from tests.cli.test_output import searched\n"
-        "out = show.Output()\n"
+        "out = terminal.Output()\n"
         "searched(Lines(out), Settings.from_environment())\n"
         "with out.spared():\n"
-        "    show.line(show.console(), 'and the conclusion')\n"
+        "    terminal.line(terminal.console(), 'and the conclusion')\n"
         "out.close()\n"
     )
     environment = os.environ | {"FER_TUNE_DATA": str(searching.data_source), "PYTHONPATH": os.pathsep.join(sys.path)}

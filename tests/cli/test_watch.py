@@ -15,11 +15,11 @@ from sqlalchemy import select, update
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
-from fer_tune.cli.board import Place, Point
-from fer_tune.cli.history import History
+from fer_tune.display.from_database import History
+from fer_tune.display.run_state import Place, Point
+from fer_tune.job import JobEnd
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
-from fer_tune.trial import TrialEnd
 from tests.studies import epoch_row, make_study
 
 
@@ -70,7 +70,7 @@ def test_a_study_that_has_ended(settings: Settings) -> None:
     with make_study(settings) as store:
         age(store, timedelta(hours=2))
         store.start_attempt("tiny", 5, 0, 1, "cpu", 0)  # another run, hours later
-        store.end_attempt("tiny", TrialEnd(5, 0, "completed"))
+        store.end_attempt("tiny", JobEnd(5, 0, "completed"))
         age(store, timedelta(minutes=1))
         board = History(store, store.study("tiny")).board()
         assert list(board.places) == [1]

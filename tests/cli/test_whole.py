@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.settings import Settings
 from tests.mirror.reading import offline
 
@@ -33,7 +33,7 @@ def fer_tune(*words: object) -> Result:
 
 
 @pytest.fixture
-def folder(demo: Faces, tmp_path: Path) -> Path:
+def folder(demo: Dataset, tmp_path: Path) -> Path:
     """The tiny faces as a folder tree of PNG files."""
     root = tmp_path / "faces"
     for index, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True)):

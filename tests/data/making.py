@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer_tune.data.faces import USAGES, Images, Indices
-from fer_tune.trial import EMOTIONS
+from fer_tune.data.dataset import USAGES, Images, Indices
+from fer_tune.data.fer2013 import EMOTIONS
 
 
 def arrays(each: int = 3, seed: int = 0) -> tuple[Images, Indices]:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_tune.data.csvfile import PIXELS, Table, read_csv
-from fer_tune.data.faces import USAGES, Faces
+from fer_tune.data.dataset import USAGES, Dataset
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.single import read_face
 from fer_tune.data.sources import identity, read_source
 from fer_tune.errors import DataError
-from fer_tune.trial import EMOTIONS
 from tests.anything import tries
 from tests.data.making import arrays, csv_text, encoded
 
@@ -243,7 +243,7 @@ def lie(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def faces_or_says_why(path: Path) -> Faces | None:
+def faces_or_says_why(path: Path) -> Dataset | None:
     before = sorted(path.parent.parent.rglob("*"))
     faces, refused = answer(lambda: read_source(path))
     assert sorted(path.parent.parent.rglob("*")) == before

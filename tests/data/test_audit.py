@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fer_tune.data.audit import audit
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.demo import demo_faces
-from fer_tune.data.faces import Faces
 from fer_tune.data.load import load_faces
 from fer_tune.settings import Settings
 from tests.data.making import arrays
@@ -16,7 +16,7 @@ def test_everything_is_counted(settings: Settings):
     copies = images[[0, 0, 20, 41]]
     near = (images[[60]] * 0.95 + 3).astype(np.uint8)
     blanks = np.zeros((2, 48, 48), np.uint8)
-    faces = Faces.of(
+    faces = Dataset.of(
         np.concatenate([images, copies, near, blanks]),
         np.concatenate([labels, [0, 0, 2, 2], [3], [0, 1]]),
         np.concatenate([np.zeros(140), [1, 2, 0, 0, 0, 0, 0]]).astype(np.int8),
@@ -46,7 +46,7 @@ def test_everything_is_counted(settings: Settings):
 
 def test_without_usage_and_too_small_to_split():
     images, labels = arrays(each=1)
-    found = audit(Faces.of(images, labels))
+    found = audit(Dataset.of(images, labels))
     assert found.usage is None
     assert found.leak is None
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fer_tune.data import demo
-from fer_tune.trial import EMOTIONS
+from fer_tune.data.fer2013 import EMOTIONS
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fer_tune.data import duplicates
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.demo import demo_faces
 from fer_tune.data.duplicates import find_groups, groups_of, is_blank
-from fer_tune.data.faces import Faces
 from fer_tune.settings import Settings
 from tests.data.making import arrays
 
@@ -74,7 +74,7 @@ def test_hardly_any_images(count: int):
 
 def test_the_search_is_paid_once(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     images, labels = arrays()
-    faces = Faces.of(np.concatenate([images, images[:4]]), np.concatenate([labels, labels[:4]]))
+    faces = Dataset.of(np.concatenate([images, images[:4]]), np.concatenate([labels, labels[:4]]))
     first = groups_of(faces, settings)
     with monkeypatch.context() as patched:
         patched.setattr(duplicates, "find_groups", None)

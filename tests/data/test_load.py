@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_tune.data import cache
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.load import load_faces
 from fer_tune.data.sources import identity
 from fer_tune.errors import DataError, StorageError
@@ -27,7 +27,7 @@ def train_csv(tmp_path: Path) -> Path:
 
 
 def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Faces:
+    def refuse(*_: object) -> Dataset:
         raise AssertionError("the source was read again")
 
     monkeypatch.setattr("fer_tune.data.sources.read_source", refuse)
@@ -140,7 +140,7 @@ def test_nothing_half_written_when_the_disk_refuses(train_csv: Path, settings: S
 
 
 def test_a_process_that_was_quicker_is_no_error(settings: Settings, monkeypatch):
-    faces = Faces.of(IMAGES, LABELS)
+    faces = Dataset.of(IMAGES, LABELS)
     original, ours = Path.rename, []
 
     def overtaken(self: Path, target: Path) -> Path:
@@ -161,7 +161,7 @@ def test_the_full_training_set_is_found_again_in_under_100_ms(tmp_path: Path, se
     source = tmp_path / "fer2013.zip"
     source.write_bytes(b"stands for the real one")
     names = [f"train/happy/Training_{index}.jpg" for index in range(len(images))]
-    faces = Faces.of(images, np.arange(len(images)) % 7, np.zeros(len(images), np.int8), names=names)
+    faces = Dataset.of(images, np.arange(len(images)) % 7, np.zeros(len(images), np.int8), names=names)
     cache.remember(identity(source), faces, settings)
     times = []
     for _ in range(5):

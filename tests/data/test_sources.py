@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from fer_tune.data import containers, tree
-from fer_tune.data.faces import SIDE
+from fer_tune.data.dataset import SIDE
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.load import load_faces
 from fer_tune.data.sources import identity, read_source
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
-from fer_tune.trial import EMOTIONS
 from tests.data.making import arrays, csv_text, encoded, write_tree, write_zip
 from tests.data.making import tree as tree_files
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fer_tune.data import duplicates, splits
-from fer_tune.data.faces import Faces
-from fer_tune.data.open import open_final, open_search
+from fer_tune.data.access import open_final, open_search
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import Split, make_split, reference, store_split
 from fer_tune.errors import DataError
@@ -21,7 +21,7 @@ from tests.data.making import arrays
 COUNTS = (140, 20, 150, 260, 170, 110, 180)
 
 
-def faces_with_copies(usage: bool = False) -> Faces:
+def faces_with_copies(usage: bool = False) -> Dataset:
     """1,030 random images in FER2013's proportions, then copies of some: pairs, and one group of twelve."""
     random = np.random.RandomState(0)
     labels = random.permutation(np.repeat(np.arange(7), COUNTS))
@@ -29,14 +29,16 @@ def faces_with_copies(usage: bool = False) -> Faces:
     copied = np.concatenate([random.choice(len(labels), 150, replace=False), np.full(11, 5)])
     order = random.permutation(len(labels) + len(copied))
     images, labels = np.concatenate([images, images[copied]])[order], np.concatenate([labels, labels[copied]])[order]
-    return Faces.of(images, labels, random.choice(3, len(labels), p=[0.8, 0.1, 0.1]).astype(np.int8) if usage else None)
+    return Dataset.of(
+        images, labels, random.choice(3, len(labels), p=[0.8, 0.1, 0.1]).astype(np.int8) if usage else None
+    )
 
 
 FACES = faces_with_copies()
 GROUP = duplicates.find_groups(FACES.images).near
 
 
-def complete(split: Split, faces: Faces) -> bool:
+def complete(split: Split, faces: Dataset) -> bool:
     together = np.concatenate([split.train, split.val, split.test])
     return bool((np.sort(together) == np.arange(len(faces))).all())
 
@@ -90,7 +92,7 @@ def test_the_plain_split_is_scikit_learns():
 
 def test_the_plain_split_of_the_training_images_has_the_known_sizes():
     labels = np.repeat(np.arange(7), [3995, 436, 4097, 7215, 4830, 3171, 4965])
-    faces = Faces(np.empty((28_709, 0, 0), np.uint8), labels, None, [], "x", "x")
+    faces = Dataset(np.empty((28_709, 0, 0), np.uint8), labels, None, [], "x", "x")
     split = make_split(faces, SplitPolicy(group_duplicates=False))
     assert (len(split.train), len(split.val), len(split.test)) == (20_096, 4_306, 4_307)
 
@@ -120,7 +122,7 @@ def test_usage_that_is_not_there():
     with pytest.raises(DataError, match="does not say which images are Training, PublicTest, PrivateTest"):
         make_split(FACES, SplitPolicy(policy="usage"))
     images, labels = arrays()
-    faces = Faces.of(images, labels, np.zeros(len(labels), np.int8))
+    faces = Dataset.of(images, labels, np.zeros(len(labels), np.int8))
     with pytest.raises(DataError, match="has no PublicTest images"):
         make_split(faces, SplitPolicy(policy="usage"))
 
@@ -130,14 +132,14 @@ def test_a_class_that_is_too_small(group_duplicates: bool):
     images, labels = arrays(each=20)
     keep = np.flatnonzero((labels != 1) | (np.cumsum(labels == 1) <= 1))
     with pytest.raises(DataError, match=r"split|disgust"):
-        make_split(Faces.of(images[keep], labels[keep]), SplitPolicy(group_duplicates=group_duplicates))
+        make_split(Dataset.of(images[keep], labels[keep]), SplitPolicy(group_duplicates=group_duplicates))
 
 
 def test_a_class_of_copies_only():
     images, labels = arrays(each=20)
     images[labels == 1] = images[labels == 1][0]
     with pytest.raises(DataError, match="too few different 'disgust' images"):
-        make_split(Faces.of(images, labels), SplitPolicy())
+        make_split(Dataset.of(images, labels), SplitPolicy())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_policies_and_data_sets_have_their_own_splits(settings: Settings):
     images, labels = arrays(each=20)
     hashes = {
         store_split(faces, SplitPolicy(seed=seed), settings).hash
-        for faces in (FACES, Faces.of(images, labels))
+        for faces in (FACES, Dataset.of(images, labels))
         for seed in (1, 2)
     }
     assert len(hashes) == 4

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
 from fer_tune.data import cache
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.doctor import Finding, database, devices, environment, examine, files, studies
@@ -31,7 +31,7 @@ from fer_tune.doctor import probe as probing
 from fer_tune.doctor.probe import Probed, probe
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock
-from fer_tune.store.engine import parse_url
+from fer_tune.store.connection import parse_url
 from fer_tune.study import Study
 from fer_tune.sweep.load import loads_sweep
 from tests.studies import CURVES, SWEEP, add_trial
@@ -40,7 +40,7 @@ WELL = Probed({}, [], None)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, demo: Faces) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory, demo: Dataset) -> Path:
     """A study with faces, five ended trials, one that waits, and two artifacts; everything closed."""
     root = tmp_path_factory.mktemp("doctor") / "storage"
     settings = Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")

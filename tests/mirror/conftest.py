@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.spec import DataRef
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import loads_sweep
-from fer_tune.trial import DataRef
 from tests.mirror.server import Wandb, serving
 from tests.studies import SWEEP, make_study
 

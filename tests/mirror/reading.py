@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.job import EpochRow
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.store.store import MEASURES
-from fer_tune.trial import EMOTIONS, EpochRow
 from tests.mirror.server import Wandb
 
 _wandb = find_spec("wandb")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from fer_tune.data.spec import DataRef
+from fer_tune.job import Job, Value
 from fer_tune.pool import Event, InlinePool, LocalPool, Pool, ReadyEvent
 from fer_tune.pool.port import TrainerFactory
-from fer_tune.trial import DataRef, TrialSpec, Value
 
 from .trainers import obedient
 
@@ -39,9 +40,9 @@ def make_pool(engine: str, tmp_path: Path) -> Iterator[MakePool]:
         pool.close(5)
 
 
-def spec(number: int = 0, epochs: int = 2, **params: Value) -> TrialSpec:
+def spec(number: int = 0, epochs: int = 2, **params: Value) -> Job:
     data = DataRef(Path("cache"), "signature", Path("split"), "hash")
-    return TrialSpec("s", number, "simple_cnn", params, epochs, seed=1, data=data)
+    return Job("s", number, "simple_cnn", params, epochs, seed=1, data=data)
 
 
 def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 20.0) -> list[Event]:

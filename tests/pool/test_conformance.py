@@ -10,13 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
+from fer_tune.job import Job, Value
 from fer_tune.pool import EndEvent, Event, ReadyEvent, RowEvent
 from fer_tune.pool.port import load_trainer
 from fer_tune.settings import Settings
-from fer_tune.trial import DataRef, TrialSpec, Value
 
 from .conftest import MakePool, listen, spec, start
 
@@ -35,7 +36,7 @@ def end(events: list[Event], number: int = 0) -> EndEvent:
 
 
 @pytest.fixture
-def faces(demo: Faces, settings: Settings) -> DataRef:
+def faces(demo: Dataset, settings: Settings) -> DataRef:
     return reference(demo, store_split(demo, SplitPolicy(), settings), settings)
 
 
@@ -129,7 +130,7 @@ class TestConformance:
     def test_it_trains_real_networks(self, make_pool: MakePool, faces: DataRef, tmp_path: Path) -> None:
         pool = make_pool(1, load_trainer)
         params: dict[str, Value] = {"width": 8, "batch_size": 32}
-        short = TrialSpec("s", 0, "simple_cnn", params, 2, seed=1, data=faces, artifacts=tmp_path / "trial")
+        short = Job("s", 0, "simple_cnn", params, 2, seed=1, data=faces, artifacts=tmp_path / "trial")
         start(pool, 60)
         pool.submit(0, short)
         events = listen(pool, ended())

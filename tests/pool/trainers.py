@@ -7,10 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from fer_tune.trial import EpochRow, TrialEnd, TrialSpec, Wish
+from fer_tune.job import EpochRow, Job, JobEnd, Wish
 
 
-def row(spec: TrialSpec, epoch: int, value: float) -> EpochRow:
+def row(spec: Job, epoch: int, value: float) -> EpochRow:
     return EpochRow(
         number=spec.number,
         attempt=spec.attempt,
@@ -38,12 +38,12 @@ class Obedient:
     def __init__(self, device: str, threads: int | None) -> None:
         self.device, self.threads = device, threads
 
-    def train(self, spec: TrialSpec, stop_requested: Callable[[], int]) -> Iterator[EpochRow | TrialEnd]:
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
         for epoch in range(1, spec.epochs + 1):
             until = time.monotonic() + float(spec.params.get("seconds", 0.0))
             while True:
                 if not spec.params.get("deaf") and stop_requested() == Wish.STOP:
-                    yield TrialEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+                    yield JobEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                     return
                 if time.monotonic() >= until:
                     break
@@ -53,7 +53,7 @@ class Obedient:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)
             if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.epochs:
-                yield TrialEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+                yield JobEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                 return
         notes = (
             self.device,
@@ -61,7 +61,7 @@ class Obedient:
             os.environ.get("OMP_NUM_THREADS", ""),
             os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
         )
-        yield TrialEnd(spec.number, spec.attempt, "completed", parameters=7, notes=notes)
+        yield JobEnd(spec.number, spec.attempt, "completed", parameters=7, notes=notes)
 
 
 def obedient(device: str, threads: int | None) -> Obedient:

@@ -23,16 +23,16 @@ from typer.testing import CliRunner
 
 from benchmarks import browser
 from fer_tune.cli.app import app
-from fer_tune.data.faces import Faces
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.report.mistakes import worst
 from fer_tune.report.page import render
-from fer_tune.report.reading import read_study
+from fer_tune.report.study_report import read_study
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
 from fer_tune.study.storage import optuna_storage
-from fer_tune.trial import EMOTIONS
 from tests.studies import SWEEP, Curve, epoch_row, make_study
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
@@ -204,7 +204,7 @@ def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: 
         assert seen.run("performance.getEntriesByType('resource').length") == 0
 
 
-def test_the_worst_mistakes_are_shown(settings: Settings, demo: Faces) -> None:
+def test_the_worst_mistakes_are_shown(settings: Settings, demo: Dataset) -> None:
     data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
     label = demo.labels[:20]
     plain = np.full((20, 7), 0.02, np.float32)
@@ -226,7 +226,7 @@ def test_the_worst_mistakes_are_shown(settings: Settings, demo: Faces) -> None:
     assert worst(file, data) == []
 
 
-def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Faces) -> None:
+def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Dataset) -> None:
     data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
     with make_study(settings, data=data) as store:
         text = read(render(store, ["tiny"]))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.store import Store
-from fer_tune.store.engine import parse_url, shown
+from fer_tune.store.connection import parse_url, shown
 
 from .conftest import record
 
@@ -118,7 +118,7 @@ def hold(file: Path, seconds: float) -> threading.Thread:
 
 
 def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_tune.store.engine.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
     with Store.open(at(tmp_path / "a.db"), patience=10) as store:
         said: list[str] = []
         store.patiently.told = said.append
@@ -133,7 +133,7 @@ def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_lock_that_stays_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_tune.store.engine.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
     with Store.open(at(tmp_path / "a.db"), patience=0.5) as store:
         holder = hold(tmp_path / "a.db", 2.0)
         start = time.monotonic()

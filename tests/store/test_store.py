@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError, StudyError
+from fer_tune.job import EpochRow, JobEnd
 from fer_tune.store import ArtifactRecord, MirrorCursor, Store
-from fer_tune.trial import EpochRow, TrialEnd
 
 from .conftest import record
 
@@ -107,9 +107,9 @@ def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     left = root / "artifacts/resnet/0/val_logits.npy"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")
-    end = TrialEnd(0, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
+    end = JobEnd(0, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
     assert store.end_attempt("resnet", end)
-    assert not store.end_attempt("resnet", TrialEnd(0, 0, "failed", reason="late"))
+    assert not store.end_attempt("resnet", JobEnd(0, 0, "failed", reason="late"))
     (attempt,) = store.attempts("resnet")
     assert (attempt.status, attempt.reason, attempt.parameters, attempt.seed) == ("completed", "", 12, 2**40)
     assert attempt.notes[0] == "eager"
@@ -128,19 +128,19 @@ def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_
     outside = tmp_path / "model"
     outside.touch()
     with pytest.raises(StorageError, match="outside"):
-        store.end_attempt("resnet", TrialEnd(0, 0, "completed", files={"model": outside}))
+        store.end_attempt("resnet", JobEnd(0, 0, "completed", files={"model": outside}))
     assert store.attempts("resnet")[0].status is None
 
 
 def test_an_end_needs_its_attempt(store: Store) -> None:
     with pytest.raises(StorageError, match="never started"):
-        store.end_attempt("resnet", TrialEnd(5, 0, "completed"))
+        store.end_attempt("resnet", JobEnd(5, 0, "completed"))
 
 
 def test_abandoned_attempts_are_lost_and_only_open_ones(store: Store) -> None:
     for number in range(3):
         begin(store, number)
-    store.end_attempt("resnet", TrialEnd(0, 0, "completed"))
+    store.end_attempt("resnet", JobEnd(0, 0, "completed"))
     assert store.abandon_attempts("resnet", "worker 1 died", number=1) == 1
     assert store.abandon_attempts("resnet", "orchestrator died") == 1
     assert [a.status for a in store.attempts("resnet")] == ["completed", "lost", "lost"]

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.spec import DataRef
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import load_sweep
 from fer_tune.sweep.schema import Sweep
-from fer_tune.trial import DataRef
 
 SWEEP = """
 study: tiny

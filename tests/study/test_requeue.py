@@ -10,7 +10,7 @@ from sqlalchemy import text
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, ranking, trials
-from fer_tune.study.tally import RETRY_OF
+from fer_tune.study.trial_states import RETRY_OF
 
 from .conftest import MakeSweep, faces, reopen
 

@@ -486,7 +486,7 @@ def test_several_sweeps_report_together(tmp_path: Path) -> None:
 
 def test_errors_of_a_sweep_cost_no_heavy_import() -> None:
     code = (
-        "import sys, fer_tune.sweep, fer_tune.sweep.templates, fer_tune.sweep.table;"
+        "import sys, fer_tune.sweep, fer_tune.sweep.templates, fer_tune.sweep.describe;"
         "fer_tune.sweep.templates.template('resnet');"
         "print([m for m in ('torch', 'wandb', 'sklearn', 'optuna', 'pandas') if m in sys.modules])"
     )

@@ -9,10 +9,10 @@ import pytest
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue
+from fer_tune.sweep.describe import rows
 from fer_tune.sweep.load import load_sweep, loads_sweep
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range, keyed
-from fer_tune.sweep.table import rows
 from fer_tune.sweep.templates import template
 
 FOLDER = Path(__file__).parents[2] / "sweeps"

@@ -6,9 +6,9 @@ import pytest
 
 from fer_tune.data.demo import demo_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
-from fer_tune.trial import DataRef
 
 
 @pytest.fixture(scope="session")

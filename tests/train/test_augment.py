@@ -8,10 +8,10 @@ import torch
 
 from fer_tune.models.layers import HAS_TRITON
 from fer_tune.train import augment as module
-from fer_tune.train import faces as faces_module
+from fer_tune.train import inputs as faces_module
 from fer_tune.train.augment import Blend, Changes, augment, mix
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.faces import Faces, Inputs
+from fer_tune.train.inputs import DeviceData, Inputs
 from fer_tune.train.sampling import frequency_weights
 
 FACES = torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25
@@ -139,7 +139,7 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=generator).to(device)
     labels = (torch.arange(count) % 3).to(device)
-    faces = Faces(images, labels, images[:0], labels[:0], 0.5, 0.25)
+    faces = DeviceData(images, labels, images[:0], labels[:0], 0.5, 0.25)
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faces_module, "CHUNK", {device: chunk})

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from fer_tune.data.spec import DataRef
+from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.train import checkpoint
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Wish
 
 PARAMS = {"width": 8, "batch_size": 64, "lr": 0.01, "ema": 0.9, "augment": 0.5, "mixup": 0.5}
 
@@ -20,19 +21,19 @@ def trainer() -> Trainer:
 
 
 @pytest.fixture
-def spec(tiny_data: DataRef, tmp_path: Path) -> TrialSpec:
+def spec(tiny_data: DataRef, tmp_path: Path) -> Job:
     """Five epochs, a checkpoint after each."""
     path = tmp_path / "checkpoints" / "1.safetensors"
-    return TrialSpec("s", 1, "simple_cnn", dict(PARAMS), 5, 7, tiny_data, checkpoint=path, checkpoint_seconds=0.0)
+    return Job("s", 1, "simple_cnn", dict(PARAMS), 5, 7, tiny_data, checkpoint=path, checkpoint_seconds=0.0)
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
     return [dataclasses.replace(row, attempt=0, number=0, seconds=0.0, images_per_second=0.0) for row in rows]
 
 
-def _run(trainer: Trainer, spec: TrialSpec, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], TrialEnd]:
+def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], JobEnd]:
     *rows, end = trainer.train(spec, stop)
-    assert isinstance(end, TrialEnd)
+    assert isinstance(end, JobEnd)
     return [row for row in rows if isinstance(row, EpochRow)], end
 
 
@@ -40,7 +41,7 @@ def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return trainer._engines.latest.state()
 
 
-def _break_off(trainer: Trainer, spec: TrialSpec, after: int) -> None:
+def _break_off(trainer: Trainer, spec: Job, after: int) -> None:
     """Trains so many epochs and leaves, as a killed worker does."""
     training = trainer.train(spec)
     for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
@@ -49,7 +50,7 @@ def _break_off(trainer: Trainer, spec: TrialSpec, after: int) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: TrialSpec, optimizer: str) -> None:
+def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optimizer: str) -> None:
     spec = dataclasses.replace(spec, family="deep_cnn", params={**spec.params, "optimizer": optimizer})
     undisturbed = Trainer("cpu", threads=1)
     expected, _ = _run(undisturbed, dataclasses.replace(spec, checkpoint=None))
@@ -65,7 +66,7 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: TrialSpec,
         assert torch.equal(tensor, after[name]), name
 
 
-def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: TrialSpec, monkeypatch) -> None:
+def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:
     _break_off(trainer, spec, 3)
     trained: list[int] = []
     engine = trainer._engine(spec)
@@ -75,7 +76,7 @@ def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: TrialSpec, 
     assert trained == [4, 5]
 
 
-def test_patience_is_remembered(trainer: Trainer, spec: TrialSpec) -> None:
+def test_patience_is_remembered(trainer: Trainer, spec: Job) -> None:
     still = dataclasses.replace(spec, params={**spec.params, "lr": 1e-9, "ema": 0.0}, epochs=9, patience=3)
     expected, _ = _run(trainer, dataclasses.replace(still, checkpoint=None))
     _break_off(trainer, still, 2)
@@ -88,7 +89,7 @@ def test_patience_is_remembered(trainer: Trainer, spec: TrialSpec) -> None:
 def during(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], int]]:
     """Wishes one thing after another in the middle of the third epoch; what was wished last, stays."""
 
-    def make(spec: TrialSpec, *wishes: Wish) -> Callable[[], int]:
+    def make(spec: Job, *wishes: Wish) -> Callable[[], int]:
         engine, wished = trainer._engine(spec), [Wish.GO_ON]
         whole = engine.train_epoch
 
@@ -104,16 +105,14 @@ def during(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     return make
 
 
-def test_a_stop_leaves_nothing_of_the_epoch(trainer: Trainer, spec: TrialSpec, during) -> None:
+def test_a_stop_leaves_nothing_of_the_epoch(trainer: Trainer, spec: Job, during) -> None:
     rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
     rows, end = _run(trainer, rare, during(rare, Wish.STOP))
     assert ([row.epoch for row in rows], end.status) == ([1, 2], "stopped")
     assert not rare.checkpoint.exists()
 
 
-def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(
-    trainer: Trainer, spec: TrialSpec, during
-) -> None:
+def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(trainer: Trainer, spec: Job, during) -> None:
     rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
     rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP))
     assert ([row.epoch for row in rows], end.status) == ([1, 2, 3], "stopped")
@@ -124,7 +123,7 @@ def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(
     assert ([row.epoch for row in rows], end.status) == ([1, 2, 3, 4, 5], "completed")
 
 
-def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, spec: TrialSpec, during) -> None:
+def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, spec: Job, during) -> None:
     """The worker may be ended before the epoch is."""
     rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
     rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP, Wish.STOP))
@@ -141,7 +140,7 @@ def _flip(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [_cut, _flip, lambda _: b"", lambda _: b"\x80\x04cos\nsystem\n", lambda c: c[8:]])
-def test_a_torn_file_is_set_aside_and_said(trainer: Trainer, spec: TrialSpec, spoil: Callable[[bytes], bytes]) -> None:
+def test_a_torn_file_is_set_aside_and_said(trainer: Trainer, spec: Job, spoil: Callable[[bytes], bytes]) -> None:
     _break_off(trainer, spec, 2)
     path = spec.checkpoint
     assert path is not None
@@ -155,7 +154,7 @@ def test_a_torn_file_is_set_aside_and_said(trainer: Trainer, spec: TrialSpec, sp
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"epochs": 6}, {"params": {"width": 8, "batch_size": 32}}])
-def test_a_file_of_another_trial_is_set_aside(trainer: Trainer, spec: TrialSpec, change: dict[str, object]) -> None:
+def test_a_file_of_another_trial_is_set_aside(trainer: Trainer, spec: Job, change: dict[str, object]) -> None:
     _break_off(trainer, spec, 2)
     other = dataclasses.replace(spec, **change)  # type: ignore[arg-type]
     rows, end = _run(trainer, other)
@@ -163,7 +162,7 @@ def test_a_file_of_another_trial_is_set_aside(trainer: Trainer, spec: TrialSpec,
     assert _numbers(rows) == _numbers(_run(trainer, dataclasses.replace(other, checkpoint=None))[0])
 
 
-def test_a_disk_that_refuses_costs_the_checkpoint_and_not_the_trial(trainer: Trainer, spec: TrialSpec) -> None:
+def test_a_disk_that_refuses_costs_the_checkpoint_and_not_the_trial(trainer: Trainer, spec: Job) -> None:
     assert spec.checkpoint is not None
     spec.checkpoint.parent.write_text("a file where the folder should be")
     rows, end = _run(trainer, spec)
@@ -171,20 +170,20 @@ def test_a_disk_that_refuses_costs_the_checkpoint_and_not_the_trial(trainer: Tra
     assert any("no checkpoint" in note for note in end.notes)
 
 
-def test_a_disk_that_refuses_costs_the_logits_and_not_the_trial(trainer: Trainer, spec: TrialSpec, tmp_path) -> None:
+def test_a_disk_that_refuses_costs_the_logits_and_not_the_trial(trainer: Trainer, spec: Job, tmp_path) -> None:
     (tmp_path / "file").touch()
     _, end = _run(trainer, dataclasses.replace(spec, artifacts=tmp_path / "file" / "trial"))
     assert (end.status, end.files) == ("completed", {})
     assert any("val_logits were not kept: cannot write" in note for note in end.notes)
 
 
-def test_none_is_written_unless_asked_for(trainer: Trainer, spec: TrialSpec, tmp_path: Path) -> None:
+def test_none_is_written_unless_asked_for(trainer: Trainer, spec: Job, tmp_path: Path) -> None:
     _run(trainer, dataclasses.replace(spec, checkpoint=None))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.gpu
-def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: TrialSpec) -> None:
+def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: Job) -> None:
     """Kernels of cuDNN may sum in another order each time: losses within 5 %, weights within 5 % of their norm."""
     spec = dataclasses.replace(spec, family="deep_cnn")
     undisturbed = Trainer("cuda")

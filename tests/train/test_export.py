@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_tune.data.open import open_final
+from fer_tune.data.access import open_final
+from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError, StorageError
+from fer_tune.job import Job
 from fer_tune.models import FAMILIES
 from fer_tune.train.export import Predictor
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import DataRef, TrialSpec
 
 
-def _final(tiny_data: DataRef, folder: Path, family: str, **params: object) -> TrialSpec:
+def _final(tiny_data: DataRef, folder: Path, family: str, **params: object) -> Job:
     width = {"width": 0.25 if FAMILIES[family].config.model_fields["width"].annotation is float else 8}
-    return TrialSpec(
+    return Job(
         "s", 3, family, {**width, "batch_size": 32, **params}, 1, 5, tiny_data, fit="train+val", artifacts=folder
     )
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from fer_tune.data.spec import DataRef
+from fer_tune.job import EpochRow, Job, JobEnd, Value, Wish
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.engine import alike
 from fer_tune.train.loop import Trainer
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value, Wish
 
 BASE: dict[str, Value] = {"width": 8, "batch_size": 32, "lr": 0.003}
 
@@ -21,16 +22,16 @@ def trainer() -> Trainer:
 
 
 @pytest.fixture
-def spec(tiny_data: DataRef) -> Callable[..., TrialSpec]:
-    def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> TrialSpec:
-        return TrialSpec("study", 1, family, {**BASE, **params}, epochs, 7, tiny_data)
+def spec(tiny_data: DataRef) -> Callable[..., Job]:
+    def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
+        return Job("study", 1, family, {**BASE, **params}, epochs, 7, tiny_data)
 
     return make
 
 
-def _run(trainer: Trainer, spec: TrialSpec, **kwargs: object) -> tuple[list[EpochRow], TrialEnd]:
+def _run(trainer: Trainer, spec: Job, **kwargs: object) -> tuple[list[EpochRow], JobEnd]:
     *rows, end = trainer.train(spec, **kwargs)
-    assert isinstance(end, TrialEnd)
+    assert isinstance(end, JobEnd)
     return rows, end
 
 
@@ -114,8 +115,8 @@ def test_every_training_hyperparameter_takes_effect(trainer, spec, name):
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_hyperparameter_of_a_family_takes_effect(trainer, few_data, family):
-    def spec(family: str, epochs: int, **params: Value) -> TrialSpec:
-        return TrialSpec("study", 1, family, {**BASE, **params}, epochs, 7, few_data)
+    def spec(family: str, epochs: int, **params: Value) -> Job:
+        return Job("study", 1, family, {**BASE, **params}, epochs, 7, few_data)
 
     fields = FAMILIES[family].config.model_fields
     small: dict[str, Value] = {"width": 0.25 if fields["width"].annotation is float else 8}
@@ -190,7 +191,7 @@ def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), artifacts=tmp_path / "trial"))
     logits = np.load(end.files["val_logits"], allow_pickle=False)
     assert logits.dtype == np.float16
-    from fer_tune.data.open import open_search
+    from fer_tune.data.access import open_search
 
     data = open_search(spec().data)
     accuracy = (logits.argmax(1) == data.labels[data.val]).mean()
@@ -224,7 +225,7 @@ def test_captured_and_eager_steps_agree(tiny_data):
     params = {"width": 0.25, "batch_size": 8, "lr": 0.05, "optimizer": "sgd", "ema": 0.9, "block_dropout": 0.1}
     found = []
     for eager in (False, True):
-        engine = trainer._engine(TrialSpec("s", 1, "resnet", params, 4, 3, tiny_data))
+        engine = trainer._engine(Job("s", 1, "resnet", params, 4, 3, tiny_data))
         assert engine.notes == ()
         if eager:
             engine._step = engine._train_step

@@ -16,29 +16,30 @@ from typing import Any
 import pytest
 import torch
 
+from fer_tune.data.spec import DataRef
+from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.train.engine import Engine, Measured, Plan
-from fer_tune.train.engines import MOST_ENGINES
-from fer_tune.train.faces import Faces
+from fer_tune.train.engine_cache import MOST_ENGINES
+from fer_tune.train.inputs import DeviceData
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory, out_of_memory
-from fer_tune.trial import DataRef, EpochRow, TrialEnd, TrialSpec, Value
 
 GIB = 2**30
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 
 
 @pytest.fixture
-def spec(few_data: DataRef) -> Callable[..., TrialSpec]:
-    def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> TrialSpec:
+def spec(few_data: DataRef) -> Callable[..., Job]:
+    def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
         params = {"width": 8, "batch_size": 64, "lr": 0.01, "optimizer": "sgd", **params}
-        return TrialSpec("study", 1, family, params, epochs, 7, few_data)
+        return Job("study", 1, family, params, epochs, 7, few_data)
 
     return make
 
 
-def _run(trainer: Trainer, spec: TrialSpec) -> tuple[list[EpochRow], TrialEnd]:
+def _run(trainer: Trainer, spec: Job) -> tuple[list[EpochRow], JobEnd]:
     *rows, end = trainer.train(spec)
-    assert isinstance(end, TrialEnd)
+    assert isinstance(end, JobEnd)
     return [row for row in rows if isinstance(row, EpochRow)], end
 
 
@@ -262,10 +263,10 @@ def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
     assert "illegal memory access" in end.reason
 
 
-def _faces_that_need(room: Callable[[], bool]) -> Callable[..., Faces]:
-    load = Faces.load
+def _faces_that_need(room: Callable[[], bool]) -> Callable[..., DeviceData]:
+    load = DeviceData.load
 
-    def loaded(*arguments: Any) -> Faces:
+    def loaded(*arguments: Any) -> DeviceData:
         if not room():
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
         return load(*arguments)
@@ -274,7 +275,7 @@ def _faces_that_need(room: Callable[[], bool]) -> Callable[..., Faces]:
 
 
 def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monkeypatch):
-    monkeypatch.setattr(Faces, "load", _faces_that_need(lambda: False))
+    monkeypatch.setattr(DeviceData, "load", _faces_that_need(lambda: False))
     device = SmallDevice(64)
     rows, end = _run(device.trainer, spec())
     assert (end.status, rows, device.built) == ("failed", [], [])
@@ -289,7 +290,7 @@ def test_engines_make_room_for_faces(spec, few_data, monkeypatch):
     device = SmallDevice(64)
     _run(device.trainer, spec())
     assert len(device.trainer._engines) == 1
-    monkeypatch.setattr(Faces, "load", _faces_that_need(lambda: not len(device.trainer._engines)))
+    monkeypatch.setattr(DeviceData, "load", _faces_that_need(lambda: not len(device.trainer._engines)))
     other = dataclasses.replace(spec(), fit="train+val")
     assert _run(device.trainer, other)[1].status == "completed"
 
@@ -392,7 +393,7 @@ def test_a_real_device_that_is_too_small(tiny_data):
     """The allocator is given a share of the device: enough for a part of the batch, then for none."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    large = TrialSpec("s", 1, "resnet", params, 1, 3, tiny_data)
+    large = Job("s", 1, "resnet", params, 1, 3, tiny_data)
     whole = Trainer("cuda")
     torch.cuda.reset_peak_memory_stats(device)
     assert _run(whole, large)[1].notes == ()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.flat import FlatModel
+from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.optimizer import Hyperparameters, Optimizer, orthogonalised
 
 CPU = torch.device("cpu")

@@ -1,0 +1,1 @@
+"""optuna-dashboard: its server, and the notes and pictures that it shows beside the numbers."""

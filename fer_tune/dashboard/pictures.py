@@ -1,0 +1,77 @@
+"""Pictures of one trial, as SVG files: its learning curves and its confusion matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fer_tune.report.chart import AMBER, BLUE, Chart, at, span, svg, text
+
+if TYPE_CHECKING:
+    from fer_tune.job import EpochRow
+
+WIDTH, HEIGHT, HEAD = 380, 260, 28
+SMALL = 'font-size="10" opacity=".8"'
+
+CELL, SIDE = 54, 92
+"""A cell of a confusion matrix, and the room for names beside it, in px."""
+
+
+def curves_picture(rows: Sequence[EpochRow], title: str) -> str:
+    """Learning curves: accuracy on the left, loss on the right, training dashed and validation solid.
+
+    Args:
+        rows: by epoch; may be empty.
+    """
+    panels = []
+    for place, (measure, unit, scale) in enumerate(
+        (("accuracy", "accuracy, %", 100), ("loss", "cross-entropy, nats", 1))
+    ):
+        series = {
+            part: [(row.epoch, scale * float(getattr(row, f"{part}_{measure}"))) for row in rows]
+            for part in ("train", "val")
+        }
+        values = [value for points in series.values() for _, value in points]
+        chart = Chart(WIDTH, HEIGHT, x=(1, max(2, len(rows))), y=span(values), x_title="epoch", y_title=unit)
+        chart.line(series["train"], AMBER, width=2, dashes="5 4")
+        chart.line(series["val"], BLUE, width=2)
+        chart.key("train", AMBER, "dashes")
+        chart.key("val", BLUE, "line")
+        panels.append(at(place * WIDTH, HEAD, chart.draw()))
+    return svg(2 * WIDTH, HEIGHT + HEAD, _heading(title), *panels, picture=True, label=title)
+
+
+def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:
+    """A confusion matrix: rows are true classes, columns predicted ones.
+
+    A cell says the share of its row in per cent, which its blue shows too, and below it the count.
+
+    Args:
+        matrix: counts [C, C].
+        names: the C class names.
+    """
+    cells, top = [], HEAD + 20
+    for i, row in enumerate(matrix):
+        total, y = sum(row), top + i * CELL
+        cells.append(text(SIDE - 8, y + 26, names[i], "end") + text(SIDE - 8, y + 40, f"{total:,}", "end", SMALL))
+        cells += [_cell(SIDE + j * CELL, y, count, count / total if total else 0.0) for j, count in enumerate(row)]
+    heads = [text(SIDE + (j + 0.5) * CELL, HEAD + 14, name, "middle") for j, name in enumerate(names)]
+    side, bottom = SIDE + len(names) * CELL + 12, top + len(names) * CELL
+    foot = text(SIDE, bottom + 18, "rows: true, columns: predicted; % of the row, and images", more=SMALL)
+    return svg(side, bottom + 30, _heading(title), *heads, *cells, foot, picture=True, label=title)
+
+
+def _cell(x: float, y: float, count: int, share: float) -> str:
+    ink = "#fff" if share > 0.7 else "#1d2125"
+    return (
+        f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" fill="{BLUE}" '
+        f'fill-opacity="{math.sqrt(share):.2f}"/><g text-anchor="middle" fill="{ink}">'
+        + text(x + CELL / 2, y + 26, f"{100 * share:.0f}", more='font-size="13"')
+        + text(x + CELL / 2, y + 40, f"{count:,}", more=SMALL)
+        + "</g>"
+    )
+
+
+def _heading(title: str) -> str:
+    return text(12, 18, title, more='font-size="14" font-weight="600"')

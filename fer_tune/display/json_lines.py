@@ -1,0 +1,92 @@
+"""A run for machines: one JSON object a line on standard output; docs/json-lines.md says what each holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.display import terminal
+from fer_tune.errors import FerTuneError
+from fer_tune.jobs import Ended, Observer, StudyOutcome
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from fer_tune.job import EpochRow, Job
+    from fer_tune.pool import WorkerInfo
+    from fer_tune.study import Counts
+    from fer_tune.sweep.schema import Sweep
+
+
+class JsonLines(Observer):
+    """Writes every event as it happens; the last one is `run_ended`, also when an error ends the run."""
+
+    def __init__(self, out: terminal.Output) -> None:
+        self.out = out
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        told = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
+        self._write("run_ended", error=told)
+
+    def note(self, text: str) -> None:
+        self._write("note", text=text)
+
+    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        self._write(
+            "study_opened",
+            study=sweep.study,
+            family=sweep.family,
+            data=sweep.data,
+            objective=sweep.objective,
+            budget=sweep.budget.model_dump(mode="json"),
+            counts=asdict(counts),
+            workers=[_worker(worker) for worker in workers],
+        )
+
+    def worker_ready(self, worker: WorkerInfo) -> None:
+        self._write("worker_ready", **_worker(worker))
+
+    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
+        self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
+
+    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
+        self._of_trial(
+            "trial_started",
+            spec,
+            **_worker(worker),
+            name=name,
+            family=spec.family,
+            params=spec.params,
+            epochs=spec.epochs,
+            seed=spec.seed,
+        )
+
+    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
+        measured = asdict(row)
+        del measured["number"], measured["attempt"]
+        self._of_trial("epoch", spec, value=value, **measured)
+
+    def trial_ended(self, spec: Job, ended: Ended) -> None:
+        told = asdict(ended)
+        del told["number"]
+        self._of_trial("trial_ended", spec, **told)
+
+    def study_closed(self, outcome: StudyOutcome) -> None:
+        self._write("study_closed", **asdict(outcome))
+
+    def _of_trial(self, event: str, spec: Job, **facts: Any) -> None:
+        self._write(event, study=spec.study, trial=spec.number, attempt=spec.attempt, **facts)
+
+    def _write(self, event: str, **facts: Any) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        told = terminal.plain({"time": time, "event": event, **facts})
+        self.out.line(json.dumps(told, allow_nan=False, ensure_ascii=False))
+
+
+def _worker(worker: WorkerInfo) -> dict[str, Any]:
+    return {"worker": worker.index, "device": worker.device, "pid": worker.pid}

@@ -1,0 +1,160 @@
+"""Opening a study: made anew, or continued only with the sweep, the faces and the split that it was made from."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from fer_tune.data.spec import DataRef
+from fer_tune.errors import StudyError
+from fer_tune.store import SplitRecord, Store, StudyRecord
+from fer_tune.store.artifact_paths import below
+from fer_tune.sweep.schema import Budget, Sweep
+
+PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
+"""Packages whose versions a study keeps."""
+
+BUDGET = "budget"
+"""User attribute of a study: the budget of its last run, which may differ from the one that its record tells."""
+
+ANEW = (
+    "Undo the change, or keep both: give the changed sweep a study name of its own "
+    "(`study:` in the file, or --set study=NAME)."
+)
+
+
+def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
+    """The study's record: a new one, or the one that is there if sweep, faces and split are those it was made from.
+
+    Raises:
+        StudyError: they are not; or one of the two halves of the study, ours and Optuna's, is missing.
+    """
+    record = store.find_study(sweep.study)
+    in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
+    if record is None:
+        if in_optuna:
+            raise StudyError(
+                f"{store.shown} has an Optuna study {sweep.study} that fer-tune did not make.",
+                "Give this run another study name: --set study=NAME.",
+            )
+        record = _new_record(sweep, store, data, counts)
+        store.register_study(record)
+        return record
+    if not in_optuna and store.attempts(sweep.study):
+        raise StudyError(
+            f"The trials of the study {sweep.study} were deleted, its epochs and artifacts were not.",
+            "Give this run another study name: --set study=NAME.",
+        )
+    _refuse_changes(record, sweep, data)
+    return record
+
+
+def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
+    """Puts into Optuna's study what its dashboard and other readers should know; only what is not there yet."""
+    facts: dict[str, Any] = {
+        "family": record.family,
+        "objective": record.objective,
+        "data": record.data_source,
+        "data_signature": record.data_signature,
+        "split_hash": record.split.hash,
+        "sweep_signature": record.sweep_signature,
+        "uid": record.uid,
+        BUDGET: budget.model_dump(mode="json"),
+    }
+    present = study.user_attrs
+    for key, value in facts.items():
+        if present.get(key) != value:
+            study.set_user_attr(key, value)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two descriptions of sweeps, a line for each entry: `space.lr: 0.1, now 0.2`."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        f"{key}: {_show(old, key)}, now {_show(new, key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) or (key in old) != (key in new)
+    ]
+
+
+def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
+    name = record.name
+    if record.sweep_signature != sweep.signature():
+        lines = differences(record.sweep_json, json.loads(json.dumps(sweep.describe())))
+        what = "\n".join(f"  {line}" for line in lines or ["its signature, which another version of fer-tune made"])
+        raise StudyError(f"The study {name} was made by another sweep than {sweep.path}:\n{what}", ANEW)
+    if record.data_signature != data.signature:
+        raise StudyError(
+            f"The study {name} was made from other faces: signature {record.data_signature[:12]}, "
+            f"now {data.signature[:12]} ({sweep.data}).",
+            "Name the data set it was made from with --data or FER_TUNE_DATA, or give this run another study name.",
+        )
+    if record.split.hash != data.split_hash:
+        raise StudyError(
+            f"The study {name} was made with another split: {record.split.hash[:12]}, now {data.split_hash[:12]}.", ANEW
+        )
+
+
+def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
+    split = SplitRecord(
+        hash=data.split_hash,
+        data_signature=data.signature,
+        path=below(store.root, data.split),
+        policy=sweep.split.model_dump(mode="json"),
+        counts=dict(counts),
+    )
+    return StudyRecord(
+        name=sweep.study,
+        uid=secrets.token_hex(4),
+        family=sweep.family,
+        objective=sweep.objective,
+        sweep_signature=sweep.signature(),
+        sweep_text=sweep.text,
+        sweep_json=sweep.describe(),
+        data_source=sweep.data,
+        data_signature=data.signature,
+        data_cache=below(store.root, data.cache),
+        split=split,
+        versions=versions(),
+        created=datetime.now(UTC),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the packages that decide the numbers; none of them is imported for it."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _in_optuna(storage: BaseStorage, name: str) -> bool:
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Entries by dotted path; a parameter of the space stays whole."""
+    for key, value in entries.items():
+        if isinstance(value, dict) and prefix != "space.":
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show(entries: Mapping[str, Any], key: str) -> str:
+    return json.dumps(entries[key], ensure_ascii=False).replace('"', "") if key in entries else "absent"

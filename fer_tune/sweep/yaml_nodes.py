@@ -1,0 +1,239 @@
+"""YAML text as data that remembers its lines.
+
+Only YAML's plain data types are read, with the resolution rules of YAML 1.2 (its core schema)
+rather than PyYAML's of 1.1: `1e-3` is a number, `on` and `no` are words, `010` is ten.
+Anchors, aliases and merge keys (`<<`) work; tags of other types are refused. A text of bounded
+length describes a bounded number of values, however its aliases multiply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import yaml
+
+from fer_tune.job import Value
+
+LONGEST_TEXT = 256 * 1024
+MOST_VALUES = 20_000
+DEEPEST = 24
+
+_TAG = "tag:yaml.org,2002:"
+_CORE: tuple[tuple[str, str, list[str | None]], ...] = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+)
+"""YAML 1.2.2, section 10.3.2; tag, pattern, first characters. The first that matches counts: an int is no float."""
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # PyYAML's own form
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _name, _pattern, _first in _CORE:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+@dataclass
+class Node:
+    """A value and where it was written.
+
+    Attributes:
+        value: a scalar, a list of nodes, or a mapping of nodes; keys are text.
+        line: counted from 1 (a mapping's entry lies where its key does); 0 for what came from the command line.
+        origin: for errors: `line 12` or `--set lr=1`.
+    """
+
+    value: Value | list[Node] | dict[str, Node] | None
+    line: int
+    origin: str
+
+    def plain(self) -> Any:
+        """The value without its lines."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    @property
+    def entries(self) -> dict[str, Node]:
+        """The entries of a mapping; of anything else, none."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    def at(self, location: tuple[str | int, ...]) -> Node:
+        """The deepest node on the way to `location`."""
+        node = self
+        for step in location:
+            if isinstance(node.value, dict) and step in node.value:
+                node = node.value[str(step)]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+            else:
+                break
+        return node
+
+
+@dataclass
+class Problems:
+    """Collects what is wrong with a sweep, so that all of it can be said at once."""
+
+    found: dict[str, int] = field(default_factory=dict)
+
+    def add(self, node: Node, path: str, message: str) -> None:
+        """Notes a problem of `node`, which lies at the dotted `path`; the same problem counts once."""
+        text = f"{node.origin}: {path}: {message}" if path else f"{node.origin}: {message}"
+        self.found.setdefault(text, node.line)
+
+    def __iter__(self) -> Iterator[str]:
+        """In the file's order; those of the command line come first."""
+        return iter(sorted(self.found, key=lambda text: self.found[text]))
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
+def parse(text: str, problems: Problems, origin: str = "") -> Node:
+    """Reads one YAML document. What is wrong goes to `problems`, and the rest is still returned.
+
+    Args:
+        text: the document.
+        problems: is added to.
+        origin: what errors name instead of a line.
+    """
+    top = Node(None, 0 if origin else 1, origin or "line 1")
+    if len(text) > LONGEST_TEXT:
+        problems.add(top, "", f"more than {LONGEST_TEXT // 1024} KiB of text is not read as a sweep")
+        return top
+    try:
+        loader = _Loader(text)
+        try:
+            composed = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        if mark is not None and not origin:
+            top = Node(None, mark.line + 1, f"line {mark.line + 1}")
+        why = ", ".join(part for part in (error.context, error.problem) if part)
+        problems.add(top, "", f"not YAML: {why}")
+        return top
+    except RecursionError:
+        problems.add(top, "", f"nested more than {DEEPEST} deep")
+        return top
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes beyond Unicode
+        problems.add(top, "", f"not YAML: {str(error).splitlines()[0]}")
+        return top
+    return top if composed is None else _Reader(problems, origin).read(composed, "", 0)
+
+
+class _Reader:
+    """Turns PyYAML's graph into a tree of bounded size."""
+
+    def __init__(self, problems: Problems, origin: str) -> None:
+        self.problems = problems
+        self.origin = origin
+        self.count = 0
+
+    def read(self, source: yaml.Node, path: str, depth: int, line: int | None = None) -> Node:
+        line = 0 if self.origin else line or source.start_mark.line + 1
+        node = Node(None, line, self.origin or f"line {line}")
+        self.count += 1
+        if self.count > MOST_VALUES or depth > DEEPEST:
+            limit = f"nested more than {DEEPEST} deep" if depth > DEEPEST else f"more than {MOST_VALUES} values"
+            self.problems.add(Node(None, line, node.origin), "", f"{limit} (an alias counts as what it repeats)")
+            self.count = MOST_VALUES + 1  # nothing more is read
+            return node
+        if source.tag.removeprefix(_TAG) not in ("bool", "int", "float", "null", "str", "merge", "seq", "map"):
+            self.problems.add(node, path, f"the tag {source.tag.replace(_TAG, '!!')} is not used in a sweep")
+        elif isinstance(source, yaml.MappingNode):
+            node.value = {}
+            self._fill(node.value, source, path, depth)
+        elif isinstance(source, yaml.SequenceNode):
+            node.value = []
+            for index, item in enumerate(source.value):
+                if self.count > MOST_VALUES:
+                    break
+                node.value.append(self.read(item, f"{path}[{index}]", depth + 1))
+        else:
+            self._scalar(node, source, path)
+        return node
+
+    def _fill(self, entries: dict[str, Node], source: yaml.MappingNode, path: str, depth: int) -> None:
+        merged: dict[str, Node] = {}
+        for key_node, value_node in source.value:
+            if self.count > MOST_VALUES:
+                return
+            line = key_node.start_mark.line + 1
+            here = Node(None, 0 if self.origin else line, self.origin or f"line {line}")
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.add(here, path, "a key must be a word")
+            elif key_node.tag == f"{_TAG}merge":
+                for name, node in self._merge(value_node, path, depth).items():
+                    merged.setdefault(name, node)
+            elif key_node.value in entries:
+                before = entries[key_node.value].origin
+                self.problems.add(here, join(path, key_node.value), f"given twice, first in {before}")
+            else:
+                name = str(key_node.value)
+                entries[name] = self.read(value_node, join(path, name), depth + 1, line)
+        for name, node in merged.items():
+            entries.setdefault(name, node)
+
+    def _merge(self, source: yaml.Node, path: str, depth: int) -> dict[str, Node]:
+        node = self.read(source, join(path, "<<"), depth + 1)
+        merged: dict[str, Node] = {}
+        for part in node.value if isinstance(node.value, list) else [node]:
+            if not isinstance(part.value, dict):
+                self.problems.add(part, join(path, "<<"), "must name a mapping, or a list of them")
+            for name, entry in part.entries.items():
+                merged.setdefault(name, entry)
+        return merged
+
+    def _scalar(self, node: Node, source: yaml.Node, path: str) -> None:
+        kind, text = source.tag.removeprefix(_TAG), source.value
+        try:
+            if kind == "bool":
+                node.value = {"true": True, "false": False}[text.lower()]
+            elif kind == "int" and len(text) <= 18:
+                node.value = int(text, 0 if text[1:2] in ("o", "x") else 10)
+            elif kind in ("int", "float"):
+                node.value = float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+                if not isfinite(node.value):
+                    node.value = text  # where a number is wanted, it is refused by what is allowed there
+            elif kind != "null":
+                node.value = text
+        except (ValueError, KeyError):
+            self.problems.add(node, path, f"{text[:40]!r} is no {kind}")
+
+
+def join(path: str, name: str) -> str:
+    """The dotted path of an entry."""
+    return f"{path}.{name}" if path else name
+
+
+def dump(plain: Any) -> str:
+    """Plain data as YAML that `parse` reads back unchanged."""
+    text: str = yaml.dump(
+        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
+    return text

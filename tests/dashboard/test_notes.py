@@ -1,0 +1,139 @@
+"""Notes and pictures: each trial that ended has them once, true to the database, and what the user wrote stays."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import optuna
+import pytest
+from optuna_dashboard import get_note, save_note
+
+from fer_tune.dashboard.notes import Annotator
+from fer_tune.dashboard.storage import add_picture, remark, without_remark
+from fer_tune.data.access import open_search
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.report.chart import Chart, span, ticks
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study.storage import optuna_storage
+from tests.studies import make_study
+
+
+def load(store: Store) -> optuna.Study:
+    return optuna.load_study(study_name="tiny", storage=optuna_storage(store))
+
+
+def note_of(study: optuna.Study, number: int) -> str:
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+    return "".join(attrs.get(f"dashboard:{trial_id}:note_str:{piece}", "") for piece in range(9))
+
+
+def pictures_of(study: optuna.Study, number: int) -> dict[str, Any]:
+    trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    kept = [json.loads(value) for key, value in attrs.items() if key.startswith(f"dashboard:artifacts:{trial_id}:")]
+    return {one["filename"]: one["artifact_id"] for one in kept}
+
+
+def test_each_trial_that_ended_is_annotated_once(settings: Settings) -> None:
+    with make_study(settings) as store:
+        assert without_remark(store, "tiny") == [0, 1, 2, 3, 4]
+        annotator = Annotator(store, settings, "tiny")
+        assert annotator.catch_up() == 5
+        assert annotator.catch_up() == 0
+        study = load(store)
+        assert "budget: {trials: 20, epochs: 3}" in get_note(study)
+        assert note_of(study, 1).startswith("**complete** at 60.00%, best epoch 3 of 3")
+        assert "Reason: `RuntimeError: made to fail`" in note_of(study, 3)
+        assert pictures_of(study, 3) == {}  # it has no epoch
+        [(name, artifact)] = pictures_of(study, 1).items()
+        assert name == "learning curves.svg"
+        ElementTree.parse(settings.pictures / artifact)
+
+
+def test_what_a_user_wrote_stays(settings: Settings) -> None:
+    with make_study(settings) as store:
+        study = load(store)
+        save_note(study, "mine")
+        assert remark(store, "tiny", 0, "also mine")
+        Annotator(store, settings, "tiny").catch_up()
+        assert get_note(study) == "mine"
+        assert note_of(study, 0) == "also mine"
+        assert note_of(study, 1).startswith("**complete**")
+
+
+@pytest.mark.parametrize("length", [0, 2045, 2046, 6000])
+def test_a_note_of_any_length_comes_back(settings: Settings, length: int) -> None:
+    with make_study(settings, curves=()) as store:
+        note = ('a"b\\c\n|é' * 1000)[:length]
+        assert remark(store, "tiny", None, note)
+        assert get_note(load(store)) == note
+        save_note(load(store), "shorter")
+        assert get_note(load(store)) == "shorter"
+
+
+def test_a_confusion_matrix_is_counted_from_the_logits(settings: Settings, demo: Dataset) -> None:
+    data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
+    faces = open_search(data)
+    truth = faces.labels[faces.val]
+    logits = np.eye(7, dtype=np.float16)[(truth + (np.arange(len(truth)) == 0)) % 7]  # the first one is mistaken
+    file = settings.artifacts / "tiny" / "val_logits.npy"
+    file.parent.mkdir(parents=True)
+    with make_study(settings, data=data) as store:
+        for number, array in enumerate((logits, logits[1:])):  # the second belongs to another split
+            np.save(file.with_name(f"{number}.npy"), array)
+            store.add_artifact("tiny", number, "val_logits", file.with_name(f"{number}.npy"))
+        annotator = Annotator(store, settings, "tiny")
+        annotator.catch_up()
+        study = load(store)
+        assert "confusion matrix.svg" not in pictures_of(study, 1)
+        matrix = annotator._confusion(0)
+        assert matrix is not None
+        assert np.trace(matrix) == len(truth) - 1
+        assert np.sum(matrix, axis=1).tolist() == np.bincount(truth, minlength=7).tolist()
+        drawn = ElementTree.parse(settings.pictures / pictures_of(study, 0)["confusion matrix.svg"])
+        text = [node.text for node in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        assert [text.count(name) for name in ("angry", "neutral")] == [2, 2]
+
+
+def test_a_picture_that_was_deleted_is_not_added_again(settings: Settings) -> None:
+    with make_study(settings) as store:
+        study = load(store)
+        add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
+        trial_id = study.get_trials(deepcopy=False)[0]._trial_id
+        key = f"dashboard:artifacts:{trial_id}:ab-0000-cd"
+        study._storage.set_study_system_attr(study._study_id, key, json.dumps(None))  # as the dashboard deletes
+        add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
+        assert json.loads(study._storage.get_study_system_attrs(study._study_id)[key]) is None
+
+
+def test_charts_bear_whatever_was_measured() -> None:
+    chart = Chart(300, 200, x=span([]), y=span([float("nan")]), x_title="<x>", y_title="y")
+    chart.line([(1, float("nan")), (2, 3), (3, float("inf")), (4, 5)], "red")
+    chart.line([(1, 1)], "red")
+    chart.line([], "red")
+    chart.marks([(1, 2, "<i>"), (float("nan"), 2, "")], "red")
+    drawn = chart.draw()
+    assert "nan" not in drawn
+    assert "&lt;i&gt;" in drawn
+    ElementTree.fromstring(f"<svg>{drawn}</svg>")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "whole", "expected"),
+    [
+        (0, 1, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (26, 77, False, [30, 40, 50, 60, 70]),
+        (1, 6, True, [1, 2, 3, 4, 5, 6]),
+        (1, 2, True, [1, 2]),
+        (0, 299, True, [0, 50, 100, 150, 200, 250]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, whole: bool, expected: list[float]) -> None:
+    assert ticks(low, high, 5, whole) == pytest.approx(expected)

@@ -1,0 +1,483 @@
+"""The orchestrator end to end: real store, real study, real processes; most with a stand-in for the training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fer_tune import mirror
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.errors import PoolError, StudyError, TrainingError
+from fer_tune.job import EpochRow, Job, JobEnd, Value
+from fer_tune.jobs import Ended, Observer, RunOutcome, StudyOutcome
+from fer_tune.pool import WorkerInfo
+from fer_tune.settings import Settings
+from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.store import Store
+from fer_tune.study import trials
+from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
+from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
+from tests.pool.trainers import Obedient, obedient, unwilling
+
+INLINE = RunOptions(engine="inline", devices="cpu", wandb="disabled")
+LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
+
+
+@pytest.fixture(scope="session")
+def csv(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny faces as a user has them."""
+    path = tmp_path_factory.mktemp("data") / "train.csv"
+    rows = (
+        f"{label},{' '.join(map(str, image.ravel()))}" for image, label in zip(demo.images, demo.labels, strict=True)
+    )
+    path.write_text("\n".join(["emotion,pixels", *rows]))
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, csv: Path) -> Settings:
+    root = tmp_path / "storage"
+    return Settings(root, f"sqlite:///{root}/fer_tune.db", str(csv))
+
+
+def make_sweep(
+    study: str = "s",
+    *,
+    start: Sequence[dict[str, Value]] = (),
+    epochs: int = 3,
+    pruner: PrunerSpec | None = None,
+    hours: float | None = None,
+    retries: int = 2,
+    budget: int = 4,
+    **fixed: Value,
+) -> Sweep:
+    """A sweep for `Obedient`: what it searches is how it behaves."""
+    domains = {
+        "value": Range(0.0, 0.9),
+        "seconds": Fixed(0.005),
+        "die": Choice((0, 1, 2, 3)),
+        "deaf": Fixed(False),
+        **{name: Fixed(value) for name, value in fixed.items()},
+    }
+    if "die" not in fixed and not any("die" in params for params in start):
+        domains["die"] = Fixed(0)
+    return Sweep(
+        study=study,
+        family="simple_cnn",
+        data="fer2013",
+        split=SplitPolicy(),
+        objective="val_accuracy",
+        sampler=SamplerSpec("random"),
+        pruner=pruner or PrunerSpec("none"),
+        budget=Budget(trials=budget, epochs=epochs, hours=hours),
+        seed=1,
+        patience=0,
+        retries=retries,
+        space={name: Parameter(name, name, domain) for name, domain in domains.items()},
+        start=tuple(Start(None, params) for params in start),
+        path=Path(f"{study}.yaml"),
+    )
+
+
+@dataclass
+class Notebook(Observer):
+    """Keeps what it is told; `on_epoch` may act in between."""
+
+    on_epoch: Callable[[Job, EpochRow], None] | None = None
+    notes: list[str] = field(default_factory=list)
+    opened: list[tuple[str, int, list[int | None]]] = field(default_factory=list)
+    started: list[tuple[str, int, int]] = field(default_factory=list)
+    workers: list[WorkerInfo] = field(default_factory=list)
+    rows: list[tuple[int, int, int]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    closed: list[StudyOutcome] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def study_opened(self, sweep: Sweep, counts: Any, workers: Sequence[WorkerInfo]) -> None:
+        self.opened.append((sweep.study, counts.finished, [worker.pid for worker in workers]))
+
+    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
+        self.lost.append(reason)
+
+    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
+        self.started.append((spec.study, spec.number, spec.attempt))
+        self.workers.append(worker)
+
+    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
+        self.rows.append((row.number, row.attempt, row.epoch))
+        if self.on_epoch is not None:
+            self.on_epoch(spec, row)
+
+    def trial_ended(self, spec: Job, ended: Ended) -> None:
+        self.ended.append(ended)
+
+    def study_closed(self, outcome: StudyOutcome) -> None:
+        self.closed.append(outcome)
+
+    def states(self) -> list[str]:
+        return [ended.state for ended in sorted(self.ended, key=lambda ended: ended.number)]
+
+
+def run(sweep: Sweep, settings: Settings, options: RunOptions = INLINE) -> tuple[RunOutcome, Notebook]:
+    watch = Notebook()
+    return run_sweeps([sweep], settings, options, watch, obedient), watch
+
+
+def epochs(settings: Settings, study: str, number: int) -> list[tuple[int, int]]:
+    with Store.of(settings) as store:
+        return [(row.attempt, row.epoch) for row in store.epochs(study, number)]
+
+
+@pytest.mark.parametrize("options", [replace(INLINE, workers=2), LOCAL], ids=["inline", "local"])
+class TestARun:
+    def test_ends_with_its_budget_and_everything_recorded(self, options: RunOptions, settings: Settings) -> None:
+        outcome, watch = run(make_sweep(), settings, options)
+        (study,) = outcome.studies
+        assert (study.counts.complete, study.reason, outcome.interrupted) == (4, "budget", False)
+        assert outcome.completed == 4
+        with Store.of(settings) as store:
+            found = trials(store, "s")
+            assert [trial.number for trial in found] == [0, 1, 2, 3]
+            for trial in found:
+                assert epochs(settings, "s", trial.number) == [(0, 1), (0, 2), (0, 3)]
+                assert trial.value == pytest.approx(trial.params["value"] + 0.03)
+                (attempt,) = store.attempts("s", trial.number)
+                assert (attempt.status, attempt.parameters, attempt.device) == ("completed", 7, "cpu")
+        best = max(found, key=lambda trial: trial.value or 0)
+        assert (study.best, study.value) == (best.number, best.value)
+        assert watch.closed == [study]
+        assert sorted(watch.rows) == [(n, 0, e) for n in range(4) for e in (1, 2, 3)]
+
+    def test_goes_on_where_it_left_off(self, options: RunOptions, settings: Settings) -> None:
+        run(make_sweep(budget=2), settings, options)
+        outcome, watch = run(make_sweep(budget=5), settings, options)
+        assert watch.opened[0][:2] == ("s", 2)
+        assert sorted(number for _, number, _ in watch.started) == [2, 3, 4]
+        assert outcome.studies[0].counts.complete == 5
+        _, watch = run(make_sweep(budget=5), settings, options)
+        assert watch.started == []
+
+    def test_prunes_a_running_trial(self, options: RunOptions, settings: Settings) -> None:
+        pruner = PrunerSpec("median", {"n_startup_trials": 2, "n_warmup_steps": 2, "interval_steps": 1})
+        start: list[dict[str, Value]] = [{"value": value} for value in (0.8, 0.81, 0.82, 0.1, 0.85)]
+        sweep = make_sweep(start=start, pruner=pruner, epochs=12, budget=5)
+        outcome, watch = run(sweep, settings, options)
+        assert watch.states() == ["complete", "complete", "complete", "pruned", "complete"]
+        pruned = next(ended for ended in watch.ended if ended.number == 3)
+        assert pruned.epochs < 10
+        assert "pruned in epoch" in pruned.reason
+        assert outcome.studies[0].counts.pruned == 1
+        assert len(epochs(settings, "s", 3)) == pruned.epochs  # what came after the decision was ignored
+        with Store.of(settings) as store:
+            (trial,) = [trial for trial in trials(store, "s") if trial.number == 3]
+            assert trial.value == pytest.approx(0.1 + pruned.epochs / 100)
+
+    def test_several_sweeps_share_the_workers(self, options: RunOptions, settings: Settings) -> None:
+        watch = Notebook()
+        outcome = run_sweeps([make_sweep("a"), make_sweep("b", budget=3)], settings, options, watch, obedient)
+        assert [study.study for study in outcome.studies] == ["a", "b"]
+        assert [study.counts.complete for study in outcome.studies] == [4, 3]
+        (_, _, before), (_, _, after) = watch.opened
+        assert before == after
+
+    def test_stops_when_the_hours_are_over(self, options: RunOptions, settings: Settings) -> None:
+        sweep = make_sweep(epochs=10_000, hours=0.8 / 3600, seconds=0.02, budget=100)
+        began = time.monotonic()
+        outcome, watch = run(sweep, settings, options)
+        assert time.monotonic() - began < 20
+        assert outcome.studies[0].reason == "hours"
+        assert set(watch.states()) == {"pruned"}
+        assert {ended.reason for ended in watch.ended} == {"time"}
+        assert outcome.studies[0].counts.running == 0
+
+
+def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings) -> None:
+    outcome, watch = run(make_sweep(seconds=30.0, hours=0.5 / 3600, budget=1), settings, LOCAL)
+    assert watch.states() == ["requeued"]
+    assert outcome.studies[0].counts.finished == 0
+    assert outcome.studies[0].counts.waiting == 1
+
+
+def test_a_study_is_run_once_at_a_time(settings: Settings) -> None:
+    refusals: list[StudyError] = []
+
+    def again(spec: Job, row: EpochRow) -> None:
+        with pytest.raises(StudyError, match=str(os.getpid())) as caught:
+            run_sweeps([make_sweep()], settings, INLINE, None, obedient)
+        refusals.append(caught.value)
+
+    run_sweeps([make_sweep(budget=1, epochs=1)], settings, INLINE, Notebook(on_epoch=again), obedient)
+    assert len(refusals) == 1
+
+
+def test_two_studies_run_side_by_side_in_one_file(settings: Settings) -> None:
+    def other(spec: Job, row: EpochRow) -> None:
+        run_sweeps([make_sweep(f"other{row.epoch}", budget=2)], settings, INLINE, None, obedient)
+
+    run_sweeps([make_sweep("one", budget=1)], settings, INLINE, Notebook(on_epoch=other), obedient)
+    with Store.of(settings) as store:
+        assert {record.name: len(store.epochs(record.name)) for record in store.studies()} == {
+            "one": 3,
+            "other1": 6,
+            "other2": 6,
+            "other3": 6,
+        }
+
+
+def test_two_sweeps_of_one_study_are_refused(settings: Settings) -> None:
+    with pytest.raises(StudyError, match=r"s\.yaml and s\.yaml both describe"):
+        run_sweeps([make_sweep(), make_sweep()], settings, INLINE, None, obedient)
+
+
+def test_a_bad_last_sweep_is_refused_before_the_first_trial(settings: Settings) -> None:
+    run(make_sweep("b", budget=1), settings)
+    watch = Notebook()
+    with pytest.raises(StudyError, match="b"):
+        run_sweeps([make_sweep("a"), make_sweep("b", epochs=9)], settings, INLINE, watch, obedient)
+    assert watch.started == []
+
+
+def test_a_killed_worker_costs_an_attempt(settings: Settings) -> None:
+    start: list[dict[str, Value]] = [{"value": 0.5, "die": 3}, {"value": 0.6, "die": 0}, {"value": 0.7, "die": 0}]
+    outcome, watch = run(make_sweep(start=start, budget=3, epochs=3, deaths=2), settings, LOCAL)
+    assert outcome.studies[0].counts.complete == 3
+    assert [started for started in watch.started if started[1] == 0] == [("s", 0, 0), ("s", 0, 1), ("s", 0, 2)]
+    assert len(watch.lost) == 2
+    assert epochs(settings, "s", 0) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
+    with Store.of(settings) as store:
+        attempts = store.attempts("s", 0)
+        assert [attempt.status for attempt in attempts] == ["failed", "failed", "completed"]
+        assert "SIGKILL" in attempts[0].reason
+        assert "trial 0, attempt 0" in attempts[0].detail
+        assert len({attempt.seed for attempt in attempts}) == 1
+
+
+def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None:
+    sweep = make_sweep(start=[{"value": 0.5, "die": 2}, {"value": 0.5, "die": 0}], budget=2, retries=2)
+    outcome, watch = run(sweep, settings, LOCAL)
+    assert watch.states() == ["failed", "complete"]
+    assert len(watch.lost) == 3
+    assert outcome.studies[0].counts.failed == 1
+    with Store.of(settings) as store:
+        failed = next(trial for trial in trials(store, "s") if trial.number == 0)
+        assert "SIGKILL" in failed.attrs["reason"]
+
+
+class TooLarge(Obedient):
+    """The first trials do not fit into memory."""
+
+    many = 1
+
+    def train(self, spec: Job, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | JobEnd]:
+        if spec.number < self.many:
+            yield JobEnd(spec.number, spec.attempt, "failed", "needs more than 9.0 GiB", infeasible=0.25)
+        else:
+            yield from super().train(spec, stop_requested)
+
+
+def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: Settings) -> None:
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep(budget=2)], settings, INLINE, watch, TooLarge)
+    assert watch.states() == ["failed", "complete"]
+    assert watch.started == [("s", 0, 0), ("s", 1, 0)], "it is not tried again"
+    assert outcome.studies[0].counts.failed == 1
+    with Store.of(settings) as store:
+        failed = next(trial for trial in trials(store, "s") if trial.number == 0)
+        assert failed.attrs["reason"] == "needs more than 9.0 GiB"
+        assert failed.attrs["memory"] == 0.25
+        assert [attempt.status for attempt in store.attempts("s", 0)] == ["failed"]
+
+
+class OftenTooLarge(TooLarge):
+    many = 8
+
+
+class AlwaysTooLarge(TooLarge):
+    many = 1000
+
+
+def test_more_trials_that_do_not_fit_than_may_fail_end_no_run(settings: Settings) -> None:
+    watch = Notebook()
+    run_sweeps([make_sweep(budget=9)], settings, INLINE, watch, OftenTooLarge)
+    assert watch.states() == ["failed"] * 8 + ["complete"]
+
+
+def test_a_run_in_which_nothing_fits_stops(settings: Settings) -> None:
+    watch = Notebook()
+    with pytest.raises(TrainingError, match="20 trials in a row did not fit into the memory, the last one with: needs"):
+        run_sweeps([make_sweep(budget=100)], settings, INLINE, watch, AlwaysTooLarge)
+    assert watch.states().count("failed") == 20
+
+
+def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:
+    with pytest.raises(PoolError, match="the cpu is on fire"):
+        run_sweeps([make_sweep()], settings, LOCAL, None, unwilling)
+
+
+def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
+    def interrupt(spec: Job, row: EpochRow) -> None:
+        if (row.number, row.epoch) == (2, 2):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    watch = Notebook(on_epoch=interrupt)
+    outcome = run_sweeps([make_sweep(), make_sweep("later")], settings, INLINE, watch, obedient)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert outcome.interrupted
+    assert [(study.study, study.reason) for study in outcome.studies] == [("s", "interrupted")]
+    assert watch.states() == ["complete", "complete", "requeued"]
+    outcome, watch = run(make_sweep(), settings)
+    assert outcome.studies[0].counts.complete == 4
+    with Store.of(settings) as store:
+        interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
+        assert interrupted.params == again.params
+        assert len({store.attempts("s", number)[0].seed for number in (2, 3)}) == 1
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from fer_tune.sources.run import run_sweeps
+    from fer_tune.settings import Settings
+    from tests.pool.trainers import obedient
+    from tests.jobs.test_runner import LOCAL, Notebook, make_sweep
+
+    def tell(spec, row):
+        if row.number >= 1 and row.epoch == 2:
+            print(*[worker.pid for worker in watch.workers], flush=True)
+
+    settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
+    watch = Notebook(on_epoch=tell)
+    outcome = run_sweeps([make_sweep(budget=50, epochs=1000, seconds=0.02)], settings, LOCAL, watch, obedient)
+    print("interrupted" if outcome.interrupted else "done", outcome.studies[0].counts.finished, flush=True)
+    """
+)
+
+
+@pytest.fixture
+def orchestrator(settings: Settings) -> Any:
+    """An orchestrator in a process of its own, in the middle of two trials, and its two workers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(settings.root), settings.url, str(settings.data_source)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    yield process, [psutil.Process(int(word)) for word in line.split()]
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly(orchestrator: Any, settings: Settings, number: signal.Signals) -> None:
+    process, workers = orchestrator
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert "interrupted 0" in out
+    assert not psutil.wait_procs(workers, timeout=1)[1]
+    with Store.of(settings) as store:
+        assert [trial.state for trial in trials(store, "s")] == ["requeued", "requeued", "waiting", "waiting"]
+        assert {attempt.status for attempt in store.attempts("s")} == {"stopped"}
+
+
+def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestrator: Any, settings: Settings) -> None:
+    process, workers = orchestrator
+    process.kill()
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    sweep = make_sweep(budget=2, epochs=1000, seconds=0.02)
+    watch = Notebook(on_epoch=lambda spec, row: signal.raise_signal(signal.SIGINT) if row.epoch == 3 else None)
+    outcome = run_sweeps([sweep], settings, INLINE, watch, obedient)
+    assert any("2 trials" in note for note in watch.notes)
+    assert outcome.studies[0].counts.running == 0
+    with Store.of(settings) as store:
+        assert {attempt.status for attempt in store.attempts("s") if attempt.number < 2} == {"lost"}
+
+
+def test_the_wiring_trains_real_faces(settings: Settings) -> None:
+    space = {
+        "lr": Range(1e-3, 1e-2, log=True),
+        "width": Fixed(8),
+        "batch_size": Fixed(32),
+    }
+    sweep = replace(
+        make_sweep(epochs=2, budget=3),
+        space={name: Parameter(name, name, domain) for name, domain in space.items()},
+        start=(Start("hopeless", {"lr": 0.01}),),
+    )
+    outcome = run_sweeps([sweep], settings, LOCAL, Notebook())
+    assert outcome.studies[0].counts.complete == 3
+    assert outcome.studies[0].value is not None
+    with Store.of(settings) as store:
+        assert len(store.epochs("s")) == 6
+        assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
+        assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
+
+
+class Handle:
+    log = Path("mirror.log")
+    running = True
+
+    def __init__(self, done: bool) -> None:
+        self.done = done
+        self.graces: list[float] = []
+
+    def stop(self, timeout: float) -> bool:
+        self.graces.append(timeout)
+        return self.done
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_the_mirror_runs_beside_each_study(done: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = Handle(done)
+    asked: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: asked.append((study, mode)) or handle)
+    watch = Notebook()
+    options = replace(INLINE, wandb="offline")
+    run_sweeps([make_sweep("a"), make_sweep("b")], settings, options, watch, obedient)
+    assert asked == [("a", "offline"), ("b", "offline")]
+    assert len(handle.graces) == 2
+    assert ["wandb does not have everything" in note for note in watch.notes] == ([] if done else [True, True])
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Handle:
+        raise OSError("no processes left")
+
+    if absent:
+        monkeypatch.setattr("fer_tune.mirror.process.find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(mirror, "start", refuse)
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
+    assert outcome.completed == 4
+    (note,) = watch.notes
+    assert ("not installed" if absent else "no processes left") in note
+
+
+def test_the_orchestrator_needs_no_torch() -> None:
+    code = "import sys, fer_tune.jobs; print({'torch', 'optuna', 'wandb', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,227 @@
+"""A run whose storage is in trouble for a while: a full disk, a locked database, a read-only folder, lost tries."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from fer_tune.errors import StorageError
+from fer_tune.settings import Settings
+from fer_tune.sources.run import run_sweeps
+from fer_tune.store import Store
+from fer_tune.study import Study, trials
+from tests.jobs.test_recovery import bearing, once, real_sweep, value_of
+from tests.jobs.test_runner import INLINE, LOCAL, Notebook, csv, make_sweep, settings  # noqa: F401 - fixtures
+from tests.pool.trainers import obedient
+
+HOLD = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+connection.execute("ROLLBACK")
+"""
+
+
+@pytest.fixture(autouse=True)
+def impatient_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite answers 'locked' soon, so that the waiting is ours."""
+    monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
+
+
+@pytest.fixture
+def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:  # noqa: F811
+    """The storage folder, on a disk of 12 MB of its own; the test is skipped where none may be mounted."""
+    settings.root.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(settings.root)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    yield settings.root
+    subprocess.run(["umount", "-l", str(settings.root)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Takes all the room there is."""
+    balloon = disk / "balloon"
+    with balloon.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+    return balloon
+
+
+def later(seconds: float, act: Callable[..., object], *args: object) -> None:
+    threading.Timer(seconds, act, args).start()
+
+
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+
+def recorded(of: Settings) -> dict[int, list[tuple[int, int]]]:
+    """By trial, attempt and epoch of its rows."""
+    with Store.of(of) as store:
+        found: dict[int, list[tuple[int, int]]] = {}
+        for row in store.epochs("s"):
+            found.setdefault(row.number, []).append((row.attempt, row.epoch))
+        return found
+
+
+WHOLE = {number: [(0, 1), (0, 2), (0, 3)] for number in range(3)}
+
+
+@pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
+def test_a_full_disk_is_waited_for_and_no_row_is_lost(disk: Path, settings: Settings, options: Any) -> None:  # noqa: F811
+    watch = Notebook(on_epoch=once(2, lambda: later(1.0, fill(disk).unlink)))
+    outcome = run_sweeps([make_sweep(budget=3)], settings, options, watch, obedient)
+    assert (outcome.completed, recorded(settings)) == (3, WHOLE)
+    assert any("is full" in note and "Trying again for up to" in note for note in watch.notes), watch.notes
+    assert any("can be written again" in note for note in watch.notes)
+
+
+def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path, settings: Settings) -> None:  # noqa: F811
+    watch = Notebook(on_epoch=once(2, lambda: fill(disk)))
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="is full"):
+        run_sweeps([bearing(make_sweep(budget=3), storage_patience=0.5)], settings, INLINE, watch, obedient)
+    assert time.monotonic() - began < 10
+    (disk / "balloon").unlink()
+    outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, None, obedient)
+    assert (outcome.completed, outcome.studies[0].counts.finished) == (3, 3)
+    check = sqlite3.connect(disk / "fer_tune.db")
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: Settings) -> None:  # noqa: F811
+    """Training goes on while the run waits, so the real trainer meets the disk."""
+    watch = Notebook(on_epoch=once(2, lambda: later(2.0, fill(disk).unlink)))
+    sweep = bearing(real_sweep(12), checkpoint_interval=0)
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch)
+    assert (outcome.completed, watch.lost) == (1, [])
+    assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 13))
+    with Store.of(settings) as store:
+        (attempt,) = store.attempts("s")
+    assert any("no checkpoint" in note and "No space left" in note for note in attempt.notes), attempt.notes
+
+
+def test_a_locked_database_is_waited_for(settings: Settings) -> None:  # noqa: F811
+    holders: list[subprocess.Popen[str]] = []
+
+    def hold() -> None:
+        file = str(settings.root / "fer_tune.db")
+        holders.append(subprocess.Popen([sys.executable, "-c", HOLD, file, "1.2"], stdout=subprocess.PIPE, text=True))
+        assert holders[0].stdout is not None
+        assert holders[0].stdout.readline() == "held\n"
+
+    watch = Notebook(on_epoch=once(2, hold))
+    outcome = run_sweeps([make_sweep(budget=3)], settings, LOCAL, watch, obedient)
+    assert (outcome.completed, recorded(settings)) == (3, WHOLE)
+    assert any("locked by another process" in note for note in watch.notes)
+    assert holders[0].communicate(timeout=10) == ("", None)
+
+
+def test_waiting_for_storage_is_no_hang(disk: Path, settings: Settings) -> None:  # noqa: F811
+    """Nobody listens meanwhile: neither silence nor a trial's time counts."""
+    watch = Notebook(on_epoch=once(2, lambda: later(2.5, fill(disk).unlink)))
+    sweep = bearing(make_sweep(budget=2, seconds=0.05), hang_timeout=1.0, trial_timeout=2.0)
+    outcome = run_sweeps([sweep], settings, LOCAL, watch, obedient)
+    assert (outcome.completed, watch.lost) == (2, [])
+
+
+@pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
+def test_a_read_only_folder_is_waited_for(disk: Path, settings: Settings, options: Any) -> None:  # noqa: F811
+    run_sweeps([make_sweep(budget=1)], settings, INLINE, None, obedient)
+    remount(disk, "ro")
+    later(1.5, remount, disk, "rw")
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep(budget=3)], settings, options, watch, obedient)
+    assert (outcome.completed, recorded(settings)) == (3, WHOLE)
+    assert any("Trying again for up to" in note for note in watch.notes), watch.notes
+
+
+def test_a_folder_that_stays_read_only_is_said(disk: Path, settings: Settings) -> None:  # noqa: F811
+    remount(disk, "ro")
+    with pytest.raises(StorageError, match=r"cannot be opened|Read-only"):
+        run_sweeps([bearing(make_sweep(), storage_patience=0.3)], settings, INLINE, None, obedient)
+
+
+def test_a_trial_whose_asking_was_cut_short_is_taken_over(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    """Optuna has begun the trial when the database refuses; it is not left running for ever."""
+    from fer_tune.study import study as module
+
+    whole = module.optuna.Study.ask
+    asked: list[int] = []
+
+    def ask(study: Any) -> Any:
+        trial = whole(study)
+        asked.append(trial.number)
+        if len(asked) == 2:
+            raise OperationalError("SELECT 1", {}, sqlite3_busy())
+        return trial
+
+    monkeypatch.setattr(module.optuna.Study, "ask", ask)
+    outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, None, obedient)
+    assert (outcome.completed, recorded(settings)) == (3, WHOLE)
+    with Store.of(settings) as store:
+        assert [trial.state for trial in trials(store, "s")] == ["complete"] * 3
+
+
+def sqlite3_busy() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
+
+
+def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:  # noqa: F811
+    """Of a trial that was told, half a file, and a torn one; what an interrupted trial may need stays."""
+    interrupted = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
+    sweep = make_sweep(budget=2)
+    run_sweeps([sweep], settings, INLINE, interrupted, obedient)
+    with Store.of(settings) as store:
+        folder = settings.checkpoints / f"s-{store.study('s').uid}"
+    folder.mkdir(parents=True)
+    needed = ["1.safetensors", "1.safetensors.torn"]  # the first trial's seed is the sweep's
+    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".1.safetensors.x7"):
+        (folder / name).write_bytes(b"left")
+    started: list[list[str]] = []
+    watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))
+    run_sweeps([sweep], settings, INLINE, watch, obedient)
+    assert started == [needed]
+    assert any("2 checkpoints that nothing needs" in note for note in watch.notes)
+    assert [path.name for path in folder.iterdir()] == needed[1:], "the told trial's own is gone"
+
+
+def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:  # noqa: F811
+    """A server that is lost in the middle of a commit may have done it."""
+    from fer_tune.study import study as module
+
+    whole = module.optuna.Study.add_trial
+    added: list[int] = []
+
+    def add(study: Any, trial: Any) -> None:
+        whole(study, trial)
+        added.append(1)
+        if len(added) == 1:
+            raise OperationalError("COMMIT", {}, sqlite3_busy())
+
+    monkeypatch.setattr(module.optuna.Study, "add_trial", add)
+    watch = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
+    run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
+    with Store.of(settings) as store:
+        assert [trial.state for trial in trials(store, "s")] == ["requeued", "waiting"]
+    assert Study is module.Study

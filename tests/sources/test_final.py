@@ -1,0 +1,37 @@
+"""Where a final fit ends. What it trains and leaves is shown by the commands, in `cli/test_whole.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fer_tune.settings import Settings
+from fer_tune.sources import final as retrain
+from fer_tune.study.summaries import ranking
+from tests.studies import make_study
+
+
+@pytest.mark.parametrize(
+    ("curve", "last"),
+    [
+        ([0.30, 0.90, 0.40], 40),  # best in the second of three epochs, then far worse
+        ([0.90, 0.40], 20),  # stopped early
+        ([0.50, 0.60, 0.55], 60),  # of 21 images, 0.6 has a standard error of 0.107
+        ([0.50, 0.60, 0.48], 40),
+        ([0.30, 0.40, 0.50], 60),
+    ],
+)
+def test_it_ends_where_the_trial_was_best_if_it_overfitted_afterwards(settings: Settings, curve, last):
+    with make_study(settings, (("complete", curve),)) as store:
+        (chosen,) = ranking(store, "tiny")
+        assert retrain._last(store, store.study("tiny"), chosen, 60) == last
+
+
+def test_it_goes_to_the_end_where_nothing_is_known_of_the_trial(settings: Settings):
+    with make_study(settings) as store:
+        (chosen,) = ranking(store, "tiny")
+        record = store.study("tiny")
+        assert retrain._last(store, record, dataclasses.replace(chosen, number=3), 60) == 60, "failed without an epoch"
+        unknown = dataclasses.replace(record, split=dataclasses.replace(record.split, counts={}))
+        assert retrain._last(store, unknown, chosen, 60) == 60
