@@ -133,19 +133,19 @@ def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
 
-        return LiveView(out, lambda board: _recall(board, settings))
+        return LiveView(out, lambda state: recall(state, settings))
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
-def _recall(board: RunState, settings: Settings) -> None:
-    """Puts what earlier runs came to on the board of a study that is continued; the run needs it for nothing."""
-    from fer_tune.display.from_database import History
+def recall(state: RunState, settings: Settings) -> None:
+    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        History(store, store.study(board.study)).recall(board)
+        StudyReader(store, store.study(state.study)).recall(state)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

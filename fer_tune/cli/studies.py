@@ -14,7 +14,7 @@ from rich.console import Console
 
 from fer_tune.cli.options import AsJson, Storage, StudyName, only_one, open_store, study_name
 from fer_tune.display import terminal
-from fer_tune.display.columns import Column
+from fer_tune.display.terminal import Column
 
 if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 DETAIL_LINES = 12
 """Of a failed trial's traceback or log."""
-
-REMARK = 16
-"""Columns that a remark can be folded to."""
 
 NAME_WIDTH = 22
 TRIAL_WIDTH = 13
@@ -121,10 +118,10 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
         Column("trial", right=True),
         Column("state"),
         Column("value", right=True),
-        Column("epochs", right=True, drop=1),
-        Column("best", right=True, drop=3),
-        Column("time", right=True, drop=2),
-        Column("start, reason", least=REMARK),
+        Column("epochs", right=True, needs=60),
+        Column("best", right=True, needs=72),
+        Column("time", right=True, needs=66),
+        Column("start, reason", folds=True),
     ]
     rows = [
         (
@@ -139,7 +136,7 @@ def _show_trials(study: str, found: Sequence[TrialSummary]) -> None:
         for trial in found
     ]
     terminal.line(out, (study, "bold"))
-    out.print(terminal.fitting(columns, rows, out.width))
+    out.print(terminal.listing(columns, rows, out.width))
 
 
 def _show_details(details: dict[int, str]) -> None:
@@ -193,12 +190,12 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         return
     out = terminal.console()
     columns = [
-        Column("study", least=NAME_WIDTH),
-        Column("family", drop=1),
+        Column("study", folds=True),
+        Column("family", needs=80),
         *(Column(heading, right=True) for heading in ("done", "pruned", "failed")),
-        Column("running", right=True, drop=2),
+        Column("running", right=True, needs=70),
         Column("best", right=True),
-        Column("created", drop=3),
+        Column("created", needs=60),
     ]
     rows = [
         (
@@ -210,4 +207,4 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         )
         for study in found
     ]
-    out.print(terminal.fitting(columns, rows, out.width))
+    out.print(terminal.listing(columns, rows, out.width))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fer_tune.display import terminal
-from fer_tune.display.columns import Column
+from fer_tune.display.terminal import Column
 from fer_tune.errors import SettingsError
 
 
@@ -33,10 +33,15 @@ def check(
             f"{len(checked.start)} start configurations",
         )
         found = rows(checked)
-        columns = [Column("hyperparameter"), Column("", drop=1), Column("values", least=14), Column("when", least=12)]
+        columns = [
+            Column("hyperparameter"),
+            Column("", needs=60),
+            Column("values", folds=True),
+            Column("when", folds=True),
+        ]
         cells = [(row.name, row.kind, row.values, row.when) for row in found]
         dim = {place for place, row in enumerate(found) if row.kind == "default"}
-        out.print(terminal.fitting(columns, cells, out.width, dim=dim))
+        out.print(terminal.listing(columns, cells, out.width, dim=dim))
         for remark in checked.notes:
             terminal.line(out, remark)
 

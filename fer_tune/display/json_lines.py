@@ -1,4 +1,4 @@
-"""A run for machines: one JSON object a line on standard output; docs/json-lines.md says what each holds."""
+"""Shows a run to machines: one JSON object a line on standard output. docs/json-lines.md lists the fields."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fer_tune.jobs import Ended, Observer, StudyOutcome
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from fer_tune.job import EpochRow, Job
+    from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
     from fer_tune.sweep.schema import Sweep
 
 
 class JsonLines(Observer):
-    """Writes every event as it happens; the last one is `run_ended`, also when an error ends the run."""
+    """Writes every event when it happens. The last one is `run_ended`, also where an error ends the run."""
 
     def __init__(self, out: terminal.Output) -> None:
         self.out = out
@@ -30,8 +30,8 @@ class JsonLines(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        told = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
-        self._write("run_ended", error=told)
+        message = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
+        self._write("run_ended", error=message)
 
     def note(self, text: str) -> None:
         self._write("note", text=text)
@@ -55,7 +55,7 @@ class JsonLines(Observer):
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
     def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self._of_trial(
+        self._of_job(
             "trial_started",
             spec,
             **_worker(worker),
@@ -66,26 +66,29 @@ class JsonLines(Observer):
             seed=spec.seed,
         )
 
+    def job_progress(self, spec: Job, progress: StepProgress) -> None:
+        self._of_job("job_progress", spec, epoch=progress.epoch, step=progress.step, steps=progress.steps)
+
     def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
         measured = asdict(row)
         del measured["number"], measured["attempt"]
-        self._of_trial("epoch", spec, value=value, **measured)
+        self._of_job("epoch", spec, value=value, **measured)
 
     def trial_ended(self, spec: Job, ended: Ended) -> None:
-        told = asdict(ended)
-        del told["number"]
-        self._of_trial("trial_ended", spec, **told)
+        facts = asdict(ended)
+        del facts["number"]
+        self._of_job("trial_ended", spec, **facts)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self._write("study_closed", **asdict(outcome))
 
-    def _of_trial(self, event: str, spec: Job, **facts: Any) -> None:
+    def _of_job(self, event: str, spec: Job, **facts: Any) -> None:
         self._write(event, study=spec.study, trial=spec.number, attempt=spec.attempt, **facts)
 
     def _write(self, event: str, **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        told = terminal.plain({"time": time, "event": event, **facts})
-        self.out.line(json.dumps(told, allow_nan=False, ensure_ascii=False))
+        content = terminal.plain({"time": time, "event": event, **facts})
+        self.out.line(json.dumps(content, allow_nan=False, ensure_ascii=False))
 
 
 def _worker(worker: WorkerInfo) -> dict[str, Any]:

@@ -14,12 +14,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store.connection import parse_url, shown
-from fer_tune.store.serverlock import ServerLock
+from fer_tune.store.serverlock import ServerLock, held_on_server
+
+if TYPE_CHECKING:
+    from fer_tune.store.store import Store
 
 
 def file_name(study: str, url: str) -> str:
@@ -131,3 +134,13 @@ def _read_holder(file: IO[str]) -> dict[str, Any] | None:
     except ValueError:
         return None
     return holder if isinstance(holder, dict) and {"pid", "started"} <= holder.keys() else None
+
+
+def is_run(store: Store, study: str) -> bool:
+    """Returns whether a process runs the study now, on this host or, where the database is a server, on another.
+
+    This is the one rule that says whether a run is alive. A trial that the database calls running is interrupted
+    where nobody runs its study.
+    """
+    here = StudyLock(Settings(store.root, store.url), store.url, study).holder()
+    return here is not None or store.patiently(lambda: held_on_server(store.engine, study))

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import sqlalchemy
 from sqlalchemy import text
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -117,7 +117,17 @@ class ServerLock:
 
     @property
     def _key(self) -> int:
-        """The study's number among PostgreSQL's advisory locks, a signed 64-bit integer."""
-        return int.from_bytes(
-            hashlib.sha256(f"fer-tune/{self._kind}{self.study}".encode()).digest()[:8], "big", signed=True
-        )
+        return _key(f"{self._kind}{self.study}")
+
+
+def held_on_server(engine: Engine, study: str) -> bool:
+    """Returns whether a process on any host holds the study's lock in the database server; False for SQLite."""
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.connect() as connection:
+        return connection.execute(HOLDER, {"key": _key(study)}).first() is not None
+
+
+def _key(name: str) -> int:
+    """Returns the number of a lock among PostgreSQL's advisory locks, a signed 64-bit integer."""
+    return int.from_bytes(hashlib.sha256(f"fer-tune/{name}".encode()).digest()[:8], "big", signed=True)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import Store, StudyRecord, is_run
 from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
@@ -81,7 +81,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
         StudyError: there is no such study.
     """
     inner = _load(store, study)
-    return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+    found = _ranked(store, inner, _all(store, inner), states)[:top]
+    return [_summary(trial, state_of(trial)) for trial in found]
 
 
 def standard_error(share: float | None, images: int) -> float | None:
@@ -95,10 +96,10 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
     Raises:
         StudyError: there is no such study.
     """
-    inner = _load(store, study)
+    inner, alive = _load(store, study), is_run(store, study)
     frozen = _all(store, inner)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial) for trial in frozen], best
+    return [_summary(trial, state_of(trial, alive)) for trial in frozen], best
 
 
 def _ranked(
@@ -121,7 +122,9 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: there is no such study.
     """
-    return [_summary(trial) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
+    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
+    found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
+    return [_summary(trial, state) for trial, state in found if state in states]
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -130,10 +133,11 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
     Raises:
         StudyError: there is no such study or trial.
     """
-    found = _all(store, _load(store, study))
+    inner, alive = _load(store, study), is_run(store, study)
+    found = _all(store, inner)
     if not 0 <= number < len(found):
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
-    return _summary(found[number])
+    return _summary(found[number], state_of(found[number], alive))
 
 
 def summaries(store: Store) -> list[StudySummary]:
@@ -160,9 +164,10 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
         inner = _load(store, record.name)
     except StudyError:
         return StudySummary(record, Counts(), None)
+    alive = is_run(store, record.name)
     frozen = _all(store, inner)
-    best = next((_summary(trial) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen), best)
+    best = next((_summary(trial, state_of(trial)) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen, alive), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:
@@ -185,7 +190,7 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _summary(trial: FrozenTrial) -> TrialSummary:
+def _summary(trial: FrozenTrial, state: State) -> TrialSummary:
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
     params = attrs.pop(PARAMS, None)
@@ -193,7 +198,7 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
         params = named(trial.system_attrs.get("fixed_params", {}) | trial.params)
     return TrialSummary(
         number=trial.number,
-        state=state_of(trial),
+        state=state,
         value=trial.value,
         params=params,
         epochs=len(reported),
