@@ -34,8 +34,8 @@ class Recorded(LiveView):
         super().__init__(Console(file=io.StringIO(), force_terminal=True, width=COLUMNS))
         self.path = path
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        super().epoch(spec, row, value)
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        super().epoch(job, row, value, replayed)
         state = self.state
         busy = len(state.running) > 1 and all(job.epoch > 0 for job in state.running)
         if state.finished >= AFTER and busy and not self.path.exists():

@@ -14,7 +14,7 @@ from rich.text import Text
 from fer_tune.display.lines import describe
 from fer_tune.display.run_state import RunState
 from fer_tune.display.view import draw
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 from fer_tune.pool.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 REFRESH = 4
 """Drawings a second, at most."""
@@ -76,9 +75,9 @@ class LiveView(Observer):
     def note(self, text: str) -> None:
         self.out.print(Text(text, style="dim"), soft_wrap=True)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         state = RunState(workers=self.state.workers)
-        state.study_opened(sweep, counts, workers)
+        state.study_opened(plan, counts, workers)
         self._recall(state)
         with self._lock:
             self.state = state
@@ -96,23 +95,23 @@ class LiveView(Observer):
             self.state.worker_lost(worker, reason, log_tail)
         self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
         with self._lock:
-            self.state.trial_started(spec, worker, name)
+            self.state.job_started(job, worker)
 
-    def job_progress(self, spec: Job, progress: StepProgress) -> None:
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
         with self._lock:
-            self.state.job_progress(spec, progress)
+            self.state.job_progress(job, progress)
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
         with self._lock:
-            self.state.epoch(spec, row, value)
+            self.state.epoch(job, row, value, replayed)
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
+    def job_ended(self, job: Job, ended: Ended) -> None:
         with self._lock:
-            self.state.trial_ended(spec, ended)
+            self.state.job_ended(job, ended)
         if ended.state == "failed":
-            self.out.print(Text(f"{spec.study}: {describe(ended)}", style="red"))
+            self.out.print(Text(f"{job.study}: {describe(job, ended)}", style="red"))
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         with self._lock:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.job import EpochRow, StepProgress, Value, by_pruner, merged
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 
 if TYPE_CHECKING:
-    from fer_tune.job import Job
+    from fer_tune.job import Job, Kind
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 KEPT = 20
 """How many of the last jobs, and of the best, are kept. A view shows as many of them as fit."""
@@ -30,9 +29,10 @@ class ShownJob:
     """A job as it is shown, running or ended.
 
     Attributes:
-        number: of its trial.
+        label: its name for people, such as `trial 7`.
+        number: of its trial, or the seed of a final fit.
         objective: name of the `EpochRow` field that its curve shows.
-        schedule: epochs of its schedule.
+        epochs: that it trains if it is not stopped early.
         name: label of the start configuration that it came from, or None.
         rows: its epochs, each once.
         state: `running`, or how it ended.
@@ -41,9 +41,10 @@ class ShownJob:
         progress: how far it is within that epoch, or None while that is not known.
     """
 
+    label: str
     number: int
     objective: str
-    schedule: int
+    epochs: int
     name: str | None = None
     params: dict[str, Value] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
@@ -70,11 +71,6 @@ class ShownJob:
         return [float(getattr(row, self.objective)) for row in list(self.rows)]
 
     @property
-    def label(self) -> str:
-        """Its name for people."""
-        return f"trial {self.number}"
-
-    @property
     def shown_value(self) -> float | None:
         """The objective: while it runs that of its last epoch, then the one with which it ended."""
         return self.curve[-1] if self.rows and self.state == "running" else self.value
@@ -89,7 +85,7 @@ class ShownJob:
         """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
         if not by_pruner(self.state, self.reason) or not self.rows:
             return 0.0
-        return max(0, self.schedule - self.epoch) * self.seconds / len(self.rows)
+        return max(0, self.epochs - self.epoch) * self.seconds / len(self.rows)
 
     def starts(self, since: float) -> None:
         """The job starts an epoch."""
@@ -134,27 +130,28 @@ class Costs:
 
 @dataclass
 class RunState(Observer):
-    """A study that is run.
+    """A study that is run: its search, or its final fits.
 
     Attributes:
-        budget, hours: where the run ends: finished trials, and hours of wall time since `began`.
-        schedule: epochs of a trial that is not stopped early.
+        budget, hours: where the run ends: finished jobs, and hours of wall time since `began`.
+        epochs: of a job that is not stopped early.
         fixed: hyperparameters that are the same for all trials, which no view needs to show.
         unit: CPU or GPU, where the trials are trained.
         began, over: when the run of this study began and ended, by the monotonic clock; None while not known.
-        counts: trials by state, those of earlier runs included.
+        counts: jobs by state, those of earlier runs included.
         costs: of the jobs that have ended.
         last, best: jobs that ended last, the latest first; complete ones, the best first.
         remark: what else the user should know of the run, or nothing.
     """
 
     study: str = ""
+    kind: Kind = "search"
     family: str = ""
     data: str = ""
     objective: str = "val_accuracy"
     budget: int = 0
     hours: float | None = None
-    schedule: int = 0
+    epochs: int = 0
     fixed: frozenset[str] = frozenset()
     unit: str = "CPU"
     began: float | None = None
@@ -165,14 +162,14 @@ class RunState(Observer):
     last: deque[ShownJob] = field(default_factory=lambda: deque(maxlen=KEPT))
     best: list[ShownJob] = field(default_factory=list)
     remark: str = ""
-    unfinished: dict[int, ShownJob] = field(default_factory=dict)
-    """Jobs that are not over, by number. They outlive a lost worker."""
+    unfinished: dict[str, ShownJob] = field(default_factory=dict)
+    """Jobs that are not over, by uid. They outlive a lost worker."""
 
     # what follows from it ---------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> int:
-        """The trials that the budget counts."""
+        """The jobs that the budget counts."""
         return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
 
     @property
@@ -209,8 +206,8 @@ class RunState(Observer):
         A job is expected to be as long as those that ended were on average. One that has outlived that is expected
         to train its whole schedule.
         """
-        usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.schedule
-        rests = [(usual if job.position < usual else job.schedule) - job.position for job in self.running]
+        usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.epochs
+        rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
         queued = max(0, self.budget - self.finished - len(rests)) * usual
         return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
 
@@ -231,9 +228,9 @@ class RunState(Observer):
 
     # what happens -----------------------------------------------------------------------------------------------
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        self.study, self.family, self.data, self.objective = sweep.study, sweep.family, sweep.data, sweep.objective
-        self.budget, self.hours, self.schedule = sweep.budget.trials, sweep.budget.hours, sweep.budget.epochs
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        self.study, self.kind, self.family, self.data = plan.study, plan.kind, plan.family, plan.data
+        self.objective, self.budget, self.hours, self.epochs = plan.objective, plan.jobs, plan.hours, plan.epochs
         self.unit = unit_of(worker.device for worker in workers)
         self.began = time.monotonic()
         self.counts = Counter(complete=counts.complete, pruned=counts.pruned, failed=counts.failed)
@@ -246,31 +243,29 @@ class RunState(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self.workers[worker.index] = ShownWorker(worker.device)
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        job = self.unfinished.setdefault(
-            spec.number, ShownJob(spec.number, spec.objective, spec.epochs, name, dict(spec.params))
-        )
-        job.starts(time.monotonic())
-        self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=job)
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        shown = self.unfinished.setdefault(job.uid, shown_job(job))
+        shown.starts(time.monotonic())
+        self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
 
-    def job_progress(self, spec: Job, progress: StepProgress) -> None:
-        if job := self.unfinished.get(spec.number):
-            job.progress = progress
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        if shown := self.unfinished.get(job.uid):
+            shown.progress = progress
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        if job := self.unfinished.get(spec.number):
-            merged(job.rows, row)
-            job.starts(time.monotonic())
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        if shown := self.unfinished.get(job.uid):
+            merged(shown.rows, row)
+            shown.starts(time.monotonic())
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        job = self.unfinished.pop(spec.number, None) or ShownJob(spec.number, spec.objective, spec.epochs)
-        job.ends(ended.state, ended.value, ended.reason)
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        shown = self.unfinished.pop(job.uid, None) or shown_job(job)
+        shown.ends(ended.state, ended.value, ended.reason)
         for worker in self.workers.values():
-            if worker.job is job:
+            if worker.job is shown:
                 worker.job = None
         if ended.state != "requeued":
             self.counts[ended.state] += 1
-        self.recall([job])
+        self.recall([shown])
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self.over = time.monotonic()
@@ -278,12 +273,18 @@ class RunState(Observer):
     def recall(self, ended: Iterable[ShownJob]) -> None:
         """Keeps jobs that are counted already, in the order in which they ended."""
         for job in ended:
-            if job.state == "requeued":  # it continues under another number, with these epochs
+            if job.state == "requeued":  # a later run continues it, with these epochs
                 continue
             self.costs.add(job)
             self.last.appendleft(job)
             if job.state == "complete" and job.value is not None and math.isfinite(job.value):
                 self.best = sorted([*self.best, job], key=lambda one: (-(one.value or 0.0), one.number))[:KEPT]
+
+
+def shown_job(job: Job) -> ShownJob:
+    """Returns a job as it is shown before it has trained anything."""
+    number = job.seed if job.number is None else job.number
+    return ShownJob(job.label, number, job.objective, job.last_epoch, job.name, dict(job.params))
 
 
 def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:

@@ -20,7 +20,12 @@ from fer_tune.display.sparklines import Scale
 if TYPE_CHECKING:
     from fer_tune.pool.monitor import Monitor
 
-OBJECTIVES = {"val_accuracy": "val acc", "val_macro_f1": "val F1", "val_balanced_accuracy": "val bal"}
+OBJECTIVES = {
+    "val_accuracy": "val acc",
+    "val_macro_f1": "val F1",
+    "val_balanced_accuracy": "val bal",
+    "train_accuracy": "train acc",
+}
 """Objectives as headings."""
 LEFT = {"worker", "bar", "state", "curve", "note", "hyperparameters"}
 """Columns whose text begins at their left edge."""
@@ -118,6 +123,11 @@ class Drawing:
         jobs = [*state.running, *state.last, *state.best]
         self.scale = Scale.of([value for job in jobs for value in job.curve])
         self.headings = {"bar": "", "value": OBJECTIVES.get(state.objective, state.objective), "load": state.unit}
+        self.columns = self.layout.workers.split("|")
+        if state.kind == "final":  # known by its seed, and without a validation part: its value is the training's
+            self.headings["trial"] = "seed"
+            self.columns = [name for name in self.columns if name not in {"train acc", "loss"}]
+            self.columns.insert(self.columns.index("value"), "loss")
 
     # the study ----------------------------------------------------------------------------------------------------
 
@@ -130,9 +140,10 @@ class Drawing:
         done = Text(f" {state.finished}/{state.budget}", "bold")
         progress = Table.grid()
         progress.add_row(ProgressBar(max(1, state.budget), state.finished, max(1, self.width - len(done))), done)
-        spent, saved = terminal.hours(state.spent), terminal.hours(state.costs.saved)
-        costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{spent} spent · {saved} saved by pruning")
-        lines = [*self._sides(what, when), progress, *self._sides(self._counts(), self._best()), one_line(costs)]
+        saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
+        costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}")
+        best = self._best() if state.kind == "search" else Text("final fits", "dim")
+        lines = [*self._sides(what, when), progress, *self._sides(self._counts(), best), one_line(costs)]
         return lines + ([one_line(Text(state.remark, "dim"))] if state.remark else [])
 
     def _sides(self, left: Text, right: Text) -> list[RenderableType]:
@@ -163,7 +174,7 @@ class Drawing:
     def workers(self, count: int) -> RenderableType:
         """Returns a table of the first `count` workers. A line says how many more there are."""
         workers = sorted(self.state.workers.items())
-        columns = [name for name in self.layout.workers.split("|") if self.monitor or name not in {"GiB", "load"}]
+        columns = [name for name in self.columns if self.monitor or name not in {"GiB", "load"}]
         table = self._table(columns, [self._worker(index, worker) for index, worker in workers[:count]])
         more = len(workers) - count
         return Group(table, Text(f"… and {more} more workers", "dim")) if more > 0 else table
@@ -195,7 +206,8 @@ class Drawing:
         """Returns the last trials and the best ones, `count` of each."""
         columns = self.layout.trials.split("|")
         ranked = [name for name in columns if name != "state"]
-        lists = [self._list("last trials", columns, list(self.state.last)[:count])]
+        title = "last trials" if self.state.kind == "search" else "trained"
+        lists = [self._list(title, columns, list(self.state.last)[:count])]
         if best := self.state.best[:count]:
             lists.append(self._list("best trials", ranked, best))
         if not self.layout.beside:
@@ -214,9 +226,9 @@ class Drawing:
         rate = terminal.rate(last.images_per_second if last else None)
         return {
             "trial": Text(str(job.number)),
-            "bar": ProgressBar(max(1, job.schedule), job.position, self.layout.bar),
+            "bar": ProgressBar(max(1, job.epochs), job.position, self.layout.bar),
             "state": terminal.state(job.state),
-            "epochs": Text(f"{job.epoch}/{job.schedule}"),
+            "epochs": Text(f"{job.epoch}/{job.epochs}"),
             "in epoch": Text(in_epoch(job)),
             "value": Text(terminal.percent(job.shown_value), "bold green" if leads else ""),
             "train acc": Text(terminal.percent(last.train_accuracy if last else None)),

@@ -136,11 +136,16 @@ def _read_holder(file: IO[str]) -> dict[str, Any] | None:
     return holder if isinstance(holder, dict) and {"pid", "started"} <= holder.keys() else None
 
 
+def final_lock(study: str, batch: str) -> str:
+    """Returns the name under which a process locks the final fits of one request."""
+    return f"{study} final {batch}"
+
+
 def is_run(store: Store, study: str) -> bool:
     """Returns whether a process runs the study now, on this host or, where the database is a server, on another.
 
     This is the one rule that says whether a run is alive. A trial that the database calls running is interrupted
-    where nobody runs its study.
+    where nobody runs its study. For final fits, give the name that `final_lock` returns.
     """
     here = StudyLock(Settings(store.root, store.url), store.url, study).holder()
     return here is not None or store.patiently(lambda: held_on_server(store.engine, study))
