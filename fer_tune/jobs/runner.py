@@ -70,7 +70,7 @@ class Turn:
             for event in self.pool.events(TICK):
                 self._handle(event)
             self._watch_over()
-            self.mirror.look()
+            self.mirror.tick()
             self.trials.refuse_hopeless()
         self._leave_checkpoints()
         self.trials.requeue_all("interrupted")

@@ -9,7 +9,8 @@ from typing import Any
 
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow
-from fer_tune.mirror.content import Bundle, Run, first_rows, history_row, origin
+from fer_tune.mirror.runs import first_rows, history_row, origin
+from fer_tune.mirror.tracker import Bundle, Run
 from fer_tune.store import Store, StudyRecord
 
 WHOLE = "retrain metrics"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
-from fer_tune.mirror import Mode, mirrored
+from fer_tune.mirror import Mode
+from fer_tune.mirror.process import mirrored
 from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
 

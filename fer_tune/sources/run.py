@@ -74,9 +74,11 @@ def run_sweeps(
         stack.enter_context(interrupt.heard())
         for sweep, study, data, lock in turns:
             store.patiently.seconds = sweep.limits.storage_patience
-            with MirrorSupervisor(settings, sweep.study, options.wandb, watch, interrupt) as mirror:
+            with MirrorSupervisor(settings, options.wandb, watch.note) as mirror:
+                mirror.study_opened(sweep)
                 trials = Trials(sweep, study, data, store, settings, watch, lock)
                 outcomes.append(Turn(trials, pool, mirror, watch, interrupt).run())
+                mirror.study_closed(outcomes[-1])
             if interrupt.requested:
                 break
         return RunOutcome(tuple(outcomes), interrupt.requested)

@@ -16,11 +16,9 @@ from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
-from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import supervision
 from fer_tune.jobs.checkpoints import Checkpoints
 from fer_tune.jobs.supervision import FIRST_FACTOR
-from fer_tune.mirror import supervisor
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
@@ -234,47 +232,6 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
         assert trial.attrs["epochs"] == 6
         assert outcome.studies[0].value == trial.value
     assert list(load_epochs("s", storage=settings.url)["epoch"]) == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_mirror_that_dies_is_started_again_and_nobody_waits_for_it(settings: Settings, monkeypatch) -> None:
-    """The real one, killed in the middle. It has little time at the end: on busy cores it comes last."""
-    monkeypatch.setattr(supervisor, "GRACE", 0.1)
-    seen: list[int] = []
-
-    def look(spec: Job, row: EpochRow) -> None:
-        for process in psutil.Process().children():
-            if process.status() != psutil.STATUS_ZOMBIE and "fer_tune.mirror" in process.cmdline():
-                seen.append(process.pid)
-                if row.epoch == 3:
-                    process.kill()
-
-    watch = Notebook(on_epoch=look)
-    sweep = make_sweep(budget=1, epochs=20, seconds=0.05)
-    outcome = run_sweeps([sweep], settings, replace(LOCAL, wandb="offline"), watch, obedient)
-    assert outcome.completed == 1
-    assert [note for note in watch.notes if "died, it is started again" in note]
-    assert len(set(seen)) == 2
-
-
-def test_a_mirror_that_keeps_dying_is_left_so(settings: Settings, monkeypatch) -> None:
-    from fer_tune import mirror
-
-    class Dead:
-        log = Path("mirror.log")
-        running = False
-
-        def stop(self, timeout: float) -> bool:
-            return False
-
-    started: list[str] = []
-    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: started.append(study) or Dead())
-    monkeypatch.setattr(supervisor, "RESTARTS", (0.0, 0.02, 0.02))
-    watch = Notebook()
-    outcome = run_sweeps([make_sweep(epochs=30)], settings, replace(INLINE, wandb="offline"), watch, obedient)
-    assert outcome.completed == 4
-    assert len(started) == 4
-    assert ["left so" in note for note in watch.notes if "died" in note] == [False, False, False, True]
-    assert "fer-tune sync --study s" in watch.notes[-1]
 
 
 def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:

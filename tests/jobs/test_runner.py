@@ -10,13 +10,11 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from fer_tune import mirror
 from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
@@ -321,48 +319,6 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
         assert len(store.epochs("s")) == 6
         assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
         assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
-
-
-class Handle:
-    log = Path("mirror.log")
-    running = True
-
-    def __init__(self, done: bool) -> None:
-        self.done = done
-        self.graces: list[float] = []
-
-    def stop(self, timeout: float) -> bool:
-        self.graces.append(timeout)
-        return self.done
-
-
-@pytest.mark.parametrize("done", [True, False])
-def test_the_mirror_runs_beside_each_study(done: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    handle = Handle(done)
-    asked: list[tuple[str, str | None]] = []
-    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: asked.append((study, mode)) or handle)
-    watch = Notebook()
-    options = replace(INLINE, wandb="offline")
-    run_sweeps([make_sweep("a"), make_sweep("b")], settings, options, watch, obedient)
-    assert asked == [("a", "offline"), ("b", "offline")]
-    assert len(handle.graces) == 2
-    assert ["wandb does not have everything" in note for note in watch.notes] == ([] if done else [True, True])
-
-
-@pytest.mark.parametrize("absent", [True, False])
-def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Handle:
-        raise OSError("no processes left")
-
-    if absent:
-        monkeypatch.setattr("fer_tune.mirror.process.find_spec", lambda name: None)
-    else:
-        monkeypatch.setattr(mirror, "start", refuse)
-    watch = Notebook()
-    outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
-    assert outcome.completed == 4
-    (note,) = watch.notes
-    assert ("not installed" if absent else "no processes left") in note
 
 
 def test_the_orchestrator_needs_no_torch() -> None:

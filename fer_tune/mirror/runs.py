@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.job import EpochRow
+from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
 from fer_tune.store.store import MEASURES
 from fer_tune.study import TrialSummary
@@ -26,42 +25,6 @@ TOLD: tuple[State, ...] = ("complete", "pruned", "failed")
 
 QUALITY = tuple(name for name in MEASURES if name.endswith(("loss", "accuracy", "f1")))
 """Measures of how good a network is, and not of how it was trained."""
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """Files that become one artifact of wandb."""
-
-    name: str
-    type: str
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What wandb is to know of a trial, or of a retrain, by now.
-
-    Attributes:
-        number: of its cursor: the trial's; of a retrain, minus its place in the ledger of test openings.
-        id: unique in the project, the same whenever the run is read.
-        history: one mapping an epoch, with `epoch` in it, rising.
-        at: attempt and epoch of the last row; (0, 0) while there is none.
-        over: nothing will be added to it.
-    """
-
-    number: int
-    id: str
-    name: str
-    group: str
-    job_type: str
-    tags: tuple[str, ...]
-    config: dict[str, Any]
-    history: tuple[dict[str, float], ...]
-    summary: dict[str, Any]
-    at: tuple[int, int] = (0, 0)
-    over: bool = True
-    failed: bool = False
-    bundles: tuple[Bundle, ...] = ()
 
 
 Chain = Sequence[TrialSummary]

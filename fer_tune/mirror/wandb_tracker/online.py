@@ -14,7 +14,8 @@ from typing import Any
 
 import wandb
 
-from fer_tune.mirror.client import (
+from fer_tune.mirror.tracker import Run
+from fer_tune.mirror.wandb_tracker.client import (
     REQUEST_TIMEOUT,
     begin,
     discard,
@@ -23,7 +24,6 @@ from fer_tune.mirror.client import (
     log_bundle,
     synced_mark,
 )
-from fer_tune.mirror.content import Run
 
 UPLOAD_TIMEOUT = 300
 """Seconds that one artifact may take."""

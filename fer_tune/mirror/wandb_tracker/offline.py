@@ -11,8 +11,8 @@ from pathlib import Path
 from wandb.util import get_core_path
 
 from fer_tune.errors import StorageError
-from fer_tune.mirror.client import begin, discard, folders, log, log_bundle
-from fer_tune.mirror.content import Run
+from fer_tune.mirror.tracker import Run
+from fer_tune.mirror.wandb_tracker.client import begin, discard, folders, log, log_bundle
 
 FLUSHED_WITHIN = 3.0
 """Seconds after its end in which a run's file is whole: wandb may flush it each second (see `client`)."""

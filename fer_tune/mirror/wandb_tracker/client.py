@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import wandb
 
-from fer_tune.mirror.content import Bundle, Run
+from fer_tune.mirror.tracker import Bundle, Run
 
 INIT_TIMEOUT = 10.0
 """Seconds that wandb waits for its server before it gives up on beginning a run; 90 by default."""
