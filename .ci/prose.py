@@ -120,9 +120,10 @@ def markdown(text: str) -> Iterator[tuple[int, str]]:
 
 
 def python(text: str) -> Iterator[tuple[int, str]]:
-    """Yields the numbered lines that have a comment or a docstring."""
+    """Yields the numbered lines of docstrings, and those that are comments and nothing else."""
     lines = text.splitlines()
-    for number in {*comments(text), *(number for number, _ in docstrings(text))}:
+    alone = {number for number in comments(text) if lines[number - 1].lstrip().startswith("#")}
+    for number in alone | {number for number, _ in docstrings(text)}:
         yield number, lines[number - 1]
 
 

@@ -133,3 +133,16 @@ whom time was over, or whose loss was not finite."""
 def by_pruner(state: str, reason: str) -> bool:
     """Whether a trial that ended so was stopped by the pruner, which saves what was left of it."""
     return state == "pruned" and reason.startswith(PRUNED_IN)
+
+
+def merged(rows: list[EpochRow], row: EpochRow) -> list[EpochRow]:
+    """Adds an epoch to a job's curve: it replaces the same epoch, and all later ones, of earlier attempts.
+
+    This is the one rule that says which attempt's epochs count. An attempt that began from the start stands alone;
+    one that continued from a checkpoint follows what came before. A row that was sent again changes nothing but
+    the attempt it belongs to.
+    """
+    while rows and rows[-1].epoch >= row.epoch:
+        rows.pop()
+    rows.append(row)
+    return rows

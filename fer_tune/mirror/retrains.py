@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow
-from fer_tune.mirror.runs import first_rows, history_row, origin
+from fer_tune.mirror.runs import history_row, origin
 from fer_tune.mirror.tracker import Bundle, Run
 from fer_tune.store import Store, StudyRecord
 
@@ -44,7 +44,7 @@ def _rows(folder: Path) -> list[EpochRow]:
         recall = tuple(nan if value is None else float(value) for value in written.pop("recall"))
         values: dict[str, Any] = {name: nan if value is None else value for name, value in written.items()}
         rows.append(EpochRow(**values, recall=recall))
-    return first_rows(rows)
+    return rows
 
 
 def _run(record: StudyRecord, folder: Path, metrics: dict[str, Any], rows: list[EpochRow]) -> Run:

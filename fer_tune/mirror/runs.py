@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.job import EpochRow
+from fer_tune.job import EpochRow, merged
 from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
 from fer_tune.store.store import MEASURES
@@ -50,7 +50,7 @@ def is_told(chain: Chain) -> bool:
 def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
     """The run of a trial; `best` says whether it is the study's best."""
     first, last = chain[0].number, chain[-1]
-    rows = first_rows(row for trial in chain for row in store.epochs(record.name, trial.number))
+    rows = _curve(store, record.name, chain)
     told = is_told(chain)
     summary: dict[str, Any] = {"state": last.state}
     if told:
@@ -77,6 +77,15 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
     )
 
 
+def _curve(store: Store, study: str, chain: Chain) -> list[EpochRow]:
+    """Returns the epochs that count, as `store.curves` has them, of a trial and those it lived on as."""
+    curve: list[EpochRow] = []
+    for trial in chain:
+        for row in store.epochs(study, trial.number):
+            merged(curve, row)
+    return curve
+
+
 def origin(record: StudyRecord) -> dict[str, Any]:
     """Where a study's figures come from: what it searched for, in which space, on which data."""
     return {
@@ -87,15 +96,6 @@ def origin(record: StudyRecord) -> dict[str, Any]:
         "data_signature": record.data_signature,
         "split_hash": record.split.hash,
     }
-
-
-def first_rows(rows: Iterable[EpochRow]) -> list[EpochRow]:
-    """Of rows in the order of their trials and attempts, those whose epoch had not been reached before."""
-    found: list[EpochRow] = []
-    for row in rows:
-        if not found or row.epoch > found[-1].epoch:
-            found.append(row)
-    return found
 
 
 def history_row(row: EpochRow) -> dict[str, float]:

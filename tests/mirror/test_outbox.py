@@ -146,7 +146,7 @@ def test_elsewhere_it_is_brought_when_it_is_over_or_nothing_else_comes(store: St
     assert copy(store).numbers == [number]
 
 
-def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> None:
+def test_an_interrupted_trial_continues_in_its_run(store: Store, study: Study) -> None:
     number = study.ask().number
     store.start_attempt("tiny", number, 0, 0, "cpu", 0)
     for epoch in (1, 2):
@@ -155,20 +155,21 @@ def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> 
     again = study.ask().number
     assert again != number
     store.start_attempt("tiny", again, 0, 0, "cpu", 0)
-    for epoch in (2, 3):  # it goes on from a checkpoint of the first epoch
+    for epoch in (2, 3):  # it continues from a checkpoint of the first epoch
         store.add_epoch("tiny", epoch_row(again, epoch, 0.4))
     study.complete(again, 0.4)
     [run] = [run for run in copy(store).runs if run.number >= number]
     assert (run.number, run.config["trial"], run.over) == (number, again, True)
-    assert [(row["epoch"], row["val_accuracy"]) for row in run.history] == [(1, 0.3), (2, 0.3), (3, 0.4)]
+    assert [(row["epoch"], row["val_accuracy"]) for row in run.history] == [(1, 0.3), (2, 0.4), (3, 0.4)]
 
 
-def test_an_epoch_that_is_trained_again_keeps_its_first_row(store: Store) -> None:
+def test_after_a_retry_the_run_has_the_rows_that_the_report_has(store: Store) -> None:
     store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
     for epoch in (2, 3, 4):
         store.add_epoch("tiny", epoch_row(0, epoch, 0.9, attempt=1))
     run = copy(store).runs[0]
-    assert [row["val_accuracy"] for row in run.history] == [0.3, 0.5, 0.45, 0.9]
+    assert [row["val_accuracy"] for row in run.history] == [0.3, 0.9, 0.9, 0.9]
+    assert [row["val_accuracy"] for row in run.history] == [row.val_accuracy for row in store.curves("tiny")[0]]
     assert run.at == (1, 4)
 
 

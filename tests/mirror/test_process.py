@@ -92,13 +92,20 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
     until(lambda: not processes(handle, "wandb-core"))  # it ends by itself
     assert not handle.stop(0)
 
-    store.add_epoch("tiny", epoch_row(number, 4, 0.9))
+    sent = in_database(store, "tiny", number)
+    store.start_attempt("tiny", number, 1, 0, "cpu", 0)  # it continues from a checkpoint of epoch 2
+    for epoch, value in ((3, 0.31), (4, 0.9)):
+        store.add_epoch("tiny", epoch_row(number, epoch, value, attempt=1))
     handle = start(settings, "tiny", priority="normal")
     study.complete(number, 0.9)
     assert handle.stop(timeout=60), handle.log.read_text()
     assert_all_there(store, server)
     told = online(server)[run]
-    assert told.rows == in_database(store, "tiny", number)
+    counted = in_database(store, "tiny", number)
+    assert [row["epoch"] for row in counted] == [1, 2, 3, 4]
+    assert [told.rows[0], told.rows[1], told.rows[3]] == [counted[0], counted[1], counted[3]]
+    assert told.rows[2] in (sent[2], counted[2])  # wandb cannot replace a row that it has
+    assert len(told.rows) == 4
     assert (told.group, told.job_type, told.tags, told.exit_code) == ("tiny", "trial", ["simple_cnn", "best"], 0)
     assert told.summary["best_val_accuracy"] == told.summary["objective_value"] == 0.9
     assert server.runs[run].config["_wandb"]["value"]["m"][0]["1"] == "epoch"  # the axis
