@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.job import EpochRow
+from fer_tune.job import EpochRow, merged
+from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
 from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
@@ -28,6 +27,7 @@ QUALITY = tuple(name for name in MEASURES if name.endswith(("loss", "accuracy", 
 """Measures of how good a network is, and not of how it was trained."""
 
 
+<<<<<<< HEAD:fer_tune/mirror/content.py
 @dataclass(frozen=True)
 class Bundle:
     """Files that become one artifact of wandb."""
@@ -64,6 +64,8 @@ class Run:
     bundles: tuple[Bundle, ...] = ()
 
 
+=======
+>>>>>>> mirror:fer_tune/mirror/runs.py
 Chain = Sequence[TrialSummary]
 """A trial and, where it was interrupted, the trials it lived on as."""
 
@@ -87,8 +89,12 @@ def is_told(chain: Chain) -> bool:
 def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
     """The run of a trial; `best` says whether it is the study's best."""
     first, last = chain[0].number, chain[-1]
+<<<<<<< HEAD:fer_tune/mirror/content.py
     job = next((trial.job for trial in reversed(chain) if trial.job), None)
     rows = first_rows(store.epochs.all(record.name, job)) if job else []
+=======
+    rows = _curve(store, record.name, chain)
+>>>>>>> mirror:fer_tune/mirror/runs.py
     told = is_told(chain)
     summary: dict[str, Any] = {"state": last.state}
     if told:
@@ -115,6 +121,15 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
     )
 
 
+def _curve(store: Store, study: str, chain: Chain) -> list[EpochRow]:
+    """Returns the epochs that count, as `store.curves` has them, of a trial and those it lived on as."""
+    curve: list[EpochRow] = []
+    for trial in chain:
+        for row in store.epochs(study, trial.number):
+            merged(curve, row)
+    return curve
+
+
 def origin(record: StudyRecord) -> dict[str, Any]:
     """Where a study's figures come from: what it searched for, in which space, on which data."""
     return {
@@ -125,15 +140,6 @@ def origin(record: StudyRecord) -> dict[str, Any]:
         "data_signature": record.data_signature,
         "split_hash": record.split.hash,
     }
-
-
-def first_rows(rows: Iterable[EpochRow]) -> list[EpochRow]:
-    """Of rows in the order of their trials and attempts, those whose epoch had not been reached before."""
-    found: list[EpochRow] = []
-    for row in rows:
-        if not found or row.epoch > found[-1].epoch:
-            found.append(row)
-    return found
 
 
 def history_row(row: EpochRow) -> dict[str, float]:
