@@ -158,12 +158,16 @@ def measure(
             again = step_rate(engine, steps)
             rates = {"ours": max(shipped, again)}
             for way in ("torch", "compiled"):
-                with exchanged(name, way):
-                    began = time.perf_counter()
-                    step = capture(engine)
-                    if way == "compiled":
-                        row["seconds_to_compile"] = round(time.perf_counter() - began, 1)
-                    rates[way] = step_rate(engine, steps, step)
+                began = time.perf_counter()
+                try:
+                    with exchanged(name, way):
+                        step = capture(engine)
+                        row[f"seconds_to_capture_{way}"] = round(time.perf_counter() - began, 1)
+                        rates[way] = step_rate(engine, steps, step)
+                except RuntimeError as error:  # not every formula can be compiled and captured
+                    engine.flat.forget_gradients()
+                    rates[way] = 0.0
+                    row["error"] = str(error).splitlines()[0]
         row |= {way: round(rate) for way, rate in rates.items()}
         row["gain"] = round(row["ours"] / max(row["torch"], row["compiled"]), 3)
         yield row
