@@ -201,7 +201,7 @@ def _study(root: Node, path: Path, problems: Problems) -> str:
     return path.stem
 
 
-_NAMING = "is no study name: 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end, nor con, nul and the like"
+_NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end"
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:

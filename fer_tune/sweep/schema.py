@@ -18,8 +18,8 @@ Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 """Fields of `EpochRow` that a study can maximise."""
 
-STUDY_NAME = r"(?!\.)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
-"""A study's name is part of file names: it cannot leave its folder, and Windows gives it no other meaning."""
+STUDY_NAME = r"(?!\.)[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
+"""A study's name is part of file names, so it cannot name another folder or a hidden file."""
 
 
 class Section(BaseModel):

@@ -59,7 +59,7 @@ REFUSED = {
     "check folder": "no sweep",
     "check empty.yaml": "not nothing",
     "check latin.yaml": "not UTF-8",
-    "check outside.yaml": "'../tiny' is no study name",
+    "check outside.yaml": "'../tiny' is not a valid study name",
     "check family.yaml": "nearest: simple_cnn",
     f"check {LONG}": "there is no such sweep",
     f"run {LONG}": "there is no such sweep",

@@ -381,7 +381,7 @@ def test_every_option_is_one_of_optunas() -> None:
         ("patience: -1", "greater than or equal to 0"),
         ("seed: 1.5", "integer"),
         ("study: .hidden", "no dot at the beginning"),
-        ("study: a/b", "no study name"),
+        ("study: a/b", "not a valid study name"),
         ("study: 3", "string"),
         ("data: ''", "data"),
         ("params: [1]", "must be a mapping"),
@@ -395,7 +395,7 @@ def test_wrong_sections_are_refused(line: str, words: str) -> None:
 
 
 def test_a_file_whose_name_is_no_study_name_must_name_its_study() -> None:
-    with pytest.raises(SweepError, match="no study name"):
+    with pytest.raises(SweepError, match="not a valid study name"):
         loads("family: vgg", name="my sweep.yaml")
     assert loads("family: vgg\nstudy: mine", name="my sweep.yaml").study == "mine"
 
