@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,9 @@ import typer
 from rich.console import Console
 
 from fer_tune.cli.options import Storage, StudyName, Wandb, only_one, open_store, study_name
+from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
-from fer_tune.errors import FerTuneError, SettingsError, StudyError
+from fer_tune.errors import FerTuneError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,13 +32,20 @@ def run(  # noqa: PLR0917 - options
         str, typer.Option("--workers", metavar="N|auto", help="Worker processes; auto: one a GPU, or half the cores.")
     ] = "auto",
     trials: Annotated[
-        int | None, typer.Option("--trials", metavar="N", help="Budget: finished trials.", show_default=False)
+        int | None,
+        typer.Option(
+            "--trials", min=1, max=1_000_000, metavar="N", help="Budget: finished trials.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", help="Budget: epochs of a trial.", show_default=False)
+        int | None,
+        typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
     ] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", metavar="H", help="Budget: wall time of this run.", show_default=False)
+        float | None,
+        typer.Option(
+            "--hours", min=0.0001, max=10_000, metavar="H", help="Budget: wall time of this run.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="SRC", help="fer2013, demo, or a path.", show_default=False)
@@ -114,10 +123,13 @@ def exit_code(outcome: RunOutcome) -> int:
 def _count(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
+    from fer_tune.pool.devices import MOST_WORKERS
+
+    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
+    if not 1 <= count <= MOST_WORKERS:
+        hint = "auto starts one worker for each GPU, or one for every two CPU cores."
+        raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
+    return count
 
 
 def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool, json_lines: bool) -> Observer:
