@@ -76,7 +76,7 @@ def run(  # noqa: PLR0917 - options
     from fer_tune.sources.run import RunOptions, run_sweeps
     from fer_tune.sweep.load import load_sweeps
 
-    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data": data}
+    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = load_sweeps(sweep, overrides)
     options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)

@@ -64,7 +64,7 @@ REFUSED = {
     f"check {LONG}": "there is no such sweep",
     f"run {LONG}": "there is no such sweep",
     "run good.yaml --workers 99999999999": "between 1 and 1024",
-    "run good.yaml --set budget.trials=-5": "greater than or equal to 1",
+    "run good.yaml --set budget.trials=-5": "must be at least 1, not -5",
     "run good.yaml --data=": "data",
     "run good.yaml --engine inline --storage sqlite:///text": "no SQLite database",
     "run good.yaml --engine inline --storage sqlite:///folder": "is no file",
