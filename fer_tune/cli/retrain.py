@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb, open_store, study_name
+from fer_tune import api
+from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.display import terminal
-from fer_tune.errors import SettingsError
-from fer_tune.job import EpochRow, Value
-from fer_tune.settings import Settings
+from fer_tune.job import EpochRow
 
 if TYPE_CHECKING:
     from fer_tune.sources.final import RetrainResult
@@ -51,10 +50,7 @@ def retrain(  # noqa: PLR0917 - options
     storage: Storage = None,
 ) -> None:
     """Train a study's best trial anew on train plus validation, and evaluate it on test once."""
-    from fer_tune.sources.final import retrain as train
-
-    with open_store(storage) as store:
-        name = study_name(store, study)
+    name = api.find_study(study, storage=storage).name
     with Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -65,18 +61,18 @@ def retrain(  # noqa: PLR0917 - options
         transient=True,
     ) as progress:
         task = progress.add_task(f"retraining {name}", total=epochs)
-        result = train(
-            Settings.from_environment(storage),
+        result = api.retrain(
             name,
             trial=trial,
             epochs=epochs,
             until=until,
             out=out,
             device=device,
-            changes=_changes(settings or []),
+            changes=settings or (),
             wandb=wandb,
             epoch_done=lambda row, total: _advance(progress, task, row, total),
             note=terminal.note,
+            storage=storage,
         )
     _show_result(result, tta)
 
@@ -88,23 +84,6 @@ def _epochs(result: RetrainResult) -> str:
 
 def _advance(progress: Progress, task: TaskID, row: EpochRow, total: int) -> None:
     progress.update(task, completed=row.epoch, total=total)
-
-
-def _changes(settings: list[str]) -> dict[str, Value]:
-    """`lr=0.01` and the like, values read as YAML."""
-    import yaml
-
-    changes: dict[str, Value] = {}
-    for setting in settings:
-        key, sign, text = setting.partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = None
-        if not sign or not isinstance(value, bool | int | float | str):
-            raise SettingsError(f"--set {setting} is no hyperparameter with a value.", "For example --set lr=0.01.")
-        changes[key.strip()] = value
-    return changes
 
 
 def _show_result(result: RetrainResult, tta: Literal["none", "flip"]) -> None:

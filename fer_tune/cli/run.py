@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from fer_tune.cli.options import Storage, StudyName, Wandb, only_one, open_store, study_name
+from fer_tune import api
+from fer_tune.cli.options import Storage, StudyName, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
-from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.errors import FerTuneError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,20 +72,24 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    from fer_tune.sources.run import RunOptions, run_sweeps
-    from fer_tune.sweep.load import load_sweeps
-
     budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
-    sweeps = load_sweeps(sweep, overrides)
-    options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
+    sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
     with _watch(out, lines, where, quiet, json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
                 watch.note(f"{checked.study}: {remark}")
-        outcome = run_sweeps(sweeps, where, options, watch)
+        outcome = api.run(
+            sweeps,
+            workers=_count(workers),
+            devices=devices,
+            engine=engine,
+            wandb=wandb,
+            observer=watch,
+            storage=storage,
+        )
     if not (quiet or json_lines):
         with lines.spared():
             for study in outcome.studies:
@@ -97,20 +100,10 @@ def run(  # noqa: PLR0917 - options
 
 
 def stop(study: StudyName = None, storage: Storage = None) -> None:
-    """Ask a running study's run to end, as one Ctrl-C does: trials leave checkpoints, and the next run goes on."""
-    from fer_tune.store import StudyLock
-
-    with open_store(storage) as store:
-        name = store.study(study_name(store, study)).name
-    settings = Settings.from_environment(storage)
-    holder = StudyLock(settings, settings.url, name).holder()
-    if holder is None:
-        raise StudyError(f"The study {name} is not being run.", "`fer-tune studies` lists the studies.")
-    try:
-        os.kill(holder, signal.SIGTERM)
-    except OSError as error:
-        raise StudyError(f"Process {holder}, which runs {name}, cannot be told: {error.strerror}.") from error
-    terminal.note(f"{name}: process {holder} was asked to end; the same fer-tune run goes on with it.")
+    """Ask the run of a study to end, as one Ctrl-C does: trials leave checkpoints for the next run."""
+    name = api.find_study(study, storage=storage).name
+    holder = api.stop(name, storage=storage)
+    terminal.note(f"{name}: {holder} was asked to end. The same fer-tune run continues the study.")
 
 
 def exit_code(outcome: RunOutcome) -> int:

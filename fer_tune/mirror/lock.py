@@ -5,6 +5,7 @@ from __future__ import annotations
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
+from fer_tune.store.lock import Holder
 
 
 class MirrorLock(StudyLock):
@@ -28,9 +29,9 @@ class MirrorLock(StudyLock):
             raise busy(self.study, self.holder()) from error
 
 
-def busy(study: str, holder: int | None) -> StudyError:
+def busy(study: str, holder: Holder | None) -> StudyError:
     """What is said where a study is being mirrored already."""
-    who = f"process {holder}" if holder else "another process"
+    who = str(holder) if holder else "another process"
     return StudyError(
         f"The study {study} is being mirrored by {who}.", "It brings wandb up to date by itself, while it runs."
     )
