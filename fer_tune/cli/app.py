@@ -7,14 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, watch
-from fer_tune.cli.run import INTERRUPTED
+from fer_tune.cli import best, dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, trials, watch
+from fer_tune.cli.options import BAD_INPUT, INTERRUPTED
 from fer_tune.cli.usage import explain
 from fer_tune.display.terminal import Output, error
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import FULL
-
-BAD_INPUT = 2
 
 
 class Commands(TyperGroup):
@@ -93,8 +91,8 @@ for command in (
     run.run,
     run.stop,
     watch.watch,
-    studies.best,
-    studies.trials,
+    best.best,
+    trials.trials,
     studies.studies,
     report.report,
     dashboard.dashboard,

@@ -116,25 +116,19 @@ def predict(
     json: AsJson = False,
 ) -> None:
     """Print the emotion in each image, with probabilities."""
-    import numpy as np
-
-    from fer_tune.data.single import read_face
-    from fer_tune.train.export import Predictor
-
-    faces = np.stack([read_face(path) for path in image])
-    probabilities = Predictor.load(folder).predict(faces, flip=tta == "flip").tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in probabilities]
+    found = api.predict(folder, image, flip=tta == "flip")
     if json:
         answers = [
-            {"image": path, "emotion": row[0][1], "probabilities": {name: of for of, name in row}}
-            for path, row in zip(image, ranked, strict=True)
+            {"image": path, "emotion": next(iter(row)), "probabilities": row}
+            for path, row in zip(image, found, strict=True)
         ]
         terminal.print_json(answers)
         return
     table = terminal.table()
     for heading in ("image", "emotion", "", "then"):
         table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, ranked, strict=True):
-        others = ", ".join(f"{name} {of:.0%}" for of, name in row[1:3])
-        table.add_row(str(path), row[0][1], f"{row[0][0]:.0%}", others)
+    for path, row in zip(image, found, strict=True):
+        (first, probability), *others = row.items()
+        then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
+        table.add_row(str(path), first, f"{probability:.0%}", then)
     terminal.console().print(table)

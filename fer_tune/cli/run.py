@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import Storage, StudyName, Wandb, only_one
+from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, StudyName, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
@@ -20,9 +20,6 @@ from fer_tune.settings import Settings
 if TYPE_CHECKING:
     from fer_tune.display.run_state import RunState
     from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
-
-NOTHING_COMPLETED = 3
-INTERRUPTED = 130
 
 
 def run(  # noqa: PLR0917 - options
@@ -56,9 +53,7 @@ def run(  # noqa: PLR0917 - options
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")
-    ] = None,
+    settings: Changes = None,
     wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     json_lines: Annotated[
