@@ -7,7 +7,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import best, dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, trials, watch
+from fer_tune.cli import (
+    best,
+    check,
+    dashboard,
+    data,
+    doctor,
+    init,
+    report,
+    retrain,
+    run,
+    stop,
+    studies,
+    sync,
+    trials,
+    watch,
+)
 from fer_tune.cli.options import BAD_INPUT, INTERRUPTED
 from fer_tune.cli.usage import explain
 from fer_tune.display.terminal import Output, error
@@ -85,11 +100,11 @@ def options(
 
 
 for command in (
-    sweeps.init,
-    sweeps.check,
+    init.init,
+    check.check,
     data.data,
     run.run,
-    run.stop,
+    stop.stop,
     watch.watch,
     best.best,
     trials.trials,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, StudyName, Wandb, only_one
+from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
@@ -92,13 +92,6 @@ def run(  # noqa: PLR0917 - options
     lines.close()
     if code := exit_code(outcome):
         raise typer.Exit(code)
-
-
-def stop(study: StudyName = None, storage: Storage = None) -> None:
-    """Ask the run of a study to end, as one Ctrl-C does: trials leave checkpoints for the next run."""
-    name = api.find_study(study, storage=storage).name
-    holder = api.stop(name, storage=storage)
-    terminal.note(f"{name}: {holder} was asked to end. The same fer-tune run continues the study.")
 
 
 def exit_code(outcome: RunOutcome) -> int:

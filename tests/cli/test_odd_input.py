@@ -78,9 +78,9 @@ REFUSED = {
     "report --out pipe": "is no plain file",
     "report --out link": "is no plain file",
     "report --out text/report.html": "Choose a place to write to",
-    "dashboard --port 0 --host=": "--host is empty",
+    "dashboard --port 0 --host=": "--host must be an address",
     "dashboard --port 0 --host 203.0.113.1": "an address of this machine",
-    f"dashboard --port 0 --host {'é' * 100}": "is no host's name",
+    f"dashboard --port 0 --host {'é' * 100}": "is not a valid host name",
     "retrain --trial -1": "has no trial -1",
     "retrain --device tpu": "'tpu' is no device",
     "retrain --device cuda:99": "there is no cuda:99",
@@ -88,7 +88,7 @@ REFUSED = {
     "data=": "name is empty",
     "data ~no.such.user/faces": "No such file",
     "predict folder no.png": "no.png: not a readable image",
-    "init ../resnet": "There is no family ../resnet",
+    "init ../resnet": "'../resnet' is not a family; nearest: resnet",
 }
 
 
