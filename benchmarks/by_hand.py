@@ -106,7 +106,9 @@ def protocol_job(source: str) -> Job:
     """Returns a job on the data and the split of the experiments by hand."""
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
-    return Job("by-hand", 0, "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings))
+    return Job(
+        "by-hand", "by-hand", "search", "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings)
+    )
 
 
 @contextmanager
@@ -134,7 +136,7 @@ def repeat(
     params = configuration(one) | changes
     epochs = options.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
     at = min(one.at or epochs, epochs)
-    job = replace(job, family=one.family, params=params, epochs=epochs)
+    job = replace(job, family=one.family, params=params, schedule=epochs)
     tested = options.test and one.test is not None
     runs = [train(trainer, replace(job, seed=int(seed)), at, tested) for seed in options.seeds.split(",")]
     recorded = dict(zip(FIGURES, (one.train, one.val, one.train_loss, one.val_loss, one.test), strict=True))
@@ -163,7 +165,7 @@ def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
     began = time.perf_counter()
     *messages, end = trainer.train(job)
     rows = [row for row in messages if isinstance(row, EpochRow)]
-    if len(rows) != job.epochs:
+    if len(rows) != job.schedule:
         raise RuntimeError(f"{job.family} {job.params} ended after {len(rows)} epochs: {end}")
     row = rows[at - 1]
     return Run(

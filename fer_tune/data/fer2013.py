@@ -10,6 +10,7 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SIDE = 48
 """Height and width of an image."""
 
+
 @dataclass(frozen=True)
 class ByHand:
     """One of the nine experiments that were done by hand on FER2013 before fer-tune existed.

@@ -91,15 +91,9 @@ class Runner:
                 return "hours" if self.source.wanted() else "budget"
             for event in self.pool.events(TICK):
                 self._handle(event)
-<<<<<<< HEAD
             self._supervise()
             self.observers.tick()
             self.failures.refuse_hopeless(self.study, self.source.completed)
-=======
-            self._watch_over()
-            self.mirror.tick()
-            self.trials.refuse_hopeless()
->>>>>>> mirror
         self._leave_checkpoints()
         self._queue_all("interrupted")
         return "interrupted"

@@ -13,14 +13,7 @@ A run never waits for the mirror. What a mirror did not copy, the next one copie
 cursor for each job, and the tracker's server is asked what it has.
 """
 
-<<<<<<< HEAD
-from fer_tune.mirror.mode import Mode, choose_mode
-from fer_tune.mirror.process import GRACE, MirrorHandle, start
-
-__all__ = ["GRACE", "MirrorHandle", "Mode", "choose_mode", "start"]
-=======
 from fer_tune.mirror.process import GRACE, MirrorHandle, MirrorLock, start
 from fer_tune.mirror.tracker import Mode
 
 __all__ = ["GRACE", "MirrorHandle", "MirrorLock", "Mode", "start"]
->>>>>>> mirror

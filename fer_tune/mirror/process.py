@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from fer_tune.mirror.tracker import Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
+from fer_tune.store.lock import Holder
 
 GRACE = 10.0
 """Seconds that the mirror has to copy what is left when its study has ended."""
@@ -117,9 +119,6 @@ def start(
             env=_environment(settings, to.environment()),
             start_new_session=True,
         )
-<<<<<<< HEAD
-    return MirrorHandle(process, log, settings.wandb)
-=======
     return MirrorHandle(process, log, settings, tracker)
 
 
@@ -171,8 +170,7 @@ class MirrorLock(StudyLock):
             raise busy(self.study, self.holder()) from error
 
 
-def busy(study: str, holder: int | None) -> StudyError:
+def busy(study: str, holder: Holder | None) -> StudyError:
     """Returns the error for a study that is being mirrored already."""
-    who = f"process {holder}" if holder else "another process"
+    who = str(holder) if holder else "another process"
     return StudyError(f"The study {study} is being mirrored by {who}.", "Wait until that process has ended.")
->>>>>>> mirror

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.job import EpochRow, merged
+from fer_tune.job import EpochRow
 from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
 from fer_tune.store.epochs import MEASURES
@@ -27,45 +27,6 @@ QUALITY = tuple(name for name in MEASURES if name.endswith(("loss", "accuracy", 
 """Measures of how good a network is, and not of how it was trained."""
 
 
-<<<<<<< HEAD:fer_tune/mirror/content.py
-@dataclass(frozen=True)
-class Bundle:
-    """Files that become one artifact of wandb."""
-
-    name: str
-    type: str
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What wandb is to know of a trial, or of a retrain, by now.
-
-    Attributes:
-        job: its uid.
-        id: unique in the project, the same whenever the run is read.
-        history: one mapping an epoch, with `epoch` in it, rising.
-        at: attempt and epoch of the last row; (0, 0) while there is none.
-        over: nothing will be added to it.
-    """
-
-    job: str
-    id: str
-    name: str
-    group: str
-    job_type: str
-    tags: tuple[str, ...]
-    config: dict[str, Any]
-    history: tuple[dict[str, float], ...]
-    summary: dict[str, Any]
-    at: tuple[int, int] = (0, 0)
-    over: bool = True
-    failed: bool = False
-    bundles: tuple[Bundle, ...] = ()
-
-
-=======
->>>>>>> mirror:fer_tune/mirror/runs.py
 Chain = Sequence[TrialSummary]
 """A trial and, where it was interrupted, the trials it lived on as."""
 
@@ -89,12 +50,7 @@ def is_told(chain: Chain) -> bool:
 def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
     """The run of a trial; `best` says whether it is the study's best."""
     first, last = chain[0].number, chain[-1]
-<<<<<<< HEAD:fer_tune/mirror/content.py
-    job = next((trial.job for trial in reversed(chain) if trial.job), None)
-    rows = first_rows(store.epochs.all(record.name, job)) if job else []
-=======
     rows = _curve(store, record.name, chain)
->>>>>>> mirror:fer_tune/mirror/runs.py
     told = is_told(chain)
     summary: dict[str, Any] = {"state": last.state}
     if told:
@@ -106,7 +62,7 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
         summary |= {"objective_value": last.value, "epochs": len(rows), **best_values(rows, record.objective)}
     tags = [record.family, *(state for state in ("pruned", "failed") if last.state == state)]
     return Run(
-        job=job or "",
+        job=job_of(chain) or "",
         id=f"{record.uid}-{first:05d}",
         name=f"{record.name}-{last.number:05d}",
         group=record.name,
@@ -123,11 +79,13 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
 
 def _curve(store: Store, study: str, chain: Chain) -> list[EpochRow]:
     """Returns the epochs that count, as `store.curves` has them, of a trial and those it lived on as."""
-    curve: list[EpochRow] = []
-    for trial in chain:
-        for row in store.epochs(study, trial.number):
-            merged(curve, row)
-    return curve
+    job = job_of(chain)
+    return store.epochs.curve(study, job) if job else []
+
+
+def job_of(chain: Chain) -> str | None:
+    """Returns the uid of the job that these trials are, or None if no worker was ever given it."""
+    return next((trial.job for trial in reversed(chain) if trial.job), None)
 
 
 def origin(record: StudyRecord) -> dict[str, Any]:

@@ -7,16 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fer_tune.errors import FerTuneError, SettingsError
-<<<<<<< HEAD
-from fer_tune.mirror.copying import TRACKER
-from fer_tune.mirror.lock import MirrorLock, busy
-from fer_tune.mirror.mode import Mode, choose_mode
-from fer_tune.mirror.process import start
-=======
 from fer_tune.mirror.process import WANDB, MirrorHandle, MirrorLock, busy, start
 from fer_tune.mirror.tracker import Mode
 from fer_tune.mirror.trackers import adapter
->>>>>>> mirror
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 
@@ -47,13 +40,8 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
         SettingsError: WANDB_MODE forbids it.
         FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next sync continues.
     """
-<<<<<<< HEAD
     store.studies.get(study)
-    mode = choose_mode()
-=======
-    store.study(study)
     mode = adapter(WANDB).mode(None)
->>>>>>> mirror
     if mode == "disabled":
         raise SettingsError("WANDB_MODE is disabled, so nothing is copied to wandb.", "Unset it, then run this again.")
     holder = MirrorLock(settings, study).holder()
@@ -81,4 +69,4 @@ def _last_line(handle: MirrorHandle) -> str:
 
 
 def _finished(store: Store, study: str) -> int:
-    return sum(cursor.finished for cursor in store.cursors.of(study, TRACKER).values())
+    return sum(cursor.finished for cursor in store.cursors.of(study, WANDB).values())

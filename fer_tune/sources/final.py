@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-<<<<<<< HEAD
 from fer_tune.errors import StudyError
 from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
@@ -17,14 +16,6 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.selection.statistics import standard_error
-=======
-from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.errors import StudyError, TrainingError
-from fer_tune.job import EpochRow, Job, JobEnd, Value
-from fer_tune.mirror import Mode
-from fer_tune.mirror.process import mirrored
-from fer_tune.pool.devices import choose_devices
->>>>>>> mirror
 from fer_tune.settings import Settings
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord
 from fer_tune.study import Counts, TrialSummary, ranking, trials

@@ -83,19 +83,10 @@ def run_sweeps(
         stack.enter_context(signals.heard())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-<<<<<<< HEAD
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)
             if signals.requested:
-=======
-            with MirrorSupervisor(settings, options.wandb, watch.note) as mirror:
-                mirror.study_opened(sweep)
-                trials = Trials(sweep, study, data, store, settings, watch, lock)
-                outcomes.append(Turn(trials, pool, mirror, watch, interrupt).run())
-                mirror.study_closed(outcomes[-1])
-            if interrupt.requested:
->>>>>>> mirror
                 break
         return RunOutcome(tuple(outcomes), signals.requested)
     observers.note("The run was ended at once. The same command continues from the last checkpoints.")

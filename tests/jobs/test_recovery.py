@@ -28,49 +28,7 @@ from tests.pool.trainers import obedient
 from tests.searches import make_sweep
 
 
-<<<<<<< HEAD
-def real_sweep(epochs: int) -> Sweep:
-    """One trial of a small network on the real trainer."""
-    domains = {"lr": 0.01, "width": 8, "batch_size": 32}
-    return replace(
-        make_sweep(epochs=epochs, budget=1),
-        space={name: Parameter(name, name, Fixed(value)) for name, value in domains.items()},
-    )
-
-
-def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
-    """The study's value, and epoch and accuracy of each row of the last attempt of its last trial."""
-    with Store.of(of) as store:
-        last = trials(store, "s")[-1]
-        rows = store.epochs.all("s", last.number)
-        attempt = max(row.attempt for row in rows)
-        return last.value, [(row.epoch, row.val_accuracy) for row in rows if row.attempt == attempt]
-
-
-def bearing(sweep: Sweep, **limits: float) -> Sweep:
-    """The same with other limits."""
-    return replace(sweep, limits=Limits(**limits))
-
-
-def stop_at(epoch: int) -> Notebook:
-    return Notebook(on_epoch=once(epoch, lambda: signal.raise_signal(signal.SIGINT)))
-
-
-def once(epoch: int, act: Callable[[], None]) -> Callable[[Job, EpochRow], None]:
-    done: list[bool] = []
-
-    def watch(spec: Job, row: EpochRow) -> None:
-        if row.epoch == epoch and not done:
-            done.append(True)
-            act()
-
-    return watch
-
-
-def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: Settings, tmp_path: Path) -> None:  # noqa: F811
-=======
 def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: Settings, tmp_path: Path) -> None:
->>>>>>> mirror
     calm = replace(settings, root=tmp_path / "calm", url=f"sqlite:///{tmp_path}/calm/fer_tune.db")
     run_sweeps([real_sweep(4)], calm, INLINE)
     interrupt = Notebook(on_epoch=once(2, lambda: signal.raise_signal(signal.SIGINT)))

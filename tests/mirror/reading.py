@@ -97,12 +97,6 @@ def in_database(store: Store, study: str, *numbers: int) -> list[dict[str, Any]]
     """Returns the rows that count of a trial, or of trials that one lived on as."""
     curve: list[EpochRow] = []
     for number in numbers:
-<<<<<<< HEAD
-        for row in store.epochs.all(study, number):
-            found.setdefault(row.epoch, row)
-    return [expected(row) for row in found.values()]
-=======
         for row in store.epochs(study, number):
             merged(curve, row)
     return [expected(row) for row in curve]
->>>>>>> mirror
