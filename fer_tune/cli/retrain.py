@@ -56,8 +56,8 @@ def retrain(  # noqa: PLR0917 - options
 
     A run that was killed is continued by the same command, from the last checkpoints.
     """
+    from fer_tune.cli.options import INTERRUPTED
     from fer_tune.cli.run import display_of
-    from fer_tune.cli.usage import INTERRUPTED
 
     where = Settings.from_environment(storage)
     lines = terminal.Output()
