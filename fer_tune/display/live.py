@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from fer_tune.display import terminal
 from fer_tune.display.lines import describe
 from fer_tune.display.run_state import RunState
 from fer_tune.display.view import draw
@@ -73,7 +74,7 @@ class LiveView(Observer):
             return Text("The live view could not be drawn. The run continues.", "red")
 
     def note(self, text: str) -> None:
-        self.out.print(Text(text, style="dim"), soft_wrap=True)
+        terminal.line(self.out, (text, "dim"))
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         state = RunState(workers=self.state.workers)
@@ -93,7 +94,7 @@ class LiveView(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         with self._lock:
             self.state.worker_lost(worker, reason, log_tail)
-        self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
+        terminal.line(self.out, (f"worker {worker.index} ({worker.device}) was lost: {reason}", "red"))
 
     def job_started(self, job: Job, worker: WorkerInfo) -> None:
         with self._lock:
@@ -111,7 +112,7 @@ class LiveView(Observer):
         with self._lock:
             self.state.job_ended(job, ended)
         if ended.state == "failed":
-            self.out.print(Text(f"{job.study}: {describe(job, ended)}", style="red"))
+            terminal.line(self.out, (f"{job.study}: {describe(job, ended)}", "red"))
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +38,30 @@ NONE = "–"
 def console(stderr: bool = False) -> Console:
     """Returns a console that prints text as it is: brackets are not markup, and numbers get no colours."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def shown(text: str) -> str:
+    """Returns a text from outside with the letters escaped that would move the cursor or change the terminal."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+
+
+class PlainTable(Table):
+    """A table that shows its cells as they are: names and reasons come from files and databases."""
+
+    def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
+        """Adds a column."""
+        super().add_column(_plain(header), *args, **options)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Adds a row."""
+        super().add_row(*(None if cell is None else _plain(cell) for cell in cells), **options)
+
+
+def _plain(cell: RenderableType) -> RenderableType:
+    if isinstance(cell, Text):
+        cell = cell.copy()
+        cell.plain = shown(cell.plain)
+    return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
 class Output:
@@ -77,27 +101,28 @@ class Output:
 def error(problem: FerTuneError) -> None:
     """Prints message and hint on standard error."""
     out = console(stderr=True)
-    out.print(Text.assemble(("error: ", "bold red"), problem.message), soft_wrap=True)
+    line(out, ("error: ", "bold red"), problem.message)
     if problem.hint:
-        out.print(Text.assemble(("hint: ", "bold"), problem.hint), soft_wrap=True)
+        line(out, ("hint: ", "bold"), problem.hint)
 
 
 def note(text: str) -> None:
     """Prints what the user should know beside the results, on standard error."""
-    console(stderr=True).print(Text(text, style="dim"), soft_wrap=True)
+    line(console(stderr=True), (text, "dim"))
 
 
 def line(out: Console, *parts: str | tuple[str, str]) -> None:
     """Prints one line, which a pipe gets whole."""
-    out.print(Text.assemble(*parts), soft_wrap=True)
+    safe = [shown(part) if isinstance(part, str) else (shown(part[0]), part[1]) for part in parts]
+    out.print(Text.assemble(*safe), soft_wrap=True)
 
 
 def table(title: str = "") -> Table:
     """Returns an empty table that looks as all of ours do."""
-    return Table(
+    return PlainTable(
         box=SIMPLE_HEAD,
         show_edge=False,
-        title=Text(title) if title else None,
+        title=Text(shown(title)) if title else None,
         title_justify="left",
         title_style="bold",
         padding=(0, 1, 0, 0),
@@ -128,23 +153,19 @@ def listing(
     Args:
         dim: the rows that matter less, by place.
     """
-    shown = [place for place, column in enumerate(columns) if width >= column.needs]
+    kept = [place for place, column in enumerate(columns) if width >= column.needs]
     drawn = table()
-    for place in shown:
+    for place in kept:
         column = columns[place]
         drawn.add_column(
-            Text(column.heading),
+            column.heading,
             justify="right" if column.right else "left",
             no_wrap=not column.folds,
             overflow="fold" if column.folds else "ellipsis",
         )
     for place, row in enumerate(rows):
-        drawn.add_row(*(_text(row[at]) for at in shown), style="dim" if place in dim else "")
+        drawn.add_row(*(row[at] for at in kept), style="dim" if place in dim else "")
     return drawn
-
-
-def _text(cell: str | Text) -> Text:
-    return Text(cell) if isinstance(cell, str) else cell
 
 
 def state(name: str) -> Text:

@@ -249,7 +249,7 @@ class Drawing:
     def _table(
         self, columns: Sequence[str], rows: Iterable[Mapping[str, RenderableType]], headed: bool = True
     ) -> Table:
-        table = Table(box=None, padding=(0, self.layout.gap, 0, 0), pad_edge=False, show_header=headed)
+        table = terminal.PlainTable(box=None, padding=(0, self.layout.gap, 0, 0), pad_edge=False, show_header=headed)
         table.header_style = "dim"
         for name in columns:
             gives_way = name in {"note", "hyperparameters"}
@@ -265,8 +265,8 @@ class Drawing:
 
 
 def one_line(text: Text) -> Text:
-    """Returns the text as one line, which is cut where it does not fit."""
-    text.no_wrap, text.overflow = True, "ellipsis"
+    """Returns the text as one line, which is cut where it does not fit. What would move the cursor is escaped."""
+    text.plain, text.no_wrap, text.overflow = terminal.shown(text.plain), True, "ellipsis"
     return text
 
 

@@ -15,9 +15,9 @@ import optuna
 from fer_tune.data import cache
 from fer_tune.data.audit import Audit, audit
 from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import BY_HAND, ByHand
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow, by_pruner
-from fer_tune.report.byhand import BY_HAND, NONE, ByHand
 from fer_tune.report.mistakes import Mistake, worst
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
@@ -120,13 +120,13 @@ class StudyReport:
     @property
     def best_by_hand(self) -> ByHand | None:
         """The one among them with the highest validation accuracy that was recorded."""
-        recorded = [one for one in self.by_hand if one.val.replace(".", "").isdigit()]
-        return max(recorded, key=lambda one: float(one.val), default=None)
+        recorded = [one for one in self.by_hand if one.val is not None]
+        return max(recorded, key=lambda one: one.val or 0, default=None)
 
     @property
-    def tested_by_hand(self) -> str:
-        """The highest test accuracy of its family by hand, or a dash."""
-        return max((one.test for one in self.by_hand if one.test != NONE), default=NONE)
+    def tested_by_hand(self) -> float | None:
+        """The highest test accuracy of its family by hand, in per cent."""
+        return max((one.test for one in self.by_hand if one.test is not None), default=None)
 
     @property
     def best_row(self) -> EpochRow | None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import sqlalchemy
 from sqlalchemy import text
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -83,6 +83,22 @@ class ServerLock:
             raise TakenOverError(self.study, holder)
         return True
 
+    def holder(self) -> str | None:
+        """Returns who holds the lock, such as `fer-tune 123 on HOST`, or None.
+
+        Raises:
+            StorageError: the server does not answer.
+        """
+        if self._url.get_backend_name() != "postgresql":
+            return None
+        engine = sqlalchemy.create_engine(self._url, poolclass=NullPool)
+        try:
+            with engine.connect() as connection:
+                found = connection.execute(HOLDER, {"key": self._key}).scalar()
+        except SQLAlchemyError as error:
+            raise explain(error, self._url) from error
+        return None if found is None else str(found)
+
     def _take(self) -> str | None:
         """Takes the lock; who has it, if that is another."""
         if self._url.get_backend_name() != "postgresql":
@@ -117,17 +133,7 @@ class ServerLock:
 
     @property
     def _key(self) -> int:
-        return _key(f"{self._kind}{self.study}")
-
-
-def held_on_server(engine: Engine, study: str) -> bool:
-    """Returns whether a process on any host holds the study's lock in the database server; False for SQLite."""
-    if engine.dialect.name != "postgresql":
-        return False
-    with engine.connect() as connection:
-        return connection.execute(HOLDER, {"key": _key(study)}).first() is not None
-
-
-def _key(name: str) -> int:
-    """Returns the number of a lock among PostgreSQL's advisory locks, a signed 64-bit integer."""
-    return int.from_bytes(hashlib.sha256(f"fer-tune/{name}".encode()).digest()[:8], "big", signed=True)
+        """The study's number among PostgreSQL's advisory locks, a signed 64-bit integer."""
+        return int.from_bytes(
+            hashlib.sha256(f"fer-tune/{self._kind}{self.study}".encode()).digest()[:8], "big", signed=True
+        )

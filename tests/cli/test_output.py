@@ -25,27 +25,34 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 
 PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
 OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
 
 
+GROUPS = {"job": {"study", "job", "kind", "trial", "attempt"}, "worker": {"worker", "device", "pid"}}
+"""Fields that the page writes as one word, such as *job*."""
+
+
 def documented() -> dict[str, set[str]]:
-    """The fields of each event, as the page's table tells them."""
+    """Returns the fields of each event, as the page's table says them."""
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    return {event: set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))) for event, fields in rows}
+    return {
+        event: set(re.findall(r"`(\w+)`", fields)).union(*(GROUPS[name] for name in re.findall(r"\*(\w+)\*", fields)))
+        for event, fields in rows
+    }
 
 
 def a_job() -> Job:
     here = Path()
-    return Job("obedient", 7, "simple_cnn", {}, 4, 0, DataRef(here, "d", here, "s"))
+    data = DataRef(here, "d", here, "s")
+    return Job("0" * 12, "obedient", "search", "simple_cnn", {}, 4, 0, data, number=7)
 
 
 def searched(watch: Observer, settings: Settings) -> None:
-    with watch:
-        run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
+    run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
 
 
 def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +71,10 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
     ended = by_name["trial_ended"]
     assert [event["trial"] for event in ended] == [0, 1, 2, 3, 4]
     assert {event["state"] for event in ended} == {"complete", "pruned"}
+    started = by_name["trial_started"]
+    assert [event["job"] for event in started] == [event["job"] for event in ended]
+    assert len({event["job"] for event in ended}) == 5
+    assert {event["kind"] for event in ended} == {"search"}
     [closed] = by_name["study_closed"]
     assert closed["counts"]["complete"] + closed["counts"]["pruned"] == 5
     assert closed["value"] == max(event["value"] for event in ended if event["state"] == "complete")
@@ -147,5 +158,5 @@ def test_output_that_a_full_disk_refuses_is_an_error_and_no_traceback(tmp_path: 
         words = [sys.executable, "-m", "fer_tune", "init", "resnet"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert done.stderr.startswith("error: The output cannot be written: No space left on device")
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import optuna
@@ -20,11 +21,11 @@ from fer_tune.cli.app import app
 from fer_tune.display.from_database import StudyReader
 from fer_tune.job import JobEnd
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyLock, tables
+from fer_tune.store import Store, StudyLock, final_lock, tables
 from fer_tune.study import trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.summaries import summaries, trial, trials_and_best
-from tests.studies import epoch_row, make_study
+from tests.studies import epoch_row, job_of, make_study
 
 
 @pytest.fixture(autouse=True)
@@ -41,24 +42,26 @@ def age(store: Store, by: timedelta) -> None:
     with store.engine.begin() as tx:
         for row in tx.execute(select(tables.attempts)).all():
             moments = {"started": row.started - by, "ended": row.ended and row.ended - by}
-            tx.execute(update(tables.attempts).where(tables.attempts.c.number == row.number).values(**moments))
+            tx.execute(update(tables.attempts).where(tables.attempts.c.job_id == row.job_id).values(**moments))
 
 
 def start_trial(store: Store) -> int:
     """A trial that a worker has begun; returns its number."""
     study = optuna.load_study(study_name="tiny", storage=optuna_storage(store))
     number = study.ask({"lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}).number
-    store.start_attempt("tiny", number, 0, 1, "cuda:1", 0)
+    job = job_of(number, store.studies.get("tiny").data_ref(store.root))
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 1, "cuda:1")
     return number
 
 
 def test_a_running_study(settings: Settings) -> None:
     with make_study(settings) as store, StudyLock(settings, settings.url, "tiny"):
         number = start_trial(store)
-        store.add_epoch("tiny", epoch_row(number, 1, 0.4))
-        reader = StudyReader(store, store.study("tiny"))
+        store.epochs.add(epoch_row(number, 1, 0.4))
+        reader = StudyReader(store, store.studies.get("tiny"))
         assert reader.read().running[0].epoch == 1
-        store.add_epoch("tiny", epoch_row(number, 2, 0.3))
+        store.epochs.add(epoch_row(number, 2, 0.3))
         state = reader.read()
         assert state.counts == {"complete": 3, "pruned": 1, "failed": 1, "running": 1}
         assert (state.budget, len(state.running)) == (20, 1)
@@ -113,13 +116,29 @@ def test_every_view_calls_a_trial_without_a_run_interrupted(settings: Settings) 
         assert "running" not in printed
 
 
+def test_final_fits_that_are_being_trained(settings: Settings) -> None:
+    with make_study(settings) as store:
+        searched = job_of(6, store.studies.get("tiny").data_ref(store.root))
+        fit = replace(searched, kind="final", number=None, seed=4, until=2, fit="train+val", params={"lr": 0.5})
+        store.jobs.put(fit, origin={"batch": "b"})
+        store.jobs.start_attempt(fit, 0, "cpu")
+        store.epochs.add(replace(epoch_row(6, 1, float("nan")), train_accuracy=0.875))
+        assert StudyReader(store, store.studies.get("tiny")).read().kind == "search"
+        with StudyLock(settings, settings.url, final_lock("tiny", "b")):
+            printed = watched().stdout
+    for text in ("final fits", "0/1", "1 running", "seed", "1/2", "87.50 %", "6.100", f"final fit {fit.uid}: lr 0.5"):
+        assert text in printed
+
+
 def test_a_study_that_has_ended(settings: Settings) -> None:
     with make_study(settings) as store:
         age(store, timedelta(hours=2))
-        store.start_attempt("tiny", 5, 0, 1, "cpu", 0)  # another run, hours later
-        store.end_attempt("tiny", JobEnd(5, 0, "completed"))
+        job = job_of(5, store.studies.get("tiny").data_ref(store.root))
+        store.jobs.put(job)
+        store.jobs.start_attempt(job, 1, "cpu")  # another run, hours later
+        store.jobs.end_attempt(JobEnd(job.uid, 0, "completed"))
         age(store, timedelta(minutes=1))
-        state = StudyReader(store, store.study("tiny")).read()
+        state = StudyReader(store, store.studies.get("tiny")).read()
         assert state.workers == {}
         assert state.elapsed is not None
         assert 0 <= state.elapsed < 5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,30 +16,39 @@ from fer_tune.display.from_database import StudyReader
 from fer_tune.display.live import LiveView
 from fer_tune.display.run_state import RunState, ShownJob
 from fer_tune.job import EpochRow, Job, StepProgress
-from fer_tune.jobs import Ended
+from fer_tune.jobs import Ended, Plan
+from fer_tune.jobs.outcome import EndState
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts
-from fer_tune.sweep.load import loads_sweep
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
-from tests.studies import SWEEP, epoch_row
+from tests.searches import obedient_sweep
+from tests.studies import epoch_row, uid_of
 
 WORKERS = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]
 
 
-def spec(number: int, attempt: int = 0, epochs: int = 3) -> Job:
-    here = Path()
-    return Job("tiny", number, "simple_cnn", {"lr": 0.1}, epochs, 0, DataRef(here, "d", here, "s"), attempt)
+PLAN = Plan("tiny", "search", "simple_cnn", "demo", "val_accuracy", jobs=20, epochs=3)
 
 
-def opened(counts: Counts, hours: float | None = None) -> RunState:
+def job_of(number: int, attempt: int = 0, name: str | None = None) -> Job:
+    here, params = Path(), {"lr": 0.1}
+    data = DataRef(here, "d", here, "s")
+    return Job(
+        uid_of(number), "tiny", "search", "simple_cnn", params, 3, 0, data, number=number, name=name, attempt=attempt
+    )
+
+
+def opened(counts: Counts, plan: Plan = PLAN) -> RunState:
     state = RunState()
-    sweep = loads_sweep(SWEEP if hours is None else SWEEP.replace("epochs: 3", f"epochs: 3, hours: {hours}"), Path("x"))
-    state.study_opened(sweep, counts, WORKERS)
+    state.study_opened(plan, counts, WORKERS)
     return state
+
+
+def end_of(number: int, value: float | None, state: EndState = "complete", reason: str = "") -> Ended:
+    return Ended(uid_of(number), number, state, value, reason, 3, 0.75)
 
 
 def row(number: int, epoch: int, attempt: int = 0) -> EpochRow:
@@ -46,12 +57,13 @@ def row(number: int, epoch: int, attempt: int = 0) -> EpochRow:
 
 def feed(state: RunState, *rows: EpochRow) -> None:
     for one in rows:
-        state.epoch(spec(one.number, one.attempt), one, one.val_accuracy)
+        number = int(one.job, 16)
+        state.epoch(job_of(number, one.attempt), one, one.val_accuracy, False)
 
 
 def ended(number: int, value: float | None, state: str = "complete", reason: str = "", epochs: int = 0) -> ShownJob:
     rows = [epoch_row(number, epoch, 0.5) for epoch in range(1, epochs + 1)]
-    return ShownJob(number, "val_accuracy", 10, rows=rows, state=state, value=value, reason=reason)
+    return ShownJob(f"trial {number}", number, "val_accuracy", 10, rows=rows, state=state, value=value, reason=reason)
 
 
 def test_it_follows_a_trial_from_worker_to_worker() -> None:
@@ -59,43 +71,56 @@ def test_it_follows_a_trial_from_worker_to_worker() -> None:
     assert [worker.doing for worker in state.workers.values()] == ["starting", "starting"]
     assert state.spent is None
     state.worker_ready(WORKERS[0])
-    state.trial_started(spec(7), WORKERS[0], "by hand")
+    state.job_started(job_of(7, name="by hand"), WORKERS[0])
     feed(state, row(7, 1), row(7, 2))
     [job] = state.running
     assert (job.name, job.params, job.epoch, job.shown_value) == ("by hand", {"lr": 0.1}, 2, 0.52)
     state.worker_lost(WORKERS[0], "killed", "")
     assert (state.running, state.workers[0].doing) == ([], "starting")
-    state.trial_started(spec(7, attempt=1), WORKERS[1], "by hand")
+    state.job_started(job_of(7, attempt=1, name="by hand"), WORKERS[1])
     feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1), row(7, 3, attempt=1))
-    state.trial_ended(spec(7, attempt=1), Ended(7, "complete", 0.53, "", 3, 0.75))
+    state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
     assert (state.counts["complete"], state.running, state.best, list(state.last)) == (5, [], [job], [job])
     assert [one.epoch for one in job.rows] == [1, 2, 3]
     assert state.workers[1].doing == "idle"
 
 
 def test_an_epoch_that_is_sent_again_costs_nothing() -> None:
-    """A resumed attempt sends the rows of its checkpoint again."""
+    """An attempt that continues from a checkpoint sends the rows up to there again."""
     state = opened(Counts())
-    state.trial_started(spec(7), WORKERS[0], None)
+    state.job_started(job_of(7), WORKERS[0])
     feed(state, row(7, 1), row(7, 2))
     pace, left = state.spent, state.left
     state.worker_lost(WORKERS[0], "killed", "")
     assert state.spent == pace  # also while the job waits for another worker
-    state.trial_started(spec(7, attempt=1), WORKERS[1], None)
+    state.job_started(job_of(7, attempt=1), WORKERS[1])
     feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1))
     assert (state.spent, state.left) == (pace, left)
     feed(state, row(7, 3, attempt=1))
     assert state.spent == pytest.approx(0.75)
-    state.trial_ended(spec(7, attempt=1), Ended(7, "complete", 0.53, "", 3, 0.75))
+    state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
     assert state.spent == pytest.approx(0.75)
 
 
 def test_a_trial_that_is_queued_again_counts_only_where_it_continues() -> None:
     state = opened(Counts())
-    state.trial_started(spec(7), WORKERS[0], None)
+    state.job_started(job_of(7), WORKERS[0])
     feed(state, row(7, 1), row(7, 2))
-    state.trial_ended(spec(7), Ended(7, "requeued", 0.52, "interrupted", 2, 0.5))
+    state.job_ended(job_of(7), end_of(7, 0.52, "requeued", "interrupted"))
     assert (state.finished, state.spent, list(state.last)) == (0, None, [])
+
+
+def test_final_fits_have_no_validation_part() -> None:
+    plan = Plan("tiny", "final", "simple_cnn", "demo", "train_accuracy", jobs=2, epochs=3)
+    state = opened(Counts(), plan)
+    fit = replace(job_of(7), kind="final", number=None, seed=4, objective="train_accuracy", fit="train+val")
+    state.job_started(fit, WORKERS[0])
+    state.epoch(fit, replace(row(7, 1), val_accuracy=float("nan")), 0.5, False)
+    [job] = state.running
+    assert (job.label, job.number, job.shown_value) == (f"final fit {uid_of(7)}", 4, 0.5)
+    assert state.left == pytest.approx(5 / 2 * 0.25)
+    state.job_ended(fit, replace(end_of(7, None), number=None))
+    assert (state.finished, state.best, list(state.last)) == (1, [], [job])
 
 
 def test_what_pruning_saved_is_the_epochs_not_run_at_the_trials_own_pace() -> None:
@@ -120,15 +145,15 @@ def test_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     state = opened(Counts(complete=15))
     assert state.left is None
     state.recall(ended(number, 0.5, epochs=2) for number in range(15))
-    state.trial_started(spec(15), WORKERS[0], None)
+    state.job_started(job_of(15), WORKERS[0])
     feed(state, row(15, 1))
     # Two workers; trials had two epochs on average: one is left of this trial, and eight of four more.
     assert state.left == pytest.approx(9 / 2 * 0.25)
-    state.job_progress(spec(15), StepProgress("15", 0, 2, 30, 40))
+    state.job_progress(job_of(15), StepProgress(uid_of(15), 0, 2, 30, 40))
     assert state.left == pytest.approx(8.25 / 2 * 0.25)
     state.study_closed(None)  # type: ignore[arg-type]
     assert state.left is None
-    hasty = opened(Counts(complete=15), hours=0.01)
+    hasty = opened(Counts(complete=15), replace(PLAN, hours=0.01))
     assert hasty.left == pytest.approx(36.0)
     clock += 30
     assert hasty.left == pytest.approx(6.0)
@@ -141,12 +166,27 @@ def test_the_time_left_is_estimated_from_steps_before_the_first_epoch_ends(monke
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     state = opened(Counts(complete=18))
     for index, worker in enumerate(WORKERS):
-        state.trial_started(spec(18 + index), worker, None)
+        state.job_started(job_of(18 + index), worker)
     assert state.left is None
     clock += 100.0
-    state.job_progress(spec(18), StepProgress("18", 0, 1, 10, 40))
+    state.job_progress(job_of(18), StepProgress(uid_of(18), 0, 1, 10, 40))
     assert state.left == pytest.approx(400 * 3)  # the other one's three epochs, at 400 s each
     assert state.spent is None
+
+
+def test_a_display_that_fails_does_not_end_the_run(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in the display")
+
+    out = io.StringIO()
+    monkeypatch.setattr("fer_tune.display.live.draw", broken)  # in the thread that draws
+    monkeypatch.setattr(RunState, "epoch", broken)  # in the run itself
+    options = RunOptions(engine="inline", devices="cpu", workers=1, wandb="disabled")
+    view = LiveView(Console(file=out, force_terminal=True, width=200))
+    outcome = run_sweeps([obedient_sweep(2)], searching, options, view, obedient)
+    assert outcome.studies[0].counts.finished == 2
+    assert "The live view could not be drawn. The run continues." in out.getvalue()
+    assert "a bug in the display" in (searching.logs / "observers.log").read_text()
 
 
 def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
@@ -156,9 +196,9 @@ def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
         view = LiveView(Console(quiet=True), lambda state: recall(state, searching))
         run_sweeps([obedient_sweep(trials)], searching, options, view, obedient)
         with Store.of(searching) as store:
-            read = StudyReader(store, store.study("obedient")).read()
+            read = StudyReader(store, store.studies.get("obedient")).read()
         heard = view.state
-        for name in ("study", "family", "data", "objective", "budget", "schedule", "hours", "fixed", "unit"):
+        for name in ("study", "family", "data", "objective", "budget", "epochs", "hours", "fixed", "unit"):
             assert getattr(read, name) == getattr(heard, name), name
         for state in ("complete", "pruned", "failed"):
             assert read.counts[state] == heard.counts[state]

@@ -31,18 +31,31 @@ def rows(number: int, *values: float) -> list[EpochRow]:
 
 
 def full(study: str = "resnet", workers: int = 2, name: str | None = "a first guess") -> RunState:
-    state = RunState(study, "simple_cnn", "fer2013", budget=140, schedule=120, unit="GPU", began=0.0, over=723.0)
+    state = RunState(
+        study, "search", "simple_cnn", "fer2013", budget=140, epochs=120, unit="GPU", began=0.0, over=723.0
+    )
     state.counts = Counter(complete=103, pruned=20, failed=4)
     state.fixed = frozenset({"width"})
     for index in range(workers):
         number = 128 + index
         params = {"lr": 0.00123, "optimizer": "adam", "width": 16}
-        job = ShownJob(number, "val_accuracy", 120, name, params, rows(number, 0.2, 0.5, 0.633))
+        job = ShownJob(f"trial {number}", number, "val_accuracy", 120, name, params, rows(number, 0.2, 0.5, 0.633))
         job.progress = StepProgress("", 0, 4, 40, 157)
         state.workers[index] = ShownWorker("cuda:0", ready=True, job=job)
-        state.unfinished[number] = job
+        state.unfinished[str(number)] = job
     ended = [
-        ShownJob(number, "val_accuracy", 120, name, {"lr": 0.01}, rows(number, 0.3, 0.5), how, 0.5 + number / 1000, why)
+        ShownJob(
+            f"trial {number}",
+            number,
+            "val_accuracy",
+            120,
+            name,
+            {"lr": 0.01},
+            rows(number, 0.3, 0.5),
+            how,
+            0.5 + number / 1000,
+            why,
+        )
         for number, how, why in (
             (123, "complete", ""),
             (124, "pruned", "pruned in epoch 2"),
@@ -94,7 +107,16 @@ def test_everything_is_there(width: int) -> None:
         full("a-study-whose-name-is-as-long-as-the-name-of-a-study-may-be-6464"),
         full(name="初めての試み – ein erster Versuch mit größter Sorgfalt"),
         full(workers=16),
-        RunState("empty", "resnet", "demo", "val_macro_f1", 10, schedule=5, workers={0: ShownWorker("cpu")}),
+        RunState(
+            "empty",
+            "search",
+            "resnet",
+            "demo",
+            objective="val_macro_f1",
+            budget=10,
+            epochs=5,
+            workers={0: ShownWorker("cpu")},
+        ),
         RunState(),
     ],
     ids=["long", "unicode", "many", "empty", "unopened"],
@@ -136,6 +158,25 @@ def test_text_from_outside_is_not_markup() -> None:
         assert "study [/3]" in text
         assert "lr from paper [/3] [red]" in text
         assert "[link=x]remark[/link]" in text
+
+
+def test_text_from_outside_does_not_move_the_cursor() -> None:
+    state = full(name="\x1b[31mred")
+    state.last[0].reason = state.remark = "\x1b[2Jcleared"
+    for width in (60, 80, 160):
+        assert "\x1b" not in "\n".join(drawn(state, width))
+
+
+def test_final_fits_show_loss_and_accuracy_on_what_they_train_on() -> None:
+    state = full()
+    state.kind, state.objective, state.best = "final", "train_accuracy", []
+    for job in [*state.running, *state.last]:
+        job.objective = "train_accuracy"
+    for width in (60, 80, 120):
+        text = "\n".join(drawn(state, width))
+        assert all(part in text for part in ("final fits", "seed", "loss", "train acc", "128.300", "50.00 %"))
+        assert "val acc" not in text
+        assert "saved by pruning" not in text
 
 
 def test_a_view_without_a_monitor_has_no_empty_columns() -> None:
