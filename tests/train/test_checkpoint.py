@@ -90,7 +90,7 @@ def during(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
     """Wishes one thing after another in the middle of the third epoch; what was wished last, stays."""
 
     def make(spec: Job, *wishes: Wish) -> Callable[[], int]:
-        engine, wished = trainer._engine(spec), [Wish.GO_ON]
+        engine, wished = trainer._engine(spec), [Wish.CONTINUE]
         whole = engine.train_epoch
 
         def train_epoch(epoch: int, stop: Callable[[], int]) -> bool:
