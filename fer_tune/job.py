@@ -72,6 +72,22 @@ class Job:
 
 
 @dataclass(frozen=True)
+class StepProgress:
+    """How far a job is within an epoch. Sent at most once a second.
+
+    Attributes:
+        epoch: counts from 1.
+        step, steps: optimizer steps that are done, and those of the whole epoch.
+    """
+
+    job: str
+    attempt: int
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class EpochRow:
     """Measurements after one epoch; fractions are in 0..1, losses are mean cross-entropy in nats.
 

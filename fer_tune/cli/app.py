@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, watch
+from fer_tune.cli import dashboard, data, doctor, predict, report, retrain, run, studies, sweeps, sync, watch
 from fer_tune.cli.run import INTERRUPTED
 from fer_tune.display.terminal import Output, error
 from fer_tune.errors import FerTuneError, StorageError
@@ -68,7 +68,7 @@ app.command()(dashboard.dashboard)
 app.command()(sync.sync)
 app.command()(report.report)
 app.command()(retrain.retrain)
-app.command()(retrain.predict)
+app.command()(predict.predict)
 app.command()(data.data)
 app.command()(doctor.doctor)
 app.command()(sweeps.check)

@@ -1,4 +1,4 @@
-"""The model that comes of a study: retrain it, predict with it."""
+"""`fer-tune retrain`: trains the best trial of a study again, and tests it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb, open_store, study_name
+from fer_tune.cli.options import Storage, StudyName, Wandb, open_store, study_name
+from fer_tune.cli.predict import Tta
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.display import terminal
 from fer_tune.errors import SettingsError
@@ -17,10 +18,6 @@ from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.sources.final import RetrainResult
-
-Tta = Annotated[
-    Literal["none", "flip"], typer.Option("--tta", help="flip: average over each face and its mirror image.")
-]
 
 
 def retrain(  # noqa: PLR0917 - options
@@ -128,34 +125,3 @@ def _show_result(result: RetrainResult, tta: Literal["none", "flip"]) -> None:
     times = "once" if result.openings == 1 else f"{result.openings} times, this one included"
     terminal.line(out, f"test images opened for this study: {times}")
     terminal.line(out, "model and report: ", (str(result.folder), "bold"))
-
-
-def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What retrain left.")],
-    image: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Faces: jpg, png, bmp, webp.")],
-    tta: Tta = "none",
-    json: AsJson = False,
-) -> None:
-    """Print the emotion in each image, with probabilities."""
-    import numpy as np
-
-    from fer_tune.data.single import read_face
-    from fer_tune.train.export import Predictor
-
-    faces = np.stack([read_face(path) for path in image])
-    probabilities = Predictor.load(folder).predict(faces, flip=tta == "flip").tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in probabilities]
-    if json:
-        answers = [
-            {"image": path, "emotion": row[0][1], "probabilities": {name: of for of, name in row}}
-            for path, row in zip(image, ranked, strict=True)
-        ]
-        terminal.print_json(answers)
-        return
-    table = terminal.table()
-    for heading in ("image", "emotion", "", "then"):
-        table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, ranked, strict=True):
-        others = ", ".join(f"{name} {of:.0%}" for of, name in row[1:3])
-        table.add_row(str(path), row[0][1], f"{row[0][0]:.0%}", others)
-    terminal.console().print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fer_tune.job import EpochRow, Job, JobEnd, Wish
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.pool.port import (
     EndEvent,
     Event,
@@ -22,7 +22,7 @@ from fer_tune.pool.port import (
 @dataclass
 class _Worker:
     trainer: Trains | None = None
-    training: Iterator[EpochRow | JobEnd] | None = None
+    training: Iterator[StepProgress | EpochRow | JobEnd] | None = None
     spec: Job | None = None
     wish: Wish = Wish.GO_ON
 
@@ -87,7 +87,7 @@ class InlinePool:
     def _advance(self, worker: int) -> Event:
         state = self._state[worker]
         assert state.training is not None
-        message = next(state.training)
+        message = next(message for message in state.training if not isinstance(message, StepProgress))
         if isinstance(message, JobEnd):
             state.training = None
             return EndEvent(worker, message)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress
 
 
 class Trains(Protocol):
     """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
 
-    def train(self, spec: Job, stop_requested: Callable[[], int], /) -> Iterator[EpochRow | JobEnd]:
+    def train(self, spec: Job, stop_requested: Callable[[], int], /) -> Iterator[StepProgress | EpochRow | JobEnd]:
         """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, what `Wish` there is."""
         ...
 

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from fer_tune.job import Job, Wish
+from fer_tune.job import Job, StepProgress, Wish
 from fer_tune.pool.messages import Ready, Setup, Stop
 
 
@@ -74,7 +74,8 @@ def main(descriptor: int) -> None:
         with suppress(OSError):  # a full disk costs a line of the log
             print(f"{now:%F %T} study {spec.study}, trial {spec.number}, attempt {spec.attempt}", flush=True)
         for message in trainer.train(spec, inbox.stop_requested):
-            connection.send(message)
+            if not isinstance(message, StepProgress):
+                connection.send(message)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def _train(spec: Job, device: str, epoch_done: EpochDone) -> tuple[JobEnd, float
     for message in trainer.train(spec):
         if isinstance(message, EpochRow):
             epoch_done(message, spec.final_epoch)
-        else:
+        elif isinstance(message, JobEnd):
             end = message
     if end.status != "completed":
         hint = end.detail
@@ -271,16 +271,17 @@ def _evaluate(spec: Job, folder: Path, device: str) -> tuple[TestScores, TestSco
         folder / PREDICTIONS,
         lambda stream: np.savez_compressed(stream, index=data.test, label=labels, plain=plain, flip=flip),
     )
-    return _scores(labels, plain.argmax(1)), _scores(labels, flip.argmax(1))
+    classes = data.spec.classes
+    return _scores(labels, plain.argmax(1), classes), _scores(labels, flip.argmax(1), classes)
 
 
-def _scores(labels: Any, predicted: Any) -> TestScores:
+def _scores(labels: Any, predicted: Any, classes: tuple[str, ...]) -> TestScores:
     import torch
 
     from fer_tune.study.summaries import standard_error
     from fer_tune.train.metrics import confusion_matrix, scores
 
-    matrix = confusion_matrix(torch.from_numpy(labels), torch.from_numpy(predicted)).tolist()
+    matrix = confusion_matrix(torch.from_numpy(labels), torch.from_numpy(predicted), len(classes)).tolist()
     found = scores(matrix)
     error = standard_error(found.accuracy, len(labels)) or 0.0
     return TestScores(found, error, [[int(count) for count in row] for row in matrix])
