@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from fer_tune import api
 from fer_tune.cli.options import AsJson
 from fer_tune.data.containers import printable
 from fer_tune.display import terminal
@@ -23,27 +24,19 @@ def predict(
     json: AsJson = False,
 ) -> None:
     """Print the class of each image, with probabilities."""
-    import numpy as np
-
-    from fer_tune.data.images import read_image
-    from fer_tune.train.export import Predictor
-
-    predictor = Predictor.load(folder)
-    spec = predictor.spec
-    images = np.stack([read_image(path, spec.side, spec.channels) for path in image])
-    probabilities = predictor.predict(images, flip=tta == "flip").tolist()
-    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in probabilities]
+    found = api.predict(folder, image, flip=tta == "flip")
     if json:
         answers = [
-            {"image": path, "class": row[0][1], "probabilities": {name: of for of, name in row}}
-            for path, row in zip(image, ranked, strict=True)
+            {"image": path, "class": next(iter(row)), "probabilities": row}
+            for path, row in zip(image, found, strict=True)
         ]
         terminal.print_json(answers)
         return
     table = terminal.table()
     for heading in ("image", "class", "", "then"):
         table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, ranked, strict=True):
-        others = ", ".join(f"{name} {of:.0%}" for of, name in row[1:3])
-        table.add_row(printable(str(path)), row[0][1], f"{row[0][0]:.0%}", others)
+    for path, row in zip(image, found, strict=True):
+        (first, probability), *others = row.items()
+        then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
+        table.add_row(printable(str(path)), first, f"{probability:.0%}", then)
     terminal.console().print(table)

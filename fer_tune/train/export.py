@@ -57,9 +57,9 @@ def save_model(folder: Path, job: Job, state: Mapping[str, Tensor], data: Device
         },
         "origin": {
             "study": job.study,
-            "trial": job.number,
+            "job": job.uid,
             "fit": job.fit,
-            "epochs": job.epochs,
+            "epochs": job.schedule,
             "seed": job.seed,
             "data_signature": job.data.signature,
             "split_hash": job.data.split_hash,

@@ -11,7 +11,7 @@ from fer_tune.data.access import SearchData
 from fer_tune.data.dataset import Images, Indices
 from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.models.layers import fused
-from fer_tune.train.augment import Blend, Changes, Mixed, augment, mix
+from fer_tune.train.augment import Mixed, augment, draw_blend, draw_changes, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
@@ -92,7 +92,7 @@ class Inputs:
 
     An epoch is drawn, augmented, mixed and normalised at once; a step only slices it. This costs a tenth of doing
     it batch by batch, where each of some fifty small kernels would pay its launch in every step. With Triton, one
-    kernel does it (see `kernels.augment`). All networks that train on the same images share one `Inputs`.
+    kernel does it (see `kernels.augment_images`). All networks that train on the same images share one `Inputs`.
 
     Attributes:
         data: the images as they are.
@@ -141,9 +141,9 @@ class Inputs:
 
     def _write_fused(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
         """Does the same in one pass over memory."""
-        from fer_tune.kernels.augment import write_changed
+        from fer_tune.kernels.augment_images import write_changed
 
-        changes, blend = Changes.draw(images, config.augment), Blend.draw(images, config.mixup, config.cutmix)
+        changes, blend = draw_changes(images, config.augment), draw_blend(images, config.mixup, config.cutmix)
         write_changed(images, self.data.images, chosen, changes, blend, self.data.mean, self.data.std)
         return Mixed(images, chosen, chosen.roll(1, 0), blend.share)
 

@@ -27,7 +27,7 @@ PROGRESS_SECONDS = 1.0
 
 def never() -> int:
     """Returns that nobody asks to stop."""
-    return Wish.GO_ON
+    return Wish.CONTINUE
 
 
 class Trainer:
@@ -104,7 +104,7 @@ class Trainer:
         training.continue_from(keeper)
         yield from filter(training.to_yield, list(training.rows))
         due = time.monotonic() + PROGRESS_SECONDS
-        for epoch in range(len(training.rows) + 1, job.final_epoch + 1):
+        for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
             started = time.perf_counter()
             for step in engine.train_epoch(epoch):
                 if (wish := stop_requested()) == Wish.STOP:
@@ -113,9 +113,9 @@ class Trainer:
                     keeper.write()  # of the epoch before: this one may never end
                 if (now := time.monotonic()) >= due:
                     due = now + PROGRESS_SECONDS
-                    yield StepProgress(str(job.number), job.attempt, epoch, step, engine.steps_per_epoch)
+                    yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
             engine.evaluate()
-            if epoch < job.final_epoch:
+            if epoch < job.last_epoch:
                 engine.begin_next(epoch + 1)
             row = training.row(epoch, engine.read(), started)
             if training.diverged(row):
@@ -125,7 +125,7 @@ class Trainer:
             training.add(row)
             if training.out_of_patience():
                 return training.end("completed", f"no better {job.objective} since epoch {training.best_epoch}")
-            if epoch == job.final_epoch:
+            if epoch == job.last_epoch:
                 break
             keeper.remember(training.state)
             if wish := stop_requested():
@@ -146,7 +146,7 @@ class Trainer:
         """Returns the engine for the job's shape, made at its first use, with the job's weights and hyperparameters."""
         plan, config = self._plan(job)
         engine = self._engines.get(plan)
-        engine.begin(config, plan.shape, job.seed, job.epochs)
+        engine.begin(config, plan.shape, job.seed, job.schedule)
         return engine
 
     def _load(self, job: Job) -> Inputs:

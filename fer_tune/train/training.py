@@ -74,7 +74,7 @@ class Training:
         seconds = time.perf_counter() - started
         score = scores(measured.confusion)
         return EpochRow(
-            number=self.job.number,
+            job=self.job.uid,
             attempt=self.job.attempt,
             epoch=epoch,
             train_loss=measured.train_loss,
@@ -123,7 +123,7 @@ class Training:
         """Returns the end as a message."""
         assert self.status is not None
         return JobEnd(
-            number=self.job.number,
+            job=self.job.uid,
             attempt=self.job.attempt,
             status=self.status,
             reason=self.reason,
@@ -145,7 +145,7 @@ class Training:
             return {}
         if job.fit == "train+val" and self.status == "completed":
             save_model(job.artifacts, job, engine.state_dict(), engine.data)
-            return {"model": job.artifacts / "model.safetensors"}
+            return {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
         if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
             try:
                 return {"val_logits": _save_logits(job.artifacts, self.logits)}

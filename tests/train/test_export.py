@@ -23,7 +23,7 @@ from tests.train.bench import Bench
 
 def _final(tiny_data: DataRef, folder: Path, family: str, **params: object) -> Job:
     wanted = {**smallest(FAMILIES[family]), "batch_size": 32, **params}
-    return Job("s", 3, family, wanted, 1, 5, tiny_data, fit="train+val", artifacts=folder)
+    return Job("a1b2c3", "s", "final", family, wanted, 1, 5, tiny_data, fit="train+val", artifacts=folder)
 
 
 def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params: object) -> Bench:
@@ -109,7 +109,7 @@ def test_says_where_the_model_came_from(tiny_data, tmp_path):
     _fit(tiny_data, tmp_path)
     description = json.loads((tmp_path / "config.json").read_text())
     origin = description["origin"]
-    assert (origin["study"], origin["trial"], origin["split_hash"]) == ("s", 3, tiny_data.split_hash)
+    assert (origin["study"], origin["job"], origin["split_hash"]) == ("s", "a1b2c3", tiny_data.split_hash)
     assert description["classes"][3] == "happy"
     assert description["train_config"]["batch_size"] == 32
 

@@ -28,7 +28,7 @@ def trainer() -> Trainer:
 @pytest.fixture
 def spec(tiny_data: DataRef) -> Callable[..., Job]:
     def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
-        return Job("study", 1, family, {**BASE, **params}, epochs, 7, tiny_data)
+        return Job("a1b2c3", "study", "search", family, {**BASE, **params}, epochs, 7, tiny_data)
 
     return make
 
@@ -125,7 +125,7 @@ def test_every_hyperparameter_of_a_family_takes_effect(trainer, small_data, fami
     def numbers(**params: Value) -> list[EpochRow]:
         wanted = {**BASE, **smallest(FAMILIES[family]), **params}
         if str(wanted) not in tried:
-            rows, end = _run(trainer, Job("study", 1, family, wanted, 1, 7, small_data))
+            rows, end = _run(trainer, Job("a1b2c3", "study", "search", family, wanted, 1, 7, small_data))
             assert end.status == "completed", end.detail or end.reason
             tried[str(wanted)] = _numbers(rows)
         return tried[str(wanted)]
@@ -166,7 +166,7 @@ def test_a_stop_is_seen_at_the_next_step(spec):
     def stop_at_the_third_step() -> Wish:
         nonlocal asked
         asked += 1
-        return Wish.STOP if asked == 3 else Wish.GO_ON
+        return Wish.STOP if asked == 3 else Wish.CONTINUE
 
     rows, end = _run(bench.trainer, spec(), stop_requested=stop_at_the_third_step)
     assert bench.engine.steps_per_epoch > 3
@@ -174,7 +174,7 @@ def test_a_stop_is_seen_at_the_next_step(spec):
 
 
 def test_a_stop_that_comes_with_a_row_ends_the_job_at_once(trainer, spec):
-    wish = Wish.GO_ON
+    wish = Wish.CONTINUE
     training = trainer.train(spec(epochs=5), lambda: wish)
     assert isinstance(next(training), EpochRow)
     wish = Wish.STOP
@@ -286,7 +286,7 @@ def test_an_epoch_is_the_same_whether_it_was_begun_ahead_or_not(spec, ahead):
 def test_captured_and_eager_steps_agree(tiny_data):
     """Losses and weights over four epochs, from the same weights and the same random numbers."""
     params: dict[str, Value] = {"width": 0.25, "batch_size": 8, "lr": 0.05, "optimizer": "sgd", "ema": 0.9}
-    job = Job("s", 1, "resnet", {**params, "block_dropout": 0.1}, 4, 3, tiny_data)
+    job = Job("a1b2c3", "s", "search", "resnet", {**params, "block_dropout": 0.1}, 4, 3, tiny_data)
     captured, eager = Bench("cuda"), Bench("cuda", capture=False)
     (rows, end), (others, _) = _run(captured.trainer, job), _run(eager.trainer, job)
     assert end.notes == ()
@@ -310,15 +310,15 @@ def test_past_predictions_are_those_of_images_that_show_one_face(spec):
 
 def test_a_trial_can_end_within_its_schedule(trainer, spec):
     whole, _ = _run(trainer, spec(epochs=3))
-    cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2))
+    cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2))
     assert end.status == "completed"
     assert _numbers(cut) == _numbers(whole[:2])
 
 
 def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer, spec):
-    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "completed")
-    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "stopped")
 
 

@@ -34,7 +34,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 def spec(few_data: DataRef) -> Callable[..., Job]:
     def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
         params = {"width": 8, "batch_size": 64, "lr": 0.01, "optimizer": "sgd", **params}
-        return Job("study", 1, family, params, epochs, 7, few_data)
+        return Job("a1b2c3", "study", "search", family, params, epochs, 7, few_data)
 
     return make
 
@@ -397,7 +397,7 @@ def test_a_real_device_that_is_too_small(tiny_data):
     """The allocator is given a share of the device: enough for a part of the batch, then for none."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    large = Job("s", 1, "resnet", params, 1, 3, tiny_data)
+    large = Job("a1b2c3", "s", "search", "resnet", params, 1, 3, tiny_data)
     whole = Trainer("cuda")
     torch.cuda.reset_peak_memory_stats(device)
     assert _run(whole, large)[1].notes == ()

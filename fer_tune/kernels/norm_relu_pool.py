@@ -1,0 +1,252 @@
+"""BatchNorm or a bias, ReLU, dropout and 2x2 maximum in one, for CUDA devices with Triton.
+
+Of a map that is pooled at once, only the pooled quarter is ever written: the backward pass finds again in the norm's
+input which pixel of a window was the largest. With torch's operations pooling takes more time than the convolutions of
+a small network, and adding a convolution's bias to the whole map as much as the convolution. `layers.NormReLUPool` and
+`layers.BiasReLUPool` hold the same formulas in torch's operations, which CPUs run; a test on a GPU compares both,
+gradients too. Sums are made as in `kernels`, whose moments these share.
+
+A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns; each row belongs to
+a window of four pixels, named 0 to 3 in reading order. Among equals the first is the largest, as torch has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, division, finish_sums, moments
+
+BLOCK_ROWS = 32
+"""Half of what one pixel a row takes: here it is four."""
+
+
+@triton.jit
+def _corner(r, high, wide):
+    """Row, in the unpooled matrix, of the first pixel of each window."""
+    image, i, j = r // (high * wide), r // wide % high, r % wide
+    return image * (4 * high * wide) + 4 * i * wide + 2 * j
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr, RUNNING: tl.constexpr):
+    """The norm, or the bias alone, as x * factor + offset."""
+    factor = tl.where(c < columns, 1.0, 0.0)
+    offset = tl.load(bias + c, mask=c < columns, other=0.0).to(tl.float32)
+    if NORM:
+        scale = tl.load(scale_at + c, mask=c < columns, other=1.0)
+        if RUNNING:
+            scale = 1 / tl.sqrt(scale + eps)
+        factor = scale * tl.load(weight + c, mask=c < columns, other=0.0)
+        mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+        offset -= mean * factor
+    return factor, offset
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _pixel(x, corner, k: tl.constexpr, wide, c, columns, inside):
+    """x at pixel k of each window, float32 [BR, BC]."""
+    row = corner + (k // 2) * 2 * wide + k % 2
+    return tl.load(x + row[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _largest(x, corner, wide, factor, offset, c, columns, inside):
+    """The largest normalised pixel of each window, what x is there, and which of the four it is."""
+    at = _pixel(x, corner, 0, wide, c, columns, inside)
+    most = at * factor[None, :] + offset[None, :]
+    which = tl.zeros_like(most)
+    for k in tl.static_range(1, 4):
+        other = _pixel(x, corner, k, wide, c, columns, inside)
+        value = other * factor[None, :] + offset[None, :]
+        larger = value > most
+        most = tl.where(larger, value, most)
+        at = tl.where(larger, other, at)
+        which = tl.where(larger, k, which)
+    return most, at, which
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _forward(
+    x, keep, y, mean_at, scale_at, weight, bias, rows, columns, high, wide, eps,
+    NORM: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """y = maximum of relu(norm(x)), times keep; RUNNING: `scale_at` holds variances, as in evaluation."""
+    r = tl.program_id(0) * BR + tl.arange(0, BR)
+    c = tl.program_id(1) * BC + tl.arange(0, BC)
+    inside = (r < rows)[:, None] & (c < columns)[None, :]
+    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, RUNNING)
+    most, _, _ = _largest(x, _corner(r, high, wide), wide, factor, offset, c, columns, inside)
+    most = tl.maximum(most, 0.0)
+    if KEEP:
+        most *= tl.load(keep + (r // (high * wide))[:, None] * columns + c[None, :], mask=inside, other=0.0)
+    tl.store(y + r[:, None] * columns + c[None, :], most.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _upstream(gradient, keep, most, r, c, columns, area, inside, KEEP: tl.constexpr):
+    """The gradient of the largest pixel, before ReLU and dropout."""
+    value = tl.load(gradient + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
+    value = tl.where(most > 0, value, 0.0)
+    if KEEP:
+        value *= tl.load(keep + (r // area)[:, None] * columns + c[None, :], mask=inside, other=0.0)
+    return value
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _backward_sums(
+    gradient, keep, x, mean_at, scale_at, weight, bias, parts, rows, columns, high, wide, chunk, eps,
+    NORM: tl.constexpr, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Partial sums of the gradients of bias and, of a norm, weight: the largest pixels alone have any."""
+    c = tl.program_id(0) * BC + tl.arange(0, BC)
+    first = tl.program_id(1) * chunk
+    last = tl.minimum(first + chunk, rows)
+    if NORM:
+        mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+        scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
+    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
+    dbias = tl.zeros((BR, BC), tl.float32)
+    dweight = tl.zeros((BR, BC), tl.float32)
+    for start in range(first, last, BR):
+        r = start + tl.arange(0, BR)
+        inside = (r < last)[:, None] & (c < columns)[None, :]
+        most, at, _ = _largest(x, _corner(r, high, wide), wide, factor, offset, c, columns, inside)
+        value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+        dbias += value
+        if NORM:
+            dweight += value * (at - mean[None, :]) * scale[None, :]
+    out = parts + tl.program_id(1) * 2 * columns + c
+    tl.store(out, tl.sum(dbias, 0), mask=c < columns)
+    tl.store(out + columns, tl.sum(dweight, 0), mask=c < columns)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _backward(
+    gradient, keep, x, mean_at, scale_at, weight, bias, sums, dx, rows, columns, high, wide, eps,
+    NORM: tl.constexpr, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Gradient of x (Ioffe & Szegedy 2015, section 3), all four pixels of each window."""
+    r = tl.program_id(0) * BR + tl.arange(0, BR)
+    c = tl.program_id(1) * BC + tl.arange(0, BC)
+    inside = (r < rows)[:, None] & (c < columns)[None, :]
+    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
+    corner = _corner(r, high, wide)
+    most, _, which = _largest(x, corner, wide, factor, offset, c, columns, inside)
+    value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+    for k in tl.static_range(4):
+        out = tl.where(which == k, value, 0.0)
+        if NORM:
+            mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
+            scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
+            dbias = tl.load(sums + c, mask=c < columns, other=0.0) / (4 * rows)
+            dweight = tl.load(sums + columns + c, mask=c < columns, other=0.0) / (4 * rows)
+            whitened = (_pixel(x, corner, k, wide, c, columns, inside) - mean[None, :]) * scale[None, :]
+            out = factor[None, :] * (out - dbias[None, :] - whitened * dweight[None, :])
+        row = corner + (k // 2) * 2 * wide + k % 2
+        tl.store(dx + row[:, None] * columns + c[None, :], out.to(dx.dtype.element_ty), mask=inside)
+
+
+class _NormReLUPool(torch.autograd.Function):
+    """The training pass; `keep` is float32 [N, C] or None."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, keep: Tensor | None, weight: Tensor, bias: Tensor, running_mean: Tensor,
+        running_var: Tensor, momentum: float, eps: float,
+    ) -> Tensor:  # fmt: skip
+        mean, scale = moments(x, running_mean, running_var, momentum, eps)
+        y = _output(x, keep, (mean, scale, weight, bias), eps, running=False)
+        ctx.save_for_backward(x, keep, mean, scale, weight, bias)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, keep, *norm = ctx.saved_tensors
+        dx, dweight, dbias = _gradients(gradient, x, keep, tuple(norm), ctx.eps)
+        return dx, None, dweight, dbias, None, None, None, None
+
+
+class _ReLUPool(torch.autograd.Function):
+    """With a bias instead of a norm; `keep` is float32 [N, C] or None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, keep, bias)
+        return _output(x, keep, (bias,), 0.0, running=False)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, keep, bias = ctx.saved_tensors
+        dx, _, dbias = _gradients(gradient, x, keep, (bias,), 0.0)
+        return dx, None, dbias.to(bias.dtype)
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of x, and float32 of weight (of a norm) and bias; `norm` as for `_output`."""
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
+    across, count, chunk = division(rows, columns)
+    parts = torch.empty(count, 2, columns, device=x.device)
+    sums = torch.empty(2, columns, device=x.device)
+    dx = torch.empty_like(x)
+    inputs = (x if keep is None else keep, x, *_all(norm))
+    edges = rows, columns, *gradient.shape[2:]
+    blocks = {"NORM": len(norm) > 1, "KEEP": keep is not None, "BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS}
+    _backward_sums[(across, count)](gradient, *inputs, parts, *edges, chunk, eps, **blocks)
+    finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+    _backward[_grid(gradient)](gradient, *inputs, sums, dx, *edges, eps, **blocks)
+    return dx, sums[1], sums[0]
+
+
+def _all(norm: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The four that kernels take: with a bias alone they read no other, whichever is given."""
+    return norm if len(norm) > 1 else norm * 4
+
+
+def _grid(pooled: Tensor) -> tuple[int, int]:
+    """Programs over a pooled map's pixels and channels."""
+    columns = pooled.shape[1]
+    return triton.cdiv(pooled.numel() // columns, BLOCK_ROWS), triton.cdiv(columns, BLOCK_COLUMNS)
+
+
+def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float, running: bool) -> Tensor:
+    """`norm`: mean, 1/deviation (or variance where `running`), weight and bias; or a bias alone."""
+    count, columns, height, width = x.shape
+    y = torch.empty(
+        (count, columns, height // 2, width // 2), device=x.device, dtype=x.dtype, memory_format=torch.channels_last
+    )
+    _forward[_grid(y)](
+        x, x if keep is None else keep, y, *_all(norm), y.numel() // columns, columns, *y.shape[2:], eps,
+        NORM=len(norm) > 1, KEEP=keep is not None, RUNNING=running, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
+    )  # fmt: skip
+    return y
+
+
+def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
+    """Maximum of 2x2 pixels of relu(norm(x)), times keep, with gradients in training.
+
+    Args:
+        norm: a `torch.nn.BatchNorm2d` with running statistics.
+        x: [N, C, H, W], channels_last, bfloat16 or float32; H and W even.
+        keep: float32 [N, C], factors of a dropout, or None.
+    """
+    x = x.contiguous(memory_format=torch.channels_last)
+    statistics = norm.running_mean, norm.running_var
+    if norm.training:
+        y: Tensor = _NormReLUPool.apply(x, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
+        return y
+    return _output(x, keep, (*statistics, norm.weight, norm.bias), norm.eps, running=True)
+
+
+def bias_relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+    """Maximum of 2x2 pixels of relu(x + bias), times keep, with gradients; `bias`: [C]; else as `norm_relu_pool`."""
+    y: Tensor = _ReLUPool.apply(x.contiguous(memory_format=torch.channels_last), keep, bias)
+    return y
