@@ -170,7 +170,9 @@ def read_audit(store: Store, record: StudyRecord) -> Audit | None:
     data = record.data_ref(store.root)
     try:
         stored = cache.read(data.cache, data.signature)
-        faces = Dataset.of(stored.images, stored.labels, stored.usage, source=record.data_source)
+        faces = Dataset.of(
+            stored.images, stored.labels, stored.usage, classes=stored.spec.classes, source=record.data_source
+        )
         return audit(faces, Settings(store.root, store.url))
     except DataError:
         return None
