@@ -17,7 +17,7 @@ from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class FinalFits:
 
 
 def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
-    return StudyLock(settings, settings.url, f"{study} final {batch}")
+    return StudyLock(settings, settings.url, final_lock(study, batch))
 
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
