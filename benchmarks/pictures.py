@@ -12,7 +12,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
 from fer_tune.dashboard.server import application, study_id
 from fer_tune.report.page import render
@@ -21,6 +20,7 @@ from fer_tune.sources.final import retrain
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.sweep.load import load_sweep
+from tests.browser import Browser
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "demo.yaml"
 

@@ -121,7 +121,7 @@ def retrain(
         TrainingError: the training failed or diverged.
         DataError: the study's data or split is gone from the cache.
     """
-    from fer_tune.dashboard.notes import Annotator
+    from fer_tune.dashboard.writer import NoteWriter
     from fer_tune.store import Store
 
     where = choose_devices(device, 1)[0] if device else _best_device()
@@ -149,7 +149,7 @@ def retrain(
             if recorded:
                 for kind, path in files.items():
                     store.add_artifact(study, chosen.number, f"retrain {kind}", path)
-        Annotator(store, settings, study).retrained(chosen.number, files["confusion_png"])
+        NoteWriter(store, settings, study).add_final_fit(chosen.number, files["confusion_png"])
     return result
 
 
@@ -204,7 +204,7 @@ def _last(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int
     learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
     than that was as good.
     """
-    from fer_tune.study.summaries import standard_error
+    from fer_tune.selection.statistics import standard_error
 
     curve = store.curves(record.name, chosen.number).get(chosen.number)
     if curve is None or chosen.best_epoch is None:
@@ -277,7 +277,7 @@ def _evaluate(spec: Job, folder: Path, device: str) -> tuple[TestScores, TestSco
 def _scores(labels: Any, predicted: Any) -> TestScores:
     import torch
 
-    from fer_tune.study.summaries import standard_error
+    from fer_tune.selection.statistics import standard_error
     from fer_tune.train.metrics import confusion_matrix, scores
 
     matrix = confusion_matrix(torch.from_numpy(labels), torch.from_numpy(predicted)).tolist()

@@ -21,7 +21,7 @@ from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.dashboard.notes import Annotator
+    from fer_tune.dashboard.writer import NoteWriter
     from fer_tune.store import Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
@@ -182,11 +182,11 @@ class Trials:
         return self.settings.artifacts / self.sweep.study / f"trial-{number:05d}"
 
     @cached_property
-    def notes(self) -> Annotator:
+    def notes(self) -> NoteWriter:
         """What the dashboard shows beside the numbers."""
-        from fer_tune.dashboard.notes import Annotator
+        from fer_tune.dashboard.writer import NoteWriter
 
-        return Annotator(self.store, self.settings, self.sweep.study)
+        return NoteWriter(self.store, self.settings, self.sweep.study)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:

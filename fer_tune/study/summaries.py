@@ -1,9 +1,8 @@
-"""Reading studies: the ranking, the trials, a summary of each study. Needs the database only, not the sweep."""
+"""Studies for readers: the ranking, the trials, and a summary of each study. Needs the database, not the sweep file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +18,7 @@ from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
 from fer_tune.sweep.schema import Budget
-from fer_tune.sweep.space import named
+from fer_tune.sweep.space import active_fixed, named
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,11 @@ class TrialSummary:
     """A trial for readers.
 
     Attributes:
-        value: the best epoch's objective of a complete trial, the last reported one of a pruned trial; None while
-            there is none.
-        params: hyperparameters by name, the fixed ones too.
+        value: the objective of the best epoch if complete, of the last one if pruned; None if there is none.
+        params: hyperparameters by name, first the searched ones, then the fixed ones.
         epochs: how many were reported.
-        best_epoch: the first with the highest objective, or None.
-        name: of the `start:` configuration it came from, or None.
+        best_epoch: the first epoch with the highest objective, or None.
+        name: of the `start:` configuration that it came from, or None.
         started, ended: UTC.
         attrs: Optuna's user attributes.
     """
@@ -50,7 +48,7 @@ class TrialSummary:
 
     @property
     def seconds(self) -> float | None:
-        """From start to end, or None while it has not ended."""
+        """The time from start to end, or None while the trial has not ended."""
         return (self.ended - self.started).total_seconds() if self.started and self.ended else None
 
 
@@ -69,43 +67,111 @@ class StudySummary:
 
 
 def ranking(store: Store, study: str, top: int | None = 1, states: Collection[State] = COMPLETE) -> list[TrialSummary]:
-    """The best trials, best first; by default of the complete ones, which alone were trained to their end.
+    """Returns the best trials, best first. By default they are complete ones, since only these were trained to the end.
 
-    Equal values rank by number. The first is always the one that Optuna calls best: it asks the database without
-    naming an order for equal values, so among those it is asked which.
+    Trials of equal value rank by number. But the first is always the one that Optuna calls best. Optuna does not say
+    how it orders equal values, so it is asked which of them it prefers.
 
     Args:
         top: how many, or None for all.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: the study does not exist.
     """
-    inner = _load(store, study)
-    return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+    record, inner = _load(store, study)
+    return [_summary(trial, record) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
 
 
-def standard_error(share: float | None, images: int) -> float | None:
-    """Of a share measured on so many images, sqrt(p (1 - p) / n); None where either is unknown."""
-    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
+def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
+    """Returns the trials of a study that are in one of `states`, by number.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    record, inner = _load(store, study)
+    return [_summary(trial, record) for trial in _all(store, inner) if state_of(trial) in states]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
-    """All trials by number, and the number of the best complete one, from one reading of the study.
+    """Returns all trials by number, and the number of the best complete one. Reads the study once.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: the study does not exist.
     """
-    inner = _load(store, study)
+    record, inner = _load(store, study)
     frozen = _all(store, inner)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial) for trial in frozen], best
+    return [_summary(trial, record) for trial in frozen], best
+
+
+def trial(store: Store, study: str, number: int) -> TrialSummary:
+    """Returns one trial. Reads no other.
+
+    Raises:
+        StudyError: the study or the trial does not exist.
+    """
+    record, inner = _load(store, study)
+    storage = optuna_storage(store)
+
+    def read() -> FrozenTrial:
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(inner._study_id, number))
+
+    try:
+        return _summary(store.patiently(read), record)
+    except KeyError as error:
+        hint = f"`fer-tune trials --study {study}` lists the trials."
+        raise StudyError(f"The study {study} has no trial {number}.", hint) from error
+
+
+def summaries(store: Store) -> list[StudySummary]:
+    """Returns all studies, the oldest first. A study whose trials were deleted has none."""
+    return [_study_summary(store, record) for record in store.studies()]
+
+
+def last_budget(store: Store, study: str) -> dict[str, Any]:
+    """Returns the budget of the study's last run: `trials`, `epochs`, and `hours`, which may be None.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    record, inner = _load(store, study)
+    kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
+    if kept is None:  # the last run was by a version that did not record it: take the first run's
+        first = yaml.safe_load(record.sweep_text) or {}
+        kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
+    return kept
+
+
+def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
+    try:
+        _, inner = _load(store, record.name)
+    except StudyError:
+        return StudySummary(record, Counts(), None)
+    frozen = _all(store, inner)
+    best = next((_summary(trial, record) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen), best)
+
+
+def _load(store: Store, study: str) -> tuple[StudyRecord, optuna.Study]:
+    record = store.study(study)  # its error names the nearest study
+    try:
+        return record, store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
+    except KeyError as error:
+        raise StudyError(
+            f"The trials of the study {study} are not in {store.shown}.",
+            "Somebody deleted them, or the first run of the study ended before it had any.",
+        ) from error
+
+
+def _all(store: Store, study: optuna.Study) -> list[FrozenTrial]:
+    return store.patiently(lambda: study.get_trials(deepcopy=False))
 
 
 def _ranked(
     store: Store, study: optuna.Study, trials: Collection[FrozenTrial], states: Collection[State] = COMPLETE
 ) -> list[FrozenTrial]:
     frozen = [trial for trial in trials if trial.value is not None and state_of(trial) in states]
-    # An infeasible trial (a constraint above 0) is none that could be chosen.
+    # A trial that needs too much memory (a constraint above 0) cannot be chosen.
     frozen = [trial for trial in frozen if not any(excess > 0 for excess in trial.constraints.values())]
     frozen.sort(key=lambda trial: (-_value(trial), trial.number))
     ties = [trial for trial in frozen if _value(trial) == _value(frozen[0]) and trial.state == TrialState.COMPLETE]
@@ -115,87 +181,19 @@ def _ranked(
     return frozen
 
 
-def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
-    """The trials of a study that are in one of `states`, by number.
-
-    Raises:
-        StudyError: there is no such study.
-    """
-    return [_summary(trial) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
-
-
-def trial(store: Store, study: str, number: int) -> TrialSummary:
-    """One trial.
-
-    Raises:
-        StudyError: there is no such study or trial.
-    """
-    found = _all(store, _load(store, study))
-    if not 0 <= number < len(found):
-        raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
-    return _summary(found[number])
-
-
-def summaries(store: Store) -> list[StudySummary]:
-    """All studies, the oldest first; one whose trials were deleted has none."""
-    return [_study_summary(store, record) for record in store.studies()]
-
-
-def last_budget(store: Store, study: str) -> dict[str, Any]:
-    """The budget of the study's last run: `trials` and `epochs`, and `hours`, which may be None.
-
-    Raises:
-        StudyError: there is no such study.
-    """
-    inner = _load(store, study)
-    kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
-    if kept is None:  # run last by a version that did not keep it: as it was run first
-        first = yaml.safe_load(store.study(study).sweep_text) or {}
-        kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
-    return kept
-
-
-def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
-    try:
-        inner = _load(store, record.name)
-    except StudyError:
-        return StudySummary(record, Counts(), None)
-    frozen = _all(store, inner)
-    best = next((_summary(trial) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen), best)
-
-
-def _load(store: Store, study: str) -> optuna.Study:
-    store.study(study)  # which knows the nearest name
-    try:
-        return store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
-    except KeyError as error:
-        raise StudyError(
-            f"The trials of the study {study} are not in {store.shown}.",
-            "They were deleted, or its first run ended before there were any.",
-        ) from error
-
-
-def _all(store: Store, study: optuna.Study) -> list[FrozenTrial]:
-    return store.patiently(lambda: study.get_trials(deepcopy=False))
-
-
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
 
 
-def _summary(trial: FrozenTrial) -> TrialSummary:
+def _summary(trial: FrozenTrial, record: StudyRecord) -> TrialSummary:
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
-    params = attrs.pop(PARAMS, None)
-    if params is None:  # not asked for yet: what was enqueued
-        params = named(trial.system_attrs.get("fixed_params", {}) | trial.params)
     return TrialSummary(
         number=trial.number,
         state=state_of(trial),
         value=trial.value,
-        params=params,
+        params=attrs.pop(PARAMS, None) or _params(trial, record.sweep_json.get("space", {})),
         epochs=len(reported),
         best_epoch=min(reported, key=lambda epoch: (-reported[epoch], epoch), default=None),
         name=attrs.get(START),
@@ -205,6 +203,14 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
     )
 
 
+def _params(trial: FrozenTrial, space: Mapping[str, Any]) -> dict[str, Value]:
+    """Returns the hyperparameters of a trial: those in Optuna, and the fixed ones of the study's search space."""
+    searched = trial.params
+    if trial.state == TrialState.WAITING:
+        searched = trial.system_attrs.get("fixed_params", {})
+    return active_fixed(space, named(searched))
+
+
 def _utc(moment: datetime | None) -> datetime | None:
-    """Optuna keeps local time without zone."""
+    """Returns a time in UTC. Optuna's times are local and have no zone."""
     return None if moment is None else moment.astimezone(UTC)

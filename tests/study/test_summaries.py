@@ -7,8 +7,10 @@ import optuna
 import pytest
 
 from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, ranking, summaries, trials
+from tests.studies import SWEEP, make_study
 
 from .conftest import MakeSweep, faces
 
@@ -33,7 +35,7 @@ def test_the_ranking_agrees_with_optunas_command_line(sweep: MakeSweep, store: S
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout)
     ours = ranking(store, "tiny", top=3)
-    assert (ours[0].number, ours[0].value) == (theirs["number"], theirs["value"])
+    assert (ours[0].number, {"val_accuracy": ours[0].value}) == (theirs["number"], theirs["value"])
     assert [trial.number for trial in ours] == [1, 3, 4]
     assert [trial.number for trial in ranking(store, "tiny", None)] == [1, 3, 4, 2, 0]
     assert ranking(store, "tiny", states=("complete", "pruned"))[0].number == 5
@@ -63,7 +65,44 @@ def test_trials_read_without_the_sweep(sweep: MakeSweep, store: Store) -> None:
         assert first.started.utcoffset() is not None
         assert abs(first.started.timestamp() - time.time()) < 60
         assert trials(reader, "tiny", states=("running",)) == [second]
-        assert "params" not in first.attrs
+
+
+def test_params_that_an_earlier_version_recorded_are_read(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.5)
+    inner = optuna.load_study(study_name="tiny", storage=store.url)
+    inner._storage.set_trial_user_attr(ask_id := inner.ask()._trial_id, "params", {"lr": 0.25, "momentum": 0.5})
+    assert ask_id
+    old = trials(store, "tiny")[1]
+    assert old.params == {"lr": 0.25, "momentum": 0.5}
+    assert "params" not in old.attrs
+
+
+def test_no_attribute_of_a_trial_is_a_long_line(sweep: MakeSweep, store: Store) -> None:
+    """optuna-dashboard shows each attribute on one line and makes its page as wide."""
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.5)
+    [trial] = optuna.load_study(study_name="tiny", storage=store.url).get_trials()
+    assert max(len(json.dumps(value)) for value in trial.user_attrs.values()) < 100
+
+
+def test_fixed_params_are_those_that_are_active(settings: Settings) -> None:
+    space = """
+params:
+  optimizer: {choices: [sgd, adam]}
+  momentum: {value: 0.9, when: {optimizer: sgd}}
+  warmup: {value: 0.1, when: {momentum: 0.9}}
+  batch_size: 64
+start:
+  - {optimizer: sgd}
+  - {optimizer: adam}
+"""
+    text = SWEEP[: SWEEP.index("params:")] + space.lstrip()
+    with make_study(settings, (("complete", [0.5]), ("complete", [0.5])), text) as store:
+        sgd, adam = trials(store, "tiny")
+    assert sgd.params == {"optimizer": "sgd", "momentum": 0.9, "warmup": 0.1, "batch_size": 64}
+    assert adam.params == {"optimizer": "adam", "batch_size": 64}
+    assert list(adam.params) == ["optimizer", "batch_size"]
 
 
 def test_summaries_of_all_studies(sweep: MakeSweep, store: Store) -> None:
