@@ -72,13 +72,14 @@ def _measures(row: EpochRow, classes: Sequence[str]) -> str:
         "balanced": row.val_balanced_accuracy,
         "train accuracy": row.train_accuracy,
     }
-    recall = {f"recall {_inline(name)}": value for name, value in zip(classes, row.recall, strict=True)}
-    return "\n\n".join(_table(part) for part in (scores, recall))
+    recall = {_inline(name): value for name, value in zip(classes, row.recall, strict=True)}
+    return f"{_table('best epoch', scores)}\n\n{_table('recall of', recall)}"
 
 
-def _table(values: Mapping[str, float]) -> str:
-    cells = ("–" if math.isnan(value) else f"{value:.1%}" for value in values.values())
-    return "\n".join((f"| {' | '.join(values)} |", "|" + "---|" * len(values), f"| {' | '.join(cells)} |"))
+def _table(head: str, values: Mapping[str, float]) -> str:
+    """Returns a table with a row for each value. A row of many columns would make the page too wide."""
+    cells = {name: "–" if math.isnan(value) else f"{value:.1%}" for name, value in values.items()}
+    return "\n".join((f"| {head} | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items())))
 
 
 def _inline(text: str) -> str:

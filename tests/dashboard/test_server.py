@@ -30,7 +30,6 @@ from fer_tune.sweep.load import loads_sweep
 from tests import browser
 from tests.studies import SWEEP, add_trial, make_study
 
-
 FIXED = """\
   optimizer: adamw
   weight_decay: 0.0123
