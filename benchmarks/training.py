@@ -103,7 +103,7 @@ def _spec(source: str, epochs: int) -> Job:
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
     ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
-    return Job("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
+    return Job("benchmark", "benchmark", "search", "deep_cnn", {}, epochs, 1, ref)
 
 
 def _with(base: Job, family: str, batch: int) -> Job:
@@ -243,7 +243,7 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
     plan, config = trainer._plan(spec)
     with torch_layers():
         engine = Engine(plan)
-        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        engine.begin(config, plan.shape, spec.seed, spec.schedule)
         uncompiled = bare(engine)
         torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
         engine.flat.model.compile(dynamic=False)

@@ -49,7 +49,7 @@ def study_name(store: Store, asked: str | None) -> str:
     """
     if asked is not None:
         return asked
-    names = [record.name for record in store.studies()]
+    names = [record.name for record in store.studies.all()]
     if len(names) == 1:
         return names[0]
     if not names:

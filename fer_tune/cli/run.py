@@ -73,7 +73,7 @@ def run(  # noqa: PLR0917 - options
     options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
-    with _watch(out, lines, where, quiet, json_lines) as watch:
+    with display_of(out, lines, where, quiet=quiet, json_lines=json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
                 watch.note(f"{checked.study}: {remark}")
@@ -92,7 +92,7 @@ def stop(study: StudyName = None, storage: Storage = None) -> None:
     from fer_tune.store import StudyLock
 
     with open_store(storage) as store:
-        name = store.study(study_name(store, study)).name
+        name = store.studies.get(study_name(store, study)).name
     settings = Settings.from_environment(storage)
     holder = StudyLock(settings, settings.url, name).holder()
     if holder is None:
@@ -120,7 +120,7 @@ def _count(text: str) -> int | Literal["auto"]:
         raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
 
 
-def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool, json_lines: bool) -> Observer:
+def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
     """Nothing, JSON, the view in a terminal, or plain lines."""
     if quiet:
         from fer_tune.jobs import Observer as Silence
@@ -145,7 +145,7 @@ def _recall(board: RunState, settings: Settings) -> None:
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        History(store, store.study(board.study)).recall(board)
+        History(store, store.studies.get(board.study)).recall(board)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

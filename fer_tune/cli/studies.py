@@ -41,7 +41,7 @@ def best(
     with open_store(storage) as store:
         from fer_tune.study import ranking
 
-        record = store.study(study_name(store, study))
+        record = store.studies.get(study_name(store, study))
         ranked = ranking(store, record.name, top)
     if json:
         head = {"study": record.name, "family": record.family, "objective": record.objective}
@@ -100,7 +100,7 @@ def trials(  # noqa: PLR0917 - options
 
         name = study_name(store, study)
         found = [trial for trial in read_trials(store, name) if trial.state == "failed" or not failed]
-        details = {attempt.number: attempt.detail for attempt in store.attempts(name)} if failed else {}
+        details = {attempt.number: attempt.detail for attempt in store.jobs.attempts(name)} if failed else {}
     if json:
         terminal.print_json([_flat(trial) for trial in found])
     elif as_csv:

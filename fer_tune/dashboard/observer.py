@@ -18,11 +18,10 @@ from fer_tune.store import Store
 
 if TYPE_CHECKING:
     from fer_tune.job import Job
-    from fer_tune.jobs.outcome import Ended, StudyOutcome
+    from fer_tune.jobs.outcome import Ended, Plan, StudyOutcome
     from fer_tune.pool import WorkerInfo
     from fer_tune.settings import Settings
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 PATIENCE = 5.0
 """How many seconds the end of a study waits for the last notes. The next run writes those that are missing."""
@@ -48,16 +47,19 @@ class DashboardNotes(Observer):
         """Ends the thread, at once if the run ended with an error."""
         self._close(PATIENCE if kind is None else 0.0)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         """Starts to write the study's note, and those of trials that ended without one."""
+        if plan.kind != "search":
+            return
         self._ended, self._deadline = queue.SimpleQueue(), math.inf
-        self._thread = threading.Thread(target=self._work, args=(sweep.study,), name="dashboard notes", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(plan.study,), name="dashboard notes", daemon=True)
         self._thread.start()
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        """Queues the trial."""
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        """Queues a trial."""
         self._raise()
-        self._ended.put(ended.number)
+        if ended.number is not None:
+            self._ended.put(ended.number)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         """Waits for the last notes, at most PATIENCE seconds."""

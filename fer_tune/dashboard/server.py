@@ -27,7 +27,7 @@ def study_id(store: Store, study: str) -> int:
         StudyError: the study does not exist, or its trials were deleted.
     """
     try:
-        return optuna_storage(store).get_study_id_from_name(store.study(study).name)
+        return optuna_storage(store).get_study_id_from_name(store.studies.get(study).name)
     except KeyError as error:
         hint = "Somebody deleted them. `fer-tune studies` lists the studies."
         raise StudyError(f"The trials of the study {study} are not in {store.shown}.", hint) from error

@@ -18,7 +18,6 @@ from fer_tune.data.access import open_search
 from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_file, replace_text
 from fer_tune.job import EpochRow
-from fer_tune.report.classes import class_names
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import trial
@@ -36,8 +35,8 @@ class NoteWriter:
     def __init__(self, store: Store, settings: Settings, study: str) -> None:
         self._store = store
         self._folder = settings.pictures
-        self._record = store.study(study)
-        self._classes = class_names(self._record)
+        self._record = store.studies.get(study)
+        self._classes = self._record.data_spec.classes
 
     def catch_up(self) -> int:
         """Writes the study's note, and those of trials that ended without one. Returns how many trials."""
@@ -54,10 +53,11 @@ class NoteWriter:
     def write(self, number: int) -> None:
         """Writes the note of a trial, with its learning curves and its confusion matrix, unless it has a note."""
         study = self._record.name
-        rows = self._store.curves(study, number).get(number, [])
-        summary = trial(self._store, study, number)
-        note = trial_note(summary, rows, self._store.attempts(study, number), self._classes)
-        add_note(self._store, study, number, note, self._draw(number, rows))
+        found = trial(self._store, study, number)
+        rows = self._store.epochs.curve(study, found.job) if found.job else []
+        attempts = self._store.jobs.attempts(study, found.job) if found.job else []
+        pictures = self._draw(number, rows, found.job)
+        add_note(self._store, study, number, trial_note(found, rows, attempts, self._classes), pictures)
 
     def add_final_fit(self, number: int, confusion: Path) -> None:
         """Adds the confusion matrix of a final fit on test, a PNG file, to the trial that it started from."""
@@ -66,7 +66,7 @@ class NoteWriter:
         replace_file(self._folder / artifact, lambda stream: stream.write(content))
         add_picture(self._store, self._record.name, number, artifact, "final fit, on test.png")
 
-    def _draw(self, number: int, rows: list[EpochRow]) -> dict[str, str]:
+    def _draw(self, number: int, rows: list[EpochRow], job: str | None) -> dict[str, str]:
         """Draws the pictures that a trial has data for. Returns their names by id."""
         title = f"{self._record.name}, trial {number}"
         drawn: dict[str, str] = {}
@@ -74,7 +74,7 @@ class NoteWriter:
             if rows:
                 self._keep(number, CURVES, curves_picture(rows, title))
                 drawn[self._id(number, CURVES)] = "learning curves.svg"
-            if (matrix := self._confusion(number)) is not None:
+            if (matrix := self._confusion(job)) is not None:
                 picture = confusion_picture(matrix, self._classes, f"{title}: validation, best epoch")
                 self._keep(number, CONFUSION, picture)
                 drawn[self._id(number, CONFUSION)] = "confusion matrix.svg"
@@ -88,14 +88,15 @@ class NoteWriter:
     def _id(self, number: int, kind: str) -> str:
         return f"{self._record.uid}-{number:04x}-{kind}"
 
-    def _confusion(self, number: int) -> list[list[int]] | None:
-        """Returns the counts on validation in the best epoch, or None if the trial left no logits."""
-        files = [file for file in self._store.artifacts(self._record.name, number) if file.kind == "val_logits"]
+    def _confusion(self, job: str | None) -> list[list[int]] | None:
+        """Returns the counts on validation in the best epoch, or None if the job left no logits."""
+        recorded = self._store.artifacts.of(self._record.name, job) if job else []
+        files = [file for file in recorded if file.kind == "val_logits"]
         truth = self._truth
         if not files or truth is None:
             return None
         try:
-            logits = np.load(self._store.artifact_path(files[-1]), allow_pickle=False)
+            logits = np.load(self._store.artifacts.path(files[-1]), allow_pickle=False)
         except (OSError, ValueError):
             return None
         size = len(self._classes)

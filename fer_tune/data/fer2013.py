@@ -8,6 +8,9 @@ from dataclasses import dataclass
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Class names. The position of a name is its label in FER2013's CSV files."""
 
+SIDE = 48
+"""Height and width of its images, in pixels."""
+
 
 @dataclass(frozen=True)
 class ByHand:

@@ -15,6 +15,6 @@ for each run, and wandb's server is asked what it has.
 """
 
 from fer_tune.mirror.mode import Mode, choose_mode
-from fer_tune.mirror.process import GRACE, MirrorHandle, mirrored, start
+from fer_tune.mirror.process import GRACE, MirrorHandle, start
 
-__all__ = ["GRACE", "MirrorHandle", "Mode", "choose_mode", "mirrored", "start"]
+__all__ = ["GRACE", "MirrorHandle", "Mode", "choose_mode", "start"]

@@ -17,7 +17,7 @@ from typing import Any
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.job import EpochRow
 from fer_tune.store import Store, StudyRecord
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
 from fer_tune.study.trial_states import RETRY_OF, State
 
@@ -42,14 +42,14 @@ class Run:
     """What wandb is to know of a trial, or of a retrain, by now.
 
     Attributes:
-        number: of its cursor: the trial's; of a retrain, minus its place in the ledger of test openings.
+        job: its uid.
         id: unique in the project, the same whenever the run is read.
         history: one mapping an epoch, with `epoch` in it, rising.
         at: attempt and epoch of the last row; (0, 0) while there is none.
         over: nothing will be added to it.
     """
 
-    number: int
+    job: str
     id: str
     name: str
     group: str
@@ -87,7 +87,8 @@ def is_told(chain: Chain) -> bool:
 def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
     """The run of a trial; `best` says whether it is the study's best."""
     first, last = chain[0].number, chain[-1]
-    rows = first_rows(row for trial in chain for row in store.epochs(record.name, trial.number))
+    job = next((trial.job for trial in reversed(chain) if trial.job), None)
+    rows = first_rows(store.epochs.all(record.name, job)) if job else []
     told = is_told(chain)
     summary: dict[str, Any] = {"state": last.state}
     if told:
@@ -99,7 +100,7 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
         summary |= {"objective_value": last.value, "epochs": len(rows), **best_values(rows, record.objective)}
     tags = [record.family, *(state for state in ("pruned", "failed") if last.state == state)]
     return Run(
-        number=first,
+        job=job or "",
         id=f"{record.uid}-{first:05d}",
         name=f"{record.name}-{last.number:05d}",
         group=record.name,

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from fer_tune.mirror.content import Chain, Run, chains, is_told, record_holders, trial_run
-from fer_tune.mirror.retrains import retrain_runs
-from fer_tune.store import MirrorCursor, Store
+from fer_tune.store import Cursor, Store
 from fer_tune.study import trials_and_best
 
 FAILURES = 3
@@ -46,12 +45,15 @@ class Runs(Protocol):
         ...
 
 
+TRACKER = "wandb"
+
+
 class Copier:
     """Copies one study."""
 
     def __init__(self, store: Store, study: str, runs: Runs) -> None:
         self.store = store
-        self.record = store.study(study)
+        self.record = store.studies.get(study)
         self.runs = runs
         self._reopen_left()
 
@@ -81,20 +83,22 @@ class Copier:
     def _waiting(self, everything: bool) -> Iterator[Run]:
         """The runs that have something to bring: by trial, then retrains."""
         found, best = trials_and_best(self.store, self.record.name)
-        cursors = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name)}
+        by_job = self.store.cursors.of(self.record.name, TRACKER)
+        allowed = {job.uid for job in self.store.jobs.of(self.record.name, "search") if job.mirrored}
+        jobs = {first: _job(chain) for first, chain in chains(found).items()}
+        cursors = {first: by_job[job] for first, job in jobs.items() if job in by_job}
         if best is not None:
             self._supersede(found, best, cursors)
         done = {number for number, cursor in cursors.items() if cursor.finished}
         for first, chain in chains(found).items():
-            if first in done or not (is_told(chain) or self.runs.live or everything):
+            if first in done or jobs[first] not in allowed or not (is_told(chain) or self.runs.live or everything):
                 continue
             run = trial_run(self.store, self.record, chain, chain[-1].number == best)
             cursor = cursors.get(first)
             if run.over or (run.history and (cursor is None or (cursor.attempt, cursor.epoch) != run.at)):
                 yield run
-        yield from retrain_runs(self.store, self.record, done)
 
-    def _supersede(self, found: Chain, best: int, cursors: dict[int, MirrorCursor]) -> None:
+    def _supersede(self, found: Chain, best: int, cursors: dict[int, Cursor]) -> None:
         """Reopens the run that wandb has as the best, unless it has the best one too: its tag must go first."""
         root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
         done = {number for number, cursor in cursors.items() if cursor.finished}
@@ -105,17 +109,21 @@ class Copier:
     def _reopen_left(self) -> None:
         """What lies elsewhere is brought again, though it was finished there."""
         left = self.runs.left(self.record.uid)
-        for cursor in self.store.mirror_cursors(self.record.name):
+        for cursor in self.store.cursors.of(self.record.name, TRACKER).values():
             if cursor.finished and cursor.run in left:
                 self._reopen(cursor)
 
-    def _reopen(self, cursor: MirrorCursor) -> MirrorCursor:
-        anew = MirrorCursor(cursor.number, cursor.run)
-        self.store.set_mirror_cursor(self.record.name, anew)
-        return anew
+    def _reopen(self, cursor: Cursor) -> Cursor:
+        again = Cursor(cursor.job, TRACKER, cursor.run)
+        self.store.cursors.set(again)
+        return again
 
     def _bring(self, run: Run) -> None:
-        if self.store.mirror_cursor(self.record.name, run.number) is None:
-            self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id))
+        if run.job not in self.store.cursors.of(self.record.name, TRACKER):
+            self.store.cursors.set(Cursor(run.job, TRACKER, run.id))
         self.runs.bring(run)
-        self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id, *run.at, finished=run.over))
+        self.store.cursors.set(Cursor(run.job, TRACKER, run.id, *run.at, finished=run.over))
+
+
+def _job(chain: Chain) -> str | None:
+    return next((trial.job for trial in reversed(chain) if trial.job), None)

@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -112,30 +111,3 @@ def start(
             start_new_session=True,
         )
     return MirrorHandle(process, log, settings.wandb)
-
-
-@contextmanager
-def mirrored(
-    settings: Settings,
-    study: str,
-    mode: Mode | None,
-    note: Callable[[str], object],
-    grace: Callable[[], float] = lambda: GRACE,
-) -> Iterator[None]:
-    """Runs the mirror beside what is done meanwhile, which needs it for nothing: its troubles are notes.
-
-    Args:
-        note: told a sentence for the user.
-        grace: asked at the end how many seconds the mirror has to copy what is left.
-    """
-    try:
-        handle = start(settings, study, mode)
-    except (OSError, FerTuneError) as error:
-        note(f"{study} is not mirrored to wandb: {error}")
-        yield
-        return
-    try:
-        yield
-    finally:
-        if not handle.stop(grace()):
-            note(f"{study}: wandb does not have everything yet; `fer-tune sync` goes on ({handle.log}).")

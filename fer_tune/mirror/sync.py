@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fer_tune.errors import FerTuneError, SettingsError
+from fer_tune.mirror.copying import TRACKER
 from fer_tune.mirror.lock import MirrorLock, busy
 from fer_tune.mirror.mode import Mode, choose_mode
 from fer_tune.mirror.process import start
@@ -40,7 +41,7 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
         SettingsError: WANDB_MODE forbids it.
         FerTuneError: wandb is not installed, or did not get everything; what it has stays, and the next time goes on.
     """
-    store.study(study)
+    store.studies.get(study)
     mode = choose_mode()
     if mode == "disabled":
         raise SettingsError("WANDB_MODE is disabled, so nothing is copied to wandb.", "Unset it, then run this again.")
@@ -66,4 +67,4 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
 
 
 def _finished(store: Store, study: str) -> int:
-    return sum(cursor.finished for cursor in store.mirror_cursors(study))
+    return sum(cursor.finished for cursor in store.cursors.of(study, TRACKER).values())

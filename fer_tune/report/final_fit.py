@@ -18,7 +18,6 @@ from fer_tune.data import cache
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.job import Value
-from fer_tune.report.classes import class_names
 from fer_tune.store import Store, StudyRecord
 from fer_tune.sweep.space import show
 
@@ -62,17 +61,20 @@ class FinalFit:
         """The recall of each class on test; nan for a class without images."""
         return [row[i] / sum(row) if sum(row) else math.nan for i, row in enumerate(self.confusion)]
 
-    def command(self, study: str, trial: Mapping[str, Value]) -> str:
+    def command(self, study: str, trial: Mapping[str, Value], seed: int) -> str:
         """Returns the command that repeats the fit.
 
         Args:
             trial: the hyperparameters of the trial that it started from. What differs was changed with `--set`.
+            seed: the study's. A fit under a later seed needs the fits before it.
         """
         epochs = self.metrics["epochs"]
         schedule = self.metrics.get("schedule", epochs)
         words = ["fer-tune", "retrain", "--study", study, "--trial", str(self.metrics["trial"])]
         words += ["--epochs", str(schedule)]
         words += ["--until", "end"] if epochs == schedule else []
+        later = self.metrics.get("seed", seed) - seed
+        words += ["--seeds", str(later + 1)] if later > 0 else []
         for name, value in self.metrics.get("params", {}).items():
             if name not in trial or trial[name] != value:
                 words += ["--set", f"{name}={show(value)}"]
@@ -81,17 +83,19 @@ class FinalFit:
 
 def read_final_fit(store: Store, record: StudyRecord) -> FinalFit | None:
     """Returns the latest final fit whose files exist, or None."""
-    files = {file.kind: file for file in store.artifacts(record.name)}
+    finals = {job.uid for job in store.jobs.of(record.name, "final")}
+    recorded = [file for file in store.artifacts.of(record.name) if file.job in finals]
+    latest = next((file.job for file in reversed(recorded) if file.kind == "metrics"), None)
+    files = {file.kind: file for file in recorded if file.job == latest}
     try:
         metrics, confusion = (
-            json.loads(store.artifact_path(files[f"retrain {kind}"]).read_text("utf-8"))
-            for kind in ("metrics", "confusion")
+            json.loads(store.artifacts.path(files[kind]).read_text("utf-8")) for kind in ("metrics", "confusion")
         )
     except (KeyError, OSError, ValueError):
         return None
-    predictions = files.get("retrain predictions")
-    data, classes = record.data_ref(store.root), class_names(record)
-    mistakes = worst_mistakes(store.artifact_path(predictions), data, classes) if predictions else []
+    predictions = files.get("predictions")
+    data, classes = record.data_ref(store.root), record.data_spec.classes
+    mistakes = worst_mistakes(store.artifacts.path(predictions), data, classes) if predictions else []
     return FinalFit(metrics, confusion["plain"], mistakes)
 
 

@@ -14,7 +14,6 @@ from fer_tune.data.dataset import USAGES, Dataset
 from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
-from fer_tune.report.classes import class_names
 from fer_tune.report.cost import Cost, cost
 from fer_tune.report.final_fit import FinalFit, read_final_fit
 from fer_tune.report.importance import importance
@@ -57,7 +56,7 @@ class StudyReport:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return class_names(self.record)
+        return self.record.data_spec.classes
 
     @property
     def best(self) -> TrialSummary | None:
@@ -156,7 +155,7 @@ class StudyReport:
             return f"fer-tune retrain --study {self.record.name}"
         number = self.final_fit.metrics["trial"]
         trial = next((trial.params for trial in self.trials if trial.number == number), {})
-        return self.final_fit.command(self.record.name, trial)
+        return self.final_fit.command(self.record.name, trial, int(self.record.sweep_json["seed"]))
 
 
 def read_study(store: Store, study: str) -> StudyReport:
@@ -165,9 +164,10 @@ def read_study(store: Store, study: str) -> StudyReport:
     Raises:
         StudyError: there is no study of that name.
     """
-    record = store.study(study)
+    record = store.studies.get(study)
     found = trials(store, study, states=("complete", "pruned", "failed"))
-    curves = store.curves(study)
+    by_job = store.epochs.curves(study)
+    curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
     stored = optuna.load_study(study_name=study, storage=optuna_storage(store))
     shares, compared = importance(stored)
     return StudyReport(

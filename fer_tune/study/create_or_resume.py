@@ -39,7 +39,7 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
     Raises:
         StudyError: they are not; or one of the two halves of the study, ours and Optuna's, is missing.
     """
-    record = store.find_study(sweep.study)
+    record = store.studies.find(sweep.study)
     in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
     if record is None:
         if in_optuna:
@@ -48,9 +48,9 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
                 "Give this run another study name: --set study=NAME.",
             )
         record = _new_record(sweep, store, data, counts)
-        store.register_study(record)
+        store.studies.add(record)
         return record
-    if not in_optuna and store.attempts(sweep.study):
+    if not in_optuna and store.jobs.attempts(sweep.study):
         raise StudyError(
             f"The trials of the study {sweep.study} were deleted, its epochs and artifacts were not.",
             "Give this run another study name: --set study=NAME.",
@@ -128,6 +128,7 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
         data_source=sweep.data,
         data_signature=data.signature,
         data_cache=below(store.root, data.cache),
+        data_spec=data.spec,
         split=split,
         versions=versions(),
         created=datetime.now(UTC),

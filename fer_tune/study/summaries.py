@@ -13,12 +13,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
 from fer_tune.sweep.schema import Budget
-from fer_tune.sweep.space import active_fixed, named
+from fer_tune.sweep.space import named
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class TrialSummary:
     """A trial for readers.
 
     Attributes:
+        job: uid of the job that it is; None if no worker was given it, or if it continues as another trial.
         value: the objective of the best epoch if complete, of the last one if pruned; None if there is none.
-        params: hyperparameters by name, first the searched ones, then the fixed ones.
+        params: hyperparameters by name, also the fixed ones once a worker was given the trial.
         epochs: how many were reported.
         best_epoch: the first epoch with the highest objective, or None.
         name: of the `start:` configuration that it came from, or None.
@@ -36,6 +37,7 @@ class TrialSummary:
     """
 
     number: int
+    job: str | None
     state: State
     value: float | None
     params: dict[str, Value]
@@ -78,8 +80,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     Raises:
         StudyError: the study does not exist.
     """
-    record, inner = _load(store, study)
-    return [_summary(trial, record) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+    inner, jobs = _load(store, study), _jobs(store, study)
+    return [_summary(trial, jobs) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
 
 
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
@@ -88,8 +90,8 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: the study does not exist.
     """
-    record, inner = _load(store, study)
-    return [_summary(trial, record) for trial in _all(store, inner) if state_of(trial) in states]
+    inner, jobs = _load(store, study), _jobs(store, study)
+    return [_summary(trial, jobs) for trial in _all(store, inner) if state_of(trial) in states]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
@@ -98,10 +100,10 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
     Raises:
         StudyError: the study does not exist.
     """
-    record, inner = _load(store, study)
+    inner, jobs = _load(store, study), _jobs(store, study)
     frozen = _all(store, inner)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial, record) for trial in frozen], best
+    return [_summary(trial, jobs) for trial in frozen], best
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -110,22 +112,23 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
     Raises:
         StudyError: the study or the trial does not exist.
     """
-    record, inner = _load(store, study)
-    storage = optuna_storage(store)
+    inner, storage = _load(store, study), optuna_storage(store)
 
     def read() -> FrozenTrial:
         return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(inner._study_id, number))
 
     try:
-        return _summary(store.patiently(read), record)
+        frozen = store.patiently(read)
     except KeyError as error:
         hint = f"`fer-tune trials --study {study}` lists the trials."
         raise StudyError(f"The study {study} has no trial {number}.", hint) from error
+    job = store.jobs.find_trial(study, number)
+    return _summary(frozen, {} if job is None else {number: job})
 
 
 def summaries(store: Store) -> list[StudySummary]:
     """Returns all studies, the oldest first. A study whose trials were deleted has none."""
-    return [_study_summary(store, record) for record in store.studies()]
+    return [_study_summary(store, record) for record in store.studies.all()]
 
 
 def last_budget(store: Store, study: str) -> dict[str, Any]:
@@ -134,28 +137,28 @@ def last_budget(store: Store, study: str) -> dict[str, Any]:
     Raises:
         StudyError: the study does not exist.
     """
-    record, inner = _load(store, study)
+    inner = _load(store, study)
     kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
     if kept is None:  # the last run was by a version that did not record it: take the first run's
-        first = yaml.safe_load(record.sweep_text) or {}
+        first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept
 
 
 def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
     try:
-        _, inner = _load(store, record.name)
+        inner = _load(store, record.name)
     except StudyError:
         return StudySummary(record, Counts(), None)
-    frozen = _all(store, inner)
-    best = next((_summary(trial, record) for trial in _ranked(store, inner, frozen)), None)
+    frozen, jobs = _all(store, inner), _jobs(store, record.name)
+    best = next((_summary(trial, jobs) for trial in _ranked(store, inner, frozen)), None)
     return StudySummary(record, count(frozen), best)
 
 
-def _load(store: Store, study: str) -> tuple[StudyRecord, optuna.Study]:
-    record = store.study(study)  # its error names the nearest study
+def _load(store: Store, study: str) -> optuna.Study:
+    store.studies.get(study)  # its error names the nearest study
     try:
-        return record, store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
+        return store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
     except KeyError as error:
         raise StudyError(
             f"The trials of the study {study} are not in {store.shown}.",
@@ -186,14 +189,22 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _summary(trial: FrozenTrial, record: StudyRecord) -> TrialSummary:
+def _jobs(store: Store, study: str) -> dict[int, JobRecord]:
+    """Returns the jobs of the search by the numbers of their trials."""
+    return {job.number: job for job in store.jobs.of(study, "search") if job.number is not None}
+
+
+def _summary(trial: FrozenTrial, jobs: Mapping[int, JobRecord]) -> TrialSummary:
+    job = jobs.get(trial.number)
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
+    recorded = attrs.pop(PARAMS, None)
     return TrialSummary(
         number=trial.number,
+        job=job.uid if job else None,
         state=state_of(trial),
         value=trial.value,
-        params=attrs.pop(PARAMS, None) or _params(trial, record.sweep_json.get("space", {})),
+        params=job.params if job else recorded or _searched(trial),
         epochs=len(reported),
         best_epoch=min(reported, key=lambda epoch: (-reported[epoch], epoch), default=None),
         name=attrs.get(START),
@@ -203,12 +214,10 @@ def _summary(trial: FrozenTrial, record: StudyRecord) -> TrialSummary:
     )
 
 
-def _params(trial: FrozenTrial, space: Mapping[str, Any]) -> dict[str, Value]:
-    """Returns the hyperparameters of a trial: those in Optuna, and the fixed ones of the study's search space."""
-    searched = trial.params
-    if trial.state == TrialState.WAITING:
-        searched = trial.system_attrs.get("fixed_params", {})
-    return active_fixed(space, named(searched))
+def _searched(trial: FrozenTrial) -> dict[str, Value]:
+    """Returns the hyperparameters that Optuna knows: those that were drawn, or that wait in its queue."""
+    queued: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return named(queued if trial.state == TrialState.WAITING else trial.params)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -165,25 +165,6 @@ def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
     }
 
 
-def active_fixed(written: Mapping[str, Any], searched: Mapping[str, Value]) -> dict[str, Value]:
-    """Returns the searched values and after them the fixed ones that are active.
-
-    Args:
-        written: a space by key, each parameter as a sweep writes it. A study records its space in this form.
-        searched: values by hyperparameter.
-    """
-    fixed: list[tuple[Parameter, Value]] = []
-    for key, entry in written.items():
-        body = entry if isinstance(entry, dict) else {"value": entry}
-        if "value" in body:
-            when = {name: tuple(values) for name, values in body.get("when", {}).items()}
-            fixed.append((Parameter(key, name_of(key), Fixed(body["value"]), when), body["value"]))
-    params = dict(searched)
-    for _ in fixed:  # a condition may name another fixed hyperparameter, in any order
-        params |= {one.name: value for one, value in fixed if one.active(params) and one.name not in params}
-    return params
-
-
 def same(one: Value, other: Value) -> bool:
     """Equality that keeps `true` and 1 apart."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -20,7 +20,7 @@ from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
-from tests.studies import make_study
+from tests.studies import make_study, uid
 
 
 def load(store: Store) -> optuna.Study:
@@ -87,12 +87,12 @@ def test_a_confusion_matrix_is_counted_from_the_logits(settings: Settings, demo:
     with make_study(settings, data=data) as store:
         for number, array in enumerate((logits, logits[1:])):  # the second belongs to another split
             np.save(file.with_name(f"{number}.npy"), array)
-            store.add_artifact("tiny", number, "val_logits", file.with_name(f"{number}.npy"))
+            store.artifacts.add("tiny", uid(number), "val_logits", file.with_name(f"{number}.npy"))
         writer = NoteWriter(store, settings, "tiny")
         writer.catch_up()
         study = load(store)
         assert "confusion matrix.svg" not in pictures_of(study, 1)
-        matrix = writer._confusion(0)
+        matrix = writer._confusion(uid(0))
         assert matrix is not None
         assert np.trace(matrix) == len(truth) - 1
         assert np.sum(matrix, axis=1).tolist() == np.bincount(truth, minlength=7).tolist()

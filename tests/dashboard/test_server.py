@@ -142,7 +142,7 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.shows("val_accuracy")
         assert "Objective 0" not in page.text()
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=1")
-        record = store.study("tiny")
+        record = store.studies.get("tiny")
         study = Study.open(loads_sweep(SEARCHED_AND_FIXED, Path("tiny.yaml")), store, record.data_ref(store.root))
         for _ in range(4):
             add_trial(store, study, "complete", [0.3, 0.7])

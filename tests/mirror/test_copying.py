@@ -48,7 +48,7 @@ def copy(store: Store, everything: bool = False, **moods: object) -> Listed:
 
 def test_one_run_for_each_trial(store: Store) -> None:
     runs = copy(store).runs
-    uid = store.study("tiny").uid
+    uid = store.studies.get("tiny").uid
     assert [run.id for run in runs] == [f"{uid}-{number:05d}" for number in range(5)]
     assert [run.tags for run in runs] == [
         ("simple_cnn",),
@@ -64,7 +64,7 @@ def test_one_run_for_each_trial(store: Store) -> None:
     assert first.config["lr"] == 1e-3
     assert first.config["width"] == 8
     assert first.config["data_signature"] == "d" * 64
-    assert first.config["sweep_signature"] == store.study("tiny").sweep_signature
+    assert first.config["sweep_signature"] == store.studies.get("tiny").sweep_signature
     assert first.config["split_hash"] == "5" * 64
     assert first.summary["objective_value"] == 0.5
     assert first.summary["best_epoch"] == 2
@@ -110,14 +110,14 @@ def test_where_every_run_fails_the_look_is_given_up(store: Store) -> None:
 
 def test_a_running_trial_is_followed_where_runs_are_live(store: Store, study: Study) -> None:
     number = study.ask().number
-    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", number, 0, 0, "cpu", 0)
     listed = Listed(live=True)
     copier = Copier(store, "tiny", listed)
     copier.copy()
     assert number not in listed.numbers  # it has no row yet
     for epoch in (1, 2):
         listed.runs.clear()
-        store.add_epoch("tiny", epoch_row(number, epoch, 0.1 * epoch))
+        store.epochs.add("tiny", epoch_row(number, epoch, 0.1 * epoch))
         copier.copy()
         copier.copy()  # nothing new
         [run] = listed.runs
@@ -134,8 +134,8 @@ def test_a_running_trial_is_followed_where_runs_are_live(store: Store, study: St
 
 def test_elsewhere_it_is_brought_when_it_is_over_or_nothing_else_comes(store: Store, study: Study) -> None:
     number = study.ask().number
-    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
-    store.add_epoch("tiny", epoch_row(number, 1, 0.3))
+    store.jobs.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    store.epochs.add("tiny", epoch_row(number, 1, 0.3))
     assert number not in copy(store).numbers
     assert copy(store, everything=True).numbers == [number]
     assert copy(store, everything=True).numbers == []
@@ -145,15 +145,15 @@ def test_elsewhere_it_is_brought_when_it_is_over_or_nothing_else_comes(store: St
 
 def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> None:
     number = study.ask().number
-    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", number, 0, 0, "cpu", 0)
     for epoch in (1, 2):
-        store.add_epoch("tiny", epoch_row(number, epoch, 0.3))
+        store.epochs.add("tiny", epoch_row(number, epoch, 0.3))
     study.requeue(number, "interrupted")
     again = study.ask().number
     assert again != number
-    store.start_attempt("tiny", again, 0, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", again, 0, 0, "cpu", 0)
     for epoch in (2, 3):  # it goes on from a checkpoint of the first epoch
-        store.add_epoch("tiny", epoch_row(again, epoch, 0.4))
+        store.epochs.add("tiny", epoch_row(again, epoch, 0.4))
     study.complete(again, 0.4)
     [run] = [run for run in copy(store).runs if run.number >= number]
     assert (run.number, run.config["trial"], run.over) == (number, again, True)
@@ -161,9 +161,9 @@ def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> 
 
 
 def test_an_epoch_that_is_trained_again_keeps_its_first_row(store: Store) -> None:
-    store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", 0, 1, 0, "cpu", 0)
     for epoch in (2, 3, 4):
-        store.add_epoch("tiny", epoch_row(0, epoch, 0.9, attempt=1))
+        store.epochs.add("tiny", epoch_row(0, epoch, 0.9, attempt=1))
     run = copy(store).runs[0]
     assert [row["val_accuracy"] for row in run.history] == [0.3, 0.5, 0.45, 0.9]
     assert run.at == (1, 4)
@@ -190,7 +190,7 @@ def test_a_retrain_is_a_run_with_its_model_and_its_confusion_matrix(
     retrained()
     retrained()
     one, two = copy(store).runs
-    uid = store.study("tiny").uid
+    uid = store.studies.get("tiny").uid
     assert [one.id, two.id] == [f"{uid}-retrain-001", f"{uid}-retrain-002"]
     assert (one.job_type, one.group, one.tags, one.over) == ("retrain", "tiny", ("simple_cnn",), True)
     assert one.name == "tiny-retrain-0001-1"
@@ -209,6 +209,6 @@ def test_a_retrain_is_a_run_with_its_model_and_its_confusion_matrix(
 
 def test_a_retrain_whose_files_are_gone_stops_nothing(store: Store, retrained: Callable[[], None]) -> None:
     retrained()
-    [metrics] = [one for one in store.artifacts("tiny") if one.kind == "retrain metrics"]
-    store.artifact_path(metrics).write_text("torn {")
+    [metrics] = [one for one in store.artifacts.of("tiny") if one.kind == "retrain metrics"]
+    store.artifacts.path(metrics).write_text("torn {")
     assert copy(store).numbers == [0, 1, 2, 3, 4]

@@ -22,7 +22,7 @@ from fer_tune.mirror.network import trouble
 from fer_tune.mirror.secrets import redact
 from fer_tune.mirror.sync import sync
 from fer_tune.settings import Settings
-from fer_tune.store import MirrorCursor, Store
+from fer_tune.store import Cursor, Store
 from fer_tune.study import Study
 from tests.mirror.reading import in_database, offline, online
 from tests.mirror.server import KEY, Wandb, serving
@@ -60,7 +60,7 @@ def assert_all_there(store: Store, server: Wandb) -> None:
     """Every row of every trial is on the server once, and every cursor says so."""
     runs = online(server)
     for number in range(5):
-        assert runs[f"{store.study('tiny').uid}-{number:05d}"].rows == in_database(store, "tiny", number)
+        assert runs[f"{store.studies.get('tiny').uid}-{number:05d}"].rows == in_database(store, "tiny", number)
     assert all(cursor.finished for cursor in store.mirror_cursors("tiny"))
     assert server.unknown == []
 
@@ -70,21 +70,21 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     number = study.ask().number
-    run = f"{store.study('tiny').uid}-{number:05d}"
-    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
-    store.add_epoch("tiny", epoch_row(number, 1, 0.1))
+    run = f"{store.studies.get('tiny').uid}-{number:05d}"
+    store.jobs.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    store.epochs.add("tiny", epoch_row(number, 1, 0.1))
 
     handle = start(settings, "tiny", priority="normal")
     until(lambda: run in server.runs and server.runs[run].history)
     assert server.runs[run].state == "running"
     for epoch in (2, 3):
-        store.add_epoch("tiny", epoch_row(number, epoch, 0.1 * epoch))
+        store.epochs.add("tiny", epoch_row(number, epoch, 0.1 * epoch))
     until(lambda: (cursor := store.mirror_cursor("tiny", number)) and cursor.epoch == 3)
     kill(handle)  # it may have sent these rows, or not
     core = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "wandb-core" and _belongs(p, handle)]
     until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in core))
 
-    store.add_epoch("tiny", epoch_row(number, 4, 0.9))
+    store.epochs.add("tiny", epoch_row(number, 4, 0.9))
     handle = start(settings, "tiny", priority="normal")
     study.complete(number, 0.9)
     assert handle.stop(timeout=60), handle.log.read_text()
@@ -94,7 +94,7 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
     assert (told.group, told.job_type, told.tags, told.exit_code) == ("tiny", "trial", ["simple_cnn", "best"], 0)
     assert told.summary["best_val_accuracy"] == told.summary["objective_value"] == 0.9
     assert server.runs[run].config["_wandb"]["value"]["m"][0]["1"] == "epoch"  # the axis
-    assert online(server)[f"{store.study('tiny').uid}-00001"].tags == ["simple_cnn"]  # it was the best before
+    assert online(server)[f"{store.studies.get('tiny').uid}-00001"].tags == ["simple_cnn"]  # it was the best before
     assert list(settings.wandb.glob("run-*")) == []
     assert_no_key(settings.root)
 
@@ -141,13 +141,13 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
     torn = next(cursor for cursor in cursors if cursor.finished and len(server.runs[cursor.run].lines) > 2)
     server.runs[torn.run].lines.pop(2)
     server.runs[torn.run].summary, server.runs[torn.run].state = server.runs[torn.run].history[-1], "crashed"
-    store.set_mirror_cursor("tiny", MirrorCursor(torn.number, torn.run, 0, 2))
+    store.set_mirror_cursor("tiny", Cursor(torn.number, torn.run, 0, 2))
 
     server.mood, server.mood_after = "well", None
     told: list[int] = []
     assert sync(settings, store, "tiny", told.append).runs == 6
     assert_all_there(store, server)
-    final = online(server)[f"{store.study('tiny').uid}-retrain-001"]
+    final = online(server)[f"{store.studies.get('tiny').uid}-retrain-001"]
     assert (final.job_type, len(final.rows), final.exit_code) == ("retrain", 2, 0)
     assert sorted(final.artifacts) == ["tiny-confusion", "tiny-model"]
     assert all(artifact["state"] == "COMMITTED" for artifact in server.artifacts)
@@ -164,10 +164,10 @@ def test_a_mirror_killed_again_and_again_leaves_each_row_once(  # noqa: PLR0917 
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     random = Random(0)
     number = study.ask().number
-    store.start_attempt("tiny", number, 0, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", number, 0, 0, "cpu", 0)
     for epoch in range(1, 9):
         handle = start(settings, "tiny", mode, priority="normal")
-        store.add_epoch("tiny", epoch_row(number, epoch, 0.1 * epoch))
+        store.epochs.add("tiny", epoch_row(number, epoch, 0.1 * epoch))
         if epoch == 4:  # let one work a little longer
             until(lambda: store.mirror_cursors("tiny"), 60)
         time.sleep(random.uniform(0.5, 6.0))
@@ -177,7 +177,7 @@ def test_a_mirror_killed_again_and_again_leaves_each_row_once(  # noqa: PLR0917 
     assert handle.stop(timeout=200), handle.log.read_text()
     runs = offline(settings) if mode == "offline" else online(server)
     for trial in range(number + 1):
-        assert runs[f"{store.study('tiny').uid}-{trial:05d}"].rows == in_database(store, "tiny", trial)
+        assert runs[f"{store.studies.get('tiny').uid}-{trial:05d}"].rows == in_database(store, "tiny", trial)
 
 
 def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

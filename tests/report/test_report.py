@@ -28,15 +28,16 @@ from fer_tune.data import fer2013
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
+from fer_tune.job import Job, new_uid
 from fer_tune.report.final_fit import worst_mistakes
 from fer_tune.report.page import render
 from fer_tune.report.study_report import read_study
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
-from fer_tune.study import trials
+from fer_tune.study import Proposal, trials
 from fer_tune.study.storage import optuna_storage
 from tests import browser
-from tests.studies import SWEEP, Curve, epoch_row, make_study
+from tests.studies import SWEEP, Curve, epoch_row, make_study, trial_job
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
 
@@ -52,24 +53,27 @@ def store(settings: Settings, demo: Dataset, monkeypatch: pytest.MonkeyPatch) ->
         yield store
 
 
-def add_final_fit(store: Store, settings: Settings, metrics: dict[str, object]) -> None:
-    """Leaves the files of a final fit of trial 1."""
-    folder = settings.artifacts / "tiny" / "retrain"
+def add_final_fit(store: Store, settings: Settings, metrics: dict[str, Any]) -> None:
+    """Leaves the job and the files of a final fit of trial 1."""
+    record, trial = store.studies.get("tiny"), trials(store, "tiny")[1]
+    job = Job(new_uid(), "tiny", "final", "simple_cnn", trial.params, 3, 0, record.data_ref(store.root))
+    store.jobs.put(job)
+    folder = settings.job_folder("tiny", record.uid, job.uid)
     folder.mkdir(parents=True)
     test = {"accuracy": 0.6543, "accuracy_standard_error": 0.0123, "balanced_accuracy": 0.5}
-    params = trials(store, "tiny")[1].params
     metrics = {
         "trial": 1,
-        "params": params,
+        "params": trial.params,
+        "seed": record.sweep_json["seed"],
         "test_images": 21,
         "test_openings": 2,
         "test": {"plain": test, "flip": test},
         **metrics,
     }
     confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(7)] for i in range(7)]}
-    for kind, content in {"metrics": metrics, "confusion": confusion}.items():
+    for kind, content in {"confusion": confusion, "metrics": metrics}.items():
         (folder / f"{kind}.json").write_text(json.dumps(content))
-        store.add_artifact("tiny", 1, f"retrain {kind}", folder / f"{kind}.json")
+        store.artifacts.add("tiny", job.uid, kind, folder / f"{kind}.json")
 
 
 class Balanced(HTMLParser):
@@ -110,7 +114,13 @@ def test_the_figures_are_those_of_the_database(store: Store) -> None:
     assert report.cost.seconds == pytest.approx(11 * 0.25)
     assert report.cost.saved == pytest.approx(0.25)  # one epoch of the pruned trial
     text = read(render(store, ["tiny"]))
-    for part in ("60.00 ± 10.69", "65.43 ± 1.23", "2 other trials are", "opened 2 times", "budget: {trials: 20"):
+    for part in (
+        "60.00 ± 10.69",
+        "65.43 ± 1.23",
+        "2 other trials are",
+        "had been opened 2 times",
+        "budget: {trials: 20",
+    ):
         assert part in text
     assert "prefers-color-scheme: dark" in render(store, ["tiny"])
 
@@ -140,6 +150,7 @@ def test_other_images_are_not_compared_with_the_results_by_hand(settings: Settin
         ({"epochs": 110, "schedule": 110}, "--trial 1 --epochs 110 --until end"),
         ({"epochs": 84, "schedule": 110, "change": {"lr": 0.00025, "nesterov": True}},
          "--trial 1 --epochs 110 --set lr=0.00025 --set nesterov=true"),
+        ({"epochs": 84, "schedule": 110, "seed": 2}, "--trial 1 --epochs 110 --seeds 3"),
         ({"epochs": 84, "schedule": 110, "change": {"optimizer": "it's"}}, """--set 'optimizer=it'"'"'s'"""),
     ],
 )  # fmt: skip
@@ -220,17 +231,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         make_study(Settings(root, store.url), (), FER.replace("study: tiny", "study: other")).close()
         for name, count in (("tiny", 200), ("other", 100)):
             study = optuna.load_study(study_name=name, storage=optuna_storage(store))
-            rows = []
+            rows, keys = [], []
             for number in range(len(study.trials), len(study.trials) + count):
                 state = draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"])
                 values = [draw.random() for _ in range(12 if state == "COMPLETE" else 5)]
-                study.add_trial(finished(draw, state, values))
-                key = {"study_id": store._id(name), "number": number, "attempt": 0}
-                rows += [key | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
-            bare = {(row["study_id"], row["number"]): row for row in rows}
+                study.add_trial(trial := finished(draw, state, values))
+                job = trial_job(store, name, Proposal(number, trial.params, None, 0, 0))
+                store.jobs.put(job)
+                keys.append({"job_id": store.jobs.key(job.uid), "attempt": 0})
+                rows += [keys[-1] | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
             with store.engine.begin() as tx:
-                tx.exec_driver_sql("PRAGMA foreign_keys = OFF")
-                tx.execute(insert(tables.attempts), [attempt_columns(*key) for key in bare])
+                tx.execute(insert(tables.attempts), [key | attempt_columns() for key in keys])
                 tx.execute(insert(tables.epochs), rows)
         yield store
 
@@ -250,12 +261,12 @@ def finished(draw: random.Random, state: str, values: list[float]) -> optuna.tri
 
 def epoch_columns(epoch: int, value: float) -> dict[str, object]:
     row = asdict(epoch_row(0, epoch, value)) | {"recall": [value] * 7, "recorded": datetime.now(UTC)}
-    return {name: entry for name, entry in row.items() if name not in ("number", "attempt")}
+    return {name: entry for name, entry in row.items() if name not in ("job", "attempt")}
 
 
-def attempt_columns(study_id: int, number: int) -> dict[str, object]:
-    values = {"worker": 0, "device": "cuda:0", "seed": 0, "started": datetime.now(UTC)}
-    return {"study_id": study_id, "number": number, "attempt": 0} | values
+def attempt_columns() -> dict[str, object]:
+    started = {"worker": 0, "device": "cuda:0", "started": datetime.now(UTC)}
+    return started | {"reason": "", "detail": "", "parameters": 0, "notes": []}
 
 
 def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: Path) -> None:
