@@ -75,7 +75,7 @@ def main() -> None:
     batches = [64] if options.cpu else [int(size) for size in options.batches.split(",")]
     loaders = [0] if options.cpu else [int(count) for count in options.loaders.split(",") if count]
 
-    spec = _spec(options.data, options.epochs)
+    spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
     peak = matrix_rate(where)
     about = {
@@ -99,7 +99,8 @@ def main() -> None:
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
-def _spec(source: str, epochs: int) -> Job:
+def default_job(source: str, epochs: int) -> Job:
+    """A job of deep_cnn on a data source with its default split."""
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
     ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from fer_tune.cli.options import Storage, open_store
+from fer_tune import api
+from fer_tune.cli.options import Storage
 from fer_tune.display import terminal
-from fer_tune.errors import StudyError
 
 
 def report(
@@ -24,16 +24,6 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Write the results of the studies into one HTML file that loads nothing from elsewhere."""
-    from fer_tune.files import replace_text
-
-    with open_store(storage) as store:
-        from fer_tune.report.page import render
-
-        known = [one.name for one in store.studies.all()]
-        names = known if studies is None else list(dict.fromkeys(name.strip() for name in studies.split(",")))
-        if not names:
-            raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` creates one.")
-        file = out or Path(f"report.{form}")
-        replace_text(file, render(store, names, form))
-        file.chmod(0o644)  # a report is for others to read
+    names = None if studies is None else [name.strip() for name in studies.split(",")]
+    file = api.write_report(out or f"report.{form}", names, form, storage=storage)
     terminal.line(terminal.console(), str(file))

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb, open_store, study_name
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune import api
+from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb
 from fer_tune.display import terminal
-from fer_tune.errors import SettingsError
-from fer_tune.job import Value
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,19 +56,25 @@ def retrain(  # noqa: PLR0917 - options
 
     A run that was killed is continued by the same command, from the last checkpoints.
     """
-    from fer_tune.cli.run import INTERRUPTED, display_of
-    from fer_tune.sources.final import Request
-    from fer_tune.sources.retrain import run_final_fits
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.cli.options import INTERRUPTED
+    from fer_tune.cli.run import display_of
 
-    with open_store(storage) as store:
-        name = study_name(store, study)
     where = Settings.from_environment(storage)
-    request = Request(trial, epochs, until, seeds, _changes(settings or []))
-    options = RunOptions(devices=devices, wandb=wandb)
-    out_, lines = terminal.console(), terminal.Output()
-    with display_of(out_, lines, where, quiet=False, json_lines=False) as display:
-        fits = run_final_fits(name, request, where, options, observer=display, out=out)
+    lines = terminal.Output()
+    with display_of(terminal.console(), lines, where, quiet=False, json_lines=False) as display:
+        fits = api.retrain(
+            study,
+            trial=trial,
+            seeds=seeds,
+            epochs=epochs,
+            until=until,
+            out=out,
+            devices=devices,
+            changes=settings or (),
+            wandb=wandb,
+            observer=display,
+            storage=storage,
+        )
     lines.close()
     if fits is None:
         raise typer.Exit(INTERRUPTED)
@@ -92,23 +96,6 @@ def _show_mean(fits: Sequence[FinalFit], tta: Literal["none", "flip"]) -> None:
 def _epochs(fit: FinalFit) -> str:
     whole = fit.epochs == fit.schedule
     return f"{fit.epochs} epochs" if whole else f"{fit.epochs} of {fit.schedule} epochs"
-
-
-def _changes(settings: list[str]) -> dict[str, Value]:
-    """`lr=0.01` and the like, values read as YAML."""
-    import yaml
-
-    changes: dict[str, Value] = {}
-    for setting in settings:
-        key, sign, text = setting.partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = None
-        if not sign or not isinstance(value, bool | int | float | str):
-            raise SettingsError(f"--set {setting} is no hyperparameter with a value.", "For example --set lr=0.01.")
-        changes[key.strip()] = value
-    return changes
 
 
 def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
@@ -141,25 +128,19 @@ def predict(
     json: AsJson = False,
 ) -> None:
     """Print the emotion in each image, with probabilities."""
-    import numpy as np
-
-    from fer_tune.data.single import read_face
-    from fer_tune.train.export import Predictor
-
-    faces = np.stack([read_face(path) for path in image])
-    probabilities = Predictor.load(folder).predict(faces, flip=tta == "flip").tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in probabilities]
+    found = api.predict(folder, image, flip=tta == "flip")
     if json:
         answers = [
-            {"image": path, "emotion": row[0][1], "probabilities": {name: of for of, name in row}}
-            for path, row in zip(image, ranked, strict=True)
+            {"image": path, "emotion": next(iter(row)), "probabilities": row}
+            for path, row in zip(image, found, strict=True)
         ]
         terminal.print_json(answers)
         return
     table = terminal.table()
     for heading in ("image", "emotion", "", "then"):
         table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, ranked, strict=True):
-        others = ", ".join(f"{name} {of:.0%}" for of, name in row[1:3])
-        table.add_row(str(path), row[0][1], f"{row[0][0]:.0%}", others)
+    for path, row in zip(image, found, strict=True):
+        (first, probability), *others = row.items()
+        then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
+        table.add_row(str(path), first, f"{probability:.0%}", then)
     terminal.console().print(table)

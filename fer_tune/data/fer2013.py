@@ -9,7 +9,7 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Class names. The position of a name is its label in FER2013's CSV files."""
 
 SIDE = 48
-"""Height and width of its images, in pixels."""
+"""Height and width of an image."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.errors import MissingExtraError
-from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
-from fer_tune.study import trials as read_trials
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,77 +32,8 @@ EPOCH_COLUMNS = ("number", "attempt", "epoch", *MEASURES)
 """The columns of epochs, without those of the classes."""
 
 
-def load_trials(study: str, storage: str | None = None) -> DataFrame:
-    """Returns the trials of a study, one row for each, by number.
-
-    | column | dtype | |
-    |---|---|---|
-    | number | int64 | from 0 |
-    | state | str | complete, pruned, failed, requeued, running or waiting |
-    | value | float64 | objective in 0..1: of the best epoch if complete, of the last one if pruned |
-    | epochs | int64 | how many were reported |
-    | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
-    | name | str | of the `start:` configuration that it came from |
-    | started, ended | datetime64[us, UTC] | |
-    | seconds | float64 | from start to end, with the time of waiting for a worker |
-    | params.lr, ... | as searched | one column for each hyperparameter, also for fixed ones |
-    | attrs.device, ... | as recorded | Optuna's user attributes: `attrs.parameters` (count), `attrs.seconds` (of \
-    training), `attrs.images_per_second`, `attrs.reason`, ... |
-
-    A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for every study. A column
-    of hyperparameters has dtype object if it has words in some trials and numbers in others.
-
-    Args:
-        storage: URL of the database. Default: FER_TUNE_STORAGE, or the database in the folder FER_TUNE_DIR.
-
-    Raises:
-        StudyError: the study does not exist.
-        StorageError: the database cannot be read.
-    """
-    with Store.of(Settings.from_environment(storage), create=False) as store:
-        return trial_frame(read_trials(store, study))
-
-
-def load_epochs(study: str, trial: int | None = None, storage: str | None = None, attempts: bool = False) -> DataFrame:
-    """Returns the learning curves of a study or of one trial, one row for each epoch, by trial and epoch.
-
-    | column | dtype | |
-    |---|---|---|
-    | number, attempt, epoch | int64 | the trial's number; its attempt, from 0; the epoch, from 1 |
-    | train_loss, val_loss | float64 | mean cross-entropy in nats |
-    | train_accuracy, val_accuracy, val_macro_f1, val_balanced_accuracy | float64 | in 0..1 |
-    | lr | float64 | learning rate of the epoch's last step |
-    | seconds | float64 | of training and validation |
-    | images_per_second | float64 | training images over `seconds` |
-    | recall.angry, ... | float64 | one column for each class, on validation, in 0..1; nan without images of it |
-
-    Args:
-        storage: URL of the database. Default: FER_TUNE_STORAGE, or the database in the folder FER_TUNE_DIR.
-        attempts: whether to include the epochs that a later attempt trained again.
-
-    Raises:
-        StudyError: the study does not exist.
-        StorageError: the database cannot be read.
-    """
-    from pandas import DataFrame
-
-    with Store.of(Settings.from_environment(storage), create=False) as store:
-        classes = store.studies.get(study).data_spec.classes
-        numbers = {job.uid: job.number for job in store.jobs.of(study, "search") if trial in (None, job.number)}
-        curves = store.epochs.curves(study).values()
-        epochs = store.epochs.all(study) if attempts else [row for curve in curves for row in curve]
-    rows = []
-    for epoch in sorted((row for row in epochs if row.job in numbers), key=lambda row: numbers[row.job] or 0):
-        row = asdict(epoch)
-        row["number"], recall = numbers[row.pop("job")], row.pop("recall")
-        rows.append(row | {f"recall.{name}": value for name, value in zip(classes, recall, strict=True)})
-    columns = [*EPOCH_COLUMNS, *(f"recall.{name}" for name in classes)]
-    counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
-    return DataFrame(rows, columns=columns).astype(dict.fromkeys(columns, "float64") | counts)
-
-
 def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
-    """Returns a mapping for each trial, with the columns of `load_trials` that the trial has values for."""
+    """Returns a mapping for each trial, with the columns of `fer_tune.load_trials` that the trial has values for."""
     rows = []
     for trial in trials:
         row: dict[str, Any] = {name: getattr(trial, name) for name in TRIAL_COLUMNS}
@@ -121,6 +50,31 @@ def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:
     rows = trial_rows(trials)
     columns = dict.fromkeys([*TRIAL_COLUMNS, *(name for row in rows for name in row)])
     return DataFrame(rows, columns=list(columns)).astype(TRIAL_DTYPES)
+
+
+def epoch_frame(store: Store, study: str, trial: int | None = None, attempts: bool = False) -> DataFrame:
+    """Returns the epochs of a study's trials, or of one trial, by trial and epoch; see `fer_tune.load_epochs`.
+
+    Args:
+        attempts: whether to include the epochs that a later attempt trained again.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    from pandas import DataFrame
+
+    classes = store.studies.get(study).data_spec.classes
+    numbers = {job.uid: job.number for job in store.jobs.of(study, "search") if trial in (None, job.number)}
+    curves = store.epochs.curves(study).values()
+    epochs = store.epochs.all(study) if attempts else [row for curve in curves for row in curve]
+    rows = []
+    for epoch in sorted((row for row in epochs if row.job in numbers), key=lambda row: numbers[row.job] or 0):
+        row = asdict(epoch)
+        row["number"], recall = numbers[row.pop("job")], row.pop("recall")
+        rows.append(row | {f"recall.{name}": value for name, value in zip(classes, recall, strict=True)})
+    columns = [*EPOCH_COLUMNS, *(f"recall.{name}" for name in classes)]
+    counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
+    return DataFrame(rows, columns=columns).astype(dict.fromkeys(columns, "float64") | counts)
 
 
 def write_parquet(trials: Iterable[TrialSummary], path: Path) -> None:

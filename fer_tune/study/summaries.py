@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +52,10 @@ class TrialSummary:
     def seconds(self) -> float | None:
         """The time from start to end, or None while the trial has not ended."""
         return (self.ended - self.started).total_seconds() if self.started and self.ended else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all fields by name, and `seconds`."""
+        return asdict(self) | {"seconds": self.seconds}
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 
 PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
 OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
@@ -123,5 +123,5 @@ def test_output_that_a_full_disk_refuses_is_an_error_and_no_traceback(tmp_path: 
         words = [sys.executable, "-m", "fer_tune", "init", "resnet"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert done.stderr.startswith("error: The output cannot be written: No space left on device")
     assert "Traceback" not in done.stderr

@@ -21,8 +21,8 @@ from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts
 from fer_tune.sweep.load import loads_sweep
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 from tests.studies import SWEEP, epoch_row
 
 WORKERS = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]

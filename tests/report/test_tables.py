@@ -40,7 +40,7 @@ def test_trials_are_rows(store: Store) -> None:
     assert frame["value"].isna().tolist() == [False, False, False, True, False]
     assert frame["params.lr"].tolist() == [trial.params["lr"] for trial in trials(store, "tiny")]
     assert str(frame["ended"].dtype).endswith("UTC]")
-    assert fer_tune.load_trials("tiny", store.url).equals(frame)
+    assert fer_tune.load_trials("tiny", storage=store.url).equals(frame)
 
 
 def test_epochs_are_rows_of_the_last_attempt(store: Store) -> None:
@@ -67,7 +67,7 @@ def documented(function: Callable[..., Any]) -> dict[str, str]:
 def test_columns_and_dtypes_are_as_documented(settings: Settings, curves: tuple[Curve, ...]) -> None:
     with make_study(settings, curves=curves):
         trials, epochs = fer_tune.load_trials("tiny"), fer_tune.load_epochs("tiny")
-    for frame, told in ((trials, documented(tables.load_trials)), (epochs, documented(tables.load_epochs))):
+    for frame, told in ((trials, documented(fer_tune.load_trials)), (epochs, documented(fer_tune.load_epochs))):
         assert {name: str(frame[name].dtype) for name in told} == told
         named = [name for name in frame.columns if "." not in name]
         assert named == list(told) if frame is trials else set(named) == set(told)

@@ -124,7 +124,7 @@ def test_a_changed_sweep_is_refused_with_what_differs(sweep: MakeSweep, store: S
 
 def test_other_faces_and_another_split_are_refused(sweep: MakeSweep, store: Store) -> None:
     Study.open(sweep(), store, faces(store))
-    with pytest.raises(StudyError, match="other faces: signature faces, now eyes"):
+    with pytest.raises(StudyError, match="other images than demo: their signature is faces, not eyes"):
         Study.open(sweep(), store, faces(store, "eyes"))
     with pytest.raises(StudyError, match="another split"):
         Study.open(sweep(), store, faces(store, split="tilps"))
