@@ -49,6 +49,7 @@ TORCHLESS = {
     "sweep",
     "store",
     "study",
+    "selection",
     "data",
     "report",
     "mirror",

@@ -7,7 +7,6 @@ from sqlalchemy import text
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
-
 from tests.studies import job_of
 
 from .conftest import MakeSweep, faces, reopen
