@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
+from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage
 from fer_tune.display import terminal
-from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.doctor import Finding
@@ -24,9 +24,7 @@ def doctor(json: AsJson = False, storage: Storage = None) -> None:
 
     Exit codes: 0 all is well, 1 there are problems.
     """
-    from fer_tune.doctor import examine
-
-    found = examine(Settings.from_environment(storage))
+    found = api.diagnose(storage=storage)
     problems = sum(finding.state == "problem" for part in found.values() for finding in part)
     if json:
         findings = {part: [asdict(finding) for finding in several] for part, several in found.items()}

@@ -25,7 +25,7 @@ def sync(
     with open_store(storage) as store:
         from fer_tune.mirror.sync import sync as bring
 
-        names = [study] if study is not None else [record.name for record in store.studies()]
+        names = [study] if study is not None else [record.name for record in store.studies.all()]
         if not names:
             raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
         settings = Settings.from_environment(storage)

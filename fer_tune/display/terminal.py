@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +31,32 @@ GAP = 2
 
 
 def console() -> Console:
-    """For results, on standard output; numbers and paths are not coloured on their own."""
-    return Console(highlight=False)
+    """Returns the console for results, on standard output. Brackets in a text are no markup."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def shown(text: str) -> str:
+    """Returns a text from outside without what moves the cursor or changes the terminal; it is escaped."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+
+
+class PlainTable(Table):
+    """A table whose cells are shown as they are: names and reasons come from files and databases."""
+
+    def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
+        """Adds a column."""
+        super().add_column(_plain(header), *args, **options)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Adds a row."""
+        super().add_row(*(None if cell is None else _plain(cell) for cell in cells), **options)
+
+
+def _plain(cell: RenderableType) -> RenderableType:
+    if isinstance(cell, Text):
+        cell = cell.copy()
+        cell.plain = shown(cell.plain)
+    return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
 class Output:
@@ -72,27 +96,28 @@ class Output:
 def error(problem: FerTuneError) -> None:
     """Message and hint, on standard error."""
     out = Console(stderr=True, highlight=False)
-    out.print(Text.assemble(("error: ", "bold red"), problem.message), soft_wrap=True)
+    line(out, ("error: ", "bold red"), problem.message)
     if problem.hint:
-        out.print(Text.assemble(("hint: ", "bold"), problem.hint), soft_wrap=True)
+        line(out, ("hint: ", "bold"), problem.hint)
 
 
 def note(text: str) -> None:
     """Something said beside the results, on standard error."""
-    Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+    line(Console(stderr=True, highlight=False), (text, "dim"))
 
 
 def line(out: Console, *parts: str | tuple[str, str]) -> None:
-    """One line that a pipe gets whole."""
-    out.print(Text.assemble(*parts), soft_wrap=True)
+    """Prints one line, which a pipe gets whole."""
+    safe = [shown(part) if isinstance(part, str) else (shown(part[0]), part[1]) for part in parts]
+    out.print(Text.assemble(*safe), soft_wrap=True)
 
 
 def table(title: str = "") -> Table:
     """A table as all of ours look."""
-    return Table(
+    return PlainTable(
         box=SIMPLE_HEAD,
         show_edge=False,
-        title=title or None,
+        title=Text(shown(title)) if title else None,
         title_justify="left",
         title_style="bold",
         padding=(0, GAP - 1, 0, 0),

@@ -30,7 +30,8 @@ def studies(settings: Settings, known: Known) -> Iterator[Finding]:
 def run_by(settings: Settings, study: str) -> int | None:
     """The process on this machine that runs a study."""
     try:
-        return StudyLock(settings, settings.url, study).holder()
+        holder = StudyLock(settings, settings.url, study).holder()
+        return holder.pid if holder else None
     except FerTuneError:
         return None
 

@@ -45,7 +45,7 @@ def _copy(study: str, to: Adapter, mode: Mode, over: threading.Event) -> None:
     settings = Settings.from_environment()
     with MirrorLock(settings, study, to.name), Store.of(settings, create=False) as store:
         tracker = to.connect(settings, mode)
-        outbox = Outbox(store, study, tracker)
+        outbox = Outbox(store, study, tracker, to.name)
         while True:
             last = over.is_set()  # before the look: what is in the database by then will be copied
             began = time.process_time()

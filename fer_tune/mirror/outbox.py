@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from fer_tune.mirror.retrains import retrain_runs
-from fer_tune.mirror.runs import Chain, chains, is_told, record_holders, trial_run
+from fer_tune.mirror.runs import Chain, chains, is_told, job_of, record_holders, trial_run
 from fer_tune.mirror.tracker import Run, Tracker
-from fer_tune.store import MirrorCursor, Store
+from fer_tune.store import Cursor, Store
 from fer_tune.study import trials_and_best
 
 FAILURES = 3
@@ -28,10 +27,11 @@ A run that the server refuses, it refuses at once.
 class Outbox:
     """The runs of one study that a tracker does not have yet."""
 
-    def __init__(self, store: Store, study: str, tracker: Tracker) -> None:
+    def __init__(self, store: Store, study: str, tracker: Tracker, name: str) -> None:
         self.store = store
-        self.record = store.study(study)
+        self.record = store.studies.get(study)
         self.tracker = tracker
+        self.name = name
         self._reopen_left()
 
     def copy(self, everything: bool = False) -> int:
@@ -60,20 +60,22 @@ class Outbox:
     def _waiting(self, everything: bool) -> Iterator[Run]:
         """Yields the runs that have something to bring: by trial, then retrains."""
         found, best = trials_and_best(self.store, self.record.name)
-        cursors = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name)}
+        by_job = self._cursors()
+        allowed = {job.uid for job in self.store.jobs.of(self.record.name, "search") if job.mirrored}
+        jobs = {first: job_of(chain) for first, chain in chains(found).items()}
+        cursors = {first: by_job[job] for first, job in jobs.items() if job in by_job}
         if best is not None:
             self._supersede(found, best, cursors)
         done = {number for number, cursor in cursors.items() if cursor.finished}
         for first, chain in chains(found).items():
-            if first in done or not (is_told(chain) or self.tracker.live or everything):
+            if first in done or jobs[first] not in allowed or not (is_told(chain) or self.tracker.live or everything):
                 continue
             run = trial_run(self.store, self.record, chain, chain[-1].number == best)
             cursor = cursors.get(first)
             if run.over or (run.history and (cursor is None or (cursor.attempt, cursor.epoch) != run.at)):
                 yield run
-        yield from retrain_runs(self.store, self.record, done)
 
-    def _supersede(self, found: Chain, best: int, cursors: dict[int, MirrorCursor]) -> None:
+    def _supersede(self, found: Chain, best: int, cursors: dict[int, Cursor]) -> None:
         """Reopens the run that the tracker has as the best, so that its tag goes, when another trial is best."""
         root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
         done = {number for number, cursor in cursors.items() if cursor.finished}
@@ -84,17 +86,20 @@ class Outbox:
     def _reopen_left(self) -> None:
         """Reopens the runs that were finished elsewhere and belong here too."""
         left = self.tracker.left(self.record.uid)
-        for cursor in self.store.mirror_cursors(self.record.name):
+        for cursor in self._cursors().values():
             if cursor.finished and cursor.run in left:
                 self._reopen(cursor)
 
-    def _reopen(self, cursor: MirrorCursor) -> MirrorCursor:
-        unfinished = MirrorCursor(cursor.number, cursor.run)
-        self.store.set_mirror_cursor(self.record.name, unfinished)
+    def _reopen(self, cursor: Cursor) -> Cursor:
+        unfinished = Cursor(cursor.job, cursor.tracker, cursor.run)
+        self.store.cursors.set(unfinished)
         return unfinished
 
     def _bring(self, run: Run) -> None:
-        if self.store.mirror_cursor(self.record.name, run.number) is None:
-            self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id))
+        if run.job not in self._cursors():
+            self.store.cursors.set(Cursor(run.job, self.name, run.id))
         self.tracker.bring(run)
-        self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id, *run.at, finished=run.over))
+        self.store.cursors.set(Cursor(run.job, self.name, run.id, *run.at, finished=run.over))
+
+    def _cursors(self) -> dict[str, Cursor]:
+        return self.store.cursors.of(self.record.name, self.name)

@@ -22,6 +22,7 @@ from fer_tune.mirror.tracker import Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
+from fer_tune.store.lock import Holder
 
 GRACE = 10.0
 """Seconds that the mirror has to copy what is left when its study has ended."""
@@ -169,7 +170,7 @@ class MirrorLock(StudyLock):
             raise busy(self.study, self.holder()) from error
 
 
-def busy(study: str, holder: int | None) -> StudyError:
+def busy(study: str, holder: Holder | None) -> StudyError:
     """Returns the error for a study that is being mirrored already."""
-    who = f"process {holder}" if holder else "another process"
+    who = str(holder) if holder else "another process"
     return StudyError(f"The study {study} is being mirrored by {who}.", "Wait until that process has ended.")

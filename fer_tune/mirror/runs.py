@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.job import EpochRow, merged
+from fer_tune.job import EpochRow
 from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
 from fer_tune.study.trial_states import RETRY_OF, State
 
@@ -62,7 +62,7 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
         summary |= {"objective_value": last.value, "epochs": len(rows), **best_values(rows, record.objective)}
     tags = [record.family, *(state for state in ("pruned", "failed") if last.state == state)]
     return Run(
-        number=first,
+        job=job_of(chain) or "",
         id=f"{record.uid}-{first:05d}",
         name=f"{record.name}-{last.number:05d}",
         group=record.name,
@@ -79,11 +79,13 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
 
 def _curve(store: Store, study: str, chain: Chain) -> list[EpochRow]:
     """Returns the epochs that count, as `store.curves` has them, of a trial and those it lived on as."""
-    curve: list[EpochRow] = []
-    for trial in chain:
-        for row in store.epochs(study, trial.number):
-            merged(curve, row)
-    return curve
+    job = job_of(chain)
+    return store.epochs.curve(study, job) if job else []
+
+
+def job_of(chain: Chain) -> str | None:
+    """Returns the uid of the job that these trials are, or None if no worker was ever given it."""
+    return next((trial.job for trial in reversed(chain) if trial.job), None)
 
 
 def origin(record: StudyRecord) -> dict[str, Any]:

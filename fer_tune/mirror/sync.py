@@ -40,7 +40,7 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
         SettingsError: WANDB_MODE forbids it.
         FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next sync continues.
     """
-    store.study(study)
+    store.studies.get(study)
     mode = adapter(WANDB).mode(None)
     if mode == "disabled":
         raise SettingsError("WANDB_MODE is disabled, so nothing is copied to wandb.", "Unset it, then run this again.")
@@ -69,4 +69,4 @@ def _last_line(handle: MirrorHandle) -> str:
 
 
 def _finished(store: Store, study: str) -> int:
-    return sum(cursor.finished for cursor in store.mirror_cursors(study))
+    return sum(cursor.finished for cursor in store.cursors.of(study, WANDB).values())

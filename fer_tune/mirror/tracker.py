@@ -37,7 +37,7 @@ class Run:
     """What a tracker must know about one job by now.
 
     Attributes:
-        number: of its cursor.
+        job: its uid.
         id: unique in the tracker's project, and the same whenever the run is read.
         history: one mapping for each epoch, with `epoch` in it, rising.
         at: attempt and epoch of the last row; (0, 0) while there is none.
@@ -45,7 +45,7 @@ class Run:
         bundles: artifacts that belong to the run once it is over.
     """
 
-    number: int
+    job: str
     id: str
     name: str
     group: str

@@ -83,6 +83,22 @@ class ServerLock:
             raise TakenOverError(self.study, holder)
         return True
 
+    def holder(self) -> str | None:
+        """Returns who holds the lock, such as `fer-tune 123 on HOST`, or None.
+
+        Raises:
+            StorageError: the server does not answer.
+        """
+        if self._url.get_backend_name() != "postgresql":
+            return None
+        engine = sqlalchemy.create_engine(self._url, poolclass=NullPool)
+        try:
+            with engine.connect() as connection:
+                found = connection.execute(HOLDER, {"key": self._key}).scalar()
+        except SQLAlchemyError as error:
+            raise explain(error, self._url) from error
+        return None if found is None else str(found)
+
     def _take(self) -> str | None:
         """Takes the lock; who has it, if that is another."""
         if self._url.get_backend_name() != "postgresql":

@@ -22,6 +22,7 @@ from fer_tune.sweep.schema import (
     STUDY_NAME,
     Budget,
     Header,
+    Images,
     Limits,
     PrunerSpec,
     SamplerSpec,
@@ -159,6 +160,7 @@ def _error(path: Path, problems: Problems) -> SweepError:
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
     header = validated(Header, root, "", problems)
+    images = _images(root.entries.get("data"), problems)
     split = _split(root.entries.get("split"), problems)
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
     sampler = _sampler(root.entries.get("sampler"), problems)
@@ -167,12 +169,12 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     space, start, notes = _space(root, changed, problems)
     if sampler is not None and sampler.name == "cmaes":
         _check_cmaes(root.entries["sampler"], space, problems)
-    if header is None or split is None or budget is None or sampler is None or pruner is None:
+    if header is None or images is None or split is None or budget is None or sampler is None or pruner is None:
         return None
     return Sweep(
         study=study,
         family=header.family,
-        data=header.data,
+        data=images.path,
         split=split,
         objective=header.objective,
         sampler=sampler,
@@ -187,6 +189,8 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         text=text,
         notes=notes,
         limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
+        side=images.side,
+        channels=images.channels,
     )
 
 
@@ -201,7 +205,7 @@ def _study(root: Node, path: Path, problems: Problems) -> str:
     return path.stem
 
 
-_NAMING = "is no study name: 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end, nor con, nul and the like"
+_NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end"
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
@@ -221,6 +225,15 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
     space = reader.space(params)
     start = reader.start(root.entries.get("start", Node(None, 1, "line 1")), space)
     return space, start, tuple(reader.notes)
+
+
+def _images(node: Node | None, problems: Problems) -> Images | None:
+    """Reads `data`: a path, or a mapping with `path`, `side` and `channels`."""
+    if node is None or node.value is None:
+        return Images()
+    if not isinstance(node.value, dict):
+        node = Node({"path": node}, node.line, node.origin)
+    return validated(Images, node, "data", problems)
 
 
 def _split(node: Node | None, problems: Problems) -> SplitPolicy | None:

@@ -18,8 +18,8 @@ Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 """Fields of `EpochRow` that a study can maximise."""
 
-STUDY_NAME = r"(?!\.)(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
-"""A study's name is part of file names: it cannot leave its folder, and Windows gives it no other meaning."""
+STUDY_NAME = r"(?!\.)[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
+"""A study's name is part of file names, so it cannot name another folder or a hidden file."""
 
 
 class Section(BaseModel):
@@ -36,12 +36,20 @@ class Budget(Section):
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
 
 
+class Images(Section):
+    """The images to train on, and what they are turned into before training."""
+
+    path: str = Field("fer2013", pattern=r"^[^\x00-\x1f]+$", description="fer2013, demo, or a path")
+    side: int = Field(48, ge=8, le=512, description="height and width in pixels; images are resized to it")
+    channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
+
+
 class Search(Section):
     """What is searched, and how; `load` looks into the fields typed Any, which depend on the family."""
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
-    data: str = Field("fer2013", pattern=r"^[^\x00-\x1f]+$", description="fer2013, demo, or a path")
+    data: Any = Field(None, description="fer2013, demo, a path, or {path: ..., side: 64, channels: 3}")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")
     sampler: Any = None
@@ -224,6 +232,7 @@ class Sweep:
         study: name of its study.
         family: key of `models.FAMILIES`.
         data: `fer2013`, `demo` or a path, unresolved.
+        side, channels: see `Images`.
         objective: the field of `EpochRow` to maximise.
         seed: of the sampler and the trials.
         patience: see `Job`.
@@ -253,17 +262,19 @@ class Sweep:
     text: str = ""
     notes: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    side: int = 48
+    channels: int = 1
 
     def describe(self) -> dict[str, Any]:
-        """What makes the trials of a study comparable, as JSON-able data.
+        """Returns what makes the trials of a study comparable, as JSON-able data.
 
-        A study keeps it and refuses a sweep that differs. Left out on purpose, so that a study can go on
-        with another: trials and hours (more of the same), retries, limits, start, sampler and pruner (they decide what
-        is tried and for how long, not what a measurement means).
+        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start, sampler
+        and pruner are not in it: they decide what is tried and for how long, not what a measurement
+        means. The path of the data is not in it either: the study compares the signature of the images.
         """
         return {
             "family": self.family,
-            "data": self.data,
+            "data": {"side": self.side, "channels": self.channels},
             "split": self.split.model_dump(),
             "objective": self.objective,
             "epochs": self.budget.epochs,
@@ -278,7 +289,8 @@ class Sweep:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def plain(self) -> dict[str, Any]:
-        """The sweep as plain data that, written as YAML, loads as an equal sweep."""
+        """Returns the sweep as plain data that, written as YAML, loads as an equal sweep."""
+        images = {"path": self.data, "side": self.side, "channels": self.channels}
         params: dict[str, Any] = {}
         for key, parameter in self.space.items():
             written = _written(parameter)
@@ -289,7 +301,7 @@ class Sweep:
         return {
             "study": self.study,
             "family": self.family,
-            "data": self.data,
+            "data": images,
             "split": self.split.model_dump(),
             "objective": self.objective,
             "sampler": self.sampler.plain(),

@@ -123,5 +123,5 @@ def test_output_that_a_full_disk_refuses_is_an_error_and_no_traceback(tmp_path: 
         words = [sys.executable, "-m", "fer_tune", "init", "resnet"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert done.stderr.startswith("error: The output cannot be written: No space left on device")
     assert "Traceback" not in done.stderr

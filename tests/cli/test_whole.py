@@ -51,6 +51,8 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert first.exit_code == 0, first.output
     assert "1 trials (1 done" in first.stdout
     assert "trial 0 complete" in first.stdout
+    folder = folder.rename(tmp_path / "moved")  # the same images at another path continue the study
+    words = ("run", sweep, "--data", folder, *words[4:])
     second = fer_tune(*words)
     assert second.exit_code == 0
     assert "1 of 2 trials finished" in second.stdout

@@ -39,7 +39,7 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: S
     assert value_of(settings) == value_of(calm)
     assert [epoch for epoch, _ in value_of(settings)[1]] == [1, 2, 3, 4]
     with Store.of(settings) as store:
-        assert any("went on after epoch" in note for note in store.attempts("s", 1)[0].notes)
+        assert any("went on after epoch" in note for note in store.jobs.attempts("s", 1)[0].notes)
     assert not list(settings.checkpoints.rglob("*.safetensors"))
 
 
@@ -109,7 +109,7 @@ def test_the_current_epoch_is_finished_on_ctrl_c(settings: Settings) -> None:
     assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
     assert any("same command" in note for note in watch.notes)
     with Store.of(settings) as store:
-        assert [row.epoch for row in store.epochs("s")] == [1, 2]
+        assert [row.epoch for row in store.epochs.all("s")] == [1, 2]
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "waiting"]
 
 
@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
     assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
     assert "ended at once. The same command goes on" in watch.notes[-1]
     with Store.of(settings) as store:
-        assert [row.epoch for row in store.epochs("s")] == [1]
+        assert [row.epoch for row in store.epochs.all("s")] == [1]
         assert [trial.state for trial in trials(store, "s")] == ["running"]
     outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
     assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
@@ -168,7 +168,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))
     with Store.of(settings) as store:
-        assert "went on after epoch" in store.attempts("s", 0)[1].notes[0]
+        assert "went on after epoch" in store.jobs.attempts("s", 0)[1].notes[0]
 
 
 REAL = """
@@ -199,7 +199,7 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
         process.kill()
     assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=5)[1]
     with Store.of(settings) as store:
-        before = len(store.epochs("s", 0))
+        before = len(store.epochs.all("s", 0))
     assert before >= 3
     sweep = bearing(real_sweep(8), checkpoint_interval=0)
     trained: list[int] = []
@@ -207,12 +207,12 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
     assert outcome.studies[0].counts == Counts(complete=1)
     assert trained == list(range(1, 9))
     with Store.of(settings) as store:
-        (note,) = store.attempts("s", 1)[0].notes
+        (note,) = store.jobs.attempts("s", 1)[0].notes
         went_on = int(re.findall(r"went on after epoch (\d+)", note)[0])
         assert 1 <= went_on <= 8
         assert went_on >= before - 2, "more than one checkpoint interval is trained again"
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "complete"]
-        assert [row.epoch for row in store.curves("s", 1)[1]] == list(range(1, 9))
+        assert [row.epoch for row in store.epochs.curves("s", 1)[1]] == list(range(1, 9))
 
 
 def test_replayed_rows_count_once(settings: Settings) -> None:
@@ -222,11 +222,11 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
     sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), None, obedient)
     with Store.of(settings) as store:
-        rows = store.epochs("s")
+        rows = store.epochs.all("s")
         assert len({(row.number, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
-        assert not store.add_epoch("s", rows[0]), "a second time changes nothing"
-        assert len(store.epochs("s")) == 9
-        assert [row.epoch for row in store.curves("s")[0]] == [1, 2, 3, 4, 5, 6]
+        assert not store.epochs.add("s", rows[0]), "a second time changes nothing"
+        assert len(store.epochs.all("s")) == 9
+        assert [row.epoch for row in store.epochs.curves("s")[0]] == [1, 2, 3, 4, 5, 6]
         (trial,) = trials(store, "s")
         assert (trial.epochs, trial.best_epoch) == (6, 6)
         assert trial.attrs["epochs"] == 6
@@ -246,7 +246,7 @@ def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settin
     run_sweeps([real_sweep(2)], settings, INLINE)
     assert not left.exists()
     with Store.of(settings) as store:
-        assert [record.number for record in store.artifacts("s") if record.kind == "val_logits"] == [1]
+        assert [record.number for record in store.artifacts.of("s") if record.kind == "val_logits"] == [1]
 
 
 def test_what_a_killed_worker_half_wrote_goes_when_its_trial_is_told(settings: Settings) -> None:

@@ -41,7 +41,7 @@ class TestARun:
             for trial in found:
                 assert epochs(settings, "s", trial.number) == [(0, 1), (0, 2), (0, 3)]
                 assert trial.value == pytest.approx(trial.params["value"] + 0.03)
-                (attempt,) = store.attempts("s", trial.number)
+                (attempt,) = store.jobs.attempts("s", trial.number)
                 assert (attempt.status, attempt.parameters, attempt.device) == ("completed", 7, "cpu")
         best = max(found, key=lambda trial: trial.value or 0)
         assert (study.best, study.value) == (best.number, best.value)
@@ -116,7 +116,7 @@ def test_two_studies_run_side_by_side_in_one_file(settings: Settings) -> None:
 
     run_sweeps([make_sweep("one", budget=1)], settings, INLINE, Notebook(on_epoch=other), obedient)
     with Store.of(settings) as store:
-        assert {record.name: len(store.epochs(record.name)) for record in store.studies()} == {
+        assert {record.name: len(store.epochs.all(record.name)) for record in store.studies.all()} == {
             "one": 3,
             "other1": 6,
             "other2": 6,
@@ -145,7 +145,7 @@ def test_a_killed_worker_costs_an_attempt(settings: Settings) -> None:
     assert len(watch.lost) == 2
     assert epochs(settings, "s", 0) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
     with Store.of(settings) as store:
-        attempts = store.attempts("s", 0)
+        attempts = store.jobs.attempts("s", 0)
         assert [attempt.status for attempt in attempts] == ["failed", "failed", "completed"]
         assert "SIGKILL" in attempts[0].reason
         assert "trial 0, attempt 0" in attempts[0].detail
@@ -185,7 +185,7 @@ def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: 
         failed = next(trial for trial in trials(store, "s") if trial.number == 0)
         assert failed.attrs["reason"] == "needs more than 9.0 GiB"
         assert failed.attrs["memory"] == 0.25
-        assert [attempt.status for attempt in store.attempts("s", 0)] == ["failed"]
+        assert [attempt.status for attempt in store.jobs.attempts("s", 0)] == ["failed"]
 
 
 class OftenTooLarge(TooLarge):
@@ -231,7 +231,7 @@ def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     with Store.of(settings) as store:
         interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
         assert interrupted.params == again.params
-        assert len({store.attempts("s", number)[0].seed for number in (2, 3)}) == 1
+        assert len({store.jobs.attempts("s", number)[0].seed for number in (2, 3)}) == 1
 
 
 SCRIPT = textwrap.dedent(
@@ -285,7 +285,7 @@ def test_a_signal_ends_the_run_cleanly(orchestrator: Any, settings: Settings, nu
     assert not psutil.wait_procs(workers, timeout=1)[1]
     with Store.of(settings) as store:
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "requeued", "waiting", "waiting"]
-        assert {attempt.status for attempt in store.attempts("s")} == {"stopped"}
+        assert {attempt.status for attempt in store.jobs.attempts("s")} == {"stopped"}
 
 
 def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestrator: Any, settings: Settings) -> None:
@@ -298,7 +298,7 @@ def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestra
     assert any("2 trials" in note for note in watch.notes)
     assert outcome.studies[0].counts.running == 0
     with Store.of(settings) as store:
-        assert {attempt.status for attempt in store.attempts("s") if attempt.number < 2} == {"lost"}
+        assert {attempt.status for attempt in store.jobs.attempts("s") if attempt.number < 2} == {"lost"}
 
 
 def test_the_wiring_trains_real_faces(settings: Settings) -> None:
@@ -316,8 +316,8 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
     assert outcome.studies[0].counts.complete == 3
     assert outcome.studies[0].value is not None
     with Store.of(settings) as store:
-        assert len(store.epochs("s")) == 6
-        assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
+        assert len(store.epochs.all("s")) == 6
+        assert {artifact.kind for artifact in store.artifacts.of("s")} == {"val_logits"}
         assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
 
 

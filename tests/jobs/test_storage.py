@@ -76,7 +76,7 @@ def recorded(of: Settings) -> dict[int, list[tuple[int, int]]]:
     """By trial, attempt and epoch of its rows."""
     with Store.of(of) as store:
         found: dict[int, list[tuple[int, int]]] = {}
-        for row in store.epochs("s"):
+        for row in store.epochs.all("s"):
             found.setdefault(row.number, []).append((row.attempt, row.epoch))
         return found
 
@@ -115,7 +115,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: 
     assert (outcome.completed, watch.lost) == (1, [])
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 13))
     with Store.of(settings) as store:
-        (attempt,) = store.attempts("s")
+        (attempt,) = store.jobs.attempts("s")
     assert any("no checkpoint" in note and "No space left" in note for note in attempt.notes), attempt.notes
 
 
@@ -193,7 +193,7 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     sweep = make_sweep(budget=2)
     run_sweeps([sweep], settings, INLINE, interrupted, obedient)
     with Store.of(settings) as store:
-        folder = settings.checkpoints / f"s-{store.study('s').uid}"
+        folder = settings.checkpoints / f"s-{store.studies.get('s').uid}"
     folder.mkdir(parents=True)
     needed = ["1.safetensors", "1.safetensors.torn"]  # the first trial's seed is the sweep's
     for name in (*needed, "999.safetensors", "999.safetensors.torn", ".1.safetensors.x7"):

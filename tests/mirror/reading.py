@@ -14,7 +14,7 @@ from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.job import EpochRow, merged
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from tests.mirror.server import Wandb
 
 _wandb = find_spec("wandb")

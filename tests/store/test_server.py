@@ -74,7 +74,10 @@ def lock(server: str, folder: Path, study: str = "resnet") -> StudyLock:
 
 def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
     """Two storage folders stand for two hosts."""
+    assert lock(server, tmp_path / "there").server_holder() is None
     with lock(server, tmp_path / "here"):
+        held_by = lock(server, tmp_path / "there").server_holder()
+        assert held_by == f"fer-tune {os.getpid()} on {socket.gethostname()}"
         with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
             lock(server, tmp_path / "there").acquire()
         with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
