@@ -1,4 +1,4 @@
-"""The mirror's process: `python -m fer_tune.mirror STUDY TRACKER MODE PRIORITY`.
+"""The mirror's process: `python -m fer_tune.mirror STUDY TRACKER MODE JOBS PRIORITY`.
 
 It keeps one copying process alive (`copying.py`) until its standard input ends. It must not cost a
 sweep anything:
@@ -33,7 +33,7 @@ LAST_TIMEOUT = 1.0
 """The same when nothing more will come, and somebody waits for the mirror's end."""
 
 
-def main(study: str, tracker: str, mode: str, priority: str) -> int:
+def main(study: str, tracker: str, mode: str, jobs: str, priority: str) -> int:
     """Has a study copied until standard input ends. Returns 0 if everything was copied."""
     if priority == "low":
         _give_way()
@@ -42,7 +42,7 @@ def main(study: str, tracker: str, mode: str, priority: str) -> int:
     pause = PAUSE
     while mode != "online" or _reachable(to, over):
         began = time.monotonic()
-        if _copy(study, tracker, mode) == 0:
+        if _copy(study, tracker, mode, jobs) == 0:
             return 0
         _end_what_is_left()
         to.clean_logs(Settings.from_environment())
@@ -54,10 +54,9 @@ def main(study: str, tracker: str, mode: str, priority: str) -> int:
     return 1
 
 
-def _copy(study: str, tracker: str, mode: str) -> int:
-    """Runs one copying process and returns its exit code. It reads the same input, so it ends when that ends."""
-    words = [sys.executable, "-m", "fer_tune.mirror.copying", study, tracker, mode]
-    return subprocess.run(words, check=False).returncode
+def _copy(*words: str) -> int:
+    """Runs one copying process and returns its exit code. It ends when our input ends, which it reads too."""
+    return subprocess.run([sys.executable, "-m", "fer_tune.mirror.copying", *words], check=False).returncode
 
 
 def _reachable(to: Adapter, over: threading.Event) -> bool:

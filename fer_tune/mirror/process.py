@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from fer_tune.errors import FerTuneError, StudyError
-from fer_tune.mirror.tracker import Mode
+from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
@@ -89,14 +89,17 @@ def start(
     settings: Settings,
     study: str,
     mode: Mode | None = None,
+    *,
     priority: Literal["low", "normal"] = "low",
     tracker: str = WANDB,
+    jobs: Jobs = "allowed",
 ) -> MirrorHandle:
     """Starts the mirror of a study that is in the database; returns at once.
 
     Args:
         mode: None lets the tracker's adapter choose.
         priority: `low` lets every other process run first; `normal` is for a caller that waits.
+        jobs: `all` also copies the jobs that ran with `--wandb disabled`.
 
     Raises:
         FerTuneError: the tracker's package is not installed.
@@ -112,7 +115,7 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fer_tune.mirror", study, tracker, mode, priority],
+            [sys.executable, "-m", "fer_tune.mirror", study, tracker, mode, jobs, priority],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -22,6 +22,9 @@ from fer_tune.settings import Settings
 Mode = Literal["online", "offline", "disabled"]
 """Copy to a server, copy to files, or copy nothing."""
 
+Jobs = Literal["allowed", "all"]
+"""Copy the jobs that trackers may have, or also those that ran with `--wandb disabled`."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -76,8 +79,8 @@ class Tracker(Protocol):
         """
         ...
 
-    def left(self, prefix: str) -> set[str]:
-        """Returns ids beginning with `prefix` of runs that were written elsewhere and belong here too."""
+    def left(self, ids: set[str]) -> set[str]:
+        """Returns those of the finished runs `ids` that were written elsewhere and belong here too."""
         ...
 
     def close(self) -> None:

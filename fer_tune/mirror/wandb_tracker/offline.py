@@ -54,7 +54,7 @@ class OfflineRuns:
         target.finish(exit_code=int(run.failed))
         self._require_whole(run)
 
-    def left(self, prefix: str) -> set[str]:
+    def left(self, ids: set[str]) -> set[str]:
         """Returns nothing: a run that is on the server needs no file."""
         return set()
 

@@ -80,10 +80,10 @@ class OnlineRuns:
             del self._open[run.id]
             self._end(run, opened.target)
 
-    def left(self, prefix: str) -> set[str]:
+    def left(self, ids: set[str]) -> set[str]:
         """Returns runs that are in offline files and were never uploaded."""
-        found = folders(self.root, f"{prefix}-*", offline=True)
-        return {folder.name.split("-", 3)[3] for folder in found if not synced_mark(folder).exists()}
+        found = folders(self.root, "*", offline=True)
+        return ids & {folder.name.split("-", 3)[3] for folder in found if not synced_mark(folder).exists()}
 
     def close(self) -> None:
         """Marks the open runs as interrupted: their jobs are not over, and may continue."""
