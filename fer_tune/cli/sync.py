@@ -43,8 +43,8 @@ def sync(
                 troubles.append(trouble)
     for synced in done:
         _show(synced, Settings.from_environment(storage))
-    for trouble in troubles[:-1]:
-        terminal.error(trouble)
+    for earlier in troubles[:-1]:
+        terminal.error(earlier)
     if troubles:
         raise troubles[-1]
 
