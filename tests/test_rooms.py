@@ -1,4 +1,4 @@
-"""Who may know whom: imports point down a list of rooms, libraries stay in theirs, and light rooms stay light."""
+"""Imports point down a list of rooms, libraries stay in theirs, and light rooms stay light."""
 
 import ast
 import subprocess

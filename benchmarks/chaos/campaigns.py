@@ -135,7 +135,7 @@ class Happened:
 
 @dataclass
 class Result:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Attributes:
         budget: trials at the end.
@@ -225,13 +225,13 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
 
 
 def _save(small: Path, result: Result) -> None:
-    """Copies a small disk, which is about to disappear, to a folder beside it, if a check failed."""
+    """Copies a small disk, which will disappear, to a folder beside it if a check failed."""
     if result.case is None or not result.passed:
         shutil.copytree(small, small.with_name(f"{small.name}-disk"), dirs_exist_ok=True)
 
 
 def _disturb(subject: Subject, campaign: Campaign, seed: int, result: Result, say: Say) -> None:
-    """Lets the planned faults happen to the search, then to the final fits, and lets both finish."""
+    """Lets the planned faults happen to the search and to the final fits. Lets both finish."""
     random = Random(f"{campaign.name}/{seed}/moments")
     began = time.monotonic()
 

@@ -45,7 +45,7 @@ class Case:
 
     @property
     def expected(self) -> dict[int, Config]:
-        """The first configurations that the undisturbed run drew, by seed: as many as the budget."""
+        """The configurations that the undisturbed run drew first, by seed: `budget` of them."""
         drawn = {seed: trial for trial in self.calm.finished if (seed := self.calm.seed_of(trial)) is not None}
         return {seed: config_of(drawn[seed]) for seed in sorted(drawn)[: self.budget]}
 
@@ -60,7 +60,7 @@ def budget_is_met(case: Case) -> Iterator[str]:
 
 
 def no_trial_is_lost(case: Case) -> Iterator[str]:
-    """The study tried the configurations of the undisturbed run, with their seeds, and no others."""
+    """The study tried the configurations of the undisturbed run, with their seeds, no others."""
     tried = {seed: config_of(trial) for trial in case.found.finished if (seed := case.found.seed_of(trial)) is not None}
     for seed, config in case.expected.items():
         if seed not in tried:

@@ -174,7 +174,7 @@ def _problems(subject: Subject) -> list[str]:
 
 
 def _left(storage: Path) -> list[str]:
-    """Returns checkpoints of jobs that are over, and files whose writer was killed while it wrote."""
+    """Returns checkpoints of jobs that are over, and files whose writer was killed."""
     files = [path for path in storage.rglob("*") if path.is_file() and storage / "wandb" not in path.parents]
     checkpoints = set((storage / "checkpoints").rglob("*.safetensors"))
     left = [path for path in files if path in checkpoints or path.name.startswith(".")]

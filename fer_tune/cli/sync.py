@@ -25,7 +25,7 @@ def sync(
     ] = False,
     storage: Storage = None,
 ) -> None:
-    """Copy to wandb what it does not have: online where a key is configured, else as offline files."""
+    """Copy to wandb what it does not have: online with a key, else as offline files."""
     names = [study] if study is not None else [known.name for known in api.studies(storage=storage)]
     if not names:
         raise StudyError("The database has no study.", "`fer-tune run SWEEP` makes one.")

@@ -55,12 +55,18 @@ def main(study: str, tracker: str, mode: str, jobs: str, priority: str) -> int:
 
 
 def _copy(*words: str) -> int:
-    """Runs one copying process and returns its exit code. It ends when our input ends, which it reads too."""
+    """Runs one copying process and returns its exit code.
+
+    It ends when our input ends, which it reads too.
+    """
     return subprocess.run([sys.executable, "-m", "fer_tune.mirror.copying", *words], check=False).returncode
 
 
 def _reachable(to: Adapter, over: threading.Event) -> bool:
-    """Waits until the tracker's server can be reached. Returns False if standard input ends first."""
+    """Waits until the tracker's server can be reached.
+
+    Returns False if standard input ends first.
+    """
     pause, said = PAUSE, ""
     while True:
         last = over.is_set()
@@ -77,8 +83,8 @@ def _reachable(to: Adapter, over: threading.Event) -> bool:
 def _give_way() -> None:
     """Lets every other process run first.
 
-    Between sessions, Linux may share a processor by the session's niceness and not by the process's. The mirror
-    has a session of its own, so it sets both.
+    Between sessions, Linux may share a processor by the session's niceness and not by the
+    process's. The mirror has a session of its own, so it sets both.
     """
     os.nice(19)
     with suppress(OSError):
@@ -86,7 +92,7 @@ def _give_way() -> None:
 
 
 def _end_what_is_left() -> None:
-    """Kills the other processes of this one's group: the tracker's library may have started some."""
+    """Kills the other processes of this group. The tracker's library may have started some."""
     import psutil
 
     for pid in psutil.pids():

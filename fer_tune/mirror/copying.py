@@ -1,7 +1,7 @@
 """One copying process: `python -m fer_tune.mirror.copying STUDY TRACKER MODE JOBS`.
 
-Until its standard input ends, it looks at the database again and again and copies what is new. After
-any failure it ends, and the mirror's process (`__main__.py`) starts another one.
+Until its standard input ends, it looks at the database again and again and copies what is new.
+After any failure it ends, and the mirror's process (`__main__.py`) starts another one.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Outbox:
         return brought
 
     def _waiting(self, everything: bool) -> Iterator[Run]:
-        """Yields the runs that have something to bring, in the order in which their jobs were made."""
+        """Yields the runs that have something to bring, in the order of their jobs."""
         jobs = [job for job in self._store.jobs.of(self._study.name) if job.mirrored or self._all]
         cursors = self._cursors()
         best = best_job(jobs)
@@ -86,7 +86,7 @@ class Outbox:
                 yield run
 
     def _supersede(self, jobs: Sequence[JobRecord], best: str, cursors: dict[str, Cursor]) -> None:
-        """Reopens the run that the tracker has as the best when another job is best, so that its tag goes."""
+        """Reopens the run that the tracker has as the best, so that it loses its tag to another."""
         done = {uid for uid, cursor in cursors.items() if cursor.finished}
         known = [uid for uid in record_holders(jobs) if uid != best and uid in done]
         if known and best not in done:

@@ -61,7 +61,10 @@ def run_of(store: Store, study: StudyRecord, job: JobRecord, *, run_id: str, bes
 
 
 def best_job(jobs: Iterable[JobRecord]) -> str | None:
-    """Returns the uid of the best complete job of a search, the first of equal ones; None if there is none."""
+    """Returns the uid of the best complete job of a search, the first of equal ones;
+
+    None if there is none.
+    """
     found = [(job.value, job) for job in jobs if job.kind == "search" and job.state == "complete"]
     valued = [(value, job) for value, job in found if value is not None]
     return max(valued, key=lambda one: (one[0], -(one[1].number or 0)))[1].uid if valued else None
@@ -110,7 +113,10 @@ def _measured(row: EpochRow, classes: Sequence[str]) -> dict[str, float]:
 def _ending(
     job: JobRecord, rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord], objective: str
 ) -> dict[str, Any]:
-    """Returns how a job ended, and its best epoch. A tracker keeps the last epoch's values by itself."""
+    """Returns how a job ended, and its best epoch.
+
+    A tracker keeps the last epoch's values by itself.
+    """
     ending: dict[str, Any] = {
         "reason": job.reason or None,
         "objective_value": job.value,
@@ -140,7 +146,10 @@ def final_files(store: Store, job: JobRecord) -> dict[str, Path]:
 
 
 def _test_figures(files: dict[str, Path]) -> dict[str, Any]:
-    """Returns what the evaluation of a final fit measured. Files that were deleted or damaged say nothing."""
+    """Returns what the evaluation of a final fit measured.
+
+    Files that were deleted or damaged say nothing.
+    """
     if EVALUATED not in files:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Copying a study to its tracker after the fact, whatever a run, a crash or an earlier sync left."""
+"""Copies a study to wandb after the fact, whatever a run, a crash or an earlier sync left."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sync(
     *,
     include_disabled: bool = False,
 ) -> Synced:
-    """Copies all that is in the database, online where a key is configured, else into offline files.
+    """Copies all that is in the database: online with a key, else into offline files.
 
     Args:
         progress: is called now and then with the number of runs that wandb has.
@@ -52,7 +52,8 @@ def sync(
     Raises:
         StudyError: there is no such study, or it is being mirrored.
         SettingsError: WANDB_MODE forbids it.
-        FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next sync continues.
+        FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next
+            sync continues.
     """
     store.studies.get(study)
     mode = adapter(WANDB).mode(None)

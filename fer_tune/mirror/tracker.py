@@ -73,14 +73,14 @@ class Tracker(Protocol):
     live: bool
 
     def bring(self, run: Run) -> None:
-        """Makes the tracker's copy equal to `run`. If the run is over, returns when the copy is safe.
+        """Makes the tracker's copy equal to `run`. If the run is over, the copy is then safe.
 
         It may be called any number of times with the same run. Each row must then be there once.
         """
         ...
 
     def left(self, ids: set[str]) -> set[str]:
-        """Returns those of the finished runs `ids` that were written elsewhere and belong here too."""
+        """Returns the runs among `ids` that were written elsewhere and belong here too."""
         ...
 
     def close(self) -> None:
@@ -120,4 +120,4 @@ class Adapter:
         return text
 
     def clean_logs(self, settings: Settings, *logs: Path) -> None:
-        """Takes the tracker's keys out of `logs` and of the tracker's own logs, when nobody writes them."""
+        """Takes the tracker's keys out of `logs` and of its own logs. Nobody writes them now."""

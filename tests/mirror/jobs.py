@@ -12,7 +12,10 @@ from tests.studies import epoch_row, uid
 
 
 def begin(store: Store, number: int, *, attempt: int = 0, kind: Kind = "search", mirrored: bool = True) -> Job:
-    """Records an attempt at a job. A final fit has a number here too, from which its rows follow."""
+    """Records an attempt at a job.
+
+    A final fit has a number here too, from which its rows follow.
+    """
     job = Job(
         uid=uid(number),
         study="tiny",

@@ -73,7 +73,8 @@ def test_offline_files_say_what_the_database_says(
     kept = {name for name in before if not name.endswith((uid(1), running.uid))}
     assert {name for name in kept if (settings.wandb / name).exists()} == kept
 
-    # A key is configured at last: all reaches the server, and wandb's own commands leave the files alone.
+    # A key is configured at last: all reaches the server, and wandb's own commands leave the files
+    # alone.
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     hidden = begin(store, 7, mirrored=False)  # with --wandb disabled
