@@ -1,4 +1,4 @@
-"""A small study that has been run, made through the same doors as the orchestrator's, without training."""
+"""A small study, made through the classes that a run uses, without training."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: st
 def make_study(
     settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP, data: DataRef | None = None
 ) -> Store:
-    """Runs through `curves` on paper; the store is open. Without `data` the study's faces are nowhere."""
+    """Makes a study of these trials and returns the open store. Without `data` it has no images."""
     store = Store.of(settings)
     data = data or DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
     study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data, {"train": 98, "val": 21, "test": 21})

@@ -45,7 +45,7 @@ FER = SWEEP.replace("data: demo", "data: fer2013")
 @pytest.fixture
 def store(settings: Settings, demo: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A study with a final fit, on images that pass for FER2013's."""
-    monkeypatch.setattr(fer2013, "TRAINING_COUNTS", (20,) * 7)
+    monkeypatch.setitem(fer2013.COUNTS, "Training", (20,) * 7)
     monkeypatch.setattr(fer2013, "SIZES", (140,))
     data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
     with make_study(settings, sweep=FER, data=data) as store:
