@@ -31,6 +31,7 @@ from fer_tune.sweep.schema import (
     Sweep,
 )
 from fer_tune.sweep.space import Choice, Fixed, Range, Space
+from fer_tune.sweep.start import StartReader
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
 
 S = TypeVar("S", bound=Section)
@@ -218,13 +219,14 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
         problems.add(family, "family", unknown("family", family.value, FAMILIES))
     if known is None:
         return {}, (), ()
-    reader = ParamsReader(catalogue(known), problems, changed)
+    params_reader = ParamsReader(catalogue(known), problems, changed)
     params = root.entries.get("params", Node({}, 1, "line 1"))
     if params.value is not None and not isinstance(params.value, dict):
         problems.add(params, "params", f"must be a mapping of hyperparameters, not {describe_value(params.plain())}")
-    space = reader.space(params)
-    start = reader.start(root.entries.get("start", Node(None, 1, "line 1")), space)
-    return space, start, tuple(reader.notes)
+    space = params_reader.space(params)
+    start_reader = StartReader(params_reader, space)
+    start = start_reader.read(root.entries.get("start", Node(None, 1, "line 1")))
+    return space, start, tuple(start_reader.notes)
 
 
 def _images(node: Node | None, problems: Problems) -> Images | None:

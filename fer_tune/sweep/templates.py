@@ -43,9 +43,7 @@ def template(family: str) -> str:
         SweepError: `family` is not the name of a family.
     """
     if family not in FAMILIES:
-        raise SweepError(
-            f"{family!r} is not a family{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}."
-        )
+        raise SweepError(f"{family!r} is not a family{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}.")
     return "\n".join(_lines(family)) + "\n"
 
 

@@ -131,7 +131,7 @@ def test_all_problems_are_reported_at_once_in_the_files_order() -> None:
         ("depth: true", 3, "one of 18, 34"),
         ("head_layers: true", 3, "one of 1, 2, not true"),
         ("squeeze_excitation: yes", 3, "one of false, true, not yes"),
-        ("squeeze_excitation: {low: 0, high: 1}", 3, "no range"),
+        ("squeeze_excitation: {low: 0, high: 1}", 3, "instead of a range"),
         ("stem: {choices: []}", 3, "a list of values"),
         ("stem: {choices: [3x3, 3x3]}", 3, "given twice"),
         ("sampling_power: {choices: [sqrt, 0.5]}", 3, "0.5 is given twice"),
