@@ -55,14 +55,14 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 LONG = "a" * 5000
 
 REFUSED = {
-    "check missing.yaml": "there is no such sweep",
-    "check folder": "no sweep",
+    "check missing.yaml": "this file does not exist",
+    "check folder": "this folder has no sweep",
     "check empty.yaml": "not nothing",
     "check latin.yaml": "not UTF-8",
     "check outside.yaml": "'../tiny' is not a valid study name",
     "check family.yaml": "nearest: simple_cnn",
-    f"check {LONG}": "there is no such sweep",
-    f"run {LONG}": "there is no such sweep",
+    f"check {LONG}": "this file does not exist",
+    f"run {LONG}": "this file does not exist",
     "run good.yaml --workers 99999999999": "between 1 and 1024",
     "run good.yaml --set budget.trials=-5": "must be at least 1, not -5",
     "run good.yaml --data=": "data",

@@ -288,8 +288,8 @@ def test_a_wrong_override_is_named(assignment: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "a sweep is a mapping"),
-        ("- a\n- b", 1, "a sweep is a mapping"),
+        ("", 1, "a sweep must be a mapping"),
+        ("- a\n- b", 1, "a sweep must be a mapping"),
         ("family: [resnet", 1, "not YAML"),
         ("family: resnet\n\tx: 1", 2, "not YAML"),
         ("family: !!python/object:os.system resnet", 1, "tag"),
