@@ -97,7 +97,7 @@ def main() -> None:
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     wanted = [
-        (Job("ablation", 0, options.family, {}, options.epochs, seed, data), changes)
+        (Job("ablation", "ablation", "search", options.family, {}, options.epochs, seed, data), changes)
         for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]
         for seed in map(int, options.seeds.split(","))
     ]
@@ -160,7 +160,7 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     return Run(
         family=spec.family,
         changes=changes,
-        epochs=spec.epochs,
+        epochs=spec.schedule,
         seed=spec.seed,
         best=best.val_accuracy,
         best_epoch=best.epoch,

@@ -115,7 +115,7 @@ def _speed(folder: Path) -> float:
     from fer_tune.store import Store
 
     with Store.open(f"sqlite:///{folder}/fer_tune.db", create=False, root=folder) as store:
-        rows = store.epochs("demo")
+        rows = store.epochs.all("demo")
     return sum(row.images_per_second * row.seconds for row in rows) / sum(row.seconds for row in rows)
 
 

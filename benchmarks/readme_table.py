@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_tune.report.byhand import BY_HAND
+from fer_tune.data.fer2013 import BY_HAND, ByHand
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results"
@@ -61,11 +61,23 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| | family | by hand | epochs | train % | val % | test % | fer-tune val % | fer-tune test % |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     for row in BY_HAND:
-        lines.append(f"| {' | '.join(map(str, row))} | {' | '.join(figures(results.get(row.family)))} |")
+        lines.append(f"| {' | '.join(by_hand(row))} | {' | '.join(figures(results.get(row.family)))} |")
     lines += ["", "| sweep | device | wall time | trials | best val % | test % | test %, flip-averaged | record |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     lines += [sweep_row(family, results[family]) for family in FAMILIES if family in results]
     return "\n".join(lines)
+
+
+def by_hand(row: ByHand) -> list[str]:
+    """The cells of an experiment done by hand, as it was recorded."""
+    val = f"as {row.like}" if row.like else f"about {row.val:.0f}" if row.about else recorded(row.val)
+    epochs = NONE if row.epochs is None else str(row.epochs)
+    return [str(row.number), row.family, row.what, epochs, recorded(row.train), val, recorded(row.test)]
+
+
+def recorded(figure: float | None) -> str:
+    """A figure in per cent with two digits, or a dash."""
+    return NONE if figure is None else f"{figure:.2f}"
 
 
 def figures(result: Mapping[str, Any] | None) -> tuple[str, str]:

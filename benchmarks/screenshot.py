@@ -34,8 +34,8 @@ class Recorded(LiveView):
         super().__init__(Console(file=io.StringIO(), force_terminal=True, width=COLUMNS))
         self.path = path
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        super().epoch(spec, row, value)
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        super().epoch(job, row, value, replayed)
         board = self.board
         busy = len(board.training) > 1 and all(place.epoch > 0 for place in board.training)
         if board.finished >= AFTER and busy and not self.path.exists():

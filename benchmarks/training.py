@@ -75,7 +75,7 @@ def main() -> None:
     batches = [64] if options.cpu else [int(size) for size in options.batches.split(",")]
     loaders = [0] if options.cpu else [int(count) for count in options.loaders.split(",") if count]
 
-    spec = _spec(options.data, options.epochs)
+    spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
     peak = matrix_rate(where)
     about = {
@@ -99,11 +99,12 @@ def main() -> None:
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
-def _spec(source: str, epochs: int) -> Job:
+def default_job(source: str, epochs: int) -> Job:
+    """A job of deep_cnn on a data source with its default split."""
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
     ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
-    return Job("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
+    return Job("benchmark", "benchmark", "search", "deep_cnn", {}, epochs, 1, ref)
 
 
 def _with(base: Job, family: str, batch: int) -> Job:
@@ -243,7 +244,7 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
     plan, config = trainer._plan(spec)
     with torch_layers():
         engine = Engine(plan)
-        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        engine.begin(config, plan.shape, spec.seed, spec.schedule)
         uncompiled = bare(engine)
         torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
         engine.flat.model.compile(dynamic=False)

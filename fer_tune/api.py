@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fer_tune.jobs import Observer, RunOutcome
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
-    from fer_tune.sources.final import EpochDone, RetrainResult
+    from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.lock import Holder
     from fer_tune.study import StudySummary, TrialSummary
@@ -138,7 +138,7 @@ def find_study(study: str | None = None, *, storage: str | None = None) -> Study
         StudyError: there is no such study. Or none was named, and there is not exactly one.
     """
     with open_store(storage) as store:
-        return store.study(study_name(store, study))
+        return store.studies.get(study_name(store, study))
 
 
 def studies(*, storage: str | None = None) -> list[StudySummary]:
@@ -168,7 +168,8 @@ def trials(study: str | None = None, *, storage: str | None = None) -> list[Tria
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
     """Returns the traceback, or the end of the log, of each failed trial's last attempt, by the trial's number."""
     with open_store(storage) as store:
-        return {attempt.number: attempt.detail for attempt in store.attempts(study_name(store, study))}
+        attempts = store.jobs.attempts(study_name(store, study))
+        return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
 
 
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
@@ -268,49 +269,50 @@ def retrain(
     study: str | None = None,
     *,
     trial: int | None = None,
+    seeds: int = 1,
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
-    device: str | None = None,
+    devices: str | None = None,
+    engine: Literal["local", "inline"] = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
     wandb: Mode | None = None,
-    epoch_done: EpochDone = lambda row, epochs: None,
-    note: Callable[[str], object] = lambda text: None,
+    observer: Observer | None = None,
     storage: str | None = None,
-) -> RetrainResult:
+) -> tuple[FinalFit, ...] | None:
     """Trains one configuration on training and validation images, and evaluates it on test once.
+
+    The fits run side by side on all devices. A call that was killed is continued by the same call.
 
     Args:
         trial: the number of the trial whose configuration is trained. None is the best.
+        seeds: how many fits, each under its own seed.
         epochs: length of the schedule. None is the study's.
         until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the whole schedule.
-        out: the folder to write. None is a new one below the storage folder.
-        device: `cpu` or `cuda:0`. None is the first GPU, or the CPU without one.
+        out: a folder to copy the model to, beside the job's own folder below the storage folder.
+        devices, engine, wandb, observer: as in `run`.
         changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set` takes them.
-        wandb: as in `run`.
-        epoch_done: is called with each row and the number of epochs.
-        note: is called with what the user should know.
+
+    Returns:
+        The fits by seed, or None if Ctrl-C or SIGTERM interrupted them.
 
     Raises:
         SettingsError: a change is not valid.
-        TrainingError: the training failed or diverged.
+        TrainingError: a fit failed or diverged.
     """
-    from fer_tune.sources import final
+    from fer_tune.sources.final import Request
+    from fer_tune.sources.retrain import run_final_fits
+    from fer_tune.sources.run import RunOptions
     from fer_tune.sweep.overrides import read_changes
 
     record = find_study(study, storage=storage)
-    return final.retrain(
-        Settings.from_environment(storage),
+    return run_final_fits(
         record.name,
-        trial=trial,
-        epochs=epochs,
-        until=until,
+        Request(trial, epochs, until, seeds, read_changes(record.family, changes)),
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        observer=observer,
         out=None if out is None else Path(out),
-        device=device,
-        changes=read_changes(record.family, changes),
-        wandb=wandb,
-        epoch_done=epoch_done,
-        note=note,
     )
 
 
@@ -381,7 +383,7 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
     Raises:
         StudyError: there is no study.
     """
-    names = list(dict.fromkeys(asked)) if asked is not None else [record.name for record in store.studies()]
+    names = list(dict.fromkeys(asked)) if asked is not None else [record.name for record in store.studies.all()]
     if not names:
         raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
     return names

@@ -86,3 +86,11 @@ class Settings:
     def wandb(self) -> Path:
         """Folder of wandb's offline runs."""
         return self.root / "wandb"
+
+    def job_folder(self, study: str, study_uid: str, uid: str) -> Path:
+        """Files that one job leaves. No other job, study or database has the same folder."""
+        return self.artifacts / f"{study}-{study_uid}" / uid
+
+    def checkpoint_folder(self, study: str, study_uid: str) -> Path:
+        """Checkpoints of one study's jobs."""
+        return self.checkpoints / f"{study}-{study_uid}"

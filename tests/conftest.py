@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,20 @@ def demo() -> Dataset:
     for image, label in zip(images, labels, strict=True):
         image[6 * label : 6 * label + 6] += 100
     return Dataset.of(images, labels.astype(np.int64), source="tiny demo")
+
+
+@pytest.fixture(scope="session")
+def csv(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a `train.csv` of the tiny faces, as Kaggle has it."""
+    path = tmp_path_factory.mktemp("data") / "train.csv"
+    rows = (
+        f"{label},{' '.join(map(str, image.ravel()))}" for image, label in zip(demo.images, demo.labels, strict=True)
+    )
+    path.write_text("\n".join(["emotion,pixels", *rows]))
+    return path
+
+
+@pytest.fixture
+def searching(settings: Settings, csv: Path) -> Settings:
+    """Returns an empty storage folder, and `fer2013` means the tiny faces."""
+    return replace(settings, data_source=str(csv))

@@ -58,13 +58,13 @@ def make_study(
 def add_trial(store: Store, study: Study, state: str, values: list[float], attempt: int = 0) -> int:
     """One trial, asked for, reported and told; its number."""
     number = study.ask().number
-    store.start_attempt(study.name, number, attempt, 0, "cpu", 0)
+    store.jobs.start_attempt(study.name, number, attempt, 0, "cpu", 0)
     for epoch, value in enumerate(values, start=1):
-        store.add_epoch(study.name, epoch_row(number, epoch, value, attempt))
+        store.epochs.add(study.name, epoch_row(number, epoch, value, attempt))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status = "failed" if state == "failed" else "completed"
-    store.end_attempt(study.name, JobEnd(number, attempt, status, parameters=1234))
+    store.jobs.end_attempt(study.name, JobEnd(number, attempt, status, parameters=1234))
     match state:
         case "complete":
             study.complete(number, max(values), attrs)

@@ -206,11 +206,11 @@ PATHS = st.lists(
 @given(PATHS)
 def test_an_artifact_lies_below_the_storage_folder_or_is_refused(store: Store, name: str) -> None:
     try:
-        record = store.add_artifact("tiny", 0, "val_logits", store.root / name if name[:1] != "/" else Path(name))
+        record = store.artifacts.add("tiny", 0, "val_logits", store.root / name if name[:1] != "/" else Path(name))
     except StorageError:
         return
-    assert store.artifact_path(record).resolve().is_relative_to(store.root.resolve())
-    assert store.artifact_path(record).read_bytes() != OUTSIDE
+    assert store.artifacts.path(record).resolve().is_relative_to(store.root.resolve())
+    assert store.artifacts.path(record).read_bytes() != OUTSIDE
 
 
 @tries(100)
@@ -218,7 +218,7 @@ def test_an_artifact_lies_below_the_storage_folder_or_is_refused(store: Store, n
 @given(NAMES)
 def test_a_kind_of_artifact_is_a_few_plain_words(store: Store, kind: str) -> None:
     try:
-        record = store.add_artifact("tiny", 0, kind, store.root / "artifacts" / "tiny" / "file")
+        record = store.artifacts.add("tiny", 0, kind, store.root / "artifacts" / "tiny" / "file")
     except StorageError:
         return
     assert re.fullmatch(r"[A-Za-z0-9 ._-]{1,64}", record.kind)
@@ -229,11 +229,11 @@ def test_a_kind_of_artifact_is_a_few_plain_words(store: Store, kind: str) -> Non
 @example("artifacts/tiny/link")
 @given(PATHS)
 def test_a_record_that_other_hands_wrote_opens_nothing_outside(store: Store, path: str) -> None:
-    written = store.artifacts("tiny")
-    record = ArtifactRecord(0, "val_logits", path, "0" * 64, 1, store.study("tiny").created)
+    written = store.artifacts.of("tiny")
+    record = ArtifactRecord(0, "val_logits", path, "0" * 64, 1, store.studies.get("tiny").created)
     assert record not in written
     try:
-        place = store.artifact_path(record)
+        place = store.artifacts.path(record)
     except StorageError:
         return
     assert place.resolve().is_relative_to(store.root.resolve())

@@ -95,17 +95,20 @@ def read(subject: Subject) -> Evidence:
 
 
 def _tries(store: Store) -> dict[int, tuple[Try, ...]]:
-    rows: dict[tuple[int, int], list[EpochRow]] = {}
-    for row in store.epochs(STUDY):
-        rows.setdefault((row.number, row.attempt), []).append(row)
+    rows: dict[tuple[str, int], list[EpochRow]] = {}
+    seeds = {job.uid: job.seed for job in store.jobs.of(STUDY, "search")}
+    for row in store.epochs.all(STUDY):
+        rows.setdefault((row.job, row.attempt), []).append(row)
     found: dict[int, list[Try]] = {}
-    for record in sorted(store.attempts(STUDY), key=_begun):
-        found.setdefault(record.seed, []).append(Try(record, tuple(rows.get((record.number, record.attempt), ()))))
+    for record in sorted(store.jobs.attempts(STUDY), key=_begun):
+        if record.job in seeds:
+            tried = Try(record, tuple(rows.get((record.job, record.attempt), ())))
+            found.setdefault(seeds[record.job], []).append(tried)
     return {seed: tuple(tries) for seed, tries in found.items()}
 
 
-def _begun(record: AttemptRecord) -> tuple[datetime, int, int]:
-    return record.started, record.number, record.attempt
+def _begun(record: AttemptRecord) -> tuple[datetime, str, int]:
+    return record.started, record.job, record.attempt
 
 
 def _sqlite(database: Path) -> tuple[str, int]:

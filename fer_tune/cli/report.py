@@ -29,7 +29,7 @@ def report(
     with open_store(storage) as store:
         from fer_tune.report.page import render
 
-        known = [one.name for one in store.studies()]
+        known = [one.name for one in store.studies.all()]
         names = known if studies is None else list(dict.fromkeys(name.strip() for name in studies.split(",")))
         if not names:
             raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")

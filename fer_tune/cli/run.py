@@ -72,7 +72,7 @@ def run(  # noqa: PLR0917 - options
     sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
-    with _watch(out, lines, where, quiet, json_lines) as watch:
+    with display_of(out, lines, where, quiet=quiet, json_lines=json_lines) as watch:
         for checked in sweeps:
             for remark in checked.notes:
                 watch.note(f"{checked.study}: {remark}")
@@ -113,7 +113,7 @@ def _count(text: str) -> int | Literal["auto"]:
     return count
 
 
-def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool, json_lines: bool) -> Observer:
+def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
     """Nothing, JSON, the view in a terminal, or plain lines."""
     if quiet:
         from fer_tune.jobs import Observer as Silence
@@ -138,7 +138,7 @@ def _recall(board: RunState, settings: Settings) -> None:
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        History(store, store.study(board.study)).recall(board)
+        History(store, store.studies.get(board.study)).recall(board)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

@@ -25,7 +25,7 @@ def sync(
     with open_store(storage) as store:
         from fer_tune.mirror.sync import sync as bring
 
-        names = [study] if study is not None else [record.name for record in store.studies()]
+        names = [study] if study is not None else [record.name for record in store.studies.all()]
         if not names:
             raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
         settings = Settings.from_environment(storage)
@@ -52,7 +52,7 @@ def _tell(synced: Synced, settings: Settings) -> None:
     where = "on wandb" if synced.mode == "online" else f"below {settings.wandb}"
     terminal.line(terminal.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
     if synced.mode == "offline":
-        from fer_tune.mirror.mode import keys
+        from fer_tune.mirror.wandb_tracker.environment import keys
 
         why = "WANDB_MODE is offline: without it" if keys() else "No wandb key is configured: after `wandb login`"
         terminal.note(f"{why}, the same command uploads them.")

@@ -31,7 +31,7 @@ def watch(
     """
     out = terminal.console()
     with open_store(storage) as store:
-        history = History(store, store.study(study_name(store, study)))
+        history = History(store, store.studies.get(study_name(store, study)))
         if not once and out.is_terminal and not out.is_dumb_terminal:
             follow(out, history, interval)
         out.print(View(history.board()))

@@ -37,7 +37,7 @@ class Annotator:
     def __init__(self, store: Store, settings: Settings, study: str) -> None:
         self._store = store
         self._folder = settings.pictures
-        self._record = store.study(study)
+        self._record = store.studies.get(study)
 
     def catch_up(self) -> int:
         """Writes the study's note and those of trials that ended without one; returns how many trials."""
@@ -50,9 +50,11 @@ class Annotator:
     def write(self, number: int) -> None:
         """Writes a trial's note, unless the user wrote one, with its learning curves and its confusion matrix."""
         study = self._record.name
-        rows = self._store.curves(study, number).get(number, [])
-        note = trial_note(trial(self._store, study, number), rows, self._store.attempts(study, number))
-        remark(self._store, study, number, note, self._draw(number, rows))
+        found = trial(self._store, study, number)
+        rows = self._store.epochs.curve(study, found.job) if found.job else []
+        attempts = self._store.jobs.attempts(study, found.job) if found.job else []
+        pictures = self._draw(number, rows, found.job)
+        remark(self._store, study, number, trial_note(found, rows, attempts), pictures)
 
     def retrained(self, number: int, confusion: Path) -> None:
         """Adds the confusion matrix that a retrain measured on test, a PNG file."""
@@ -61,7 +63,7 @@ class Annotator:
         replace_file(self._folder / artifact, lambda stream: stream.write(content))
         add_picture(self._store, self._record.name, number, artifact, "retrained, on test.png")
 
-    def _draw(self, number: int, rows: list[EpochRow]) -> dict[str, str]:
+    def _draw(self, number: int, rows: list[EpochRow], job: str | None) -> dict[str, str]:
         """Draws what there is to draw; names by artifact's id."""
         title = f"{self._record.name}, trial {number}"
         drawn: dict[str, str] = {}
@@ -69,7 +71,7 @@ class Annotator:
             if rows:
                 self._keep(number, CURVES, curves_picture(rows, title))
                 drawn[self._id(number, CURVES)] = "learning curves.svg"
-            if (matrix := self._confusion(number)) is not None:
+            if (matrix := self._confusion(job)) is not None:
                 self._keep(number, CONFUSION, confusion_picture(matrix, EMOTIONS, f"{title}: validation, best epoch"))
                 drawn[self._id(number, CONFUSION)] = "confusion matrix.svg"
         except StorageError:
@@ -82,14 +84,15 @@ class Annotator:
     def _id(self, number: int, kind: str) -> str:
         return f"{self._record.uid}-{number:04x}-{kind}"
 
-    def _confusion(self, number: int) -> list[list[int]] | None:
+    def _confusion(self, job: str | None) -> list[list[int]] | None:
         """Counts on validation in the best epoch, from the logits that the trial left; None if it left none."""
-        files = [file for file in self._store.artifacts(self._record.name, number) if file.kind == "val_logits"]
+        recorded = self._store.artifacts.of(self._record.name, job) if job else []
+        files = [file for file in recorded if file.kind == "val_logits"]
         truth = self._truth
         if not files or truth is None:
             return None
         try:
-            logits = np.load(self._store.artifact_path(files[-1]), allow_pickle=False)
+            logits = np.load(self._store.artifacts.path(files[-1]), allow_pickle=False)
         except (OSError, ValueError):
             return None
         size = len(EMOTIONS)

@@ -23,6 +23,6 @@ def application(store: Store, settings: Settings) -> Any:
 def study_id(store: Store, study: str) -> int:
     """The number under which the dashboard shows a study."""
     try:
-        return optuna_storage(store).get_study_id_from_name(store.study(study).name)
+        return optuna_storage(store).get_study_id_from_name(store.studies.get(study).name)
     except KeyError as error:
         raise StudyError(f"The trials of the study {study} are not in {store.shown}.", "They were deleted.") from error

@@ -25,9 +25,9 @@ MOMENT = timedelta(seconds=5)
 SILENCE = timedelta(seconds=60)
 """After so long without news, and ten epochs, something may be wrong."""
 
-Rows = dict[int, list["EpochRow"]]
-"""Epochs by trial."""
-Names = dict[int, str | None]
+Rows = dict[str, list["EpochRow"]]
+"""Epochs by job."""
+Names = dict[str, str | None]
 
 OVER = ("complete", "pruned", "failed", "requeued")
 
@@ -58,7 +58,8 @@ class History:
 
         record, budget = self.record, last_budget(self.store, self.record.name)
         found, now = self._trials(), datetime.now(UTC)
-        attempts = _last_run(self.store.attempts(record.name), now)
+        attempts = [one for one in self.store.jobs.attempts(record.name) if one.kind == "search"]
+        attempts = _last_run(attempts, now)
         rows = self._rows(found, attempts)
         states = Counter[str](trial.state for trial in found)
         board = RunState(
@@ -74,7 +75,7 @@ class History:
             failed=states["failed"],
         )
         self._put(board, found, rows)
-        self._put_turn(board, attempts, {trial.number: trial.name for trial in found}, rows)
+        self._put_turn(board, attempts, {trial.job: trial.name for trial in found if trial.job}, rows)
         _put_times(board, attempts, rows, now)
         return board
 
@@ -89,11 +90,11 @@ class History:
     def _put_turn(self, board: RunState, attempts: Sequence[AttemptRecord], names: Names, rows: Rows) -> None:
         """What the last run has trained, and what its workers do."""
         for attempt in attempts:
-            of_trial = rows.get(attempt.number, [])
+            of_trial = rows.get(attempt.job, [])
             board.trained += sum(row.attempt == attempt.attempt for row in of_trial)
             place = board.places[attempt.worker] = Place(attempt.device, "idle")
             if attempt.ended is None:
-                place.doing, place.trial, place.name = "training", attempt.number, names.get(attempt.number)
+                place.doing, place.trial, place.name = "training", attempt.number or 0, names.get(attempt.job)
                 place.epochs, place.curve = self._planned, list(self._curve(of_trial))
                 place.rate = of_trial[-1].images_per_second if of_trial else None
 
@@ -106,18 +107,18 @@ class History:
 
     def _rows(self, found: Iterable[TrialSummary], attempts: Iterable[AttemptRecord] = ()) -> Rows:
         """Epochs by trial, of all attempts in their order; of trials, and of those that were asked for meanwhile."""
-        over = {trial.number for trial in found if trial.state in OVER}
-        running = {trial.number for trial in found if trial.state == "running"}
-        wanted = (over | running | {attempt.number for attempt in attempts}) - self._kept.keys()
+        over = {trial.job for trial in found if trial.state in OVER and trial.job}
+        running = {trial.job for trial in found if trial.state == "running" and trial.job}
+        wanted = (over | running | {attempt.job for attempt in attempts}) - self._kept.keys()
         rows: Rows = {number: [] for number in wanted}
-        for row in self._each(wanted) if self._kept else self.store.epochs(self.record.name):
-            rows.setdefault(row.number, []).append(row)
+        for row in self._each(wanted) if self._kept else self.store.epochs.all(self.record.name):
+            rows.setdefault(row.job, []).append(row)
         self._kept |= {number: rows[number] for number in wanted & over}
         return self._kept | rows
 
-    def _each(self, numbers: Iterable[int]) -> Iterable[EpochRow]:
+    def _each(self, numbers: Iterable[str]) -> Iterable[EpochRow]:
         for number in numbers:
-            yield from self.store.epochs(self.record.name, number)
+            yield from self.store.epochs.all(self.record.name, number)
 
     def _finished(self, trial: TrialSummary, rows: Rows) -> Finished:
         return Finished(
@@ -125,7 +126,7 @@ class History:
             trial.state,
             trial.value,
             self._planned,
-            self._curve(rows.get(trial.number, [])),
+            self._curve(rows.get(trial.job or "", [])),
             trial.name,
             str(trial.attrs.get("reason", "")),
         )
@@ -173,7 +174,7 @@ def _put_times(board: RunState, attempts: Sequence[AttemptRecord], rows: Rows, n
     running = [attempt for attempt in attempts if attempt.ended is None]
     if running:
         silence = now - max(_heard(attempt, rows) for attempt in running)
-        slowest = max((row.seconds for attempt in running for row in rows.get(attempt.number, [])), default=0.0)
+        slowest = max((row.seconds for attempt in running for row in rows.get(attempt.job, [])), default=0.0)
         if silence > max(SILENCE, timedelta(seconds=10 * slowest)):
             board.remark = f"no news for {terminal.clock(silence.total_seconds())}: was the run killed?"
         return
@@ -185,5 +186,5 @@ def _put_times(board: RunState, attempts: Sequence[AttemptRecord], rows: Rows, n
 
 def _heard(attempt: AttemptRecord, rows: Rows) -> datetime:
     """About when an attempt's last epoch was over."""
-    mine = [row.seconds for row in rows.get(attempt.number, []) if row.attempt == attempt.attempt]
+    mine = [row.seconds for row in rows.get(attempt.job, []) if row.attempt == attempt.attempt]
     return attempt.started + timedelta(seconds=sum(mine))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Job
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 
 class JsonLines(Observer):
@@ -36,14 +35,14 @@ class JsonLines(Observer):
     def note(self, text: str) -> None:
         self._write("note", text=text)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         self._write(
             "study_opened",
-            study=sweep.study,
-            family=sweep.family,
-            data=sweep.data,
-            objective=sweep.objective,
-            budget=sweep.budget.model_dump(mode="json"),
+            study=plan.study,
+            family=plan.family,
+            data=plan.data,
+            objective=plan.objective,
+            budget=dict(plan.budget),
             counts=asdict(counts),
             workers=[_worker(worker) for worker in workers],
         )
@@ -54,33 +53,33 @@ class JsonLines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
         self._of_trial(
             "trial_started",
-            spec,
+            job,
             **_worker(worker),
-            name=name,
-            family=spec.family,
-            params=spec.params,
-            epochs=spec.epochs,
-            seed=spec.seed,
+            name=job.name,
+            family=job.family,
+            params=job.params,
+            epochs=job.schedule,
+            seed=job.seed,
         )
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
         measured = asdict(row)
-        del measured["number"], measured["attempt"]
-        self._of_trial("epoch", spec, value=value, **measured)
+        del measured["job"], measured["attempt"]
+        self._of_trial("epoch", job, value=value, **measured)
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
+    def job_ended(self, job: Job, ended: Ended) -> None:
         told = asdict(ended)
-        del told["number"]
-        self._of_trial("trial_ended", spec, **told)
+        del told["number"], told["job"], told["facts"], told["infeasible"]
+        self._of_trial("trial_ended", job, **told)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self._write("study_closed", **asdict(outcome))
 
-    def _of_trial(self, event: str, spec: Job, **facts: Any) -> None:
-        self._write(event, study=spec.study, trial=spec.number, attempt=spec.attempt, **facts)
+    def _of_trial(self, event: str, job: Job, **facts: Any) -> None:
+        self._write(event, study=job.study, job=job.uid, kind=job.kind, trial=job.number, attempt=job.attempt, **facts)
 
     def _write(self, event: str, **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")

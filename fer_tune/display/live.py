@@ -12,7 +12,7 @@ from rich.text import Text
 from fer_tune.display.lines import describe
 from fer_tune.display.run_state import RunState
 from fer_tune.display.view import View
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 from fer_tune.pool.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Job
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 REFRESH = 4
 """Drawings a second, at most."""
@@ -62,9 +61,9 @@ class LiveView(Observer):
     def note(self, text: str) -> None:
         self.out.print(Text(text, style="dim"), soft_wrap=True)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         board = RunState(places=self.board.places)
-        board.study_opened(sweep, counts, workers)
+        board.study_opened(plan, counts, workers)
         if counts.finished and self._recall is not None:
             self._recall(board)
         self.board = board
@@ -80,16 +79,16 @@ class LiveView(Observer):
         self.board.worker_lost(worker, reason, log_tail)
         self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self.board.trial_started(spec, worker, name)
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        self.board.job_started(job, worker)
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        self.board.epoch(spec, row, value)
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        self.board.epoch(job, row, value, replayed)
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        self.board.trial_ended(spec, ended)
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        self.board.job_ended(job, ended)
         if ended.state == "failed":
-            self.out.print(Text(f"{spec.study}: {describe(ended)}", style="red"))
+            self.out.print(Text(f"{job.study}: {describe(ended)}", style="red"))
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self.board.study_closed(outcome)

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fer_tune.job import by_pruner
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Job
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 Doing = Literal["starting", "idle", "training"]
 
@@ -137,9 +136,9 @@ class RunState(Observer):
     _ended: int = 0
     _epochs: int = 0
     """Trials that ended, and the epochs they had."""
-    _at: dict[int, int] = field(default_factory=dict)
+    _at: dict[str, int] = field(default_factory=dict)
     """Which worker has which trial."""
-    _curves: dict[int, list[Point]] = field(default_factory=dict)
+    _curves: dict[str, list[Point]] = field(default_factory=dict)
     """Of the trials that are not over, which may change their worker."""
 
     # what follows from it ---------------------------------------------------------------------------------------
@@ -191,9 +190,9 @@ class RunState(Observer):
 
     # what happens -----------------------------------------------------------------------------------------------
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        self.study, self.family, self.data, self.objective = sweep.study, sweep.family, sweep.data, sweep.objective
-        self.budget, self.epochs, self.hours = sweep.budget.trials, sweep.budget.epochs, sweep.budget.hours
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        self.study, self.family, self.data, self.objective = plan.study, plan.family, plan.data, plan.objective
+        self.budget, self.epochs, self.hours = plan.jobs, plan.epochs, plan.hours
         self.done, self.pruned, self.failed = counts.complete, counts.pruned, counts.failed
         for worker in workers:
             self.places.setdefault(worker.index, Place(worker.device))
@@ -227,14 +226,14 @@ class RunState(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self.places[worker.index] = Place(worker.device)
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
         self.first = time.monotonic() if self.first is None else self.first
-        self._at[spec.number] = worker.index
-        curve = self._curves.setdefault(spec.number, [])
-        self.places[worker.index] = Place(worker.device, "training", spec.number, name, spec.epochs, curve)
+        self._at[job.uid] = worker.index
+        curve = self._curves.setdefault(job.uid, [])
+        self.places[worker.index] = Place(worker.device, "training", job.number or 0, job.name, job.last_epoch, curve)
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        place = self.places[self._at[spec.number]]
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        place = self.places[self._at[job.uid]]
         while place.curve and place.curve[-1].epoch >= row.epoch:  # trained again, by another attempt
             place.curve.pop()
         place.curve.append(Point(row.epoch, value, row.seconds))
@@ -242,12 +241,12 @@ class RunState(Observer):
         self.spent += row.seconds
         self.trained += 1
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        place = self.places.get(self._at.pop(spec.number, -1))
-        mine = place is not None and place.doing == "training" and place.trial == spec.number
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        place = self.places.get(self._at.pop(job.uid, -1))
+        mine = place is not None and place.doing == "training" and place.trial == (job.number or 0)
         name = place.name if place is not None and mine else None
-        curve = tuple(self._curves.pop(spec.number, ()))
-        self.add(Finished(ended.number, ended.state, ended.value, spec.epochs, curve, name, ended.reason))
+        curve = tuple(self._curves.pop(job.uid, ()))
+        self.add(Finished(ended.number or 0, ended.state, ended.value, job.schedule, curve, name, ended.reason))
         if place is not None and mine:
             place.doing = "idle"
 

@@ -122,8 +122,8 @@ def _versions(connection: Connection, where: str) -> Iterator[Finding]:
     if version is None:
         advice = "`fer-tune run SWEEP` makes its tables; --storage names another."
         yield problem("schema", f"{where} holds no studies of fer-tune", advice)
-    elif version > tables.SCHEMA:
-        told = f"a newer fer-tune made it: version {version}, known here {tables.SCHEMA}"
+    elif version > tables.FORMAT:
+        told = f"a newer fer-tune made it: version {version}, known here {tables.FORMAT}"
         yield problem("schema", told, "pip install --upgrade fer-tune")
     else:
         absent = sorted(place.name for place in tables.metadata.sorted_tables if place.name not in names)

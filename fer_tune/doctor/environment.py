@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from fer_tune.doctor.findings import Finding, note, ok, problem
 from fer_tune.doctor.probe import Probed
-from fer_tune.mirror.mode import choose_mode, keys
+from fer_tune.mirror.wandb_tracker.environment import choose_mode, keys
 from fer_tune.settings import Settings, at_home
 
 OLDEST = (3, 11)

@@ -35,6 +35,6 @@ new one goes on from its checkpoint. So a checkpoint belongs to a configuration'
 """
 
 from fer_tune.jobs.observers import Observer
-from fer_tune.jobs.outcome import Ended, RunOutcome, State, StudyOutcome
+from fer_tune.jobs.outcome import Ended, Plan, RunOutcome, StudyOutcome
 
-__all__ = ["Ended", "Observer", "RunOutcome", "State", "StudyOutcome"]
+__all__ = ["Ended", "Observer", "Plan", "RunOutcome", "StudyOutcome"]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fer_tune.kernels import formulas
+
 RateOf = Callable[[Any], float]
 """How a dropout rate follows from a family's configuration."""
 
@@ -37,7 +39,7 @@ def scaled(channels: int, width: float) -> int:
 class GreyConv2d(nn.Conv2d):
     """A convolution of grey images [N, 1, H, W] without a bias, padded to keep what lies at their edges.
 
-    By its own kernels on CUDA devices with Triton (see `stem_kernels`), unless the image itself needs a gradient.
+    CUDA devices with Triton run a kernel (see `kernels.grey_convolution`), unless the image itself needs a gradient.
     """
 
     def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1) -> None:
@@ -45,10 +47,10 @@ class GreyConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if fused(x) and not x.requires_grad:
-            from fer_tune.kernels.stem import grey_convolution
+            from fer_tune.kernels.grey_convolution import grey_convolution
 
             return grey_convolution(x, self.weight, self.stride[0])
-        return super().forward(x)
+        return formulas.grey_convolution(x, self.weight, self.stride[0])
 
 
 def convolution(channels: int, width: int) -> nn.Conv2d:
@@ -92,7 +94,7 @@ def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
 class NormReLU(nn.BatchNorm2d):
     """BatchNorm, the sum with a residual if one is given, ReLU, and dropout of whole channels if a rate is given.
 
-    One pass over memory on CUDA devices with Triton (see `kernels`), torch's operations elsewhere.
+    One pass over memory on CUDA devices with Triton (see `kernels.norm_relu`), torch's operations elsewhere.
     """
 
     def __init__(self, channels: int, rate_of: RateOf | None = None) -> None:
@@ -102,12 +104,10 @@ class NormReLU(nn.BatchNorm2d):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         keep = None if self.dropout is None else self.dropout.mask(x)
         if fused(x):
-            from fer_tune.kernels.norm import norm_relu
+            from fer_tune.kernels.norm_relu import norm_relu
 
             return norm_relu(self, x, residual, keep)
-        out = super().forward(x)
-        out = functional.relu(out if residual is None else out + residual, inplace=True)
-        return out if keep is None else out * keep[:, :, None, None].to(out.dtype)
+        return formulas.norm_relu(self, x, residual, keep)
 
 
 def pooled_by_kernels(x: Tensor) -> bool:
@@ -119,11 +119,12 @@ class NormReLUPool(NormReLU):
     """`NormReLU`, and then the maximum of 2x2 pixels: [N, C, H, W] to [N, C, H // 2, W // 2]."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        keep = None if self.dropout is None else self.dropout.mask(x)
         if pooled_by_kernels(x):
-            from fer_tune.kernels.norm_pool import norm_relu_pool
+            from fer_tune.kernels.norm_relu_pool import norm_relu_pool
 
-            return norm_relu_pool(self, x, None if self.dropout is None else self.dropout.mask(x))
-        return functional.max_pool2d(super().forward(x), 2)
+            return norm_relu_pool(self, x, keep)
+        return formulas.norm_relu_pool(self, x, keep)
 
 
 class BiasReLUPool(nn.Module):
@@ -148,13 +149,12 @@ class BiasReLUPool(nn.Module):
         nn.init.uniform_(self.bias, -self.bound, self.bound)
 
     def forward(self, x: Tensor) -> Tensor:
+        keep = self.dropout.mask(x)
         if pooled_by_kernels(x):
-            from fer_tune.kernels.norm_pool import relu_pool
+            from fer_tune.kernels.norm_relu_pool import bias_relu_pool
 
-            return relu_pool(x, self.dropout.mask(x), self.bias)
-        pooled = functional.max_pool2d(x, 2) + self.bias[:, None, None]
-        out: Tensor = self.dropout(functional.relu(pooled, inplace=True))
-        return out
+            return bias_relu_pool(x, keep, self.bias)
+        return formulas.bias_relu_pool(x, keep, self.bias)
 
 
 class Flatten(nn.Module):
@@ -188,10 +188,10 @@ class AntialiasedPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if fused(x):
-            from fer_tune.kernels.pool import antialiased_pool
+            from fer_tune.kernels.antialiased_pool import antialiased_pool
 
             return antialiased_pool(x)
-        return functional.avg_pool2d(functional.max_pool2d(x, 2, stride=1), 2, ceil_mode=True)
+        return formulas.antialiased_pool(x)
 
 
 class BlurredConv2d(nn.Conv2d):

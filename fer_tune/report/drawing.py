@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from fer_tune.report.byhand import NONE
 from fer_tune.report.chart import AMBER, BLUE, RED, Chart, at, span, svg, text, ticks
 from fer_tune.report.study_report import StudyReport
 from fer_tune.study import TrialSummary
@@ -52,10 +51,10 @@ Reached = tuple[float, float | None, str, str]
 
 def _reached(study: StudyReport) -> list[Reached]:
     found: list[Reached] = []
-    if study.best_by_hand is not None:
-        found.append((float(study.best_by_hand.val), None, "validation, by hand", "val by hand"))
-    if study.tested_by_hand != NONE:
-        found.append((float(study.tested_by_hand), None, "test, by hand", "test by hand"))
+    if study.best_by_hand is not None and study.best_by_hand.val is not None:
+        found.append((study.best_by_hand.val, None, "validation, by hand", "val by hand"))
+    if study.tested_by_hand is not None:
+        found.append((study.tested_by_hand, None, "test, by hand", "test by hand"))
     if study.accuracy is not None:
         found.append((100 * study.accuracy, 100 * (study.accuracy_error or 0), "validation, best trial", "val"))
     if study.retrained is not None:

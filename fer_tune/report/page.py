@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fer_tune.data.audit import Audit
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.fer2013 import BY_HAND, EMOTIONS
 from fer_tune.report import drawing, optuna_plots
-from fer_tune.report.byhand import BY_HAND, NONE
 from fer_tune.report.study_report import StudyReport, read_audit, read_study
 from fer_tune.store import Store
 
-BEST_BY_HAND = max((one for one in BY_HAND if one.test != NONE), key=lambda one: float(one.test))
+NONE = "–"
+BEST_BY_HAND = max((one for one in BY_HAND if one.test), key=lambda one: one.test or 0)
 """The one experiment by hand that was tested best."""
 
 
@@ -103,7 +103,8 @@ def sentence(studies: Sequence[StudyReport]) -> str:
     )
     if best.record.data_source == "demo":
         return f"{said}, on drawn faces."
-    more = 100 * test["accuracy"] - float(BEST_BY_HAND.test)
+    assert BEST_BY_HAND.test is not None
+    more = 100 * test["accuracy"] - BEST_BY_HAND.test
     return f"{said}, {abs(more):.1f} points {'above' if more >= 0 else 'below'} the {BEST_BY_HAND.test} % by hand."
 
 

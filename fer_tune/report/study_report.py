@@ -15,13 +15,14 @@ import optuna
 from fer_tune.data import cache
 from fer_tune.data.audit import Audit, audit
 from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import BY_HAND, ByHand
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow, by_pruner
-from fer_tune.report.byhand import BY_HAND, NONE, ByHand
 from fer_tune.report.mistakes import Mistake, worst
+from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import ArtifactRecord, Store, StudyRecord
-from fer_tune.study import Counts, TrialSummary, ranking, standard_error, trials
+from fer_tune.study import Counts, TrialSummary, ranking, trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import REASON, count
 
@@ -119,13 +120,13 @@ class StudyReport:
     @property
     def best_by_hand(self) -> ByHand | None:
         """The one among them with the highest validation accuracy that was recorded."""
-        recorded = [one for one in self.by_hand if one.val.replace(".", "").isdigit()]
-        return max(recorded, key=lambda one: float(one.val), default=None)
+        recorded = [one for one in self.by_hand if one.val is not None]
+        return max(recorded, key=lambda one: one.val or 0, default=None)
 
     @property
-    def tested_by_hand(self) -> str:
-        """The highest test accuracy of its family by hand, or a dash."""
-        return max((one.test for one in self.by_hand if one.test != NONE), default=NONE)
+    def tested_by_hand(self) -> float | None:
+        """The highest test accuracy of its family by hand, in per cent."""
+        return max((one.test for one in self.by_hand if one.test is not None), default=None)
 
     @property
     def best_row(self) -> EpochRow | None:
@@ -142,9 +143,10 @@ def read_study(store: Store, study: str) -> StudyReport:
     Raises:
         StudyError: there is none of that name.
     """
-    record = store.study(study)
+    record = store.studies.get(study)
     found = trials(store, study, states=("complete", "pruned", "failed"))
-    curves = store.curves(study)
+    by_job = store.epochs.curves(study)
+    curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
     best = next(iter(ranking(store, study)), None)
     error = _error(record, best)
     stored = optuna.load_study(study_name=study, storage=optuna_storage(store))
@@ -227,14 +229,16 @@ def _covered(times: Sequence[tuple[datetime, datetime]]) -> float:
 
 def _retrained(store: Store, record: StudyRecord) -> Retrained | None:
     """The latest final fit whose files are still there."""
-    files: dict[str, ArtifactRecord] = {file.kind: file for file in store.artifacts(record.name)}
+    finals = {job.uid for job in store.jobs.of(record.name, "final")}
+    recorded = [file for file in store.artifacts.of(record.name) if file.job in finals]
+    latest = next((file.job for file in reversed(recorded) if file.kind == "metrics"), None)
+    files: dict[str, ArtifactRecord] = {file.kind: file for file in recorded if file.job == latest}
     try:
         metrics, confusion = (
-            json.loads(store.artifact_path(files[f"retrain {kind}"]).read_text("utf-8"))
-            for kind in ("metrics", "confusion")
+            json.loads(store.artifacts.path(files[kind]).read_text("utf-8")) for kind in ("metrics", "confusion")
         )
     except (KeyError, OSError, ValueError):
         return None
-    predictions = files.get("retrain predictions")
-    mistakes = worst(store.artifact_path(predictions), record.data_ref(store.root)) if predictions else []
+    predictions = files.get("predictions")
+    mistakes = worst(store.artifacts.path(predictions), record.data_ref(store.root)) if predictions else []
     return Retrained(metrics, confusion["plain"], mistakes)

@@ -12,7 +12,7 @@ from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import MissingExtraError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
 from fer_tune.study import trials as read_trials
 
@@ -89,15 +89,18 @@ def load_epochs(study: str, trial: int | None = None, storage: str | None = None
     from pandas import DataFrame
 
     with Store.of(Settings.from_environment(storage), create=False) as store:
-        if attempts:
-            epochs = store.epochs(study, trial)
-        else:
-            epochs = [row for curve in store.curves(study, trial).values() for row in curve]
+        numbers = {job.uid: job.number for job in store.jobs.of(study, "search") if trial in (None, job.number)}
+        curves = store.epochs.curves(study).values()
+        epochs = store.epochs.all(study) if attempts else [row for curve in curves for row in curve]
     rows = []
-    for epoch in epochs:
+    for epoch in sorted((row for row in epochs if row.job in numbers), key=lambda row: numbers[row.job] or 0):
         row = asdict(epoch)
         recall = row.pop("recall")
-        rows.append(row | {f"recall.{name}": value for name, value in zip(EMOTIONS, recall, strict=True)})
+        rows.append(
+            row
+            | {"number": numbers[row.pop("job")]}
+            | {f"recall.{name}": value for name, value in zip(EMOTIONS, recall, strict=True)}
+        )
     counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
     return DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(dict.fromkeys(EPOCH_COLUMNS, "float64") | counts)
 

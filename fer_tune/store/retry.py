@@ -52,7 +52,7 @@ class Patience:
     """
 
     def __init__(
-        self, url: URL | str, seconds: float, told: Callable[[str], None] | None = None, *, run: bool = False
+        self, url: URL | str, seconds: float, told: Callable[[str], object] | None = None, *, run: bool = False
     ) -> None:
         self.seconds = seconds
         self.told = told

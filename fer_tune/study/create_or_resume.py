@@ -38,7 +38,7 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
         StudyError: the study was made from another sweep, other images or another split. Or only one
             half of it exists, ours or Optuna's.
     """
-    record = store.find_study(sweep.study)
+    record = store.studies.find(sweep.study)
     in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
     if record is None:
         if in_optuna:
@@ -47,9 +47,9 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
                 "Give this run another study name: --set study=NAME.",
             )
         record = _new_record(sweep, store, data, counts)
-        store.register_study(record)
+        store.studies.add(record)
         return record
-    if not in_optuna and store.attempts(sweep.study):
+    if not in_optuna and store.jobs.attempts(sweep.study):
         raise StudyError(
             f"The trials of the study {sweep.study} were deleted, but its epochs and artifacts were not.",
             "Give this run another study name: --set study=NAME.",
@@ -131,6 +131,7 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
         data_source=sweep.data,
         data_signature=data.signature,
         data_cache=below(store.root, data.cache),
+        data_spec=data.spec,
         split=split,
         versions=versions(),
         created=datetime.now(UTC),

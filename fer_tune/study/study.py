@@ -29,6 +29,7 @@ from fer_tune.study.trial_states import (
     RETRY_OF,
     START,
     Counts,
+    Finished,
     Proposal,
     count,
     place_of,
@@ -229,6 +230,7 @@ class Study:
         self._patiently(enqueue)
         copy = self._copy_of(number)
         assert copy is not None
+        self.store.jobs.renumber(self.name, number, copy, reason)
         self._forget_rungs(frozen)
         self._end(number, TrialState.FAIL, {REQUEUED_AS: copy, REASON: reason})
         return copy
@@ -241,18 +243,8 @@ class Study:
         left = [trial.number for trial in self._running_trials()]
         for number in left:
             self.requeue(number, reason)
-        self.store.abandon_attempts(self.name, reason)
+        self.store.jobs.abandon_attempts(self.name, "search", reason)
         return left
-
-    def interrupted(self) -> list[int]:
-        """Numbers of the trials that an earlier run left running, or that live on under another number."""
-        return [trial.number for trial in self._all() if state_of(trial) in ("running", "requeued")]
-
-    def unfinished_seeds(self) -> set[int]:
-        """Seeds of the trials that are running or wait in the queue: whose checkpoints may be needed."""
-        trials = self._all()
-        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
-        return {self._seed(place_of(trials, number)) for number in unfinished}
 
     def _copy_of(self, number: int) -> int | None:
         return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
@@ -271,6 +263,14 @@ class Study:
 
         if any(key.startswith(RUNG) for key in trial.system_attrs):
             self._patiently(work)
+
+    def finished(self) -> list[Finished]:
+        """Returns the trials that are complete, pruned or failed."""
+        over = [trial for trial in self._all() if trial.state.is_finished() and state_of(trial) != "requeued"]
+        return [
+            Finished(trial.number, state_of(trial), str(trial.user_attrs.get(REASON, "")), trial.value)
+            for trial in over
+        ]
 
     # counting -----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ class TrialSummary:
     """A trial for readers.
 
     Attributes:
+        job: uid of the job that it is; None if no worker was ever given it, or if it continues as another trial.
         value: the best epoch's objective of a complete trial, the last reported one of a pruned trial; None while
             there is none.
         params: hyperparameters by name, the fixed ones too.
@@ -38,6 +38,7 @@ class TrialSummary:
     """
 
     number: int
+    job: str | None
     state: State
     value: float | None
     params: dict[str, Value]
@@ -85,12 +86,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
         StudyError: there is no such study.
     """
     inner = _load(store, study)
-    return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
-
-
-def standard_error(share: float | None, images: int) -> float | None:
-    """Of a share measured on so many images, sqrt(p (1 - p) / n); None where either is unknown."""
-    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
+    jobs = _jobs(store, study)
+    return [_summary(trial, jobs) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
@@ -102,7 +99,8 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
     inner = _load(store, study)
     frozen = _all(store, inner)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial) for trial in frozen], best
+    jobs = _jobs(store, study)
+    return [_summary(trial, jobs) for trial in frozen], best
 
 
 def _ranked(
@@ -125,7 +123,8 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: there is no such study.
     """
-    return [_summary(trial) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
+    jobs = _jobs(store, study)
+    return [_summary(trial, jobs) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -137,12 +136,12 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
     found = _all(store, _load(store, study))
     if not 0 <= number < len(found):
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
-    return _summary(found[number])
+    return _summary(found[number], _jobs(store, study))
 
 
 def summaries(store: Store) -> list[StudySummary]:
     """All studies, the oldest first; one whose trials were deleted has none."""
-    return [_study_summary(store, record) for record in store.studies()]
+    return [_study_summary(store, record) for record in store.studies.all()]
 
 
 def last_budget(store: Store, study: str) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def last_budget(store: Store, study: str) -> dict[str, Any]:
     inner = _load(store, study)
     kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
     if kept is None:  # run last by a version that did not keep it: as it was run first
-        first = yaml.safe_load(store.study(study).sweep_text) or {}
+        first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept
 
@@ -165,12 +164,13 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
     except StudyError:
         return StudySummary(record, Counts(), None)
     frozen = _all(store, inner)
-    best = next((_summary(trial) for trial in _ranked(store, inner, frozen)), None)
+    jobs = _jobs(store, record.name)
+    best = next((_summary(trial, jobs) for trial in _ranked(store, inner, frozen)), None)
     return StudySummary(record, count(frozen), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:
-    store.study(study)  # which knows the nearest name
+    store.studies.get(study)  # which knows the nearest name
     try:
         return store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
     except KeyError as error:
@@ -189,7 +189,12 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _summary(trial: FrozenTrial) -> TrialSummary:
+def _jobs(store: Store, study: str) -> dict[int, str]:
+    """Uids of the search's jobs by the number of their trial."""
+    return {job.number: job.uid for job in store.jobs.of(study, "search") if job.number is not None}
+
+
+def _summary(trial: FrozenTrial, jobs: dict[int, str]) -> TrialSummary:
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
     params = attrs.pop(PARAMS, None)
@@ -197,6 +202,7 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
         params = named(trial.system_attrs.get("fixed_params", {}) | trial.params)
     return TrialSummary(
         number=trial.number,
+        job=jobs.get(trial.number),
         state=state_of(trial),
         value=trial.value,
         params=params,

@@ -55,6 +55,16 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A trial whose end Optuna was told of."""
+
+    number: int
+    state: State
+    reason: str
+    value: float | None
+
+
+@dataclass(frozen=True)
 class Counts:
     """How many trials of a study are in which state; requeued ones are not counted."""
 

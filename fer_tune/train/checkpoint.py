@@ -25,10 +25,10 @@ from fer_tune.errors import FerTuneError
 from fer_tune.files import replace_file
 from fer_tune.job import EpochRow, Job
 
-FORMAT = 1
+FORMAT = 2
 LOGITS = "logits"
-DECIDING = ("family", "params", "epochs", "seed", "objective", "patience", "fit")
-"""Fields of a spec that decide its numbers, beside the data. Its number does not: an interrupted trial gets another."""
+DECIDING = ("family", "params", "schedule", "seed", "objective", "patience", "fit")
+"""Fields of a job that decide its numbers, beside the data."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,10 @@ def read(path: Path, spec: Job) -> State:
     if description["checksum"] != checksum(tensors):
         raise ValueError("it is damaged")
     rows = [EpochRow(**{**row, "recall": tuple(row["recall"])}) for row in description["rows"]]
-    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)) or not 0 < len(rows) < spec.epochs:
+    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)) or not 0 < len(rows) < spec.schedule:
         raise ValueError("its epochs make no sense")
     return State(
-        rows=tuple(replace(row, number=spec.number, attempt=spec.attempt) for row in rows),
+        rows=tuple(replace(row, job=spec.uid, attempt=spec.attempt) for row in rows),
         best=-math.inf if description["best"] is None else float(description["best"]),
         best_epoch=int(description["best_epoch"]),
         logits=tensors.pop(LOGITS, None),

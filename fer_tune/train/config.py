@@ -16,9 +16,6 @@ from fer_tune.models import FAMILIES, Family, FamilyConfig
 POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
 """Named exponents of the class frequency."""
 
-BETA2, EPSILON = 0.999, 1e-8
-"""Of adam, adamw and muon's adamw (Kingma & Ba 2015); `momentum` is their first beta."""
-
 
 class TrainConfig(BaseModel):
     """How a network is trained.

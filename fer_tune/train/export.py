@@ -48,9 +48,9 @@ def save_model(folder: Path, spec: Job, state: Mapping[str, Tensor], mean: float
         "input": {"height": 48, "width": 48, "channels": 1, "mean": mean, "std": std},
         "origin": {
             "study": spec.study,
-            "trial": spec.number,
+            "job": spec.uid,
             "fit": spec.fit,
-            "epochs": spec.epochs,
+            "epochs": spec.schedule,
             "seed": spec.seed,
             "data_signature": spec.data.signature,
             "split_hash": spec.data.split_hash,

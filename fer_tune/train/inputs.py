@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fer_tune.data.access import SearchData
 from fer_tune.models.layers import fused
-from fer_tune.train.augment import Blend, Changes, Mixed, augment, mix
+from fer_tune.train.augment import Mixed, augment, draw_blend, draw_changes, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
@@ -78,7 +78,7 @@ class Inputs:
 
     An epoch is drawn, augmented, mixed and normalised once and then only sliced by the step. Doing this for
     thousands of images at a time costs a tenth of doing it batch by batch, where each of some fifty small kernels
-    would pay its launch in every step. Where there is Triton, one kernel does it (see `augment_kernels`). All
+    would pay its launch in every step. Where there is Triton, one kernel does it (see `kernels.augment_images`). All
     networks that train on the same faces share one `Inputs`.
 
     Attributes:
@@ -120,9 +120,9 @@ class Inputs:
 
     def _write_fused(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
         """The same in one pass over memory."""
-        from fer_tune.kernels.augment import write_changed
+        from fer_tune.kernels.augment_images import write_changed
 
-        changes, blend = Changes.draw(images, config.augment), Blend.draw(images, config.mixup, config.cutmix)
+        changes, blend = draw_changes(images, config.augment), draw_blend(images, config.mixup, config.cutmix)
         write_changed(images, self.faces.images, chosen, changes, blend, self.faces.mean, self.faces.std)
         return Mixed(images, chosen, chosen.roll(1, 0), blend.share)
 

@@ -30,7 +30,7 @@ from fer_tune.train.metrics import scores
 
 def never() -> int:
     """Nobody asks to stop."""
-    return Wish.GO_ON
+    return Wish.CONTINUE
 
 
 @dataclass
@@ -142,7 +142,7 @@ class Trainer:
 
     def _failed(self, spec: Job, progress: _Progress, reason: str, detail: str = "", infeasible: float = 0.0) -> JobEnd:
         return JobEnd(
-            number=spec.number,
+            job=spec.uid,
             attempt=spec.attempt,
             status="failed",
             reason=reason,
@@ -165,11 +165,11 @@ class Trainer:
 
         progress.begin(engine)
         yield from _go_on(engine, keeper, progress)
-        for epoch in range(len(progress.rows) + 1, spec.final_epoch + 1):
+        for epoch in range(len(progress.rows) + 1, spec.last_epoch + 1):
             started = time.perf_counter()
             if not engine.train_epoch(epoch, at_once):
                 return "stopped", f"asked to stop in epoch {epoch}"
-            measured = engine.measure(epoch + 1 if epoch < spec.final_epoch else None)
+            measured = engine.measure(epoch + 1 if epoch < spec.last_epoch else None)
             row = self._row(spec, engine, epoch, measured, started)
             if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
                 return "diverged", f"the loss is not finite in epoch {epoch}"
@@ -178,9 +178,9 @@ class Trainer:
             progress.add(row, getattr(row, spec.objective), engine)
             if spec.patience and epoch - progress.best_epoch >= spec.patience:
                 return "completed", f"no better {spec.objective} since epoch {progress.best_epoch}"
-            if keeper.wanted and epoch < spec.final_epoch:
+            if keeper.wanted and epoch < spec.last_epoch:
                 keeper.remember(progress.state(engine))
-            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.final_epoch:
+            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.last_epoch:
                 keeper.write()
                 return "stopped", f"asked to stop in epoch {epoch}"
         return "completed", ""
@@ -189,7 +189,7 @@ class Trainer:
         seconds = time.perf_counter() - started
         score = scores(measured.confusion)
         return EpochRow(
-            number=spec.number,
+            job=spec.uid,
             attempt=spec.attempt,
             epoch=epoch,
             train_loss=measured.train_loss,
@@ -210,13 +210,14 @@ class Trainer:
             if spec.fit == "train+val" and status == "completed":
                 save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
                 files["model"] = spec.artifacts / "model.safetensors"
+                files["config"] = spec.artifacts / "config.json"
             elif spec.fit == "train" and progress.logits is not None:
                 try:
                     files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
                 except StorageError as error:  # a disk that refuses costs the file, not the trial
                     progress.notes += (f"val_logits were not kept: {error.message}",)
         return JobEnd(
-            number=spec.number,
+            job=spec.uid,
             attempt=spec.attempt,
             status=status,
             reason=reason,
@@ -237,7 +238,7 @@ class Trainer:
         """The engine for the trial's shape, made at its first use, with the trial's weights and hyperparameters."""
         plan, config = self._plan(spec)
         engine = self._engines.get(plan)
-        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        engine.begin(config, plan.shape, spec.seed, spec.schedule)
         return engine
 
     def _load(self, spec: Job) -> Inputs:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
-from fer_tune.mirror.mode import base_url, choose_mode
+from fer_tune.mirror.wandb_tracker.environment import base_url, choose_mode
 from fer_tune.settings import Settings
 from tests.studies import SWEEP, make_study
 

@@ -22,8 +22,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 
 PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
 OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")

@@ -42,11 +42,11 @@ def age(store: Store, by: timedelta) -> None:
 
 def test_a_running_study(settings: Settings) -> None:
     with make_study(settings) as store:
-        store.start_attempt("tiny", 5, 0, 1, "cuda:1", 0)
-        store.add_epoch("tiny", epoch_row(5, 1, 0.4))
-        history = History(store, store.study("tiny"))
+        store.jobs.start_attempt("tiny", 5, 0, 1, "cuda:1", 0)
+        store.epochs.add("tiny", epoch_row(5, 1, 0.4))
+        history = History(store, store.studies.get("tiny"))
         assert history.board().places[1].epoch == 1
-        store.add_epoch("tiny", epoch_row(5, 2, 0.3))
+        store.epochs.add("tiny", epoch_row(5, 2, 0.3))
         board = history.board()
         assert (board.done, board.pruned, board.failed, board.budget, board.running) == (3, 1, 1, 20, 1)
         assert board.best is not None
@@ -69,10 +69,10 @@ def test_a_running_study(settings: Settings) -> None:
 def test_a_study_that_has_ended(settings: Settings) -> None:
     with make_study(settings) as store:
         age(store, timedelta(hours=2))
-        store.start_attempt("tiny", 5, 0, 1, "cpu", 0)  # another run, hours later
-        store.end_attempt("tiny", JobEnd(5, 0, "completed"))
+        store.jobs.start_attempt("tiny", 5, 0, 1, "cpu", 0)  # another run, hours later
+        store.jobs.end_attempt("tiny", JobEnd(5, 0, "completed"))
         age(store, timedelta(minutes=1))
-        board = History(store, store.study("tiny")).board()
+        board = History(store, store.studies.get("tiny")).board()
         assert list(board.places) == [1]
         assert 0 <= board.elapsed < 5
         assert board.left is None

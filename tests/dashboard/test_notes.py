@@ -88,7 +88,7 @@ def test_a_confusion_matrix_is_counted_from_the_logits(settings: Settings, demo:
     with make_study(settings, data=data) as store:
         for number, array in enumerate((logits, logits[1:])):  # the second belongs to another split
             np.save(file.with_name(f"{number}.npy"), array)
-            store.add_artifact("tiny", number, "val_logits", file.with_name(f"{number}.npy"))
+            store.artifacts.add("tiny", number, "val_logits", file.with_name(f"{number}.npy"))
         annotator = Annotator(store, settings, "tiny")
         annotator.catch_up()
         study = load(store)

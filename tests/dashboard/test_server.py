@@ -113,7 +113,7 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.shows("complete at 60.00%, best epoch 3 of 3")
         page.shows("learning curves.svg", "retrained, on test.png", "parameters 1234", "device cpu", "3 0.6")
         page.until(f"{loaded} >= 1")
-        record = store.study("tiny")
+        record = store.studies.get("tiny")
         study = Study.open(loads_sweep(SWEEP, Path("tiny.yaml")), store, record.data_ref(store.root))
         for _ in range(4):
             add_trial(store, study, "complete", [0.3, 0.7])

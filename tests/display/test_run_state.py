@@ -21,8 +21,8 @@ from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts
 from fer_tune.sweep.load import loads_sweep
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 from tests.studies import SWEEP, epoch_row
 
 WORKERS = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]
@@ -114,7 +114,7 @@ def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
         watch = LiveView(Console(quiet=True), lambda board: _recall(board, searching))
         run_sweeps([obedient_sweep(trials)], searching, options, watch, obedient)
         with Store.of(searching) as store:
-            read = History(store, store.study("obedient")).board()
+            read = History(store, store.studies.get("obedient")).board()
         told = watch.board
         for name in ("study", "family", "data", "objective", "budget", "epochs", "hours", "done", "pruned", "failed"):
             assert getattr(read, name) == getattr(told, name), name

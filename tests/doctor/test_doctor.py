@@ -54,7 +54,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, demo: Dataset) -> Path:
             file = settings.artifacts / "tiny" / f"trial-{number:05d}" / "val_logits.npy"
             file.parent.mkdir(parents=True)
             np.save(file, np.zeros((21, 7), np.float16))
-            store.add_artifact("tiny", number, "val_logits", file)
+            store.artifacts.add("tiny", number, "val_logits", file)
         study.requeue(study.ask().number, "interrupted")
     sql(settings, "PRAGMA wal_checkpoint(TRUNCATE)")
     return root
@@ -278,7 +278,7 @@ def test_a_file_that_no_record_names(storage: Settings) -> None:
 
 def test_checkpoints(storage: Settings) -> None:
     with Store.of(storage) as store:
-        place = storage.checkpoints / f"tiny-{store.study('tiny').uid}"
+        place = storage.checkpoints / f"tiny-{store.studies.get('tiny').uid}"
     place.mkdir(parents=True)
     (place / "5.safetensors").write_bytes(b"x")  # the interrupted trial's: number, place and so the seed are 5
     assert problems(storage) == []

@@ -60,8 +60,8 @@ def retrained(store: Store, settings: Settings) -> Callable[[], None]:
     """Leaves the files of a retrain of trial 1, and their records."""
 
     def leave() -> None:
-        store.open_test("tiny", 1, "5" * 64, "retrain")
-        opening = len(store.ledger("tiny"))
+        store.ledger.open_test("tiny", 1, "5" * 64, "retrain")
+        opening = len(store.ledger.of_study("tiny"))
         folder = settings.artifacts / "tiny" / f"retrain-0001-{opening}"
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"weights" * 100)
@@ -76,6 +76,6 @@ def retrained(store: Store, settings: Settings) -> Callable[[], None]:
         metrics |= {"parameters": 1234, "seconds": 1.0, "test_openings": opening, "test": {"plain": {"accuracy": 0.5}}}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         for kind in ("model.safetensors", "confusion.json", "confusion.png", "epochs.json", "metrics.json"):
-            store.add_artifact("tiny", 1, f"retrain {kind.split('.')[0]}", folder / kind)
+            store.artifacts.add("tiny", 1, f"retrain {kind.split('.')[0]}", folder / kind)
 
     return leave

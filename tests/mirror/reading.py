@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.job import EpochRow
+from fer_tune.job import EpochRow, merged
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from tests.mirror.server import Wandb
 
 _wandb = find_spec("wandb")
@@ -94,9 +94,9 @@ def expected(row: EpochRow) -> dict[str, Any]:
 
 
 def in_database(store: Store, study: str, *numbers: int) -> list[dict[str, Any]]:
-    """The rows of a trial, or of trials that one lived on as, in the order of their attempts, each epoch once."""
-    found: dict[int, EpochRow] = {}
+    """Returns the rows that count of a trial, or of trials that one lived on as."""
+    curve: list[EpochRow] = []
     for number in numbers:
         for row in store.epochs(study, number):
-            found.setdefault(row.epoch, row)
-    return [expected(row) for row in found.values()]
+            merged(curve, row)
+    return [expected(row) for row in curve]

@@ -32,10 +32,10 @@ def test_offline_files_say_what_the_database_says(  # noqa: PLR0917 - fixtures
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running = study.ask().number
-    store.start_attempt("tiny", running, 0, 0, "cpu", 0)
-    store.add_epoch("tiny", epoch_row(running, 1, 0.3))
+    store.jobs.start_attempt("tiny", running, 0, 0, "cpu", 0)
+    store.epochs.add("tiny", epoch_row(running, 1, 0.3))
     retrained()
-    uid = store.study("tiny").uid
+    uid = store.studies.get("tiny").uid
     torn = settings.wandb / f"offline-run-20260101_000000-{uid}-00000"  # left by a mirror that was killed
     torn.mkdir(parents=True)
     (torn / f"run-{uid}-00000.wandb").write_bytes(b"torn")
@@ -62,7 +62,7 @@ def test_offline_files_say_what_the_database_says(  # noqa: PLR0917 - fixtures
 
     # The study goes on: the run of the trial that was running is replaced, the best changes, the rest is left alone.
     before = {path.name for path in settings.wandb.iterdir()}
-    store.add_epoch("tiny", epoch_row(running, 2, 0.4))
+    store.epochs.add("tiny", epoch_row(running, 2, 0.4))
     study.prune(running, "median")
     better = add_trial(store, study, "complete", [0.5, 0.7])
     mirror(settings)
@@ -113,6 +113,6 @@ def test_a_run_that_a_full_disk_cut_off_is_written_again(
     ballast.unlink()
     mirror(settings)
     runs = offline(settings)
-    assert [runs[f"{store.study('tiny').uid}-{number:05d}"].rows for number in range(5)] == [
+    assert [runs[f"{store.studies.get('tiny').uid}-{number:05d}"].rows for number in range(5)] == [
         in_database(store, "tiny", number) for number in range(5)
     ]

@@ -88,13 +88,15 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
 
 
 def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five within the time do; here they never are."""
+    """Five within the time stop the run. Here any two deaths are further apart than that."""
     monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
     pool = make_pool()
+    deaths = 0
     for number in range(7):
         start(pool)
         pool.submit(0, spec(number, die=1))
-        listen(pool, lost)
+        deaths += len(lost(listen(pool, lost)))
+    assert deaths == 7
 
 
 def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
@@ -142,8 +144,9 @@ def test_a_process_that_outlives_sigkill_is_given_up(make_pool: MakePool, monkey
         held.wait()
 
 
-def test_a_trial_that_ends_starts_the_count_of_deaths_anew(make_pool: MakePool) -> None:
+def test_a_trial_that_ends_resets_the_count_of_deaths(make_pool: MakePool) -> None:
     pool = make_pool()
+    deaths = 0
     for number in range(8):
         start(pool)
         if number == 3:
@@ -151,7 +154,8 @@ def test_a_trial_that_ends_starts_the_count_of_deaths_anew(make_pool: MakePool) 
             listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
         if number < 7:
             pool.submit(0, spec(number, die=1))
-            listen(pool, lost)
+            deaths += len(lost(listen(pool, lost)))
+    assert deaths == 7  # four in a row, then three: five in a row would have stopped the run
 
 
 def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:

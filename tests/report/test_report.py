@@ -54,7 +54,7 @@ def store(settings: Settings) -> Iterator[Store]:
         confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(7)] for i in range(7)]}
         for kind, content in {"metrics": metrics, "confusion": confusion}.items():
             (folder / f"{kind}.json").write_text(json.dumps(content))
-            store.add_artifact("tiny", 1, f"retrain {kind}", folder / f"{kind}.json")
+            store.artifacts.add("tiny", 1, f"retrain {kind}", folder / f"{kind}.json")
         yield store
 
 

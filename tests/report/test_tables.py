@@ -50,8 +50,8 @@ def test_epochs_are_rows_of_the_last_attempt(store: Store) -> None:
     ]
     assert frame["recall.disgust"].eq(0.1).all()
     assert frame["recall.fear"].isna().all()
-    store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
-    store.add_epoch("tiny", epoch_row(0, 1, 0.7, attempt=1))
+    store.jobs.start_attempt("tiny", 0, 1, 0, "cpu", 0)
+    store.epochs.add("tiny", epoch_row(0, 1, 0.7, attempt=1))
     assert fer_tune.load_epochs("tiny", trial=0)["val_accuracy"].tolist() == [0.7]
     assert len(fer_tune.load_epochs("tiny", trial=0, attempts=True)) == 4
 

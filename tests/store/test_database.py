@@ -77,7 +77,7 @@ def test_a_damaged_page_is_an_error_for_the_user(tmp_path: Path) -> None:
     file = tmp_path / "a.db"
     with Store.open(at(file)) as store:
         for number in range(200):
-            store.register_study(record(f"study-{number}", f"{number:08x}"))
+            store.studies.add(record(f"study-{number}", f"{number:08x}"))
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -123,9 +123,9 @@ def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.Monke
         said: list[str] = []
         store.patiently.told = said.append
         holder = hold(tmp_path / "a.db", 1.0)
-        store.register_study(record())
+        store.studies.add(record())
         holder.join()
-        assert store.study("resnet").name == "resnet"
+        assert store.studies.get("resnet").name == "resnet"
         assert len(said) == 2
         assert "locked" in said[0]
         assert "can be written again" in said[1]
@@ -138,11 +138,11 @@ def test_a_lock_that_stays_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
         holder = hold(tmp_path / "a.db", 2.0)
         start = time.monotonic()
         with pytest.raises(StorageError, match="locked") as caught:
-            store.register_study(record())
+            store.studies.add(record())
         assert time.monotonic() - start < 1.5
         assert "backup" in caught.value.hint
         holder.join()
-        assert store.studies() == []
+        assert store.studies.all() == []
 
 
 def test_many_processes_make_one_database(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fer_tune.errors import StudyError
-from fer_tune.mirror.lock import MirrorLock
+from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.job import EpochRow, JobEnd
-from fer_tune.store import ArtifactRecord, MirrorCursor, Store
+from fer_tune.store import ArtifactRecord, Cursor, Store
 
 from .conftest import record
 
@@ -30,40 +30,40 @@ def row(epoch: int = 1, number: int = 0, attempt: int = 0, **changes: object) ->
 
 
 def begin(store: Store, number: int = 0, attempt: int = 0) -> None:
-    store.start_attempt("resnet", number, attempt, worker=1, device="cpu", seed=2**40)
+    store.jobs.start_attempt("resnet", number, attempt, worker=1, device="cpu", seed=2**40)
 
 
 def test_a_study_comes_back_as_it_was_registered(store: Store, root: Path) -> None:
-    assert store.study("resnet") == record()
-    ref = store.study("resnet").data_ref(root)
+    assert store.studies.get("resnet") == record()
+    ref = store.studies.get("resnet").data_ref(root)
     assert ref.cache == root / "cache/faces"
     assert ref.split == root / "cache/splits/x.npz"
 
 
 def test_two_studies_share_a_split(store: Store) -> None:
-    store.register_study(record("vgg", "11111111"))
-    assert [study.name for study in store.studies()] == ["resnet", "vgg"]
+    store.studies.add(record("vgg", "11111111"))
+    assert [study.name for study in store.studies.all()] == ["resnet", "vgg"]
 
 
 def test_a_taken_name_is_refused_whole(store: Store) -> None:
     with pytest.raises(StudyError, match="resnet already"):
-        store.register_study(record(uid="22222222"))
-    assert len(store.studies()) == 1
+        store.studies.add(record(uid="22222222"))
+    assert len(store.studies.all()) == 1
 
 
 def test_an_unknown_study_names_the_nearest(store: Store) -> None:
     with pytest.raises(StudyError) as caught:
-        store.study("resnt")
+        store.studies.get("resnt")
     assert "nearest name is resnet" in caught.value.hint
     with pytest.raises(StudyError):
-        store.epochs("other")
+        store.epochs.all("other")
 
 
 def test_epochs_come_back_exactly_and_in_order(store: Store) -> None:
     begin(store)
     for epoch in (2, 1):
-        assert store.add_epoch("resnet", row(epoch))
-    first, second = store.epochs("resnet", 0)
+        assert store.epochs.add("resnet", row(epoch))
+    first, second = store.epochs.all("resnet", 0)
     assert (first.epoch, second.epoch) == (1, 2)
     assert first.val_accuracy == 0.1 + 0.2
     assert isnan(first.recall[1])
@@ -72,33 +72,33 @@ def test_epochs_come_back_exactly_and_in_order(store: Store) -> None:
 
 def test_measurements_that_are_not_finite_are_kept(store: Store) -> None:
     begin(store)
-    store.add_epoch("resnet", row(train_loss=inf, val_loss=nan))
-    (kept,) = store.epochs("resnet")
+    store.epochs.add("resnet", row(train_loss=inf, val_loss=nan))
+    (kept,) = store.epochs.all("resnet")
     assert kept.train_loss == inf
     assert isnan(kept.val_loss)
 
 
 def test_a_replayed_epoch_changes_nothing(store: Store) -> None:
     begin(store)
-    assert store.add_epoch("resnet", row())
-    assert not store.add_epoch("resnet", row(train_loss=99.0))
-    (kept,) = store.epochs("resnet")
+    assert store.epochs.add("resnet", row())
+    assert not store.epochs.add("resnet", row(train_loss=99.0))
+    (kept,) = store.epochs.all("resnet")
     assert kept.train_loss == 1.5
     begin(store, attempt=1)
-    assert store.add_epoch("resnet", row(attempt=1))
-    assert len(store.epochs("resnet")) == 2
+    assert store.epochs.add("resnet", row(attempt=1))
+    assert len(store.epochs.all("resnet")) == 2
 
 
 def test_the_database_itself_keeps_epochs_unique(store: Store) -> None:
     begin(store)
-    store.add_epoch("resnet", row())
+    store.epochs.add("resnet", row())
     with store.engine.begin() as tx, pytest.raises(IntegrityError):
         tx.execute(text("INSERT INTO fer_epochs SELECT * FROM fer_epochs"))
 
 
 def test_an_epoch_needs_its_attempt(store: Store) -> None:
     with pytest.raises(StorageError, match="never started"):
-        store.add_epoch("resnet", row())
+        store.epochs.add("resnet", row())
 
 
 def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
@@ -108,19 +108,19 @@ def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")
     end = JobEnd(0, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
-    assert store.end_attempt("resnet", end)
-    assert not store.end_attempt("resnet", JobEnd(0, 0, "failed", reason="late"))
-    (attempt,) = store.attempts("resnet")
+    assert store.jobs.end_attempt("resnet", end)
+    assert not store.jobs.end_attempt("resnet", JobEnd(0, 0, "failed", reason="late"))
+    (attempt,) = store.jobs.attempts("resnet")
     assert (attempt.status, attempt.reason, attempt.parameters, attempt.seed) == ("completed", "", 12, 2**40)
     assert attempt.notes[0] == "eager"
     assert "x was not found" in attempt.notes[1]
     assert attempt.ended is not None
     assert attempt.ended >= attempt.started
-    (artifact,) = store.artifacts("resnet", 0)
+    (artifact,) = store.artifacts.of("resnet", 0)
     assert artifact.path == "artifacts/resnet/0/val_logits.npy"
     assert artifact.sha256 == hashlib.sha256(b"logits").hexdigest()
     assert artifact.bytes == 6
-    assert store.artifact_path(artifact) == left
+    assert store.artifacts.path(artifact) == left
 
 
 def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_path: Path) -> None:
@@ -128,31 +128,31 @@ def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_
     outside = tmp_path / "model"
     outside.touch()
     with pytest.raises(StorageError, match="outside"):
-        store.end_attempt("resnet", JobEnd(0, 0, "completed", files={"model": outside}))
-    assert store.attempts("resnet")[0].status is None
+        store.jobs.end_attempt("resnet", JobEnd(0, 0, "completed", files={"model": outside}))
+    assert store.jobs.attempts("resnet")[0].status is None
 
 
 def test_an_end_needs_its_attempt(store: Store) -> None:
     with pytest.raises(StorageError, match="never started"):
-        store.end_attempt("resnet", JobEnd(5, 0, "completed"))
+        store.jobs.end_attempt("resnet", JobEnd(5, 0, "completed"))
 
 
 def test_abandoned_attempts_are_lost_and_only_open_ones(store: Store) -> None:
     for number in range(3):
         begin(store, number)
-    store.end_attempt("resnet", JobEnd(0, 0, "completed"))
+    store.jobs.end_attempt("resnet", JobEnd(0, 0, "completed"))
     assert store.abandon_attempts("resnet", "worker 1 died", number=1) == 1
     assert store.abandon_attempts("resnet", "orchestrator died") == 1
-    assert [a.status for a in store.attempts("resnet")] == ["completed", "lost", "lost"]
-    assert store.attempts("resnet", 1)[0].reason == "worker 1 died"
+    assert [a.status for a in store.jobs.attempts("resnet")] == ["completed", "lost", "lost"]
+    assert store.jobs.attempts("resnet", 1)[0].reason == "worker 1 died"
 
 
 def test_an_artifact_recorded_again_replaces_its_record(store: Store, root: Path) -> None:
     file = root / "report.json"
     for content in ("a", "bb"):
         file.write_text(content)
-        store.add_artifact("resnet", None, "report", file)
-    (artifact,) = store.artifacts("resnet")
+        store.artifacts.add("resnet", None, "report", file)
+    (artifact,) = store.artifacts.of("resnet")
     assert (artifact.bytes, artifact.number) == (2, None)
 
 
@@ -162,28 +162,28 @@ def test_artifact_paths_cannot_leave_the_storage_folder(store: Store, root: Path
     (root / "a").mkdir()
     (root / "link").symlink_to(tmp_path / "outside")
     with pytest.raises(StorageError, match="outside"):
-        store.add_artifact("resnet", 0, "model", Path(path))
+        store.artifacts.add("resnet", 0, "model", Path(path))
     forged = ArtifactRecord(0, "model", path, "", 0, record().created)
     with pytest.raises(StorageError, match="outside"):
-        store.artifact_path(forged)
+        store.artifacts.path(forged)
 
 
 def test_a_missing_artifact_is_refused(store: Store) -> None:
     with pytest.raises(StorageError, match="cannot be read"):
-        store.add_artifact("resnet", 0, "model", Path("nothing"))
+        store.artifacts.add("resnet", 0, "model", Path("nothing"))
 
 
 def test_every_opening_of_the_test_images_is_in_the_ledger(store: Store) -> None:
-    first = store.open_test("resnet", 3, "split-hash", "retrain")
-    second = store.open_test("resnet", None, "split-hash", "ensemble")
-    entries = store.ledger("resnet")
+    first = store.ledger.open_test("resnet", 3, "split-hash", "retrain")
+    second = store.ledger.open_test("resnet", None, "split-hash", "ensemble")
+    entries = store.ledger.of_study("resnet")
     assert [(e.id, e.number, e.purpose) for e in entries] == [(first, 3, "retrain"), (second, None, "ensemble")]
 
 
 def test_the_mirror_finds_its_place_again(store: Store) -> None:
     assert store.mirror_cursor("resnet", 4) is None
-    store.set_mirror_cursor("resnet", MirrorCursor(4, "run-a", 0, 3))
-    store.set_mirror_cursor("resnet", MirrorCursor(4, "run-a", 1, 9, True))
-    store.set_mirror_cursor("resnet", MirrorCursor(5, "run-b"))
-    assert store.mirror_cursor("resnet", 4) == MirrorCursor(4, "run-a", 1, 9, True)
+    store.set_mirror_cursor("resnet", Cursor(4, "run-a", 0, 3))
+    store.set_mirror_cursor("resnet", Cursor(4, "run-a", 1, 9, True))
+    store.set_mirror_cursor("resnet", Cursor(5, "run-b"))
+    assert store.mirror_cursor("resnet", 4) == Cursor(4, "run-a", 1, 9, True)
     assert len(store.mirror_cursors("resnet")) == 2

@@ -26,7 +26,7 @@ store = Store.open(sys.argv[2], root=root)
 study = Study.open(load_sweep(root / "tiny.yaml"), store, faces(store))
 for _ in range(3):
     proposal = study.ask()
-    store.start_attempt("tiny", proposal.number, proposal.attempt, 0, "cpu", proposal.seed)
+    store.jobs.start_attempt("tiny", proposal.number, proposal.attempt, 0, "cpu", proposal.seed)
     study.report(proposal.number, 1, 0.1)
 study.complete(1, 0.2)
 os._exit(9)
@@ -89,7 +89,7 @@ def test_what_a_killed_orchestrator_left_running_is_queued_again(
     assert study.reconcile() == [0, 2]
     assert study.reconcile() == []
     assert study.counts() == Counts(complete=1, waiting=2)
-    assert [a.status for a in store.attempts("tiny")] == ["lost"] * 3
+    assert [a.status for a in store.jobs.attempts("tiny")] == ["lost"] * 3
     assert [study.ask().name for _ in range(2)] == ["by hand 1", None]
 
 

@@ -132,7 +132,7 @@ def test_other_faces_and_another_split_are_refused(sweep: MakeSweep, store: Stor
 
 def test_the_record_leads_back_to_the_faces(sweep: MakeSweep, store: Store) -> None:
     Study.open(sweep(), store, faces(store), {"train": 5, "val": 1, "test": 1})
-    record = store.study("tiny")
+    record = store.studies.get("tiny")
     assert record.data_ref(store.root) == faces(store)
     assert record.split.counts == {"train": 5, "val": 1, "test": 1}
     assert "family: simple_cnn" in record.sweep_text
@@ -143,12 +143,12 @@ def test_a_study_that_optuna_has_but_we_do_not_is_refused(sweep: MakeSweep, stor
     optuna.create_study(study_name="tiny", storage=store.url)
     with pytest.raises(StudyError, match="did not make"):
         Study.open(sweep(), store, faces(store))
-    assert store.studies() == []
+    assert store.studies.all() == []
 
 
 def test_a_study_whose_trials_were_deleted_is_refused(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep(), store, faces(store))
-    store.start_attempt("tiny", study.ask().number, 0, 0, "cpu", 0)
+    store.jobs.start_attempt("tiny", study.ask().number, 0, 0, "cpu", 0)
     optuna.delete_study(study_name="tiny", storage=store.url)
     again = Store.open(store.url, root=store.root)
     with pytest.raises(StudyError, match="were deleted"):

@@ -9,7 +9,7 @@ import torch
 from fer_tune.models.layers import HAS_TRITON
 from fer_tune.train import augment as module
 from fer_tune.train import inputs as faces_module
-from fer_tune.train.augment import Blend, Changes, augment, mix
+from fer_tune.train.augment import augment, draw_blend, draw_changes, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.inputs import DeviceData, Inputs
 from fer_tune.train.sampling import frequency_weights
@@ -111,7 +111,7 @@ def test_probabilities_choose_how_many_are_mixed():
 def test_nothing_drawn_changes_nothing():
     """What the kernel is given at strength 0 and without mixing; no random number is used up for it."""
     torch.manual_seed(0)
-    changes, blend = Changes.draw(FACES, 0.0), Blend.draw(FACES, 0.0, 0.0)
+    changes, blend = draw_changes(FACES, 0.0), draw_blend(FACES, 0.0, 0.0)
     unused = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(unused, torch.rand(3))
@@ -123,7 +123,7 @@ def test_nothing_drawn_changes_nothing():
 def test_rectangles_lie_inside_and_have_the_edges_they_should():
     torch.manual_seed(0)
     images = torch.zeros(2000, 1, 48, 24)
-    top, left, high, wide = Changes.draw(images, 1.0).erased.unbind(1)
+    top, left, high, wide = draw_changes(images, 1.0).erased.unbind(1)
     assert 0.45 < (high > 0).float().mean() < 0.55, "as many as ERASING says"
     top, left, high, wide = (numbers[high > 0] for numbers in (top, left, high, wide))
     for start, length, edge in ((top, high, 48), (left, wide, 24)):

@@ -1,4 +1,4 @@
-"""How wandb is asked for a run; this module and the two that write runs are the only ones that import wandb."""
+"""Starts wandb's runs, and knows wandb's folders on the disk."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any, Literal
 
 import wandb
 
-from fer_tune.mirror.content import Bundle, Run
+from fer_tune.mirror.tracker import Bundle, Run
 
 INIT_TIMEOUT = 10.0
-"""Seconds that wandb waits for its server before it gives up on beginning a run; 90 by default."""
+"""Seconds that wandb waits for its server when a run starts. wandb's default is 90."""
 
 FINISH_TIMEOUT = 20.0
-"""Seconds that wandb may take to hand over what is left of a run that ends; for ever by default."""
+"""Seconds that wandb may take to send the rest of a run that ends. wandb's default has no limit."""
 
 TRANSMIT = 5.0
-"""Seconds in which wandb gathers rows before it sends them; 15 by default, and more later."""
+"""Seconds in which wandb collects rows before it sends them. wandb's default is 15 and grows."""
 
 REQUEST_TIMEOUT = 10.0
 REQUEST_RETRIES = 3
-"""Seconds for one question to the server, and how often it is asked again: the mirror comes back by itself."""
+"""Seconds for one request to the server, and how often wandb repeats it. The mirror tries again later."""
 
 
 def project() -> str:
-    """The project that runs are filed in."""
+    """Returns the wandb project of the runs."""
     return os.environ.get("WANDB_PROJECT") or "fer-tune"
 
 
 def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
-    """wandb's run for ours, with `epoch` as the axis of everything that will be logged.
+    """Returns wandb's run for ours. `epoch` is the axis of everything that will be logged.
 
-    Online it goes on from what the server has of it: `starting_step` is the first step that the server has not.
+    Online, the run continues: `starting_step` is the first step that the server does not have.
 
     Raises:
         wandb.Error: the server does not answer, or refuses.
@@ -50,7 +50,7 @@ def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
         job_type=run.job_type,
         tags=list(run.tags),
         config=run.config,
-        resume="allow" if mode == "online" else None,  # offline, there is nothing to resume from
+        resume="allow" if mode == "online" else None,  # wandb cannot resume a run offline
         reinit="create_new",
         settings=_lean(),
     )
@@ -60,37 +60,40 @@ def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
 
 
 def log(to: Any, row: dict[str, float]) -> None:
-    """Hands a row over as the step of its epoch; without `commit` it would wait for the next one."""
+    """Logs a row as the step of its epoch. Without `commit` it would wait for the next row."""
     to.log(row, step=int(row["epoch"]), commit=True)
 
 
 def log_bundle(to: Any, bundle: Bundle) -> Any:
-    """Hands an artifact over; its files stay where they are until they are uploaded."""
+    """Logs an artifact. wandb uploads its files from where they are."""
     artifact = wandb.Artifact(bundle.name, bundle.type)
     for file in bundle.files:
-        artifact.add_file(str(file), policy="immutable")  # not copied: nobody changes them
+        artifact.add_file(str(file), policy="immutable")  # wandb need not copy it: nobody changes it
     return to.log_artifact(artifact)
 
 
 def folders(root: Path, run_id: str, offline: bool) -> Iterator[Path]:
-    """wandb's folders of a run below the storage folder."""
+    """Yields wandb's folders of a run below the storage folder."""
     return (root / "wandb").glob(f"{'offline-' if offline else ''}run-*-{run_id}")
 
 
 def discard(root: Path, run_id: str, offline: bool) -> None:
-    """Removes wandb's folders of a run; what they say stands in the database."""
+    """Removes wandb's folders of a run. The database has everything that they say."""
     for folder in folders(root, run_id, offline):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def synced_mark(folder: Path) -> Path:
-    """The file by which wandb's own commands know that an offline run was uploaded."""
+    """Returns the file that tells wandb's own commands that an offline run was uploaded."""
     run_id = folder.name.split("-", 3)[3]
     return folder / f"run-{run_id}.wandb.synced"
 
 
 def _lean() -> Any:
-    """Nothing but the run: no console capture, no machine statistics, no code, no requirements; bounded waits."""
+    """Returns settings for nothing but the run, with bounded waits.
+
+    wandb then captures no console, machine statistics, code or requirements.
+    """
     return wandb.Settings(
         silent=True,
         console="off",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import pytest
 
-from fer_tune.mirror.content import Run
-from fer_tune.mirror.copying import Copier
+import fer_tune.mirror
+from fer_tune.mirror.outbox import Outbox
+from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store
 from fer_tune.study import Study
 from tests.studies import add_trial, epoch_row
@@ -42,7 +45,7 @@ class Listed:
 
 def copy(store: Store, everything: bool = False, **moods: object) -> Listed:
     listed = Listed(**moods)  # type: ignore[arg-type]
-    Copier(store, "tiny", listed).copy(everything)
+    Outbox(store, "tiny", listed).copy(everything)
     return listed
 
 
@@ -86,16 +89,16 @@ def test_a_look_reads_the_trials_once(store: Store, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         optuna.study.Study, "get_trials", lambda *given, **named: read.append(1) or once(*given, **named)
     )
-    copier = Copier(store, "tiny", Listed())
+    outbox = Outbox(store, "tiny", Listed())
     for looks in (1, 2):
-        copier.copy()
+        outbox.copy()
         assert len(read) == looks
 
 
 def test_a_run_that_fails_leaves_the_others_alone_and_comes_again(store: Store) -> None:
     listed = Listed(fails=("00001",))
     with pytest.raises(ConnectionError):
-        Copier(store, "tiny", listed).copy()
+        Outbox(store, "tiny", listed).copy()
     assert listed.numbers == [0, 2, 3, 4]
     assert [cursor.finished for cursor in store.mirror_cursors("tiny")] == [True, False, True, True, True]
     assert 1 in copy(store).numbers
@@ -104,7 +107,7 @@ def test_a_run_that_fails_leaves_the_others_alone_and_comes_again(store: Store) 
 def test_where_every_run_fails_the_look_is_given_up(store: Store) -> None:
     listed = Listed(fails=("0", "1", "2", "3", "4"))
     with pytest.raises(ConnectionError):
-        Copier(store, "tiny", listed).copy()
+        Outbox(store, "tiny", listed).copy()
     assert len(store.mirror_cursors("tiny")) == 3  # of five
 
 
@@ -112,14 +115,14 @@ def test_a_running_trial_is_followed_where_runs_are_live(store: Store, study: St
     number = study.ask().number
     store.start_attempt("tiny", number, 0, 0, "cpu", 0)
     listed = Listed(live=True)
-    copier = Copier(store, "tiny", listed)
-    copier.copy()
+    outbox = Outbox(store, "tiny", listed)
+    outbox.copy()
     assert number not in listed.numbers  # it has no row yet
     for epoch in (1, 2):
         listed.runs.clear()
         store.add_epoch("tiny", epoch_row(number, epoch, 0.1 * epoch))
-        copier.copy()
-        copier.copy()  # nothing new
+        outbox.copy()
+        outbox.copy()  # nothing new
         [run] = listed.runs
         assert not run.over
         assert [row["epoch"] for row in run.history] == list(range(1, epoch + 1))
@@ -128,7 +131,7 @@ def test_a_running_trial_is_followed_where_runs_are_live(store: Store, study: St
         assert (cursor.epoch, cursor.finished) == (epoch, False)
     listed.runs.clear()
     study.prune(number, "median")
-    copier.copy()
+    outbox.copy()
     assert [(run.over, run.tags) for run in listed.runs] == [(True, ("simple_cnn", "pruned"))]
 
 
@@ -143,7 +146,7 @@ def test_elsewhere_it_is_brought_when_it_is_over_or_nothing_else_comes(store: St
     assert copy(store).numbers == [number]
 
 
-def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> None:
+def test_an_interrupted_trial_continues_in_its_run(store: Store, study: Study) -> None:
     number = study.ask().number
     store.start_attempt("tiny", number, 0, 0, "cpu", 0)
     for epoch in (1, 2):
@@ -152,20 +155,21 @@ def test_an_interrupted_trial_goes_on_in_its_run(store: Store, study: Study) -> 
     again = study.ask().number
     assert again != number
     store.start_attempt("tiny", again, 0, 0, "cpu", 0)
-    for epoch in (2, 3):  # it goes on from a checkpoint of the first epoch
+    for epoch in (2, 3):  # it continues from a checkpoint of the first epoch
         store.add_epoch("tiny", epoch_row(again, epoch, 0.4))
     study.complete(again, 0.4)
     [run] = [run for run in copy(store).runs if run.number >= number]
     assert (run.number, run.config["trial"], run.over) == (number, again, True)
-    assert [(row["epoch"], row["val_accuracy"]) for row in run.history] == [(1, 0.3), (2, 0.3), (3, 0.4)]
+    assert [(row["epoch"], row["val_accuracy"]) for row in run.history] == [(1, 0.3), (2, 0.4), (3, 0.4)]
 
 
-def test_an_epoch_that_is_trained_again_keeps_its_first_row(store: Store) -> None:
+def test_after_a_retry_the_run_has_the_rows_that_the_report_has(store: Store) -> None:
     store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
     for epoch in (2, 3, 4):
         store.add_epoch("tiny", epoch_row(0, epoch, 0.9, attempt=1))
     run = copy(store).runs[0]
-    assert [row["val_accuracy"] for row in run.history] == [0.3, 0.5, 0.45, 0.9]
+    assert [row["val_accuracy"] for row in run.history] == [0.3, 0.9, 0.9, 0.9]
+    assert [row["val_accuracy"] for row in run.history] == [row.val_accuracy for row in store.curves("tiny")[0]]
     assert run.at == (1, 4)
 
 
@@ -212,3 +216,10 @@ def test_a_retrain_whose_files_are_gone_stops_nothing(store: Store, retrained: C
     [metrics] = [one for one in store.artifacts("tiny") if one.kind == "retrain metrics"]
     store.artifact_path(metrics).write_text("torn {")
     assert copy(store).numbers == [0, 1, 2, 3, 4]
+
+
+def test_the_core_knows_no_tracker() -> None:
+    """wandb is one adapter among others: only its folder imports it, and only the list names it."""
+    room = Path(fer_tune.mirror.__file__).parent
+    naming = {file.name for file in room.glob("*.py") if re.search(r"wandb_tracker|import wandb", file.read_text())}
+    assert naming == {"__init__.py", "trackers.py"}  # the first in its docstring

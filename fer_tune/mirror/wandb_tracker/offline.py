@@ -1,4 +1,7 @@
-"""Runs as wandb's offline files: a folder for each run, which `wandb sync` and `fer-tune sync` can upload."""
+"""Runs as wandb's offline files: a folder for each run.
+
+`wandb sync` and `fer-tune sync` can upload them.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ from pathlib import Path
 from wandb.util import get_core_path
 
 from fer_tune.errors import StorageError
-from fer_tune.mirror.client import begin, discard, folders, log, log_bundle
-from fer_tune.mirror.content import Run
+from fer_tune.mirror.tracker import Run
+from fer_tune.mirror.wandb_tracker.client import begin, discard, folders, log, log_bundle
 
 FLUSHED_WITHIN = 3.0
-"""Seconds after its end in which a run's file is whole: wandb may flush it each second (see `client`)."""
+"""Seconds after a run's end until its file must be whole. wandb flushes it each second (`client`)."""
 
 READ_WITHIN = 60.0
-"""Seconds in which wandb's reader has read a run; it takes some hundredths of one."""
+"""Seconds that wandb's reader may take for a run. It needs some hundredths of a second."""
 
 
 class OfflineRuns:
     """Writes runs below `root`/wandb.
 
-    An offline run cannot be gone on with: wandb begins a second folder, and what a killed process had not flushed is
-    lost. So a run is written whole, once its trial is over, and in place of whatever lies there of it. Of a trial that
-    is not over when the mirror ends, what is recorded is written too, and replaced when the trial has gone on.
+    wandb cannot resume a run offline: it begins a second folder. A killed process loses the rows
+    that it had not flushed. So this class writes a run whole, when its job is over, and replaces any
+    earlier copy. When the mirror ends, it also writes the jobs that are not over. A later mirror
+    replaces those runs.
     """
 
     live = False
@@ -38,7 +42,7 @@ class OfflineRuns:
         """Writes the run whole, and returns when it is on the disk.
 
         Raises:
-            StorageError: it is not there whole.
+            StorageError: the file lacks rows or its end.
         """
         discard(self.root, run.id, offline=True)
         target = begin(run, self.root, "offline")
@@ -51,28 +55,28 @@ class OfflineRuns:
         self._require_whole(run)
 
     def left(self, prefix: str) -> set[str]:
-        """None: nothing needs to be written again because it is on the server too."""
+        """Returns nothing: a run that is on the server needs no file."""
         return set()
 
     def close(self) -> None:
-        """No run stays open."""
+        """Does nothing: no run stays open."""
 
     def _require_whole(self, run: Run) -> None:
-        """Reads the run back: of a disk that was full meanwhile wandb says nothing."""
+        """Reads the run back, because wandb does not report a full disk."""
         deadline = time.monotonic() + FLUSHED_WITHIN
         while not any(
             _whole(folder / f"run-{run.id}.wandb", run) for folder in folders(self.root, run.id, offline=True)
         ):
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"wandb's file of run {run.id} was cut off: it lacks rows or its end",
-                    "Was the disk full? The mirror writes it again; `fer-tune sync` does so afterwards.",
+                    f"wandb's file of run {run.id} is cut off: it lacks rows or its end.",
+                    "The disk may have been full. The mirror or `fer-tune sync` writes the file again.",
                 )
             time.sleep(0.1)
 
 
 def _whole(file: Path, run: Run) -> bool:
-    """Whether wandb's own reader finds all rows and the end of a run."""
+    """Returns whether wandb's own reader finds all rows and the end of a run."""
     words = [
         get_core_path(),
         "leet",

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.job import EpochRow
+from fer_tune.mirror.tracker import Run
 from fer_tune.store import Store, StudyRecord
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
 from fer_tune.study.trial_states import RETRY_OF, State
 
@@ -26,42 +25,6 @@ TOLD: tuple[State, ...] = ("complete", "pruned", "failed")
 
 QUALITY = tuple(name for name in MEASURES if name.endswith(("loss", "accuracy", "f1")))
 """Measures of how good a network is, and not of how it was trained."""
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """Files that become one artifact of wandb."""
-
-    name: str
-    type: str
-    files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What wandb is to know of a trial, or of a retrain, by now.
-
-    Attributes:
-        number: of its cursor: the trial's; of a retrain, minus its place in the ledger of test openings.
-        id: unique in the project, the same whenever the run is read.
-        history: one mapping an epoch, with `epoch` in it, rising.
-        at: attempt and epoch of the last row; (0, 0) while there is none.
-        over: nothing will be added to it.
-    """
-
-    number: int
-    id: str
-    name: str
-    group: str
-    job_type: str
-    tags: tuple[str, ...]
-    config: dict[str, Any]
-    history: tuple[dict[str, float], ...]
-    summary: dict[str, Any]
-    at: tuple[int, int] = (0, 0)
-    over: bool = True
-    failed: bool = False
-    bundles: tuple[Bundle, ...] = ()
 
 
 Chain = Sequence[TrialSummary]
@@ -87,7 +50,7 @@ def is_told(chain: Chain) -> bool:
 def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Run:
     """The run of a trial; `best` says whether it is the study's best."""
     first, last = chain[0].number, chain[-1]
-    rows = first_rows(row for trial in chain for row in store.epochs(record.name, trial.number))
+    rows = _curve(store, record.name, chain)
     told = is_told(chain)
     summary: dict[str, Any] = {"state": last.state}
     if told:
@@ -99,7 +62,7 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
         summary |= {"objective_value": last.value, "epochs": len(rows), **best_values(rows, record.objective)}
     tags = [record.family, *(state for state in ("pruned", "failed") if last.state == state)]
     return Run(
-        number=first,
+        job=job_of(chain) or "",
         id=f"{record.uid}-{first:05d}",
         name=f"{record.name}-{last.number:05d}",
         group=record.name,
@@ -114,6 +77,17 @@ def trial_run(store: Store, record: StudyRecord, chain: Chain, best: bool) -> Ru
     )
 
 
+def _curve(store: Store, study: str, chain: Chain) -> list[EpochRow]:
+    """Returns the epochs that count, as `store.curves` has them, of a trial and those it lived on as."""
+    job = job_of(chain)
+    return store.epochs.curve(study, job) if job else []
+
+
+def job_of(chain: Chain) -> str | None:
+    """Returns the uid of the job that these trials are, or None if no worker was ever given it."""
+    return next((trial.job for trial in reversed(chain) if trial.job), None)
+
+
 def origin(record: StudyRecord) -> dict[str, Any]:
     """Where a study's figures come from: what it searched for, in which space, on which data."""
     return {
@@ -124,15 +98,6 @@ def origin(record: StudyRecord) -> dict[str, Any]:
         "data_signature": record.data_signature,
         "split_hash": record.split.hash,
     }
-
-
-def first_rows(rows: Iterable[EpochRow]) -> list[EpochRow]:
-    """Of rows in the order of their trials and attempts, those whose epoch had not been reached before."""
-    found: list[EpochRow] = []
-    for row in rows:
-        if not found or row.epoch > found[-1].epoch:
-            found.append(row)
-    return found
 
 
 def history_row(row: EpochRow) -> dict[str, float]:

@@ -1,8 +1,13 @@
-"""Runs on wandb's server: rows as they come, each once, whoever was killed in between.
+"""Runs on wandb's server: rows as they are recorded, each once, whatever was killed meanwhile.
 
-The server has the last word on what it has. A run is always opened to be resumed, so that wandb's first question is
-how far the server is, and only later rows are sent. wandb takes rows without a receipt and hands them over when it
-can: so a run that is over counts as brought when the server, asked anew, has all its rows.
+The server knows best what it has. A run is always opened to be resumed: wandb first asks how far the
+server is, and only later rows are sent. wandb takes rows without a receipt and sends them when it can.
+So a run that is over counts as brought when the server, asked again, has all its rows.
+
+wandb's steps only rise, and a row that the server has cannot be changed. When a retry trains an epoch
+again after its row was sent, wandb keeps the first row, and the database and offline runs have the
+second. Training depends on the seed and the epoch alone, so the two rows are equal on a CPU and close
+on a GPU. The summary comes from the database, so it has the figures that count.
 """
 
 from __future__ import annotations
@@ -14,7 +19,8 @@ from typing import Any
 
 import wandb
 
-from fer_tune.mirror.client import (
+from fer_tune.mirror.tracker import Run
+from fer_tune.mirror.wandb_tracker.client import (
     REQUEST_TIMEOUT,
     begin,
     discard,
@@ -23,31 +29,30 @@ from fer_tune.mirror.client import (
     log_bundle,
     synced_mark,
 )
-from fer_tune.mirror.content import Run
 
 UPLOAD_TIMEOUT = 300
-"""Seconds that one artifact may take."""
+"""Seconds that the upload of one artifact may take."""
 
 CONFIRM_PAUSES = (0.0, 1.0, 3.0)
-"""Seconds before each question whether the server has a run: it may need a moment to count its rows."""
+"""Seconds before each question whether the server has a run. It may need a moment to count rows."""
 
 ENDED = ("finished", "failed")
-"""States of a run that wandb's server knows to be over."""
+"""States in which wandb's server has a run that is over."""
 
 
 class UnconfirmedError(Exception):
-    """wandb took a run, but its server does not have it all; it is brought again later."""
+    """wandb took a run, but its server does not have it all. The mirror brings it again later."""
 
 
 @dataclass
 class _Open:
     target: Any
     epoch: int
-    """The last one that was handed over, now or before."""
+    """The last epoch that was sent, now or earlier."""
 
 
 class OnlineRuns:
-    """Brings runs to the server; those that are not over stay open for what is still to come."""
+    """Brings runs to the server. Those that are not over stay open for later rows."""
 
     live = True
 
@@ -60,10 +65,10 @@ class OnlineRuns:
         """Sends the rows that the server does not have, and ends the run if it is over.
 
         Raises:
-            wandb.Error, TimeoutError, UnconfirmedError: the server does not answer, refuses, or has not got it all.
+            wandb.Error, TimeoutError, UnconfirmedError: the server does not answer, refuses, or lacks a part.
         """
         if run.id not in self._open:
-            discard(self.root, run.id, offline=False)  # of a mirror that was killed, or gave up
+            discard(self.root, run.id, offline=False)  # left by a mirror that was killed
             target = begin(run, self.root, "online")
             self._open[run.id] = _Open(target, target.starting_step - 1)
         opened = self._open[run.id]
@@ -76,12 +81,12 @@ class OnlineRuns:
             self._end(run, opened.target)
 
     def left(self, prefix: str) -> set[str]:
-        """Runs that lie in offline files which nobody uploaded."""
+        """Returns runs that are in offline files and were never uploaded."""
         found = folders(self.root, f"{prefix}-*", offline=True)
         return {folder.name.split("-", 3)[3] for folder in found if not synced_mark(folder).exists()}
 
     def close(self) -> None:
-        """Leaves the open runs as interrupted: their trials are not over, and may go on."""
+        """Marks the open runs as interrupted: their jobs are not over, and may continue."""
         while self._open:
             run_id, opened = self._open.popitem()
             opened.target.mark_preempting()
@@ -101,7 +106,7 @@ class OnlineRuns:
             synced_mark(folder).touch()
 
     def _confirm(self, run: Run, path: str) -> None:
-        """Asks the server for what wandb gave no receipt for: the rows, the end (after the summary), the tags."""
+        """Asks the server for the rows, the end (which follows the summary) and the tags."""
         for pause in CONFIRM_PAUSES:
             time.sleep(pause)
             self._api = self._api or wandb.Api(timeout=REQUEST_TIMEOUT)

@@ -14,8 +14,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fer_tune.train.config import BETA2, EPSILON
-
 BLOCK = 1024
 KINDS = {"sgd": 0, "adam": 1, "adamw": 2, "muon": 3}
 
@@ -80,6 +78,6 @@ def update(optimizer: Any, computed_gradient: Tensor, scale_gradient: Tensor, cl
         optimizer.orthogonal,
         lr, hyper.weight_decay, hyper.momentum, hyper.ema, clip, optimizer.steps,
         optimizer.inner, flat.compute.numel(), flat.decayed, flat.trained, total,
-        KIND=KINDS[optimizer.kind], COPY=flat.compute.dtype == torch.bfloat16, BETA2=BETA2,
-        LOG_BETA2=math.log(BETA2), EPSILON=EPSILON, BLOCK=BLOCK,
+        KIND=KINDS[optimizer.kind], COPY=flat.compute.dtype == torch.bfloat16, BETA2=optimizer.BETA2,
+        LOG_BETA2=math.log(optimizer.BETA2), EPSILON=optimizer.EPSILON, BLOCK=BLOCK,
     )  # fmt: skip

@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fer_tune.kernels.norm import BLOCK_COLUMNS, division, finish_sums, moments
+from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, division, finish_sums, moments
 
 BLOCK_ROWS = 32
 """Half of what one pixel a row takes: here it is four."""
@@ -246,7 +246,7 @@ def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
     return _output(x, keep, (*statistics, norm.weight, norm.bias), norm.eps, running=True)
 
 
-def relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+def bias_relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
     """Maximum of 2x2 pixels of relu(x + bias), times keep, with gradients; `bias`: [C]; else as `norm_relu_pool`."""
     y: Tensor = _ReLUPool.apply(x.contiguous(memory_format=torch.channels_last), keep, bias)
     return y

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fer_tune.train.augment import Blend, Changes
+from fer_tune.kernels.image_changes import Blend, Changes
 
 
 @triton.jit

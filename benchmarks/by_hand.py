@@ -1,0 +1,224 @@
+"""Repeats the nine experiments that were done by hand, and sets what comes out beside what was recorded.
+
+    python -m benchmarks.by_hand --data FILE --test --out benchmarks/results/by-hand-h100.json
+    python -m benchmarks.by_hand --data FILE --only 7,8 --set width=0.5 --set stem=7x7 --out try.json
+
+Each experiment is the configuration `by hand N` of its family's sweep. It is trained as it was
+then: on train.csv alone (28,709 images), with a plain stratified split of 70, 15 and 15 per cent
+that copies may cross, pixels in 0..1, batches of 64, cross-entropy and Adam, for the epochs that
+were recorded. Every figure is the mean of the seeds at the recorded epoch. The test images are
+opened only with `--test`, for the one experiment that has a test figure.
+
+`--set` adds a variant: the experiments of `--only` with some hyperparameters exchanged. It shows
+what an assumption does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import yaml
+from torch import Tensor
+
+from benchmarks.circumstances import commit, device, today, versions
+from fer_tune.data.access import open_final
+from fer_tune.data.fer2013 import BY_HAND, ByHand
+from fer_tune.data.load import load_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.job import EpochRow, Job, Value
+from fer_tune.settings import Settings
+from fer_tune.sweep.load import load_sweep
+from fer_tune.train.engine import Engine
+from fer_tune.train.inputs import DeviceData, as_input
+from fer_tune.train.loop import Trainer
+
+SWEEPS = Path(__file__).parent.parent / "sweeps"
+PROTOCOL = SplitPolicy(policy="stratified", val=0.15, test=0.15, group_duplicates=False)
+ASSUMED_EPOCHS = {4: 20, 6: 18, 9: 20}
+"""For the experiments whose epochs were not recorded."""
+FIGURES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "test_accuracy")
+TOLERANCE = 2.0
+"""Points by which a reproduced accuracy may differ from the recorded one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. Accuracies are in per cent, losses in nats. `curve` has each epoch's training and validation."""
+
+    seed: int
+    train_accuracy: float
+    val_accuracy: float
+    train_loss: float
+    val_loss: float
+    test_accuracy: float | None
+    curve: tuple[tuple[float, float], ...]
+    seconds: float
+
+
+def main() -> None:
+    """Trains, prints a line for each experiment and variant, and writes the JSON file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="numbers of experiments; by default all")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE,KEY=VALUE: a variant; repeatable")
+    parser.add_argument("--epochs", type=int, help="instead of the recorded ones, to try the script")
+    parser.add_argument("--test", action="store_true", help="open the test images where a test figure was recorded")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    ends = time.monotonic() + 60 * options.minutes
+    wanted = [one for one in BY_HAND if not options.only or str(one.number) in options.only.split(",")]
+    variants = [_parsed(text) for text in options.set] or [{}]
+    job = protocol_job(options.data)
+    about = {
+        "benchmark": "by_hand", "device": device(), "versions": versions(), "commit": commit(), "date": today(),
+        "data": Path(options.data).name, "split": PROTOCOL.model_dump(mode="json"), "pixels": "0..1",
+        "seeds": [int(seed) for seed in options.seeds.split(",")],
+    }  # fmt: skip
+    experiments: list[dict[str, Any]] = []
+    with plain_pixels():
+        trainer = Trainer(options.device)
+        for one in wanted:
+            for changes in variants:
+                if time.monotonic() > ends:
+                    print(f"no time is left for {one.number} with {changes}", flush=True)
+                    continue
+                experiments.append(repeat(trainer, job, one, changes, options))
+                print(line(experiments[-1]), flush=True)
+                text = json.dumps({**about, "experiments": experiments}, indent=1)
+                options.out.write_text(text + "\n", encoding="utf-8")
+
+
+def protocol_job(source: str) -> Job:
+    """Returns a job on the data and the split of the experiments by hand."""
+    settings = Settings.from_environment()
+    faces = load_faces(source, settings)
+    return Job(
+        "by-hand", "by-hand", "search", "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings)
+    )
+
+
+@contextmanager
+def plain_pixels() -> Iterator[None]:
+    """Meanwhile trainers take pixels in 0..1 as they are, instead of with mean 0 and deviation 1."""
+    load = DeviceData.load
+
+    def loaded(*args: Any) -> DeviceData:
+        return replace(load(*args), mean=0.0, std=1.0)
+
+    with patch.object(DeviceData, "load", loaded):
+        yield
+
+
+def configuration(one: ByHand) -> dict[str, Value]:
+    """Returns the hyperparameters of an experiment, as its family's sweep starts with them."""
+    sweep = load_sweep(SWEEPS / f"{one.family}.yaml")
+    return next(dict(start.params) for start in sweep.start if start.name == f"by hand {one.number}")
+
+
+def repeat(
+    trainer: Trainer, job: Job, one: ByHand, changes: dict[str, Value], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Trains an experiment once for each seed and returns its record."""
+    params = configuration(one) | changes
+    epochs = options.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
+    at = min(one.at or epochs, epochs)
+    job = replace(job, family=one.family, params=params, schedule=epochs)
+    tested = options.test and one.test is not None
+    runs = [train(trainer, replace(job, seed=int(seed)), at, tested) for seed in options.seeds.split(",")]
+    recorded = dict(zip(FIGURES, (one.train, one.val, one.train_loss, one.val_loss, one.test), strict=True))
+    found = {name: mean([getattr(run, name) for run in runs]) for name in FIGURES}
+    return {
+        "number": one.number,
+        "family": one.family,
+        "changes": changes,
+        "params": params,
+        "epochs": epochs,
+        "epochs_assumed": one.epochs is None,
+        "at": at,
+        "recorded": recorded,
+        "reproduced": found,
+        "within": all(
+            abs(found[name] - recorded[name]) <= TOLERANCE  # type: ignore[operator]
+            for name in FIGURES
+            if name.endswith("accuracy") and recorded[name] is not None and found[name] is not None
+        ),
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
+    """Trains one seed. RuntimeError if it does not reach its last epoch."""
+    began = time.perf_counter()
+    *messages, end = trainer.train(job)
+    rows = [row for row in messages if isinstance(row, EpochRow)]
+    if len(rows) != job.schedule:
+        raise RuntimeError(f"{job.family} {job.params} ended after {len(rows)} epochs: {end}")
+    row = rows[at - 1]
+    return Run(
+        seed=job.seed,
+        train_accuracy=100 * row.train_accuracy,
+        val_accuracy=100 * row.val_accuracy,
+        train_loss=row.train_loss,
+        val_loss=row.val_loss,
+        test_accuracy=100 * test_accuracy(trainer._engines.latest, job) if tested else None,
+        curve=tuple((round(100 * row.train_accuracy, 2), round(100 * row.val_accuracy, 2)) for row in rows),
+        seconds=round(time.perf_counter() - began, 2),
+    )
+
+
+@torch.no_grad()
+def test_accuracy(engine: Engine, job: Job) -> float:
+    """Returns the accuracy of the weights that the engine has now on the split's test images."""
+    data = open_final(job.data)
+    images = torch.from_numpy(data.images[data.test]).unsqueeze(1).to(engine.device)
+    model = engine.flat.model.eval()
+    correct = 0
+    for part, labels in zip(batches(images), batches(torch.from_numpy(data.labels[data.test])), strict=True):
+        inputs = as_input(engine.faces.normalised(part).to(engine.inputs.dtype))
+        correct += int((model(inputs).argmax(1).cpu() == labels).sum())
+    return correct / len(images)
+
+
+def batches(images: Tensor) -> tuple[Tensor, ...]:
+    """Returns parts of at most 1,024."""
+    return torch.tensor_split(images, max(1, -(-len(images) // 1024)))
+
+
+def mean(figures: list[float | None]) -> float | None:
+    """Returns the mean, rounded to four digits, or None where a figure is missing."""
+    present = [figure for figure in figures if figure is not None]
+    return round(statistics.fmean(present), 4) if len(present) == len(figures) else None
+
+
+def line(experiment: dict[str, Any]) -> str:
+    """Returns what was recorded and what came out, in one line."""
+    cells = [
+        f"{name.replace('_', ' ')} {experiment['recorded'][name] or '–'} → {found:.4g}"
+        for name, found in experiment["reproduced"].items()
+        if found is not None
+    ]
+    what = ", ".join(f"{key}={value}" for key, value in experiment["changes"].items())
+    return f"{experiment['number']} {what}: {'; '.join(cells)}"
+
+
+def _parsed(text: str) -> dict[str, Value]:
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+if __name__ == "__main__":
+    main()

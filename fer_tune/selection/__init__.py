@@ -1,0 +1,1 @@
+"""How good a result is, and which results chance may have ordered. Plain functions of numbers and arrays."""
