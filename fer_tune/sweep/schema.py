@@ -16,8 +16,8 @@ from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, S
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
-    "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective", "PrunerSpec",
-    "SamplerSpec", "Search", "Section", "Start", "Sweep",
+    "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
+    "PrunerSpec", "SamplerSpec", "Search", "Section", "Start", "Sweep",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -56,9 +56,7 @@ class Search(Section):
     pruner: Any = None
     budget: Any = None
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
-    patience: int = Field(
-        0, ge=0, description="a trial ends after this many epochs without a better objective; 0 is never"
-    )
+    patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
     retries: int = Field(2, ge=0, le=100, description="how often a trial is continued after its worker died")
     params: Any = None
     start: Any = None
@@ -74,7 +72,7 @@ class Limits(Section):
         300.0,
         gt=0,
         le=1e8,
-        description="a worker is stopped after this many seconds without an epoch, or 20 of the slowest",
+        description="a worker that is silent so long (or for 20 of the slowest epochs) is stopped",
     )
     checkpoint_interval: float = Field(30.0, ge=0, le=1e8, description="seconds between a trial's checkpoints")
     storage_patience: float = Field(
