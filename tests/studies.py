@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_tune.data.spec import DataRef
-from fer_tune.job import PRUNED_IN, EpochRow, JobEnd
+from fer_tune.job import PRUNED_IN, EpochRow, Job, JobEnd
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
@@ -36,11 +36,23 @@ CURVES: tuple[Curve, ...] = (
 )
 
 
+def uid_of(number: int) -> str:
+    """Returns the uid of the job that `add_trial` makes of a trial."""
+    return f"{number:012x}"
+
+
 def epoch_row(number: int, epoch: int, value: float, attempt: int = 0) -> EpochRow:
-    """A row whose every number follows from its place, so that a swapped one shows."""
+    """Returns a row whose every number follows from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
-    return EpochRow(number, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, 1e-3 / epoch, 0.25, 1000 + base)
+    measured = (base, 0.5, 1.5, value, 0.4, 0.45, recall, 1e-3 / epoch, 0.25, 1000 + base)
+    return EpochRow(uid_of(number), attempt, epoch, *measured)
+
+
+def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
+    """Returns the job that `add_trial` makes of a trial."""
+    uid = uid_of(number)
+    return Job(uid, study, "search", "simple_cnn", {"width": 8}, 3, 0, data, number=number, attempt=attempt)
 
 
 def make_study(
@@ -56,15 +68,17 @@ def make_study(
 
 
 def add_trial(store: Store, study: Study, state: str, values: list[float], attempt: int = 0) -> int:
-    """One trial, asked for, reported and told; its number."""
+    """Asks for a trial, reports its epochs and tells its end; returns its number."""
     number = study.ask().number
-    store.jobs.start_attempt(study.name, number, attempt, 0, "cpu", 0)
+    job = job_of(number, store.studies.get(study.name).data_ref(store.root), attempt, study.name)
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 0, "cpu")
     for epoch, value in enumerate(values, start=1):
-        store.epochs.add(study.name, epoch_row(number, epoch, value, attempt))
+        store.epochs.add(epoch_row(number, epoch, value, attempt))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status = "failed" if state == "failed" else "completed"
-    store.jobs.end_attempt(study.name, JobEnd(number, attempt, status, parameters=1234))
+    store.jobs.end_attempt(JobEnd(job.uid, attempt, status, parameters=1234))
     match state:
         case "complete":
             study.complete(number, max(values), attrs)
@@ -74,4 +88,6 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
             study.fail(number, "RuntimeError: made to fail", attrs)
         case reason:
             study.prune(number, reason, attrs)
+    told = next(trial for trial in study.finished() if trial.number == number)
+    store.jobs.set_state(job.uid, told.state, told.reason, told.value)
     return number

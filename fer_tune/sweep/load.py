@@ -15,7 +15,7 @@ from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
-from fer_tune.sweep.sections import check_cmaes, read_images, read_pruner, read_sampler, read_split
+from fer_tune.sweep.sections import check_cmaes, check_side, read_images, read_pruner, read_sampler, read_split
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
@@ -152,6 +152,8 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems)
     study = _study(root, path, problems)
     space, start, notes = _space(root, changed, problems)
+    if header is not None and images is not None:
+        check_side(root, FAMILIES.get(header.family), images, problems)
     if sampler is not None and sampler.name == "cmaes":
         check_cmaes(root.entries["sampler"], space, problems)
     if header is None or images is None or split is None or budget is None or sampler is None or pruner is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.models import Family
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.schema import PRUNERS, SAMPLERS, Budget, Images, PrunerSpec, SamplerSpec, Section
@@ -22,6 +23,13 @@ def read_images(node: Node | None, problems: Problems) -> Images | None:
     if not isinstance(node.value, dict):
         node = Node({"path": node}, node.line, node.origin)
     return validated(Images, node, "data", problems)
+
+
+def check_side(root: Node, family: Family | None, images: Images, problems: Problems) -> None:
+    """Adds images that are too small for the poolings of the family to `problems`."""
+    if family is not None and images.side < family.smallest_side:
+        least = f"must be at least {family.smallest_side} for {family.name}, which halves the images"
+        problems.add(root.at(("data", "side")), "data.side", f"{least} {family.halvings} times, not {images.side}")
 
 
 def read_split(node: Node | None, problems: Problems) -> SplitPolicy | None:

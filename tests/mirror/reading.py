@@ -97,6 +97,6 @@ def in_database(store: Store, study: str, *numbers: int) -> list[dict[str, Any]]
     """Returns the rows that count of a trial, or of trials that one lived on as."""
     curve: list[EpochRow] = []
     for number in numbers:
-        for row in store.epochs(study, number):
+        for row in store.epochs.all(study, number):
             merged(curve, row)
     return [expected(row) for row in curve]

@@ -51,7 +51,7 @@ def copy(store: Store, everything: bool = False, **moods: object) -> Listed:
 
 def test_one_run_for_each_trial(store: Store) -> None:
     runs = copy(store).runs
-    uid = store.study("tiny").uid
+    uid = store.studies.get("tiny").uid
     assert [run.id for run in runs] == [f"{uid}-{number:05d}" for number in range(5)]
     assert [run.tags for run in runs] == [
         ("simple_cnn",),
@@ -67,7 +67,7 @@ def test_one_run_for_each_trial(store: Store) -> None:
     assert first.config["lr"] == 1e-3
     assert first.config["width"] == 8
     assert first.config["data_signature"] == "d" * 64
-    assert first.config["sweep_signature"] == store.study("tiny").sweep_signature
+    assert first.config["sweep_signature"] == store.studies.get("tiny").sweep_signature
     assert first.config["split_hash"] == "5" * 64
     assert first.summary["objective_value"] == 0.5
     assert first.summary["best_epoch"] == 2
@@ -169,7 +169,7 @@ def test_after_a_retry_the_run_has_the_rows_that_the_report_has(store: Store) ->
         store.add_epoch("tiny", epoch_row(0, epoch, 0.9, attempt=1))
     run = copy(store).runs[0]
     assert [row["val_accuracy"] for row in run.history] == [0.3, 0.9, 0.9, 0.9]
-    assert [row["val_accuracy"] for row in run.history] == [row.val_accuracy for row in store.curves("tiny")[0]]
+    assert [row["val_accuracy"] for row in run.history] == [row.val_accuracy for row in store.epochs.curves("tiny")[0]]
     assert run.at == (1, 4)
 
 
@@ -194,7 +194,7 @@ def test_a_retrain_is_a_run_with_its_model_and_its_confusion_matrix(
     retrained()
     retrained()
     one, two = copy(store).runs
-    uid = store.study("tiny").uid
+    uid = store.studies.get("tiny").uid
     assert [one.id, two.id] == [f"{uid}-retrain-001", f"{uid}-retrain-002"]
     assert (one.job_type, one.group, one.tags, one.over) == ("retrain", "tiny", ("simple_cnn",), True)
     assert one.name == "tiny-retrain-0001-1"
@@ -213,8 +213,8 @@ def test_a_retrain_is_a_run_with_its_model_and_its_confusion_matrix(
 
 def test_a_retrain_whose_files_are_gone_stops_nothing(store: Store, retrained: Callable[[], None]) -> None:
     retrained()
-    [metrics] = [one for one in store.artifacts("tiny") if one.kind == "retrain metrics"]
-    store.artifact_path(metrics).write_text("torn {")
+    [metrics] = [one for one in store.artifacts.of("tiny") if one.kind == "retrain metrics"]
+    store.artifacts.path(metrics).write_text("torn {")
     assert copy(store).numbers == [0, 1, 2, 3, 4]
 
 

@@ -67,7 +67,7 @@ def assert_all_there(store: Store, server: Wandb) -> None:
     """Every row of every trial is on the server once, and every cursor says so."""
     runs = online(server)
     for number in range(5):
-        assert runs[f"{store.study('tiny').uid}-{number:05d}"].rows == in_database(store, "tiny", number)
+        assert runs[f"{store.studies.get('tiny').uid}-{number:05d}"].rows == in_database(store, "tiny", number)
     assert all(cursor.finished for cursor in store.mirror_cursors("tiny"))
     assert server.unknown == []
 
@@ -77,7 +77,7 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     number = study.ask().number
-    run = f"{store.study('tiny').uid}-{number:05d}"
+    run = f"{store.studies.get('tiny').uid}-{number:05d}"
     store.start_attempt("tiny", number, 0, 0, "cpu", 0)
     store.add_epoch("tiny", epoch_row(number, 1, 0.1))
 
@@ -109,7 +109,7 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
     assert (told.group, told.job_type, told.tags, told.exit_code) == ("tiny", "trial", ["simple_cnn", "best"], 0)
     assert told.summary["best_val_accuracy"] == told.summary["objective_value"] == 0.9
     assert server.runs[run].config["_wandb"]["value"]["m"][0]["1"] == "epoch"  # the axis
-    assert online(server)[f"{store.study('tiny').uid}-00001"].tags == ["simple_cnn"]  # it was the best before
+    assert online(server)[f"{store.studies.get('tiny').uid}-00001"].tags == ["simple_cnn"]  # it was the best before
     assert list(settings.wandb.glob("run-*")) == []
     assert_no_key(settings.root)
 
@@ -154,7 +154,7 @@ def test_sync_goes_on_where_a_server_that_broke_in_the_middle_left_it(
     told: list[int] = []
     assert sync(settings, store, "tiny", told.append).runs == 6
     assert_all_there(store, server)
-    final = online(server)[f"{store.study('tiny').uid}-retrain-001"]
+    final = online(server)[f"{store.studies.get('tiny').uid}-retrain-001"]
     assert (final.job_type, len(final.rows), final.exit_code) == ("retrain", 2, 0)
     assert sorted(final.artifacts) == ["tiny-confusion", "tiny-model"]
     assert all(artifact["state"] == "COMMITTED" for artifact in server.artifacts)
@@ -185,7 +185,7 @@ def test_a_mirror_killed_again_and_again_leaves_each_row_once(  # noqa: PLR0917 
     assert handle.stop(timeout=200), handle.log.read_text()
     runs = offline(settings) if mode == "offline" else online(server)
     for trial in range(number + 1):
-        assert runs[f"{store.study('tiny').uid}-{trial:05d}"].rows == in_database(store, "tiny", trial)
+        assert runs[f"{store.studies.get('tiny').uid}-{trial:05d}"].rows == in_database(store, "tiny", trial)
 
 
 def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
