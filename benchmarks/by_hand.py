@@ -45,7 +45,7 @@ from fer_tune.train.loop import Trainer
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 PROTOCOL = SplitPolicy(policy="stratified", val=0.15, test=0.15, group_duplicates=False)
-ASSUMED_EPOCHS = {4: 20, 6: 18, 9: 20}
+ASSUMED_EPOCHS = {4: 10, 6: 18, 9: 20}
 """For the experiments whose epochs were not recorded."""
 FIGURES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "test_accuracy")
 TOLERANCE = 2.0
@@ -81,6 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     ends = time.monotonic() + 60 * options.minutes
     wanted = [one for one in BY_HAND if not options.only or str(one.number) in options.only.split(",")]
+    wanted.sort(key=lambda one: one.val is None)  # a run that is cut off has those with figures
     variants = [_parsed(text) for text in options.set] or [{}]
     job = protocol_job(options.data)
     about = {
@@ -98,7 +99,8 @@ def main() -> None:
                     continue
                 experiments.append(repeat(trainer, job, one, changes, options))
                 print(line(experiments[-1]), flush=True)
-                text = json.dumps({**about, "experiments": experiments}, indent=1)
+                ordered = sorted(experiments, key=lambda found: found["number"])
+                text = json.dumps({**about, "experiments": ordered}, indent=1)
                 options.out.write_text(text + "\n", encoding="utf-8")
 
 
