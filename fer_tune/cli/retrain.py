@@ -58,20 +58,20 @@ def retrain(  # noqa: PLR0917 - options
 
     where = Settings.from_environment(storage)
     lines = terminal.Output()
-    with display_of(terminal.console(), lines, where, quiet=False, json_lines=False) as display:
-        fits = api.retrain(
-            study,
-            trial=trial,
-            seeds=seeds,
-            epochs=epochs,
-            until=until,
-            out=out,
-            devices=devices,
-            changes=settings or (),
-            wandb=wandb,
-            observer=display,
-            storage=storage,
-        )
+    display = display_of(terminal.console(), lines, where, quiet=False, json_lines=False)
+    fits = api.retrain(
+        study,
+        trial=trial,
+        seeds=seeds,
+        epochs=epochs,
+        until=until,
+        out=out,
+        devices=devices,
+        changes=settings or (),
+        wandb=wandb,
+        observer=display,
+        storage=storage,
+    )
     lines.close()
     if fits is None:
         raise typer.Exit(INTERRUPTED)
