@@ -113,6 +113,7 @@ class FinalFits:
             "changes": dict(self._request.changes),
             "request": self._signature,
             "batch": self._batch,
+            "seeds": self._request.seeds,
         }
         self._store.jobs.put(job, mirrored=self._mirrored, origin=origin)
         return job
