@@ -1,4 +1,4 @@
-"""The report: its figures are those of the database, it loads nothing from elsewhere, and it stays small."""
+"""The report has the figures of the database, loads nothing from elsewhere, and is small."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_name_or_a_sweep_is_not_markup(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """300 trials of up to 12 epochs in two studies; its trials go into the database by the hundred."""
+    """300 trials of up to 12 epochs in two studies, written by the hundred."""
     root = tmp_path_factory.mktemp("large") / "storage"
     draw = random.Random(0)
     with make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db"), (), FER) as store:
