@@ -260,16 +260,24 @@ def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, stor
     return Path(out)
 
 
-def sync(study: str, *, progress: Callable[[int], object] = lambda runs: None, storage: str | None = None) -> Synced:
+def sync(
+    study: str,
+    *,
+    include_disabled: bool = False,
+    progress: Callable[[int], object] = lambda runs: None,
+    storage: str | None = None,
+) -> Synced:
     """Copies to wandb what it does not have of a study: online with a key, else into offline files.
 
     Args:
+        include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
         progress: is called with the number of runs that are finished.
     """
     from fer_tune.mirror.sync import sync as copy
 
     with open_store(storage) as store:
-        return copy(Settings.from_environment(storage), store, study, progress)
+        settings = Settings.from_environment(storage)
+        return copy(settings, store, study, progress, include_disabled=include_disabled)
 
 
 def audit_data(source: str, *, note: Callable[[str], None] = lambda text: None) -> Audit:
@@ -371,12 +379,13 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     """
     import numpy as np
 
-    from fer_tune.data.fer2013 import EMOTIONS
-    from fer_tune.data.single import read_face
+    from fer_tune.data.images import read_image
 
-    faces = np.stack([read_face(path) for path in _paths(images)])
-    rows = load_model(folder).predict(faces, flip=flip).tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in rows]
+    model = load_model(folder)
+    spec = model.spec
+    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
+    rows = model.predict(pixels, flip=flip).tolist()
+    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
     return [{name: probability for probability, name in row} for row in ranked]
 
 

@@ -1,12 +1,13 @@
-"""A small study that has been run, made through the same doors as the orchestrator's, without training."""
+"""A small study, made through the classes that a run uses, without training."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from fer_tune.data.spec import DataRef
-from fer_tune.job import PRUNED_IN, End, EpochRow, Job, JobEnd
+from fer_tune.job import PRUNED_IN, End, EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Proposal, Study
@@ -37,7 +38,7 @@ CURVES: tuple[Curve, ...] = (
 )
 
 
-def uid(number: int, study: str = "tiny") -> str:
+def uid_of(number: int, study: str = "tiny") -> str:
     """The uid of the job of a trial."""
     return hashlib.sha256(f"{study} {number}".encode()).hexdigest()[:12]
 
@@ -46,14 +47,14 @@ def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: st
     """A row of a trial. Every number follows from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
-    job, rate = uid(number, study), 1e-3 / epoch
+    job, rate = uid_of(number, study), 1e-3 / epoch
     return EpochRow(job, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, rate, 0.25, 1000 + base)
 
 
 def make_study(
     settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP, data: DataRef | None = None
 ) -> Store:
-    """Runs through `curves` on paper; the store is open. Without `data` the study's faces are nowhere."""
+    """Makes a study of these trials and returns the open store. Without `data` it has no images."""
     store = Store.of(settings)
     data = data or DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
     study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data, {"train": 98, "val": 21, "test": 21})
@@ -62,10 +63,16 @@ def make_study(
     return store
 
 
+def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
+    """The job of a trial, where its hyperparameters do not matter."""
+    params: dict[str, Value] = {"width": 8}
+    return Job(uid_of(number, study), study, "search", "simple_cnn", params, 3, 0, data, number=number, attempt=attempt)
+
+
 def trial_job(store: Store, study: str, proposal: Proposal, attempt: int = 0) -> Job:
     """The job of a trial, as the search makes it."""
     return Job(
-        uid=uid(proposal.number, study),
+        uid=uid_of(proposal.number, study),
         study=study,
         kind="search",
         family="simple_cnn",
@@ -86,8 +93,10 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
     job = trial_job(store, study.name, proposal, attempt)
     store.jobs.put(job)
     store.jobs.start_attempt(job, 0, "cpu")
+    classes = len(job.data.spec.classes)
     for epoch, value in enumerate(values, start=1):
-        store.epochs.add(epoch_row(number, epoch, value, attempt, study.name))
+        row = epoch_row(number, epoch, value, attempt, study.name)
+        store.epochs.add(replace(row, recall=row.recall[:classes]))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status: End = "failed" if state == "failed" else "completed"

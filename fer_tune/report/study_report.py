@@ -10,7 +10,7 @@ import optuna
 
 from fer_tune.data import cache
 from fer_tune.data.audit import Audit, audit
-from fer_tune.data.dataset import USAGES, Dataset
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
@@ -19,7 +19,7 @@ from fer_tune.report.final_fit import FinalFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.statistics import error_of_difference, standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import Store, StudyRecord, is_run
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import count
@@ -172,7 +172,7 @@ def read_study(store: Store, study: str) -> StudyReport:
     shares, compared = importance(stored)
     return StudyReport(
         record=record,
-        counts=count(stored.get_trials(deepcopy=False)),
+        counts=count(stored.get_trials(deepcopy=False), is_run(store, study)),
         trials=found,
         curves=curves,
         top=ranking(store, study, TOP),
@@ -189,7 +189,9 @@ def read_audit(store: Store, record: StudyRecord) -> Audit | None:
     data = record.data_ref(store.root)
     try:
         stored = cache.read(data.cache, data.signature)
-        images = Dataset.of(stored.images, stored.labels, stored.usage, source=record.data_source)
+        images = Dataset.of(
+            stored.images, stored.labels, stored.usage, classes=stored.spec.classes, source=record.data_source
+        )
         return audit(images, Settings(store.root, store.url))
     except DataError:
         return None
@@ -206,5 +208,4 @@ def _is_fer2013(store: Store, record: StudyRecord) -> bool:
         stored = cache.read(data.cache, data.signature)
     except DataError:
         return False
-    training = stored.labels if stored.usage is None else stored.labels[stored.usage == USAGES.index("Training")]
-    return is_fer2013(len(stored.labels), np.bincount(training).tolist())
+    return is_fer2013(np.bincount(stored.labels, minlength=len(stored.spec.classes)).tolist())

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyRecord, is_run
 from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
@@ -89,7 +89,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
         StudyError: the study does not exist.
     """
     inner, jobs = _load(store, study), _jobs(store, study)
-    return [_summary(trial, jobs) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+    found = _ranked(store, inner, _all(store, inner), states)[:top]
+    return [_summary(trial, state_of(trial), jobs) for trial in found]
 
 
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
@@ -98,8 +99,10 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: the study does not exist.
     """
-    inner, jobs = _load(store, study), _jobs(store, study)
-    return [_summary(trial, jobs) for trial in _all(store, inner) if state_of(trial) in states]
+    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
+    jobs = _jobs(store, study)
+    found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
+    return [_summary(trial, state, jobs) for trial, state in found if state in states]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
@@ -108,10 +111,10 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
     Raises:
         StudyError: the study does not exist.
     """
-    inner, jobs = _load(store, study), _jobs(store, study)
-    frozen = _all(store, inner)
+    inner, alive = _load(store, study), is_run(store, study)
+    frozen, jobs = _all(store, inner), _jobs(store, study)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial, jobs) for trial in frozen], best
+    return [_summary(trial, state_of(trial, alive), jobs) for trial in frozen], best
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -131,7 +134,7 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
         hint = f"`fer-tune trials --study {study}` lists the trials."
         raise StudyError(f"The study {study} has no trial {number}.", hint) from error
     job = store.jobs.find_trial(study, number)
-    return _summary(frozen, {} if job is None else {number: job})
+    return _summary(frozen, state_of(frozen, is_run(store, study)), {} if job is None else {number: job})
 
 
 def summaries(store: Store) -> list[StudySummary]:
@@ -159,8 +162,8 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
     except StudyError:
         return StudySummary(record, Counts(), None)
     frozen, jobs = _all(store, inner), _jobs(store, record.name)
-    best = next((_summary(trial, jobs) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen), best)
+    best = next((_summary(trial, state_of(trial), jobs) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen, is_run(store, record.name)), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:
@@ -202,7 +205,7 @@ def _jobs(store: Store, study: str) -> dict[int, JobRecord]:
     return {job.number: job for job in store.jobs.of(study, "search") if job.number is not None}
 
 
-def _summary(trial: FrozenTrial, jobs: Mapping[int, JobRecord]) -> TrialSummary:
+def _summary(trial: FrozenTrial, state: State, jobs: Mapping[int, JobRecord]) -> TrialSummary:
     job = jobs.get(trial.number)
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
@@ -210,7 +213,7 @@ def _summary(trial: FrozenTrial, jobs: Mapping[int, JobRecord]) -> TrialSummary:
     return TrialSummary(
         number=trial.number,
         job=job.uid if job else None,
-        state=state_of(trial),
+        state=state,
         value=trial.value,
         params=job.params if job else recorded or _searched(trial),
         epochs=len(reported),

@@ -20,7 +20,7 @@ from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
-from tests.studies import make_study, uid
+from tests.studies import make_study, uid_of
 
 
 def load(store: Store) -> optuna.Study:
@@ -87,12 +87,12 @@ def test_a_confusion_matrix_is_counted_from_the_logits(settings: Settings, demo:
     with make_study(settings, data=data) as store:
         for number, array in enumerate((logits, logits[1:])):  # the second belongs to another split
             np.save(file.with_name(f"{number}.npy"), array)
-            store.artifacts.add("tiny", uid(number), "val_logits", file.with_name(f"{number}.npy"))
+            store.artifacts.add("tiny", uid_of(number), "val_logits", file.with_name(f"{number}.npy"))
         writer = NoteWriter(store, settings, "tiny")
         writer.catch_up()
         study = load(store)
         assert "confusion matrix.svg" not in pictures_of(study, 1)
-        matrix = writer._confusion(uid(0))
+        matrix = writer._confusion(uid_of(0))
         assert matrix is not None
         assert np.trace(matrix) == len(truth) - 1
         assert np.sum(matrix, axis=1).tolist() == np.bincount(truth, minlength=7).tolist()
@@ -110,3 +110,17 @@ def test_a_picture_that_was_deleted_is_not_added_again(settings: Settings) -> No
         study._storage.set_study_system_attr(study._study_id, key, json.dumps(None))  # as the dashboard deletes
         add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
         assert json.loads(study._storage.get_study_system_attrs(study._study_id)[key]) is None
+
+
+def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    dataset = Dataset.of(images, np.repeat(np.arange(3), 20), classes=("calm", "a|b`c", "unsure"))
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        NoteWriter(store, settings, "tiny").catch_up()
+        note = note_of(load(store), 1)
+    assert [line for line in note.splitlines() if line.startswith(("| calm", "| a/b'c", "| unsure"))] == [
+        "| calm | 60.0% |",
+        "| a/b'c | 10.0% |",
+        "| unsure | – |",
+    ]

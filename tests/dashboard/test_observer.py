@@ -22,7 +22,7 @@ from fer_tune.study import Counts, Study, trials
 from fer_tune.sweep.load import loads_sweep
 from tests.pool.trainers import obedient
 from tests.searches import make_sweep
-from tests.studies import SWEEP, add_trial, make_study, uid
+from tests.studies import SWEEP, add_trial, make_study, uid_of
 
 SWEEP_READ = loads_sweep(SWEEP, Path("tiny.yaml"))
 PLAN = Plan("tiny", "search", "simple_cnn", "demo", "val_accuracy", 20, 3)
@@ -34,7 +34,7 @@ def told(store: Store, notes: DashboardNotes, values: list[float]) -> None:
     """A trial ends, and the observer hears of it."""
     data = store.studies.get("tiny").data_ref(store.root)
     number = add_trial(store, Study.open(SWEEP_READ, store, data), "complete", values)
-    job = Job(uid(number), "tiny", "search", "simple_cnn", {}, 3, 0, data, number=number)
+    job = Job(uid_of(number), "tiny", "search", "simple_cnn", {}, 3, 0, data, number=number)
     notes.job_ended(job, Ended(job.uid, number, "complete", max(values), "", len(values), 1.0))
 
 
