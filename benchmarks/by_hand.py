@@ -173,15 +173,9 @@ def repeat(trainer: Trainer, task: Task) -> dict[str, Any]:
     one, params = task.one, configuration(task.one) | task.changes
     epochs = task.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
     at = min(one.at or epochs, epochs)
-<<<<<<< HEAD
-    job = replace(job, family=one.family, params=params, schedule=epochs)
-    tested = options.test and one.test is not None
-    runs = [train(trainer, replace(job, seed=int(seed)), at, tested) for seed in options.seeds.split(",")]
-=======
-    job = replace(task.job, family=one.family, params=params, epochs=epochs)
+    job = replace(task.job, family=one.family, params=params, schedule=epochs)
     tested = task.test and one.test is not None
     runs = [train(trainer, replace(job, seed=seed), at, tested) for seed in task.seeds]
->>>>>>> kernels
     recorded = dict(zip(FIGURES, (one.train, one.val, one.train_loss, one.val_loss, one.test), strict=True))
     found = {name: mean([getattr(run, name) for run in runs]) for name in FIGURES}
     return {
