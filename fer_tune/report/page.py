@@ -106,7 +106,7 @@ def answer(studies: Sequence[StudyReport]) -> str:
 def _on_test(study: StudyReport) -> list[str]:
     fit = study.final_fit
     if fit is None:
-        return ["It has no final fit on test yet."]
+        return ["It has no final fit yet."]
     test = fit.metrics["test"]["plain"]
     accuracy = f"{percent(test['accuracy'])} ± {percent(test['accuracy_standard_error'])} %"
     sentences = [f"Its final fit reaches {accuracy} on test."]
