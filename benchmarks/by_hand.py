@@ -188,7 +188,7 @@ def test_accuracy(engine: Engine, job: Job) -> float:
     model = engine.flat.model.eval()
     correct = 0
     for part, labels in zip(batches(images), batches(torch.from_numpy(data.labels[data.test])), strict=True):
-        inputs = as_input(engine.faces.normalised(part).to(engine.inputs.dtype))
+        inputs = as_input(engine.data.normalised(part).to(engine.inputs.dtype).permute(0, 2, 3, 1))
         correct += int((model(inputs).argmax(1).cpu() == labels).sum())
     return correct / len(images)
 

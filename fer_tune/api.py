@@ -348,12 +348,13 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     """
     import numpy as np
 
-    from fer_tune.data.fer2013 import EMOTIONS
-    from fer_tune.data.single import read_face
+    from fer_tune.data.images import read_image
 
-    faces = np.stack([read_face(path) for path in _paths(images)])
-    rows = load_model(folder).predict(faces, flip=flip).tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in rows]
+    model = load_model(folder)
+    spec = model.spec
+    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
+    rows = model.predict(pixels, flip=flip).tolist()
+    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
     return [{name: probability for probability, name in row} for row in ranked]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from fer_tune import api
 from fer_tune.cli.options import Changes
 from fer_tune.display import terminal
-from fer_tune.display.columns import Column
+from fer_tune.display.terminal import Column
 
 if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
@@ -38,9 +38,9 @@ def _show(out: Console, sweep: Sweep) -> None:
         out, f"maximises {sweep.objective}; sampler {sweep.sampler.name}, pruner {sweep.pruner.name}; {starts}"
     )
     found = rows(sweep)
-    columns = [Column("hyperparameter"), Column("", drop=1), Column("values", least=14), Column("when", least=12)]
+    columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]
     cells = [(row.name, row.kind, row.values, row.when) for row in found]
     dim = {place for place, row in enumerate(found) if row.kind == "default"}
-    out.print(terminal.fitting(columns, cells, out.width, dim=dim))
+    out.print(terminal.listing(columns, cells, out.width, dim=dim))
     for remark in sweep.notes:
         terminal.line(out, remark)

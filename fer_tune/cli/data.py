@@ -32,7 +32,9 @@ def data(
 
 
 def _show(out: Console, found: Audit) -> None:
-    terminal.line(out, (found.source, "bold"), f": {found.images:,} images of {found.width}×{found.height}")
+    size = f"{found.width}×{found.height}" + (" in colour" if found.channels == 3 else "")
+    counted = f": {found.images:,} images of {size}, {len(found.classes)} classes"
+    terminal.line(out, (found.source, "bold"), counted)
     parts = found.usage or {}
     table = terminal.table()
     table.add_column("class")

@@ -72,19 +72,19 @@ def run(  # noqa: PLR0917 - options
     sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
-    with display_of(out, lines, where, quiet=quiet, json_lines=json_lines) as watch:
-        for checked in sweeps:
-            for remark in checked.notes:
-                watch.note(f"{checked.study}: {remark}")
-        outcome = api.run(
-            sweeps,
-            workers=_count(workers),
-            devices=devices,
-            engine=engine,
-            wandb=wandb,
-            observer=watch,
-            storage=storage,
-        )
+    display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
+    for checked in sweeps:
+        for remark in checked.notes:
+            display.note(f"{checked.study}: {remark}")
+    outcome = api.run(
+        sweeps,
+        workers=_count(workers),
+        devices=devices,
+        engine=engine,
+        wandb=wandb,
+        observer=display,
+        storage=storage,
+    )
     if not (quiet or json_lines):
         with lines.spared():
             for study in outcome.studies:
@@ -114,7 +114,7 @@ def _count(text: str) -> int | Literal["auto"]:
 
 
 def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
-    """Nothing, JSON, the view in a terminal, or plain lines."""
+    """Returns what shows a run: nothing, JSON, the view in a terminal, or plain lines. The run opens it."""
     if quiet:
         from fer_tune.jobs import Observer as Silence
 
@@ -126,19 +126,19 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
 
-        return LiveView(out, lambda board: _recall(board, settings))
+        return LiveView(out, lambda state: recall(state, settings))
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
-def _recall(board: RunState, settings: Settings) -> None:
-    """Puts what earlier runs came to on the board of a study that is continued; the run needs it for nothing."""
-    from fer_tune.display.from_database import History
+def recall(state: RunState, settings: Settings) -> None:
+    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        History(store, store.studies.get(board.study)).recall(board)
+        StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

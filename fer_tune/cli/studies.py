@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage
 from fer_tune.display import terminal
-from fer_tune.display.columns import Column
+from fer_tune.display.terminal import Column
 
 if TYPE_CHECKING:
     from fer_tune.study import StudySummary
-
-NAME_WIDTH = 22
-"""Cells to which a study's name can be folded."""
 
 
 def studies(json: AsJson = False, storage: Storage = None) -> None:
@@ -25,12 +22,12 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         return
     out = terminal.console()
     columns = [
-        Column("study", least=NAME_WIDTH),
-        Column("family", drop=1),
+        Column("study", folds=True),
+        Column("family", needs=80),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
-        Column("running", right=True, drop=2),
+        Column("running", right=True, needs=70),
         Column("best", right=True),
-        Column("created", drop=3),
+        Column("created", needs=60),
     ]
     rows = [
         (
@@ -42,7 +39,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         )
         for study in found
     ]
-    out.print(terminal.fitting(columns, rows, out.width))
+    out.print(terminal.listing(columns, rows, out.width))
 
 
 def _plain(study: StudySummary) -> dict[str, Any]:

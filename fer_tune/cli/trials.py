@@ -13,16 +13,13 @@ import typer
 from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage, StudyName, only_one
 from fer_tune.display import terminal
-from fer_tune.display.columns import Column
+from fer_tune.display.terminal import Column
 
 if TYPE_CHECKING:
     from fer_tune.study import TrialSummary
 
 DETAIL_LINES = 12
 """Lines that are shown of a failed trial's traceback or log."""
-
-REMARK = 16
-"""Cells to which a remark can be folded."""
 
 
 def trials(  # noqa: PLR0917 - options
@@ -61,10 +58,10 @@ def _show(study: str, found: Sequence[TrialSummary]) -> None:
         Column("trial", right=True),
         Column("state"),
         Column("value", right=True),
-        Column("epochs", right=True, drop=1),
-        Column("best epoch", right=True, drop=3),
-        Column("time", right=True, drop=2),
-        Column("start, reason", least=REMARK),
+        Column("epochs", right=True, needs=60),
+        Column("best epoch", right=True, needs=78),
+        Column("time", right=True, needs=66),
+        Column("start, reason", folds=True),
     ]
     rows = [
         (
@@ -79,7 +76,7 @@ def _show(study: str, found: Sequence[TrialSummary]) -> None:
         for trial in found
     ]
     terminal.line(out, (study, "bold"))
-    out.print(terminal.fitting(columns, rows, out.width))
+    out.print(terminal.listing(columns, rows, out.width))
 
 
 def _show_details(details: dict[int, str]) -> None:

@@ -1,4 +1,4 @@
-"""A run for machines: one JSON object a line on standard output; docs/json-lines.md says what each holds."""
+"""Shows a run to machines: one JSON object a line on standard output. docs/json-lines.md lists the fields."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from fer_tune.job import EpochRow, Job
+    from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
 
 
 class JsonLines(Observer):
-    """Writes every event as it happens; the last one is `run_ended`, also when an error ends the run."""
+    """Writes every event when it happens. The last one is `run_ended`, also where an error ends the run."""
 
     def __init__(self, out: terminal.Output) -> None:
         self.out = out
@@ -29,8 +29,8 @@ class JsonLines(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        told = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
-        self._write("run_ended", error=told)
+        message = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
+        self._write("run_ended", error=message)
 
     def note(self, text: str) -> None:
         self._write("note", text=text)
@@ -39,6 +39,7 @@ class JsonLines(Observer):
         self._write(
             "study_opened",
             study=plan.study,
+            kind=plan.kind,
             family=plan.family,
             data=plan.data,
             objective=plan.objective,
@@ -54,7 +55,7 @@ class JsonLines(Observer):
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
     def job_started(self, job: Job, worker: WorkerInfo) -> None:
-        self._of_trial(
+        self._of_job(
             "trial_started",
             job,
             **_worker(worker),
@@ -62,29 +63,32 @@ class JsonLines(Observer):
             family=job.family,
             params=job.params,
             epochs=job.schedule,
+            until=job.last_epoch,
             seed=job.seed,
         )
 
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        self._of_job("job_progress", job, epoch=progress.epoch, step=progress.step, steps=progress.steps)
+
     def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
-        measured = asdict(row)
-        del measured["job"], measured["attempt"]
-        self._of_trial("epoch", job, value=value, **measured)
+        measured = {name: of for name, of in asdict(row).items() if name not in {"job", "attempt"}}
+        self._of_job("epoch", job, value=value, replayed=replayed, **measured)
 
     def job_ended(self, job: Job, ended: Ended) -> None:
-        told = asdict(ended)
-        del told["number"], told["job"], told["facts"], told["infeasible"]
-        self._of_trial("trial_ended", job, **told)
+        facts = {name: getattr(ended, name) for name in ("state", "value", "reason", "epochs", "seconds")}
+        self._of_job("trial_ended", job, **facts)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self._write("study_closed", **asdict(outcome))
 
-    def _of_trial(self, event: str, job: Job, **facts: Any) -> None:
-        self._write(event, study=job.study, job=job.uid, kind=job.kind, trial=job.number, attempt=job.attempt, **facts)
+    def _of_job(self, event: str, job: Job, **facts: Any) -> None:
+        who = {"job": job.uid, "kind": job.kind, "trial": job.number, "attempt": job.attempt}
+        self._write(event, study=job.study, **who, **facts)
 
     def _write(self, event: str, **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        told = terminal.plain({"time": time, "event": event, **facts})
-        self.out.line(json.dumps(told, allow_nan=False, ensure_ascii=False))
+        content = terminal.plain({"time": time, "event": event, **facts})
+        self.out.line(json.dumps(content, allow_nan=False, ensure_ascii=False))
 
 
 def _worker(worker: WorkerInfo) -> dict[str, Any]:

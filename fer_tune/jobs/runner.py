@@ -77,9 +77,7 @@ class Runner:
             with suppress(FerTuneError):
                 self._queue_all("the run ended with an error")
             raise
-        outcome = self.source.outcome(reason)
-        self.observers.study_closed(outcome)
-        return outcome
+        return self.source.outcome(reason)
 
     def _loop(self) -> Reason:
         while not self.signals.requested:

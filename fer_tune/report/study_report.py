@@ -21,7 +21,7 @@ from fer_tune.job import EpochRow, by_pruner
 from fer_tune.report.mistakes import Mistake, worst
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import ArtifactRecord, Store, StudyRecord
+from fer_tune.store import ArtifactRecord, Store, StudyRecord, is_run
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import REASON, count
@@ -152,7 +152,7 @@ def read_study(store: Store, study: str) -> StudyReport:
     stored = optuna.load_study(study_name=study, storage=optuna_storage(store))
     return StudyReport(
         record=record,
-        counts=count(stored.get_trials(deepcopy=False)),
+        counts=count(stored.get_trials(deepcopy=False), is_run(store, study)),
         trials=found,
         curves=curves,
         best=best,
@@ -170,7 +170,9 @@ def read_audit(store: Store, record: StudyRecord) -> Audit | None:
     data = record.data_ref(store.root)
     try:
         stored = cache.read(data.cache, data.signature)
-        faces = Dataset.of(stored.images, stored.labels, stored.usage, source=record.data_source)
+        faces = Dataset.of(
+            stored.images, stored.labels, stored.usage, classes=stored.spec.classes, source=record.data_source
+        )
         return audit(faces, Settings(store.root, store.url))
     except DataError:
         return None

@@ -17,7 +17,7 @@ from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
 from fer_tune.study import Counts, TrialSummary, ranking, trials
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class FinalFits:
         self._record = record = store.studies.get(study)
         self._chosen = chosen = _choose(store, study, request.trial)
         self._schedule = request.epochs or int(record.sweep_json["epochs"])
-        self._until = _last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
+        self._until = last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
         self._request = request
         self._batch, self.lock = self._find_or_begin()
         seed = int(record.sweep_json["seed"])
@@ -217,7 +217,7 @@ class FinalFits:
 
 
 def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
-    return StudyLock(settings, settings.url, f"{study} final {batch}")
+    return StudyLock(settings, settings.url, final_lock(study, batch))
 
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
@@ -232,7 +232,7 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     return found[0]
 
 
-def _last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
+def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
     """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its own schedule.
 
     The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high

@@ -181,9 +181,11 @@ def _prepare(
 
     lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
     held.callback(lock.release)
-    faces = store.patiently(lambda: load_faces(sweep.data, settings, observers.note))
-    stored = store.patiently(lambda: store_split(faces, sweep.split, settings))
-    data: DataRef = reference(faces, stored, settings)
+    dataset = store.patiently(
+        lambda: load_faces(sweep.data, settings, observers.note, side=sweep.side, channels=sweep.channels)
+    )
+    stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
+    data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
     mirrored = options.wandb != "disabled"
     return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)

@@ -1,6 +1,6 @@
 """The database: engine, tables, records, artifacts, the ledger of test openings, and who runs which study."""
 
-from fer_tune.store.lock import StudyLock
+from fer_tune.store.lock import StudyLock, final_lock, is_run
 from fer_tune.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -24,4 +24,6 @@ __all__ = [
     "Store",
     "StudyLock",
     "StudyRecord",
+    "final_lock",
+    "is_run",
 ]

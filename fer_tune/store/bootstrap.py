@@ -91,10 +91,16 @@ def _upgrade(database: Database, found: int, note: Callable[[str], object]) -> N
     copy = None
     if database.engine.dialect.name == "sqlite" and file:
         copy = back_up(Path(file), f"format-{found}")
-    with database.engine.begin() as tx:
-        _lock(tx)
-        if _format(tx, database.shown) == found:  # and not upgraded by another process meanwhile
-            upgrade(tx, database.root)
+    try:
+        with database.engine.begin() as tx:
+            _lock(tx)
+            if _format(tx, database.shown) == found:  # and not upgraded by another process meanwhile
+                upgrade(tx, database.root)
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # a column has what no fer-tune wrote
+        raise StorageError(
+            f"{database.shown} has format {found} and cannot be upgraded: {type(error).__name__} {error}.",
+            "Something in it is damaged. Nothing was changed; restore a sound copy, or use another database.",
+        ) from error
     kept = f" A copy of the old one is {copy}." if copy else ""
     note(f"The database was upgraded from format {found} to {tables.FORMAT}.{kept}")
 

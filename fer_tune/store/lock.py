@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import psutil
 
@@ -26,6 +26,9 @@ from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.serverlock import ServerLock
+
+if TYPE_CHECKING:
+    from fer_tune.store.store import Store
 
 START_TOLERANCE = 60.0
 """Seconds by which two readings of a process's start may differ: the clock may have been set in between."""
@@ -207,3 +210,18 @@ def _read_holder(file: IO[str]) -> Holder | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def final_lock(study: str, batch: str) -> str:
+    """Returns the name under which a process locks the final fits of one request."""
+    return f"{study} final {batch}"
+
+
+def is_run(store: Store, study: str) -> bool:
+    """Returns whether a process runs the study now, on this host or, where the database is a server, on another.
+
+    This is the one rule that says whether a run is alive. A trial that the database calls running is interrupted
+    where nobody runs its study. For final fits, give the name that `final_lock` returns.
+    """
+    lock = StudyLock(Settings(store.root, store.url), store.url, study)
+    return lock.holder() is not None or lock.server_holder() is not None

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import Store, StudyRecord, is_run
 from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
@@ -87,7 +87,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     """
     inner = _load(store, study)
     jobs = _jobs(store, study)
-    return [_summary(trial, jobs) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
+    found = _ranked(store, inner, _all(store, inner), states)[:top]
+    return [_summary(trial, state_of(trial), jobs) for trial in found]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
@@ -96,11 +97,11 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
     Raises:
         StudyError: there is no such study.
     """
-    inner = _load(store, study)
+    inner, alive = _load(store, study), is_run(store, study)
     frozen = _all(store, inner)
     best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
     jobs = _jobs(store, study)
-    return [_summary(trial, jobs) for trial in frozen], best
+    return [_summary(trial, state_of(trial, alive), jobs) for trial in frozen], best
 
 
 def _ranked(
@@ -123,8 +124,10 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: there is no such study.
     """
+    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
     jobs = _jobs(store, study)
-    return [_summary(trial, jobs) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
+    found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
+    return [_summary(trial, state, jobs) for trial, state in found if state in states]
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -133,10 +136,11 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
     Raises:
         StudyError: there is no such study or trial.
     """
-    found = _all(store, _load(store, study))
+    inner, alive = _load(store, study), is_run(store, study)
+    found = _all(store, inner)
     if not 0 <= number < len(found):
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
-    return _summary(found[number], _jobs(store, study))
+    return _summary(found[number], state_of(found[number], alive), _jobs(store, study))
 
 
 def summaries(store: Store) -> list[StudySummary]:
@@ -163,10 +167,11 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
         inner = _load(store, record.name)
     except StudyError:
         return StudySummary(record, Counts(), None)
+    alive = is_run(store, record.name)
     frozen = _all(store, inner)
     jobs = _jobs(store, record.name)
-    best = next((_summary(trial, jobs) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen), best)
+    best = next((_summary(trial, state_of(trial), jobs) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen, alive), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:
@@ -194,7 +199,7 @@ def _jobs(store: Store, study: str) -> dict[int, str]:
     return {job.number: job.uid for job in store.jobs.of(study, "search") if job.number is not None}
 
 
-def _summary(trial: FrozenTrial, jobs: dict[int, str]) -> TrialSummary:
+def _summary(trial: FrozenTrial, state: State, jobs: dict[int, str]) -> TrialSummary:
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
     params = attrs.pop(PARAMS, None)
@@ -203,7 +208,7 @@ def _summary(trial: FrozenTrial, jobs: dict[int, str]) -> TrialSummary:
     return TrialSummary(
         number=trial.number,
         job=jobs.get(trial.number),
-        state=state_of(trial),
+        state=state,
         value=trial.value,
         params=params,
         epochs=len(reported),

@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.job import Value
 
-State = Literal["complete", "pruned", "failed", "requeued", "running", "waiting"]
+State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
-"""`requeued` is a trial that was interrupted and lives on as another one; it counts as nothing."""
+"""An `interrupted` trial was running when its run ended; the next run of the study queues it again. A `requeued` one
+was queued again as another trial, and counts as nothing."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """What a ranking ranks unless told otherwise."""
@@ -73,6 +74,7 @@ class Counts:
     failed: int = 0
     running: int = 0
     waiting: int = 0
+    interrupted: int = 0
 
     @property
     def finished(self) -> int:
@@ -80,23 +82,23 @@ class Counts:
         return self.complete + self.pruned + self.failed
 
 
-def state_of(trial: FrozenTrial) -> State:
-    """The trial's state in our words."""
+def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
+    """Returns the trial's state in our words. `is_run` says whether a process runs the study now."""
     match trial.state:
         case TrialState.COMPLETE:
             return "complete"
         case TrialState.PRUNED:
             return "pruned"
         case TrialState.RUNNING:
-            return "running"
+            return "running" if is_run else "interrupted"
         case TrialState.WAITING:
             return "waiting"
     return "requeued" if REQUEUED_AS in trial.user_attrs else "failed"
 
 
-def count(trials: Iterable[FrozenTrial]) -> Counts:
-    """Counts trials by state."""
-    by_state = Counter[str](state_of(trial) for trial in trials)
+def count(trials: Iterable[FrozenTrial], is_run: bool = True) -> Counts:
+    """Returns how many trials are in which state; see `state_of`."""
+    by_state = Counter[str](state_of(trial, is_run) for trial in trials)
     del by_state["requeued"]
     return Counts(**by_state)
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.models import FAMILIES, Family
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
@@ -167,6 +167,8 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     pruner = _pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems)
     study = _study(root, path, problems)
     space, start, notes = _space(root, changed, problems)
+    if header is not None and images is not None:
+        _check_side(root, FAMILIES.get(header.family), images, problems)
     if sampler is not None and sampler.name == "cmaes":
         _check_cmaes(root.entries["sampler"], space, problems)
     if header is None or images is None or split is None or budget is None or sampler is None or pruner is None:
@@ -234,6 +236,13 @@ def _images(node: Node | None, problems: Problems) -> Images | None:
     if not isinstance(node.value, dict):
         node = Node({"path": node}, node.line, node.origin)
     return validated(Images, node, "data", problems)
+
+
+def _check_side(root: Node, family: Family | None, images: Images, problems: Problems) -> None:
+    """Refuses images that are too small for the poolings of the family."""
+    if family is not None and images.side < family.smallest_side:
+        what = f"must be at least {family.smallest_side} for {family.name}, which halves the images"
+        problems.add(root.at(("data", "side")), "data.side", f"{what} {family.halvings} times, not {images.side}")
 
 
 def _split(node: Node | None, problems: Problems) -> SplitPolicy | None:

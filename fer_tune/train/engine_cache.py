@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 import torch
 
 from fer_tune.train.cuda_graphs import forget_pool
-from fer_tune.train.engine import Engine, Plan
+from fer_tune.train.engine import Engine
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
+from fer_tune.train.plan import Plan
 
 MOST_ENGINES = 8
 """Shapes kept captured at once; the one unused for longest makes room."""

@@ -80,7 +80,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
-    assert answer["emotion"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert "happy" in fer_tune("predict", out, image, "--tta", "flip").stdout  # at least as the file's folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_tune.job import Job, JobEnd, Kind
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from tests.studies import epoch_row, uid
+from tests.studies import epoch_row, uid_of
 
 
 def begin(store: Store, number: int, *, attempt: int = 0, kind: Kind = "search", mirrored: bool = True) -> Job:
@@ -17,7 +17,7 @@ def begin(store: Store, number: int, *, attempt: int = 0, kind: Kind = "search",
     A final fit has a number here too, from which its rows follow.
     """
     job = Job(
-        uid=uid(number),
+        uid=uid_of(number),
         study="tiny",
         kind=kind,
         family="simple_cnn",

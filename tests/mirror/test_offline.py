@@ -15,7 +15,7 @@ from fer_tune.store import Store
 from tests.mirror.jobs import begin, end, evaluate, train
 from tests.mirror.reading import in_database, offline, online
 from tests.mirror.server import KEY, Wandb
-from tests.studies import uid
+from tests.studies import uid_of
 
 
 def mirror(settings: Settings) -> None:
@@ -32,9 +32,9 @@ def test_offline_files_say_what_the_database_says(
     train(store, fit, {1: float("nan"), 2: float("nan")})
     end(store, fit)
     evaluate(store, settings, fit)
-    torn = settings.wandb / f"offline-run-20260101_000000-{uid(0)}"  # left by a mirror that was killed
+    torn = settings.wandb / f"offline-run-20260101_000000-{uid_of(0)}"  # left by a mirror that was killed
     torn.mkdir(parents=True)
-    (torn / f"run-{uid(0)}.wandb").write_bytes(b"torn")
+    (torn / f"run-{uid_of(0)}.wandb").write_bytes(b"torn")
 
     mirror(settings)
     runs = offline(settings)
@@ -50,10 +50,10 @@ def test_offline_files_say_what_the_database_says(
         assert run.summary["state"] == job.state
         assert run.summary.get("objective_value") == job.value
         assert run.exit_code == int(job.state == "failed")
-    assert runs[uid(1)].tags == ["simple_cnn", "best"]
-    assert runs[uid(1)].summary["best_val_accuracy"] == 0.6
-    assert runs[uid(1)].summary["val_accuracy"] == 0.6  # the last one, which wandb keeps by itself
-    assert runs[uid(2)].tags == ["simple_cnn", "pruned"]
+    assert runs[uid_of(1)].tags == ["simple_cnn", "best"]
+    assert runs[uid_of(1)].summary["best_val_accuracy"] == 0.6
+    assert runs[uid_of(1)].summary["val_accuracy"] == 0.6  # the last one, which wandb keeps by itself
+    assert runs[uid_of(2)].tags == ["simple_cnn", "pruned"]
     assert len(runs[fit.uid].rows) == 2
     assert sorted(runs[fit.uid].artifacts) == ["tiny-confusion", "tiny-model"]
 
@@ -68,9 +68,9 @@ def test_offline_files_say_what_the_database_says(
     runs = offline(settings)
     assert runs[running.uid].rows == in_database(store, running.uid)
     assert runs[better.uid].tags == ["simple_cnn", "best"]
-    assert runs[uid(1)].tags == ["simple_cnn"]
+    assert runs[uid_of(1)].tags == ["simple_cnn"]
     assert len(runs) == 8
-    kept = {name for name in before if not name.endswith((uid(1), running.uid))}
+    kept = {name for name in before if not name.endswith((uid_of(1), running.uid))}
     assert {name for name in kept if (settings.wandb / name).exists()} == kept
 
     # A key is configured at last: all reaches the server, and wandb's own commands leave the files
@@ -118,5 +118,5 @@ def test_a_run_that_a_full_disk_cut_off_is_written_again(
     ballast.unlink()
     mirror(settings)
     runs = offline(settings)
-    assert set(runs) == {uid(number) for number in range(5)}
+    assert set(runs) == {uid_of(number) for number in range(5)}
     assert all(run.rows == in_database(store, job) for job, run in runs.items())

@@ -13,7 +13,7 @@ from fer_tune.mirror.tracker import Run
 from fer_tune.settings import Settings
 from fer_tune.store import Cursor, Store
 from tests.mirror.jobs import begin, end, evaluate, train
-from tests.studies import uid
+from tests.studies import uid_of
 
 
 class Listed:
@@ -50,7 +50,7 @@ def cursors(store: Store) -> dict[str, Cursor]:
 
 
 def uids(*numbers: int) -> list[str]:
-    return [uid(number) for number in numbers]
+    return [uid_of(number) for number in numbers]
 
 
 def test_one_run_for_each_job(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_brought_twice(store: Store) -> None:
 
 
 def test_a_run_of_an_older_database_keeps_its_id(store: Store) -> None:
-    store.cursors.set(Cursor(uid(2), "wandb", "0123abcd-00002"))
+    store.cursors.set(Cursor(uid_of(2), "wandb", "0123abcd-00002"))
     assert [run.id for run in copy(store).runs] == [*uids(0, 1), "0123abcd-00002", *uids(3, 4)]
 
 
@@ -103,12 +103,12 @@ def test_each_tracker_has_cursors_of_its_own(store: Store) -> None:
 
 
 def test_a_run_that_fails_leaves_the_others_alone_and_comes_again(store: Store) -> None:
-    listed = Listed(fails=(uid(1),))
+    listed = Listed(fails=(uid_of(1),))
     with pytest.raises(ConnectionError):
         Outbox(store, "tiny", listed).copy()
     assert listed.jobs == uids(0, 2, 3, 4)
     assert [cursors(store)[job].finished for job in uids(0, 1, 2, 3, 4)] == [True, False, True, True, True]
-    assert uid(1) in copy(store).jobs
+    assert uid_of(1) in copy(store).jobs
 
 
 def test_where_every_run_fails_the_look_is_given_up(store: Store) -> None:
@@ -181,13 +181,13 @@ def test_the_tag_of_the_best_goes_where_the_best_is(store: Store) -> None:
     train(store, better, {1: 0.7})
     end(store, better, value=0.7)
     runs = {run.job: run.tags for run in copy(store).runs}
-    assert runs == {uid(1): ("simple_cnn",), better.uid: ("simple_cnn", "best")}  # the old one lost its tag
+    assert runs == {uid_of(1): ("simple_cnn",), better.uid: ("simple_cnn", "best")}  # the old one lost its tag
     assert copy(store).runs == []
 
 
 def test_what_was_written_elsewhere_is_brought_again(store: Store) -> None:
     copy(store)
-    assert copy(store, elsewhere=(uid(2),)).jobs == [uid(2)]
+    assert copy(store, elsewhere=(uid_of(2),)).jobs == [uid_of(2)]
     assert copy(store).jobs == []
 
 

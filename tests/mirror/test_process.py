@@ -21,7 +21,7 @@ from fer_tune.store import Cursor, Store
 from tests.mirror.jobs import begin, end, evaluate, train
 from tests.mirror.reading import in_database, offline, online
 from tests.mirror.server import KEY, Wandb
-from tests.studies import uid
+from tests.studies import uid_of
 
 SILENT = "http://127.0.0.1:9"
 """Nobody listens on the discard port: connections are refused."""
@@ -71,7 +71,7 @@ def assert_all_there(store: Store, server: Wandb) -> None:
     """Every row of every trial is on the server once, and every cursor says so."""
     runs = online(server)
     for number in range(5):
-        assert runs[uid(number)].rows == in_database(store, uid(number))
+        assert runs[uid_of(number)].rows == in_database(store, uid_of(number))
     assert all(cursor.finished for cursor in cursors(store).values())
     assert server.unknown == []
 
@@ -110,7 +110,7 @@ def test_rows_arrive_while_the_trial_runs_and_once_though_the_mirror_is_killed(
     assert (told.group, told.job_type, told.tags, told.exit_code) == ("tiny", "search", ["simple_cnn", "best"], 0)
     assert told.summary["best_val_accuracy"] == told.summary["objective_value"] == 0.9
     assert server.runs[run].config["_wandb"]["value"]["m"][0]["1"] == "epoch"  # the axis
-    assert online(server)[uid(1)].tags == ["simple_cnn"]  # it was the best before
+    assert online(server)[uid_of(1)].tags == ["simple_cnn"]  # it was the best before
     assert list(settings.wandb.glob("run-*")) == []
     assert_no_key(settings.root)
 
@@ -188,7 +188,7 @@ def test_a_mirror_killed_again_and_again_leaves_each_row_once(
     assert handle.stop(timeout=200), handle.log.read_text()
     runs = offline(settings) if mode == "offline" else online(server)
     assert set(runs) == {job.uid for job in store.jobs.of("tiny")}
-    assert all(run.rows == in_database(store, uid) for uid, run in runs.items())
+    assert all(run.rows == in_database(store, job) for job, run in runs.items())
 
 
 def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
