@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fer_tune.doctor import database, files, studies
+from fer_tune.doctor.storage import storage
+from fer_tune.doctor.studies import studies
 from fer_tune.job import EpochRow
 from fer_tune.store import AttemptRecord, Store
 from fer_tune.study import TrialSummary, ranking, trials
@@ -167,9 +168,8 @@ def _sqlite(database: Path) -> tuple[str, int]:
 
 
 def _problems(subject: Subject) -> list[str]:
-    """Returns the problems that `fer-tune doctor` finds in the storage, and not in this machine."""
-    settings, known = subject.settings, database.Known()
-    found = [*database.database(settings, known), *files.files(settings, known), *studies.studies(settings, known)]
+    """What `fer-tune doctor` says of the storage; not of this machine, which is not what is tested."""
+    found = [*storage(subject.settings), *studies(subject.settings)]
     return [f"{finding.what}: {finding.found}" for finding in found if finding.state == "problem"]
 
 
