@@ -107,10 +107,11 @@ def observers_of(settings: Settings, observer: Observer | None) -> Observers:
 def watch_results(observers: Observers, store: Store, settings: Settings, options: RunOptions) -> None:
     """Adds the observers that copy results elsewhere: the dashboard's notes, and the mirrors."""
     from fer_tune.dashboard.observer import DashboardNotes
-    from fer_tune.mirror.supervisor import MirrorSupervisor
+    from fer_tune.mirror.supervisor import supervisors
 
     observers.add(DashboardNotes(settings))
-    observers.add(MirrorSupervisor(settings, options.wandb, observers.note))
+    for supervisor in supervisors(settings, options.wandb, observers.note):
+        observers.add(supervisor)
 
 
 def open_pool(
