@@ -1,14 +1,15 @@
-"""A small study that has been run, made through the same doors as the orchestrator's, without training."""
+"""A small study, made through the classes that a run uses, without training."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from fer_tune.data.spec import DataRef
-from fer_tune.job import PRUNED_IN, EpochRow, Job, JobEnd
+from fer_tune.job import PRUNED_IN, End, EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import Study
+from fer_tune.study import Proposal, Study
 from fer_tune.sweep.load import loads_sweep
 
 SWEEP = """
@@ -36,29 +37,23 @@ CURVES: tuple[Curve, ...] = (
 )
 
 
-def uid_of(number: int) -> str:
-    """Returns the uid of the job that `add_trial` makes of a trial."""
-    return f"{number:012x}"
+def uid_of(number: int, study: str = "tiny") -> str:
+    """The uid of the job of a trial."""
+    return hashlib.sha256(f"{study} {number}".encode()).hexdigest()[:12]
 
 
-def epoch_row(number: int, epoch: int, value: float, attempt: int = 0) -> EpochRow:
-    """Returns a row whose every number follows from its place, so that a swapped one shows."""
+def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: str = "tiny") -> EpochRow:
+    """A row of a trial. Every number follows from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
-    measured = (base, 0.5, 1.5, value, 0.4, 0.45, recall, 1e-3 / epoch, 0.25, 1000 + base)
-    return EpochRow(uid_of(number), attempt, epoch, *measured)
-
-
-def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
-    """Returns the job that `add_trial` makes of a trial."""
-    uid = uid_of(number)
-    return Job(uid, study, "search", "simple_cnn", {"width": 8}, 3, 0, data, number=number, attempt=attempt)
+    job, rate = uid_of(number, study), 1e-3 / epoch
+    return EpochRow(job, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, rate, 0.25, 1000 + base)
 
 
 def make_study(
     settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP, data: DataRef | None = None
 ) -> Store:
-    """Runs through `curves` on paper; the store is open. Without `data` the study's faces are nowhere."""
+    """Makes a study of these trials and returns the open store. Without `data` it has no images."""
     store = Store.of(settings)
     data = data or DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
     study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data, {"train": 98, "val": 21, "test": 21})
@@ -67,27 +62,52 @@ def make_study(
     return store
 
 
+def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
+    """The job of a trial, where its hyperparameters do not matter."""
+    params: dict[str, Value] = {"width": 8}
+    return Job(uid_of(number, study), study, "search", "simple_cnn", params, 3, 0, data, number=number, attempt=attempt)
+
+
+def trial_job(store: Store, study: str, proposal: Proposal, attempt: int = 0) -> Job:
+    """The job of a trial, as the search makes it."""
+    return Job(
+        uid=uid_of(proposal.number, study),
+        study=study,
+        kind="search",
+        family="simple_cnn",
+        params=proposal.params,
+        schedule=3,
+        seed=proposal.seed,
+        data=store.studies.get(study).data_ref(store.root),
+        number=proposal.number,
+        name=proposal.name,
+        attempt=attempt,
+    )
+
+
 def add_trial(store: Store, study: Study, state: str, values: list[float], attempt: int = 0) -> int:
-    """Asks for a trial, reports its epochs and tells its end; returns its number."""
-    number = study.ask().number
-    job = job_of(number, store.studies.get(study.name).data_ref(store.root), attempt, study.name)
+    """One trial, asked for, reported and told; its number."""
+    proposal = study.ask()
+    number = proposal.number
+    job = trial_job(store, study.name, proposal, attempt)
     store.jobs.put(job)
     store.jobs.start_attempt(job, 0, "cpu")
     for epoch, value in enumerate(values, start=1):
-        store.epochs.add(epoch_row(number, epoch, value, attempt))
+        store.epochs.add(epoch_row(number, epoch, value, attempt, study.name))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
-    status = "failed" if state == "failed" else "completed"
+    status: End = "failed" if state == "failed" else "completed"
     store.jobs.end_attempt(JobEnd(job.uid, attempt, status, parameters=1234))
     match state:
         case "complete":
+            reason = ""
             study.complete(number, max(values), attrs)
-        case "pruned":
-            study.prune(number, f"{PRUNED_IN} {len(values)}", attrs)
         case "failed":
-            study.fail(number, "RuntimeError: made to fail", attrs)
-        case reason:
+            reason = "RuntimeError: made to fail"
+            study.fail(number, reason, attrs)
+        case _:
+            reason = f"{PRUNED_IN} {len(values)}" if state == "pruned" else state
             study.prune(number, reason, attrs)
-    told = next(trial for trial in study.finished() if trial.number == number)
-    store.jobs.set_state(job.uid, told.state, told.reason, told.value)
+    ended = state if state in ("complete", "failed") else "pruned"
+    store.jobs.set_state(job.uid, ended, reason, max(values, default=None) if ended == "complete" else None)
     return number

@@ -19,11 +19,12 @@ GRACE_INTERRUPTED = 2.0
 """Seconds that the mirror has after Ctrl-C. `fer-tune sync` or the next run copies the rest."""
 
 RESTARTS = (0.0, 10.0, 60.0)
-"""Seconds between the death of a mirror and its next start: the first, second, third and last time."""
+"""Seconds between the death of a mirror and its next start: the first, second, third and last time.
+"""
 
 
 class MirrorSupervisor(Observer):
-    """Starts a mirror when a study opens, starts it again when it died, and stops it when the study closes.
+    """Starts a mirror for each study, starts it again when it died, and stops it at the end.
 
     The run does not need the mirror, so its troubles are notes.
     """

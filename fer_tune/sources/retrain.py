@@ -103,10 +103,10 @@ def _evaluate(
 
 
 def _show_in_dashboard(fit: FinalFit, store: Store, settings: Settings, observers: Observers) -> None:
-    from fer_tune.dashboard.notes import Annotator
+    from fer_tune.dashboard.writer import NoteWriter
 
     try:
-        Annotator(store, settings, fit.study).retrained(fit.trial, fit.folder / "confusion.png")
+        NoteWriter(store, settings, fit.study).add_final_fit(fit.trial, fit.folder / "confusion.png")
     except (FerTuneError, OSError, KeyError) as error:
         observers.note(f"{fit.study}: the dashboard does not show the confusion matrix: {error}")
 

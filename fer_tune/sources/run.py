@@ -109,7 +109,7 @@ def watch_results(observers: Observers, store: Store, settings: Settings, option
     from fer_tune.dashboard.observer import DashboardNotes
     from fer_tune.mirror.supervisor import MirrorSupervisor
 
-    observers.add(DashboardNotes(store, settings))
+    observers.add(DashboardNotes(settings))
     observers.add(MirrorSupervisor(settings, options.wandb, observers.note))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import platform
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
 from fer_tune.data.spec import DataRef
@@ -70,6 +72,10 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
         "uid": record.uid,
         BUDGET: budget.model_dump(mode="json"),
     }
+    if study.metric_names != [record.objective]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the name that optuna-dashboard shows
+            study.set_metric_names([record.objective])
     present = study.user_attrs
     for key, value in facts.items():
         if present.get(key) != value:

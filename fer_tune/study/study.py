@@ -22,7 +22,6 @@ from fer_tune.study.samplers import make_sampler
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
-    PARAMS,
     PLACE,
     REASON,
     REQUEUED_AS,
@@ -97,7 +96,6 @@ class Study:
         for key, parameter in self.sweep.space.items():
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
-        self._patiently(lambda: trial.set_user_attr(PARAMS, params))
         self._trials[trial.number] = trial
         attrs = trial.user_attrs
         return Proposal(

@@ -22,7 +22,7 @@ COMPLETE: tuple[State, ...] = ("complete",)
 START = "start"
 """User attribute: the name of the `start:` configuration."""
 PARAMS = "params"
-"""User attribute: all hyperparameters of the trial by name, the fixed ones too, so that readers need no sweep."""
+"""User attribute of trials that an earlier version ran: all hyperparameters by name, also the fixed ones."""
 REASON = "reason"
 """User attribute: why a trial was pruned or failed."""
 REQUEUED_AS = "requeued_as"

@@ -1,4 +1,4 @@
-"""Runs for the tests of this room: sweeps, an observer that keeps what it hears, and what a run left."""
+"""Sweeps, an observer that keeps what it hears, and readers of what a run left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
 
 @dataclass
 class Notebook(Observer):
-    """Keeps what it is told; `on_epoch` may act in between."""
+    """Keeps what it hears. `on_epoch` may act in between."""
 
     on_epoch: Callable[[Job, EpochRow], None] | None = None
     notes: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ def epochs(settings: Settings, study: str, number: int) -> list[tuple[int, int]]
 
 
 def real_sweep(epochs: int) -> Sweep:
-    """One trial of a small network on the real trainer."""
+    """Returns a sweep of one trial of a small network, for the real trainer."""
     domains = {"lr": 0.01, "width": 8, "batch_size": 32}
     return replace(
         make_sweep(epochs=epochs, budget=1),
@@ -105,7 +105,7 @@ def real_sweep(epochs: int) -> Sweep:
 
 
 def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
-    """The study's value, and epoch and accuracy of each row of the last attempt of its last trial."""
+    """Returns the study's value, and epoch and accuracy of its last trial's last attempt."""
     with Store.of(of) as store:
         last = trials(store, "s")[-1]
         rows = rows_of(store, "s", last.number)
@@ -114,7 +114,7 @@ def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
 
 
 def bearing(sweep: Sweep, **limits: float) -> Sweep:
-    """The same with other limits."""
+    """Returns the same sweep with other limits."""
     return replace(sweep, limits=Limits(**limits))
 
 

@@ -140,7 +140,10 @@ def test_disabled_starts_nothing(settings: Settings) -> None:
 def test_a_mirror_that_dies_is_started_again_and_the_run_does_not_wait(
     searching: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real one, killed in the middle. It has little time at the end: on busy cores it comes last."""
+    """The real one, killed in the middle.
+
+    It has little time at the end: on busy cores it comes last.
+    """
     monkeypatch.setattr(supervisor, "GRACE", 0.1)
     seen: list[int] = []
 

@@ -156,7 +156,7 @@ def test_a_trial_that_ends_resets_the_count_of_deaths(make_pool: MakePool) -> No
         if number < 7:
             pool.submit(0, job(number, die=1))
             deaths += len(lost(listen(pool, lost)))
-    assert deaths == 7  # four in a row, then three: five in a row would have stopped the run
+    assert deaths == 7  # three in a row, then four: five in a row stop the run
 
 
 def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
