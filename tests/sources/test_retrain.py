@@ -97,7 +97,7 @@ def test_seeds_are_fits_of_their_own(searched: Settings) -> None:
 def test_seeds_run_side_by_side_on_several_workers(searched: Settings) -> None:
     heard = Heard()
     request = Request(seeds=2, changes={"seconds": 3.0})
-    with pytest.raises(Exception, match="config.json"):  # the stand-in leaves no model to be evaluated
+    with pytest.raises(Exception, match=r"config\.json"):  # the stand-in leaves no model to be evaluated
         run_final_fits("s", request, searched, replace(LOCAL, workers=2), observer=heard, trainer=Obedient)
     assert sorted(heard.workers) == [0, 1]
     assert sorted(row[0] for row in heard.rows) == [1, 1, 2, 2]
@@ -202,7 +202,7 @@ def test_a_worker_that_dies_costs_an_attempt(searched: Settings) -> None:
     heard = Heard()
     options = replace(LOCAL, workers=1)
     request = Request(changes={"die": 2, "deaths": 1})
-    with pytest.raises(Exception, match="config.json"):  # the stand-in leaves no model to be evaluated
+    with pytest.raises(Exception, match=r"config\.json"):  # the stand-in leaves no model to be evaluated
         run_final_fits("s", request, searched, options, observer=heard, trainer=Obedient)
     assert [(row[1], row[2]) for row in heard.rows] == [(0, 1), (1, 1), (1, 2)]
     assert [ended.state for ended in heard.ended] == ["complete"]
