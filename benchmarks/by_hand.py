@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ from fer_tune.train.loop import Trainer
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 PROTOCOL = SplitPolicy(policy="stratified", val=0.15, test=0.15, group_duplicates=False)
-ASSUMED_EPOCHS = {4: 20, 6: 18, 9: 20}
+ASSUMED_EPOCHS = {4: 10, 6: 18, 9: 20}
 """For the experiments whose epochs were not recorded."""
 FIGURES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "test_accuracy")
 TOLERANCE = 2.0
@@ -70,7 +71,7 @@ def main() -> None:
     """Trains, prints a line for each experiment and variant, and writes the JSON file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", required=True)
-    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--devices", default="cuda:0", help="that share the experiments: cuda:0,cuda:1")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="", help="numbers of experiments; by default all")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE,KEY=VALUE: a variant; repeatable")
@@ -79,27 +80,25 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    ends = time.monotonic() + 60 * options.minutes
+    ends = time.time() + 60 * options.minutes
     wanted = [one for one in BY_HAND if not options.only or str(one.number) in options.only.split(",")]
+    wanted.sort(key=lambda one: one.val is None)  # a run that is cut off has those with figures
     variants = [_parsed(text) for text in options.set] or [{}]
     job = protocol_job(options.data)
-    about = {
+    about: dict[str, Any] = {
         "benchmark": "by_hand", "device": device(), "versions": versions(), "commit": commit(), "date": today(),
         "data": Path(options.data).name, "split": PROTOCOL.model_dump(mode="json"), "pixels": "0..1",
         "seeds": [int(seed) for seed in options.seeds.split(",")],
     }  # fmt: skip
+    tasks = [
+        Task(one, changes, job, options.epochs, about["seeds"], options.test) for one in wanted for changes in variants
+    ]
     experiments: list[dict[str, Any]] = []
-    with plain_pixels():
-        trainer = Trainer(options.device)
-        for one in wanted:
-            for changes in variants:
-                if time.monotonic() > ends:
-                    print(f"no time is left for {one.number} with {changes}", flush=True)
-                    continue
-                experiments.append(repeat(trainer, job, one, changes, options))
-                print(line(experiments[-1]), flush=True)
-                text = json.dumps({**about, "experiments": experiments}, indent=1)
-                options.out.write_text(text + "\n", encoding="utf-8")
+    for experiment in spread(tasks, options.devices.split(","), ends):
+        experiments.append(experiment)
+        print(line(experiment), flush=True)
+        experiments.sort(key=lambda found: found["number"])
+        options.out.write_text(json.dumps({**about, "experiments": experiments}, indent=1) + "\n", encoding="utf-8")
 
 
 def protocol_job(source: str) -> Job:
@@ -111,16 +110,56 @@ def protocol_job(source: str) -> Job:
     )
 
 
-@contextmanager
-def plain_pixels() -> Iterator[None]:
-    """Meanwhile trainers take pixels in 0..1 as they are, instead of with mean 0 and deviation 1."""
+@dataclass(frozen=True)
+class Task:
+    """An experiment, or a variant of it, under some seeds."""
+
+    one: ByHand
+    changes: dict[str, Value]
+    job: Job
+    epochs: int | None
+    seeds: list[int]
+    test: bool
+
+
+_trainers: list[Trainer] = []
+"""The one of a process that trains. The process that waits has none."""
+
+
+def spread(tasks: list[Task], devices: list[str], ends: float) -> Iterator[dict[str, Any]]:
+    """Does the tasks, one at a time on each device, and yields the record of each.
+
+    Args:
+        ends: seconds since 1970, after which no task is begun.
+    """
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for name in devices:
+        free.put(name)
+    with ProcessPoolExecutor(len(devices), context, _take_device, (free,)) as pool:
+        for future in as_completed([pool.submit(_do, task, ends) for task in tasks]):
+            if (experiment := future.result()) is not None:
+                yield experiment
+
+
+def _take_device(free: Any) -> None:
+    """Prepares a process that trains."""
+    plain_pixels()
+    _trainers.append(Trainer(free.get()))
+
+
+def _do(task: Task, ends: float) -> dict[str, Any] | None:
+    return None if time.time() > ends else repeat(_trainers[0], task)
+
+
+def plain_pixels() -> None:
+    """Lets this process's trainers take pixels in 0..1 as they are, instead of with mean 0 and deviation 1."""
     load = DeviceData.load
 
     def loaded(*args: Any) -> DeviceData:
         return replace(load(*args), mean=0.0, std=1.0)
 
-    with patch.object(DeviceData, "load", loaded):
-        yield
+    patch.object(DeviceData, "load", loaded).start()
 
 
 def configuration(one: ByHand) -> dict[str, Value]:
@@ -129,22 +168,20 @@ def configuration(one: ByHand) -> dict[str, Value]:
     return next(dict(start.params) for start in sweep.start if start.name == f"by hand {one.number}")
 
 
-def repeat(
-    trainer: Trainer, job: Job, one: ByHand, changes: dict[str, Value], options: argparse.Namespace
-) -> dict[str, Any]:
+def repeat(trainer: Trainer, task: Task) -> dict[str, Any]:
     """Trains an experiment once for each seed and returns its record."""
-    params = configuration(one) | changes
-    epochs = options.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
+    one, params = task.one, configuration(task.one) | task.changes
+    epochs = task.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
     at = min(one.at or epochs, epochs)
-    job = replace(job, family=one.family, params=params, schedule=epochs)
-    tested = options.test and one.test is not None
-    runs = [train(trainer, replace(job, seed=int(seed)), at, tested) for seed in options.seeds.split(",")]
+    job = replace(task.job, family=one.family, params=params, schedule=epochs)
+    tested = task.test and one.test is not None
+    runs = [train(trainer, replace(job, seed=seed), at, tested) for seed in task.seeds]
     recorded = dict(zip(FIGURES, (one.train, one.val, one.train_loss, one.val_loss, one.test), strict=True))
     found = {name: mean([getattr(run, name) for run in runs]) for name in FIGURES}
     return {
         "number": one.number,
         "family": one.family,
-        "changes": changes,
+        "changes": task.changes,
         "params": params,
         "epochs": epochs,
         "epochs_assumed": one.epochs is None,
@@ -188,7 +225,7 @@ def test_accuracy(engine: Engine, job: Job) -> float:
     model = engine.flat.model.eval()
     correct = 0
     for part, labels in zip(batches(images), batches(torch.from_numpy(data.labels[data.test])), strict=True):
-        inputs = as_input(engine.faces.normalised(part).to(engine.inputs.dtype))
+        inputs = as_input(engine.data.normalised(part).to(engine.inputs.dtype).permute(0, 2, 3, 1))
         correct += int((model(inputs).argmax(1).cpu() == labels).sum())
     return correct / len(images)
 

@@ -81,8 +81,11 @@ NETWORKS = (
         "resnet, as its sweep starts", "resnet", ("grey_convolution", "norm_relu", "fused_update"),
         RECIPE | {"downsampling": "antialiased", "width": 1.5},
     ),
+    Network("vgg, antialiased", "vgg", ("antialiased_pool",), {"pooling": "antialiased"}),
+    Network("resnet, 7x7 stem", "resnet", ("norm_relu",), {"stem": "7x7"}),
+    Network("simple_cnn, narrow", "simple_cnn", ("bias_relu_pool", "fused_update"), {"width": 16}),
 )  # fmt: skip
-"""The families' defaults, and the first configurations of two sweeps, which add other layers and Muon."""
+"""The families' defaults, the first configurations of two sweeps, and sizes in which a kernel weighs most."""
 
 BATCHES: dict[str, tuple[int, ...]] = {"simple_cnn": (32, 64, 128, 256)}
 """The batch sizes of a family's sweep; of the others 64, 128 and 256."""
@@ -95,12 +98,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="demo")
     parser.add_argument("--cpu", action="store_true", help="to try the script: nothing is captured, kernels do not run")
-    parser.add_argument("--networks", default=",".join(network.name for network in NETWORKS if "," not in network.name))
+    parser.add_argument("--networks", default=";".join(network.name for network in NETWORKS), help="NAME;NAME")
     parser.add_argument("--batches", default="", help="by default those of the family's sweep")
     parser.add_argument("--kernels", default=",".join(KERNELS))
     parser.add_argument("--steps", type=int, default=200, help="steps to time, at most an epoch; the best of three")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no other cell is begun")
-    parser.add_argument("--starts", action="store_true", help="measure the sweeps' first configurations too")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     ends = time.monotonic() + 60 * options.minutes
@@ -127,7 +129,7 @@ def main() -> None:
 def cells(options: argparse.Namespace) -> Iterator[tuple[Network, int]]:
     """Yields the networks and batch sizes to measure: first the ends of the batch sizes, then what is between."""
     asked = [int(size) for size in options.batches.split(",") if size]
-    wanted = [one for one in NETWORKS if one.name in options.networks.split(",") or (options.starts and one.params)]
+    wanted = [one for one in NETWORKS if one.name in options.networks.split(";")]
     found = [
         (place in {0, len(sizes) - 1}, network, size)
         for network in wanted

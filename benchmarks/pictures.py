@@ -12,7 +12,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
 from fer_tune.dashboard.server import application, study_id
 from fer_tune.report.page import render
@@ -22,6 +21,7 @@ from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.sweep.load import load_sweep
+from tests.browser import Browser
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "demo.yaml"
 

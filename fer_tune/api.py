@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -173,16 +174,44 @@ def failures(study: str | None = None, *, storage: str | None = None) -> dict[in
 
 
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
-    """Returns the trials of a study as a table, one row for each; see `fer_tune.report.tables.load_trials`."""
+    """Returns the trials of a study as a table, one row for each, by number.
+
+    | column | dtype | |
+    |---|---|---|
+    | number | int64 | from 0 |
+    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | value | float64 | objective in 0..1: of the best epoch if complete, of the last one if pruned |
+    | epochs | int64 | how many were reported |
+    | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
+    | name | str | of the `start:` configuration that it came from |
+    | started, ended | datetime64[us, UTC] | |
+    | seconds | float64 | from start to end, with the time of waiting for a worker |
+    | params.lr, ... | as searched | one column for each hyperparameter, also for fixed ones |
+    | attrs.device, ... | as recorded | Optuna's user attributes: `attrs.parameters` (count), `attrs.seconds` (of \
+    training), `attrs.images_per_second`, `attrs.reason`, ... |
+
+    A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for every study. A column
+    of hyperparameters has dtype object if it has words in some trials and numbers in others.
+    """
     from fer_tune.report import tables
 
-    return tables.load_trials(find_study(study, storage=storage).name, storage)
+    return tables.trial_frame(trials(study, storage=storage))
 
 
 def load_epochs(
     study: str | None = None, trial: int | None = None, *, storage: str | None = None, attempts: bool = False
 ) -> DataFrame:
-    """Returns the learning curves of a study as a table, one row for each epoch; see `fer_tune.report.tables`.
+    """Returns the learning curves of a study as a table, one row for each epoch, by trial and epoch.
+
+    | column | dtype | |
+    |---|---|---|
+    | number, attempt, epoch | int64 | the trial's number; its attempt, from 0; the epoch, from 1 |
+    | train_loss, val_loss | float64 | mean cross-entropy in nats |
+    | train_accuracy, val_accuracy, val_macro_f1, val_balanced_accuracy | float64 | in 0..1 |
+    | lr | float64 | learning rate of the epoch's last step |
+    | seconds | float64 | of training and validation |
+    | images_per_second | float64 | training images over `seconds` |
+    | recall.angry, ... | float64 | one column for each class, on validation, in 0..1; nan without images of it |
 
     Args:
         trial: the number of one trial.
@@ -190,7 +219,8 @@ def load_epochs(
     """
     from fer_tune.report import tables
 
-    return tables.load_epochs(find_study(study, storage=storage).name, trial, storage, attempts)
+    with open_store(storage) as store:
+        return tables.epoch_frame(store, study_name(store, study), trial, attempts)
 
 
 # show -----------------------------------------------------------------------------------------------------------------
@@ -212,9 +242,11 @@ def write_report(
     from fer_tune.files import replace_text
     from fer_tune.report.page import render
 
+    file = Path(out)
     with open_store(storage) as store:
-        replace_text(Path(out), render(store, study_names(store, studies), form))
-    return Path(out)
+        replace_text(file, render(store, study_names(store, studies), form))
+    file.chmod(0o644)  # a report is for others to read
+    return file
 
 
 def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, storage: str | None = None) -> Path:
@@ -229,30 +261,41 @@ def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, stor
     return Path(out)
 
 
-def sync(study: str, *, progress: Callable[[int], object] = lambda runs: None, storage: str | None = None) -> Synced:
+def sync(
+    study: str,
+    *,
+    include_disabled: bool = False,
+    progress: Callable[[int], object] = lambda runs: None,
+    storage: str | None = None,
+) -> Synced:
     """Copies to wandb what it does not have of a study: online with a key, else into offline files.
 
     Args:
+        include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
         progress: is called with the number of runs that are finished.
     """
     from fer_tune.mirror.sync import sync as copy
 
     with open_store(storage) as store:
-        return copy(Settings.from_environment(storage), store, study, progress)
+        settings = Settings.from_environment(storage)
+        return copy(settings, store, study, progress, include_disabled=include_disabled)
 
 
-def audit_data(source: str, *, note: Callable[[str], None] = lambda text: None) -> Audit:
+def audit_data(
+    source: str, *, side: int = SIDE, channels: int = 1, note: Callable[[str], None] = lambda text: None
+) -> Audit:
     """Counts the classes, blank images and copies of a data set, and what a plain random split would leak.
 
     Args:
         source: `fer2013`, `demo`, or a path.
+        side, channels: what the images are resized and converted to first.
         note: is called with a sentence now and then while files are read.
     """
     from fer_tune.data.audit import audit
     from fer_tune.data.load import load_faces
 
     settings = Settings.from_environment()
-    return audit(load_faces(source, settings, note), settings)
+    return audit(load_faces(source, settings, note, side=side, channels=channels), settings)
 
 
 def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:
@@ -340,12 +383,13 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     """
     import numpy as np
 
-    from fer_tune.data.fer2013 import EMOTIONS
-    from fer_tune.data.single import read_face
+    from fer_tune.data.images import read_image
 
-    faces = np.stack([read_face(path) for path in _paths(images)])
-    rows = load_model(folder).predict(faces, flip=flip).tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in rows]
+    model = load_model(folder)
+    spec = model.spec
+    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
+    rows = model.predict(pixels, flip=flip).tolist()
+    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
     return [{name: probability for probability, name in row} for row in ranked]
 
 

@@ -1,4 +1,4 @@
-"""Sweeps that take no time: everything is real but the training, which does as its parameters say."""
+"""Sweeps that take no time: only the training is replaced, and does as its parameters say."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from fer_tune.cli import (
     data,
     doctor,
     init,
+    predict,
     report,
     retrain,
     run,
@@ -113,7 +114,7 @@ for command in (
     dashboard.dashboard,
     sync.sync,
     retrain.retrain,
-    retrain.predict,
+    predict.predict,
     doctor.doctor,
     version,
 ):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb
+from fer_tune.cli.options import Storage, StudyName, Wandb
+from fer_tune.cli.predict import Tta
 from fer_tune.display import terminal
 from fer_tune.settings import Settings
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fer_tune.sources.evaluate import FinalFit
-
-Tta = Annotated[
-    Literal["none", "flip"], typer.Option("--tta", help="flip: average over each face and its mirror image.")
-]
 
 
 def retrain(  # noqa: PLR0917 - options
@@ -119,28 +116,3 @@ def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
     times = "for the first time" if fit.openings == 1 else f"for the {fit.openings}th time"
     terminal.line(out, f"test images of this split were opened {times}")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
-
-
-def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What retrain left.")],
-    image: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Faces: jpg, png, bmp, webp.")],
-    tta: Tta = "none",
-    json: AsJson = False,
-) -> None:
-    """Print the emotion in each image, with probabilities."""
-    found = api.predict(folder, image, flip=tta == "flip")
-    if json:
-        answers = [
-            {"image": path, "emotion": next(iter(row)), "probabilities": row}
-            for path, row in zip(image, found, strict=True)
-        ]
-        terminal.print_json(answers)
-        return
-    table = terminal.table()
-    for heading in ("image", "emotion", "", "then"):
-        table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, found, strict=True):
-        (first, probability), *others = row.items()
-        then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
-        table.add_row(str(path), first, f"{probability:.0%}", then)
-    terminal.console().print(table)

@@ -9,8 +9,8 @@
     sync.py           the same copying, afterwards and awaited
     wandb_tracker/    the adapter to wandb
 
-A run never waits for the mirror. What a mirror did not copy, the next one copies: the database has a
-cursor for each job, and the tracker's server is asked what it has.
+A run never waits for the mirror. What a mirror did not copy, the next one copies: the database has
+a cursor for each job, and the tracker's server is asked what it has.
 """
 
 from fer_tune.mirror.process import GRACE, MirrorHandle, MirrorLock, start

@@ -1,4 +1,4 @@
-"""The mirror's process: `python -m fer_tune.mirror STUDY TRACKER MODE PRIORITY`.
+"""The mirror's process: `python -m fer_tune.mirror STUDY TRACKER MODE JOBS PRIORITY`.
 
 It keeps one copying process alive (`copying.py`) until its standard input ends. It must not cost a
 sweep anything:
@@ -33,7 +33,7 @@ LAST_TIMEOUT = 1.0
 """The same when nothing more will come, and somebody waits for the mirror's end."""
 
 
-def main(study: str, tracker: str, mode: str, priority: str) -> int:
+def main(study: str, tracker: str, mode: str, jobs: str, priority: str) -> int:
     """Has a study copied until standard input ends. Returns 0 if everything was copied."""
     if priority == "low":
         _give_way()
@@ -42,7 +42,7 @@ def main(study: str, tracker: str, mode: str, priority: str) -> int:
     pause = PAUSE
     while mode != "online" or _reachable(to, over):
         began = time.monotonic()
-        if _copy(study, tracker, mode) == 0:
+        if _copy(study, tracker, mode, jobs) == 0:
             return 0
         _end_what_is_left()
         to.clean_logs(Settings.from_environment())
@@ -54,14 +54,19 @@ def main(study: str, tracker: str, mode: str, priority: str) -> int:
     return 1
 
 
-def _copy(study: str, tracker: str, mode: str) -> int:
-    """Runs one copying process and returns its exit code. It reads the same input, so it ends when that ends."""
-    words = [sys.executable, "-m", "fer_tune.mirror.copying", study, tracker, mode]
-    return subprocess.run(words, check=False).returncode
+def _copy(*words: str) -> int:
+    """Runs one copying process and returns its exit code.
+
+    It ends when our input ends, which it reads too.
+    """
+    return subprocess.run([sys.executable, "-m", "fer_tune.mirror.copying", *words], check=False).returncode
 
 
 def _reachable(to: Adapter, over: threading.Event) -> bool:
-    """Waits until the tracker's server can be reached. Returns False if standard input ends first."""
+    """Waits until the tracker's server can be reached.
+
+    Returns False if standard input ends first.
+    """
     pause, said = PAUSE, ""
     while True:
         last = over.is_set()
@@ -78,8 +83,8 @@ def _reachable(to: Adapter, over: threading.Event) -> bool:
 def _give_way() -> None:
     """Lets every other process run first.
 
-    Between sessions, Linux may share a processor by the session's niceness and not by the process's. The mirror
-    has a session of its own, so it sets both.
+    Between sessions, Linux may share a processor by the session's niceness and not by the
+    process's. The mirror has a session of its own, so it sets both.
     """
     os.nice(19)
     with suppress(OSError):
@@ -87,7 +92,7 @@ def _give_way() -> None:
 
 
 def _end_what_is_left() -> None:
-    """Kills the other processes of this one's group: the tracker's library may have started some."""
+    """Kills the other processes of this group. The tracker's library may have started some."""
     import psutil
 
     for pid in psutil.pids():

@@ -1,7 +1,7 @@
-"""One copying process: `python -m fer_tune.mirror.copying STUDY TRACKER MODE`, until its standard input ends.
+"""One copying process: `python -m fer_tune.mirror.copying STUDY TRACKER MODE JOBS`.
 
-It looks at the database again and again, and copies what is new. After any failure it ends; the mirror's
-process (`__main__.py`) starts another one.
+Until its standard input ends, it looks at the database again and again and copies what is new.
+After any failure it ends, and the mirror's process (`__main__.py`) starts another one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from fer_tune.mirror.tracker import Adapter, Mode
+from fer_tune.mirror.tracker import Adapter, Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 
@@ -26,18 +26,18 @@ LONGEST_PAUSE = 60.0
 """Seconds between two looks, and between a failure and the next try, at most."""
 
 
-def main(study: str, tracker: str, mode: Mode) -> int:
+def main(study: str, tracker: str, mode: Mode, jobs: Jobs) -> int:
     """Copies until standard input ends, then once more. Returns 0 if everything was copied."""
     to = adapter(tracker)
     try:
-        _copy(study, to, mode, until_input_ends())
+        _copy(study, to, mode, until_input_ends(), include_disabled=jobs == "all")
         return 0
     except Exception as error:  # a tracker raises whatever its network raises
         log(to, f"{type(error).__name__}: {error}")
         return 1
 
 
-def _copy(study: str, to: Adapter, mode: Mode, over: threading.Event) -> None:
+def _copy(study: str, to: Adapter, mode: Mode, over: threading.Event, *, include_disabled: bool) -> None:
     from fer_tune.mirror.outbox import Outbox
     from fer_tune.mirror.process import MirrorLock
     from fer_tune.store import Store
@@ -45,7 +45,7 @@ def _copy(study: str, to: Adapter, mode: Mode, over: threading.Event) -> None:
     settings = Settings.from_environment()
     with MirrorLock(settings, study, to.name), Store.of(settings, create=False) as store:
         tracker = to.connect(settings, mode)
-        outbox = Outbox(store, study, tracker, to.name)
+        outbox = Outbox(store, study, tracker, to.name, include_disabled)
         while True:
             last = over.is_set()  # before the look: what is in the database by then will be copied
             began = time.process_time()
@@ -76,7 +76,7 @@ def log(to: Adapter, text: str) -> None:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1], sys.argv[2], sys.argv[3])  # type: ignore[arg-type]
+    code = main(*sys.argv[1:])  # type: ignore[arg-type]
     if code:
         os._exit(code)  # a tracker's own end would wait once more for what failed
     sys.exit(0)

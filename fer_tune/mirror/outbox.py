@@ -1,21 +1,20 @@
 """Which runs are still to be copied, in which order, and the cursors that remember it.
 
-The mirror sets a run's cursor when it begins the run, moves it with the rows, and marks it finished when
-the tracker is known to have the whole run. Until then every mirror brings the run up to date again.
+The mirror sets a run's cursor when it begins the run, moves it with the rows, and marks it finished
+when the tracker is known to have the whole run. Until then every mirror brings the run up to date.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from fer_tune.mirror.runs import Chain, chains, is_told, job_of, record_holders, trial_run
+from fer_tune.mirror.runs import OVER, best_job, record_holders, run_of
 from fer_tune.mirror.tracker import Run, Tracker
-from fer_tune.store import Cursor, Store
-from fer_tune.study import trials_and_best
+from fer_tune.store import Cursor, JobRecord, Store
 
 FAILURES = 3
-"""Runs that may fail before a look at the database ends: the trouble is then the tracker's, not theirs."""
+"""Runs that may fail before a look at the database ends: the trouble is then the tracker's."""
 
 SLOW = 3.0
 """Seconds after which a failure is the network's, so that the next run would wait as long.
@@ -25,17 +24,22 @@ A run that the server refuses, it refuses at once.
 
 
 class Outbox:
-    """The runs of one study that a tracker does not have yet."""
+    """The runs of one study that a tracker does not have yet.
 
-    def __init__(self, store: Store, study: str, tracker: Tracker, name: str) -> None:
-        self.store = store
-        self.record = store.studies.get(study)
-        self.tracker = tracker
-        self.name = name
+    Args:
+        name: of the tracker, which has cursors of its own.
+        include_disabled: whether jobs that ran with `--wandb disabled` are copied too.
+    """
+
+    def __init__(
+        self, store: Store, study: str, tracker: Tracker, name: str = "wandb", include_disabled: bool = False
+    ) -> None:
+        self._store, self._tracker, self._name, self._all = store, tracker, name, include_disabled
+        self._study = store.studies.get(study)
         self._reopen_left()
 
     def copy(self, everything: bool = False) -> int:
-        """Copies what the tracker does not have yet; returns how many runs were brought.
+        """Copies what the tracker does not have yet. Returns how many runs it brought.
 
         Args:
             everything: also copies jobs that are not over to a tracker that is not live.
@@ -58,48 +62,52 @@ class Outbox:
         return brought
 
     def _waiting(self, everything: bool) -> Iterator[Run]:
-        """Yields the runs that have something to bring: by trial, then retrains."""
-        found, best = trials_and_best(self.store, self.record.name)
-        by_job = self._cursors()
-        allowed = {job.uid for job in self.store.jobs.of(self.record.name, "search") if job.mirrored}
-        jobs = {first: job_of(chain) for first, chain in chains(found).items()}
-        cursors = {first: by_job[job] for first, job in jobs.items() if job in by_job}
+        """Yields the runs that have something to bring, in the order of their jobs."""
+        jobs = [job for job in self._store.jobs.of(self._study.name) if job.mirrored or self._all]
+        cursors = self._cursors()
+        best = best_job(jobs)
         if best is not None:
-            self._supersede(found, best, cursors)
-        done = {number for number, cursor in cursors.items() if cursor.finished}
-        for first, chain in chains(found).items():
-            if first in done or jobs[first] not in allowed or not (is_told(chain) or self.tracker.live or everything):
+            self._supersede(jobs, best, cursors)
+        for job in jobs:
+            cursor = cursors.get(job.uid)
+            if cursor is not None and cursor.finished:
                 continue
-            run = trial_run(self.store, self.record, chain, chain[-1].number == best)
-            cursor = cursors.get(first)
-            if run.over or (run.history and (cursor is None or (cursor.attempt, cursor.epoch) != run.at)):
+            if not (job.state in OVER or self._tracker.live or everything):
+                continue
+            run = run_of(
+                self._store,
+                self._study,
+                job,
+                run_id=cursor.run if cursor is not None else job.uid,
+                best=job.uid == best,
+            )
+            moved = cursor is None or (cursor.attempt, cursor.epoch) != run.at
+            if run.over or (run.history and moved and (self._tracker.live or everything)):
                 yield run
 
-    def _supersede(self, found: Chain, best: int, cursors: dict[int, Cursor]) -> None:
-        """Reopens the run that the tracker has as the best, so that its tag goes, when another trial is best."""
-        root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
-        done = {number for number, cursor in cursors.items() if cursor.finished}
-        known = [root[number] for number in record_holders(found) if number != best and root[number] in done]
-        if known and root[best] not in done:
+    def _supersede(self, jobs: Sequence[JobRecord], best: str, cursors: dict[str, Cursor]) -> None:
+        """Reopens the run that the tracker has as the best, so that it loses its tag to another."""
+        done = {uid for uid, cursor in cursors.items() if cursor.finished}
+        known = [uid for uid in record_holders(jobs) if uid != best and uid in done]
+        if known and best not in done:
             cursors[known[-1]] = self._reopen(cursors[known[-1]])
 
     def _reopen_left(self) -> None:
         """Reopens the runs that were finished elsewhere and belong here too."""
-        left = self.tracker.left(self.record.uid)
-        for cursor in self._cursors().values():
-            if cursor.finished and cursor.run in left:
-                self._reopen(cursor)
+        finished = {cursor.run: cursor for cursor in self._cursors().values() if cursor.finished}
+        for run in self._tracker.left(set(finished)):
+            self._reopen(finished[run])
 
     def _reopen(self, cursor: Cursor) -> Cursor:
         unfinished = Cursor(cursor.job, cursor.tracker, cursor.run)
-        self.store.cursors.set(unfinished)
+        self._store.cursors.set(unfinished)
         return unfinished
 
     def _bring(self, run: Run) -> None:
         if run.job not in self._cursors():
-            self.store.cursors.set(Cursor(run.job, self.name, run.id))
-        self.tracker.bring(run)
-        self.store.cursors.set(Cursor(run.job, self.name, run.id, *run.at, finished=run.over))
+            self._store.cursors.set(Cursor(run.job, self._name, run.id))
+        self._tracker.bring(run)
+        self._store.cursors.set(Cursor(run.job, self._name, run.id, *run.at, finished=run.over))
 
     def _cursors(self) -> dict[str, Cursor]:
-        return self.store.cursors.of(self.record.name, self.name)
+        return self._store.cursors.of(self._study.name, self._name)

@@ -1,8 +1,8 @@
 """The mirror's process as its starter sees it: start it, ask it to end, end it.
 
-It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It holds the reading
-end of a pipe. When the writing end closes, by `stop` or because the orchestrator died, the mirror copies
-what is left and ends.
+It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It holds the
+reading end of a pipe. When the writing end closes, by `stop` or because the orchestrator died, the
+mirror copies what is left and ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from fer_tune.errors import FerTuneError, StudyError
-from fer_tune.mirror.tracker import Mode
+from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
@@ -43,7 +43,10 @@ class MirrorHandle:
 
     @property
     def pid(self) -> int | None:
-        """The process, which is also the session of all processes below it; None in mode `disabled`."""
+        """The process, which is also the session of all processes below it;
+
+        None in mode `disabled`.
+        """
         return None if self._process is None else self._process.pid
 
     @property
@@ -58,7 +61,7 @@ class MirrorHandle:
                 self._process.stdin.close()
 
     def stop(self, timeout: float | None = GRACE) -> bool:
-        """Lets the mirror copy what is left, for `timeout` seconds at most. Then all its processes have ended.
+        """Lets the mirror copy what is left, for `timeout` seconds at most, and ends it.
 
         Returns:
             Whether it had copied everything. If not, its cursors say how far it got.
@@ -89,14 +92,17 @@ def start(
     settings: Settings,
     study: str,
     mode: Mode | None = None,
+    *,
     priority: Literal["low", "normal"] = "low",
     tracker: str = WANDB,
+    jobs: Jobs = "allowed",
 ) -> MirrorHandle:
     """Starts the mirror of a study that is in the database; returns at once.
 
     Args:
         mode: None lets the tracker's adapter choose.
         priority: `low` lets every other process run first; `normal` is for a caller that waits.
+        jobs: `all` also copies the jobs that ran with `--wandb disabled`.
 
     Raises:
         FerTuneError: the tracker's package is not installed.
@@ -112,7 +118,7 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fer_tune.mirror", study, tracker, mode, priority],
+            [sys.executable, "-m", "fer_tune.mirror", study, tracker, mode, jobs, priority],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -141,14 +147,15 @@ def mirrored(settings: Settings, study: str, mode: Mode | None, note: Callable[[
 def _environment(settings: Settings, changes: dict[str, str | None]) -> dict[str, str]:
     """Returns the variables of the mirror's process.
 
-    The database's URL may contain a password. Other users can list a process's arguments, but not its environment.
+    The database's URL may contain a password. Other users can list a process's arguments, but not
+    its environment.
     """
     ours = {"FER_TUNE_DIR": str(settings.root), "FER_TUNE_STORAGE": settings.url}
     return {name: value for name, value in {**os.environ, **ours, **changes}.items() if value is not None}
 
 
 class MirrorLock(StudyLock):
-    """Held by the process that copies a study to a tracker, beside the lock of the process that runs the study.
+    """Held by the process that copies a study to a tracker. The run of the study has another lock.
 
     Two that copied one run would both send its next row.
     """

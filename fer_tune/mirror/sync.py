@@ -1,4 +1,4 @@
-"""Copying a study to its tracker after the fact, whatever a run, a crash or an earlier sync left."""
+"""Copies a study to wandb after the fact, whatever a run, a crash or an earlier sync left."""
 
 from __future__ import annotations
 
@@ -22,23 +22,38 @@ TAIL = 2000
 
 @dataclass(frozen=True)
 class Synced:
-    """What the tracker has of a study now; `runs` counts the jobs that are over."""
+    """What wandb has of a study now.
+
+    Attributes:
+        runs: of jobs that are over.
+        left_out: jobs that were not copied because they ran with `--wandb disabled`.
+    """
 
     study: str
     runs: int
     mode: Mode
+    left_out: int = 0
 
 
-def sync(settings: Settings, store: Store, study: str, progress: Callable[[int], object] = lambda runs: None) -> Synced:
-    """Copies all that is in the database, online where a key is configured, else into offline files.
+def sync(
+    settings: Settings,
+    store: Store,
+    study: str,
+    progress: Callable[[int], object] = lambda runs: None,
+    *,
+    include_disabled: bool = False,
+) -> Synced:
+    """Copies all that is in the database: online with a key, else into offline files.
 
     Args:
         progress: is called now and then with the number of runs that wandb has.
+        include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
 
     Raises:
         StudyError: there is no such study, or it is being mirrored.
         SettingsError: WANDB_MODE forbids it.
-        FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next sync continues.
+        FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next
+            sync continues.
     """
     store.studies.get(study)
     mode = adapter(WANDB).mode(None)
@@ -47,7 +62,7 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
     holder = MirrorLock(settings, study).holder()
     if holder is not None:
         raise busy(study, holder)
-    handle = start(settings, study, mode, priority="normal")
+    handle = start(settings, study, mode, priority="normal", jobs="all" if include_disabled else "allowed")
     try:
         handle.let_go()
         while handle.running:
@@ -60,7 +75,9 @@ def sync(settings: Settings, store: Store, study: str, progress: Callable[[int],
         raise FerTuneError(
             f"wandb did not get everything of {study}: {_last_line(handle)}", "The same command copies the rest."
         )
-    return Synced(study, _finished(store, study), mode)
+    cursors = store.cursors.of(study, WANDB)
+    left_out = sum(not job.mirrored and job.uid not in cursors for job in store.jobs.of(study))
+    return Synced(study, _finished(store, study), mode, left_out)
 
 
 def _last_line(handle: MirrorHandle) -> str:

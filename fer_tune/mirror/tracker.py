@@ -22,6 +22,9 @@ from fer_tune.settings import Settings
 Mode = Literal["online", "offline", "disabled"]
 """Copy to a server, copy to files, or copy nothing."""
 
+Jobs = Literal["allowed", "all"]
+"""Copy the jobs that trackers may have, or also those that ran with `--wandb disabled`."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -70,14 +73,14 @@ class Tracker(Protocol):
     live: bool
 
     def bring(self, run: Run) -> None:
-        """Makes the tracker's copy equal to `run`. If the run is over, returns when the copy is safe.
+        """Makes the tracker's copy equal to `run`. If the run is over, the copy is then safe.
 
         It may be called any number of times with the same run. Each row must then be there once.
         """
         ...
 
-    def left(self, prefix: str) -> set[str]:
-        """Returns ids beginning with `prefix` of runs that were written elsewhere and belong here too."""
+    def left(self, ids: set[str]) -> set[str]:
+        """Returns the runs among `ids` that were written elsewhere and belong here too."""
         ...
 
     def close(self) -> None:
@@ -117,4 +120,4 @@ class Adapter:
         return text
 
     def clean_logs(self, settings: Settings, *logs: Path) -> None:
-        """Takes the tracker's keys out of `logs` and of the tracker's own logs, when nobody writes them."""
+        """Takes the tracker's keys out of `logs` and of its own logs. Nobody writes them now."""

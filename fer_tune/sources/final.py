@@ -1,4 +1,5 @@
-"""Final fits: a chosen configuration, trained on training and validation under one or several seeds."""
+"""Final fits: a chosen configuration, trained on training and validation under one or several
+seeds."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
+from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
@@ -36,9 +38,10 @@ class Request:
     Attributes:
         trial: number of the trial whose configuration it is; None is the best.
         epochs: length of the schedule; None is the study's.
-        until: `best` stops where the trial was at its best, at the same fraction of the schedule, if the trial was
-            worse at its end by more than a standard error: then it had overfitted. Otherwise, and with `end`, the
-            fit goes to the schedule's end, where the learning rate is smallest.
+        until: `best` stops where the trial was at its best, at the same fraction of the schedule,
+            if the trial was worse at its end by more than a standard error: then it had overfitted.
+            Otherwise, and with `end`, the fit goes to the schedule's end, where the learning rate
+            is smallest.
         seeds: how many fits, under the study's seed and those that follow it.
         changes: hyperparameters that replace the trial's.
     """
@@ -53,8 +56,9 @@ class Request:
 class FinalFits:
     """The fits of one request.
 
-    A request whose fits were interrupted is continued by the same request; one that was finished is made again, with
-    jobs of its own. Two processes never train the same jobs: whoever comes second makes its own.
+    A request whose fits were interrupted is continued by the same request; one that was finished is
+    made again, with jobs of its own. Two processes never train the same jobs: whoever comes second
+    makes its own.
 
     Attributes:
         jobs: the fits, by seed.
@@ -65,7 +69,7 @@ class FinalFits:
         self._record = record = store.studies.get(study)
         self._chosen = chosen = _choose(store, study, request.trial)
         self._schedule = request.epochs or int(record.sweep_json["epochs"])
-        self._until = _last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
+        self._until = last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
         self._request = request
         self._batch, self.lock = self._find_or_begin()
         seed = int(record.sweep_json["seed"])
@@ -85,10 +89,13 @@ class FinalFits:
     # what the runner asks -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
-        """Ends the attempts that a killed process left open, and removes files that it did not record."""
+        """Ends the attempts that a killed process left open, and removes files that it did not
+        record."""
+        running = {record.uid for record in self.records() if record.state == "running"}
         for job in self.jobs:
-            if job.attempt:
+            if job.uid in running:
                 self._store.jobs.abandon_attempts_of(job.uid, "The orchestrator ended before the fit did.")
+                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
             if job.artifacts is not None:
                 discard_unrecorded(self._store, job.study, job.uid, job.artifacts)
         return Counts(complete=len(self.jobs) - len(self._todo))
@@ -161,7 +168,8 @@ class FinalFits:
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
 
     def _find_or_begin(self) -> tuple[str, StudyLock]:
-        """The batch of an interrupted request like this one that nobody trains now, else a new one; and its lock."""
+        """The batch of an interrupted request like this one that nobody trains now, else a new one;
+        and its lock."""
         for batch in self._unfinished_batches():
             lock = _lock(self._settings, self._record.name, batch)
             try:
@@ -233,12 +241,13 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     return found[0]
 
 
-def _last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
-    """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its own schedule.
+def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
+    """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its
+    own schedule.
 
-    The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high
-    learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
-    than that was as good.
+    The best of many epochs is mostly the noise of validation, and a schedule that is left early is
+    left with a high learning rate. So the rule of one standard error (Breiman et al. 1984, section
+    3.4.3): what was not worse by more than that was as good.
     """
     curve = store.epochs.curve(record.name, chosen.job) if chosen.job else []
     if not curve or chosen.best_epoch is None:

@@ -13,6 +13,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
+from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,12 +67,16 @@ class Search:
     # what the runner asks -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
-        """Queues again what a run left running that was killed, and removes the files that nothing needs."""
+        """Queues again what a run left running that was killed, and removes the files that nothing
+        needs."""
         name = self._sweep.study
         self._store.patiently(self._lock.keep)  # it was taken when the run began, perhaps some sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
         self._settle()
+        for job in self._store.jobs.of(name, "search"):
+            if job.state == "running":
+                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
         unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running")]
         for job in unfinished:
             if job.kind == "search":
@@ -83,7 +88,8 @@ class Search:
         return counts
 
     def hold(self) -> None:
-        """Makes sure that the study is still this run's; it may have been another's while the server was away.
+        """Makes sure that the study is still this run's; it may have been another's while the
+        server was away.
 
         Raises:
             TakenOverError: it is another's now, or was.
@@ -99,7 +105,8 @@ class Search:
         return self._finished + len(self._running) < self._sweep.budget.trials
 
     def next(self) -> Job:
-        """Returns the next trial: one that waits in Optuna's queue, else one that the sampler draws."""
+        """Returns the next trial: one that waits in Optuna's queue, else one that the sampler
+        draws."""
         proposal = self._study.ask()
         known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
         uid = known.uid if known else new_uid()
@@ -155,7 +162,8 @@ class Search:
         )
 
     def _settle(self) -> None:
-        """Records the ends that Optuna was told of by a run that was killed before it recorded them here."""
+        """Records the ends that Optuna was told of by a run that was killed before it recorded them
+        here."""
         told = {trial.number: trial for trial in self._study.finished()}
         for job in self._store.jobs.of(self._sweep.study, "search"):
             if job.state in ("queued", "running") and job.number in told:

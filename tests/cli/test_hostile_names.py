@@ -100,9 +100,9 @@ def test_a_final_fit(store: Store, show: Show, tmp_path: Path, monkeypatch: pyte
     scores = SimpleNamespace(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, recall=(0.5,) * 7)
     test = SimpleNamespace(scores=scores, error=0.1)
     folder = tmp_path / f"{HOSTILE}{ESCAPES}"
-    result = SimpleNamespace(
-        study="tiny", trial=0, epochs=3, schedule=3, images=9, test_images=9, seconds=1.0,
-        plain=test, flip=test, openings=1, folder=folder,
+    fit = SimpleNamespace(
+        study="tiny", trial=0, seed=0, epochs=3, schedule=3, images=9, test_images=9, seconds=1.0, openings=1,
+        classes=(HOSTILE, f"b{ESCAPES}", *"cdefg"), plain=test, flip=test, folder=folder,
     )  # fmt: skip
-    monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: result)
-    assert HOSTILE in show("retrain")
+    monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: (fit,))
+    assert show("retrain").count(HOSTILE) == 2

@@ -31,7 +31,7 @@ NAME = f"fer-tune {os.getpid()} on {socket.gethostname()}"[:63]
 
 def in_epoch(number: int, epoch: int, act: Callable[[], object]) -> Callable[[Job, EpochRow], None]:
     def on_epoch(spec: Job, row: EpochRow) -> None:
-        if (row.number, row.epoch) == (number, epoch):
+        if (spec.number, row.epoch) == (number, epoch):
             act()
 
     return on_epoch

@@ -76,8 +76,9 @@ def recorded(of: Settings) -> dict[int, list[tuple[int, int]]]:
     """By trial, attempt and epoch of its rows."""
     with Store.of(of) as store:
         found: dict[int, list[tuple[int, int]]] = {}
+        numbers = {job.uid: job.number or 0 for job in store.jobs.of("s")}
         for row in store.epochs.all("s"):
-            found.setdefault(row.number, []).append((row.attempt, row.epoch))
+            found.setdefault(numbers[row.job], []).append((row.attempt, row.epoch))
         return found
 
 
@@ -193,10 +194,11 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     sweep = make_sweep(budget=2)
     run_sweeps([sweep], settings, INLINE, interrupted, obedient)
     with Store.of(settings) as store:
-        folder = settings.checkpoints / f"s-{store.studies.get('s').uid}"
+        folder = settings.checkpoint_folder("s", store.studies.get("s").uid)
+        (job,) = store.jobs.of("s")
     folder.mkdir(parents=True)
-    needed = ["1.safetensors", "1.safetensors.torn"]  # the first trial's seed is the sweep's
-    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".1.safetensors.x7"):
+    needed = [f"{job.uid}.safetensors", f"{job.uid}.safetensors.torn"]
+    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".998.safetensors.x7"):
         (folder / name).write_bytes(b"left")
     started: list[list[str]] = []
     watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))

@@ -58,7 +58,7 @@ def test_a_foreign_database_is_recognised_and_left_alone(tmp_path: Path) -> None
 def test_a_newer_database_is_recognised(tmp_path: Path) -> None:
     with Store.open(at(tmp_path / "a.db")) as store, store.engine.begin() as tx:
         tx.execute(text("UPDATE fer_schema SET version = 99"))
-    with pytest.raises(StorageError, match="newer fer-tune"):
+    with pytest.raises(StorageError, match="newer or unknown fer-tune"):
         Store.open(at(tmp_path / "a.db"))
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_page_is_an_error_for_the_user(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match="is not a file"):
         Store.open(at(tmp_path))
 
 
@@ -148,7 +148,7 @@ def test_a_lock_that_stays_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 def test_many_processes_make_one_database(tmp_path: Path) -> None:
     code = (
         "import sys, time; from fer_tune.store import Store; time.sleep(max(0, float(sys.argv[2]) - time.time()));"
-        "Store.open(sys.argv[1]).studies()"
+        "Store.open(sys.argv[1]).studies.all()"
     )
     start = str(time.time() + 1.5)
     command = [sys.executable, "-c", code, at(tmp_path / "new/a.db"), start]

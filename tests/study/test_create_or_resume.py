@@ -17,7 +17,7 @@ def test_the_same_images_at_another_path_continue_the_study(sweep: MakeSweep, st
     Study.open(sweep("data=faces"), store, faces(store)).ask()
     for path in ("../moved/faces", "/elsewhere/faces.zip", "./faces"):
         assert Study.open(sweep(f"data={path}"), store, faces(store)).counts().running == 1
-    assert len(store.studies()) == 1
+    assert len(store.studies.all()) == 1
 
 
 def test_other_images_at_the_same_path_are_refused_with_what_to_do(sweep: MakeSweep, store: Store) -> None:
@@ -38,7 +38,7 @@ def test_images_of_another_shape_are_refused(override: str, sweep: MakeSweep, st
 def test_a_study_whose_record_has_the_path_is_continued(sweep: MakeSweep, store: Store) -> None:
     """Studies were recorded so before images had a side and channels."""
     Study.open(sweep("data=faces"), store, faces(store))
-    record = store.study("tiny")
+    record = store.studies.get("tiny")
     with store.engine.begin() as tx:
         old = {"sweep_json": record.sweep_json | {"data": "faces"}, "sweep_signature": "0" * 64}
         tx.execute(update(tables.studies).values(**old))

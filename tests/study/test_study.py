@@ -7,6 +7,7 @@ from sqlalchemy import text
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
+from tests.studies import job_of
 
 from .conftest import MakeSweep, faces, reopen
 
@@ -89,7 +90,7 @@ def test_continuing_goes_on_where_the_study_was(sweep: MakeSweep, store: Store) 
     again, other = reopen(sweep("budget.trials=50", "sampler=tpe", "pruner=median"), store)
     assert again.ask().number == 1
     assert again.counts() == Counts(complete=1, running=1)
-    assert len(other.studies()) == 1
+    assert len(other.studies.all()) == 1
     other.close()
 
 
@@ -148,7 +149,9 @@ def test_a_study_that_optuna_has_but_we_do_not_is_refused(sweep: MakeSweep, stor
 
 def test_a_study_whose_trials_were_deleted_is_refused(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep(), store, faces(store))
-    store.jobs.start_attempt("tiny", study.ask().number, 0, 0, "cpu", 0)
+    job = job_of(study.ask().number, faces(store))
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 0, "cpu")
     optuna.delete_study(study_name="tiny", storage=store.url)
     again = Store.open(store.url, root=store.root)
     with pytest.raises(StudyError, match="were deleted"):

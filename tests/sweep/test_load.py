@@ -131,7 +131,7 @@ def test_all_problems_are_reported_at_once_in_the_files_order() -> None:
         ("depth: true", 3, "one of 18, 34"),
         ("head_layers: true", 3, "one of 1, 2, not true"),
         ("squeeze_excitation: yes", 3, "one of false, true, not yes"),
-        ("squeeze_excitation: {low: 0, high: 1}", 3, "no range"),
+        ("squeeze_excitation: {low: 0, high: 1}", 3, "instead of a range"),
         ("stem: {choices: []}", 3, "a list of values"),
         ("stem: {choices: [3x3, 3x3]}", 3, "given twice"),
         ("sampling_power: {choices: [sqrt, 0.5]}", 3, "0.5 is given twice"),
@@ -288,8 +288,8 @@ def test_a_wrong_override_is_named(assignment: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "a sweep is a mapping"),
-        ("- a\n- b", 1, "a sweep is a mapping"),
+        ("", 1, "a sweep must be a mapping"),
+        ("- a\n- b", 1, "a sweep must be a mapping"),
         ("family: [resnet", 1, "not YAML"),
         ("family: resnet\n\tx: 1", 2, "not YAML"),
         ("family: !!python/object:os.system resnet", 1, "tag"),

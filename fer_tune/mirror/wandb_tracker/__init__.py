@@ -29,7 +29,7 @@ class WandbAdapter(Adapter):
     package = "wandb"
 
     def mode(self, asked: Mode | None) -> Mode:
-        """Returns the mode asked for, else WANDB_MODE, else online where a key is configured, else offline."""
+        """Returns the mode asked for, else the one that the environment allows."""
         return environment.choose_mode(asked)
 
     def trouble(self, timeout: float) -> str:
@@ -55,5 +55,5 @@ class WandbAdapter(Adapter):
         return environment.redact(text)
 
     def clean_logs(self, settings: Settings, *logs: Path) -> None:
-        """Takes the keys out of `logs` and of the logs of wandb's online runs, which repeat its server."""
+        """Takes the keys out of `logs` and of wandb's own logs, which repeat its server."""
         environment.clean((*logs, *settings.wandb.glob("run-*/logs/*.log")))

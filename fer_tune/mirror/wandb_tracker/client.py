@@ -23,7 +23,10 @@ TRANSMIT = 5.0
 
 REQUEST_TIMEOUT = 10.0
 REQUEST_RETRIES = 3
-"""Seconds for one request to the server, and how often wandb repeats it. The mirror tries again later."""
+"""Seconds for one request to the server, and how often wandb repeats it.
+
+The mirror tries again later.
+"""
 
 
 def project() -> str:

@@ -32,7 +32,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def choose_mode(asked: Mode | None = None) -> Mode:
-    """Returns the mode asked for, else WANDB_MODE, else online where a key is configured, else offline."""
+    """Returns the mode asked for, else WANDB_MODE, else online with a key, else offline."""
     if asked is not None:
         return asked
     for mode in MODES:
@@ -44,7 +44,8 @@ def choose_mode(asked: Mode | None = None) -> Mode:
 def base_url() -> str:
     """Returns the address of wandb's server.
 
-    That is WANDB_BASE_URL, else what `wandb login --host` wrote into wandb's settings, else wandb's own.
+    That is WANDB_BASE_URL, else what `wandb login --host` wrote into wandb's settings, else wandb's
+    own.
     """
     folder = at_home(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb")
     left = configparser.ConfigParser(interpolation=None)
@@ -57,10 +58,11 @@ def base_url() -> str:
 
 
 def trouble(timeout: float) -> str:
-    """Returns why wandb's server cannot be reached, or an empty text. It asks once, through the system's proxies.
+    """Returns why wandb's server cannot be reached, or an empty text. It asks once.
 
-    A server that refuses is reachable. Only one that is absent, silent or broken (5xx) is trouble. A certificate
-    that Python does not trust is not trouble either: wandb has its own ways to trust one.
+    A server that refuses is reachable. Only one that is absent, silent or broken (5xx) is trouble.
+    A certificate that Python does not trust is not trouble either: wandb has its own ways to trust
+    one.
     """
     url = base_url()
     try:
@@ -93,7 +95,7 @@ def keys() -> list[str]:
 
 
 def redact(text: str) -> str:
-    """Returns `text` without wandb's keys, in any form in which a server or a library may repeat them."""
+    """Returns `text` without wandb's keys, in any form in which a server may repeat them."""
     forms = sorted({form for key in keys() for form in _forms(key)}, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, forms)), "***", text, flags=re.IGNORECASE) if forms else text
 

@@ -18,7 +18,8 @@ from fer_tune.mirror.tracker import Run
 from fer_tune.mirror.wandb_tracker.client import begin, discard, folders, log, log_bundle
 
 FLUSHED_WITHIN = 3.0
-"""Seconds after a run's end until its file must be whole. wandb flushes it each second (`client`)."""
+"""Seconds after a run's end until its file must be whole. wandb flushes it each second (`client`).
+"""
 
 READ_WITHIN = 60.0
 """Seconds that wandb's reader may take for a run. It needs some hundredths of a second."""
@@ -28,9 +29,9 @@ class OfflineRuns:
     """Writes runs below `root`/wandb.
 
     wandb cannot resume a run offline: it begins a second folder. A killed process loses the rows
-    that it had not flushed. So this class writes a run whole, when its job is over, and replaces any
-    earlier copy. When the mirror ends, it also writes the jobs that are not over. A later mirror
-    replaces those runs.
+    that it had not flushed. So this class writes a run whole, when its job is over, and replaces
+    any earlier copy. When the mirror ends, it also writes the jobs that are not over. A later
+    mirror replaces those runs.
     """
 
     live = False
@@ -54,7 +55,7 @@ class OfflineRuns:
         target.finish(exit_code=int(run.failed))
         self._require_whole(run)
 
-    def left(self, prefix: str) -> set[str]:
+    def left(self, ids: set[str]) -> set[str]:
         """Returns nothing: a run that is on the server needs no file."""
         return set()
 

@@ -1,13 +1,13 @@
 """Runs on wandb's server: rows as they are recorded, each once, whatever was killed meanwhile.
 
-The server knows best what it has. A run is always opened to be resumed: wandb first asks how far the
-server is, and only later rows are sent. wandb takes rows without a receipt and sends them when it can.
-So a run that is over counts as brought when the server, asked again, has all its rows.
+The server knows best what it has. A run is always opened to be resumed: wandb first asks how far
+the server is, and only later rows are sent. wandb takes rows without a receipt and sends them when
+it can. So a run that is over counts as brought when the server, asked again, has all its rows.
 
-wandb's steps only rise, and a row that the server has cannot be changed. When a retry trains an epoch
-again after its row was sent, wandb keeps the first row, and the database and offline runs have the
-second. Training depends on the seed and the epoch alone, so the two rows are equal on a CPU and close
-on a GPU. The summary comes from the database, so it has the figures that count.
+wandb's steps only rise, and a row that the server has cannot be changed. When a retry trains an
+epoch again after its row was sent, wandb keeps the first row, and the database and offline runs
+have the second. Training depends on the seed and the epoch alone, so the two rows are equal on a
+CPU and close on a GPU. The summary comes from the database, so it has the figures that count.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class OnlineRuns:
         """Sends the rows that the server does not have, and ends the run if it is over.
 
         Raises:
-            wandb.Error, TimeoutError, UnconfirmedError: the server does not answer, refuses, or lacks a part.
+            wandb.Error, TimeoutError, UnconfirmedError: the server does not answer, refuses, or
+            lacks a part.
         """
         if run.id not in self._open:
             discard(self.root, run.id, offline=False)  # left by a mirror that was killed
@@ -80,10 +81,10 @@ class OnlineRuns:
             del self._open[run.id]
             self._end(run, opened.target)
 
-    def left(self, prefix: str) -> set[str]:
+    def left(self, ids: set[str]) -> set[str]:
         """Returns runs that are in offline files and were never uploaded."""
-        found = folders(self.root, f"{prefix}-*", offline=True)
-        return {folder.name.split("-", 3)[3] for folder in found if not synced_mark(folder).exists()}
+        found = folders(self.root, "*", offline=True)
+        return ids & {folder.name.split("-", 3)[3] for folder in found if not synced_mark(folder).exists()}
 
     def close(self) -> None:
         """Marks the open runs as interrupted: their jobs are not over, and may continue."""

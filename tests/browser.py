@@ -1,4 +1,4 @@
-"""Chromium without a window, for tests of pages and for pictures of them: spoken to over two pipes, with no driver."""
+"""Headless Chromium, for tests and pictures of pages. Two pipes control it, without a driver."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30.0
-"""Seconds that an answer, or what a page is to show, may take."""
+"""How many seconds an answer, or a text on a page, may take."""
 
 
 def found() -> str | None:
-    """Where a browser lies, or None."""
+    """Returns the path of a browser, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
     """One page in a browser of its own, which ends with the context.
 
-    Speaks the DevTools protocol: JSON messages that end with a zero byte, read by the browser from its descriptor 3
-    and written to its descriptor 4.
+    It uses the DevTools protocol: JSON messages that end with a zero byte. The browser reads them
+    from descriptor 3 and writes them to descriptor 4.
     """
 
     def __init__(self) -> None:
         executable = found()
         if executable is None:
-            raise FileNotFoundError("no Chromium is installed")
+            raise FileNotFoundError("Chromium is not installed.")
         self._folder = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
         to_us, to_it = os.pipe(), os.pipe()
         command = [
@@ -66,7 +66,7 @@ class Browser:
         self._folder.cleanup()
 
     def look(self, width: int, height: int, dark: bool = False, phone: bool = False, scale: float = 1) -> None:
-        """How the page is looked at: its size in px, the colours that are preferred, and on what."""
+        """Sets the size of the window in px, the preferred colours, and whether it is a phone."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
         )
@@ -74,11 +74,11 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, url: str) -> None:
-        """Goes to an address."""
+        """Opens an address."""
         self.call("Page.navigate", url=url)
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Returns the value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "an exception"))
@@ -88,7 +88,7 @@ class Browser:
         """Waits until a JavaScript expression is true, and returns its value.
 
         Raises:
-            TimeoutError: it was not in time; says what the page shows.
+            TimeoutError: it did not become true in time. The message has the text of the page.
         """
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
@@ -98,15 +98,15 @@ class Browser:
         raise TimeoutError(f"{script} is not true of: {self.run('document.body?.innerText')}")
 
     def shows(self, *texts: str) -> None:
-        """Waits until the page says all the texts."""
+        """Waits until the page shows all the texts."""
         self.until(f"{json.dumps(texts)}.every(text => document.body?.innerText.includes(text))")
 
     def text(self) -> str:
-        """What the page says."""
+        """Returns the text of the page."""
         return str(self.run("document.body?.innerText"))
 
     def picture(self, file: Path, height: int | None = None, whole: bool = False) -> None:
-        """Saves what is seen as a PNG file: the window, its upper `height` px, or the whole page."""
+        """Saves a PNG file of the window, of its upper `height` px, or of the whole page."""
         size = self.call("Page.getLayoutMetrics")
         seen = size["cssContentSize" if whole else "cssLayoutViewport"]
         wide, high = seen.get("width", seen.get("clientWidth")), seen.get("height", seen.get("clientHeight"))
