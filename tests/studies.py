@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -92,8 +93,10 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
     job = trial_job(store, study.name, proposal, attempt)
     store.jobs.put(job)
     store.jobs.start_attempt(job, 0, "cpu")
+    classes = len(job.data.spec.classes)
     for epoch, value in enumerate(values, start=1):
-        store.epochs.add(epoch_row(number, epoch, value, attempt, study.name))
+        row = epoch_row(number, epoch, value, attempt, study.name)
+        store.epochs.add(replace(row, recall=row.recall[:classes]))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status: End = "failed" if state == "failed" else "completed"

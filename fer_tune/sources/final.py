@@ -15,6 +15,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
+from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
@@ -86,9 +87,11 @@ class FinalFits:
 
     def begin(self) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not record."""
+        running = {record.uid for record in self.records() if record.state == "running"}
         for job in self.jobs:
-            if job.attempt:
+            if job.uid in running:
                 self._store.jobs.abandon_attempts_of(job.uid, "The orchestrator ended before the fit did.")
+                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
             if job.artifacts is not None:
                 discard_unrecorded(self._store, job.study, job.uid, job.artifacts)
         return Counts(complete=len(self.jobs) - len(self._todo))
@@ -110,6 +113,7 @@ class FinalFits:
             "changes": dict(self._request.changes),
             "request": self._signature,
             "batch": self._batch,
+            "seeds": self._request.seeds,
         }
         self._store.jobs.put(job, mirrored=self._mirrored, origin=origin)
         return job

@@ -13,6 +13,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
+from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Search:
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
         self._settle()
+        for job in self._store.jobs.of(name, "search"):
+            if job.state == "running":
+                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
         unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running")]
         for job in unfinished:
             if job.kind == "search":
