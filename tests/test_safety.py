@@ -32,6 +32,7 @@ from fer_tune.cli.app import app
 from fer_tune.cli.dashboard import _server
 from fer_tune.dashboard.server import application
 from fer_tune.data.dataset import Dataset
+from fer_tune.doctor.probe import Probed
 from fer_tune.errors import FerTuneError, StorageError, SweepError
 from fer_tune.mirror import start
 from fer_tune.settings import Settings
@@ -314,7 +315,8 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
     monkeypatch.setenv("WANDB_MODE", "offline")
     outputs = []
     data = str(tmp_path / "faces.csv")
-    for words in (["run", str(sweep), "--data", data, "--engine", "inline", "--wandb", mirror], ["sync"]):
+    sync = ["sync", "--include-disabled"]
+    for words in (["run", str(sweep), "--data", data, "--engine", "inline", "--wandb", mirror], sync):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
@@ -426,7 +428,7 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
 def test_no_command_shows_a_password(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = tmp_path / "x.yaml"
     sweep.write_text(SWEEP)
-    monkeypatch.setattr("fer_tune.doctor.examination.requirements", list)
+    monkeypatch.setattr("fer_tune.doctor.probe.probe", Probed)
     words = [command, *([str(sweep), "--engine", "inline"] if command == "run" else [])]
     for url in URLS[:4]:
         answer = CliRunner().invoke(app, [*words, "--storage", url])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -47,8 +48,7 @@ def probe() -> Probed:
 
 def main() -> None:
     """Prints what torch and the GPUs are like."""
-    import torch
-
+    torch = importlib.import_module("torch")
     gpus = [_gpu(torch, index) for index in range(torch.cuda.device_count())]
     print(json.dumps({"gpus": gpus, "cuda": torch.version.cuda}))
 

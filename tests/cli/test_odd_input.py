@@ -87,7 +87,7 @@ REFUSED = {
     "data folder": "no images and no CSV",
     "data=": "name is empty",
     "data ~no.such.user/faces": "No such file",
-    "predict folder no.png": "no.png: not a readable image",
+    "predict folder no.png": "folder is not a model folder",
     "init ../resnet": "'../resnet' is not a family; nearest: resnet",
 }
 

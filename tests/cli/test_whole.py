@@ -64,12 +64,13 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
 
     [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
     out = tmp_path / "storage" / "artifacts" / "model"
-    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip", "--wandb", "disabled")
+    retrained = fer_tune("retrain", "--out", out, "--devices", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
-    assert "opened for this study: once" in retrained.stdout
+    assert "opened for the first time" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
-    synced = fer_tune("sync")
+    assert "whole: 0 runs are below" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
+    synced = fer_tune("sync", "--include-disabled")
     assert synced.exit_code == 0, synced.output
     assert "whole: 3 runs are below" in synced.stdout
     assert "wandb login" in synced.stderr
