@@ -95,7 +95,7 @@ def run(  # noqa: PLR0917 - options
 
 
 def exit_code(outcome: RunOutcome) -> int:
-    """What the shell is told."""
+    """Returns the exit code of the command."""
     if outcome.interrupted:
         return INTERRUPTED
     return 0 if outcome.completed else NOTHING_COMPLETED
@@ -114,7 +114,7 @@ def _count(text: str) -> int | Literal["auto"]:
 
 
 def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
-    """Returns what shows a run: nothing, JSON, the view in a terminal, or plain lines. The run opens it."""
+    """Returns the display of a run: none, JSON, the view in a terminal, or plain lines."""
     if quiet:
         from fer_tune.jobs import Observer as Silence
 
@@ -125,15 +125,19 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
+        from fer_tune.display.run_state import RunState
+        from fer_tune.jobs.observers import Observers
 
-        return LiveView(out, lambda state: recall(state, settings))
+        state = RunState()
+        view = LiveView(out, state, lambda state: recall(state, settings))
+        return Observers([state, view], settings.logs / "observers.log")
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
 def recall(state: RunState, settings: Settings) -> None:
-    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    """Adds the trials of earlier runs to the display. Without them the run goes well too."""
     from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 
@@ -142,13 +146,13 @@ def recall(state: RunState, settings: Settings) -> None:
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:
-    """Where the study stands, and what to do next."""
+    """Prints what became of a study, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
-    told = f": {counts.finished} trials ({counts.complete} done, {counts.pruned} pruned, {counts.failed} failed){why}"
-    terminal.line(out, (study.study, "bold"), told)
+    states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+    terminal.line(out, (study.study, "bold"), f": {counts.finished} trials ({states}){why}")
     if study.reason != "budget":
-        terminal.line(out, "  the same fer-tune run goes on with it")
+        terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:
         terminal.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
         return
