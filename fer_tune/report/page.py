@@ -21,8 +21,8 @@ MISSING = "–"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The figures of a study, as SVG. Empty where there is nothing to draw."""
+class Plots:
+    """The plots of a study, as SVG. Empty where there is nothing to draw."""
 
     history: str
     curves: str
@@ -71,7 +71,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
     if form == "html":
         names |= {
             "overview": overview(found),
-            "figures": {study.record.name: _figures(study) for study in found},
+            "plots": {study.record.name: _plots(study) for study in found},
             "audits": _audits(store, found),
         }
     return environment.get_template(f"report.{form}").render(names).strip() + "\n"
@@ -160,9 +160,9 @@ def _is_near(study: StudyReport, best: StudyReport) -> bool:
     return _value(best) - _value(study) <= error
 
 
-def _figures(study: StudyReport) -> Figures:
+def _plots(study: StudyReport) -> Plots:
     few = study.counts.complete < 2
-    return Figures(
+    return Plots(
         history=plots.history(study),
         curves=plots.curves(study),
         slices=[] if few else plots.slices(study),

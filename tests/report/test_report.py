@@ -235,9 +235,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             first = len(study.trials)
             states = [draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"]) for _ in range(count)]
             values = [[draw.random() for _ in range(12 if state == "COMPLETE" else 5)] for state in states]
-            trials = [finished(draw, state, curve) for state, curve in zip(states, values, strict=True)]
-            study.add_trials(trials)
-            write_epochs(store, name, dict(enumerate(trials, first)))
+            ended = [finished(draw, state, curve) for state, curve in zip(states, values, strict=True)]
+            study.add_trials(ended)
+            write_epochs(store, name, dict(enumerate(ended, first)))
         yield store
 
 
