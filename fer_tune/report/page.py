@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fer_tune.data.audit import Audit
 from fer_tune.data.fer2013 import BY_HAND, ByHand
 from fer_tune.report import plots
-from fer_tune.report.importance import ENOUGH
+from fer_tune.report.importance import ENOUGH, best_of
 from fer_tune.report.overview import overview
 from fer_tune.report.study_report import StudyReport, read_audit, read_study
 from fer_tune.selection.statistics import error_of_difference
@@ -57,7 +57,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, hours=hours, plain=plain, points=points, count=count)
+    environment.filters.update(best_of=best_of, percent=percent, hours=hours, plain=plain, points=points, count=count)
     found = sorted((read_study(store, name) for name in dict.fromkeys(studies)), key=_value, reverse=True)
     names: dict[str, Any] = {
         "studies": found,
