@@ -18,6 +18,7 @@ from fer_tune.pool import InlinePool, LocalPool, Pool
 from fer_tune.pool.devices import Count, choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
+from fer_tune.sources.forecast import warning
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
@@ -32,7 +33,8 @@ class RunOptions:
     Attributes:
         workers: how many, or None or `auto`; see `pool.choose_devices`.
         devices: `cpu`, `cuda`, `cuda:0,cuda:1`, or None or `auto`.
-        engine: `local` trains in worker processes, `inline` in this one (one worker unless told otherwise).
+        engine: `local` trains in worker processes, `inline` in this one (one worker unless told
+            otherwise).
         wandb: the mirror's mode; None lets the mirror choose.
     """
 
@@ -51,9 +53,10 @@ def run_sweeps(
 ) -> RunOutcome:
     """Runs sweeps one after another on the same workers, each until its budget is met.
 
-    Every study is locked, its data loaded and its sweep compared before the first trial starts, so that what is
-    wrong with the last sweep is said at once. Meanwhile the workers import torch. A study that exists is continued.
-    Ctrl-C ends the run and keeps what was finished; a second one ends it at once.
+    Every study is locked, its data loaded and its sweep compared before the first trial starts, so
+    that what is wrong with the last sweep is said at once. Meanwhile the workers import torch. A
+    study that exists is continued. Ctrl-C ends the run and keeps what was finished; a second one
+    ends it at once.
 
     Args:
         observer: hears what happens, such as a display. A failure of it does not end the run.
@@ -173,7 +176,8 @@ def _patience(settings: Settings, seconds: float, note: Callable[[str], object])
 def _prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
-    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused fastest."""
+    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused
+    fastest."""
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
     from fer_tune.sources.search import Search
@@ -188,5 +192,8 @@ def _prepare(
     stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
     data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
+    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
+    if said := warning(sweep, data.spec, stored.counts.get("train", 0), devices):
+        observers.note(said)
     mirrored = options.wandb != "disabled"
     return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)
