@@ -1,4 +1,7 @@
-"""Where a final fit ends. What it trains and leaves is shown by the commands, in `cli/test_whole.py`."""
+"""Where a final fit ends.
+
+What it trains and leaves is shown by the commands, in `cli/test_whole.py`.
+"""
 
 from __future__ import annotations
 
