@@ -1,4 +1,4 @@
-"""What a slip of the finger, a script with an empty variable, or a machine that lacks something makes of a command."""
+"""Commands with a typing mistake, with an empty variable, or on a machine that lacks something."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from tests.studies import SWEEP, make_study
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study `tiny`, sweeps good and bad, and things that are no files. No test changes it."""
+    """A folder with a study `tiny`, sweeps good and bad, and things that are not files.
+
+    No test changes it.
+    """
     place = tmp_path_factory.mktemp("odd")
     root = place / "storage"
     make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")).close()
@@ -108,7 +111,7 @@ def test_what_makes_no_sense_is_refused(words: str, here: Path) -> None:
 
 
 def test_a_pipe_stays_a_pipe(here: Path) -> None:
-    """And so do a device and a link: root could put a file in the place of `/dev/null` or `/dev/stdout`."""
+    """A device and a link are kept too. Root could otherwise replace `/dev/null` by a file."""
     for name in ("pipe", "link"):
         assert call(f"report --out {name}").exit_code == 2
     assert stat.S_ISFIFO((here / "pipe").stat().st_mode)

@@ -1,4 +1,4 @@
-"""A study that is well, and then each thing that can be wrong with it: it is found, and left as it was."""
+"""`doctor` finds each thing that can be wrong with a study, and changes nothing."""
 
 from __future__ import annotations
 

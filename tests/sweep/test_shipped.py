@@ -1,4 +1,4 @@
-"""The shipped sweeps and the template load, search what they must, and hold the nine experiments by hand."""
+"""The shipped sweeps and the template load, and contain the nine experiments by hand."""
 
 from __future__ import annotations
 
