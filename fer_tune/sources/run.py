@@ -63,6 +63,7 @@ def run_sweeps(
         PoolError: workers cannot be started, or keep dying; running trials are queued again.
     """
     from fer_tune.jobs.runner import Runner
+    from fer_tune.sources.estimate import warn_of_hours
 
     options = options or RunOptions()
     _refuse_twins(sweeps)
@@ -83,6 +84,8 @@ def run_sweeps(
         stack.enter_context(signals.heard())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
+            devices = [worker.device for worker in pool.workers]
+            warn_of_hours(sweep, store.studies.get(sweep.study), devices, observers.note)
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)
