@@ -1,6 +1,7 @@
 """Draws a study with matplotlib: python docs/plot_study.py STUDY [PICTURE]
 
-You can paste each part into a notebook. For the columns see help(fer_tune.load_trials) and help(fer_tune.load_epochs).
+You can paste each part into a notebook. For the columns see help(fer_tune.load_trials) and
+help(fer_tune.load_epochs).
 """
 
 # %% The tables: one row for each trial, one row for each epoch

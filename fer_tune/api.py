@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -280,18 +281,21 @@ def sync(
         return copy(settings, store, study, progress, include_disabled=include_disabled)
 
 
-def audit_data(source: str, *, note: Callable[[str], None] = lambda text: None) -> Audit:
+def audit_data(
+    source: str, *, side: int = SIDE, channels: int = 1, note: Callable[[str], None] = lambda text: None
+) -> Audit:
     """Counts the classes, blank images and copies of a data set, and what a plain random split would leak.
 
     Args:
         source: `fer2013`, `demo`, or a path.
+        side, channels: what the images are resized and converted to first.
         note: is called with a sentence now and then while files are read.
     """
     from fer_tune.data.audit import audit
     from fer_tune.data.load import load_faces
 
     settings = Settings.from_environment()
-    return audit(load_faces(source, settings, note), settings)
+    return audit(load_faces(source, settings, note, side=side, channels=channels), settings)
 
 
 def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:

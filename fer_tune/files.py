@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all: written beside their place, flushed to the disk, and renamed."""
+"""Files that appear whole or not at all: written beside their place, flushed to the disk, and
+renamed."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write(stream)` on a file beside `path`, then moves it into place.
 
     Raises:
-        StorageError: the disk refused, or the path is a folder, a link or a device. Root could replace `/dev/null`
-            or `/dev/stdout` with a file, and break the machine.
+        StorageError: the disk refused, or the path is a folder, a link or a device. Root could
+            replace `/dev/null` or `/dev/stdout` with a file, and break the machine.
     """
     with writing(path):
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
@@ -44,7 +45,8 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def append_text(path: Path, text: str) -> bool:
-    """Adds text to a log; returns False where the disk refuses, since no work should be lost over a log."""
+    """Adds text to a log; returns False where the disk refuses, since no work should be lost over a
+    log."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:

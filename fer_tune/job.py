@@ -46,11 +46,13 @@ class Job:
     A trial of a search, a confirmation and a final fit differ in their values, not in their type.
 
     Attributes:
-        uid: identifies the job in its storage for ever. Folders, rows and tracker runs are named by it.
+        uid: identifies the job in its storage for ever. Folders, rows and tracker runs are named by
+            it.
         study: the study that it belongs to.
         kind: what it is for.
         family: key of `models.FAMILIES`.
-        params: every hyperparameter by name, the family's and the training's. An absent one takes its default.
+        params: every hyperparameter by name, the family's and the training's. An absent one takes
+            its default.
         schedule: epochs of the learning-rate schedule: passes over the training images.
         seed: seeds weights, batches, augmentation and dropout.
         data: the images.
@@ -60,10 +62,11 @@ class Job:
         objective: name of the `EpochRow` field that is maximised.
         patience: epochs without a better objective after which the job ends by itself; 0 is never.
         until: the epoch at which to stop; None is the end of the schedule.
-        fit: `train` fits the training part and evaluates on validation. `train+val` fits both and evaluates
-            on nothing.
+        fit: `train` fits the training part and evaluates on validation. `train+val` fits both and
+            evaluates on nothing.
         artifacts: folder for the files that the job leaves, or None to leave nothing.
-        checkpoint: file from which the job continues if it exists, and which it writes; None is never.
+        checkpoint: file from which the job continues if it exists, and which it writes; None is
+            never.
         checkpoint_seconds: between two writes, at epochs' ends.
     """
 
@@ -159,8 +162,8 @@ class JobEnd:
         parameters: number of trainable parameters; 0 if the model was never built.
         notes: what the user should know, such as that the step ran eagerly.
         files: what the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
-        infeasible: above 0 where the job failed because it needs more memory than the device has: the
-            fraction that it needs more.
+        infeasible: above 0 where the job failed because it needs more memory than the device has:
+            the fraction that it needs more.
     """
 
     job: str
@@ -175,21 +178,23 @@ class JobEnd:
 
 
 PRUNED_IN = "pruned in epoch"
-"""Prefix of the reason that is recorded when the pruner stops a trial. Trials whose time was over, or whose loss
-was not finite, are pruned too, since they keep a value."""
+"""Prefix of the reason that is recorded when the pruner stops a trial. Trials whose time was over,
+or whose loss was not finite, are pruned too, since they keep a value."""
 
 
 def by_pruner(state: str, reason: str) -> bool:
-    """Returns whether the pruner stopped a trial that ended so, which saves the rest of its schedule."""
+    """Returns whether the pruner stopped a trial that ended so, which saves the rest of its
+    schedule."""
     return state == "pruned" and reason.startswith(PRUNED_IN)
 
 
 def merged(rows: list[EpochRow], row: EpochRow) -> list[EpochRow]:
-    """Adds an epoch to a job's curve: it replaces the same epoch, and all later ones, of earlier attempts.
+    """Adds an epoch to a job's curve: it replaces the same epoch, and all later ones, of earlier
+    attempts.
 
-    This is the one rule that says which attempt's epochs count. An attempt that began from the start stands alone;
-    one that continued from a checkpoint follows what came before. A row that was sent again changes nothing but
-    the attempt it belongs to.
+    This is the one rule that says which attempt's epochs count. An attempt that began from the
+    start stands alone; one that continued from a checkpoint follows what came before. A row that
+    was sent again changes nothing but the attempt it belongs to.
     """
     while rows and rows[-1].epoch >= row.epoch:
         rows.pop()

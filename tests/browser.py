@@ -27,8 +27,8 @@ def found() -> str | None:
 class Browser:
     """One page in a browser of its own, which ends with the context.
 
-    It uses the DevTools protocol: JSON messages that end with a zero byte. The browser reads them from descriptor 3
-    and writes them to descriptor 4.
+    It uses the DevTools protocol: JSON messages that end with a zero byte. The browser reads them
+    from descriptor 3 and writes them to descriptor 4.
     """
 
     def __init__(self) -> None:

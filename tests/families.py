@@ -1,4 +1,4 @@
-"""Values of a family's hyperparameters, read off its configuration class: so a new family needs no test of its own."""
+"""Values of hyperparameters, read off a family's configuration: a new family needs no new test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def alternatives(family: Family) -> Values:
 
 
 def contexts(family: Family) -> list[Values]:
-    """Returns no change, and then one choice changed at a time: some fields matter only beside another choice."""
+    """Returns no change, and then one choice changed at a time.
+
+    Some fields matter only beside another choice.
+    """
     fields = family.config.model_fields
     return [{}, *({name: _another(info)} for name, info in fields.items() if not _is_number(info))]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import PRUNED_IN, End, EpochRow, Job, JobEnd, Value
@@ -38,12 +39,12 @@ CURVES: tuple[Curve, ...] = (
 
 
 def uid_of(number: int, study: str = "tiny") -> str:
-    """The uid of the job of a trial."""
-    return hashlib.sha256(f"{study} {number}".encode()).hexdigest()[:12]
+    """Returns the uid of the job of a trial. That of `tiny` is its number, in hexadecimal."""
+    return f"{0 if study == 'tiny' else crc32(study.encode()) >> 16:04x}{number:08x}"
 
 
 def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: str = "tiny") -> EpochRow:
-    """A row of a trial. Every number follows from its place, so that a swapped one shows."""
+    """Returns a row of a trial. Every number follows from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
     job, rate = uid_of(number, study), 1e-3 / epoch
@@ -63,13 +64,13 @@ def make_study(
 
 
 def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
-    """The job of a trial, where its hyperparameters do not matter."""
+    """Returns the job of a trial, where its hyperparameters do not matter."""
     params: dict[str, Value] = {"width": 8}
     return Job(uid_of(number, study), study, "search", "simple_cnn", params, 3, 0, data, number=number, attempt=attempt)
 
 
 def trial_job(store: Store, study: str, proposal: Proposal, attempt: int = 0) -> Job:
-    """The job of a trial, as the search makes it."""
+    """Returns the job of a trial, as the search makes it."""
     return Job(
         uid=uid_of(proposal.number, study),
         study=study,
@@ -86,14 +87,16 @@ def trial_job(store: Store, study: str, proposal: Proposal, attempt: int = 0) ->
 
 
 def add_trial(store: Store, study: Study, state: str, values: list[float], attempt: int = 0) -> int:
-    """One trial, asked for, reported and told; its number."""
+    """Asks for a trial, reports its epochs and tells its end. Returns its number."""
     proposal = study.ask()
     number = proposal.number
     job = trial_job(store, study.name, proposal, attempt)
     store.jobs.put(job)
     store.jobs.start_attempt(job, 0, "cpu")
+    classes = len(job.data.spec.classes)
     for epoch, value in enumerate(values, start=1):
-        store.epochs.add(epoch_row(number, epoch, value, attempt, study.name))
+        row = epoch_row(number, epoch, value, attempt, study.name)
+        store.epochs.add(replace(row, recall=row.recall[:classes]))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
     status: End = "failed" if state == "failed" else "completed"

@@ -77,11 +77,11 @@ def _measures(row: EpochRow, classes: Sequence[str]) -> str:
 
 
 def _table(head: str, values: Mapping[str, float]) -> str:
-    """Returns a table with a row for each value. A row of many columns would make the page too wide."""
+    """Returns a table with a row for each value. Many columns would make the page too wide."""
     cells = {name: "–" if math.isnan(value) else f"{value:.1%}" for name, value in values.items()}
     return "\n".join((f"| {head} | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items())))
 
 
 def _inline(text: str) -> str:
-    """Returns `text` on one line, without the characters that end a code span or a cell of a table."""
+    """Returns `text` on one line, without what ends a code span or a cell of a table."""
     return " ".join(text.replace("`", "'").replace("|", "/").split())

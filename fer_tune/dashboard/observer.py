@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from fer_tune.study import Counts
 
 PATIENCE = 5.0
-"""How many seconds the end of a study waits for the last notes. The next run writes those that are missing."""
+"""Seconds that the end of a study waits for the last notes. The next run writes missing ones."""
 
 
 class DashboardNotes(Observer):
     """Writes the notes and pictures of trials after they have ended, while the run continues.
 
-    Each study gets a thread with its own connections to the database. An error in the thread is raised by the next
-    call of a method, so that the run treats it like any error of an observer.
+    Each study gets a thread with its own connections to the database. An error in the thread is
+    raised by the next call of a method, so that the run treats it like any error of an observer.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -21,7 +21,7 @@ CELL, SIDE = 54, 92
 
 
 def curves_picture(rows: Sequence[EpochRow], title: str) -> str:
-    """Returns learning curves: accuracy on the left, loss on the right; training dashed, validation solid.
+    """Returns learning curves, accuracy beside loss. Training is dashed, validation solid.
 
     Args:
         rows: by epoch.
@@ -49,7 +49,8 @@ def _panel(rows: Sequence[EpochRow], measure: str, unit: str, scale: float) -> s
 def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:
     """Returns a confusion matrix: rows are true classes, columns predicted ones.
 
-    A cell shows the share of its row, in per cent and as the strength of its blue, and below it the count.
+    A cell shows the share of its row, in per cent and as the strength of its blue, and below it the
+    count.
 
     Args:
         matrix: counts [C, C].

@@ -1,8 +1,9 @@
 """Notes and pictures where optuna-dashboard looks for them: in the attributes of Optuna's study.
 
-A note is a version and its text in pieces. A picture is the description of an artifact, whose file is in a folder that
-the dashboard knows (see `_note.py` and `artifact/_backend.py` of optuna-dashboard). This module writes a note with its
-pictures in one transaction. Optuna would need one for each piece, and would first read all notes of the study.
+A note is a version and its text in pieces. A picture is the description of an artifact, whose file
+is in a folder that the dashboard knows (see `_note.py` and `artifact/_backend.py` of
+optuna-dashboard). This module writes a note with its pictures in one transaction. Optuna would need
+one for each piece, and would first read all notes of the study.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def trials_without_note(store: Store, study: str) -> list[int]:
 
 
 def _place(store: Store, study: str, number: int | None) -> tuple[int, str]:
-    """Returns the key of the study in Optuna's tables, and the prefix of its or its trial's attributes."""
+    """Returns the study's key in Optuna's tables, and the prefix of the attributes."""
     storage = optuna_storage(store)
     study_id = store.patiently(lambda: storage.get_study_id_from_name(study))
     if number is None:

@@ -1,7 +1,7 @@
 """Writes the notes and pictures of a study where optuna-dashboard finds them.
 
-Plain optuna-dashboard shows them too, during a run and after it. Each note is written once. From then on it belongs to
-the user, who may change it.
+Plain optuna-dashboard shows them too, during a run and after it. Each note is written once. From
+then on it belongs to the user, who may change it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NoteWriter:
         self._classes = self._record.data_spec.classes
 
     def catch_up(self) -> int:
-        """Writes the study's note, and those of trials that ended without one. Returns how many trials."""
+        """Writes the study's note and all missing notes of trials. Returns how many trials."""
         self.write_study()
         numbers = trials_without_note(self._store, self._record.name)
         for number in numbers:
@@ -51,7 +51,7 @@ class NoteWriter:
         add_note(self._store, self._record.name, None, study_note(self._record))
 
     def write(self, number: int) -> None:
-        """Writes the note of a trial, with its learning curves and its confusion matrix, unless it has a note."""
+        """Writes the note of a trial and draws its pictures, unless the trial has a note."""
         study = self._record.name
         found = trial(self._store, study, number)
         rows = self._store.epochs.curve(study, found.job) if found.job else []
@@ -60,7 +60,7 @@ class NoteWriter:
         add_note(self._store, study, number, trial_note(found, rows, attempts, self._classes), pictures)
 
     def add_final_fit(self, number: int, confusion: Path) -> None:
-        """Adds the confusion matrix of a final fit on test, a PNG file, to the trial that it started from."""
+        """Adds the PNG file of a final fit's confusion matrix to the trial that it started from."""
         artifact = self._id(number, FINAL_FIT)
         content = confusion.read_bytes()
         replace_file(self._folder / artifact, lambda stream: stream.write(content))

@@ -22,7 +22,8 @@ class SearchData:
     """The images of a trial.
 
     Attributes:
-        images: uint8 [N, S, S] or [N, S, S, 3], memory-mapped: the whole data set. Use only what the indices name.
+        images: uint8 [N, S, S] or [N, S, S, 3], memory-mapped: the whole data set. Use only what
+            the indices name.
         labels: int64 [N].
         spec: what the images are.
         train, val: int64 indices, sorted.

@@ -31,7 +31,9 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Leak:
-    """How many validation images have a copy in training, in a plain split (70/15/15, copies not kept together).
+    """The validation images that have a copy in training, in a plain split.
+
+    The split is 70/15/15, and does not keep copies together.
 
     Attributes:
         val: validation images.
@@ -58,7 +60,8 @@ class Audit:
         exact_groups, exact_redundant: groups of images that are the same pixel for pixel, and
             how many images would go if one of each group were kept.
         near_groups, near_redundant: the same with near copies and blank images joined in.
-        conflicting_groups, conflicting_images: groups whose images have different labels, and the images in them.
+        conflicting_groups, conflicting_images: groups whose images have different labels, and the
+            images in them.
         conflicts: the first `SHOWN` of these groups, largest first.
         leak: see `Leak`; None if the set is too small to be split.
     """
@@ -135,7 +138,7 @@ def _repeated(group: Indices) -> int:
 
 
 def _conflicts(dataset: Dataset, groups: Groups) -> list[Indices]:
-    """Returns the members of each group with more than one label, without blank images, largest first."""
+    """Returns the groups with more than one label, largest first, without blank images."""
     order = np.argsort(groups.near, kind="stable")
     starts = np.flatnonzero(np.diff(groups.near[order])) + 1
     found = [

@@ -110,7 +110,7 @@ def remember(key: str, dataset: Dataset, settings: Settings) -> None:
 
 
 def recall(key: str, source: str, settings: Settings, say: Callable[[str], None] | None = None) -> Dataset | None:
-    """Returns the data set that was remembered under this key, memory-mapped; None if there is none, or it is damaged.
+    """Returns the data set that was remembered under this key; None if it is missing or damaged.
 
     Args:
         say: called with a sentence if it is damaged.
@@ -175,7 +175,7 @@ def _write(dataset: Dataset, target: Path) -> None:
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Removes drafts of processes that were killed while they wrote. No process writes for a day."""
+    """Removes what killed processes were writing. No process writes for a day."""
     for draft in place.glob(".draft-*"):
         if draft.stat().st_mtime < time.time() - 86_400:
             shutil.rmtree(draft, ignore_errors=True)
@@ -184,8 +184,8 @@ def _remove_abandoned(place: Path) -> None:
 def _into_place(draft: Path, target: Path, signature: str) -> None:
     """Renames the draft, unless another process has put a sound copy there meanwhile.
 
-    A sound copy is never touched: a worker may be opening it. Processes take turns, so that none of them
-    takes another's new copy for the damaged one that both of them saw.
+    A sound copy is never touched: a worker may be opening it. Processes take turns, so that none of
+    them takes another's new copy for the damaged one that both of them saw.
     """
     with _alone(target.parent):
         try:

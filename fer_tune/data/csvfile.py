@@ -46,7 +46,7 @@ class Table:
 
 
 def columns(line: bytes) -> list[str]:
-    """Returns the names of the columns in a first line, without spaces and quotes, in lower case."""
+    """Returns the names of the columns in a first line, bare and in lower case."""
     text = line.decode("utf-8-sig", errors="replace")
     return [name.strip().strip('"').strip().lower() for name in text.rstrip("\r\n").split(",")]
 

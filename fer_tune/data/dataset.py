@@ -21,7 +21,8 @@ class Dataset:
     """A labelled data set.
 
     Attributes:
-        images: uint8 [N, S, S], or [N, S, S, 3] in colour; a read-only memory map if the cache holds them.
+        images: uint8 [N, S, S], or [N, S, S, 3] in colour; a read-only memory map if the cache
+            holds them.
         labels: int64 [N], positions in `spec.classes`.
         usage: int8 [N], positions in `fer2013.USAGES`; None if the source does not say.
         names: what to call each image in a message: its file's name, or `row 12`.
@@ -52,7 +53,7 @@ class Dataset:
         source: str = "memory",
         notes: tuple[str, ...] = (),
     ) -> Dataset:
-        """Returns a data set of these arrays, with its signature. Without `names`, images are called by position."""
+        """Returns a data set of these arrays. Images without `names` are called by position."""
         if names is None:
             names = [f"image {index}" for index in range(len(images))]
         spec = DataSpec(classes, images.shape[1], images.shape[3] if images.ndim == 4 else 1)
@@ -73,9 +74,10 @@ def count(labels: Indices, classes: tuple[str, ...]) -> dict[str, int]:
 
 
 def sign(images: Images, labels: Indices, usage: Usage | None, classes: tuple[str, ...] = EMOTIONS) -> str:
-    """Returns the SHA-256 of the content, the same on every platform: sizes, then the arrays, little-endian.
+    """Returns the SHA-256 of sizes and arrays, little-endian: the same on every platform.
 
-    FER2013's class names add nothing to it, so that its signature is that of studies from before there were others.
+    FER2013's class names add nothing to it, so that its signature is that of studies from before
+    there were others.
     """
     named = "" if classes == EMOTIONS else f" classes {classes}"
     digest = hashlib.sha256(f"faces {images.shape} usage {usage is not None}{named}".encode())

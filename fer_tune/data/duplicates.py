@@ -4,8 +4,8 @@ FER2013 was gathered by a search engine: one photograph came back for several wo
 rescaled or recompressed. A plain random split puts copies on both sides.
 
 Near copies are pairs whose Pearson correlation over all pixels exceeds `NEAR`. Comparing all 412
-million pairs of 28,709 images in full would take a minute; a bound spares nearly all of them. Let z be
-an image with its mean taken away and of unit length. Let p be its projection on any orthonormal
+million pairs of 28,709 images in full would take a minute; a bound spares nearly all of them. Let z
+be an image with its mean taken away and of unit length. Let p be its projection on any orthonormal
 system (here: the means of square blocks), and r = sqrt(1 - |p|²) the length of the rest. By
 Cauchy-Schwarz
 
@@ -33,7 +33,8 @@ NEAR = 0.98
 """Correlation above which two images count as copies."""
 
 BLANK = 1.0
-"""Standard deviation, of values in 0..255, below which an image is blank: one value and a compressor's dust."""
+"""Standard deviation, of values in 0..255, below which an image is blank: one value and a
+compressor's dust."""
 
 ACROSS = 12
 """Blocks along a side of an image, whose means form the projection."""
@@ -72,7 +73,7 @@ def find_groups(images: Images) -> Groups:
 
 
 def _joined(pairs: Indices, count: int) -> Indices:
-    """Returns the smallest member of each image's group, int64 [N], if the images of each pair are in one group."""
+    """Returns the smallest member of each image's group, int64 [N]."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -130,7 +131,10 @@ def _near_pairs(images: Images) -> Indices:
 
 
 def _bounds(images: Images) -> NDArray[np.float32]:
-    """Returns projection and length of the rest, float32 [N, B + 1]. Inner products bound correlations from above."""
+    """Returns projection and length of the rest, float32 [N, B + 1].
+
+    Their inner products bound correlations from above.
+    """
     parts = [np.empty((0, 1), np.float32)] if not len(images) else []
     block = max(1, images.shape[1] // ACROSS)
     across = images.shape[1] // block  # pixels beyond the last whole block belong to the rest

@@ -1,4 +1,4 @@
-"""Facts about FER2013. They are used for FER2013 only; other data sets bring class names of their own."""
+"""Facts about FER2013, used for FER2013 only. Other data sets bring their own class names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def known_names() -> str:
 
 
 def is_fer2013(counts: Sequence[int]) -> bool:
-    """Returns whether a data set with so many images of each class is FER2013: its training images, or all."""
+    """Returns whether FER2013, or its training part, has so many images of each class."""
     whole = tuple(map(sum, zip(*COUNTS.values(), strict=True)))
     return tuple(counts) in {COUNTS["Training"], whole}
 
@@ -106,4 +106,5 @@ BY_HAND = (
     ),
     ByHand(9, "resnet", "as 8, one-channel first convolution, higher lr", like=8),
 )  # fmt: skip
-"""All nine, on the 28,709 images of train.csv with a plain random split. Copies of images crossed that split."""
+"""All nine, on the 28,709 images of train.csv with a plain random split. Copies of images crossed
+that split."""

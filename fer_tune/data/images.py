@@ -80,7 +80,7 @@ def decode(stream: IO[bytes], where: str, side: int, channels: int) -> tuple[Ima
 
 
 def resized(images: Images, side: int, channels: int) -> Images:
-    """Returns a data set's images with another side or number of channels, as files of them would be read."""
+    """Returns a data set's images with another side or number of channels."""
     return np.stack([np.asarray(_convert(Image.fromarray(image), side, channels)) for image in images])
 
 

@@ -27,7 +27,8 @@ def load_faces(
     """Loads a data set, from the cache if it was read before and has not changed.
 
     Args:
-        source: `demo`, `fer2013` (what FER_TUNE_DATA names, else what is in the data folder), or a path.
+        source: `demo`, `fer2013` (what FER_TUNE_DATA names, else what is in the data folder), or a
+            path.
         settings: where the cache and the data folder are.
         progress: called with a sentence now and then while files are read.
         side, channels: what the images are resized and converted to.
@@ -36,7 +37,8 @@ def load_faces(
         The data set, its images memory-mapped.
 
     Raises:
-        DataError: there is no such data set, or something in it is wrong: says in which file and row.
+        DataError: there is no such data set, or something in it is wrong: says in which file and
+            row.
         StorageError: the cache cannot be written.
     """
     if not source:

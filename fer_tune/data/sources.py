@@ -40,7 +40,7 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source: the images' side and channels, and a function that is told of the progress."""
+    """How to read a source: side and channels of the images; a function that hears of progress."""
 
     side: int = SIDE
     channels: int = 1
@@ -84,10 +84,10 @@ def _shown(dataset: Dataset) -> str:
 
 
 def identity(path: Path, side: int = SIDE, channels: int = 1) -> str:
-    """Returns a key of what is at a path, from the sizes and times of its files; opens none of them.
+    """Returns a key of what is at a path: of the sizes and times of its files. Opens none of them.
 
     Raises:
-        DataError: nothing is there, or it may not be looked at.
+        DataError: nothing is there, or it is not readable.
     """
     status = _status(path)
     with damaged(printable(str(path))):
@@ -188,7 +188,7 @@ def _images(container: Container, reading: Reading) -> list[_Candidate]:
 
 
 def _zips(container: Container, reading: Reading) -> list[_Candidate]:
-    """Returns the zips in a folder. A zip inside a zip is not looked into."""
+    """Returns the zips in a folder. A zip inside a zip is not read."""
     if not isinstance(container, Folder):
         return []
     candidates = []
@@ -223,7 +223,7 @@ def _from_table(table: Table, where: str, reading: Reading) -> Dataset:
 
 
 def _checked(dataset: Dataset) -> Dataset:
-    """Every class must have images."""
+    """Returns the data set, if every class of it has images."""
     if not len(dataset):
         raise DataError(f"{dataset.source}: no images in it", SOURCES)
     empty = [name for name, count in dataset.counts.items() if not count]

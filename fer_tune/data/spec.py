@@ -1,4 +1,4 @@
-"""What the images of a data set are, and where a worker finds them: plain data, no numpy, no torch."""
+"""What the images of a data set are, and where a worker finds them. Imports no numpy."""
 
 from __future__ import annotations
 

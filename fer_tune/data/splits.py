@@ -1,7 +1,7 @@
 """Train, validation and test: drawn once, stored with a hash, the same for every job of a study.
 
-Random numbers come from `RandomState`, whose stream NumPy has frozen. So a seed gives the same split
-on every platform and version.
+Random numbers come from `RandomState`, whose stream NumPy has frozen. So a seed gives the same
+split on every platform and version.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class StoredSplit:
 
 
 def make_split(dataset: Dataset, policy: SplitPolicy, groups: Groups | None = None) -> Split:
-    """Divides the data set as the policy says. If it needs `groups` that are not given, it searches for them.
+    """Divides the data set as the policy says. Searches for `groups` if it needs them.
 
     Raises:
-        DataError: a class is too small to be divided, or the policy is `usage` and the source has none.
+        DataError: a class is too small to be divided, or the policy is `usage` and the source has
+            none.
     """
     group: Indices = np.arange(len(dataset))
     if policy.group_duplicates:
@@ -125,7 +126,10 @@ def _recall(record: Path, folder: Path) -> StoredSplit | None:
 
 
 def _save(split: Split, stream: IO[bytes]) -> None:
-    """Writes indices and their digests: a search checks the hash without reading which images are test."""
+    """Writes indices and their digests.
+
+    From these a search checks the hash without reading which images are test.
+    """
     arrays: dict[str, Any] = {part: getattr(split, part) for part in PARTS}
     arrays |= {f"{part}_digest": np.array(digest(arrays[part])) for part in PARTS}
     np.savez(stream, **arrays)

@@ -39,7 +39,8 @@ def read_tree(container: Container, side: int, channels: int, progress: Callable
     """Reads all images below a root.
 
     Raises:
-        DataError: an image is not readable or not in a class's folder, or a class has no images; says which.
+        DataError: an image is not readable or not in a class's folder, or a class has no images;
+            says which.
     """
     names = [name for name in container.files if is_image(name)]
     classes, label = _classes(container, names)

@@ -68,7 +68,8 @@ class StudyReader:
         fits = [fit for fit in self.store.jobs.of(self.record.name, "final") if fit.origin.get("batch") == batch]
         curves = self._all_curves()
         jobs = {fit.uid: self._fit(fit, curves) for fit in fits}
-        state = RunState(kind="final", objective="train_accuracy", budget=len(fits), epochs=running.last_epoch)
+        seeds = int(running.origin.get("seeds", len(fits)))
+        state = RunState(kind="final", objective="train_accuracy", budget=seeds, epochs=running.last_epoch)
         return self._filled(state, jobs, alive=True)
 
     def _filled(self, state: RunState, jobs: Mapping[str, ShownJob], alive: bool) -> RunState:

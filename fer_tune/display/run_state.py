@@ -277,7 +277,7 @@ class RunState(Observer):
                 continue
             self.costs.add(job)
             self.last.appendleft(job)
-            if job.state == "complete" and job.value is not None and math.isfinite(job.value):
+            if self.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
                 self.best = sorted([*self.best, job], key=lambda one: (-(one.value or 0.0), one.number))[:KEPT]
 
 

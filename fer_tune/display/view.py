@@ -38,6 +38,8 @@ QUIET = 2.0
 WIDEST = 160
 """Columns beyond which lines are hard to follow."""
 GIB = 2**30
+HARD_SPACE = "\u00a0"
+"""Keeps a hyperparameter and its value on one line."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ LAYOUTS = (
         "trial|state|value|curve|epochs|time",
     ),
 )  # fmt: skip
-WIDE, NORMAL, NARROW = LAYOUTS
+WIDE = LAYOUTS[0]
 
 
 def draw(state: RunState, width: int, height: int | None = None, monitor: Monitor | None = None) -> RenderableType:
@@ -147,12 +149,10 @@ class Drawing:
         return lines + ([one_line(Text(state.remark, "dim"))] if state.remark else [])
 
     def _sides(self, left: Text, right: Text) -> list[RenderableType]:
-        """Returns a line with a text at each edge, or two lines in the narrow layout."""
-        if self.layout is NARROW:
-            return [one_line(left), one_line(right)]
-        left = one_line(left)
-        left.truncate(max(1, self.width - right.cell_len - 1), overflow="ellipsis")
-        return [left + Text(" " * (self.width - left.cell_len - right.cell_len)) + right]
+        """Returns a line with a text at each edge, or two lines where they do not fit into one."""
+        left, right = one_line(left), one_line(right)
+        blanks = self.width - left.cell_len - right.cell_len
+        return [left + Text(" " * blanks) + right] if blanks > 0 else [left, right]
 
     def _counts(self) -> Text:
         counts = {**self.state.counts, "running": len(self.state.running)}
@@ -244,7 +244,7 @@ class Drawing:
     def _settings(self, job: ShownJob) -> Text:
         """Returns the hyperparameters that are searched, as `lr 0.001 · width 16`."""
         searched = {name: value for name, value in job.params.items() if name not in self.state.fixed}
-        return Text(" · ".join(f"{name} {terminal.value(value)}" for name, value in searched.items()))
+        return Text(" · ".join(f"{name}{HARD_SPACE}{terminal.value(value)}" for name, value in searched.items()))
 
     def _table(
         self, columns: Sequence[str], rows: Iterable[Mapping[str, RenderableType]], headed: bool = True
@@ -266,7 +266,7 @@ class Drawing:
 
 def one_line(text: Text) -> Text:
     """Returns the text as one line, which is cut where it does not fit. What would move the cursor is escaped."""
-    text.plain, text.no_wrap, text.overflow = terminal.shown(text.plain), True, "ellipsis"
+    text.plain, text.no_wrap, text.overflow = terminal.shown(text.plain.replace(HARD_SPACE, " ")), True, "ellipsis"
     return text
 
 

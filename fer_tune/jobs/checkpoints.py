@@ -15,7 +15,8 @@ def checkpoint_path(folder: Path, uid: str) -> Path:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Removes a job's checkpoint, and what a worker left of it that was killed while it wrote one."""
+    """Removes a job's checkpoint, and what a worker left of it that was killed while it wrote
+    one."""
     with suppress(OSError):  # the next run sweeps it up
         path.unlink(missing_ok=True)
         for draft in path.parent.glob(f".{path.name}.*"):
@@ -23,9 +24,11 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def sweep_up(folder: Path, needed: Collection[str]) -> int:
-    """Removes what a killed run left: all but the needed jobs' files, and what was set aside of them.
+    """Removes what a killed run left: all but the needed jobs' files, and what was set aside of
+    them.
 
-    Call it while no worker of the study's search runs. A final fit may be running: its files are needed.
+    Call it while no worker of the study's search runs. A final fit may be running: its files are
+    needed.
 
     Args:
         needed: uids of jobs that are not over.

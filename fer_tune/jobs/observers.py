@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Hears what happens. This one does nothing; a subclass overrides what interests it, and returns quickly.
+    """Hears what happens. This one does nothing; a subclass overrides what interests it, and
+    returns quickly.
 
     It is also a context manager, so that a display can open and close.
     """
@@ -57,7 +58,8 @@ class Observer:
 
         Args:
             value: its objective.
-            replayed: the epoch was trained by an earlier attempt; this one continued from its checkpoint.
+            replayed: the epoch was trained by an earlier attempt; this one continued from its
+                checkpoint.
         """
 
     def job_ended(self, job: Job, ended: Ended) -> None:
@@ -70,8 +72,9 @@ class Observer:
 class Observers(Observer):
     """Passes each call to every observer.
 
-    An observer that raises an error is dropped: the trace goes to a log, the user is told once through the others,
-    and the run goes on without it. KeyboardInterrupt is not an error of an observer and passes.
+    An observer that raises an error is dropped. The trace goes to a log, the user is told once
+    through the others, and the run continues without it. KeyboardInterrupt is not an error of an
+    observer and passes.
 
     Args:
         log: the file that traces are added to.

@@ -47,8 +47,8 @@ class Ended:
 
     Attributes:
         number: of the trial, for a job of a search.
-        value: the objective that was recorded: the best epoch's, or the last one's if it did not complete; None if
-            it has none.
+        value: the objective that was recorded: the best epoch's, or the last one's if it did not
+            complete; None if it has none.
         epochs: those that count, see `job.merged`.
         seconds: what these took.
         infeasible: above 0 if it needs more memory than there is, by what fraction.
@@ -85,7 +85,8 @@ class StudyOutcome:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run came to. If it was `interrupted` by Ctrl-C or SIGTERM, it did not begin the later sweeps."""
+    """What a run came to. If it was `interrupted` by Ctrl-C or SIGTERM, it did not begin the later
+    sweeps."""
 
     studies: tuple[StudyOutcome, ...] = ()
     interrupted: bool = False

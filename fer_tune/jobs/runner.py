@@ -1,7 +1,7 @@
 """The runner: gives jobs to workers and supervises them until their source has no more.
 
-It knows no Optuna, no terminal and no GPU. It knows which job is on which worker. What comes in is in the database
-before anything is decided by it.
+It knows no Optuna, no terminal and no GPU. It knows which job is on which worker. What comes in is
+in the database before anything is decided by it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Runner:
 
         Raises:
             TakenOverError: another process trains these jobs now.
-            FerTuneError: the storage stayed out of reach, workers keep dying, or every job fails. Jobs that were
-                running are queued again.
+            FerTuneError: the storage stayed out of reach, workers keep dying, or every job fails.
+                Jobs that were running are queued again.
         """
         counts = self.source.begin()
         if self.limits.hours is not None:
@@ -97,7 +97,8 @@ class Runner:
         return "interrupted"
 
     def _now(self) -> float:
-        """The runner's clock, in seconds. It stands still while the storage is waited for, when nobody listens."""
+        """The runner's clock, in seconds. It stands still while the storage is waited for, when
+        nobody listens."""
         return time.monotonic() - self.store.patiently.waited
 
     def _may_start(self) -> bool:
@@ -266,7 +267,8 @@ class Runner:
                 discard_unrecorded(self.store, job.study, job.uid, job.artifacts)
 
     def _leave_checkpoints(self) -> None:
-        """Lets running jobs finish their epoch and keep what they have trained, and waits for them."""
+        """Lets running jobs finish their epoch and keep what they have trained, and waits for
+        them."""
         on_workers = [entry for entry in self.running.values() if entry.worker is not None]
         for entry in on_workers:
             if entry.worker is not None and not entry.stopping:

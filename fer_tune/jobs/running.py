@@ -19,7 +19,8 @@ class Running:
     Attributes:
         state: see `states`.
         worker: that has it, or None while it waits for one.
-        verdict: why its source stopped it. What it says from then on is ignored, except for its end.
+        verdict: why its source stopped it. What it says from then on is ignored, except for its
+            end.
         overdue: why, once its time limit is over.
         out_of_time: the hours of the run are over, and it was told to stop.
         stopping: it was told to stop.
@@ -58,7 +59,8 @@ class Running:
         return float(getattr(row, self.job.objective))
 
     def add(self, row: EpochRow) -> bool:
-        """Takes an epoch; returns whether an earlier attempt had trained it and this one only sent it again."""
+        """Takes an epoch; returns whether an earlier attempt had trained it and this one only sent
+        it again."""
         merged(self.rows, row)
         if math.isfinite(value := self.value(row)):
             self.last = value
@@ -100,7 +102,8 @@ class Running:
         )
 
     def _facts(self, end: JobEnd | None) -> dict[str, Any]:
-        """What a study keeps beside the value, shown by optuna-dashboard; see `job.EpochRow` for the units."""
+        """What a study keeps beside the value, shown by optuna-dashboard; see `job.EpochRow` for
+        the units."""
         best, seconds = self.best, sum(row.seconds for row in self.rows)
         images = sum(row.images_per_second * row.seconds for row in self.rows)
         return {

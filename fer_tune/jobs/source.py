@@ -12,7 +12,8 @@ from fer_tune.study import Counts
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a source says of a running job after an epoch: `reason` is set where the job is to stop."""
+    """What a source says of a running job after an epoch: `reason` is set where the job is to
+    stop."""
 
     reason: str = ""
 
@@ -34,11 +35,13 @@ class Source(Protocol):
         ...
 
     def begin(self) -> Counts:
-        """Takes over what earlier runs left; returns how many jobs are in which state. Called once, first."""
+        """Takes over what earlier runs left; returns how many jobs are in which state. Called once,
+        first."""
         ...
 
     def hold(self) -> None:
-        """Makes sure that the jobs are still this process's to train. Called several times a second.
+        """Makes sure that the jobs are still this process's to train. Called several times a
+        second.
 
         Raises:
             TakenOverError: another process trains them now, or did.
@@ -50,7 +53,8 @@ class Source(Protocol):
         ...
 
     def next(self) -> Job:
-        """Returns the next job, new or to be continued, with the number of this attempt. It is recorded."""
+        """Returns the next job, new or to be continued, with the number of this attempt. It is
+        recorded."""
         ...
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:

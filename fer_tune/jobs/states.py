@@ -36,7 +36,8 @@ class Transition:
 
     Attributes:
         checkpoint: whether the job's checkpoint stays.
-        leaves: whether this run is done with the job. A queued job that leaves continues in a later run.
+        leaves: whether this run is done with the job. A queued job that leaves continues in a later
+            run.
         then: what else happens, for people.
     """
 

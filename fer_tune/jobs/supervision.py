@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from fer_tune.errors import TrainingError
 
 HANG_FACTOR = 20.0
-"""A worker may be silent for this many of the run's slowest epochs, and for the sweep's `hang_timeout` at least."""
+"""A worker may be silent for this many of the run's slowest epochs, and for the sweep's
+`hang_timeout` at least."""
 
 FIRST_FACTOR = 12.0
-"""While no epoch was measured, it may be silent for this many times `hang_timeout`: an hour, by default."""
+"""While no epoch was measured, it may be silent for this many times `hang_timeout`: an hour, by
+default."""
 
 STOP_GRACE = 10.0
 """Seconds that a worker has to stop a job whose time is over, before the worker is ended."""
@@ -20,8 +22,8 @@ HOPELESS = 5
 """A run ends after this many failures in a row, if nothing but failures happened."""
 
 TOO_LARGE = 20
-"""A run ends after this many jobs in a row that do not fit into memory, if no job did anything else. It is more than
-`HOPELESS`, since each of them teaches the sampler where not to look."""
+"""A run ends after this many jobs in a row that do not fit into memory, if no job did anything
+else. It is more than `HOPELESS`, since each of them teaches the sampler where not to look."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Failures:
             completed: returns how many jobs of the study ever completed.
 
         Raises:
-            TrainingError: the first jobs of this run all failed or did not fit into memory, or no job of the study
-                ever completed and the last ones failed for the same reason.
+            TrainingError: the first jobs of this run all failed or did not fit into memory, or no
+                job of the study ever completed and the last ones failed for the same reason.
         """
         if self.only and len(self.too_large) >= TOO_LARGE:
             raise TrainingError(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fer_tune.errors import FerTuneError
 from fer_tune.jobs.observers import Observer
+from fer_tune.jobs.outcome import Plan, StudyOutcome
 from fer_tune.mirror import process
 from fer_tune.mirror.process import GRACE, WANDB, MirrorHandle
 from fer_tune.mirror.tracker import Mode
 from fer_tune.mirror.trackers import TRACKERS
+from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from fer_tune.study import Counts
 
 GRACE_INTERRUPTED = 2.0
 """Seconds that the mirror has after Ctrl-C. `fer-tune sync` or the next run copies the rest."""
@@ -44,10 +49,10 @@ class MirrorSupervisor(Observer):
         self._due: float | None = None
         """When to start a mirror that died, by the monotonic clock. None while it runs."""
 
-    def study_opened(self, sweep: Any, *_: object) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         """Starts the mirror."""
         self._stop(GRACE)
-        self._study, self._restarts, self._due = sweep.study, list(RESTARTS), None
+        self._study, self._restarts, self._due = plan.study, list(RESTARTS), None
         self._start()
 
     def tick(self) -> None:
@@ -64,7 +69,7 @@ class MirrorSupervisor(Observer):
             self._handle.stop(0)  # what it had started may still run
             self._start()
 
-    def study_closed(self, outcome: Any) -> None:
+    def study_closed(self, outcome: StudyOutcome) -> None:
         """Gives the mirror some seconds to copy the rest, and stops it."""
         self._stop(GRACE_INTERRUPTED if outcome.reason == "interrupted" else GRACE)
 

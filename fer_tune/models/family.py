@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def rate(default: float, description: str) -> Any:
-    """Declares a dropout rate. The step reads it from device memory, so another rate needs no other network."""
+    """Declares a dropout rate. The step reads it from device memory: any rate fits the network."""
     return Field(default, ge=0.0, le=0.9, description=description, json_schema_extra={"rate": True})
 
 
@@ -30,7 +30,7 @@ class FamilyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def shape(self) -> tuple[tuple[str, Any], ...]:
-        """Returns the fields that decide the network's shape. Equal shapes can share one network in memory."""
+        """Returns the fields that decide the network's shape. Equal shapes share a network."""
         return tuple(
             (name, getattr(self, name))
             for name, info in type(self).model_fields.items()
@@ -45,9 +45,9 @@ class Family:
     Attributes:
         name: what sweeps call it.
         config: its hyperparameters with bounds and defaults.
-        build: makes the network for a configuration and what the images are: float [N, channels, side, side]
-            to logits [N, classes]. Dropout layers are `models.layers.Dropout`; each is told how its rate
-            follows from the configuration.
+        build: makes the network for a configuration and what the images are: float [N, channels,
+            side, side] to logits [N, classes]. Dropout layers are `models.layers.Dropout`; each
+            gets a function from the configuration to its rate.
         halvings: how often the network halves the side of its feature maps, at most.
     """
 
@@ -63,7 +63,7 @@ class Family:
 
     @property
     def smallest_side(self) -> int:
-        """The smallest side of an image, in pixels, of which every configuration leaves a feature map."""
+        """The smallest side of an image, in pixels, that every configuration can halve so often."""
         return int(2**self.halvings)
 
     def check(self, side: int) -> None:

@@ -27,19 +27,20 @@ def fused(x: Tensor) -> bool:
 
 
 def block_rate(stage: int) -> RateOf:
-    """Returns the rate of a stage's blocks: `block_dropout`, raised by `block_dropout_step` from stage to stage."""
+    """Returns `block_dropout`, raised by `block_dropout_step` from stage to stage."""
     return lambda config: min(config.block_dropout + stage * config.block_dropout_step, MOST)
 
 
 def scaled(channels: int, width: float) -> int:
-    """Returns channels times a width multiplier, rounded to a multiple of 8 (for tensor cores), at least 8."""
+    """Returns channels times a width multiplier, rounded to a multiple of 8 for tensor cores."""
     return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 class GreyConv2d(nn.Conv2d):
     """A convolution of grey images [N, 1, H, W] without a bias, padded to keep their edges.
 
-    CUDA devices with Triton run a kernel (see `kernels.grey_convolution`), unless the image itself needs a gradient.
+    CUDA devices with Triton run a kernel (see `kernels.grey_convolution`), unless the image itself
+    needs a gradient.
     """
 
     def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1) -> None:
@@ -54,7 +55,7 @@ class GreyConv2d(nn.Conv2d):
 
 
 def convolution(channels: int, width: int, kernel: int = 3, *, stride: int = 1) -> nn.Conv2d:
-    """Returns a convolution from `channels` to `width`, padded to keep the edges, without a bias: a norm follows."""
+    """Returns a padded convolution from `channels` to `width`, without a bias: a norm follows."""
     if channels == 1:
         return GreyConv2d(width, kernel, stride=stride)
     return nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
@@ -63,8 +64,8 @@ def convolution(channels: int, width: int, kernel: int = 3, *, stride: int = 1) 
 class Dropout(nn.Module):
     """Dropout whose rate is in device memory, so that a captured step reads the present rate.
 
-    Feature maps [N, C, H, W] lose whole channels (Tompson et al. 2015), features [N, C] single units.
-    At rate 0 the output equals the input exactly.
+    Feature maps [N, C, H, W] lose whole channels (Tompson et al. 2015), features [N, C] single
+    units. At rate 0 the output equals the input exactly.
     """
 
     rate: Tensor
@@ -75,7 +76,7 @@ class Dropout(nn.Module):
         self.register_buffer("rate", torch.zeros(()), persistent=False)
 
     def mask(self, x: Tensor) -> Tensor | None:
-        """Returns factors that drop and rescale, float32 [N, C]: 0 or 1 / (1 - rate). None in evaluation."""
+        """Returns 0 or 1 / (1 - rate) for each channel, float32 [N, C]; None in evaluation."""
         if not self.training:
             return None
         keep = 1 - self.rate
@@ -87,14 +88,14 @@ class Dropout(nn.Module):
 
 
 def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
-    """Sets every dropout rate of `model` to what `config` says, times `factor` (the ramp over epochs)."""
+    """Sets every dropout rate of `model` to that of `config`, times `factor` (the ramp)."""
     for module in model.modules():
         if isinstance(module, Dropout):
             module.rate.fill_(factor * module.rate_of(config))
 
 
 class NormReLU(nn.BatchNorm2d):
-    """BatchNorm, the sum with a residual if one is given, ReLU, and dropout of whole channels if a rate is given.
+    """BatchNorm, plus a residual if there is one, ReLU, and dropout of channels if there is a rate.
 
     On CUDA devices with Triton this is one pass over memory (see `kernels.norm_relu`).
     """
@@ -130,10 +131,10 @@ class NormReLUPool(NormReLU):
 
 
 class BiasReLUPool(nn.Module):
-    """The bias of the convolution before it, ReLU, the maximum of 2x2 pixels, and dropout of whole channels.
+    """Adds a convolution's bias, then ReLU, the maximum of 2x2 pixels, and dropout of channels.
 
-    The bias is added to the maxima: they are a quarter of the map, and the bias does not change their order.
-    [N, C, H, W] to [N, C, H // 2, W // 2].
+    The bias is added to the maxima: they are a quarter of the map, and the bias does not change
+    their order. [N, C, H, W] to [N, C, H // 2, W // 2].
 
     Args:
         fan_in: inputs of each output of that convolution, from which torch draws its bias.
@@ -160,7 +161,7 @@ class BiasReLUPool(nn.Module):
 
 
 class Flatten(nn.Module):
-    """[N, C, H, W] to [N, H W C], which is the order of channels_last, so that nothing is copied."""
+    """[N, C, H, W] to [N, H W C], the order of channels_last: nothing is copied."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)
@@ -185,8 +186,8 @@ class AntialiasedPool(nn.Module):
     """The maximum of 2x2 pixels at every place, and only then every other pixel of their mean.
 
     So the map does not jump when a face moves by one pixel (Zhang 2019, with the filter Rect-2).
-    [N, C, H, W] to [N, C, H // 2, W // 2]: the 2x2 means of the (H - 1) x (W - 1) maxima. The last of a row
-    has only one column.
+    [N, C, H, W] to [N, C, H // 2, W // 2]: the 2x2 means of the (H - 1) x (W - 1) maxima. The last
+    of a row has only one column.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,11 +199,13 @@ class AntialiasedPool(nn.Module):
 
 
 class BlurredConv2d(nn.Conv2d):
-    """A convolution with stride 2 of 2x2 means: its output does not depend on which pixels the stride meets.
+    """A convolution with stride 2 of 2x2 means.
 
-    Zhang (2019) blurs a convolution's output before every other pixel is taken. The blur is a convolution too:
-    here it goes into the kernel, which becomes one wider, and costs no pass over memory.
-    [N, C, H, W] to [N, C', H // 2, W // 2].
+    Its output does not depend on which pixels the stride meets.
+
+    Zhang (2019) blurs a convolution's output before every other pixel is taken. The blur is a
+    convolution too: here it goes into the kernel, which becomes one wider, and costs no pass over
+    memory. [N, C, H, W] to [N, C', H // 2, W // 2].
     """
 
     def __init__(self, channels: int, width: int, kernel_size: int) -> None:
@@ -219,14 +222,16 @@ def pooling(kind: str) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al. 2016), dropout between them (Zagoruyko & Komodakis 2016).
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016).
 
-    Without dropout, gate and blur it is torchvision's BasicBlock, tensor by tensor; a test compares them. We do not
-    use torchvision's: its import doubles the time until a worker is ready.
+    Dropout is between them (Zagoruyko & Komodakis 2016).
+
+    Without dropout, gate and blur it is torchvision's BasicBlock, tensor by tensor; a test compares
+    them. We do not use torchvision's: its import doubles the time until a worker is ready.
 
     Args:
-        halves: whether it halves the map's edges; `antialiased`: by `BlurredConv2d` instead of every other pixel, in
-            the shortcut too (He et al. 2019, ResNet-D).
+        halves: whether it halves the map's edges; `antialiased`: by `BlurredConv2d` instead of
+            every other pixel, in the shortcut too (He et al. 2019, ResNet-D).
         squeeze_excitation: whether a gate scales what is added to the shortcut.
     """
 
@@ -258,12 +263,15 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.gate(self.bn2(x)) + identity, inplace=True)
 
     def initialise(self) -> None:
-        """Starts the block as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
+        """Starts as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
         nn.init.zeros_(self.bn2.weight)
 
 
 def head(channels: int, layers: int, classes: int) -> nn.Module:
-    """Returns average pooling, then one linear layer, or two with BatchNorm and ReLU between; dropout before each."""
+    """Returns average pooling, then one linear layer or two, with dropout before each.
+
+    Between two layers are BatchNorm and ReLU.
+    """
     first = Dropout(lambda config: config.head_dropout)
     pooled: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), first]
     if layers == 2:

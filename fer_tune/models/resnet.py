@@ -17,7 +17,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class ResNet(FamilyConfig):
-    """ResNet-18 or 34 with a 3x3 or 7x7 stem, rising block dropout, and one or two dropouts in the head."""
+    """ResNet-18 or 34 with rising block dropout, and one or two dropouts in the head."""
 
     depth: Literal[18, 34] = 18
     stem: Literal["3x3", "7x7"] = Field(

@@ -1,4 +1,5 @@
-"""A pool without processes: for tests, for a debugger, and for runs that must come out the same twice."""
+"""A pool without processes: for tests, for a debugger, and for runs that must come out the same
+twice."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class _Worker:
 
 
 class InlinePool:
-    """One worker for each entry of `devices`; each call of `events` trains one epoch of one of them, in turn.
+    """One worker for each entry of `devices`; each call of `events` trains one epoch of one of
+    them, in turn.
 
     An exception that leaves the trainer is a bug and is let through, to the debugger.
     """

@@ -39,14 +39,17 @@ from fer_tune.pool.port import (
 )
 
 DEATHS = 5
-"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds without a finished job. The same
-number in a row of workers that never became ready stops it too, however long each took."""
+"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds without a
+finished job. The same number in a row of workers that never became ready stops it too, however long
+each took."""
 DEATHS_WITHIN = 60.0
 """Seconds."""
 STARTING = 300.0
-"""Seconds that a worker has to become ready: it imports torch, perhaps from a slow disk, and wakes its device."""
+"""Seconds that a worker has to become ready: it imports torch, perhaps from a slow disk, and wakes
+its device."""
 REAPING = 10.0
-"""Seconds after SIGKILL in which a process ends, unless a driver holds it. Then the pool gives it up."""
+"""Seconds after SIGKILL in which a process ends, unless a driver holds it. Then the pool gives it
+up."""
 LOG_LINES = 20
 """Lines of a worker's log that an error shows."""
 
@@ -135,7 +138,8 @@ class _Process:
         self.why = ""
         self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
-        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
+        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from
+        # shadowing modules.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         ours, theirs = Pipe()
         with theirs, _opened(self.log) as log:
@@ -215,12 +219,14 @@ class _Process:
         self.process.kill()
 
     def end_if_late(self) -> None:
-        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would notice."""
+        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would
+        notice."""
         if not (self.ready or self.lost) and self._killed == math.inf and time.monotonic() > self._began + STARTING:
             self.kill(f"worker {self.index} was not ready after {STARTING:g} s, so it was ended")
 
     def end(self, patience: float = REAPING) -> None:
-        """Ends the process and reaps it, unless a driver holds it for more than `patience` seconds."""
+        """Ends the process and reaps it, unless a driver holds it for more than `patience`
+        seconds."""
         if self.process.poll() is None:
             self.process.kill()
             with suppress(subprocess.TimeoutExpired):
@@ -236,7 +242,8 @@ class _Process:
 
 
 def _opened(log: Path) -> IO[bytes]:
-    """The log, or nothing at all where the disk has become read-only: a fresh worker matters more."""
+    """The log, or nothing at all where the disk has become read-only: a fresh worker matters
+    more."""
     try:
         return log.open("ab")
     except OSError:

@@ -1,9 +1,10 @@
 """The port: what every pool of workers can do, wherever its workers run.
 
-A worker says that it is ready with a `ReadyEvent`. It is given one `Job`, and answers with one `RowEvent` an epoch and,
-last, one `EndEvent`. Then it is idle and can be given the next. Of a worker that dies, one `LostEvent` tells; a fresh
-worker with the same index replaces it, and is ready in its turn. The pool moves messages and keeps workers alive. What
-to train, and what a lost job means, is the runner's to decide.
+A worker says that it is ready with a `ReadyEvent`. It is given one `Job`, and answers with one
+`RowEvent` an epoch and, last, one `EndEvent`. Then it is idle and can be given the next. Of a
+worker that dies, one `LostEvent` tells; a fresh worker with the same index replaces it, and is
+ready in its turn. The pool moves messages and keeps workers alive. What to train, and what a lost
+job means, is the runner's to decide.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ class Trains(Protocol):
     """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
 
     def train(self, job: Job, stop_requested: Callable[[], int], /) -> Iterator[Message]:
-        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, which `Wish` there is."""
+        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, which `Wish`
+        there is."""
         ...
 
 
 TrainerFactory = Callable[[str, int | None], Trains]
-"""Device and number of threads (None: as the process has them) to a trainer; importable, since it crosses processes."""
+"""Device and number of threads (None: as the process has them) to a trainer; importable, since it
+crosses processes."""
 
 
 def load_trainer(device: str, threads: int | None) -> Trains:
@@ -116,24 +119,29 @@ class Pool(Protocol):
         ...
 
     def submit(self, worker: int, job: Job) -> None:
-        """Gives an idle worker its job. Never blocks. If the worker has just died, an event says so."""
+        """Gives an idle worker its job. Never blocks. If the worker has just died, an event says
+        so."""
         ...
 
     def stop_job(self, worker: int, keep: bool = False) -> None:
-        """Asks the worker to end its job soon (`JobEnd.status` is then `stopped`); does nothing if it has none.
+        """Asks the worker to end its job soon (`JobEnd.status` is then `stopped`); does nothing if
+        it has none.
 
-        With `keep` the job finishes its epoch and leaves a checkpoint. A plain stop outweighs it, whichever came first.
+        With `keep` the job finishes its epoch and leaves a checkpoint. A plain stop outweighs it,
+        whichever came first.
 
         Never blocks. A job may still report a row, or complete, before it hears of it.
         """
         ...
 
     def end_worker(self, worker: int, why: str) -> None:
-        """Ends a worker that does not answer; a `LostEvent` with that reason follows. Never blocks."""
+        """Ends a worker that does not answer; a `LostEvent` with that reason follows. Never
+        blocks."""
         ...
 
     def events(self, timeout: float) -> list[Event]:
-        """What happened since the last call, oldest first for each worker; waits `timeout` seconds at most.
+        """What happened since the last call, oldest first for each worker; waits `timeout` seconds
+        at most.
 
         Raises:
             PoolError: a worker died five times in a row within a minute, or before it was ready.
@@ -141,5 +149,6 @@ class Pool(Protocol):
         ...
 
     def close(self, grace: float = 10) -> None:
-        """Ends all workers, whatever they do; kills those still alive after `grace` seconds. Can be called twice."""
+        """Ends all workers, whatever they do; kills those still alive after `grace` seconds. Can be
+        called twice."""
         ...

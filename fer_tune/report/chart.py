@@ -24,7 +24,8 @@ class Chart:
     Args:
         width, height: of the whole chart, in px.
         x, y: the axes.
-        x_title, y_title: what the axes show. Without `y_title` the chart is small, and has no space for a legend.
+        x_title, y_title: what the axes show. Without `y_title` the chart is small, and has no space
+            for a legend.
         ticks: about how many ticks the x axis gets.
     """
 
@@ -48,7 +49,7 @@ class Chart:
         opacity: float = 1,
         tooltip: str = "",
     ) -> None:
-        """Joins the points that are finite. The others leave a gap, and a point between gaps becomes a dot."""
+        """Joins the finite points. Others leave a gap, and a point between gaps becomes a dot."""
         runs: list[list[Point]] = [[]]
         for point in points:
             x, y = self._place(point)

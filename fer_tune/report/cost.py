@@ -49,7 +49,7 @@ def cost(trials: Sequence[TrialSummary], curves: Mapping[int, Sequence[EpochRow]
 
 
 def _covered(spans: Sequence[tuple[datetime, datetime]]) -> float:
-    """Returns the seconds that at least one of the spans covers; the spans are sorted by their starts."""
+    """Returns the seconds that at least one of the spans covers. They are sorted by start."""
     seconds, until = 0.0, None
     for start, end in spans:
         if until is None or end > until:

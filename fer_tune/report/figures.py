@@ -11,9 +11,9 @@ from fer_tune.files import replace_file
 def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path, title: str = "") -> Path:
     """Draws a confusion matrix: rows are true classes, columns predicted ones.
 
-    A cell shows the fraction of its row, as a colour and in per cent, and the count. The colours are cividis
-    (Nunez, Anderton and Renslow 2018). Its lightness rises evenly, so that it reads alike with any colour vision and
-    in grey.
+    A cell shows the fraction of its row, as a colour and in per cent, and the count. The colours
+    are cividis (Nunez, Anderton and Renslow 2018). Its lightness rises evenly, so that it reads
+    alike with any colour vision and in grey.
 
     Args:
         matrix: counts [C, C].

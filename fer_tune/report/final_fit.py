@@ -1,4 +1,4 @@
-"""The latest final fit of a study: its test scores, its worst mistakes, and the command that repeats it."""
+"""The latest final fit of a study: test scores, worst mistakes, the command that repeats it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class FinalFit:
         """Returns the command that repeats the fit.
 
         Args:
-            trial: the hyperparameters of the trial that it started from. What differs was changed with `--set`.
+            trial: the hyperparameters of the trial that it started from. What differs was changed
+                with `--set`.
             seed: the study's. A fit under a later seed needs the fits before it.
         """
         epochs = self.metrics["epochs"]
@@ -100,7 +101,7 @@ def read_final_fit(store: Store, record: StudyRecord) -> FinalFit | None:
 
 
 def worst_mistakes(predictions: Path, data: DataRef, classes: Sequence[str]) -> list[Mistake]:
-    """Returns the most confident mistakes, the worst first; none if the predictions or the images are gone."""
+    """Returns the most confident mistakes, the worst first; none if files are gone."""
     try:
         with np.load(predictions, allow_pickle=False) as file:
             index, label, plain = file["index"], file["label"], file["plain"]

@@ -19,11 +19,12 @@ BEST = 5
 
 
 def importance(study: optuna.Study) -> tuple[dict[str, float], int]:
-    """Returns the share of each hyperparameter, the greatest first, and the number of trials that were compared.
+    """Returns the share of each hyperparameter, the greatest first, and the number of trials.
 
-    The shares are those of PED-ANOVA (Watanabe, Bansal and Hutter 2023): how much the best tenth of the trials
-    differs from all. Pruned trials count with their last value. Without them, a choice that was always pruned would
-    seem to have no influence. With fewer than ENOUGH trials there are no shares.
+    The shares are those of PED-ANOVA (Watanabe, Bansal and Hutter 2023): how much the best tenth of
+    the trials differs from all. Pruned trials count with their last value. Without them, a choice
+    that was always pruned would seem to have no influence. With fewer than ENOUGH trials there are
+    no shares.
     """
     trials = [
         trial

@@ -37,7 +37,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Overview:
-    """The marks of each study by its name, and their scale. The page places them in per cent of its width."""
+    """The marks of each study by its name, and their scale. Places are per cent of the width."""
 
     scale: Linear
     rows: dict[str, list[Mark]]

@@ -91,7 +91,7 @@ def best_by_hand() -> ByHand:
 
 
 def answer(studies: Sequence[StudyReport]) -> str:
-    """Returns in words which study is best on validation, and what its final fit reached on test."""
+    """Returns which study is best on validation, and what its final fit reached on test."""
     best = next((study for study in studies if study.best is not None), None)
     if best is None or best.best is None:
         return "No trial has completed."
@@ -106,7 +106,7 @@ def answer(studies: Sequence[StudyReport]) -> str:
 def _on_test(study: StudyReport) -> list[str]:
     fit = study.final_fit
     if fit is None:
-        return ["It has no final fit on test yet."]
+        return ["It has no final fit yet."]
     test = fit.metrics["test"]["plain"]
     accuracy = f"{percent(test['accuracy'])} ± {percent(test['accuracy_standard_error'])} %"
     sentences = [f"Its final fit reaches {accuracy} on test."]
@@ -153,7 +153,7 @@ def _value(study: StudyReport) -> float:
 
 
 def _is_near(study: StudyReport, best: StudyReport) -> bool:
-    """Returns whether two studies with one split are within one standard error of the difference."""
+    """Returns whether two studies of one split are within one standard error."""
     error = error_of_difference(study.error, best.error)
     if study is best or error is None or study.record.split.hash != best.record.split.hash:
         return False

@@ -1,4 +1,4 @@
-"""The figures of one study, as SVG in the page's ink. Blue is complete, amber pruned, red failed."""
+"""The figures of one study as SVG. Blue is complete, amber is pruned, red is failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fer_tune.report.svg import AMBER, BLUE, GREY, RED, Shape, path, svg, text
 from fer_tune.study import TrialSummary
 
 WIDTH, HEIGHT = 400, 270
-"""Of history and curves, in px. A card on a phone is about as wide, so that text stays readable there."""
+"""Of history and curves, in px. It is about the width of a phone, where text stays readable."""
 
 COLOURS = {"complete": BLUE, "pruned": AMBER, "failed": RED}
 
@@ -70,7 +70,7 @@ def curves(study: StudyReport) -> str:
 
 
 def slices(study: StudyReport) -> list[str]:
-    """Returns a small chart for each hyperparameter that varied: the values of the complete trials."""
+    """Returns a small chart for each hyperparameter: the values of the complete trials."""
     complete = _complete(study)
     values = Linear.over(_percent(trial) for trial in complete)
     drawn = []
@@ -101,7 +101,7 @@ def parallel(study: StudyReport) -> str:
 
 
 def _across(places: Sequence[float]) -> str:
-    """Returns a path through places on the axes. It has gaps where a trial lacks a hyperparameter."""
+    """Returns a path through places on the axes, with gaps for missing hyperparameters."""
     data, joined = "", False
     for number, place in enumerate(places):
         if math.isfinite(place):

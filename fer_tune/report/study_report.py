@@ -1,4 +1,4 @@
-"""What a report says about one study, read from the database and from the files of its final fit."""
+"""What a report says about one study, read from the database and the files of its final fit."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ class StudyReport:
         return sorted(names, key=lambda name: -self.importance.get(name, 0.0))
 
     def drawn_from(self, name: str, kind: str) -> bool:
-        """Returns whether the search drew a hyperparameter from a range or category that has `kind`.
+        """Returns whether the sweep file has the word `kind` for a hyperparameter.
 
         Args:
-            kind: a word of the sweep file: `log` or `choices`.
+            kind: `log` or `choices`.
         """
         space = self.record.sweep_json.get("space", {})
         return any(
@@ -134,7 +134,7 @@ class StudyReport:
 
     @property
     def by_hand(self) -> list[ByHand]:
-        """The experiments of its family that were done by hand on FER2013; none for other images."""
+        """The experiments by hand with its family on FER2013; none for other images."""
         return [one for one in BY_HAND if self.is_fer2013 and one.family == self.record.family]
 
     @property

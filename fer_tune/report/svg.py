@@ -1,7 +1,8 @@
 """SVG elements as text.
 
-The charts are SVG of our own for three reasons. Their ink is the page's, so that one picture reads on light and on
-dark. Each mark has a tooltip. A run draws them in a millisecond, without loading a plotting library.
+The charts are SVG of our own for three reasons. Their ink is the page's, so that one picture reads
+on light and on dark. Each mark has a tooltip. A run draws them in a millisecond, without loading a
+plotting library.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def svg(width: float, height: float, *contents: str, picture: bool = False, labe
     """Returns an SVG element around `contents`.
 
     Args:
-        picture: True for a file of its own, with dark ink on white. False for a part of a page, with the page's ink.
+        picture: True for a file of its own, with dark ink on white. False for a part of a page,
+            with the page's ink.
         label: what it shows, for screen readers.
     """
     style = 'font-family="system-ui, sans-serif" font-size="12" fill="currentColor"'

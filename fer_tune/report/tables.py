@@ -1,4 +1,4 @@
-"""Trials and epochs as tables: pandas frames for Python, rows and Parquet files for the command line."""
+"""Trials and epochs as tables: pandas frames, rows and Parquet files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EPOCH_COLUMNS = ("number", "attempt", "epoch", *MEASURES)
 
 
 def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
-    """Returns a mapping for each trial, with the columns of `fer_tune.load_trials` that the trial has values for."""
+    """Returns a mapping for each trial: the columns of `load_trials` that it has values for."""
     rows = []
     for trial in trials:
         row: dict[str, Any] = {name: getattr(trial, name) for name in TRIAL_COLUMNS}
@@ -53,7 +53,7 @@ def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:
 
 
 def epoch_frame(store: Store, study: str, trial: int | None = None, attempts: bool = False) -> DataFrame:
-    """Returns the epochs of a study's trials, or of one trial, by trial and epoch; see `fer_tune.load_epochs`.
+    """Returns the epochs of a study's trials, or of one trial; see `fer_tune.load_epochs`.
 
     Args:
         attempts: whether to include the epochs that a later attempt trained again.
@@ -80,8 +80,8 @@ def epoch_frame(store: Store, study: str, trial: int | None = None, attempts: bo
 def write_parquet(trials: Iterable[TrialSummary], path: Path) -> None:
     """Writes `trial_frame` as a Parquet file, whole or not at all.
 
-    A Parquet column has one type. So a hyperparameter that is a number in some trials and a word in others is written
-    as words.
+    A Parquet column has one type. So a hyperparameter that is a number in some trials and a word in
+    others is written as words.
 
     Raises:
         MissingExtraError: pyarrow is not installed. It is an extra because it takes 150 MB.

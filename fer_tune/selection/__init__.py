@@ -1,1 +1,1 @@
-"""How good a result is, and which results chance may have ordered. Plain functions of numbers and arrays."""
+"""How good a result is, and whether chance may have ordered two. Plain functions of numbers."""

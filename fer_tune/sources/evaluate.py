@@ -1,7 +1,7 @@
 """The evaluation of final fits on test. This is the only place that opens test images.
 
-Each opening is entered in the ledger before it happens, so that a figure can be read together with how often the
-images of that split had been looked at before.
+Each opening is entered in the ledger before it happens, so that a figure can be read together with
+how often the images of that split had been looked at before.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PURPOSE = "final fit"
 """What the ledger says that test was opened for."""
 
 PREDICTIONS = "predictions.npz"
-"""What was predicted of the test images, by position in the data set: int64 `index` and `label` [T], and the
-probabilities `plain` and `flip`, float32 [T, C]."""
+"""What was predicted of the test images, by position in the data set: int64 `index` and `label`
+[T], and the probabilities `plain` and `flip`, float32 [T, C]."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class FinalFit:
 
     Attributes:
         job: its uid.
-        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `epochs.json`, `confusion.json`,
-            `confusion.png`, `report.json`, `predictions.npz`.
+        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `epochs.json`,
+            `confusion.json`, `confusion.png`, `report.json`, `predictions.npz`.
         trial: number of the trial whose configuration was trained.
         params, seed: what was trained, changes included.
         changes: hyperparameters that replaced the trial's.
@@ -62,7 +62,8 @@ class FinalFit:
         rows: one an epoch. What is measured on validation is nan, since that was trained on.
         images, test_images: how many were fitted, and how many were evaluated.
         seconds: of training.
-        plain: the network as it is; flip: its prediction averaged over each image and its mirror image.
+        plain: the network as it is; flip: its prediction averaged over each image and its mirror
+            image.
         openings: how often test images of this split have been opened, this time included.
     """
 
@@ -142,7 +143,8 @@ def _failure(job: JobRecord) -> tuple[str, str]:
 def _open_test(study: StudyRecord, root: Path, folder: Path, device: str) -> tuple[TestScores, TestScores]:
     """Opens test: plain scores and flip-averaged ones, from the files that were written.
 
-    Keeps what was predicted, so that nobody has to open test again to see which images were mistaken.
+    Keeps what was predicted, so that nobody has to open test again to see which images were
+    mistaken.
     """
     import numpy as np
 

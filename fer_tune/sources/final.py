@@ -1,4 +1,5 @@
-"""Final fits: a chosen configuration, trained on training and validation under one or several seeds."""
+"""Final fits: a chosen configuration, trained on training and validation under one or several
+seeds."""
 
 from __future__ import annotations
 
@@ -37,9 +38,10 @@ class Request:
     Attributes:
         trial: number of the trial whose configuration it is; None is the best.
         epochs: length of the schedule; None is the study's.
-        until: `best` stops where the trial was at its best, at the same fraction of the schedule, if the trial was
-            worse at its end by more than a standard error: then it had overfitted. Otherwise, and with `end`, the
-            fit goes to the schedule's end, where the learning rate is smallest.
+        until: `best` stops where the trial was at its best, at the same fraction of the schedule,
+            if the trial was worse at its end by more than a standard error: then it had overfitted.
+            Otherwise, and with `end`, the fit goes to the schedule's end, where the learning rate
+            is smallest.
         seeds: how many fits, under the study's seed and those that follow it.
         changes: hyperparameters that replace the trial's.
     """
@@ -54,8 +56,9 @@ class Request:
 class FinalFits:
     """The fits of one request.
 
-    A request whose fits were interrupted is continued by the same request; one that was finished is made again, with
-    jobs of its own. Two processes never train the same jobs: whoever comes second makes its own.
+    A request whose fits were interrupted is continued by the same request; one that was finished is
+    made again, with jobs of its own. Two processes never train the same jobs: whoever comes second
+    makes its own.
 
     Attributes:
         jobs: the fits, by seed.
@@ -86,7 +89,8 @@ class FinalFits:
     # what the runner asks -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
-        """Ends the attempts that a killed process left open, and removes files that it did not record."""
+        """Ends the attempts that a killed process left open, and removes files that it did not
+        record."""
         running = {record.uid for record in self.records() if record.state == "running"}
         for job in self.jobs:
             if job.uid in running:
@@ -113,6 +117,7 @@ class FinalFits:
             "changes": dict(self._request.changes),
             "request": self._signature,
             "batch": self._batch,
+            "seeds": self._request.seeds,
         }
         self._store.jobs.put(job, mirrored=self._mirrored, origin=origin)
         return job
@@ -163,7 +168,8 @@ class FinalFits:
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
 
     def _find_or_begin(self) -> tuple[str, StudyLock]:
-        """The batch of an interrupted request like this one that nobody trains now, else a new one; and its lock."""
+        """The batch of an interrupted request like this one that nobody trains now, else a new one;
+        and its lock."""
         for batch in self._unfinished_batches():
             lock = _lock(self._settings, self._record.name, batch)
             try:
@@ -236,11 +242,12 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
 
 
 def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
-    """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its own schedule.
+    """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its
+    own schedule.
 
-    The best of many epochs is mostly the noise of validation, and a schedule that is left early is left with a high
-    learning rate. So the rule of one standard error (Breiman et al. 1984, section 3.4.3): what was not worse by more
-    than that was as good.
+    The best of many epochs is mostly the noise of validation, and a schedule that is left early is
+    left with a high learning rate. So the rule of one standard error (Breiman et al. 1984, section
+    3.4.3): what was not worse by more than that was as good.
     """
     curve = store.epochs.curve(record.name, chosen.job) if chosen.job else []
     if not curve or chosen.best_epoch is None:

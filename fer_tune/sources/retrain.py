@@ -1,4 +1,5 @@
-"""A run of final fits: trained on all workers through the runner, then evaluated on test once each."""
+"""A run of final fits: trained on all workers through the runner, then evaluated on test once
+each."""
 
 from __future__ import annotations
 
@@ -32,14 +33,17 @@ def run_final_fits(
     out: Path | None = None,
     trainer: TrainerFactory = load_trainer,
 ) -> tuple[FinalFit, ...] | None:
-    """Trains a study's best configuration, or a chosen one, on training and validation; evaluates it on test.
+    """Trains a study's best configuration, or a chosen one, on training and validation; evaluates
+    it on test.
 
-    Whatever is true of a trial is true of these fits: they run side by side on all devices, they are recorded epoch by
-    epoch, and a run that was killed is continued by the same call, from the last checkpoints. Test is opened once for
-    each fit.
+    Whatever is true of a trial is true of these fits: they run side by side on all devices, they
+        are recorded epoch by
+    epoch, and a run that was killed is continued by the same call, from the last checkpoints. Test
+    is opened once for each fit.
 
     Args:
-        out: a folder to copy the model and its figures to; one below it for each seed if there are several.
+        out: a folder to copy the model and its figures to; one below it for each seed if there are
+            several.
         observer: hears what happens, such as a display.
 
     Returns:

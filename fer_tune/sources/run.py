@@ -32,7 +32,8 @@ class RunOptions:
     Attributes:
         workers: how many, or None or `auto`; see `pool.choose_devices`.
         devices: `cpu`, `cuda`, `cuda:0,cuda:1`, or None or `auto`.
-        engine: `local` trains in worker processes, `inline` in this one (one worker unless told otherwise).
+        engine: `local` trains in worker processes, `inline` in this one (one worker unless told
+            otherwise).
         wandb: the mirror's mode; None lets the mirror choose.
     """
 
@@ -51,9 +52,10 @@ def run_sweeps(
 ) -> RunOutcome:
     """Runs sweeps one after another on the same workers, each until its budget is met.
 
-    Every study is locked, its data loaded and its sweep compared before the first trial starts, so that what is
-    wrong with the last sweep is said at once. Meanwhile the workers import torch. A study that exists is continued.
-    Ctrl-C ends the run and keeps what was finished; a second one ends it at once.
+    Every study is locked, its data loaded and its sweep compared before the first trial starts, so
+    that what is wrong with the last sweep is said at once. Meanwhile the workers import torch. A
+    study that exists is continued. Ctrl-C ends the run and keeps what was finished; a second one
+    ends it at once.
 
     Args:
         observer: hears what happens, such as a display. A failure of it does not end the run.
@@ -110,10 +112,11 @@ def observers_of(settings: Settings, observer: Observer | None) -> Observers:
 def watch_results(observers: Observers, store: Store, settings: Settings, options: RunOptions) -> None:
     """Adds the observers that copy results elsewhere: the dashboard's notes, and the mirrors."""
     from fer_tune.dashboard.observer import DashboardNotes
-    from fer_tune.mirror.supervisor import MirrorSupervisor
+    from fer_tune.mirror.supervisor import supervisors
 
     observers.add(DashboardNotes(settings))
-    observers.add(MirrorSupervisor(settings, options.wandb, observers.note))
+    for supervisor in supervisors(settings, options.wandb, observers.note):
+        observers.add(supervisor)
 
 
 def open_pool(
@@ -175,7 +178,8 @@ def _patience(settings: Settings, seconds: float, note: Callable[[str], object])
 def _prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
-    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused fastest."""
+    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused
+    fastest."""
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
     from fer_tune.sources.search import Search

@@ -67,7 +67,8 @@ class Search:
     # what the runner asks -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
-        """Queues again what a run left running that was killed, and removes the files that nothing needs."""
+        """Queues again what a run left running that was killed, and removes the files that nothing
+        needs."""
         name = self._sweep.study
         self._store.patiently(self._lock.keep)  # it was taken when the run began, perhaps some sweeps ago
         if lost := self._study.reconcile():
@@ -87,7 +88,8 @@ class Search:
         return counts
 
     def hold(self) -> None:
-        """Makes sure that the study is still this run's; it may have been another's while the server was away.
+        """Makes sure that the study is still this run's; it may have been another's while the
+        server was away.
 
         Raises:
             TakenOverError: it is another's now, or was.
@@ -103,7 +105,8 @@ class Search:
         return self._finished + len(self._running) < self._sweep.budget.trials
 
     def next(self) -> Job:
-        """Returns the next trial: one that waits in Optuna's queue, else one that the sampler draws."""
+        """Returns the next trial: one that waits in Optuna's queue, else one that the sampler
+        draws."""
         proposal = self._study.ask()
         known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
         uid = known.uid if known else new_uid()
@@ -158,7 +161,8 @@ class Search:
         )
 
     def _settle(self) -> None:
-        """Records the ends that Optuna was told of by a run that was killed before it recorded them here."""
+        """Records the ends that Optuna was told of by a run that was killed before it recorded them
+        here."""
         told = {trial.number: trial for trial in self._study.finished()}
         for job in self._store.jobs.of(self._sweep.study, "search"):
             if job.state in ("queued", "running") and job.number in told:

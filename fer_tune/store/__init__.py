@@ -1,4 +1,5 @@
-"""The database: engine, tables, records, artifacts, the ledger of test openings, and who runs which study."""
+"""The database: engine, tables, records, artifacts, the ledger of test openings, and who runs which
+study."""
 
 from fer_tune.store.lock import StudyLock, final_lock, is_run
 from fer_tune.store.records import (

@@ -1,4 +1,5 @@
-"""Files below the storage folder: their paths cannot leave it, and a hash says what they contain."""
+"""Files below the storage folder: their paths cannot leave it, and a hash says what they
+contain."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def below(root: Path, path: Path) -> str:
-    """`path` relative to `root` where it lies below it, else absolute: what a record keeps of a path."""
+    """`path` relative to `root` where it lies below it, else absolute: what a record keeps of a
+    path."""
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:

@@ -37,7 +37,8 @@ class Artifacts:
         self._database.write(lambda tx: put(tx, values))
 
     def of(self, study: str, uid: str | None = None) -> list[ArtifactRecord]:
-        """Returns the artifacts of a study, or of one of its jobs, in the order in which they were recorded."""
+        """Returns the artifacts of a study, or of one of its jobs, in the order in which they were
+        recorded."""
         table = tables.artifacts
         query = select(table, tables.jobs.c.uid.label("job")).outerjoin(tables.jobs, tables.jobs.c.id == table.c.job_id)
         query = query.where(table.c.study_id == self._studies.key(study))

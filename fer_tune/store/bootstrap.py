@@ -1,4 +1,5 @@
-"""Creates the tables, upgrades those of an older format, and refuses databases of other programs or newer versions."""
+"""Creates the tables, upgrades those of an older format, and refuses databases of other programs or
+newer versions."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def prepare_folder(url: URL, create: bool) -> None:
 
 
 def prepare(database: Database, create: bool, note: Callable[[str], object]) -> None:
-    """Checks that the database is ours and of this format. Makes its tables, or upgrades them, where it must.
+    """Checks that the database is ours and of this format. Makes its tables, or upgrades them,
+    where it must.
 
     Args:
         create: makes the tables where there are none.
@@ -71,7 +73,8 @@ def prepare(database: Database, create: bool, note: Callable[[str], object]) -> 
             if _format(tx, database.shown) is None:
                 _create(tx)
     except DBAPIError as error:
-        # A server lets two processes make them at once and refuses one of the two: then they are there now.
+        # A server lets two processes make them at once and refuses one of the two: then they are
+        # there now.
         if not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
             raise
         prepare(database, False, note)
@@ -118,7 +121,8 @@ def _format(connection: Connection, where: str) -> int | None:
     """Returns the format of our tables, or None where there are none yet.
 
     Raises:
-        StorageError: the database is of another program, or of a format that this version does not know.
+        StorageError: the database is of another program, or of a format that this version does not
+            know.
     """
     names = set(inspect(connection).get_table_names())
     if tables.schema.name not in names:

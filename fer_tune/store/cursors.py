@@ -20,7 +20,8 @@ class Cursors:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def of(self, study: str, tracker: str) -> dict[str, Cursor]:
-        """Returns the cursors of the jobs that a tracker's mirror has begun to copy, by the job's uid."""
+        """Returns the cursors of the jobs that a tracker's mirror has begun to copy, by the job's
+        uid."""
         query = select(tables.cursors, tables.jobs.c.uid.label("job")).join(tables.jobs)
         query = query.where(tables.jobs.c.study_id == self._studies.key(study), tables.cursors.c.tracker == tracker)
         rows = self._database.rows(query.order_by(tables.cursors.c.job_id))

@@ -1,4 +1,5 @@
-"""The connection that the store's aggregates share: transactions, queries, and patience with a busy database."""
+"""The connection that the store's aggregates share: transactions, queries, and patience with a busy
+database."""
 
 from __future__ import annotations
 
@@ -19,15 +20,16 @@ T = TypeVar("T")
 class Database:
     """One database of fer-tune, opened.
 
-    A database that is locked, full or away is tried again as its `patience` says. After that, and for any other
-    trouble, each method raises StorageError.
+    A database that is locked, full or away is tried again as its `patience` says. After that, and
+    for any other trouble, each method raises StorageError.
 
     Attributes:
         engine: SQLAlchemy's.
         url: of the database, made definite (absolute path, driver).
         shown: the same for people, without password.
         root: the storage folder, which the paths of artifacts are relative to.
-        patiently: does work, one transaction in this database, again while a trouble lasts that may pass.
+        patiently: does work, one transaction in this database, again while a trouble lasts that may
+            pass.
     """
 
     def __init__(self, url: URL, engine: Engine, root: Path, patience: Patience) -> None:

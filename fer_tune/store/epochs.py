@@ -36,7 +36,8 @@ class Epochs:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def add(self, row: EpochRow) -> bool:
-        """Records one epoch of a started attempt. Returns False, and changes nothing, if it is there already.
+        """Records one epoch of a started attempt. Returns False, and changes nothing, if it is
+        there already.
 
         Raises:
             StorageError: the attempt was never started.
@@ -51,7 +52,8 @@ class Epochs:
             raise StorageError(f"Attempt {row.attempt} of job {row.job} was never started.") from error
 
     def all(self, study: str, uid: str | None = None) -> list[EpochRow]:
-        """Returns every recorded epoch of a study's jobs, or of one of them, by job, attempt and epoch.
+        """Returns every recorded epoch of a study's jobs, or of one of them, by job, attempt and
+        epoch.
 
         Raises:
             StudyError: there is no such study.
@@ -66,7 +68,8 @@ class Epochs:
         ]
 
     def curves(self, study: str) -> dict[str, list[EpochRow]]:
-        """Returns the epochs that count, by the job's uid; see `job.merged`. Jobs without an epoch are left out."""
+        """Returns the epochs that count, by the job's uid; see `job.merged`. Jobs without an epoch
+        are left out."""
         found: dict[str, list[EpochRow]] = {}
         for row in self.all(study):
             merged(found.setdefault(row.job, []), row)

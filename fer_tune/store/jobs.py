@@ -29,7 +29,8 @@ class Jobs:
     # jobs ---------------------------------------------------------------------------------------------------------
 
     def put(self, job: Job, mirrored: bool = True, origin: Mapping[str, Any] | None = None) -> JobRecord:
-        """Records a job that is about to be trained. One that is recorded already is queued again as this trial.
+        """Records a job that is about to be trained. One that is recorded already is queued again
+        as this trial.
 
         Args:
             mirrored: whether trackers may have it.
@@ -93,7 +94,8 @@ class Jobs:
         return next(iter(self._select(matches(tables.jobs, key))), None)
 
     def renumber(self, study: str, number: int, to: int, reason: str) -> None:
-        """Records that a trial is queued again under another number. Nothing happens if no job was made of it yet."""
+        """Records that a trial is queued again under another number. Nothing happens if no job was
+        made of it yet."""
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
         values = {"number": to, "state": "queued", "reason": reason}
         this = matches(tables.jobs, key)
@@ -123,7 +125,8 @@ class Jobs:
     # attempts -----------------------------------------------------------------------------------------------------
 
     def start_attempt(self, job: Job, worker: int, device: str) -> None:
-        """Records that a worker starts on a job, which is running from now on. A second call changes nothing."""
+        """Records that a worker starts on a job, which is running from now on. A second call
+        changes nothing."""
         key = {"job_id": self.key(job.uid), "attempt": job.attempt}
         values = {"worker": worker, "device": device, "started": now(), **_NOTHING_YET}
 
@@ -136,8 +139,8 @@ class Jobs:
     def end_attempt(self, end: JobEnd) -> bool:
         """Records how an attempt ended, and the files that it left, in one transaction.
 
-        Returns False, and changes nothing, if it has ended already. A file that is gone is noted, since a job's end
-        must not be lost over it.
+        Returns False, and changes nothing, if it has ended already. A file that is gone is noted,
+        since a job's end must not be lost over it.
 
         Raises:
             StorageError: the attempt was never started, or a file is outside the storage folder.
@@ -171,7 +174,8 @@ class Jobs:
         """Ends as `lost` the attempts that no process works on any more; returns how many.
 
         Args:
-            kind: of the jobs. The caller holds the lock that says that none of them is being trained.
+            kind: of the jobs. The caller holds the lock that says that none of them is being
+                trained.
         """
         of_kind = [tables.jobs.c.study_id == self._studies.key(study), tables.jobs.c.kind == kind]
         return self._abandon(reason, *of_kind)
@@ -207,7 +211,8 @@ _NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "no
 
 
 def add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Inserts a row unless its key is there; returns whether it did. Works on any dialect, since one process writes."""
+    """Inserts a row unless its key is there; returns whether it did. Works on any dialect, since
+    one process writes."""
     if tx.execute(select(*(table.c[name] for name in key)).where(matches(table, key))).first() is not None:
         return False
     tx.execute(insert(table).values(**key, **values))

@@ -22,8 +22,9 @@ class Ledger:
     def open_test(self, study: str, uid: str, split_hash: str, purpose: str) -> int:
         """Enters that a job is about to be evaluated on test; returns the entry's id.
 
-        Call it before the images are opened, so that no opening goes unrecorded. A job that is evaluated again,
-        because the first evaluation was killed, is one opening: its entry is found.
+        Call it before the images are opened, so that no opening goes unrecorded. A job that is
+        evaluated again, because the first evaluation was killed, is one opening: its entry is
+        found.
         """
         owner = {"study_id": self._studies.key(study), "job_id": self._jobs.key(uid)}
         key: dict[str, Any] = {**owner, "split_hash": split_hash, "purpose": purpose}
@@ -43,7 +44,8 @@ class Ledger:
         return self._select(tables.ledger.c.study_id == self._studies.key(study))
 
     def of_split(self, split_hash: str) -> list[LedgerRecord]:
-        """Returns every opening of a split's test images, whichever study asked for it, the oldest first."""
+        """Returns every opening of a split's test images, whichever study asked for it, the oldest
+        first."""
         return self._select(tables.ledger.c.split_hash == split_hash)
 
     def _select(self, condition: object) -> list[LedgerRecord]:

@@ -1,7 +1,8 @@
-"""Keeps two orchestrators out of one study. The death of the process that holds the lock releases it.
+"""Keeps two orchestrators out of one study. The death of the process that holds the lock releases
+it.
 
-A lock file keeps out other processes of this storage folder. Where the database is a server, a lock in
-the server keeps out other hosts too.
+A lock file keeps out other processes of this storage folder. Where the database is a server, a lock
+in the server keeps out other hosts too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from fer_tune.store.store import Store
 
 START_TOLERANCE = 60.0
-"""Seconds by which two readings of a process's start may differ: the clock may have been set in between."""
+"""Seconds by which two readings of a process's start may differ: the clock may have been set in
+between."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Holder:
     """The process that holds a lock, as it describes itself in the lock file.
 
     Attributes:
-        process_started: seconds since 1970. Another process with the same pid started at another time.
+        process_started: seconds since 1970. Another process with the same pid started at another
+            time.
         since: when the lock was taken, in ISO form.
     """
 
@@ -59,7 +62,8 @@ class Holder:
         return self.host == socket.gethostname()
 
     def is_running(self) -> bool:
-        """Returns whether the process with this pid on this host is the holder. A signal reaches no other then."""
+        """Returns whether the process with this pid on this host is the holder. A signal reaches no
+        other then."""
         try:
             started = psutil.Process(self.pid).create_time()
         except (psutil.Error, ValueError):
@@ -95,10 +99,11 @@ class Holder:
 
 
 def file_name(study: str, url: str) -> str:
-    """Returns the name of a lock file: readable, safe for any study name, and different for each database.
+    """Returns the name of a lock file: readable, safe for any study name, and different for each
+    database.
 
-    Links in the path of an SQLite file are resolved, so that a database has one lock however its path
-    is written. The password is left out: whoever changes it runs the same study.
+    Links in the path of an SQLite file are resolved, so that a database has one lock however its
+    path is written. The password is left out: whoever changes it runs the same study.
     """
     database = parse_url(url)
     if database.get_backend_name() == "sqlite":
@@ -108,12 +113,14 @@ def file_name(study: str, url: str) -> str:
 
 
 class StudyLock:
-    """Held by the process that runs a study. Use it as a context manager, or call `acquire` and `release`.
+    """Held by the process that runs a study. Use it as a context manager, or call `acquire` and
+    `release`.
 
-    It is an advisory lock of the operating system (flock) on a file in `settings.locks`. The file names
-    the holder. It stays when the lock is released, because removing it would let two processes lock two
-    files of one name. Programs that Python starts do not inherit its file descriptors, so a worker that
-    outlives the orchestrator does not hold the lock. A forked child does, as long as it lives.
+    It is an advisory lock of the operating system (flock) on a file in `settings.locks`. The file
+    names the holder. It stays when the lock is released, because removing it would let two
+    processes lock two files of one name. Programs that Python starts do not inherit its file
+    descriptors, so a worker that outlives the orchestrator does not hold the lock. A forked child
+    does, as long as it lives.
     """
 
     kind = ""
@@ -156,7 +163,8 @@ class StudyLock:
         return self
 
     def keep(self) -> bool:
-        """Makes sure that the lock is still held, and takes it again if a server lost it; see `ServerLock.keep`."""
+        """Makes sure that the lock is still held, and takes it again if a server lost it; see
+        `ServerLock.keep`."""
         return self._server.keep()
 
     def release(self) -> None:
@@ -168,7 +176,8 @@ class StudyLock:
             self._file = None
 
     def holder(self) -> Holder | None:
-        """Returns the process that holds the lock file now, or None. A dead holder is never returned."""
+        """Returns the process that holds the lock file now, or None. A dead holder is never
+        returned."""
         try:
             with self.path.open("r+", encoding="utf-8") as file:
                 try:
@@ -218,10 +227,12 @@ def final_lock(study: str, batch: str) -> str:
 
 
 def is_run(store: Store, study: str) -> bool:
-    """Returns whether a process runs the study now, on this host or, where the database is a server, on another.
+    """Returns whether a process runs the study now, on this host or, where the database is a
+    server, on another.
 
-    This is the one rule that says whether a run is alive. A trial that the database calls running is interrupted
-    where nobody runs its study. For final fits, give the name that `final_lock` returns.
+    This is the one rule that says whether a run is alive. A trial that the database calls running
+    is interrupted where nobody runs its study. For final fits, give the name that `final_lock`
+    returns.
     """
     lock = StudyLock(Settings(store.root, store.url), store.url, study)
     return lock.holder() is not None or lock.server_holder() is not None

@@ -1,4 +1,5 @@
-"""The records that the store returns and takes: a plain class for each kind of row. Times are UTC."""
+"""The records that the store returns and takes: a plain class for each kind of row. Times are
+UTC."""
 
 from __future__ import annotations
 
@@ -36,11 +37,13 @@ class StudyRecord:
 
     Attributes:
         name: unique in the database.
-        uid: 8 hexadecimal digits drawn at its creation, which tell it from another study of the same name elsewhere.
+        uid: 8 hexadecimal digits drawn at its creation, which tell it from another study of the
+            same name elsewhere.
         sweep_signature: of what may not change; `sweep_json` is what it was computed from.
         sweep_text: the sweep file as it was run first, overrides applied.
         data_source: as the sweep names it.
-        data_cache: folder of the parsed data set, relative to the storage folder where it is below it.
+        data_cache: folder of the parsed data set, relative to the storage folder where it is below
+            it.
         data_spec: classes, side and channels of the images.
         versions: of the packages that matter for the numbers, by name.
     """
@@ -81,7 +84,8 @@ class JobRecord:
         reason: why it ended so; empty for a job that ran its whole schedule.
         value: the objective of a job that is over and has one.
         mirrored: whether trackers may have it: false where it ran with `--wandb disabled`.
-        origin: where a job comes from that is not a search's: the trial, what was changed, the request.
+        origin: where a job comes from that is not a search's: the trial, what was changed, the
+            request.
     """
 
     uid: str
@@ -112,8 +116,8 @@ class JobRecord:
 class AttemptRecord:
     """One try at a job on one worker.
 
-    `status` is None while it runs, else one of `job.End`, or `lost` where the orchestrator ended without
-    hearing of its end.
+    `status` is None while it runs, else one of `job.End`, or `lost` where the orchestrator ended
+    without hearing of its end.
     """
 
     job: str
@@ -133,7 +137,8 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """A file that a job (or, with job None, a study) left; `path` is relative to the storage folder."""
+    """A file that a job (or, with job None, a study) left; `path` is relative to the storage
+    folder."""
 
     job: str | None
     kind: str
@@ -157,7 +162,8 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a tracker's mirror has copied a job: all rows up to (`attempt`, `epoch`) are in the run `run`."""
+    """How far a tracker's mirror has copied a job: all rows up to (`attempt`, `epoch`) are in the
+    run `run`."""
 
     job: str
     tracker: str

@@ -43,7 +43,8 @@ class Store(Database):
         patience: float | Patience = 30.0,
         note: Callable[[str], object] | None = None,
     ) -> Store:
-        """Opens the database at `url`. An older one is upgraded in place, after a copy of it was made.
+        """Opens the database at `url`. An older one is upgraded in place, after a copy of it was
+        made.
 
         Args:
             create: makes the database, its folder and its tables where they are missing.
@@ -51,15 +52,16 @@ class Store(Database):
             note: is given one line where the database was upgraded.
 
         Raises:
-            StorageError: it does not exist, cannot be opened, is damaged, is not a database of fer-tune, or was made
-                by a newer one.
+            StorageError: it does not exist, cannot be opened, is damaged, is not a database of
+                fer-tune, or was made by a newer one.
             MissingExtraError: its driver is not installed.
         """
         parsed = parse_url(url)
         bootstrap.prepare_folder(parsed, create)
         patient = patience if isinstance(patience, Patience) else Patience(parsed, patience)
         store = cls(Database(parsed, make_engine(parsed), root.absolute(), patient))
-        # A lock on a file passes; a server that is not there at the start is more likely a wrong URL: said at once.
+        # A lock on a file passes; a server that is not there at the start is more likely a wrong
+        # URL: said at once.
         at_first = patient if parsed.get_backend_name() == "sqlite" else Patience(parsed, 0.0)
         try:
             at_first(lambda: bootstrap.prepare(store, create, note or (lambda text: None)))
@@ -80,7 +82,8 @@ class Store(Database):
         return cls.open(settings.url, create, settings.root, patience, note)
 
     def close(self) -> None:
-        """Closes every connection, Optuna's too. The store can still be used, and connects again."""
+        """Closes every connection, Optuna's too. The store can still be used, and connects
+        again."""
         for engine in self.patiently.engines:
             engine.dispose()
 

@@ -1,4 +1,5 @@
-"""Studies and their splits: what a study was made from. None of it changes after the study is created."""
+"""Studies and their splits: what a study was made from. None of it changes after the study is
+created."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ class Studies:
 
 
 def _printable(name: str) -> str:
-    """Returns a name that any database and terminal can take; one that had to be escaped is no study's."""
+    """Returns a name that any database and terminal can take; one that had to be escaped is no
+    study's."""
     return name if name and name.isprintable() else ascii(name)
 
 

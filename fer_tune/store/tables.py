@@ -1,9 +1,10 @@
 """The tables that are beside Optuna's in one database. All of them are called fer_*.
 
-Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values, attributes. These
-hold what Optuna has no place for: the sweep of a study, the split, every job with each of its attempts and epochs,
-the files that it left, and each opening of the test images. A job of a search knows the number of its trial. No
-foreign key leads into Optuna's tables, whose schema is not ours.
+Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values,
+attributes. These hold what Optuna has no place for: the sweep of a study, the split, every job with
+each of its attempts and epochs, the files that it left, and each opening of the test images. A job
+of a search knows the number of its trial. No foreign key leads into Optuna's tables, whose schema
+is not ours.
 
 A change here needs a migration in store/migrations/versions/.
 """
@@ -35,7 +36,8 @@ from sqlalchemy import (
 )
 
 FORMAT = 2
-"""Format of these tables, which fer-tune of any version reads in fer_schema before it reads anything else."""
+"""Format of these tables, which fer-tune of any version reads in fer_schema before it reads
+anything else."""
 
 REVISION = "0002"
 """Alembic's newest revision in store/migrations/versions/. A test holds it against the folder."""

@@ -1,4 +1,5 @@
-"""Creates a study, or continues one with the sweep, the images and the split that it was made from."""
+"""Creates a study, or continues one with the sweep, the images and the split that it was made
+from."""
 
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
     """Returns the record of the sweep's study, which is created if it does not exist.
 
     Raises:
-        StudyError: the study was made from another sweep, other images or another split. Or only one
-            half of it exists, ours or Optuna's.
+        StudyError: the study was made from another sweep, other images or another split. Or only
+            one half of it exists, ours or Optuna's.
     """
     record = store.studies.find(sweep.study)
     in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
@@ -61,7 +62,8 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
 
 
 def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
-    """Writes what readers such as optuna-dashboard should know into Optuna's study, where it is not there yet."""
+    """Writes what readers such as optuna-dashboard should know into Optuna's study, where it is not
+    there yet."""
     facts: dict[str, Any] = {
         "family": record.family,
         "objective": record.objective,
@@ -83,7 +85,8 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Returns what differs between two descriptions of sweeps, a line for each entry: `space.lr: 0.1, now 0.2`."""
+    """Returns what differs between two descriptions of sweeps, a line for each entry: `space.lr:
+    0.1, now 0.2`."""
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         f"{key}: {_show(old, key)}, now {_show(new, key)}"
@@ -93,7 +96,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
-    """Compares what was measured with what would be measured now. Where the images are does not matter."""
+    """Compares what was measured with what would be measured now. Where the images are does not
+    matter."""
     name = record.name
     if lines := differences(_with_shape(record.sweep_json), json.loads(json.dumps(sweep.describe()))):
         what = "\n".join(f"  {line}" for line in lines)
@@ -113,7 +117,8 @@ def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
 
 
 def _with_shape(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a description whose `data` is a shape. Older studies have the path of the images there."""
+    """Returns a description whose `data` is a shape. Older studies have the path of the images
+    there."""
     shape = description.get("data")
     return dict(description) | {"data": shape if isinstance(shape, dict) else {"side": 48, "channels": 1}}
 
@@ -145,7 +150,8 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide the numbers, without importing them."""
+    """Returns the versions of Python and of the packages that decide the numbers, without importing
+    them."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

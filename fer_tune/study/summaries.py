@@ -1,4 +1,4 @@
-"""Studies for readers: the ranking, the trials, and a summary of each study. Needs the database, not the sweep file."""
+"""Studies for readers: ranking, trials, summaries. Needs the database, not the sweep file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class TrialSummary:
     """A trial for readers.
 
     Attributes:
-        job: uid of the job that it is; None if no worker was given it, or if it continues as another trial.
-        value: the objective of the best epoch if complete, of the last one if pruned; None if there is none.
+        job: uid of the job that it is; None if no worker was given it, or if it continues as
+            another trial.
+        value: the objective of the best epoch if complete, of the last one if pruned; None if there
+            is none.
         params: hyperparameters by name, also the fixed ones once a worker was given the trial.
         epochs: how many were reported.
         best_epoch: the first epoch with the highest objective, or None.
@@ -73,10 +75,12 @@ class StudySummary:
 
 
 def ranking(store: Store, study: str, top: int | None = 1, states: Collection[State] = COMPLETE) -> list[TrialSummary]:
-    """Returns the best trials, best first. By default they are complete ones, since only these were trained to the end.
+    """Returns the best trials, best first; by default of the complete ones.
 
-    Trials of equal value rank by number. But the first is always the one that Optuna calls best. Optuna does not say
-    how it orders equal values, so it is asked which of them it prefers.
+    Only complete trials were trained to their end.
+
+    Trials of equal value rank by number. But the first is always the one that Optuna calls best.
+    Optuna does not say how it orders equal values, so it is asked which of them it prefers.
 
     Args:
         top: how many, or None for all.
@@ -139,7 +143,7 @@ def summaries(store: Store) -> list[StudySummary]:
 
 
 def last_budget(store: Store, study: str) -> dict[str, Any]:
-    """Returns the budget of the study's last run: `trials`, `epochs`, and `hours`, which may be None.
+    """Returns the budget of the study's last run: `trials`, `epochs`, `hours`.
 
     Raises:
         StudyError: the study does not exist.
@@ -222,7 +226,7 @@ def _summary(trial: FrozenTrial, state: State, jobs: Mapping[int, JobRecord]) ->
 
 
 def _searched(trial: FrozenTrial) -> dict[str, Value]:
-    """Returns the hyperparameters that Optuna knows: those that were drawn, or that wait in its queue."""
+    """Returns the hyperparameters that Optuna knows: drawn ones, or queued ones."""
     queued: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
     return named(queued if trial.state == TrialState.WAITING else trial.params)
 

@@ -1,4 +1,5 @@
-"""Trials as a study counts them: Optuna's states, but for trials that were tried again under another number."""
+"""Trials as a study counts them: Optuna's states, but for trials that were tried again under
+another number."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from fer_tune.job import Value
 
 State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
-"""An `interrupted` trial was running when its run ended; the next run of the study queues it again. A `requeued` one
-was queued again as another trial, and counts as nothing."""
+"""An `interrupted` trial was running when its run ended; the next run of the study queues it again.
+A `requeued` one was queued again as another trial, and counts as nothing."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """What a ranking ranks unless told otherwise."""
@@ -22,7 +23,8 @@ COMPLETE: tuple[State, ...] = ("complete",)
 START = "start"
 """User attribute: the name of the `start:` configuration."""
 PARAMS = "params"
-"""User attribute of trials that an earlier version ran: all hyperparameters by name, also the fixed ones."""
+"""User attribute of trials that an earlier version ran: all hyperparameters by name, also the fixed
+ones."""
 REASON = "reason"
 """User attribute: why a trial was pruned or failed."""
 REQUEUED_AS = "requeued_as"
@@ -44,8 +46,8 @@ class Proposal:
         params: every hyperparameter of the sweep that is active, by name, the fixed ones too.
         name: of the `start:` configuration it came from, or None.
         attempt: how often this configuration was interrupted before; 0 for the first try.
-        seed: for the training. It follows from the study's seed and the place among the draws, not from the number,
-            so that a requeued trial trains as the interrupted one would have.
+        seed: for the training. It follows from the study's seed and the place among the draws, not
+            from the number, so that a requeued trial trains as the interrupted one would have.
     """
 
     number: int
@@ -83,7 +85,8 @@ class Counts:
 
 
 def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
-    """Returns the trial's state in our words. `is_run` says whether a process runs the study now."""
+    """Returns the trial's state in our words. `is_run` says whether a process runs the study
+    now."""
     match trial.state:
         case TrialState.COMPLETE:
             return "complete"
@@ -104,7 +107,8 @@ def count(trials: Iterable[FrozenTrial], is_run: bool = True) -> Counts:
 
 
 def place_of(trials: Iterable[FrozenTrial], number: int) -> int:
-    """The place of trial `number` among the draws of its study: its number, had no trial ever been requeued."""
+    """The place of trial `number` among the draws of its study: its number, had no trial ever been
+    requeued."""
     copies = 0
     for trial in trials:
         if trial.number == number and PLACE in trial.user_attrs:

@@ -1,9 +1,9 @@
 """A job's state at an epoch's end as one file, from which it continues after its worker is gone.
 
 The file is safetensors: the engine's tensors, the logits of the best epoch, and as text the rows so
-far and what early stopping remembers. Nothing in it can run. Random numbers depend on the seed and the
-epoch alone, so no random state is kept. A file that is cut short, altered, or of another job is set
-aside and never used.
+far and what early stopping remembers. Nothing in it can run. Random numbers depend on the seed and
+the epoch alone, so no random state is kept. A file that is cut short, altered, or of another job is
+set aside and never used.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class State:
 class Keeper:
     """Keeps one job's checkpoint: writes by time and at a stop, reads at the start.
 
-    A thread writes the files; the training waits only for the copy from the device. Whatever goes wrong with a
-    write costs the checkpoint, not the job, and is noted.
+    A thread writes the files; the training waits only for the copy from the device. Whatever goes
+    wrong with a write costs the checkpoint, not the job, and is noted.
 
     Attributes:
         notes: what the user should know, each once.
@@ -76,7 +76,10 @@ class Keeper:
         return self._path is not None
 
     def load(self, shapes: dict[str, torch.Size]) -> State | None:
-        """Returns the state to continue from, with this attempt's number in its rows; None to begin at the start."""
+        """Returns the state to continue from, or None to begin at the start.
+
+        Its rows have the number of this attempt.
+        """
         self._collect()
         if self._path is None or not self._path.exists():
             return None
@@ -92,7 +95,10 @@ class Keeper:
         return found
 
     def remember(self, state: Callable[[], State]) -> None:
-        """Takes the state at an epoch's end, and writes it if it is time. Nothing may change its tensors later."""
+        """Takes the state at an epoch's end, and writes it if it is time.
+
+        Nothing may change its tensors later.
+        """
         if not self.wanted:
             return
         self._latest = state()
@@ -168,7 +174,8 @@ def read(path: Path, job: Job) -> State:
     """Reads the state of this job.
 
     Raises:
-        OSError, SafetensorError, ValueError, KeyError, TypeError: the file is torn, or of another job or format.
+        OSError, SafetensorError, ValueError, KeyError, TypeError: the file is torn, or of another
+            job or format.
     """
     with safe_open(path, framework="pt") as file:
         description = json.loads((file.metadata() or {})["fer_tune"])

@@ -1,8 +1,8 @@
-"""One network on one device, trained epoch by epoch. On a GPU its step is captured once and replayed.
+"""One network on one device, trained epoch by epoch. A GPU captures its step and replays it.
 
-Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, averaging, clipping and
-class weights are tensors that the step reads. The next job of the same shape writes new numbers and
-draws new weights in place. Nothing is captured, built or allocated again.
+Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, averaging, clipping
+and class weights are tensors that the step reads. The next job of the same shape writes new numbers
+and draws new weights in place. Nothing is captured, built or allocated again.
 
 An epoch is four calls. Only the last one waits for a GPU:
 
@@ -42,8 +42,9 @@ HELD_BATCH = 1024
 class Engine:
     """Trains one shape of network, one job after another.
 
-    If memory is short, a step computes its gradient in several parts of the batch, one after another, and updates
-    once. That is the same mean over the batch, but for BatchNorm, which sees one part at a time.
+    If memory is short, a step computes its gradient in several parts of the batch, one after
+    another, and updates once. That is the same mean over the batch, but for BatchNorm, which sees
+    one part at a time.
 
     Args:
         plan: what it is built from.
@@ -51,12 +52,14 @@ class Engine:
         capture: whether to capture the step on a GPU.
 
     Attributes:
-        steps_per_epoch: full batches in the training part. The few images left over change from epoch to epoch.
+        steps_per_epoch: full batches in the training part. The few images left over change from
+            epoch to epoch.
         logits: float32 [V, classes] of the last evaluation.
         notes: why the step was not captured, or is done in parts, if so.
 
     Raises:
-        torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all methods.
+        torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all
+        methods.
     """
 
     def __init__(self, plan: Plan, parts: int = 1, *, capture: bool = True) -> None:
@@ -96,7 +99,7 @@ class Engine:
         if device.type == "cuda" and capture:
             self._capture()
 
-    # -- a job --------------------------------------------------------------------------------------------
+    # -- a job ---------------------------------------------------------------------------------
 
     def begin(self, config: TrainConfig, shape: Any, seed: int, epochs: int) -> None:
         """Draws new weights and takes a job's hyperparameters."""
@@ -117,7 +120,7 @@ class Engine:
         self.loss.begin(balanced if config.sampling == "class_weights" else natural)
 
     def begin_next(self, epoch: int) -> None:
-        """Begins the epoch that follows, before the present one is read. Optional: `train_epoch` does it too.
+        """Begins the next epoch before the present one is read. `train_epoch` would do it too.
 
         A GPU draws its images beside the evaluation, without waiting for either.
         """
@@ -127,8 +130,8 @@ class Engine:
     def train_epoch(self, epoch: int) -> Iterator[int]:
         """Trains epoch `epoch` of 1..epochs; yields the number of steps so far, after each one.
 
-        A GPU may be behind: it is given the steps, and nothing waits for it. Random numbers depend on the job's seed
-        and the epoch alone, so a job can continue from the end of any epoch.
+        A GPU may be behind: it is given the steps, and nothing waits for it. Random numbers depend
+        on the job's seed and the epoch alone, so a job can continue from the end of any epoch.
         """
         if self._begun != epoch:
             self._begin_epoch(epoch)
@@ -151,7 +154,7 @@ class Engine:
         self._begun = epoch
 
     def _draw(self, epoch: int) -> None:
-        """Draws an epoch's images. A GPU begins after the last step, and what follows waits for the images.
+        """Draws an epoch's images, on a GPU from the end of the last step on.
 
         Drawing is some eighty kernels, most of them far too small for a whole GPU.
         """
@@ -166,7 +169,7 @@ class Engine:
         current.wait_stream(self._beside)
 
     def evaluate(self) -> None:
-        """Evaluates the averaged weights on the validation part, for `read`; a GPU is only given the work."""
+        """Evaluates the averaged weights on the validation part. A GPU has the work queued only."""
         if len(self.inputs.held):
             (self._replay_evaluation or self._evaluate_held)()
         self._seen.copy_(self._sums, non_blocking=True)
@@ -174,7 +177,7 @@ class Engine:
             self._copied = torch.cuda.current_stream(self.device).record_event()
 
     def read(self) -> Measured:
-        """Returns what the epoch measured. A GPU is waited for: here, and nowhere else in an epoch."""
+        """Returns what the epoch measured. This is the only wait for the GPU in an epoch."""
         if self._copied is not None:
             self._copied.synchronize()
         loss, correct, held_loss, *counts = self._seen.tolist()
@@ -213,7 +216,7 @@ class Engine:
         """Returns the averaged weights as the model's state dict, float32 on the CPU."""
         return self.flat.named_values(self.optimizer.average)
 
-    # -- what a GPU captures ------------------------------------------------------------------------------
+    # -- what a GPU captures -------------------------------------------------------------------
 
     def _step(self) -> None:
         """Does one step of training, or replays it if it was captured."""
@@ -228,7 +231,10 @@ class Engine:
         self._cursor += 1
 
     def _differentiate(self, part: Tensor) -> None:
-        """Leaves on the layers the gradient of what `part`, places in the batch, adds to the batch's mean loss."""
+        """Leaves on the layers the gradient of a part's share of the batch's mean loss.
+
+        `part` holds places in the batch.
+        """
         at = self._cursor * self.batch_size + part
         first, second, share = self.inputs.first[at], self.inputs.second[at], self.inputs.share[at]
         logits = self.flat.model(as_input(self.inputs.images[at])).float()
@@ -249,7 +255,7 @@ class Engine:
 
     @torch.no_grad()
     def _evaluate_held(self) -> None:
-        """Fills `logits` and the validation sums from the averaged weights, then puts the trained weights back."""
+        """Fills `logits` and the validation sums, computed with the averaged weights."""
         self._backup.copy_(self.flat.values)
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
@@ -265,7 +271,7 @@ class Engine:
         self._held_sums.copy_(torch.cat((loss[None], confusion.flatten())))
 
     def _capture(self) -> None:
-        """Captures step and evaluation. If that fails, but not because memory ran out, both stay eager."""
+        """Captures step and evaluation. Both stay eager if that fails, but not for memory."""
         try:
             self._replay_step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
             if len(self.inputs.held):

@@ -1,7 +1,8 @@
 """A trained network as files, and the predictor that reads them back.
 
-A model folder holds `model.safetensors` (float32 weights; nothing in it can run) and `config.json`: what is
-needed to build the network and prepare its input, the class names, and where the model came from.
+A model folder holds `model.safetensors` (float32 weights; nothing in it can run) and `config.json`:
+what is needed to build the network and prepare its input, the class names, and where the model came
+from.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from fer_tune.train.config import configurations
 from fer_tune.train.inputs import DeviceData
 
 FORMAT = 2
-"""Version of `config.json` and the weights beside it. Counts up when an older version would misread them."""
+"""Version of `config.json` and the weights beside it. Counts up when an older version would misread
+them."""
 BATCH = 512
 """Images predicted at once."""
 
@@ -107,7 +109,7 @@ class Predictor:
 
     @torch.no_grad()
     def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], flip: bool = False) -> np.ndarray[Any, Any]:
-        """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S], or [N, S, S, 3] in colour.
+        """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S] or [N, S, S, 3].
 
         Args:
             flip: average the probabilities of each image and its mirror image.

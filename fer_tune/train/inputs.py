@@ -16,7 +16,8 @@ from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
 CHUNK = {"cuda": 32768, "cpu": 1024}
-"""Images of FER2013's size augmented at once: many on a GPU (2 GB without Triton), few in a CPU's caches."""
+"""Images of FER2013's size augmented at once: many on a GPU (2 GB without Triton), few in a CPU's
+caches."""
 
 LARGEST_FUSED = 128 * 128
 """Pixels of the largest image that the kernel augments: one program holds a whole image."""
@@ -60,7 +61,7 @@ class DeviceData:
         )
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Returns images with zero mean and unit deviation, float32, from uint8 or from floats in 0..1."""
+        """Returns images with mean 0 and deviation 1, float32, of uint8 or of floats in 0..1."""
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         return (pixels - self.mean) / self.std
 
@@ -72,7 +73,10 @@ def _channels_first(images: Images, chosen: Indices) -> Tensor:
 
 
 def _moments(images: Tensor) -> tuple[float, float]:
-    """Returns mean and standard deviation of uint8 pixels, as 0..1, from the counts of values: exact on any device."""
+    """Returns mean and standard deviation of uint8 pixels, as 0..1.
+
+    They come from the counts of values, and are therefore exact on any device.
+    """
     counts = torch.bincount(images.flatten(), minlength=256).cpu().double()
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * values).sum() / counts.sum()
@@ -81,7 +85,7 @@ def _moments(images: Tensor) -> tuple[float, float]:
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """Returns bfloat16 for devices that compute with it at full rate (from Ampere on), else float32."""
+    """Returns bfloat16 for GPUs that compute it at full rate (from Ampere on), else float32."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16
     return torch.float32
@@ -90,14 +94,15 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 class Inputs:
     """The network's inputs on one device: an epoch of training images, and the validation images.
 
-    An epoch is drawn, augmented, mixed and normalised at once; a step only slices it. This costs a tenth of doing
-    it batch by batch, where each of some fifty small kernels would pay its launch in every step. With Triton, one
-    kernel does it (see `kernels.augment_images`). All networks that train on the same images share one `Inputs`.
+    An epoch is drawn, augmented, mixed and normalised at once; a step only slices it. This costs a
+    tenth of doing it batch by batch, where each of some fifty small kernels would pay its launch in
+    every step. With Triton, one kernel does it (see `kernels.augment_images`). All networks that
+    train on the same images share one `Inputs`.
 
     Attributes:
         data: the images as they are.
-        images: `dtype` [N, S, S, C]; first, second: int64 [N], places in `data` of what an image shows; share:
-            float32 [N] (see `augment.Mixed`).
+        images: `dtype` [N, S, S, C]; first, second: int64 [N], places in `data` of what an image
+            shows; share: float32 [N] (see `augment.Mixed`).
         held: `dtype` [V, S, S, C], normalised.
     """
 
@@ -116,7 +121,8 @@ class Inputs:
         """Fills the training part with the next epoch, from torch's default generator.
 
         Args:
-            class_weights: float64 [classes], how often each class is drawn relative to its frequency.
+            class_weights: float64 [classes], how often each class is drawn relative to its
+                frequency.
         """
         order = epoch_order(self.data.labels, class_weights)
         spec = self.data.spec
@@ -129,11 +135,11 @@ class Inputs:
             self.first[part], self.second[part], self.share[part] = mixed.first, mixed.second, mixed.share
 
     def _has_kernel(self, order: Tensor) -> bool:
-        """Returns whether the kernel draws these images: on CUDA devices with Triton, if they are grey and small."""
+        """Returns whether the kernel draws the images: small grey ones, on CUDA with Triton."""
         return fused(order) and self.data.spec.channels == 1 and self.data.spec.side**2 <= LARGEST_FUSED
 
     def _write(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
-        """Writes the `chosen` images, int64 [n], to `images`, [n, C, S, S], as the epoch shows them."""
+        """Writes the `chosen`, int64 [n], to `images`, [n, C, S, S], as the epoch shows them."""
         pixels = augment(self.data.images[chosen].float() / 255, config.augment)
         mixed = mix(pixels, chosen, config.mixup, config.cutmix)
         images.copy_(self.data.normalised(mixed.images))
@@ -151,7 +157,7 @@ class Inputs:
 def as_input(images: Tensor) -> Tensor:
     """Returns [N, C, S, S] of [N, S, S, C]: the same bytes with channels_last strides.
 
-    A grey image has the same bytes in both layouts. Torch looks at the strides, and would compute the whole
-    network in the other layout.
+    A grey image has the same bytes in both layouts. Torch looks at the strides, and would compute
+    the whole network in the other layout.
     """
     return images.permute(0, 3, 1, 2)

@@ -31,7 +31,9 @@ def never() -> int:
 
 
 class Trainer:
-    """Trains one job after another on one device. Images, networks and captured steps stay between jobs.
+    """Trains one job after another on one device.
+
+    Images, networks and captured steps stay between jobs.
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
@@ -55,12 +57,14 @@ class Trainer:
     def train(self, job: Job, stop_requested: Callable[[], int] = never) -> Iterator[StepProgress | EpochRow | JobEnd]:
         """Yields a row after each epoch, progress within epochs, and at last how the job ended.
 
-        A job that fails says so in its end and raises nothing. The same job gives the same numbers twice on the same
-        CPU, also if it continues from its checkpoint: then the rows up to there are yielded again, as this attempt's.
+        A job that fails says so in its end and raises nothing. The same job gives the same numbers
+        twice on the same CPU, also if it continues from its checkpoint: then the rows up to there
+        are yielded again, as this attempt's.
 
         Args:
-            stop_requested: asked after each step. Once it answers STOP, the job ends as `stopped`, without a row for
-                the present epoch. With STOP_AND_KEEP it finishes the epoch first, and leaves a checkpoint.
+            stop_requested: asked after each step. Once it answers STOP, the job ends as `stopped`,
+                without a row for the present epoch. With STOP_AND_KEEP it finishes the epoch first,
+                and leaves a checkpoint.
         """
         training = Training(job)
         try:
@@ -73,7 +77,8 @@ class Trainer:
                         if not out_of_memory(error):
                             raise
                         said = str(error)
-                    # After the `except`, no traceback holds the frames of the failed step and their tensors.
+                    # After the `except`, no traceback holds the frames of the failed step and their
+                    # tensors.
                     if training.status is None:
                         training.release()
                         keeper.write()
@@ -134,7 +139,7 @@ class Trainer:
                 return training.end("stopped", f"asked to stop after epoch {epoch}")
         return training.end("completed")
 
-    # -- what stays between jobs --------------------------------------------------------------------------
+    # -- what stays between jobs ---------------------------------------------------------------
 
     def _plan(self, job: Job) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
@@ -143,7 +148,7 @@ class Trainer:
         return Plan(family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, inputs), config
 
     def _engine(self, job: Job) -> Engine:
-        """Returns the engine for the job's shape, made at its first use, with the job's weights and hyperparameters."""
+        """Returns the engine for the job's shape, with the job's weights and hyperparameters."""
         plan, config = self._plan(job)
         engine = self._engines.get(plan)
         engine.begin(config, plan.shape, job.seed, job.schedule)

@@ -1,4 +1,4 @@
-"""The loss of a step. All its numbers are in device memory, so that one captured step serves every job of a shape."""
+"""The loss of a step. Its numbers are in device memory: a captured step serves many jobs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from torch.nn import functional
 from fer_tune.train.optimizer import Hyperparameters
 
 PAST_DECAY = 0.7
-"""Decay of the average of an image's past predictions (Laine & Aila 2017 use 0.6, Liu et al. 2020 use 0.7)."""
+"""Decay of the average of an image's past predictions.
+
+Laine & Aila (2017) use 0.6, Liu et al. (2020) 0.7.
+"""
 
 
 class Loss:
-    """Cross-entropy with smoothed and mixed labels, each label's term weighted by its class; mean over the batch.
+    """Mean cross-entropy of a batch, with labels smoothed, mixed, and weighted by their class.
 
-    With self-distillation the target of an image is its label and, the later the more, what was predicted for it
-    before (Kim et al. 2021): labels of faces are often wrong, and a network learns the rule before the exceptions.
+    With self-distillation the target of an image is its label and, the later the more, what was
+    predicted for it before (Kim et al. 2021): labels of faces are often wrong, and a network learns
+    the rule before the exceptions.
 
     Attributes:
-        past: float32 [N, classes], the average of an image's past predictions; None without self-distillation.
+        past: float32 [N, classes], the average of an image's past predictions; None without
+            self-distillation.
     """
 
     def __init__(self, labels: Tensor, classes: int, hyper: Hyperparameters, *, distils: bool) -> None:
@@ -41,7 +46,7 @@ class Loss:
         self._trust.fill_(trust)
 
     def __call__(self, log_probabilities: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """Returns the loss of images that show `share` of image `first` and the rest of `second`."""
+        """Returns the loss of images that show `share` of `first` and the rest of `second`."""
         smoothing = self._hyper.label_smoothing
         uniform = -log_probabilities.mean(1)
 
@@ -57,7 +62,7 @@ class Loss:
 
     @torch.no_grad()
     def remember(self, log_probabilities: Tensor, images: Tensor, share: Tensor) -> None:
-        """Moves the past predictions towards those of the batch's images that show one image only."""
+        """Moves past predictions towards those of the batch, for images that were not mixed."""
         if self.past is not None:
             change = (log_probabilities.exp() - self.past[images]) * (share == 1)[:, None]
             self.past.index_add_(0, images, change, alpha=1 - PAST_DECAY)  # a batch may show an image twice

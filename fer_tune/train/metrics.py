@@ -20,8 +20,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Scores:
-    """Fractions in 0..1. `recall` is nan for a class without images, and the means leave it out. Without any
-    image all are nan."""
+    """Fractions in 0..1, all nan without any image.
+
+    `recall` is nan for a class without images, and the means leave that class out.
+    """
 
     accuracy: float
     macro_f1: float
@@ -32,7 +34,8 @@ class Scores:
 def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """Returns counts, float32 [classes, classes]: rows are true classes, columns predicted ones.
 
-    It multiplies one-hot vectors instead of counting: without synchronisation, so it can be captured.
+    It multiplies one-hot vectors instead of counting: without synchronisation, so it can be
+    captured.
     """
     rows = torch.nn.functional.one_hot(labels, classes).float()
     columns = torch.nn.functional.one_hot(predicted, classes).float()
@@ -40,7 +43,7 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
 
 
 def scores(confusion: list[list[float]]) -> Scores:
-    """Returns accuracy, macro-F1, balanced accuracy (mean recall) and recall, as scikit-learn defines them."""
+    """Returns accuracy, macro-F1, balanced accuracy (mean recall) and recall of each class."""
     matrix = torch.tensor(confusion, dtype=torch.float64)
     right, true, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
     present = true > 0

@@ -1,4 +1,4 @@
-"""Images in parts: equal ones for an evaluation, and those of a batch that is too large for the device's memory."""
+"""Images in parts: equal ones for an evaluation, and those of a batch too large for memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 
 def alike(count: int, most: int) -> Iterator[slice]:
-    """Yields parts of one size, at most `most`, that cover `count` images; the last may repeat images before it.
+    """Yields parts of one size, at most `most`, that cover `count` images.
 
-    cuDNN tries its algorithms again for each size, which takes a good part of the time until a first step.
+    The last part may repeat images of the one before.
+
+    cuDNN tries its algorithms again for each size, which takes a good part of the time until a
+    first step.
     """
     size = math.ceil(count / math.ceil(count / most))
     for start in range(0, count, size):

@@ -38,7 +38,7 @@ class Plan:
         return -(-min(self.batch_size, len(self.inputs.data.labels)) // parts)
 
     def divisions(self) -> list[int]:
-        """Returns the numbers of parts that may be tried. A part has at least two images, as BatchNorm needs."""
+        """Returns the numbers of parts to try. BatchNorm needs two images in a part."""
         divisions, whole = [1], self.images(1)
         while 2 * divisions[-1] <= MOST_PARTS and whole // (2 * divisions[-1]) >= 2:
             divisions.append(2 * divisions[-1])

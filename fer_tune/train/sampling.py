@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def frequency_weights(labels: Tensor, power: float, classes: int) -> Tensor:
-    """Returns class frequency to the power -`power`, float64 [classes], scaled so that the mean over `labels` is 1.
+    """Returns class frequency to the power -`power`, float64 [classes], with mean 1 over `labels`.
 
     A class without images gets weight 0. Power 0 gives exactly 1 for every present class.
     """
@@ -20,9 +20,9 @@ def frequency_weights(labels: Tensor, power: float, classes: int) -> Tensor:
 def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     """Returns positions into `labels`, int64 [N], for one epoch in random order.
 
-    Systematic resampling over the images in random order within their classes: image i is shown floor(w_i) times
-    and once more with probability w_i - floor(w_i), so that every epoch has N images and each class its share to
-    within one. With all weights 1 each image comes exactly once.
+    Systematic resampling over the images in random order within their classes: image i is shown
+    floor(w_i) times and once more with probability w_i - floor(w_i), so that every epoch has N
+    images and each class its share to within one. With all weights 1 each image comes exactly once.
 
     Args:
         labels: int64 [N], below 256.

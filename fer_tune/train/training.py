@@ -1,4 +1,4 @@
-"""What a trainer remembers of the job that it trains: its rows, the best epoch, and how it ended."""
+"""What a trainer remembers of a job: its rows, the best epoch, and how it ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Training:
         rows: of all epochs so far.
         best, best_epoch: of the objective; -inf and 0 before the first epoch.
         logits: of the best epoch, float32 [V, classes].
-        yielded: the last epoch whose row was yielded. A training that begins again in smaller parts yields none twice.
+        yielded: the last epoch whose row was yielded. A training that begins again in smaller parts
+            yields none twice.
         parameters, notes: of the engine.
         status, reason: how it ended; None while it trains.
     """
@@ -64,7 +65,7 @@ class Training:
         self.logits = None if found.logits is None else found.logits.to(self.engine.device)
 
     def to_yield(self, row: EpochRow) -> bool:
-        """Returns whether the row is to be yielded: each epoch is, once."""
+        """Returns whether the row was not yielded yet. Each epoch is, once."""
         fresh, self.yielded = row.epoch > self.yielded, max(row.epoch, self.yielded)
         return fresh
 

@@ -120,13 +120,13 @@ def test_final_fits_that_are_being_trained(settings: Settings) -> None:
     with make_study(settings) as store:
         searched = job_of(6, store.studies.get("tiny").data_ref(store.root))
         fit = replace(searched, kind="final", number=None, seed=4, until=2, fit="train+val", params={"lr": 0.5})
-        store.jobs.put(fit, origin={"batch": "b"})
+        store.jobs.put(fit, origin={"batch": "b", "seeds": 3})
         store.jobs.start_attempt(fit, 0, "cpu")
         store.epochs.add(replace(epoch_row(6, 1, float("nan")), train_accuracy=0.875))
         assert StudyReader(store, store.studies.get("tiny")).read().kind == "search"
         with StudyLock(settings, settings.url, final_lock("tiny", "b")):
             printed = watched().stdout
-    for text in ("final fits", "0/1", "1 running", "seed", "1/2", "87.50 %", "6.100", f"final fit {fit.uid}: lr 0.5"):
+    for text in ("final fits", "0/3", "1 running", "seed", "1/2", "87.50 %", "6.100", f"final fit {fit.uid}: lr 0.5"):
         assert text in printed
 
 

@@ -110,3 +110,17 @@ def test_a_picture_that_was_deleted_is_not_added_again(settings: Settings) -> No
         study._storage.set_study_system_attr(study._study_id, key, json.dumps(None))  # as the dashboard deletes
         add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
         assert json.loads(study._storage.get_study_system_attrs(study._study_id)[key]) is None
+
+
+def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    dataset = Dataset.of(images, np.repeat(np.arange(3), 20), classes=("calm", "a|b`c", "unsure"))
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        NoteWriter(store, settings, "tiny").catch_up()
+        note = note_of(load(store), 1)
+    assert [line for line in note.splitlines() if line.startswith(("| calm", "| a/b'c", "| unsure"))] == [
+        "| calm | 60.0% |",
+        "| a/b'c | 10.0% |",
+        "| unsure | – |",
+    ]

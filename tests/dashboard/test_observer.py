@@ -1,4 +1,4 @@
-"""Notes during a run: a thread writes them, the run never waits long, and an error in the thread reaches the run."""
+"""Notes during a run: a thread writes them, and the run neither waits nor ends for them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from fer_tune.dashboard.observer import DashboardNotes
 from fer_tune.dashboard.storage import trials_without_note
 from fer_tune.dashboard.writer import NoteWriter
 from fer_tune.job import Job
+from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import Ended, Plan, StudyOutcome
 from fer_tune.settings import Settings
+from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
-from fer_tune.study import Counts, Study
+from fer_tune.study import Counts, Study, trials
 from fer_tune.sweep.load import loads_sweep
+from tests.pool.trainers import obedient
+from tests.searches import make_sweep
 from tests.studies import SWEEP, add_trial, make_study, uid_of
 
 SWEEP_READ = loads_sweep(SWEEP, Path("tiny.yaml"))
 PLAN = Plan("tiny", "search", "simple_cnn", "demo", "val_accuracy", 20, 3)
+INLINE = RunOptions(engine="inline", devices="cpu", wandb="disabled")
 OUTCOME = StudyOutcome("tiny", Counts(), None, None, "budget")
 
 
@@ -76,3 +81,32 @@ def test_two_studies_one_after_another(settings: Settings) -> None:
             notes.study_opened(replace(PLAN, study=study), Counts(), ())
             notes.study_closed(OUTCOME)
         assert trials_without_note(store, "tiny") == trials_without_note(store, "other") == []
+
+
+class Listener(Observer):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_run_leaves_a_note_on_each_trial(searching: Settings) -> None:
+    run_sweeps([make_sweep(budget=3)], searching, INLINE, trainer=obedient)
+    with Store.of(searching) as store:
+        assert len(trials(store, "s")) == 3
+        assert trials_without_note(store, "s") == []
+
+
+def test_an_error_in_a_note_does_not_end_the_run(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: NoteWriter, number: int) -> None:
+        raise RuntimeError("made to fail")
+
+    monkeypatch.setattr(NoteWriter, "write", fail)
+    listener = Listener()
+    outcome = run_sweeps([make_sweep(budget=3)], searching, INLINE, listener, trainer=obedient)
+    assert outcome.completed == 3
+    [said] = [note for note in listener.notes if "made to fail" in note]
+    assert said.startswith("DashboardNotes failed (RuntimeError: made to fail). The run continues without it.")

@@ -1,4 +1,4 @@
-"""The real dashboard, ours and the plain one, in a real browser: notes, pictures, and a silent end."""
+"""The real dashboard in a real browser: notes, pictures, and a silent end."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def address(store: Store, settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def plain(store: Store, settings: Settings) -> Iterator[str]:
-    """Plain optuna-dashboard, as a user starts it, told only where the database and the pictures are."""
+    """Plain optuna-dashboard, as a user starts it on the database and the pictures."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

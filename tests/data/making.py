@@ -16,7 +16,7 @@ from fer_tune.data.fer2013 import EMOTIONS, USAGES
 def arrays(
     each: int = 3, seed: int = 0, *, classes: int = 7, side: int = 48, channels: int = 1
 ) -> tuple[Images, Indices]:
-    """Returns random images, `each` of every class: uint8 [N, S, S] or [N, S, S, 3], and int64 [N]."""
+    """Returns random images, `each` of every class: uint8 [N, S, S(, 3)], and int64 [N]."""
     random = np.random.RandomState(seed)
     labels = np.repeat(np.arange(classes), each)
     shape = (len(labels), side, side) if channels == 1 else (len(labels), side, side, channels)

@@ -1,4 +1,4 @@
-"""Whatever is thrown at the loaders, they answer with faces or a FerTuneError, soon, and write nothing elsewhere."""
+"""Whatever the loaders are given, they return images or raise a FerTuneError, and write nothing."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ SIDES = st.integers(1, 60) | st.sampled_from([1, 47, 48, 49, 300])
 
 @st.composite
 def images(draw: st.DrawFn) -> bytes:
-    """An image file of any mode, size and format that Pillow writes, else a grey one; perhaps damaged."""
+    """Draws an image file of any mode, size and format; perhaps damaged."""
     mode, size = draw(MODES), (draw(SIDES), draw(SIDES))
     stream = io.BytesIO()
     try:
@@ -225,7 +225,8 @@ FIELDS = {
     b"PK\3\4": [(4, "H"), (6, "H"), (8, "H"), (14, "I"), (18, "I"), (22, "I"), (26, "H"), (28, "H")],
     b"PK\5\6": [(4, "H"), (6, "H"), (8, "H"), (10, "H"), (12, "I"), (16, "I"), (20, "H")],
 }  # fmt: skip
-"""Place and format of what the directory, each entry and the end say: versions, flags, methods, sizes, places."""
+"""Place and format of what the directory, each entry and the end say: versions, flags, methods,
+sizes, places."""
 
 
 def lie(draw: st.DrawFn, data: bytes) -> bytes:

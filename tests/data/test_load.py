@@ -163,7 +163,7 @@ def test_a_process_that_was_quicker_keeps_its_copy(settings: Settings, monkeypat
 
 
 def test_two_first_runs_at_once_never_miss_the_cache(settings: Settings):
-    """As soon as the cache can be opened, it can always be opened, however many others are writing it."""
+    """Once the cache can be opened, it always can, however many others are writing it."""
     dataset = Dataset.of(IMAGES, LABELS)
     folder = cache.folder(settings, dataset.signature)
     failures: list[Exception] = []
@@ -234,7 +234,7 @@ def test_demo(settings: Settings):
     assert load_faces("demo", settings).source == "demo"
 
 
-# fer2013 is what FER_TUNE_DATA names, else what lies in storage/data/
+# fer2013 is what FER_TUNE_DATA names, else what is in storage/data/
 
 
 def test_fer2013_is_what_the_environment_names(train_csv: Path, settings: Settings):

@@ -374,7 +374,7 @@ def test_an_entry_whose_own_header_is_cut_off_or_misnamed(tmp_path: Path, settin
 
 
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path, settings: Settings):
-    """Neither a terminal's escape nor a byte that is no UTF-8 reaches the terminal."""
+    """Neither an escape sequence nor an invalid byte reaches the terminal."""
     root = write_tree(tmp_path / "faces", tree_files(IMAGES, LABELS))
     (root / os.fsdecode(b"caf\xe9\x1b[2J.txt")).write_bytes(b"")
     faces = load_faces(str(root), settings)

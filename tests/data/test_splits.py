@@ -23,7 +23,7 @@ COUNTS = (140, 20, 150, 260, 170, 110, 180)
 
 
 def faces_with_copies(usage: bool = False) -> Dataset:
-    """1,030 random images in FER2013's proportions, then copies of some: pairs, and one group of twelve."""
+    """Returns random images in FER2013's proportions, with pairs of copies and a group of 12."""
     random = np.random.RandomState(0)
     labels = random.permutation(np.repeat(np.arange(7), COUNTS))
     images = random.randint(0, 256, (len(labels), 48, 48)).astype(np.uint8)

@@ -119,7 +119,7 @@ def test_final_fits_have_no_validation_part() -> None:
     [job] = state.running
     assert (job.label, job.number, job.shown_value) == (f"final fit {uid_of(7)}", 4, 0.5)
     assert state.left == pytest.approx(5 / 2 * 0.25)
-    state.job_ended(fit, replace(end_of(7, None), number=None))
+    state.job_ended(fit, replace(end_of(7, 0.5), number=None))
     assert (state.finished, state.best, list(state.last)) == (1, [], [job])
 
 

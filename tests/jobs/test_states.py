@@ -39,7 +39,7 @@ class OneJob:
     stop_in: int = 0
     heard: list[Ended] = field(default_factory=list)
     given: bool = False
-    plan: Plan = Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3)
+    plan: Plan = field(default_factory=lambda: Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3))
 
     def begin(self) -> Counts:
         return Counts()

@@ -188,7 +188,7 @@ def test_a_mirror_killed_again_and_again_leaves_each_row_once(
     assert handle.stop(timeout=200), handle.log.read_text()
     runs = offline(settings) if mode == "offline" else online(server)
     assert set(runs) == {job.uid for job in store.jobs.of("tiny")}
-    assert all(run.rows == in_database(store, uid) for uid, run in runs.items())
+    assert all(run.rows == in_database(store, job) for job, run in runs.items())
 
 
 def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

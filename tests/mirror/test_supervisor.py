@@ -12,6 +12,7 @@ import pytest
 
 from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import StudyOutcome
+from fer_tune.jobs.outcome import Plan
 from fer_tune.mirror import process, supervisor
 from fer_tune.mirror.supervisor import GRACE_INTERRUPTED, MirrorSupervisor
 from fer_tune.mirror.tracker import Mode
@@ -42,6 +43,10 @@ def outcome(study: str, reason: str = "budget") -> StudyOutcome:
     return StudyOutcome(study, Counts(), None, None, reason)  # type: ignore[arg-type]
 
 
+def open_study(mirror: MirrorSupervisor, study: str = "s") -> None:
+    mirror.study_opened(Plan(study, "search", "simple_cnn", "demo", "val_accuracy", 4, 3), Counts(), [])
+
+
 @dataclass
 class Mirrors:
     """Stands for the processes: each start takes the next handle."""
@@ -67,7 +72,7 @@ def test_a_mirror_runs_beside_each_study(complete: bool, settings: Settings, mir
     notes: list[str] = []
     with MirrorSupervisor(settings, "offline", notes.append) as mirror:
         for study in ("a", "b"):
-            mirror.study_opened(make_sweep(study))
+            open_study(mirror, study)
             mirror.tick()
             mirror.study_closed(outcome(study))
     assert mirrors.asked == [("a", "offline"), ("b", "offline")]
@@ -78,7 +83,7 @@ def test_a_mirror_runs_beside_each_study(complete: bool, settings: Settings, mir
 def test_an_interrupted_run_waits_less(settings: Settings, mirrors: Mirrors) -> None:
     [handle] = mirrors.handles = [Handle()]
     mirror = MirrorSupervisor(settings, None, print)
-    mirror.study_opened(make_sweep())
+    open_study(mirror)
     mirror.study_closed(outcome("s", "interrupted"))
     assert handle.graces == [GRACE_INTERRUPTED]
 
@@ -86,7 +91,7 @@ def test_an_interrupted_run_waits_less(settings: Settings, mirrors: Mirrors) -> 
 def test_a_run_that_ends_with_an_error_leaves_no_mirror(settings: Settings, mirrors: Mirrors) -> None:
     [handle] = mirrors.handles = [Handle()]
     with suppress(RuntimeError), MirrorSupervisor(settings, None, print) as mirror:
-        mirror.study_opened(make_sweep())
+        open_study(mirror)
         raise RuntimeError
     assert handle.graces == [GRACE_INTERRUPTED]
 
@@ -104,7 +109,7 @@ def test_a_mirror_that_cannot_start_is_a_note(
         monkeypatch.setattr(process, "start", refuse)
     notes: list[str] = []
     mirror = MirrorSupervisor(settings, None, notes.append)
-    mirror.study_opened(make_sweep())
+    open_study(mirror)
     mirror.tick()
     mirror.study_closed(outcome("s"))
     [note] = notes
@@ -118,7 +123,7 @@ def test_a_mirror_that_keeps_dying_is_started_a_few_times(
     mirrors.handles = [Handle(running=False, complete=False) for _ in range(4)]
     notes: list[str] = []
     mirror = MirrorSupervisor(settings, "offline", notes.append)
-    mirror.study_opened(make_sweep())
+    open_study(mirror)
     for _ in range(10):
         mirror.tick()
     mirror.study_closed(outcome("s"))
@@ -130,7 +135,7 @@ def test_a_mirror_that_keeps_dying_is_started_a_few_times(
 def test_disabled_starts_nothing(settings: Settings) -> None:
     notes: list[str] = []
     with MirrorSupervisor(settings, "disabled", notes.append) as mirror:
-        mirror.study_opened(make_sweep())
+        open_study(mirror)
         mirror.tick()
         mirror.study_closed(outcome("s"))
     assert notes == []

@@ -24,7 +24,10 @@ def _rates(family: Family) -> list[str]:
 
 
 def _small(family: Family, **values: object) -> object:
-    """The family's narrowest network, with two head layers where it knows them, so that every rate has its layer."""
+    """Returns the family's narrowest network, with two head layers if it can have them.
+
+    So every rate has its layer.
+    """
     fields = family.config.model_fields
     bound = {"width": 0.25 if fields["width"].annotation is float else 8, "hidden": 32, "head_layers": 2}
     return family.config(**{k: v for k, v in bound.items() if k in fields}, **values)
@@ -40,7 +43,7 @@ def _built(family: Family, config: object, spec: DataSpec = FER2013) -> torch.nn
 
 @torch.no_grad()
 def _awake(model: torch.nn.Module) -> torch.nn.Module:
-    """Blocks may start as the identity, their last scale 0: nothing of them is seen before the first update."""
+    """Fills scales of 0: a block may start as the identity, and no layer of it has an effect."""
     for parameter in model.parameters():
         if not parameter.any():
             parameter.fill_(0.5)

@@ -1,4 +1,4 @@
-"""The report: its figures are those of the database, it loads nothing from elsewhere, and it stays small."""
+"""The report has the figures of the database, loads nothing from elsewhere, and is small."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from fer_tune.job import Job, new_uid
 from fer_tune.report.final_fit import worst_mistakes
 from fer_tune.report.page import render
 from fer_tune.report.study_report import read_study
+from fer_tune.report.tables import epoch_frame
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
 from fer_tune.study import Proposal, trials
@@ -46,7 +47,6 @@ FER = SWEEP.replace("data: demo", "data: fer2013")
 def store(settings: Settings, demo: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A study with a final fit, on images that pass for FER2013's."""
     monkeypatch.setitem(fer2013.COUNTS, "Training", (20,) * 7)
-    monkeypatch.setattr(fer2013, "SIZES", (140,))
     data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
     with make_study(settings, sweep=FER, data=data) as store:
         add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
@@ -70,7 +70,8 @@ def add_final_fit(store: Store, settings: Settings, metrics: dict[str, Any]) -> 
         "test": {"plain": test, "flip": test},
         **metrics,
     }
-    confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(7)] for i in range(7)]}
+    size = len(record.data_spec.classes)
+    confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(size)] for i in range(size)]}
     for kind, content in {"confusion": confusion, "metrics": metrics}.items():
         (folder / f"{kind}.json").write_text(json.dumps(content))
         store.artifacts.add("tiny", job.uid, kind, folder / f"{kind}.json")
@@ -224,7 +225,7 @@ def test_a_name_or_a_sweep_is_not_markup(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """300 trials of up to 12 epochs in two studies; its trials go into the database by the hundred."""
+    """300 trials of up to 12 epochs in two studies, written by the hundred."""
     root = tmp_path_factory.mktemp("large") / "storage"
     draw = random.Random(0)
     with make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db"), (), FER) as store:
@@ -312,6 +313,31 @@ def test_the_worst_mistakes_are_shown(settings: Settings, demo: Dataset) -> None
         assert np.array_equal(np.asarray(image), demo.images[7])
     file.write_bytes(b"torn")
     assert worst_mistakes(file, data, fer2013.EMOTIONS) == []
+
+
+def test_other_classes_and_colour_images(settings: Settings) -> None:
+    """Names, counts and pictures come from the data set. A name is not markup."""
+    classes = ("<b>calm</b>", "cross [/3]", "unsure")
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    dataset = Dataset.of(images, np.repeat(np.arange(3), 20), classes=classes)
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
+        [job] = store.jobs.of("tiny", "final")
+        file = settings.job_folder("tiny", store.studies.get("tiny").uid, job.uid) / "predictions.npz"
+        plain = np.array([[0.1, 0.2, 0.7]], np.float32)
+        np.savez(file, index=np.array([5]), label=np.array([0]), plain=plain, flip=plain)
+        store.artifacts.add("tiny", job.uid, "predictions", file)
+        page = render(store, ["tiny"])
+        text = read(page)
+        [mistake] = worst_mistakes(file, data, classes)
+        epochs = epoch_frame(store, "tiny")
+    assert "<b>" not in page
+    assert "unsure 70 % <b>calm</b> 10 %" in text
+    assert not set(fer2013.EMOTIONS) & set(text.split())
+    assert list(epochs.columns)[-3:] == [f"recall.{name}" for name in classes]
+    with Image.open(BytesIO(base64.b64decode(mistake.picture.removeprefix("data:image/png;base64,")))) as picture:
+        assert np.array_equal(np.asarray(picture), images[5])
 
 
 def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Dataset) -> None:

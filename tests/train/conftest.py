@@ -1,4 +1,4 @@
-"""A few drawn faces, split and cached, as a worker finds them, and a trainer whose engines can be looked at."""
+"""A few drawn faces, split and cached, as a worker finds them."""
 
 from pathlib import Path
 

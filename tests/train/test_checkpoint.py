@@ -1,4 +1,4 @@
-"""Checkpoints: a trial that was cut off goes on as if it had not been, and a bad file is never trusted."""
+"""Checkpoints: a job that was cut off continues as if it had not been. Bad files are not used."""
 
 import dataclasses
 import threading
@@ -50,7 +50,7 @@ def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tu
 
 
 class AtOnce(Executor):
-    """Does everything before `submit` returns. A thread may still be writing when the next epoch ends."""
+    """Does everything before `submit` returns: a thread may be slower than the next epoch."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -106,7 +106,7 @@ def test_patience_is_remembered(trainer: Trainer, spec: Job) -> None:
 
 
 def _stopped_in_the_third_epoch(trainer: Trainer, job: Job, *wishes: Wish) -> tuple[list[EpochRow], JobEnd]:
-    """Wishes one thing after another from the third epoch's first step on. What was wished last stays."""
+    """Wishes one thing after another from the third epoch's first step on; the last one stays."""
     rows: list[EpochRow] = []
     asks = iter([Wish.CONTINUE, *wishes])  # the first one comes at the second epoch's end
     *_, end = (
@@ -207,7 +207,7 @@ def test_none_is_written_unless_asked_for(trainer: Trainer, spec: Job, tmp_path:
 
 @pytest.mark.gpu
 def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: Job) -> None:
-    """Kernels of cuDNN may sum in another order each time: losses within 5 %, weights within 5 % of their norm."""
+    """cuDNN may sum in another order each time: losses and weights are within 5 %."""
     spec = dataclasses.replace(spec, family="deep_cnn")
     undisturbed, resumed = Bench("cuda"), Bench("cuda")
     expected, _ = _run(undisturbed.trainer, dataclasses.replace(spec, checkpoint=None))

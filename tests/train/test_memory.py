@@ -1,6 +1,7 @@
-"""Memory that does not suffice: the same training in smaller parts, and a failure that says so where none fits.
+"""Memory that is too small: the same training in smaller parts, or a failure that says so.
 
-On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its memory.
+On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its
+memory.
 """
 
 import dataclasses
@@ -63,7 +64,9 @@ class SmallMemory(Memory):
 
 
 class SmallDevice:
-    """Builds engines that take at most `limit` images at once; larger ones fail in `place`, from epoch `since` on.
+    """Builds engines that take at most `limit` images at once.
+
+    Larger ones fail in `place`, from epoch `since` on.
 
     Attributes:
         built: the images at once of each engine that was begun to be built.
@@ -124,7 +127,7 @@ class SmallDevice:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(("batch", "parts"), [(64, 2), (64, 8), (50, 4)])
 def test_a_step_in_parts_is_the_step(spec, optimizer, batch, parts):
-    """Without BatchNorm and dropout: the same images, augmentation, mixing, loss and update, but for rounding."""
+    """Without BatchNorm and dropout, all but rounding is the same."""
     wanted = spec(
         batch_size=batch, optimizer=optimizer, lr=1e-3, augment=0.5, mixup=0.3, label_smoothing=0.1,
         sampling="class_weights", grad_clip=0.5,
@@ -292,7 +295,7 @@ def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monke
     rows, end = _run(device.trainer, spec())
     assert (end.status, rows, device.built) == ("failed", [], [])
     assert end.infeasible == pytest.approx(9 / 7 - 1)
-    assert "the faces do not fit" in end.reason
+    assert "the images do not fit" in end.reason
     assert "9.0 GiB" in end.reason
     monkeypatch.undo()
     assert _run(device.trainer, spec())[1].status == "completed", "the worker lives on"
@@ -323,7 +326,7 @@ def test_the_ways_in_which_want_of_memory_is_said():
 
 
 def test_dropped_engines_leave_memory_without_the_collector(spec):
-    """An engine that refers to itself would stay, on a GPU with all its memory, until a collection happens to come."""
+    """An engine that refers to itself would keep its memory until the next garbage collection."""
     device = SmallDevice(64)
     _run(device.trainer, spec(epochs=1))
     first = weakref.ref(device.engine)
@@ -394,7 +397,7 @@ def test_a_step_in_parts_is_the_step_on_a_gpu(spec):
 
 @pytest.mark.gpu
 def test_a_real_device_that_is_too_small(tiny_data):
-    """The allocator is given a share of the device: enough for a part of the batch, then for none."""
+    """The allocator has a share of the device: enough for a part of the batch, then for none."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
     large = Job("a1b2c3", "s", "search", "resnet", params, 1, 3, tiny_data)

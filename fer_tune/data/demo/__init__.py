@@ -5,11 +5,11 @@
     face      draws a head and its features from the parameters
     __main__  draws a contact sheet: `python -m fer_tune.data.demo docs/demo-faces.png`
 
-What makes FER2013 hard is imitated: unequal classes (a tenth of its counts), faint expressions that look
-neutral, wrong labels, photographs that come twice.
+What makes FER2013 hard is imitated: unequal classes (a tenth of its counts), faint expressions that
+look neutral, wrong labels, photographs that come twice.
 
-Drawing uses only sums, products, quotients, square roots and comparisons, which every processor rounds
-alike; sines and exponentials differ. So the data set has the same signature everywhere.
+Drawing uses only sums, products, quotients, square roots and comparisons, which every processor
+rounds alike; sines and exponentials differ. So the data set has the same signature everywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONFUSED = {
     "surprise": "fear happy",
     "neutral": "sad angry happy",
 }
-"""What a wrong label says instead, as people confuse them."""
+"""The emotions that people mistake each one for: its wrong labels."""
 
 WRONG_LABELS = 0.05
 """Fraction of labels that are wrong."""
@@ -50,9 +50,10 @@ def demo_faces(seed: int = 0, scale: float = 1.0) -> Dataset:
 
     Args:
         seed: the same seed draws the same images.
-        scale: multiplies the number of images; 1 is 2,873 and their copies.
+        scale: multiplies the number of images; 1 gives 2,873 and their copies.
     """
-    # RandomState, since NumPy has frozen its stream: the set stays the same from version to version.
+    # RandomState, since NumPy has frozen its stream: the set stays the same from version to
+    # version.
     random = np.random.RandomState(seed)
     emotion = np.repeat(np.arange(len(EMOTIONS)), [max(4, round(COUNTS[name] * scale)) for name in EMOTIONS])
     emotion = random.permutation(emotion)
@@ -60,7 +61,7 @@ def demo_faces(seed: int = 0, scale: float = 1.0) -> Dataset:
     labels = mislabelled(emotion, random)
     images, labels = with_copies(images, labels, random)
     names = [f"demo face {index}" for index in range(len(labels))]
-    notes = (f"drawn from facial actions with seed {seed}; they are no photographs of people",)
+    notes = (f"drawn from facial actions with seed {seed}; they are not photographs of people",)
     return Dataset.of(images, labels, names=names, source="demo", notes=notes)
 
 
@@ -74,7 +75,7 @@ def mislabelled(emotion: Indices, random: np.random.RandomState) -> Indices:
 
 
 def with_copies(images: Images, labels: Indices, random: np.random.RandomState) -> tuple[Images, Indices]:
-    """Adds copies, half of them exact, half recompressed. A few have another label than their original."""
+    """Adds copies, half of them exact, half recompressed; a few have another label."""
     chosen = random.choice(len(labels), round(COPIES * len(labels)), replace=False)
     copies = images[chosen].astype(np.float64)
     near = np.arange(len(chosen)) % 2 == 1

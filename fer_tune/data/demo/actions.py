@@ -1,8 +1,8 @@
 """The facial actions of each emotion, and the parameters of a face.
 
-Actions are the units of Ekman and Friesen's FACS (brows, lids, nose, mouth corners, jaw), at the intensities
-that EMFACS gives for each emotion. Every face has its own proportions, pose, light, blur and noise, and
-sometimes hair, glasses or a hand in front.
+Actions are the units of Ekman and Friesen's FACS (brows, lids, nose, mouth corners, jaw), at the
+intensities that EMFACS gives for each emotion. Every face has its own proportions, pose, light,
+blur and noise, and sometimes hair, glasses or a hand in front.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ UNITS = {
 
 
 def parameters(emotion: Indices, random: np.random.RandomState) -> Parameters:
-    """Draws everything that decides a face: action units, the head's proportions, pose, light, camera, obstacles.
+    """Draws all that decides a face: actions, proportions, pose, light, camera, obstacles.
 
     Args:
         emotion: int64 [N], positions in `EMOTIONS`.

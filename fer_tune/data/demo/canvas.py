@@ -18,11 +18,11 @@ class Canvas:
         self.picture = picture
 
     def paint(self, mask: Array, tone: Array | float) -> None:
-        """Covers with `tone` where `mask` (0..1) says so."""
+        """Covers the part in `mask` (0..1) with `tone`."""
         self.picture += np.clip(mask, 0, 1) * (tone - self.picture)
 
     def shade(self, mask: Array, factor: Array | float) -> None:
-        """Multiplies by `factor` where `mask` (0..1) says so: shadows, folds, lips."""
+        """Multiplies the part in `mask` (0..1) by `factor`: shadows, folds, lips."""
         self.picture *= 1 + np.clip(mask, 0, 1) * (factor - 1)
 
 
@@ -31,21 +31,21 @@ SOFT = 2.2 / SIDE
 
 
 def inside(distance: Array, soft: float = SOFT) -> Array:
-    """Mask from a signed distance that is positive inside."""
+    """Returns a mask from a signed distance that is positive inside."""
     return np.asarray(np.clip(0.5 + distance / soft, 0, 1))
 
 
 def line(distance: Array, width: Array | float) -> Array:
-    """Mask of a soft line along distance 0: exp(-q) for q = (distance / width)², as (1 - q/4)⁴."""
+    """Returns a soft line along distance 0: exp(-q) for q = (distance / width)², as (1 - q/4)⁴."""
     return np.asarray(np.square(np.square(np.maximum(1 - np.square(distance * (0.5 / width)), 0))))
 
 
 def away(x: Array, y: Array) -> Array:
-    """Distance from the origin."""
+    """Returns the distance from the origin."""
     return np.asarray(np.sqrt(x * x + y * y))
 
 
 def waves(phase: Array) -> Array:
-    """Ripples between 0 and 1, one for each unit of phase."""
+    """Returns ripples between 0 and 1, one for each unit of phase."""
     part = phase - np.floor(phase)
     return np.asarray(4 * part * (1 - part))

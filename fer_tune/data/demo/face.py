@@ -1,4 +1,4 @@
-"""Draws faces from their parameters: a head, its features, what is in front of them, and the camera.
+"""Draws faces from their parameters: head, features, obstacles, camera.
 
 A face fills most of the picture, as in FER2013.
 """
@@ -17,7 +17,7 @@ from fer_tune.data.fer2013 import SIDE
 Chunk = Mapping[str, Array]
 
 CHUNK = 16
-"""Dataset drawn at once: their arrays stay in the processor's cache."""
+"""Faces drawn at once. Their arrays stay in the processor's cache."""
 
 
 def draw(values: Parameters, random: np.random.RandomState) -> Images:
@@ -32,7 +32,7 @@ def draw(values: Parameters, random: np.random.RandomState) -> Images:
 
 
 def _face(p: Chunk) -> Array:
-    """The picture before the camera: background, head, features, obstacles."""
+    """Returns the picture in front of the camera."""
     x, y = _turned(p)
     radius = np.square(x / p["head_width"]) + np.square(y / p["head_height"])
     depth = np.sqrt(np.clip(1 - 0.8 * radius, 0, 1))
@@ -48,7 +48,7 @@ def _face(p: Chunk) -> Array:
 
 
 def _turned(p: Chunk) -> tuple[Array, Array]:
-    """Pixel coordinates in the frame of the head."""
+    """Returns pixel coordinates in the frame of the head."""
     places = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
     x, y = places[None, None, :] - p["shift_x"], places[None, :, None] - p["shift_y"]
     cosine, sine = (1 - 0.5 * np.square(p["roll"])) / p["zoom"], p["roll"] / p["zoom"]
@@ -56,7 +56,7 @@ def _turned(p: Chunk) -> tuple[Array, Array]:
 
 
 def _head(canvas: Canvas, p: Chunk, x: Array, y: Array, depth: Array) -> Array:
-    """Hair behind, neck, the head with its light; returns the head's mask."""
+    """Paints hair, neck and head with its light. Returns the head's mask."""
     back = 1 - away(x / (p["head_width"] + 0.16), (y + 0.12) / 1.02)
     hang = inside(p["head_width"] + 0.18 - np.abs(x)) * inside(y + 0.1) * p["hair_long"]
     canvas.paint(np.maximum(inside(0.7 * back), hang), p["hair_tone"])
@@ -72,7 +72,10 @@ def _head(canvas: Canvas, p: Chunk, x: Array, y: Array, depth: Array) -> Array:
 
 
 def _brows(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
-    """A bent stroke above each eye; AU1 lifts its inner end, AU2 the outer, AU4 lowers and draws together."""
+    """Paints a bent stroke above each eye.
+
+    AU1 lifts its inner end, AU2 the outer one; AU4 lowers both and draws them together.
+    """
     side = 1 + p["asymmetry"] * np.sign(u)
     centre = p["eye_distance"] + 0.03 - 0.06 * p["brow_lower"] - 0.02 * p["inner_brow"]
     along = (np.abs(u) - centre) / 0.25  # -1 at the nose, 1 at the temple
@@ -93,7 +96,10 @@ def _brows(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
 
 
 def _eyes(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
-    """Almonds between two lids; AU5 opens them, AU6 and AU7 push the lower lid up, AU43 lets the upper sink."""
+    """Paints almonds between two lids.
+
+    AU5 opens them, AU6 and AU7 push the lower lid up, AU43 lets the upper one sink.
+    """
     along = (np.abs(u) - p["eye_distance"]) / p["eye_width"]
     bow = np.clip(1 - np.square(along), 0, None)
     height = v - p["eye_height"] - 0.02 * along * (p["inner_brow"] - p["brow_lower"])
@@ -115,7 +121,7 @@ def _eyes(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
 
 
 def _nose(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
-    """A shadow, two nostrils; AU9 lifts them and wrinkles the bridge."""
+    """Paints a shadow and two nostrils. AU9 lifts them and wrinkles the bridge."""
     wrinkle = np.clip(p["nose_wrinkle"], 0, 1)
     tip = p["nose_length"] - 0.05 * wrinkle - 0.02 * np.clip(p["upper_lip"], 0, 1)
     canvas.shade(line(u - 0.1, 0.05) * inside(tip - v, 0.3) * inside(v + 0.2, 0.3), 0.85)
@@ -131,7 +137,7 @@ def _nose(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
 
 
 def _mouth(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
-    """Two lips along a bent line, and what shows between them."""
+    """Paints two lips along a bent line, and what shows between them."""
     width = p["mouth_width"] * (
         1 + 0.35 * p["smile"] + 0.35 * p["stretch"] - 0.3 * p["jaw"] - 0.15 * p["lip_press"] - 0.1 * p["corner_down"]
     )
@@ -161,7 +167,7 @@ def _mouth(canvas: Canvas, p: Chunk, u: Array, v: Array) -> None:
 
 
 def _obstacles(canvas: Canvas, p: Chunk, u: Array, v: Array, head: Array) -> None:
-    """Beard, glasses, a hand."""
+    """Paints a beard, glasses, a hand."""
     beard = head * inside(away(u / 1.1, v - 0.25) - 0.42, 0.15) * inside(v - 0.15, 0.2)
     mouth = line(away(u / 0.42, (v - p["mouth_height"]) / 0.16), 1.0)
     canvas.shade(p["beard"] * beard * (1 - mouth), 0.35)
@@ -173,7 +179,7 @@ def _obstacles(canvas: Canvas, p: Chunk, u: Array, v: Array, head: Array) -> Non
 
 
 def _photograph(picture: Array, p: Chunk, random: np.random.RandomState) -> Array:
-    """Blur, contrast, brightness and noise."""
+    """Returns the picture with blur, contrast, brightness and noise."""
     for axis in (1, 2):
         sides = (np.roll(picture, 1, axis) + np.roll(picture, -1, axis)) / 2
         picture = picture + 0.66 * p["blur"] * (sides - picture)

@@ -27,7 +27,8 @@ def upgrade(connection: Connection, root: Path) -> None:
 
 
 def back_up(database: Path, name: str) -> Path:
-    """Copies an SQLite database, with what is still in its write-ahead log, to a new file beside it.
+    """Copies an SQLite database, with what is still in its write-ahead log, to a new file beside
+    it.
 
     Args:
         name: what the copy's name ends with.

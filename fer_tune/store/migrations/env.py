@@ -1,4 +1,5 @@
-"""Alembic's entry: runs the revisions on the connection, and in the transaction, that `upgrade` was given."""
+"""Alembic's entry: runs the revisions on the connection, and in the transaction, that `upgrade` was
+given."""
 
 from alembic import context
 

@@ -1,8 +1,9 @@
 """Format 2: rows belong to jobs, which have an identity of their own.
 
-Format 1 named a trial by its study and its number. A trial that was interrupted lived on under another number; both
-become attempts at one job here. Final fits had files and no rows; they become jobs too, with the epochs that their
-files tell. What trackers may have was not recorded: jobs that the mirror had begun to copy may be copied.
+Format 1 named a trial by its study and its number. A trial that was interrupted lived on under
+another number; both become attempts at one job here. Final fits had files and no rows; they become
+jobs too, with the epochs that their files tell. What trackers may have was not recorded: jobs that
+the mirror had begun to copy may be copied.
 """
 
 from __future__ import annotations
@@ -177,7 +178,8 @@ class _Study:
     # trials of the search -----------------------------------------------------------------------------------------
 
     def _search_jobs(self) -> Iterator[tuple[int, int]]:
-        """Makes a job of each trial that had an attempt, with those it lived on as; yields numbers and the job's id."""
+        """Makes a job of each trial that had an attempt, with those it lived on as; yields numbers
+        and the job's id."""
         copied = {row["number"] for row in self._rows("select number from fer_mirror_cursors where study_id = :id")}
         for chain in self._chains():
             attempts = [row for row in self.attempts if row["number"] in chain]
@@ -265,7 +267,8 @@ class _Study:
         )
 
     def _final_jobs(self, jobs: dict[int, int]) -> None:
-        """Makes a job of each folder that a final fit left, and gives it its entry in the ledger."""
+        """Makes a job of each folder that a final fit left, and gives it its entry in the
+        ledger."""
         folders: dict[str, list[dict[str, Any]]] = {}
         for row in self._rows("select * from fer_artifacts where study_id = :id order by id"):
             if row["kind"].startswith("retrain "):
