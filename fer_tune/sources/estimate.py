@@ -14,7 +14,10 @@ from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed
 
 TIMEOUT = 20.0
-"""Seconds that the estimate may take, the import of torch included."""
+"""Seconds that the measurement may take, the import of torch included."""
+
+LEAST_PER_IMAGE = 2.0
+"""Seconds for an image that are assumed if the measurement of four images takes longer than `TIMEOUT`."""
 
 
 def warn_of_hours(sweep: Sweep, record: StudyRecord, devices: Sequence[str], note: Callable[[str], object]) -> None:
@@ -48,7 +51,8 @@ def hopeless(sweep: Sweep, epoch: float) -> str:
 def estimate_epoch_seconds(sweep: Sweep, spec: DataSpec, images: int, threads: int) -> float | None:
     """Returns about how long an epoch of the sweep's first configuration takes on the CPU.
 
-    The measurement runs in a process of its own. None means that it failed.
+    The measurement runs in a process of its own. None means that it failed. One that takes too long is
+    an answer, too: then an epoch takes at least this long.
 
     Args:
         images: number of training images.
@@ -64,6 +68,8 @@ def estimate_epoch_seconds(sweep: Sweep, spec: DataSpec, images: int, threads: i
             command, input=json.dumps(given).encode(), capture_output=True, env=variables, timeout=TIMEOUT, check=True
         )
         return float(done.stdout) * images
+    except subprocess.TimeoutExpired:
+        return LEAST_PER_IMAGE * images
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
 

@@ -86,8 +86,9 @@ def run_sweeps(
         stack.enter_context(signals.heard())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-            devices = [worker.device for worker in pool.workers]
-            warn_of_hours(sweep, store.studies.get(sweep.study), devices, observers.note)
+            if trainer is load_trainer:  # another trainer is not what is measured
+                devices = [worker.device for worker in pool.workers]
+                warn_of_hours(sweep, store.studies.get(sweep.study), devices, observers.note)
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)

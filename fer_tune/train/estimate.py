@@ -17,8 +17,8 @@ from fer_tune.data.spec import DataSpec
 from fer_tune.job import Value
 from fer_tune.train.config import configurations
 
-IMAGES = 8
-"""Images of a measured step. Large networks need seconds for it on one core."""
+IMAGES = 4
+"""Images of a measured step. Large networks need seconds for it on one busy core."""
 
 LONG = 1.0
 """A step of so many seconds is not repeated."""

@@ -66,6 +66,11 @@ def test_only_a_run_on_the_cpu_with_hours_is_measured(
     assert bool(notes) == warned
 
 
+def test_a_measurement_that_takes_too_long_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "TIMEOUT", 0.05)
+    assert estimate_epoch_seconds(sweep(), FER2013, images=100, threads=1) == 200.0
+
+
 def test_a_measurement_that_fails_gives_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert estimate_epoch_seconds(sweep(), FER2013, images=9, threads=1) is None
