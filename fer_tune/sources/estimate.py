@@ -17,11 +17,14 @@ TIMEOUT = 20.0
 """Seconds that the measurement may take, the import of torch included."""
 
 LEAST_PER_IMAGE = 2.0
-"""Seconds for an image that are assumed if the measurement of four images takes longer than `TIMEOUT`."""
+"""Seconds for an image that are assumed if the measurement of four images takes longer than
+`TIMEOUT`.
+"""
 
 
 def warn_of_hours(sweep: Sweep, record: StudyRecord, devices: Sequence[str], note: Callable[[str], object]) -> None:
-    """Measures a step of the sweep's first configuration, and says if the hours are too few for an epoch.
+    """Measures a step of the sweep's first configuration, and says if the hours are too few for an
+    epoch.
 
     A GPU is not measured: there an epoch takes seconds.
 
@@ -37,7 +40,9 @@ def warn_of_hours(sweep: Sweep, record: StudyRecord, devices: Sequence[str], not
 
 
 def hopeless(sweep: Sweep, epoch: float) -> str:
-    """Returns the warning for an epoch of so many seconds, or an empty text if the hours suffice for one."""
+    """Returns the warning for an epoch of so many seconds, or an empty text if the hours suffice
+    for one.
+    """
     hours = sweep.budget.hours
     if hours is None or epoch <= 3600 * hours:
         return ""
@@ -51,8 +56,8 @@ def hopeless(sweep: Sweep, epoch: float) -> str:
 def estimate_epoch_seconds(sweep: Sweep, spec: DataSpec, images: int, threads: int) -> float | None:
     """Returns about how long an epoch of the sweep's first configuration takes on the CPU.
 
-    The measurement runs in a process of its own. None means that it failed. One that takes too long is
-    an answer, too: then an epoch takes at least this long.
+    The measurement runs in a process of its own. None means that it failed. One that takes too long
+    is an answer, too: then an epoch takes at least this long.
 
     Args:
         images: number of training images.

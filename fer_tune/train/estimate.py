@@ -1,7 +1,7 @@
 """Measures how long a network needs for an image on the CPU.
 
-`python -m fer_tune.train.estimate` reads `family`, `params` and `spec` as JSON from standard input, and
-prints the seconds. The orchestrator, which does not import torch, starts it as a process.
+`python -m fer_tune.train.estimate` reads `family`, `params` and `spec` as JSON from standard input,
+and prints the seconds. The orchestrator, which does not import torch, starts it as a process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The shipped sweeps and the template load, search what they must, and hold the nine experiments by hand."""
+"""The shipped sweeps and the template load, search what they must, and hold the nine experiments by
+hand.
+"""
 
 from __future__ import annotations
 
