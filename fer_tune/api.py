@@ -451,7 +451,7 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
 
 @contextmanager
 def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
-    """Opens optuna-dashboard as a WSGI application, and gives it with the path of the study's page."""
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page."""
     from fer_tune.dashboard.server import application, study_id
 
     with open_store(storage) as store:

@@ -20,7 +20,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(settings: Settings) -> dict[str, list[Finding]]:
-    """Returns all findings, by what was examined: `environment`, `devices`, `storage`, `studies`."""
+    """Returns all findings by part: `environment`, `devices`, `storage`, `studies`."""
 
     def environment() -> Iterable[Finding]:
         from fer_tune.doctor.environment import environment, requirements

@@ -18,6 +18,7 @@ from fer_tune.pool import InlinePool, LocalPool, Pool
 from fer_tune.pool.devices import Count, choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
+from fer_tune.sources.forecast import warning
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
@@ -65,7 +66,6 @@ def run_sweeps(
         PoolError: workers cannot be started, or keep dying; running trials are queued again.
     """
     from fer_tune.jobs.runner import Runner
-    from fer_tune.sources.estimate import warn_of_hours
 
     options = options or RunOptions()
     _refuse_twins(sweeps)
@@ -86,9 +86,6 @@ def run_sweeps(
         stack.enter_context(signals.heard())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-            if trainer is load_trainer:  # another trainer is not what is measured
-                devices = [worker.device for worker in pool.workers]
-                warn_of_hours(sweep, store.studies.get(sweep.study), devices, observers.note)
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)
@@ -195,5 +192,8 @@ def _prepare(
     stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
     data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
+    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
+    if said := warning(sweep, data.spec, stored.counts.get("train", 0), devices):
+        observers.note(said)
     mirrored = options.wandb != "disabled"
     return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)

@@ -1,4 +1,4 @@
-"""Checks the conditions between hyperparameters, and puts each one behind those that it depends on."""
+"""Checks the conditions between hyperparameters, and puts each behind those that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words the problems of a sweep: what is wrong, what is allowed, and which name was probably meant."""
+"""Words the problems of a sweep: what is wrong, what is allowed, and the nearest name."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ _NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no do
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
-    """Reads `params` and `start` as the family's, or as those of the family whose name is nearest."""
+    """Reads `params` and `start` for the family, or for the one whose name is nearest."""
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()
