@@ -46,7 +46,7 @@ from fer_tune.train.loop import Trainer
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 PROTOCOL = SplitPolicy(policy="stratified", val=0.15, test=0.15, group_duplicates=False)
-ASSUMED_EPOCHS = {4: 15, 6: 18, 9: 20}
+ASSUMED_EPOCHS = {4: 10, 6: 18, 9: 20}
 """For the experiments whose epochs were not recorded."""
 FIGURES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "test_accuracy")
 TOLERANCE = 2.0
