@@ -15,10 +15,11 @@ test: .venv/installed  ## the tests, but for the slow ones and those that need a
 chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for 6 to 30 minutes
 	$(BIN)/python -m benchmarks.chaos
 
-check: .venv/installed  ## style and types
+check: .venv/installed  ## style, types and plain English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/prose.py
 
 # The stamp is written last: an installation that was cut short is done again.
 .venv/installed: pyproject.toml constraints.txt

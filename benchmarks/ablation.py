@@ -97,7 +97,7 @@ def main() -> None:
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     wanted = [
-        (Job("ablation", 0, options.family, {}, options.epochs, seed, data), changes)
+        (Job("ablation", "ablation", "search", options.family, {}, options.epochs, seed, data), changes)
         for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]
         for seed in map(int, options.seeds.split(","))
     ]
@@ -160,7 +160,7 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     return Run(
         family=spec.family,
         changes=changes,
-        epochs=spec.epochs,
+        epochs=spec.schedule,
         seed=spec.seed,
         best=best.val_accuracy,
         best_epoch=best.epoch,
@@ -177,11 +177,11 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
 def flip_accuracy(engine: Engine) -> float:
     """Of the last evaluation and that of the mirrored faces, averaged."""
     held, plain = engine.inputs.held, engine.logits.softmax(1)
-    held.copy_(held.flip(3))  # in place: a captured evaluation reads them there
-    engine.measure()
-    held.copy_(held.flip(3))
+    held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
+    engine.evaluate()
+    held.copy_(held.flip(2))
     predicted = (plain + engine.logits.softmax(1)).argmax(1)
-    return float((predicted == engine.faces.held_labels).float().mean())
+    return float((predicted == engine.data.held_labels).float().mean())
 
 
 def _parsed(change: str) -> dict[str, Value]:

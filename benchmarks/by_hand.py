@@ -105,7 +105,9 @@ def protocol_job(source: str) -> Job:
     """Returns a job on the data and the split of the experiments by hand."""
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
-    return Job("by-hand", 0, "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings))
+    return Job(
+        "by-hand", "by-hand", "search", "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings)
+    )
 
 
 def variants(texts: list[str], number: int) -> Iterator[dict[str, Value]]:
@@ -185,7 +187,7 @@ def repeat(trainer: Trainer, task: Task) -> dict[str, Any]:
     one, params = task.one, configuration(task.one) | task.changes
     epochs = task.epochs or one.epochs or ASSUMED_EPOCHS[one.number]
     at = min(one.at or epochs, epochs)
-    job = replace(task.job, family=one.family, params=params, epochs=epochs)
+    job = replace(task.job, family=one.family, params=params, schedule=epochs)
     tested = task.test and one.test is not None
     runs = [train(trainer, replace(job, seed=seed), at, tested) for seed in task.seeds]
     recorded = dict(zip(FIGURES, (one.train, one.val, one.train_loss, one.val_loss, one.test), strict=True))
@@ -214,7 +216,7 @@ def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
     began = time.perf_counter()
     *messages, end = trainer.train(job)
     rows = [row for row in messages if isinstance(row, EpochRow)]
-    if len(rows) != job.epochs:
+    if len(rows) != job.schedule:
         raise RuntimeError(f"{job.family} {job.params} ended after {len(rows)} epochs: {end}")
     row = rows[at - 1]
     return Run(
@@ -237,7 +239,7 @@ def test_accuracy(engine: Engine, job: Job) -> float:
     model = engine.flat.model.eval()
     correct = 0
     for part, labels in zip(batches(images), batches(torch.from_numpy(data.labels[data.test])), strict=True):
-        inputs = as_input(engine.faces.normalised(part).to(engine.inputs.dtype))
+        inputs = as_input(engine.data.normalised(part).to(engine.inputs.dtype).permute(0, 2, 3, 1))
         correct += int((model(inputs).argmax(1).cpu() == labels).sum())
     return correct / len(images)
 

@@ -27,8 +27,9 @@ import numpy as np
 from benchmarks.circumstances import commit, machine
 from fer_tune import __version__
 from fer_tune.data.csvfile import read_csv
-from fer_tune.data.dataset import SIDE, Dataset, Images
+from fer_tune.data.dataset import Dataset, Images
 from fer_tune.data.duplicates import find_groups
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.load import load_faces
 from fer_tune.settings import Settings
 

@@ -147,7 +147,7 @@ def measure(
     job = replace(base, family=network.family, params={**PARAMS, **network.params, "batch_size": batch})
     plan, config = trainer._plan(job)
     engine = Engine(plan)
-    engine.begin(config, plan.shape, job.seed, job.epochs)
+    engine.begin(config, plan.shape, job.seed, job.schedule)
     steps = min(options.steps, engine.steps_per_epoch)
     shipped = step_rate(engine, steps)
     for name in network.kernels:

@@ -96,8 +96,9 @@ def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
         family, params = SHAPES[shape]
         params = {**params, "lr": 1e-3, "augment": 0.3, "ema": 0.9, **(TINY if where == "cpu" else {})}
         began = time.perf_counter()
-        messages = list(trainer.train(Job("memory", number, family, params, 1, number, data)))
-        _refuse(messages[-1])
+        *_, end = trainer.train(Job(f"memory-{number}", "memory", "search", family, params, 1, number, data))
+        assert isinstance(end, JobEnd)
+        _refuse(end)
         allocated, reserved = memory.used()
         free, total = (0, reserved) if where == "cpu" else torch.cuda.mem_get_info()
         rows.append(
@@ -117,7 +118,7 @@ def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
 def _refuse(end: EpochRow | JobEnd) -> None:
     assert isinstance(end, JobEnd)
     if end.status != "completed" or end.notes:
-        raise RuntimeError(f"trial {end.number} {end.status}: {end.reason} {end.detail} {end.notes}")
+        raise RuntimeError(f"{end.job} {end.status}: {end.reason} {end.detail} {end.notes}")
 
 
 def growth(rows: list[dict[str, Any]], name: str) -> float:

@@ -1,11 +1,14 @@
-"""What the mirror costs a sweep: the same trials with wandb's server refusing every connection, and with no mirror.
+"""Measures what the mirror costs a sweep.
+
+It runs the same trials with wandb's server refusing every connection, and with no mirror.
 
     python -m benchmarks.mirror [--pairs 8] [--trials 4] [--epochs 6]
 
-A shared machine's speed changes by the minute, so the two ways run at the same time, each on a processor core of its
-own to which all its processes are bound, the mirror beside the training it must not slow; the next pair changes cores.
-Three figures a run: the wall time of the whole command, the images a second that training itself reached (from the
-database), and the processor seconds of the command with every process below it, which other load changes least. Writes
+A shared machine's speed changes by the minute, so the two ways run at the same time, each on a
+processor core of its own to which all its processes are bound, the mirror beside the training it
+must not slow; the next pair changes cores. Three figures a run: the wall time of the whole command,
+the images a second that training itself reached (from the database), and the processor seconds of
+the command with every process below it, which other load changes least. Writes
 benchmarks/results/mirror.json.
 """
 
@@ -115,7 +118,7 @@ def _speed(folder: Path) -> float:
     from fer_tune.store import Store
 
     with Store.open(f"sqlite:///{folder}/fer_tune.db", create=False, root=folder) as store:
-        rows = store.epochs("demo")
+        rows = store.epochs.all("demo")
     return sum(row.images_per_second * row.seconds for row in rows) / sum(row.seconds for row in rows)
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.browser import Browser
 from fer_tune.cli.dashboard import _server
 from fer_tune.dashboard.server import application, study_id
 from fer_tune.report.page import render
 from fer_tune.settings import Settings
-from fer_tune.sources.final import retrain
+from fer_tune.sources.final import Request
+from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.sweep.load import load_sweep
+from tests.browser import Browser
 
 SWEEP = Path(__file__).parent.parent / "sweeps" / "demo.yaml"
 
@@ -31,7 +32,9 @@ def main(out: Path) -> None:
         folder = Path(name)
         settings = Settings(folder / "storage", f"sqlite:///{folder}/fer_tune.db")
         run_sweeps([load_sweep(SWEEP)], settings, RunOptions(workers=2, wandb="disabled"))
-        best = retrain(settings, "demo").trial
+        fits = run_final_fits("demo", Request(), settings, RunOptions(wandb="disabled"))
+        assert fits, "nobody interrupts it"
+        best = fits[0].trial
         with Store.of(settings) as store, Browser() as page:
             dashboard(page, store, settings, best, out / "dashboard.png")
             (folder / "report.html").write_text(render(store, ["demo"]), encoding="utf-8")

@@ -15,7 +15,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from fer_tune.display.live import LiveView
-from fer_tune.display.view import View
+from fer_tune.display.view import draw
 from fer_tune.job import EpochRow, Job
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
@@ -34,14 +34,14 @@ class Recorded(LiveView):
         super().__init__(Console(file=io.StringIO(), force_terminal=True, width=COLUMNS))
         self.path = path
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        super().epoch(spec, row, value)
-        board = self.board
-        busy = len(board.training) > 1 and all(place.epoch > 0 for place in board.training)
-        if board.finished >= AFTER and busy and not self.path.exists():
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        super().epoch(job, row, value, replayed)
+        state = self.state
+        busy = len(state.running) > 1 and all(job.epoch > 0 for job in state.running)
+        if state.finished >= AFTER and busy and not self.path.exists():
             page = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
             page.print(f"[bold]$[/] {COMMAND}\n")
-            page.print(View(board, self.gauges))
+            page.print(draw(state, COLUMNS, monitor=self.monitor))
             plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
             self.path.write_text(page.export_svg(title="fer-tune", code_format=plain), encoding="utf-8")
 

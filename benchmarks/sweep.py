@@ -141,9 +141,9 @@ def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | No
     """From `began` until the first epoch of any trial whose val accuracy exceeds `threshold`; None if none did."""
     with Store.of(Settings.from_environment(), create=False) as store:
         passed = []
-        for attempt in store.attempts(study):
+        for attempt in store.jobs.attempts(study):
             at = (attempt.started - began).total_seconds()
-            for row in store.epochs(study, attempt.number):
+            for row in store.epochs.all(study, attempt.job):
                 if row.attempt != attempt.attempt:
                     continue
                 at += row.seconds
@@ -155,7 +155,7 @@ def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | No
 
 def _family(study: str) -> str:
     with Store.of(Settings.from_environment(), create=False) as store:
-        return store.study(study).family
+        return store.studies.get(study).family
 
 
 def _metrics(study: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.access import SearchData, open_search
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import FER2013
 from fer_tune.data.splits import reference, store_split
 from fer_tune.job import EpochRow, Job, Value
 from fer_tune.models import FAMILIES, layers
@@ -104,7 +105,7 @@ def default_job(source: str, epochs: int) -> Job:
     settings = Settings.from_environment()
     faces = load_faces(source, settings)
     ref = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
-    return Job("benchmark", 0, "deep_cnn", {}, epochs, 1, ref)
+    return Job("benchmark", "benchmark", "search", "deep_cnn", {}, epochs, 1, ref)
 
 
 def _with(base: Job, family: str, batch: int) -> Job:
@@ -181,7 +182,7 @@ def plain(data: SearchData, family: str, batch: int, *, loaders: int, steps: int
     """Images a second of the plain script, without evaluation."""
     with torch_layers():
         config = configurations(family, {})[1]
-        model = FAMILIES[family].build(config).to(where).train()
+        model = FAMILIES[family].build(config, data.spec).to(where).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         criterion = nn.CrossEntropyLoss()
         loader = DataLoader(
@@ -244,7 +245,7 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
     plan, config = trainer._plan(spec)
     with torch_layers():
         engine = Engine(plan)
-        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        engine.begin(config, plan.shape, spec.seed, spec.schedule)
         uncompiled = bare(engine)
         torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
         engine.flat.model.compile(dynamic=False)
@@ -285,7 +286,7 @@ def seconds(where: torch.device, run: Callable[[], object]) -> float:
 
 def flops(family: str) -> int:
     """Floating-point operations of a training step for one image: forward and backward, by torch's counter."""
-    model = FAMILIES[family].build(configurations(family, {})[1]).train()
+    model = FAMILIES[family].build(configurations(family, {})[1], FER2013).train()
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(2, 1, 48, 48)).sum().backward()
     return int(counter.get_total_flops()) // 2

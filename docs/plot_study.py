@@ -1,9 +1,10 @@
-"""Draws a study from its tables: python docs/plot_study.py STUDY [PICTURE]
+"""Draws a study with matplotlib: python docs/plot_study.py STUDY [PICTURE]
 
-Each part can be pasted into a notebook. What the columns hold: help(fer_tune.load_trials), help(fer_tune.load_epochs).
+You can paste each part into a notebook. For the columns see help(fer_tune.load_trials) and
+help(fer_tune.load_epochs).
 """
 
-# %% The tables: one row a trial, one row an epoch
+# %% The tables: one row for each trial, one row for each epoch
 import sys
 
 import matplotlib.pyplot as plt
@@ -21,7 +22,7 @@ history.plot(complete["number"], 100 * complete["value"], "o", alpha=0.6)
 history.step(complete["number"], 100 * complete["value"].cummax(), where="post")
 history.set(xlabel="trial", ylabel="best epoch of validation, %", title=study)
 
-# %% Learning curves: what was pruned ends early
+# %% Learning curves: those of pruned trials end early
 for (_, state), rows in epochs.groupby(["number", "state"]):
     colour = "tab:blue" if state == "complete" else "tab:grey"
     curves.plot(rows["epoch"], 100 * rows["val_accuracy"], ".-", color=colour, alpha=0.6)

@@ -1,29 +1,85 @@
-"""fer-tune: hyperparameter sweeps for facial-expression networks.
+"""fer-tune finds good hyperparameters for facial-expression networks.
 
-import fer_tune
+    import fer_tune
 
-fer_tune.load_trials("resnet")      a pandas DataFrame, one row a trial
-fer_tune.load_epochs("resnet")      the learning curves, one row an epoch
+    fer_tune.run("sweeps/resnet.yaml", workers=2)       searches, and continues a study that exists
+    fer_tune.best("resnet")                             the best trial
+    fer_tune.load_trials("resnet")                      all trials as a pandas DataFrame
+    fer_tune.load_epochs("resnet")                      the learning curves
+    result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
+    fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
+
+`help(fer_tune.api)` describes all functions. Importing fer_tune is cheap: a function imports what it
+needs when it is called.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from fer_tune.errors import FerTuneError
+
 if TYPE_CHECKING:
-    from fer_tune.report.tables import load_epochs, load_trials
+    from fer_tune.api import (
+        audit_data,
+        best,
+        check,
+        diagnose,
+        failures,
+        find_study,
+        load_epochs,
+        load_model,
+        load_trials,
+        predict,
+        retrain,
+        run,
+        stop,
+        studies,
+        sync,
+        template,
+        trials,
+        write_parquet,
+        write_report,
+    )
 
 try:
     __version__ = version("fer-tune")
-except PackageNotFoundError:  # run from a checkout that was not installed
+except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["__version__", "load_epochs", "load_trials"]
+__all__ = [
+    "FerTuneError",
+    "__version__",
+    "audit_data",
+    "best",
+    "check",
+    "diagnose",
+    "failures",
+    "find_study",
+    "load_epochs",
+    "load_model",
+    "load_trials",
+    "predict",
+    "retrain",
+    "run",
+    "stop",
+    "studies",
+    "sync",
+    "template",
+    "trials",
+    "write_parquet",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what reads the database when it is asked for: pandas, SQLAlchemy and Optuna take a second."""
-    if name in ("load_trials", "load_epochs"):
-        from fer_tune.report import tables
+    """Returns a public function, and imports `fer_tune.api` for it."""
+    if name in __all__:
+        from fer_tune import api
 
-        return getattr(tables, name)
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Returns the public names, for completion."""
+    return sorted(__all__)

@@ -56,7 +56,8 @@ class StudyError(FerTuneError):
 
 
 class TakenOverError(StudyError):
-    """Another run took the study that this process was running: it must not be written to any more."""
+    """Another run took the study that this process was running: it must not be written to any
+    more."""
 
     def __init__(self, study: str, by: str = "another process") -> None:
         super().__init__(

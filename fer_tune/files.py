@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all: written beside their place, flushed to the disk, then renamed."""
+"""Files that appear whole or not at all: written beside their place, flushed to the disk, and
+renamed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from typing import IO, Any
 from fer_tune.errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What a disk answers that is full."""
+"""What a full disk answers."""
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -26,12 +27,12 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Calls `write(stream)` on a file beside `path`, then moves it into place.
 
     Raises:
-        StorageError: the disk refused, or there is something else than a file: a folder, a link, a device. Root could
-            put a file in the place of `/dev/null` or `/dev/stdout`, and the machine would be broken.
+        StorageError: the disk refused, or the path is a folder, a link or a device. Root could
+            replace `/dev/null` or `/dev/stdout` with a file, and break the machine.
     """
     with writing(path):
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            raise StorageError(f"cannot write {path}: what is there is no plain file", "Give another file's name.")
+            raise StorageError(f"cannot write {path}: it is not a regular file", "Name another file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -41,6 +42,18 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def append_text(path: Path, text: str) -> bool:
+    """Adds text to a log; returns False where the disk refuses, since no work should be lost over a
+    log."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -55,6 +68,6 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def flush(stream: IO[Any]) -> None:
-    """Has the disk take what was written."""
+    """Makes the disk take what was written."""
     stream.flush()
     os.fsync(stream.fileno())

@@ -1,10 +1,11 @@
-"""Shared fixtures. Each test is kept apart from the user's environment, settings and keys."""
+"""Shared fixtures. Each test is separate from the user's environment, settings and keys."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would be all processes that tests interrupt.
+# A shell starts what runs in its background deaf to Ctrl-C, and so would be all processes that
+# tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
 REAL_DATA = "FER_TUNE_DATA"
-"""The one variable that tests may use, by the fixture `real_data`."""
+"""The one variable of the user that tests may use, through the fixture `real_data`."""
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No FER_TUNE_*, WANDB_* or netrc of the user reaches a test, and no test the user's storage or wandb."""
+    """Keeps the user's variables and netrc out of tests, and tests out of the user's storage."""
     for name in list(os.environ):
         if name.startswith(OURS):
             monkeypatch.delenv(name)
@@ -46,7 +48,7 @@ _real_data = os.environ.get(REAL_DATA)
 
 @pytest.fixture
 def real_data() -> str:
-    """The path of the real FER2013; the test is skipped where FER_TUNE_DATA names none."""
+    """Returns the path of the real FER2013. Skips the test unless FER_TUNE_DATA names it."""
     if not _real_data or not Path(_real_data).exists():
         pytest.skip(f"{REAL_DATA} names no data set")
     return _real_data
@@ -54,14 +56,14 @@ def real_data() -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """An empty storage folder of the test's own."""
+    """Returns an empty storage folder of the test's own."""
     root = tmp_path / "storage"
     return Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[NewDatabase]:
-    """Makes empty PostgreSQL databases; the test is skipped where PostgreSQL or its driver is not installed."""
+    """Yields a maker of empty PostgreSQL databases. Skips the test without PostgreSQL."""
     pytest.importorskip("psycopg")
     found = programs()
     if found is None:
@@ -72,7 +74,7 @@ def postgres() -> Iterator[NewDatabase]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database that is not there yet, or empty: on each kind of server."""
+    """Returns the URL of an empty database, on each kind of server."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/storage/fer_tune.db"
     new: NewDatabase = request.getfixturevalue("postgres")
@@ -81,7 +83,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def demo() -> Dataset:
-    """A few synthetic faces of each emotion: uint8 [140, 48, 48], 20 of each class, told apart by a bright bar."""
+    """Returns 20 synthetic faces of each class, which a bright bar tells apart."""
     import numpy as np
 
     from fer_tune.data.dataset import Dataset
@@ -92,3 +94,20 @@ def demo() -> Dataset:
     for image, label in zip(images, labels, strict=True):
         image[6 * label : 6 * label + 6] += 100
     return Dataset.of(images, labels.astype(np.int64), source="tiny demo")
+
+
+@pytest.fixture(scope="session")
+def csv(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a `train.csv` of the tiny faces, as Kaggle has it."""
+    path = tmp_path_factory.mktemp("data") / "train.csv"
+    rows = (
+        f"{label},{' '.join(map(str, image.ravel()))}" for image, label in zip(demo.images, demo.labels, strict=True)
+    )
+    path.write_text("\n".join(["emotion,pixels", *rows]))
+    return path
+
+
+@pytest.fixture
+def searching(settings: Settings, csv: Path) -> Settings:
+    """Returns an empty storage folder, and `fer2013` means the tiny faces."""
+    return replace(settings, data_source=str(csv))

@@ -1,14 +1,16 @@
-"""A small study that has been run, made through the same doors as the orchestrator's, without training."""
+"""A small study, made through the classes that a run uses, without training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 from fer_tune.data.spec import DataRef
-from fer_tune.job import PRUNED_IN, EpochRow, JobEnd
+from fer_tune.job import PRUNED_IN, End, EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import Study
+from fer_tune.study import Proposal, Study
 from fer_tune.sweep.load import loads_sweep
 
 SWEEP = """
@@ -36,17 +38,23 @@ CURVES: tuple[Curve, ...] = (
 )
 
 
-def epoch_row(number: int, epoch: int, value: float, attempt: int = 0) -> EpochRow:
-    """A row whose every number follows from its place, so that a swapped one shows."""
+def uid_of(number: int, study: str = "tiny") -> str:
+    """Returns the uid of the job of a trial. That of `tiny` is its number, in hexadecimal."""
+    return f"{0 if study == 'tiny' else crc32(study.encode()) >> 16:04x}{number:08x}"
+
+
+def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: str = "tiny") -> EpochRow:
+    """Returns a row of a trial. Every number follows from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
-    return EpochRow(number, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, 1e-3 / epoch, 0.25, 1000 + base)
+    job, rate = uid_of(number, study), 1e-3 / epoch
+    return EpochRow(job, attempt, epoch, base, 0.5, 1.5, value, 0.4, 0.45, recall, rate, 0.25, 1000 + base)
 
 
 def make_study(
     settings: Settings, curves: tuple[Curve, ...] = CURVES, sweep: str = SWEEP, data: DataRef | None = None
 ) -> Store:
-    """Runs through `curves` on paper; the store is open. Without `data` the study's faces are nowhere."""
+    """Makes a study of these trials and returns the open store. Without `data` it has no images."""
     store = Store.of(settings)
     data = data or DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
     study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data, {"train": 98, "val": 21, "test": 21})
@@ -55,23 +63,54 @@ def make_study(
     return store
 
 
+def job_of(number: int, data: DataRef, attempt: int = 0, study: str = "tiny") -> Job:
+    """Returns the job of a trial, where its hyperparameters do not matter."""
+    params: dict[str, Value] = {"width": 8}
+    return Job(uid_of(number, study), study, "search", "simple_cnn", params, 3, 0, data, number=number, attempt=attempt)
+
+
+def trial_job(store: Store, study: str, proposal: Proposal, attempt: int = 0) -> Job:
+    """Returns the job of a trial, as the search makes it."""
+    return Job(
+        uid=uid_of(proposal.number, study),
+        study=study,
+        kind="search",
+        family="simple_cnn",
+        params=proposal.params,
+        schedule=3,
+        seed=proposal.seed,
+        data=store.studies.get(study).data_ref(store.root),
+        number=proposal.number,
+        name=proposal.name,
+        attempt=attempt,
+    )
+
+
 def add_trial(store: Store, study: Study, state: str, values: list[float], attempt: int = 0) -> int:
-    """One trial, asked for, reported and told; its number."""
-    number = study.ask().number
-    store.start_attempt(study.name, number, attempt, 0, "cpu", 0)
+    """Asks for a trial, reports its epochs and tells its end. Returns its number."""
+    proposal = study.ask()
+    number = proposal.number
+    job = trial_job(store, study.name, proposal, attempt)
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 0, "cpu")
+    classes = len(job.data.spec.classes)
     for epoch, value in enumerate(values, start=1):
-        store.add_epoch(study.name, epoch_row(number, epoch, value, attempt))
+        row = epoch_row(number, epoch, value, attempt, study.name)
+        store.epochs.add(replace(row, recall=row.recall[:classes]))
         study.report(number, epoch, value)
     attrs = {"device": "cpu", "parameters": 1234, "seconds": 0.25 * len(values), "epochs": len(values)}
-    status = "failed" if state == "failed" else "completed"
-    store.end_attempt(study.name, JobEnd(number, attempt, status, parameters=1234))
+    status: End = "failed" if state == "failed" else "completed"
+    store.jobs.end_attempt(JobEnd(job.uid, attempt, status, parameters=1234))
     match state:
         case "complete":
+            reason = ""
             study.complete(number, max(values), attrs)
-        case "pruned":
-            study.prune(number, f"{PRUNED_IN} {len(values)}", attrs)
         case "failed":
-            study.fail(number, "RuntimeError: made to fail", attrs)
-        case reason:
+            reason = "RuntimeError: made to fail"
+            study.fail(number, reason, attrs)
+        case _:
+            reason = f"{PRUNED_IN} {len(values)}" if state == "pruned" else state
             study.prune(number, reason, attrs)
+    ended = state if state in ("complete", "failed") else "pruned"
+    store.jobs.set_state(job.uid, ended, reason, max(values, default=None) if ended == "complete" else None)
     return number

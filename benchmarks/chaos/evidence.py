@@ -1,18 +1,19 @@
-"""What a run left: its database and wandb's files, read back through the doors that a user has, and some others."""
+"""What a campaign left: its database, its files and wandb's files."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fer_tune.doctor import database, files, studies
+from fer_tune.doctor.storage import storage
+from fer_tune.doctor.studies import studies
 from fer_tune.job import EpochRow
 from fer_tune.store import AttemptRecord, Store
 from fer_tune.study import TrialSummary, ranking, trials
@@ -20,27 +21,54 @@ from fer_tune.study import TrialSummary, ranking, trials
 from .subject import STUDY, Subject
 
 Config = tuple[tuple[str, Any], ...]
-"""The hyperparameters of a trial, in order of their names."""
+"""The hyperparameters of a job, in the order of their names."""
 
 
 @dataclass(frozen=True)
 class Try:
-    """One attempt of a trial and its rows."""
+    """One attempt at a job and its rows."""
 
     record: AttemptRecord
     rows: tuple[EpochRow, ...]
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A finished study.
+class Fit:
+    """A final fit.
 
     Attributes:
-        trials: all of them, requeued ones too.
+        config: its hyperparameters.
+        batch: of the request that it belongs to.
+        curve: the epochs that count.
+        openings: entries of the ledger of test openings.
+        evaluated: whether its figures on test are recorded.
+        model: hash of its weights; empty if there are none.
+    """
+
+    job: str
+    seed: int
+    config: Config
+    batch: str
+    state: str
+    tries: tuple[Try, ...]
+    curve: tuple[EpochRow, ...]
+    openings: int
+    evaluated: bool
+    model: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A finished study and its final fits.
+
+    Attributes:
+        trials: all of them, also the requeued ones.
         ranked: the complete ones, the best first.
-        tries: by seed, which all trials of one configuration share, in the order in which they were begun.
+        tries: of the trials, by seed, in the order in which they began. The trials of one
+            configuration share a seed.
+        fits: the final fits.
         integrity: what SQLite says of its file; `ok` if it is sound.
-        foreign: rows that point nowhere.
+        foreign: rows that refer to a missing row.
         doctor: what `fer-tune doctor` calls a problem.
         left: checkpoints, and drafts of files, that nobody needs any more.
         mirrored: the rows of each offline run of wandb, by its folder.
@@ -49,6 +77,7 @@ class Evidence:
     trials: tuple[TrialSummary, ...]
     ranked: tuple[TrialSummary, ...]
     tries: dict[int, tuple[Try, ...]]
+    fits: tuple[Fit, ...]
     integrity: str
     foreign: int
     doctor: tuple[str, ...]
@@ -57,35 +86,36 @@ class Evidence:
 
     @property
     def finished(self) -> list[TrialSummary]:
-        """What the budget counts."""
+        """The trials that the budget counts."""
         return [trial for trial in self.trials if trial.state in ("complete", "pruned", "failed")]
 
     def seed_of(self, trial: TrialSummary) -> int | None:
-        """The seed with which the trial was trained; None if it never was."""
+        """Returns the seed with which the trial was trained, or None if it was not."""
         for seed, tries in self.tries.items():
             if any(one.record.number == trial.number for one in tries):
                 return seed
         return None
 
     def curve(self, number: int) -> list[EpochRow]:
-        """The rows of a trial's last attempt."""
+        """Returns the rows of a trial's last attempt."""
         own = [one for tries in self.tries.values() for one in tries if one.record.number == number]
         return list(max(own, key=lambda one: one.record.attempt).rows) if own else []
 
 
 def config_of(trial: TrialSummary) -> Config:
-    """What was tried."""
+    """Returns the hyperparameters of a trial."""
     return tuple(sorted(trial.params.items()))
 
 
 def read(subject: Subject) -> Evidence:
-    """Reads everything; the subject's processes have ended."""
+    """Reads everything. The subject's processes have ended."""
     integrity, foreign = _sqlite(subject.database)
     with Store.of(subject.settings, create=False) as store:
         return Evidence(
             trials=tuple(trials(store, STUDY)),
             ranked=tuple(ranking(store, STUDY, top=None)),
             tries=_tries(store),
+            fits=tuple(_fits(store)),
             integrity=integrity,
             foreign=foreign,
             doctor=tuple(_problems(subject)),
@@ -95,17 +125,40 @@ def read(subject: Subject) -> Evidence:
 
 
 def _tries(store: Store) -> dict[int, tuple[Try, ...]]:
-    rows: dict[tuple[int, int], list[EpochRow]] = {}
-    for row in store.epochs(STUDY):
-        rows.setdefault((row.number, row.attempt), []).append(row)
-    found: dict[int, list[Try]] = {}
-    for record in sorted(store.attempts(STUDY), key=_begun):
-        found.setdefault(record.seed, []).append(Try(record, tuple(rows.get((record.number, record.attempt), ()))))
-    return {seed: tuple(tries) for seed, tries in found.items()}
+    """Returns the attempts at the search's jobs, by seed."""
+    by_job = _tries_of_jobs(store)
+    found: dict[int, tuple[Try, ...]] = {}
+    for job in store.jobs.of(STUDY, "search"):
+        found[job.seed] = (*found.get(job.seed, ()), *by_job.get(job.uid, ()))
+    return {seed: tries for seed, tries in found.items() if tries}
 
 
-def _begun(record: AttemptRecord) -> tuple[datetime, int, int]:
-    return record.started, record.number, record.attempt
+def _tries_of_jobs(store: Store) -> dict[str, tuple[Try, ...]]:
+    rows: dict[tuple[str, int], list[EpochRow]] = {}
+    for row in store.epochs.all(STUDY):
+        rows.setdefault((row.job, row.attempt), []).append(row)
+    found: dict[str, list[Try]] = {}
+    for record in store.jobs.attempts(STUDY):
+        found.setdefault(record.job, []).append(Try(record, tuple(rows.get((record.job, record.attempt), ()))))
+    return {job: tuple(tries) for job, tries in found.items()}
+
+
+def _fits(store: Store) -> Iterator[Fit]:
+    tries, ledger = _tries_of_jobs(store), store.ledger.of_study(STUDY)
+    for job in store.jobs.of(STUDY, "final"):
+        files = {file.kind: file for file in store.artifacts.of(STUDY, job.uid)}
+        yield Fit(
+            job=job.uid,
+            seed=job.seed,
+            config=tuple(sorted(job.params.items())),
+            batch=job.origin["batch"],
+            state=job.state,
+            tries=tries.get(job.uid, ()),
+            curve=tuple(store.epochs.curve(STUDY, job.uid)),
+            openings=sum(entry.job == job.uid for entry in ledger),
+            evaluated="metrics" in files,
+            model=files["model"].sha256 if "model" in files else "",
+        )
 
 
 def _sqlite(database: Path) -> tuple[str, int]:
@@ -116,15 +169,15 @@ def _sqlite(database: Path) -> tuple[str, int]:
 
 def _problems(subject: Subject) -> list[str]:
     """What `fer-tune doctor` says of the storage; not of this machine, which is not what is tested."""
-    settings, known = subject.settings, database.Known()
-    found = [*database.database(settings, known), *files.files(settings, known), *studies.studies(settings, known)]
+    found = [*storage(subject.settings), *studies(subject.settings)]
     return [f"{finding.what}: {finding.found}" for finding in found if finding.state == "problem"]
 
 
 def _left(storage: Path) -> list[str]:
-    """Checkpoints of trials that are over, and files that were being written when their writer was killed."""
+    """Returns checkpoints of jobs that are over, and files whose writer was killed."""
     files = [path for path in storage.rglob("*") if path.is_file() and storage / "wandb" not in path.parents]
-    left = [path for path in files if path.suffix == ".safetensors" or path.name.startswith(".")]
+    checkpoints = set((storage / "checkpoints").rglob("*.safetensors"))
+    left = [path for path in files if path in checkpoints or path.name.startswith(".")]
     return sorted(str(path.relative_to(storage)) for path in left)
 
 
@@ -133,7 +186,7 @@ def _mirrored(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _history(file: Path) -> list[dict[str, Any]]:
-    """The rows of an offline run as wandb's own reader prints them."""
+    """Returns the rows of an offline run as wandb's own reader prints them."""
     found = find_spec("wandb")
     assert found is not None
     assert found.origin is not None

@@ -1,4 +1,4 @@
-"""What can happen to a run. Each fault is a function that does it, waits for what the run makes of it, and says so."""
+"""What can happen to a run. Each fault is a function that does it and waits for the reaction."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import psutil
 from .subject import EPOCHS, Role, StuckError, Subject, wait_until
 
 ORPHANS_WITHIN = 5.0
-"""Seconds in which workers must be gone after their orchestrator."""
+"""Seconds within which workers must end after their orchestrator."""
 
 SIGTERM_WITHIN = 20.0
-"""Seconds in which a run must have ended after SIGTERM: the epoch, the checkpoints, the mirror's grace."""
+"""Seconds within which a run must end after SIGTERM: epoch, checkpoints, the mirror's grace."""
 
 INTERRUPTED = 130
-"""The exit code of a run that was asked to end."""
+"""The exit code of an interrupted run."""
 
 VOLUME = 64
 """MiB of the disk that is filled."""
@@ -37,19 +37,19 @@ class Effect:
 
     Attributes:
         what: for people.
-        seconds: until the run had reacted, where that can be seen.
+        seconds: until the run reacted, where that can be seen.
         wrong: what the run should have done and did not; empty if all is well.
-        torn: seeds of the trials whose checkpoints were spoilt.
+        torn: uids of the jobs whose checkpoints were damaged.
     """
 
     what: str
     seconds: float | None = None
     wrong: str = ""
-    torn: frozenset[int] = field(default_factory=frozenset)
+    torn: frozenset[str] = field(default_factory=frozenset)
 
 
 class MissedError(Exception):
-    """There is nothing to which the fault could happen now; it is tried again a little later."""
+    """There is nothing now that the fault could hit. The campaign tries again a little later."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Fault:
     Attributes:
         inject: does it to a running subject.
         reaction: what the effect's seconds measure.
-        epochs: how many further epochs the run has recorded, at least and at most, before it happens.
-        early: whether it may also happen before that, while the run starts.
+        epochs: how many more epochs the run records before the fault, at least and at most.
+        early: whether the fault may also happen before that, while the run starts.
     """
 
     inject: Callable[[Subject, Random], Effect]
@@ -75,10 +75,10 @@ def kill_worker(subject: Subject, random: Random) -> Effect:
     victim = _victim(subject, "worker", random)
     others = {process.pid for process in subject.processes("worker")}
     victim.kill()
-    # Its entry among the processes is there until the orchestrator asks for its exit code.
+    # The process table has its entry until the orchestrator asks for its exit code.
     noticed = wait_until(lambda: not victim.is_running() or not subject.running(), 10.0)
     replaced = wait_until(lambda: _fresh(subject, others) or not subject.running(), 10.0)
-    # A run that still prepares itself looks after its workers later, and one that has just ended never.
+    # A run that is still starting checks its workers later, and one that has just ended does not.
     if not trains or not subject.running():
         return Effect(f"worker {victim.pid}")
     wrong = "" if noticed is not None and replaced is not None else "a dead worker was not replaced within 10 s"
@@ -90,7 +90,7 @@ def _fresh(subject: Subject, known: set[int]) -> bool:
 
 
 def kill_orchestrator(subject: Subject, random: Random) -> Effect:
-    """SIGKILL to the orchestrator; its workers must follow by themselves."""
+    """SIGKILL to the orchestrator. Its workers must end by themselves."""
     victim = _victim(subject, "orchestrator", random)
     victim.kill()
     wait_until(lambda: not subject.running(), 5.0)
@@ -100,7 +100,10 @@ def kill_orchestrator(subject: Subject, random: Random) -> Effect:
 
 
 def kill_mirror(subject: Subject, random: Random) -> Effect:
-    """SIGKILL to the mirror, and with it to wandb's own process or not; where none runs, to a sync's."""
+    """SIGKILL to one of the mirror's processes, half of the time with those below it.
+
+    Where no mirror runs, the campaign starts a sync and kills its mirror.
+    """
     if not subject.processes("mirror"):
         return _kill_sync(subject, random)
     victim = _victim(subject, "mirror", random)
@@ -110,13 +113,13 @@ def kill_mirror(subject: Subject, random: Random) -> Effect:
         with suppress(psutil.Error):
             child.kill()
     gone = wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, 5.0)
-    with_it = " and wandb's process" if children else ""
+    with_it = " and the processes below it" if children else ""
     return Effect(f"mirror {victim.pid}{with_it}, {subject.mirrored_runs()} runs written", gone)
 
 
 def _kill_sync(subject: Subject, random: Random) -> Effect:
     if subject.epochs() == 0:
-        raise MissedError("nothing to bring")
+        raise MissedError("there is nothing to copy")
     process = subject.begin_sync()
     if wait_until(lambda: subject.processes("mirror") or process.poll() is not None, 30.0) is None:
         process.kill()
@@ -130,7 +133,7 @@ def _kill_sync(subject: Subject, random: Random) -> Effect:
 
 
 def hang_worker(subject: Subject, random: Random) -> Effect:
-    """SIGSTOP to a worker that trains; the run must end it and try its trial again."""
+    """SIGSTOP to a worker that trains. The run must end it and try its job again."""
     victim = _victim(subject, "worker", random)
     victim.suspend()
     patience = subject.hang + 60.0
@@ -142,33 +145,34 @@ def hang_worker(subject: Subject, random: Random) -> Effect:
 
 
 def terminate(subject: Subject, random: Random) -> Effect:
-    """SIGTERM to the orchestrator, as a cluster's preemption: the epoch, a checkpoint, the end."""
+    """SIGTERM to the orchestrator, as when a cluster preempts it: epoch, checkpoint, end."""
     victim = _victim(subject, "orchestrator", random)
     victim.terminate()
     ended = wait_until(lambda: not subject.running(), SIGTERM_WITHIN)
     if ended is None:
         return Effect(f"orchestrator {victim.pid}", None, f"SIGTERM did not end the run within {SIGTERM_WITHIN:g} s")
     code = subject.ends[-1]
-    # Before the run listens, SIGTERM ends it as it ends any program; and it may have met its budget in that moment.
+    # Before the run handles signals, SIGTERM ends it as it ends any program. It may also just have
+    # finished.
     wrong = "" if code in (INTERRUPTED, -signal.SIGTERM, 0) else f"after SIGTERM the run ended with {code}"
     return Effect(f"orchestrator {victim.pid}, ended with {code}", ended, wrong)
 
 
 def tear_checkpoint(subject: Subject, random: Random) -> Effect:
-    """The machine goes off while checkpoints are written: what lies there is cut short, altered, or no checkpoint."""
+    """The orchestrator is killed and its checkpoints are damaged, as when a machine loses power."""
     if not _checkpoints(subject):
         raise MissedError("no checkpoint")
     killed = kill_orchestrator(subject, random)
     if not (files := _checkpoints(subject)):
-        raise MissedError("no checkpoint any more")
+        raise MissedError("the checkpoint was removed")
     ways = {path: random.choice(sorted(TEARS)) for path in files}
-    spoilt = {path: TEARS[way](path.read_bytes()) for path, way in ways.items()}
-    for path, content in spoilt.items():
+    damaged = {path: TEARS[way](path.read_bytes()) for path, way in ways.items()}
+    for path, content in damaged.items():
         path.write_bytes(content)
     subject.start()
-    aside = wait_until(lambda: any(_was_set_aside(*entry) for entry in spoilt.items()), 60.0)
+    aside = wait_until(lambda: any(_was_set_aside(*entry) for entry in damaged.items()), 60.0)
     wrong = killed.wrong or ("" if aside is not None else "a torn checkpoint was not set aside within 60 s")
-    torn = frozenset(int(path.name.partition(".")[0]) for path in files)
+    torn = frozenset(path.name.partition(".")[0] for path in files)
     return Effect(", ".join(f"{path.name} {way}" for path, way in ways.items()), aside, wrong, torn)
 
 
@@ -184,15 +188,15 @@ TEARS: dict[str, Callable[[bytes], bytes]] = {
     "full of zeros": lambda content: bytes(len(content)),
     "replaced by a pickle": lambda content: b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
 }
-"""By what people call it, from a checkpoint's bytes to spoilt ones."""
+"""Ways to damage a checkpoint, by name: each takes its bytes and returns the damaged ones."""
 
 
 def _checkpoints(subject: Subject) -> list[Path]:
-    return sorted(subject.storage.glob("checkpoints/*/[0-9]*.safetensors"))
+    return sorted(subject.storage.glob("checkpoints/*/[0-9a-f]*.safetensors"))
 
 
 def lock_database(subject: Subject, random: Random) -> Effect:
-    """Another process holds the write lock for longer than SQLite itself waits."""
+    """Another process holds the write lock for longer than SQLite waits."""
     seconds = random.uniform(6.0, 9.0)
     with closing(sqlite3.connect(subject.database, timeout=5.0, isolation_level=None)) as connection:
         try:
@@ -201,21 +205,21 @@ def lock_database(subject: Subject, random: Random) -> Effect:
             raise MissedError("the run itself holds the lock") from error
         time.sleep(seconds)
         connection.execute("ROLLBACK")
-    return _goes_on(subject, f"locked for {seconds:.1f} s")
+    return _continues(subject, f"locked for {seconds:.1f} s")
 
 
 def fill_disk(subject: Subject, random: Random) -> Effect:
-    """The disk of the storage folder is full for some seconds, to the last byte."""
+    """The disk of the storage folder is full to the last byte for some seconds."""
     ballast = subject.storage / "ballast"
     seconds = random.uniform(4.0, 8.0)
     until = time.monotonic() + seconds
     try:
         while time.monotonic() < until:
-            _fill(ballast)  # again and again: what the run deletes makes room
+            _fill(ballast)  # repeatedly, because the run deletes files meanwhile
             time.sleep(0.02)
     finally:
         ballast.unlink()
-    return _goes_on(subject, f"full for {seconds:.1f} s")
+    return _continues(subject, f"full for {seconds:.1f} s")
 
 
 def _fill(path: Path) -> None:
@@ -229,15 +233,15 @@ def _fill(path: Path) -> None:
                     raise
 
 
-def _goes_on(subject: Subject, what: str) -> Effect:
-    """The run is still the same, and records epochs again; or it had none left to record, and has met its budget."""
+def _continues(subject: Subject, what: str) -> Effect:
+    """Waits until the run records epochs again. It must not have ended, unless it is done."""
     if subject.done:
         return Effect(what, None)
     if not subject.running():
         return Effect(what, None, f"{what}: the run ended with {subject.ends[-1]}")
     before = subject.epochs()
     seconds = wait_until(lambda: subject.epochs() > before or not subject.running(), 60.0)
-    return Effect(what, seconds, "" if seconds is not None else f"{what}: the run did not go on within 60 s")
+    return Effect(what, seconds, "" if seconds is not None else f"{what}: the run did not continue within 60 s")
 
 
 def _victim(subject: Subject, role: Role, random: Random) -> psutil.Process:
@@ -257,21 +261,21 @@ FAULTS: dict[str, Fault] = {
     "locked database": Fault(lock_database, "until the next epoch was recorded"),
     "disk full": Fault(fill_disk, "until the next epoch was recorded"),
 }
-"""By what people call it."""
+"""The faults by name."""
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mounts a small disk at `folder`, which needs the right to mount.
+    """Mounts a small disk at `folder`.
 
     Raises:
-        StuckError: this user may not.
+        StuckError: this user may not mount one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={VOLUME}m", "fer-tune-chaos", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise StuckError(f"no small disk can be mounted: {done.stderr.strip()}")
+        raise StuckError(f"a small disk cannot be mounted: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ END = "<!-- end of campaigns -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrites or checks the page; 1 if the check finds it out of date."""
+    """Rewrites or checks the page. Returns 1 if the check finds it out of date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def render(recorded: Mapping[str, Any]) -> str:
-    """Both tables, in Markdown."""
+    """Returns both tables, in Markdown."""
     date = max((campaign["date"] for campaign in recorded["campaigns"]), default="no date yet")
     told = (
         f"{recorded['kills']} SIGKILLs in {recorded['seconds'] / 60:.0f} minutes on {recorded['machine']}, "

@@ -1,4 +1,4 @@
-"""What came of the campaigns: a table for people, and the JSON in benchmarks/results/."""
+"""The results of the campaigns: tables for people, and the JSON in benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ KILL = "SIGKILL"
 
 
 def record(results: Sequence[Result], known: Path | None = None) -> dict[str, Any]:
-    """All that is kept, as JSON-able data.
+    """Returns all that is kept, as data for JSON.
 
     Args:
-        known: an earlier record, if there is such a file: what was carried out again replaces what it says.
+        known: an earlier record, if the file exists. New results replace the old ones of the same
+            campaign.
     """
     campaigns = {campaign["name"]: campaign for campaign in _known(known)}
     campaigns |= {result.campaign.name: _campaign(result) for result in results}
@@ -62,6 +63,7 @@ def _campaign(result: Result) -> dict[str, Any]:
         "faults": dict(Counter(happened.fault for happened in result.happened)),
         "runs": result.runs,
         "budget": result.budget,
+        "fits": result.fits,
         "attempts": result.attempts,
         "requeued": result.requeued,
         "most_repeated_seconds": result.repeated,
@@ -78,7 +80,7 @@ def _campaign(result: Result) -> dict[str, Any]:
 
 
 def _faults(campaigns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By kind: how many, and how long the run took to react."""
+    """Returns for each kind how many there were, and how long the run took to react."""
     found: dict[str, dict[str, Any]] = {}
     for name, fault in FAULTS.items():
         happened = [one for campaign in campaigns for one in campaign["happened"] if one["fault"] == name]
@@ -94,23 +96,24 @@ def _faults(campaigns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def write(path: Path, recorded: Mapping[str, Any]) -> None:
-    """Writes the JSON."""
+    """Writes the record as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(recorded, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-CAMPAIGN_COLUMNS = ("campaign", "faults", "runs", "trials", "attempts", "repeated at most", "outcome")
+CAMPAIGN_COLUMNS = ("campaign", "faults", "runs", "trials", "final fits", "attempts", "repeated at most", "outcome")
 FAULT_COLUMNS = ("fault", "injected", "reaction", "median", "longest")
 
 
 def campaign_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A line for each campaign."""
+    """Returns a row for each campaign."""
     return [
         (
             campaign["name"],
             ", ".join(f"{count} {fault}" for fault, count in campaign["faults"].items()),
             str(campaign["runs"]),
             str(campaign["budget"]),
+            str(campaign.get("fits", 0)),
             str(campaign["attempts"]),
             f"{campaign['most_repeated_seconds']:.2f} s",
             outcome(campaign),
@@ -120,7 +123,7 @@ def campaign_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def outcome(campaign: Mapping[str, Any]) -> str:
-    """`13 of 13 checks held`, or why not."""
+    """Returns `16 of 16 checks held`, or which did not."""
     if campaign["skipped"]:
         return f"not carried out: {campaign['skipped']}"
     held = [name for name, found in campaign["checks"].items() if found == "held"]
@@ -130,7 +133,7 @@ def outcome(campaign: Mapping[str, Any]) -> str:
 
 
 def fault_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A line for each kind of fault."""
+    """Returns a row for each kind of fault."""
     return [
         (
             name,
@@ -143,7 +146,7 @@ def fault_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def tables(recorded: Mapping[str, Any]) -> list[Table]:
-    """Both tables, for the terminal."""
+    """Returns both tables, for the terminal."""
     campaigns = _table("Campaigns", CAMPAIGN_COLUMNS, campaign_rows(recorded))
     faults = _table("Faults", FAULT_COLUMNS, fault_rows(recorded))
     return [campaigns, faults]
@@ -158,4 +161,4 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return table
 
 
-RIGHT = ("runs", "trials", "attempts", "repeated at most", "injected", "median", "longest")
+RIGHT = ("runs", "trials", "final fits", "attempts", "repeated at most", "injected", "median", "longest")

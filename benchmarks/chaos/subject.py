@@ -1,4 +1,4 @@
-"""The run under test: its command, its folder, and its processes, told apart by what they are."""
+"""The run under test: its commands, its folder, and its processes by their roles."""
 
 from __future__ import annotations
 
@@ -41,12 +41,18 @@ params:
   head_dropout: {low: 0.0, high: 0.5}
   batch_size: {choices: [64, 128]}
 """
-"""A trial takes a second or two: 144 training images, 20 epochs. The random sampler without pruning draws the same
-configurations however often they are interrupted, so that an undisturbed run says what must come out."""
+"""A trial takes a second or two: 144 training images, 20 epochs.
+
+The random sampler without a pruner draws the same configurations however often they are
+interrupted. So an undisturbed run says what the result must be.
+"""
 
 EPOCHS = 20
 INTERVAL = 0.5
-"""Seconds between a trial's checkpoints."""
+"""Seconds between the checkpoints of a job."""
+
+FINAL_EPOCHS = 60
+"""Epochs of a final fit, which takes about as long as three trials."""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 
@@ -54,27 +60,30 @@ MARKS: tuple[tuple[str, Role], ...] = (
     ("fer_tune.pool.worker", "worker"),
     ("fer_tune.mirror", "mirror"),
     ("fer_tune run", "orchestrator"),
+    ("fer_tune retrain", "orchestrator"),
 )
-"""What a process's command line says of its role; the first that fits."""
+"""Parts of a process's command line, and the role that the first match means."""
 
 OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
 
 
 class StuckError(Exception):
-    """Something that had to happen did not, in the time that it had."""
+    """Something did not happen in the time that it had."""
 
 
 @dataclass
 class Subject:
-    """A study that is run, ended, and run again.
+    """A study that is run, killed, and run again; and then its final fits.
 
     Attributes:
-        folder: its own; the storage folder lies in it, and the output of all its runs.
+        folder: its own. It contains the storage folder and the output of all its runs.
         workers: worker processes; 0 trains inline, in the orchestrator.
         trials: its budget.
         mirrored: whether wandb's offline runs are written.
-        hang: seconds without an epoch after which a worker is ended.
-        ends: exit codes of its runs, in order; negative for a signal.
+        hang: seconds without an epoch after which the run ends a worker.
+        seeds: final fits that `fer-tune retrain` is to train; 0 while the study is searched.
+        trial: whose configuration they have; None is the best.
+        ends: exit codes of the commands, in order; negative for a signal.
     """
 
     folder: Path
@@ -82,6 +91,8 @@ class Subject:
     trials: int
     mirrored: bool = False
     hang: float = 60.0
+    seeds: int = 0
+    trial: int | None = None
     ends: list[int] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
     _before: int = 0
@@ -93,7 +104,10 @@ class Subject:
 
     @property
     def storage(self) -> Path:
-        """The storage folder. Every process of the run has it in its environment, which is how they are found."""
+        """The storage folder.
+
+        Every process of the run has it in its environment and is found by it.
+        """
         return self.folder / "storage"
 
     @property
@@ -112,7 +126,10 @@ class Subject:
         return self.folder / "run.log"
 
     def use_cache(self, other: Subject) -> None:
-        """Takes over another's parsed faces; drawing them takes seconds, which are not what is tested."""
+        """Copies another subject's parsed images.
+
+        Drawing them takes seconds and is not under test.
+        """
         shutil.copytree(other.storage / "cache", self.storage / "cache", dirs_exist_ok=True)
 
     # -- the command -----------------------------------------------------------------------------------------------
@@ -120,12 +137,27 @@ class Subject:
     def start(self) -> None:
         """Gives the command, for the first time or again."""
         self._before = self.epochs()
+        words = self._final_fits() if self.seeds else self._search()
+        wandb = "offline" if self.mirrored else "disabled"
+        self._process = self._command([*words, "--wandb", wandb])
+
+    def _search(self) -> list[str]:
         engine = ["--workers", str(self.workers)] if self.workers else ["--engine", "inline"]
-        words = ["run", str(self.folder / f"{STUDY}.yaml"), "--trials", str(self.trials), "--devices", "cpu", *engine]
-        self._process = self._command([*words, "--wandb", "offline" if self.mirrored else "disabled"])
+        return ["run", str(self.folder / f"{STUDY}.yaml"), "--trials", str(self.trials), "--devices", "cpu", *engine]
+
+    def _final_fits(self) -> list[str]:
+        words = ["retrain", "--study", STUDY, "--seeds", str(self.seeds), "--epochs", str(FINAL_EPOCHS)]
+        chosen = [] if self.trial is None else ["--trial", str(self.trial)]
+        devices = ",".join(["cpu"] * max(1, self.workers))  # a worker for each
+        return [*words, *chosen, "--until", "end", "--devices", devices]
+
+    def begin_final_fits(self, seeds: int, trial: int | None = None) -> None:
+        """From now on the command is `fer-tune retrain`."""
+        self.seeds, self.trial, self.ends = seeds, trial, []
+        self.start()
 
     def running(self) -> bool:
-        """Whether the command has not ended; its exit code is kept when it has."""
+        """Whether the command has not ended. Keeps its exit code when it has."""
         if self._process is None:
             return False
         code = self._process.poll()
@@ -136,25 +168,25 @@ class Subject:
 
     @property
     def done(self) -> bool:
-        """Whether its last run met the budget."""
+        """Whether the last command did all that it had to do."""
         return not self.running() and self.ends[-1:] == [0]
 
     def finish(self, patience: float = 300.0) -> None:
-        """Gives the command until the budget is met.
+        """Gives the command until all is done.
 
         Raises:
-            StuckError: it is not met in time.
+            StuckError: that takes too long.
         """
         deadline = time.monotonic() + patience
         while not self.done:
             if time.monotonic() > deadline:
-                raise StuckError(f"the study was not finished within {patience:.0f} s; see {self.log}")
+                raise StuckError(f"the command was not done within {patience:.0f} s; see {self.log}")
             if not self.running():
                 self.start()
             time.sleep(0.05)
 
     def begin_sync(self) -> subprocess.Popen[bytes]:
-        """`fer-tune sync`, beside whatever else goes on."""
+        """Starts `fer-tune sync`, whatever else runs."""
         return self._command(["sync", "--study", STUDY])
 
     def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
@@ -175,13 +207,17 @@ class Subject:
             )
 
     def _one_core_each(self) -> None:
-        """A worker takes the threads that there are cores for; with one, its sums are those of the inline run."""
+        """Binds the command to one core for each worker.
+
+        A worker uses as many threads as it has cores. With one, its sums equal those of the inline
+        run.
+        """
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: max(1, self.workers)])
 
     # -- its processes ---------------------------------------------------------------------------------------------
 
     def processes(self, role: Role | None = None) -> list[psutil.Process]:
-        """Those alive that have this role, or all; an entry that waits to be reaped is none."""
+        """Returns the processes that are alive and have this role; None is any role."""
         return [process for process, its_role in self._alive() if role in (None, its_role)]
 
     def _alive(self) -> Iterator[tuple[psutil.Process, Role]]:
@@ -190,7 +226,7 @@ class Subject:
                 if process.environ().get("FER_TUNE_DIR") == str(self.storage):
                     words = " ".join(process.cmdline())
                     yield process, next((role for mark, role in MARKS if mark in words), "other")
-            except psutil.Error:  # it has just ended, or waits to be reaped
+            except psutil.Error:  # it has just ended
                 continue
 
     def end_all(self) -> None:
@@ -206,16 +242,16 @@ class Subject:
     # -- its progress ----------------------------------------------------------------------------------------------
 
     def epochs(self) -> int:
-        """Epochs that the database has of all attempts; 0 while there is no table."""
+        """Returns how many epochs the database has, of all attempts; 0 while there is no table."""
         return self._count("SELECT count(*) FROM fer_epochs")
 
     def trains(self) -> bool:
-        """Whether the run that goes on has recorded an epoch of its own."""
+        """Whether the command that runs now has recorded an epoch."""
         return self.epochs() > self._before
 
     def mirrored_runs(self) -> int:
-        """Runs that the mirror has finished."""
-        return self._count("SELECT count(*) FROM fer_mirror_cursors WHERE finished")
+        """Returns how many runs the mirror has finished."""
+        return self._count("SELECT count(*) FROM fer_cursors WHERE finished")
 
     def _count(self, query: str) -> int:
         try:
@@ -226,7 +262,7 @@ class Subject:
 
 
 def wait_until(what: Callable[[], object], patience: float) -> float | None:
-    """Seconds until `what` was true; None if it was not within `patience` seconds."""
+    """Returns the seconds until `what` was true, or None if that took longer than `patience`."""
     began = time.monotonic()
     while not what():
         if time.monotonic() - began > patience:

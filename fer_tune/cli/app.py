@@ -1,32 +1,56 @@
-"""The commands put together, and the one place where an error becomes a message."""
+"""Registers the commands, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from fer_tune.cli import dashboard, data, doctor, report, retrain, run, studies, sweeps, sync, watch
-from fer_tune.cli.run import INTERRUPTED
+from fer_tune.cli import (
+    best,
+    check,
+    dashboard,
+    data,
+    doctor,
+    init,
+    predict,
+    report,
+    retrain,
+    run,
+    stop,
+    studies,
+    sync,
+    trials,
+    watch,
+)
+from fer_tune.cli.options import BAD_INPUT, INTERRUPTED
+from fer_tune.cli.usage import explain
 from fer_tune.display.terminal import Output, error
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import FULL
 
-BAD_INPUT = 2
-
 
 class Commands(TyperGroup):
-    """Commands in the order a user meets them, whose errors are shown without a traceback."""
+    """Lists the commands in the order of registration, and shows errors without a traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of registration."""
+        """Returns the names of the commands in the order of registration."""
         return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; what fer-tune raises on purpose and a full disk end with exit code 2, Ctrl-C with 130."""
+        """Runs the command.
+
+        A wrong option, an error that fer-tune raises on purpose, and a full disk end with exit code 2.
+        Ctrl-C ends with 130.
+        """
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as problem:
+            if (explained := explain(problem)) is None:
+                raise
+            error(explained)
+            raise typer.Exit(BAD_INPUT) from problem
         except FerTuneError as problem:
             error(problem)
             raise typer.Exit(BAD_INPUT) from problem
@@ -34,7 +58,7 @@ class Commands(TyperGroup):
             if problem.errno not in FULL:
                 raise
             Output().close()
-            error(StorageError(f"the output cannot be written: {problem.strerror}", "Free some space on its disk."))
+            error(StorageError(f"The output cannot be written: {problem.strerror}.", "Free some space on its disk."))
             raise typer.Exit(BAD_INPUT) from problem
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
@@ -42,7 +66,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="Hyperparameter sweeps for facial-expression networks: searched, pruned, kept, believed.",
+    help="Finds good hyperparameters for facial-expression networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,7 +74,6 @@ app = typer.Typer(
 )
 
 
-@app.command()
 def version() -> None:
     """Print the version."""
     from fer_tune import __version__
@@ -58,19 +81,41 @@ def version() -> None:
     typer.echo(__version__)
 
 
-app.command()(run.run)
-app.command()(run.stop)
-app.command()(studies.best)
-app.command()(studies.trials)
-app.command()(studies.studies)
-app.command()(watch.watch)
-app.command()(dashboard.dashboard)
-app.command()(sync.sync)
-app.command()(report.report)
-app.command()(retrain.retrain)
-app.command()(retrain.predict)
-app.command()(data.data)
-app.command()(doctor.doctor)
-app.command()(sweeps.check)
-app.command()(sweeps.init)
-app.registered_commands.append(app.registered_commands.pop(0))  # version is the least interesting
+def _version_and_exit(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version_and_exit, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find good hyperparameters for facial-expression networks.
+
+    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report, dashboard.
+    Last: retrain, predict.
+    """
+
+
+for command in (
+    init.init,
+    check.check,
+    data.data,
+    run.run,
+    stop.stop,
+    watch.watch,
+    best.best,
+    trials.trials,
+    studies.studies,
+    report.report,
+    dashboard.dashboard,
+    sync.sync,
+    retrain.retrain,
+    predict.predict,
+    doctor.doctor,
+    version,
+):
+    app.command()(command)

@@ -1,4 +1,4 @@
-"""`fer-tune data`: what is in a data set."""
+"""`fer-tune data`: counts what is in a data set."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from fer_tune import api
 from fer_tune.cli.options import AsJson
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.display import terminal
-from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.data.audit import Audit
@@ -17,14 +18,12 @@ if TYPE_CHECKING:
 
 def data(
     source: Annotated[str, typer.Argument(metavar="SRC", help="fer2013, demo, or a path.")],
+    side: Annotated[int, typer.Option("--side", metavar="PIXELS", help="Resize the images to this side.")] = SIDE,
+    channels: Annotated[int, typer.Option("--channels", metavar="1|3", help="1 is grey, 3 is colour.")] = 1,
     json: AsJson = False,
 ) -> None:
     """Count a data set's classes, blanks and copies, and what a plain split would leak."""
-    from fer_tune.data.audit import audit
-    from fer_tune.data.load import load_faces
-
-    settings = Settings.from_environment()
-    found = audit(load_faces(source, settings, terminal.note), settings)
+    found = api.audit_data(source, side=side, channels=channels, note=terminal.note)
     if json:
         terminal.print_json(found.as_dict())
     else:
@@ -32,7 +31,9 @@ def data(
 
 
 def _show(out: Console, found: Audit) -> None:
-    terminal.line(out, (found.source, "bold"), f": {found.images:,} images of {found.width}×{found.height}")
+    size = f"{found.width}×{found.height}" + (" in colour" if found.channels == 3 else "")
+    counted = f": {found.images:,} images of {size}, {len(found.classes)} classes"
+    terminal.line(out, (found.source, "bold"), counted)
     parts = found.usage or {}
     table = terminal.table()
     table.add_column("class")
@@ -49,7 +50,7 @@ def _show(out: Console, found: Audit) -> None:
 
 
 def _facts(found: Audit) -> dict[str, str]:
-    """What is wrong with the data set, and its signature."""
+    """Returns what is wrong with the data set, and its signature."""
     facts = {
         "blank images": f"{found.blank:,}",
         "exact copies": f"{found.exact_redundant:,} beyond the first, in {found.exact_groups:,} groups",

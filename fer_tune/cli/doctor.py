@@ -1,4 +1,4 @@
-"""`fer-tune doctor`: what is wrong here, and what to do."""
+"""`fer-tune doctor`: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from fer_tune.cli.options import AsJson, Storage
+from fer_tune import api
+from fer_tune.cli.options import PROBLEMS, AsJson, Storage
 from fer_tune.display import terminal
-from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.doctor import Finding
 
-PROBLEMS = 1
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(json: AsJson = False, storage: Storage = None) -> None:
-    """Check the environment, the devices and the storage, and say what to do; changes nothing.
+    """Examine the environment, the devices and the storage, and say what to do.
 
-    Exit codes: 0 all is well, 1 there are problems.
+    It changes nothing. Exit codes: 0 all is well, 1 there are problems.
     """
-    from fer_tune.doctor import examine
-
-    found = examine(Settings.from_environment(storage))
+    found = api.diagnose(storage=storage)
     problems = sum(finding.state == "problem" for part in found.values() for finding in part)
     if json:
         findings = {part: [asdict(finding) for finding in several] for part, several in found.items()}
@@ -35,8 +32,8 @@ def doctor(json: AsJson = False, storage: Storage = None) -> None:
         for part, several in found.items():
             if several:
                 _show(part, several)
-        told = "1 problem" if problems == 1 else f"{problems} problems"
-        terminal.line(terminal.console(), (told, STYLES["problem"]) if problems else ("all is well", STYLES["ok"]))
+        result = "1 problem" if problems == 1 else f"{problems} problems"
+        terminal.line(terminal.console(), (result, STYLES["problem"]) if problems else ("all is well", STYLES["ok"]))
     if problems:
         raise typer.Exit(PROBLEMS)
 
@@ -48,8 +45,8 @@ def _show(part: str, several: list[Finding]) -> None:
     table.add_column(overflow="fold", max_width=20)
     table.add_column(overflow="fold", ratio=1)
     for finding in several:
-        told = Text(finding.found)
+        text = Text(finding.found)
         if finding.advice:
-            told.append(f"\n→ {finding.advice}", "bold" if finding.state == "problem" else "dim")
-        table.add_row(Text(finding.state, STYLES[finding.state]), finding.what, told)
+            text.append(f"\n→ {finding.advice}", "bold" if finding.state == "problem" else "dim")
+        table.add_row(Text(finding.state, STYLES[finding.state]), finding.what, text)
     terminal.console().print(table)

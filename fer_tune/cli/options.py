@@ -1,60 +1,41 @@
-"""Options that several commands share, and what they open."""
+"""Options that several commands share, and exit codes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from fer_tune.errors import SettingsError, StudyError
-from fer_tune.settings import Settings
+from fer_tune.api import open_store, study_name
+from fer_tune.errors import SettingsError
 
-if TYPE_CHECKING:
-    from fer_tune.store import Store
+PROBLEMS = 1
+BAD_INPUT = 2
+NOTHING_COMPLETED = 3
+INTERRUPTED = 130
+"""Exit codes, beside 0. `fer-tune doctor` found problems; bad usage or input; no trial completed; Ctrl-C."""
 
 Storage = Annotated[
     str | None,
     typer.Option(
         "--storage",
         metavar="URL",
-        help="The database; else FER_TUNE_STORAGE, else sqlite:///storage/fer_tune.db.",
+        help="The database. Default: FER_TUNE_STORAGE, else SQLite in FER_TUNE_DIR.",
         show_default=False,
     ),
 ]
 StudyName = Annotated[
     str | None,
-    typer.Option("--study", metavar="NAME", help="The study; may be left out where there is one.", show_default=False),
+    typer.Option("--study", metavar="NAME", help="The study. Not needed if there is only one.", show_default=False),
 ]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")]
 Wandb = Annotated[
     Literal["online", "offline", "disabled"] | None,
-    typer.Option(
-        "--wandb", help="The mirror; default: online where a key is configured, else offline.", show_default=False
-    ),
+    typer.Option("--wandb", help="Default: online with a wandb key, else offline.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-def open_store(storage: str | None) -> Store:
-    """The database that is there; reading makes none."""
-    from fer_tune.store import Store
-
-    return Store.of(Settings.from_environment(storage), create=False)
-
-
-def study_name(store: Store, asked: str | None) -> str:
-    """The study asked for, else the only one.
-
-    Raises:
-        StudyError: none was asked for, and there is none or more than one.
-    """
-    if asked is not None:
-        return asked
-    names = [record.name for record in store.studies()]
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
-    raise StudyError(f"There are {len(names)} studies.", f"Name one with --study: {', '.join(names)}.")
+__all__ = ["AsJson", "Changes", "Storage", "StudyName", "Wandb", "only_one", "open_store", "study_name"]
 
 
 def only_one(**flags: bool) -> None:

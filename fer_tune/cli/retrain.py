@@ -6,21 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from fer_tune.cli.options import AsJson, Storage, StudyName, Wandb, open_store, study_name
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune import api
+from fer_tune.cli.options import Storage, StudyName, Wandb
+from fer_tune.cli.predict import Tta
 from fer_tune.display import terminal
-from fer_tune.errors import SettingsError
-from fer_tune.job import EpochRow, Value
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.sources.final import RetrainResult
+    from collections.abc import Sequence
 
-Tta = Annotated[
-    Literal["none", "flip"], typer.Option("--tta", help="flip: average over each face and its mirror image.")
-]
+    from fer_tune.sources.evaluate import FinalFit
 
 
 def retrain(  # noqa: PLR0917 - options
@@ -28,6 +24,9 @@ def retrain(  # noqa: PLR0917 - options
     trial: Annotated[
         int | None, typer.Option("--trial", metavar="N", help="Its number; default: the best.", show_default=False)
     ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=64, metavar="N", help="How many fits, each under its own seed.")
+    ] = 1,
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, metavar="N", help="Of the schedule; default: the study's.", show_default=False),
@@ -37,11 +36,11 @@ def retrain(  # noqa: PLR0917 - options
         typer.Option("--until", help="best: where in its schedule the trial was, if it overfitted afterwards."),
     ] = "best",
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Default: a new folder below storage/artifacts.", show_default=False),
+        Path | None, typer.Option("--out", metavar="DIR", help="Also copy the model there.", show_default=False)
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda:0.", show_default=False)
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a hyperparameter; repeatable.")
@@ -50,73 +49,62 @@ def retrain(  # noqa: PLR0917 - options
     wandb: Wandb = None,
     storage: Storage = None,
 ) -> None:
-    """Train a study's best trial anew on train plus validation, and evaluate it on test once."""
-    from fer_tune.sources.final import retrain as train
+    """Train a study's best trial on train plus validation, and evaluate it on test once.
 
-    with open_store(storage) as store:
-        name = study_name(store, study)
-    with Progress(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
-        TimeElapsedColumn(),
-        console=terminal.console(),
-        transient=True,
-    ) as progress:
-        task = progress.add_task(f"retraining {name}", total=epochs)
-        result = train(
-            Settings.from_environment(storage),
-            name,
-            trial=trial,
-            epochs=epochs,
-            until=until,
-            out=out,
-            device=device,
-            changes=_changes(settings or []),
-            wandb=wandb,
-            epoch_done=lambda row, total: _advance(progress, task, row, total),
-            note=terminal.note,
-        )
-    _show_result(result, tta)
+    A run that was killed is continued by the same command, from the last checkpoints.
+    """
+    from fer_tune.cli.options import INTERRUPTED
+    from fer_tune.cli.run import display_of
 
-
-def _epochs(result: RetrainResult) -> str:
-    whole = result.epochs == result.schedule
-    return f"{result.epochs} epochs" if whole else f"{result.epochs} of {result.schedule} epochs"
+    where = Settings.from_environment(storage)
+    lines = terminal.Output()
+    display = display_of(terminal.console(), lines, where, quiet=False, json_lines=False)
+    fits = api.retrain(
+        study,
+        trial=trial,
+        seeds=seeds,
+        epochs=epochs,
+        until=until,
+        out=out,
+        devices=devices,
+        changes=settings or (),
+        wandb=wandb,
+        observer=display,
+        storage=storage,
+    )
+    lines.close()
+    if fits is None:
+        raise typer.Exit(INTERRUPTED)
+    for fit in fits:
+        _show_result(fit, tta)
+    if len(fits) > 1:
+        _show_mean(fits, tta)
 
 
-def _advance(progress: Progress, task: TaskID, row: EpochRow, total: int) -> None:
-    progress.update(task, completed=row.epoch, total=total)
+def _show_mean(fits: Sequence[FinalFit], tta: Literal["none", "flip"]) -> None:
+    """The mean over seeds and its range, of the figure that `--tta` asks for."""
+    values = [(fit.flip if tta == "flip" else fit.plain).scores.accuracy for fit in fits]
+    mean = sum(values) / len(values)
+    shown = f"mean of {len(values)} seeds: {terminal.percent(mean)}"
+    spread = f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})"
+    terminal.line(terminal.console(), (shown, "bold"), spread)
 
 
-def _changes(settings: list[str]) -> dict[str, Value]:
-    """`lr=0.01` and the like, values read as YAML."""
-    import yaml
-
-    changes: dict[str, Value] = {}
-    for setting in settings:
-        key, sign, text = setting.partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = None
-        if not sign or not isinstance(value, bool | int | float | str):
-            raise SettingsError(f"--set {setting} is no hyperparameter with a value.", "For example --set lr=0.01.")
-        changes[key.strip()] = value
-    return changes
+def _epochs(fit: FinalFit) -> str:
+    whole = fit.epochs == fit.schedule
+    return f"{fit.epochs} epochs" if whole else f"{fit.epochs} of {fit.schedule} epochs"
 
 
-def _show_result(result: RetrainResult, tta: Literal["none", "flip"]) -> None:
-    """The figures on test; the one asked for by `--tta` stands first and is the one to report."""
+def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
+    """The figures on test. The one that `--tta` asks for is first, and is the one to report."""
     out = terminal.console()
-    told = f", trial {result.trial}: {_epochs(result)} on {result.images:,} images"
-    terminal.line(out, (result.study, "bold"), told, f" in {terminal.duration(result.seconds)}")
-    table = terminal.table(f"test, {result.test_images:,} images")
+    about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images"
+    terminal.line(out, (fit.study, "bold"), about, f" in {terminal.duration(fit.seconds)}")
+    table = terminal.table(f"test, {fit.test_images:,} images")
     table.add_column("")
     for heading in ("accuracy", "± s.e.", "macro-F1", "balanced"):
         table.add_column(heading, justify="right", no_wrap=True)
-    measured = {"none": ("plain", result.plain), "flip": ("flip-averaged", result.flip)}
+    measured = {"none": ("plain", fit.plain), "flip": ("flip-averaged", fit.flip)}
     for key in sorted(measured, key=lambda key: key != tta):
         name, test = measured[key]
         scores = test.scores
@@ -124,38 +112,7 @@ def _show_result(result: RetrainResult, tta: Literal["none", "flip"]) -> None:
         table.add_row(name, *(terminal.percent(figure) for figure in figures), style="bold" if key == tta else "")
     out.print(table)
     recall = measured[tta][1].scores.recall
-    terminal.line(out, "recall: ", ", ".join(f"{name} {of:.0%}" for name, of in zip(EMOTIONS, recall, strict=True)))
-    times = "once" if result.openings == 1 else f"{result.openings} times, this one included"
-    terminal.line(out, f"test images opened for this study: {times}")
-    terminal.line(out, "model and report: ", (str(result.folder), "bold"))
-
-
-def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What retrain left.")],
-    image: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Faces: jpg, png, bmp, webp.")],
-    tta: Tta = "none",
-    json: AsJson = False,
-) -> None:
-    """Print the emotion in each image, with probabilities."""
-    import numpy as np
-
-    from fer_tune.data.single import read_face
-    from fer_tune.train.export import Predictor
-
-    faces = np.stack([read_face(path) for path in image])
-    probabilities = Predictor.load(folder).predict(faces, flip=tta == "flip").tolist()
-    ranked = [sorted(zip(row, EMOTIONS, strict=True), reverse=True) for row in probabilities]
-    if json:
-        answers = [
-            {"image": path, "emotion": row[0][1], "probabilities": {name: of for of, name in row}}
-            for path, row in zip(image, ranked, strict=True)
-        ]
-        terminal.print_json(answers)
-        return
-    table = terminal.table()
-    for heading in ("image", "emotion", "", "then"):
-        table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, ranked, strict=True):
-        others = ", ".join(f"{name} {of:.0%}" for of, name in row[1:3])
-        table.add_row(str(path), row[0][1], f"{row[0][0]:.0%}", others)
-    terminal.console().print(table)
+    terminal.line(out, "recall: ", ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True)))
+    times = "for the first time" if fit.openings == 1 else f"for the {fit.openings}th time"
+    terminal.line(out, f"test images of this split were opened {times}")
+    terminal.line(out, "model and report: ", (str(fit.folder), "bold"))

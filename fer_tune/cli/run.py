@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from fer_tune.cli.options import Storage, StudyName, Wandb, only_one, open_store, study_name
+from fer_tune import api
+from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
+from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
-from fer_tune.errors import FerTuneError, SettingsError, StudyError
+from fer_tune.errors import FerTuneError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.display.run_state import RunState
     from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
-
-NOTHING_COMPLETED = 3
-INTERRUPTED = 130
 
 
 def run(  # noqa: PLR0917 - options
@@ -30,13 +28,20 @@ def run(  # noqa: PLR0917 - options
         str, typer.Option("--workers", metavar="N|auto", help="Worker processes; auto: one a GPU, or half the cores.")
     ] = "auto",
     trials: Annotated[
-        int | None, typer.Option("--trials", metavar="N", help="Budget: finished trials.", show_default=False)
+        int | None,
+        typer.Option(
+            "--trials", min=1, max=1_000_000, metavar="N", help="Budget: finished trials.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", help="Budget: epochs of a trial.", show_default=False)
+        int | None,
+        typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
     ] = None,
     hours: Annotated[
-        float | None, typer.Option("--hours", metavar="H", help="Budget: wall time of this run.", show_default=False)
+        float | None,
+        typer.Option(
+            "--hours", min=0.0001, max=10_000, metavar="H", help="Budget: wall time of this run.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="SRC", help="fer2013, demo, or a path.", show_default=False)
@@ -48,9 +53,7 @@ def run(  # noqa: PLR0917 - options
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")
-    ] = None,
+    settings: Changes = None,
     wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     json_lines: Annotated[
@@ -64,20 +67,24 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    from fer_tune.sources.run import RunOptions, run_sweeps
-    from fer_tune.sweep.load import load_sweeps
-
-    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data": data}
+    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
-    sweeps = load_sweeps(sweep, overrides)
-    options = RunOptions(workers=_count(workers), devices=devices, engine=engine, wandb=wandb)
+    sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
-    with _watch(out, lines, where, quiet, json_lines) as watch:
-        for checked in sweeps:
-            for remark in checked.notes:
-                watch.note(f"{checked.study}: {remark}")
-        outcome = run_sweeps(sweeps, where, options, watch)
+    display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
+    for checked in sweeps:
+        for remark in checked.notes:
+            display.note(f"{checked.study}: {remark}")
+    outcome = api.run(
+        sweeps,
+        workers=_count(workers),
+        devices=devices,
+        engine=engine,
+        wandb=wandb,
+        observer=display,
+        storage=storage,
+    )
     if not (quiet or json_lines):
         with lines.spared():
             for study in outcome.studies:
@@ -85,23 +92,6 @@ def run(  # noqa: PLR0917 - options
     lines.close()
     if code := exit_code(outcome):
         raise typer.Exit(code)
-
-
-def stop(study: StudyName = None, storage: Storage = None) -> None:
-    """Ask a running study's run to end, as one Ctrl-C does: trials leave checkpoints, and the next run goes on."""
-    from fer_tune.store import StudyLock
-
-    with open_store(storage) as store:
-        name = store.study(study_name(store, study)).name
-    settings = Settings.from_environment(storage)
-    holder = StudyLock(settings, settings.url, name).holder()
-    if holder is None:
-        raise StudyError(f"The study {name} is not being run.", "`fer-tune studies` lists the studies.")
-    try:
-        os.kill(holder, signal.SIGTERM)
-    except OSError as error:
-        raise StudyError(f"Process {holder}, which runs {name}, cannot be told: {error.strerror}.") from error
-    terminal.note(f"{name}: process {holder} was asked to end; the same fer-tune run goes on with it.")
 
 
 def exit_code(outcome: RunOutcome) -> int:
@@ -114,14 +104,17 @@ def exit_code(outcome: RunOutcome) -> int:
 def _count(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"--workers {text} is no number of workers.", "Give 1 or more, or auto.") from None
+    from fer_tune.pool.devices import MOST_WORKERS
+
+    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
+    if not 1 <= count <= MOST_WORKERS:
+        hint = "auto starts one worker for each GPU, or one for every two CPU cores."
+        raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
+    return count
 
 
-def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool, json_lines: bool) -> Observer:
-    """Nothing, JSON, the view in a terminal, or plain lines."""
+def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
+    """Returns what shows a run: nothing, JSON, the view in a terminal, or plain lines. The run opens it."""
     if quiet:
         from fer_tune.jobs import Observer as Silence
 
@@ -133,19 +126,19 @@ def _watch(out: Console, lines: terminal.Output, settings: Settings, quiet: bool
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
 
-        return LiveView(out, lambda board: _recall(board, settings))
+        return LiveView(out, lambda state: recall(state, settings))
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
-def _recall(board: RunState, settings: Settings) -> None:
-    """Puts what earlier runs came to on the board of a study that is continued; the run needs it for nothing."""
-    from fer_tune.display.from_database import History
+def recall(state: RunState, settings: Settings) -> None:
+    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 
     with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        History(store, store.study(board.study)).recall(board)
+        StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:

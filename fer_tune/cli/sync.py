@@ -1,4 +1,4 @@
-"""`fer-tune sync`: wandb brought up to date."""
+"""`fer-tune sync`: copies to wandb what it does not have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_tune.cli.options import Storage, open_store
+from fer_tune import api
+from fer_tune.cli.options import Storage
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError, StudyError
 from fer_tune.settings import Settings
@@ -19,40 +20,45 @@ def sync(
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME", help="Default: all.", show_default=False)
     ] = None,
+    include_disabled: Annotated[
+        bool, typer.Option("--include-disabled", help="Also copy what ran with --wandb disabled.")
+    ] = False,
     storage: Storage = None,
 ) -> None:
-    """Bring wandb up to date with the database: online where a key is configured, else as offline files."""
-    with open_store(storage) as store:
-        from fer_tune.mirror.sync import sync as bring
+    """Copy to wandb what it does not have: online with a key, else as offline files."""
+    names = [study] if study is not None else [known.name for known in api.studies(storage=storage)]
+    if not names:
+        raise StudyError("The database has no study.", "`fer-tune run SWEEP` makes one.")
+    done: list[Synced] = []
+    troubles: list[FerTuneError] = []
+    with terminal.console().status("") as status:
+        for name in names:
 
-        names = [study] if study is not None else [record.name for record in store.studies()]
-        if not names:
-            raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
-        settings = Settings.from_environment(storage)
-        troubles: list[FerTuneError] = []
-        with terminal.console().status("") as status:
+            def show(runs: int, name: str = name) -> None:
+                status.update(f"{name}: {runs} runs")
 
-            def one(name: str) -> Synced | None:
-                try:
-                    return bring(settings, store, name, lambda runs: status.update(f"{name}: {runs} runs"))
-                except FerTuneError as trouble:  # the other studies can be brought nevertheless
-                    troubles.append(trouble)
-                    return None
-
-            done = [synced for synced in map(one, names) if synced is not None]
-        for synced in done:
-            _tell(synced, settings)
-        for trouble in troubles[:-1]:
-            terminal.error(trouble)
-        if troubles:
-            raise troubles[-1]
+            try:
+                done.append(api.sync(name, include_disabled=include_disabled, progress=show, storage=storage))
+            except FerTuneError as trouble:  # the other studies can be copied nevertheless
+                troubles.append(trouble)
+    for synced in done:
+        _show(synced, Settings.from_environment(storage))
+    for earlier in troubles[:-1]:
+        terminal.error(earlier)
+    if troubles:
+        raise troubles[-1]
 
 
-def _tell(synced: Synced, settings: Settings) -> None:
+def _show(synced: Synced, settings: Settings) -> None:
     where = "on wandb" if synced.mode == "online" else f"below {settings.wandb}"
     terminal.line(terminal.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
+    if synced.left_out:
+        terminal.note(
+            f"{synced.left_out} jobs of {synced.study} ran with --wandb disabled and were left out. "
+            "--include-disabled copies them too."
+        )
     if synced.mode == "offline":
-        from fer_tune.mirror.mode import keys
+        from fer_tune.mirror.wandb_tracker.environment import keys
 
         why = "WANDB_MODE is offline: without it" if keys() else "No wandb key is configured: after `wandb login`"
         terminal.note(f"{why}, the same command uploads them.")

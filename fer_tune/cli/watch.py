@@ -1,4 +1,4 @@
-"""`fer-tune watch`: a study from another terminal, read off the database."""
+"""`fer-tune watch`: shows a study from another terminal, read from the database."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from rich.live import Live
 
 from fer_tune.cli.options import Storage, StudyName, open_store, study_name
 from fer_tune.display import terminal
-from fer_tune.display.from_database import History
-from fer_tune.display.view import View
+from fer_tune.display.from_database import StudyReader
+from fer_tune.display.view import draw
 
 SHARE = 5
-"""Looking takes one part in so many of the time, at most."""
+"""Reading takes at most one part in so many of the time."""
 
 
 def watch(
     study: StudyName = None,
-    interval: Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Look once, print, and end.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two readings.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Read once, print, and exit.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Show a study as its run does, from the database alone, until Ctrl-C.
+    """Show a study as its run does, until Ctrl-C. Everything is read from the database.
 
-    It can be watched while it runs, here or on another machine, and afterwards. Only the memory and the load of
-    workers are missing, which the database does not know.
+    You can watch a study while it runs or afterwards, on this machine or on another one that can read the
+    database. The memory and the load of workers are not shown, because the database does not know them.
     """
     out = terminal.console()
     with open_store(storage) as store:
-        history = History(store, store.study(study_name(store, study)))
+        reader = StudyReader(store, store.studies.get(study_name(store, study)))
         if not once and out.is_terminal and not out.is_dumb_terminal:
-            follow(out, history, interval)
-        out.print(View(history.board()))
+            follow(out, reader, interval)
+        out.print(draw(reader.read(), out.width))
 
 
-def follow(out: Console, history: History, interval: float) -> None:
-    """Draws the study in place until Ctrl-C; a large one is looked at less often."""
-    board = history.board()
-    with Live(console=out, get_renderable=lambda: View(board, height=out.height), transient=True) as live:
+def follow(out: Console, reader: StudyReader, interval: float) -> None:
+    """Draws the study in place until Ctrl-C. A large study is read less often."""
+    state = reader.read()
+    with Live(console=out, get_renderable=lambda: draw(state, out.width, out.height), transient=True) as live:
         try:
             while True:
                 began = time.monotonic()
-                board = history.board()
+                state = reader.read()
                 live.refresh()
                 time.sleep(max(interval, (SHARE - 1) * (time.monotonic() - began)))
         except KeyboardInterrupt:

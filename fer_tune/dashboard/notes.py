@@ -1,108 +1,87 @@
-"""What optuna-dashboard shows beside the numbers, written when a trial is told: its note and its pictures.
-
-So it is there for whoever reads the database, also for plain optuna-dashboard, while a run is going or after it. It
-is written once: from then on the note is the user's to change. What a run that was killed did not come to, the next
-one makes up for.
-"""
+"""The text of notes on a study and on a trial, in Markdown."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
+import json
+import math
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from fer_tune.dashboard.pictures import confusion_picture, curves_picture
-from fer_tune.dashboard.storage import add_picture, remark, without_remark
-from fer_tune.dashboard.texts import study_note, trial_note
-from fer_tune.data.access import open_search
-from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.errors import DataError, StorageError
-from fer_tune.files import replace_file, replace_text
 from fer_tune.job import EpochRow
-from fer_tune.settings import Settings
-from fer_tune.store import Store
-from fer_tune.study import trial
+from fer_tune.store import AttemptRecord, StudyRecord
+from fer_tune.study import TrialSummary
 
-CURVES, CONFUSION, RETRAINED = "c0", "cf", "cd"
-"""How the ids of pictures end; the dashboard's addresses of artifacts have hexadecimal digits only."""
+TAIL = 1500
+"""How many characters of a traceback a note keeps. The end of a traceback says what went wrong."""
 
 
-class Annotator:
-    """Notes and pictures of one study.
+def trial_note(
+    trial: TrialSummary, rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord], classes: Sequence[str]
+) -> str:
+    """Returns how a trial ended and what its best epoch measured.
 
-    A picture that cannot be drawn or kept is left out: no trial is worth less for it.
+    Args:
+        rows: its epochs, once each.
+        attempts: all of them, in order.
+        classes: the names of the classes.
     """
+    parts = [_headline(trial)]
+    best = next((row for row in rows if row.epoch == trial.best_epoch), None)
+    if best is not None:
+        parts.append(_measures(best, classes))
+    if trial.attrs.get("reason"):
+        parts.append(f"Reason: `{_inline(str(trial.attrs['reason']))}`")
+    parts += [f"- {_inline(note)}" for attempt in attempts[-1:] for note in attempt.notes]
+    if len(attempts) > 1:
+        ends = "; ".join(f"{attempt.attempt}: {attempt.status or 'running'}" for attempt in attempts)
+        parts.append(f"{len(attempts)} attempts ({ends})")
+    if attempts and attempts[-1].detail:
+        parts.append(f"```\n{attempts[-1].detail[-TAIL:].strip()}\n```")
+    return "\n\n".join(parts)
 
-    def __init__(self, store: Store, settings: Settings, study: str) -> None:
-        self._store = store
-        self._folder = settings.pictures
-        self._record = store.study(study)
 
-    def catch_up(self) -> int:
-        """Writes the study's note and those of trials that ended without one; returns how many trials."""
-        remark(self._store, self._record.name, None, study_note(self._record))
-        left = without_remark(self._store, self._record.name)
-        for number in left:
-            self.write(number)
-        return len(left)
+def study_note(record: StudyRecord) -> str:
+    """Returns what a study searches, on which images, and the sweep that continues it."""
+    split = record.split
+    counts = ", ".join(f"{count:,} {part}" for part, count in split.counts.items())
+    facts = {
+        "family": record.family,
+        "objective": record.objective,
+        "data": f"{_inline(record.data_source)}, signature `{record.data_signature[:16]}`",
+        "split": f"`{split.hash[:16]}`" + (f": {counts} images" if counts else ""),
+        "split policy": f"`{json.dumps(split.policy)}`",
+        "sweep signature": f"`{record.sweep_signature[:16]}`",
+        "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        "created": f"{record.created:%Y-%m-%d %H:%M} UTC",
+    }
+    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())])
+    fence = "~~~~"
+    return f"## {record.name}\n\n{table}\n\nThe sweep:\n\n{fence}yaml\n{record.sweep_text.strip()}\n{fence}\n"
 
-    def write(self, number: int) -> None:
-        """Writes a trial's note, unless the user wrote one, with its learning curves and its confusion matrix."""
-        study = self._record.name
-        rows = self._store.curves(study, number).get(number, [])
-        note = trial_note(trial(self._store, study, number), rows, self._store.attempts(study, number))
-        remark(self._store, study, number, note, self._draw(number, rows))
 
-    def retrained(self, number: int, confusion: Path) -> None:
-        """Adds the confusion matrix that a retrain measured on test, a PNG file."""
-        artifact = self._id(number, RETRAINED)
-        content = confusion.read_bytes()
-        replace_file(self._folder / artifact, lambda stream: stream.write(content))
-        add_picture(self._store, self._record.name, number, artifact, "retrained, on test.png")
+def _headline(trial: TrialSummary) -> str:
+    value = "" if trial.value is None else f" at {trial.value:.2%}"
+    epoch = "" if trial.best_epoch is None else f", best epoch {trial.best_epoch} of {trial.epochs}"
+    name = f" ({_inline(trial.name)})" if trial.name else ""
+    return f"**{trial.state}**{value}{epoch}{name}"
 
-    def _draw(self, number: int, rows: list[EpochRow]) -> dict[str, str]:
-        """Draws what there is to draw; names by artifact's id."""
-        title = f"{self._record.name}, trial {number}"
-        drawn: dict[str, str] = {}
-        try:
-            if rows:
-                self._keep(number, CURVES, curves_picture(rows, title))
-                drawn[self._id(number, CURVES)] = "learning curves.svg"
-            if (matrix := self._confusion(number)) is not None:
-                self._keep(number, CONFUSION, confusion_picture(matrix, EMOTIONS, f"{title}: validation, best epoch"))
-                drawn[self._id(number, CONFUSION)] = "confusion matrix.svg"
-        except StorageError:
-            pass
-        return drawn
 
-    def _keep(self, number: int, kind: str, picture: str) -> None:
-        replace_text(self._folder / self._id(number, kind), picture)
+def _measures(row: EpochRow, classes: Sequence[str]) -> str:
+    scores = {
+        "val accuracy": row.val_accuracy,
+        "macro-F1": row.val_macro_f1,
+        "balanced": row.val_balanced_accuracy,
+        "train accuracy": row.train_accuracy,
+    }
+    recall = {_inline(name): value for name, value in zip(classes, row.recall, strict=True)}
+    return f"{_table('best epoch', scores)}\n\n{_table('recall of', recall)}"
 
-    def _id(self, number: int, kind: str) -> str:
-        return f"{self._record.uid}-{number:04x}-{kind}"
 
-    def _confusion(self, number: int) -> list[list[int]] | None:
-        """Counts on validation in the best epoch, from the logits that the trial left; None if it left none."""
-        files = [file for file in self._store.artifacts(self._record.name, number) if file.kind == "val_logits"]
-        truth = self._truth
-        if not files or truth is None:
-            return None
-        try:
-            logits = np.load(self._store.artifact_path(files[-1]), allow_pickle=False)
-        except (OSError, ValueError):
-            return None
-        size = len(EMOTIONS)
-        if logits.shape != (len(truth), size):
-            return None
-        counts = np.bincount(size * truth + logits.argmax(1), minlength=size * size)
-        return [[int(count) for count in row] for row in counts.reshape(size, size)]
+def _table(head: str, values: Mapping[str, float]) -> str:
+    """Returns a table with a row for each value. Many columns would make the page too wide."""
+    cells = {name: "–" if math.isnan(value) else f"{value:.1%}" for name, value in values.items()}
+    return "\n".join((f"| {head} | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items())))
 
-    @cached_property
-    def _truth(self) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
-        """Labels of the validation images; None if the faces are gone."""
-        try:
-            faces = open_search(self._record.data_ref(self._store.root))
-        except DataError:
-            return None
-        return faces.labels[faces.val]
+
+def _inline(text: str) -> str:
+    """Returns `text` on one line, without what ends a code span or a cell of a table."""
+    return " ".join(text.replace("`", "'").replace("|", "/").split())

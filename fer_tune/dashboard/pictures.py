@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fer_tune.report.chart import AMBER, BLUE, Chart, at, span, svg, text
+from fer_tune.report.axes import Linear
+from fer_tune.report.chart import Chart
+from fer_tune.report.svg import AMBER, BLUE, at, svg, text
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow
@@ -15,37 +17,40 @@ WIDTH, HEIGHT, HEAD = 380, 260, 28
 SMALL = 'font-size="10" opacity=".8"'
 
 CELL, SIDE = 54, 92
-"""A cell of a confusion matrix, and the room for names beside it, in px."""
+"""The size of a cell of a confusion matrix, and the width of the names beside it, in px."""
 
 
 def curves_picture(rows: Sequence[EpochRow], title: str) -> str:
-    """Learning curves: accuracy on the left, loss on the right, training dashed and validation solid.
+    """Returns learning curves, accuracy beside loss. Training is dashed, validation solid.
 
     Args:
-        rows: by epoch; may be empty.
+        rows: by epoch.
     """
-    panels = []
-    for place, (measure, unit, scale) in enumerate(
-        (("accuracy", "accuracy, %", 100), ("loss", "cross-entropy, nats", 1))
-    ):
-        series = {
-            part: [(row.epoch, scale * float(getattr(row, f"{part}_{measure}"))) for row in rows]
-            for part in ("train", "val")
-        }
-        values = [value for points in series.values() for _, value in points]
-        chart = Chart(WIDTH, HEIGHT, x=(1, max(2, len(rows))), y=span(values), x_title="epoch", y_title=unit)
-        chart.line(series["train"], AMBER, width=2, dashes="5 4")
-        chart.line(series["val"], BLUE, width=2)
-        chart.key("train", AMBER, "dashes")
-        chart.key("val", BLUE, "line")
-        panels.append(at(place * WIDTH, HEAD, chart.draw()))
+    accuracy = _panel(rows, "accuracy", "accuracy, %", 100)
+    loss = _panel(rows, "loss", "cross-entropy, nats", 1)
+    panels = (at(place * WIDTH, HEAD, panel) for place, panel in enumerate((accuracy, loss)))
     return svg(2 * WIDTH, HEIGHT + HEAD, _heading(title), *panels, picture=True, label=title)
 
 
-def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:
-    """A confusion matrix: rows are true classes, columns predicted ones.
+def _panel(rows: Sequence[EpochRow], measure: str, unit: str, scale: float) -> str:
+    train, val = (
+        [(row.epoch, scale * float(getattr(row, f"{part}_{measure}"))) for row in rows] for part in ("train", "val")
+    )
+    epochs = Linear(1, max(2, len(rows)), whole=True)
+    values = Linear.over(value for _, value in (*train, *val))
+    chart = Chart(WIDTH, HEIGHT, epochs, values, x_title="epoch", y_title=unit)
+    chart.line(train, AMBER, width=2, dashes="5 4")
+    chart.line(val, BLUE, width=2)
+    chart.key("train", AMBER, "dashes")
+    chart.key("val", BLUE, "line")
+    return chart.draw()
 
-    A cell says the share of its row in per cent, which its blue shows too, and below it the count.
+
+def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:
+    """Returns a confusion matrix: rows are true classes, columns predicted ones.
+
+    A cell shows the share of its row, in per cent and as the strength of its blue, and below it the
+    count.
 
     Args:
         matrix: counts [C, C].

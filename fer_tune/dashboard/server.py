@@ -1,4 +1,4 @@
-"""optuna-dashboard on the configured database, with the pictures that runs left."""
+"""optuna-dashboard on the configured database, with the pictures of trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_tune.study.storage import optuna_storage
 
 
 def application(store: Store, settings: Settings) -> Any:
-    """The dashboard as a WSGI application."""
+    """Returns the dashboard as a WSGI application."""
     from optuna_dashboard import wsgi
 
     settings.pictures.mkdir(parents=True, exist_ok=True)
@@ -21,8 +21,13 @@ def application(store: Store, settings: Settings) -> Any:
 
 
 def study_id(store: Store, study: str) -> int:
-    """The number under which the dashboard shows a study."""
+    """Returns the number of a study in the addresses of the dashboard.
+
+    Raises:
+        StudyError: the study does not exist, or its trials were deleted.
+    """
     try:
-        return optuna_storage(store).get_study_id_from_name(store.study(study).name)
+        return optuna_storage(store).get_study_id_from_name(store.studies.get(study).name)
     except KeyError as error:
-        raise StudyError(f"The trials of the study {study} are not in {store.shown}.", "They were deleted.") from error
+        hint = "Somebody deleted them. `fer-tune studies` lists the studies."
+        raise StudyError(f"The trials of the study {study} are not in {store.shown}.", hint) from error

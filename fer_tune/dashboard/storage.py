@@ -1,8 +1,9 @@
-"""Notes and pictures for optuna-dashboard, kept where its own code looks for them: among Optuna's study attributes.
+"""Notes and pictures where optuna-dashboard looks for them: in the attributes of Optuna's study.
 
-A note is a version and its text in pieces; a picture is the description of an artifact, whose file lies in a folder
-that the dashboard is told of (optuna-dashboard's `_note.py` and `artifact/_backend.py`). Written in one transaction
-rather than through Optuna, which would take one for each piece and read all notes of the study before.
+A note is a version and its text in pieces. A picture is the description of an artifact, whose file
+is in a folder that the dashboard knows (see `_note.py` and `artifact/_backend.py` of
+optuna-dashboard). This module writes a note with its pictures in one transaction. Optuna would need
+one for each piece, and would first read all notes of the study.
 """
 
 from __future__ import annotations
@@ -17,20 +18,26 @@ from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
 
 ATTRIBUTES = table("study_system_attributes", column("study_id"), column("key"), column("value_json"))
+TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"), column("state"))
+
+FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+"""Optuna's states of trials that have ended."""
 
 PIECE = 2045
-"""Characters of a note in one attribute."""
+"""How many characters of a note are in one attribute."""
 
 
-def remark(store: Store, study: str, number: int | None, note: str, pictures: Mapping[str, str] | None = None) -> bool:
-    """Keeps a note, and the pictures that belong to it, on a trial or (with number None) on the study.
+def add_note(
+    store: Store, study: str, number: int | None, note: str, pictures: Mapping[str, str] | None = None
+) -> bool:
+    """Writes a note with its pictures on a trial or, if `number` is None, on the study.
 
     Args:
         note: in Markdown.
-        pictures: names to show, by artifact's id; for a trial only.
+        pictures: their names by the ids of their artifacts; only for a trial.
 
     Returns:
-        False, and nothing is changed, if there is a note already: it may be the user's.
+        False, with nothing changed, if there is a note already. It may be the user's.
 
     Raises:
         KeyError: Optuna has no such study or trial.
@@ -44,16 +51,16 @@ def remark(store: Store, study: str, number: int | None, note: str, pictures: Ma
 
     def work() -> bool:
         with store.engine.begin() as tx:
-            if _known(tx, study_id, f"{prefix}note_ver"):
+            if _exists(tx, study_id, f"{prefix}note_ver"):
                 return False
-            _put(tx, study_id, values)
+            _insert(tx, study_id, values)
             return True
 
     return store.patiently(work)
 
 
 def add_picture(store: Store, study: str, number: int, artifact: str, name: str) -> None:
-    """Adds a picture to a trial, unless it has or had it.
+    """Adds a picture to a trial, unless the trial has it or the user deleted it.
 
     Raises:
         KeyError: Optuna has no such study or trial.
@@ -63,38 +70,36 @@ def add_picture(store: Store, study: str, number: int, artifact: str, name: str)
 
     def work() -> None:
         with store.engine.begin() as tx:
-            if not _known(tx, study_id, *values):
-                _put(tx, study_id, values)
+            if not _exists(tx, study_id, *values):
+                _insert(tx, study_id, values)
 
     store.patiently(work)
 
 
-def without_remark(store: Store, study: str) -> list[int]:
-    """Numbers of the trials that have ended and have no note.
+def trials_without_note(store: Store, study: str) -> list[int]:
+    """Returns the numbers of the trials that have ended and have no note.
 
     Raises:
         KeyError: Optuna has no such study.
     """
-    storage = optuna_storage(store)
-    study_id = storage.get_study_id_from_name(study)
+    study_id, _ = _place(store, study, None)
     versions = ATTRIBUTES.c.key.like("dashboard:%:note\\_ver", escape="\\")
-    query = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
+    noted = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
+    ended = select(TRIALS.c.trial_id, TRIALS.c.number).where(
+        TRIALS.c.study_id == study_id, TRIALS.c.state.in_(FINISHED)
+    )
 
-    def work() -> set[str]:
+    def work() -> list[int]:
         with store.engine.connect() as connection:
-            return set(connection.execute(query).scalars())
+            known = set(connection.execute(noted).scalars())
+            rows = connection.execute(ended.order_by(TRIALS.c.number)).all()
+        return [number for trial_id, number in rows if f"dashboard:{trial_id}:note_ver" not in known]
 
-    noted = store.patiently(work)
-    trials = store.patiently(lambda: storage.get_all_trials(study_id, deepcopy=False))
-    return [
-        trial.number
-        for trial in trials
-        if trial.state.is_finished() and f"dashboard:{trial._trial_id}:note_ver" not in noted
-    ]
+    return store.patiently(work)
 
 
 def _place(store: Store, study: str, number: int | None) -> tuple[int, str]:
-    """The study's key in Optuna's tables, and how the names of attributes begin."""
+    """Returns the study's key in Optuna's tables, and the prefix of the attributes."""
     storage = optuna_storage(store)
     study_id = store.patiently(lambda: storage.get_study_id_from_name(study))
     if number is None:
@@ -104,17 +109,17 @@ def _place(store: Store, study: str, number: int | None) -> tuple[int, str]:
 
 
 def _picture(prefix: str, artifact: str, name: str) -> dict[str, str]:
-    """As Optuna describes an artifact, in JSON within JSON."""
+    """Returns the attribute that describes an artifact: JSON within JSON, as Optuna writes it."""
     kind = "image/svg+xml" if name.endswith(".svg") else "image/png"
     described = {"artifact_id": artifact, "filename": name, "mimetype": kind, "encoding": None}
     return {f"{prefix.replace(':', ':artifacts:', 1)}{artifact}": json.dumps(described)}
 
 
-def _known(tx: Connection, study_id: int, *keys: str) -> bool:
+def _exists(tx: Connection, study_id: int, *keys: str) -> bool:
     of_study = ATTRIBUTES.c.study_id == study_id
     return tx.execute(select(ATTRIBUTES.c.key).where(of_study, ATTRIBUTES.c.key.in_(keys))).first() is not None
 
 
-def _put(tx: Connection, study_id: int, values: Mapping[str, Any]) -> None:
+def _insert(tx: Connection, study_id: int, values: Mapping[str, Any]) -> None:
     rows = [{"study_id": study_id, "key": key, "value_json": json.dumps(value)} for key, value in values.items()]
     tx.execute(insert(ATTRIBUTES), rows)

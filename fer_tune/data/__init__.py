@@ -1,16 +1,18 @@
-"""Faces: where they come from, which are copies of each other, and who may see them when.
+"""Data sets: where they come from, which images are copies, and who may see them when.
 
+    spec        what images are (classes, side, channels), and where a worker finds them
     policy      how to split: read from a sweep, so it imports next to nothing
-    load        `load_faces`: one call from a word or a path to images and labels
-    sources     tells CSV, folder tree and zip apart; containers, csvfile and tree read them
+    fer2013     facts about FER2013: class names, synonyms, counts
+    load        `load_faces`: one call from a word or a path to a data set
+    sources     tells CSV, folder tree and zip apart; containers, csvfile, tree and images read them
     demo        synthetic faces drawn from facial actions, for trying the tool without FER2013
-    cache       parsed once, memory-mapped ever after
+    cache       parsed once, memory-mapped from then on
     duplicates  exact and near copies
     splits      train, validation, test: copies stay on one side
-    open        what training opens; a search is given no test images
+    access      what a worker opens: a search gets no test images
     audit       what `fer-tune data` prints
 
-Only `SplitPolicy` is exported here; the rest is imported from its module.
+Only `SplitPolicy` is exported here. Import the rest from its module.
 """
 
 from fer_tune.data.policy import SplitPolicy

@@ -1,34 +1,43 @@
-"""Parsed data sets on disk: written once, memory-mapped ever after.
+"""Parsed data sets on disk: written once, memory-mapped from then on.
 
     cache/faces/<signature>/      images.npy, labels.npy, usage.npy, meta.json: keyed by content
-    cache/sources/<key>.json      which signature a source had, its names and notes: keyed by the
-                                  path, size and times of the files, so that finding a data set
-                                  again reads none of its bytes
+    cache/sources/<key>.json      the signature of a source, its names and notes: keyed by the path,
+                                  size and times of the files, so that finding a data set again
+                                  reads none of its bytes
 
-A folder appears whole (written beside, then renamed) or not at all. What is found is checked before
-it is used: the size of every file, and a checksum over blocks spread across it; one that fails is built anew.
+A folder appears whole or not at all: it is written beside its place, then renamed. What is found is
+checked before it is used: the size of every file, and a checksum over blocks spread across it. A
+damaged folder is replaced.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fer_tune.data.dataset import SIDE, Dataset, Images, Indices, Usage
+from fer_tune.data.dataset import Dataset, Images, Indices, Usage
+from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import DataError
 from fer_tune.files import flush, replace_text, writing
 from fer_tune.settings import Settings
 
-FORMAT = 1
-"""Counts up when the layout changes; other formats are built anew."""
+FORMAT = 2
+"""Counts up when the layout changes. Other formats are written again, but for `WITHOUT_SPEC`."""
+
+WITHOUT_SPEC = 1
+"""The format before specs were kept. Its images are FER2013's, or drawn like them."""
 
 BLOCKS = 64
 """How many blocks of 4 KiB of a file the quick check reads."""
@@ -36,30 +45,31 @@ BLOCKS = 64
 
 @dataclass(frozen=True)
 class Stored:
-    """The arrays of one cache folder; `images` is memory-mapped and read-only."""
+    """The arrays of one cache folder. `images` is memory-mapped and read-only."""
 
     images: Images
     labels: Indices
     usage: Usage | None
+    spec: DataSpec
 
 
 def folder(settings: Settings, signature: str) -> Path:
-    """Where the data set of this signature lies, if it was kept."""
+    """Returns where the data set of this signature is, if it was kept."""
     return settings.cache / "faces" / signature[:32]
 
 
-def keep(faces: Dataset, settings: Settings) -> Path:
+def keep(dataset: Dataset, settings: Settings) -> Path:
     """Writes the arrays unless a sound copy is there; returns the folder.
 
     Raises:
         StorageError: the disk refused.
     """
-    target = folder(settings, faces.signature)
+    target = folder(settings, dataset.signature)
     try:
-        read(target, faces.signature)
+        read(target, dataset.signature)
     except DataError:
         with writing(target):
-            _write(faces, target)
+            _write(dataset, target)
     return target
 
 
@@ -67,39 +77,44 @@ def read(place: Path, signature: str) -> Stored:
     """Opens a cache folder after checking it.
 
     Raises:
-        DataError: it is absent, of another signature, or damaged.
+        DataError: it is missing, of another signature, or damaged.
     """
     hint = "Load the data set again (`fer-tune data SRC`): the cache is then rebuilt."
     try:
         meta = json.loads((place / "meta.json").read_text())
-        if meta["format"] != FORMAT or meta["signature"] != signature:
+        if meta["format"] not in {WITHOUT_SPEC, FORMAT} or meta["signature"] != signature:
             raise DataError(f"{place} holds another data set than {signature[:12]}", hint)
         for name, seal in meta["files"].items():
             if asdict(_seal(place / name)) != seal:
                 raise DataError(f"{place / name} is damaged", hint)
+        spec = FER2013 if meta["format"] == WITHOUT_SPEC else DataSpec.from_dict(meta["spec"])
         images = np.load(place / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(place / "labels.npy", allow_pickle=False)
         usage = np.load(place / "usage.npy", allow_pickle=False) if "usage.npy" in meta["files"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise DataError(f"the cached data set {place} cannot be read ({error})", hint) from error
-    if images.shape != (len(labels), SIDE, SIDE) or images.dtype != np.uint8:
+    if images.shape != (len(labels), *spec.shape) or images.dtype != np.uint8:
         raise DataError(f"{place / 'images.npy'} is damaged", hint)
-    return Stored(images, labels, usage)
+    return Stored(images, labels, usage, spec)
 
 
-def remember(key: str, faces: Dataset, settings: Settings) -> None:
+def remember(key: str, dataset: Dataset, settings: Settings) -> None:
     """Keeps the arrays, and that the source with this key had them.
 
     Raises:
         StorageError: the disk refused.
     """
-    keep(faces, settings)
-    record = {"format": FORMAT, "signature": faces.signature, "notes": faces.notes, "names": faces.names}
+    keep(dataset, settings)
+    record = {"format": FORMAT, "signature": dataset.signature, "notes": dataset.notes, "names": dataset.names}
     replace_text(_record(settings, key), json.dumps(record))
 
 
 def recall(key: str, source: str, settings: Settings, say: Callable[[str], None] | None = None) -> Dataset | None:
-    """The faces that were remembered under this key, memory-mapped; None if absent or, as is said, damaged."""
+    """Returns the data set that was remembered under this key; None if it is missing or damaged.
+
+    Args:
+        say: called with a sentence if it is damaged.
+    """
     try:
         record = json.loads(_record(settings, key).read_text())
         signature, names, notes = record["signature"], record["names"], tuple(record["notes"])
@@ -114,12 +129,12 @@ def recall(key: str, source: str, settings: Settings, say: Callable[[str], None]
         return None
     if len(names) != len(stored.labels):
         return None
-    return Dataset(stored.images, stored.labels, stored.usage, names, signature, source, notes)
+    return Dataset(stored.images, stored.labels, stored.usage, names, signature, source, stored.spec, notes)
 
 
 @dataclass(frozen=True)
 class _Seal:
-    """What the quick check compares."""
+    """Size and checksum of a file, which the quick check compares."""
 
     bytes: int
     crc: int
@@ -135,12 +150,12 @@ def _seal(path: Path) -> _Seal:
     return _Seal(size, crc)
 
 
-def _write(faces: Dataset, target: Path) -> None:
+def _write(dataset: Dataset, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
     try:
-        arrays = {"images.npy": faces.images, "labels.npy": faces.labels, "usage.npy": faces.usage}
+        arrays = {"images.npy": dataset.images, "labels.npy": dataset.labels, "usage.npy": dataset.usage}
         files = {}
         for name, array in arrays.items():
             if array is None:
@@ -149,32 +164,50 @@ def _write(faces: Dataset, target: Path) -> None:
                 np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
                 flush(stream)
             files[name] = asdict(_seal(draft / name))
-        meta = {"format": FORMAT, "signature": faces.signature, "images": len(faces), "files": files}
+        meta: dict[str, Any] = {"format": FORMAT, "signature": dataset.signature, "images": len(dataset)}
+        meta |= {"spec": dataset.spec.as_dict(), "files": files}
         with (draft / "meta.json").open("w") as text:
             json.dump(meta, text, indent=1)
             flush(text)
-        _into_place(draft, target, faces.signature)
+        _into_place(draft, target, dataset.signature)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Drafts of processes that were killed while they wrote; nobody writes for a day."""
+    """Removes what killed processes were writing. No process writes for a day."""
     for draft in place.glob(".draft-*"):
         if draft.stat().st_mtime < time.time() - 86_400:
             shutil.rmtree(draft, ignore_errors=True)
 
 
 def _into_place(draft: Path, target: Path, signature: str) -> None:
-    """Renames; what lies there already is damaged, or another process was quicker."""
-    if target.exists():
-        broken = Path(tempfile.mkdtemp(prefix=".broken-", dir=target.parent))
-        target.rename(broken / "old")
-        shutil.rmtree(broken, ignore_errors=True)
+    """Renames the draft, unless another process has put a sound copy there meanwhile.
+
+    A sound copy is never touched: a worker may be opening it. Processes take turns, so that none of
+    them takes another's new copy for the damaged one that both of them saw.
+    """
+    with _alone(target.parent):
+        try:
+            read(target, signature)
+        except DataError:
+            if target.exists():
+                broken = Path(tempfile.mkdtemp(prefix=".broken-", dir=target.parent))
+                target.rename(broken / "old")
+                shutil.rmtree(broken, ignore_errors=True)
+            draft.rename(target)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Waits until no other process is in here with the same folder."""
+    descriptor = os.open(place, os.O_RDONLY)
     try:
-        draft.rename(target)
-    except OSError:
-        read(target, signature)
+        with suppress(OSError):  # some network file systems lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _record(settings: Settings, key: str) -> Path:

@@ -1,10 +1,10 @@
-"""A folder and a zip, read alike: names of files, names of folders, and a stream for each file.
+"""A folder and a zip with one interface: names of files and folders, and a stream for each file.
 
-A zip is read where it lies; nothing is unpacked to disk. It is not trusted: before the first byte is
-inflated its directory must be free of entries that would leave their folder, of links, of passwords,
-of sizes that no data set has, and of compression other than deflate: for deflate alone the sizes that the
-directory declares bind. There `zipfile` inflates no further, and compares a checksum at the end of each entry;
-with bzip2, 466 bytes that declared a thousand took 1.2 GiB of memory.
+Nothing of a zip is unpacked to disk, and nothing in it is trusted. Its directory is checked before
+the first byte is inflated. It may have no entry that would leave its folder, no link, no password,
+no size that is too large for a data set, and no compression but deflate. Of deflate `zipfile`
+inflates only as much as the directory declares, and then compares a checksum. Of bzip2 it does not:
+466 bytes that declared a thousand took 1.2 GiB of memory.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from typing import IO, Protocol
 from fer_tune.errors import DataError
 
 DEPTH = 5
-"""Folders below the root that are looked into; also ends loops of links."""
+"""How deep folders are searched, which also ends loops of links."""
 
 MAX_ENTRIES = 500_000
 """Files in a zip. FER2013 has 35,887."""
 
 MAX_BYTES = 4 << 30
-"""Inflated bytes of a zip in sum. The competition's whole download has 0.9 GB."""
+"""Inflated bytes of a whole zip. The competition's download has 0.9 GB."""
 
 MAX_RATIO = 200
-"""Inflated by compressed size of a zip; pixels as text reach 4, black images 100."""
+"""Inflated size divided by compressed size. Pixels as text reach 4, black images 100."""
 
 MAX_DEPTH = 32
-"""Folders above a file in a zip; a name of 64 KiB has 32,000, and as many paths to remember."""
+"""Folders above a file in a zip. A name of 64 KiB could have 32,000."""
 
 RATIO_FROM = 64 << 20
-"""Inflated size from which the ratio counts: below it, no harm is done."""
+"""Inflated size from which the ratio counts. A smaller zip does no harm."""
 
 
 class Container(Protocol):
@@ -46,8 +46,8 @@ class Container(Protocol):
 
     Attributes:
         shown: what to call the container in messages.
-        files: relative paths with forward slashes, sorted; hidden files are left out.
-        folders: relative paths of the folders, also the empty ones.
+        files: relative paths with forward slashes, sorted, without hidden files.
+        folders: relative paths of all folders, including empty ones.
     """
 
     shown: str
@@ -55,21 +55,21 @@ class Container(Protocol):
     folders: list[str]
 
     def open(self, name: str) -> IO[bytes]:
-        """A stream over one file; reading from it may raise what `damaged` understands."""
+        """Returns a stream over one file. Read from it within `damaged`."""
         ...
 
     def at(self, name: str) -> str:
-        """What to call a file in messages."""
+        """Returns what to call a file in messages."""
         ...
 
 
 @contextmanager
 def damaged(where: str) -> Iterator[None]:
-    """Turns what a broken file or zip raises while it is read into a DataError that names it."""
+    """Turns the errors of reading a broken file or zip into a DataError that names it."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeError) as error:
-        # the last two: an entry whose own header is cut off, or named in no known letters
+        # the last two: an entry whose header is cut off, or whose name is not valid text
         raise DataError(
             f"{where}: truncated or damaged ({error or 'it ends too early'})", "Download or copy the file again."
         ) from error
@@ -96,7 +96,7 @@ class Folder:
         return (self._root / name).open("rb")
 
     def path(self, name: str) -> Path:
-        """Where a file lies."""
+        """Returns the path of a file."""
         return self._root / name
 
     def at(self, name: str) -> str:
@@ -117,10 +117,10 @@ class Folder:
 
 
 class Zip:
-    """A zip file, read in place; streams may be opened from several threads.
+    """A zip file, read in place. Several threads may open streams.
 
     Raises:
-        DataError: it is truncated, or something in its directory is not to be trusted.
+        DataError: it is truncated, or its directory holds something dangerous.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,19 +152,19 @@ class Zip:
 
 
 def printable(name: str) -> str:
-    """A file's name that a terminal can show: what would move its cursor, or is no text, is escaped."""
+    """Returns a file's name that a terminal can show, with escapes for what is not printable."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
 def _hidden(name: str) -> bool:
-    """Dot files, and what macOS adds to zips."""
+    """Returns whether a name is a dot file, or what macOS adds to zips."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def _check_sizes(shown: str, entries: list[zipfile.ZipInfo]) -> None:
-    hint = "No data set of faces is like that: do not trust this file."
+    hint = "This is not a data set of faces. Do not trust this file."
     if len(entries) > MAX_ENTRIES:
-        raise DataError(f"{shown}: {len(entries):,} entries, more than the {MAX_ENTRIES:,} that are read", hint)
+        raise DataError(f"{shown}: {len(entries):,} entries, more than the limit of {MAX_ENTRIES:,}", hint)
     inflated = sum(entry.file_size for entry in entries)
     if inflated > MAX_BYTES:
         raise DataError(f"{shown}: inflates to {inflated / 2**30:.1f} GiB, more than {MAX_BYTES >> 30}", hint)
@@ -175,7 +175,7 @@ def _check_sizes(shown: str, entries: list[zipfile.ZipInfo]) -> None:
 
 def _check_entry(shown: str, entry: zipfile.ZipInfo) -> None:
     where = f"{shown}, entry {entry.filename!r}"
-    # orig_filename: zipfile turns the system's separator into a slash and cuts at a zero byte
+    # orig_filename, because zipfile changes separators and cuts names at a zero byte
     parts = entry.orig_filename.replace("\\", "/").split("/")
     if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in entry.orig_filename:
         raise DataError(f"{where} leaves its folder", "Do not trust this file.")
@@ -184,7 +184,7 @@ def _check_entry(shown: str, entry: zipfile.ZipInfo) -> None:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         method = {12: "bzip2", 14: "lzma"}.get(entry.compress_type, f"method {entry.compress_type}")
         raise DataError(
-            f"{where} is compressed by {method}, which is not read",
+            f"{where} is compressed by {method}, which fer-tune does not read",
             "Pack the zip again with ordinary compression (deflate).",
         )
     if stat.S_ISLNK(entry.external_attr >> 16):

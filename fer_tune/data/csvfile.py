@@ -1,41 +1,34 @@
-"""The competition's CSV files: a label, 2,304 grey values as text, and perhaps a Usage.
+"""FER2013's CSV files: a label, 2,304 grey values as text, and perhaps a Usage.
 
-    train.csv            emotion,pixels
-    fer2013.csv          emotion,pixels,Usage
-    icml_face_data.csv   emotion, Usage, pixels        (the spaces are in the file)
-
-Converting 66 million numbers one by one takes many seconds; here a block of rows is one array of bytes,
-and a number is what stands before a byte that is no digit: the three digits of all numbers are found,
-weighed and added at once.
+train.csv            emotion,pixels
+fer2013.csv          emotion,pixels,Usage
+icml_face_data.csv   emotion, Usage, pixels        (the spaces are in the file)
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fer_tune.data.dataset import SIDE, USAGES, Images, Indices, Usage
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.dataset import Images, Indices, Usage
+from fer_tune.data.fer2013 import EMOTIONS, SIDE, USAGES
 from fer_tune.errors import DataError
 
 PIXELS = SIDE * SIDE
 """Numbers in a row."""
 
-ROWS = 16
-"""Rows converted at once: 140 KB of text, so that all intermediate arrays stay in the processor's cache."""
-
 LONGEST = 1 << 16
-"""Bytes in a line; 2,304 numbers of three digits need 9,216."""
+"""Bytes in a line. 2,304 numbers of three digits need 9,216."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Positions of the columns; `usage` is None where the file has none."""
+    """Positions of the columns; `usage` is None if the file has no such column."""
 
     emotion: int
     pixels: int
@@ -53,7 +46,7 @@ class Table:
 
 
 def columns(line: bytes) -> list[str]:
-    """Names of the columns in a first line, without spaces, quotes and case."""
+    """Returns the names of the columns in a first line, bare and in lower case."""
     text = line.decode("utf-8-sig", errors="replace")
     return [name.strip().strip('"').strip().lower() for name in text.rstrip("\r\n").split(",")]
 
@@ -80,11 +73,31 @@ def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | No
     """Reads a whole CSV file.
 
     Raises:
-        DataError: the file does not have the columns, or a row is not as it should be; says which.
+        DataError: a column is missing, or a row is wrong; says which.
     """
     header = read_header(stream.readline(LONGEST), where)
-    images, labels, usages = [np.empty((0, SIDE, SIDE), np.uint8)], [], []
-    texts: list[bytes] = []
+    images, labels, usages = [np.empty((0, PIXELS), np.uint8)], [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # of NumPy, about a text that is not numbers to its end
+        for row, fields in _rows(stream, header, where):
+            at = f"{where}, row {row}"
+            labels.append(_label(fields[header.emotion], at))
+            if header.usage is not None:
+                usages.append(_usage(fields[header.usage], at))
+            images.append(_pixels(fields[header.pixels], at)[None])
+            if progress and row % 4096 == 0:
+                progress(f"{where}: {row:,} rows")
+    usage = np.array(usages, np.int8) if header.usage is not None else None
+    return Table(np.concatenate(images).reshape(-1, SIDE, SIDE), np.array(labels, np.int64), usage)
+
+
+_FORMATS = "Expected: emotion,pixels with or without Usage, as in train.csv, fer2013.csv or icml_face_data.csv."
+
+_WHOLE = "Perhaps the file was cut off while it was copied: download it again."
+
+
+def _rows(stream: IO[bytes], header: Header, where: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Yields the number and the fields of each row; empty lines do not count."""
     row = 0
     while line := stream.readline(LONGEST):
         if line.isspace():
@@ -93,45 +106,25 @@ def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | No
         at = f"{where}, row {row}"
         if len(line) == LONGEST:
             raise DataError(f"{at}: longer than {LONGEST:,} bytes", _FORMATS)
-        fields = _fields(line, header, at)
-        labels.append(_label(fields[header.emotion], at))
-        if header.usage is not None:
-            usages.append(_usage(fields[header.usage], at))
-        texts.append(fields[header.pixels].strip())
-        if len(texts) == ROWS:
-            images.append(_pixels(texts, where, row))
-            texts = []
-            if progress and row % 4096 == 0:
-                progress(f"{where}: {row:,} rows")
-    if texts:
-        images.append(_pixels(texts, where, row))
-    usage = np.array(usages, np.int8) if header.usage is not None else None
-    return Table(np.concatenate(images), np.array(labels, np.int64), usage)
+        fields = line.split(b",") if b'"' not in line else _quoted(line, at)
+        if len(fields) != header.width:
+            raise DataError(f"{at}: {len(fields)} fields instead of {header.width}", _WHOLE)
+        yield row, fields
 
 
-_FORMATS = "Expected: emotion,pixels with or without Usage, as in train.csv, fer2013.csv or icml_face_data.csv."
-
-_WHOLE = "Perhaps the file was cut off while it was copied: download it again."
-
-
-def _fields(line: bytes, header: Header, at: str) -> list[bytes]:
-    fields = line.split(b",")
-    if b'"' in line:
-        try:
-            [texts] = csv.reader([line.decode("utf-8", errors="replace")], strict=True)
-            fields = [text.encode() for text in texts]
-        except csv.Error as error:
-            raise DataError(f"{at}: {error}", _WHOLE) from error
-    if len(fields) != header.width:
-        raise DataError(f"{at}: {len(fields)} fields instead of {header.width}", _WHOLE)
-    return fields
+def _quoted(line: bytes, at: str) -> list[bytes]:
+    try:
+        [texts] = csv.reader([line.decode("utf-8", errors="replace")], strict=True)
+    except csv.Error as error:
+        raise DataError(f"{at}: {error}", _WHOLE) from error
+    return [text.encode() for text in texts]
 
 
 def _label(field: bytes, at: str) -> int:
     label = _LABEL_CODES.get(field.strip())
     if label is None:
         meaning = ", ".join(f"{label} {name}" for label, name in enumerate(EMOTIONS))
-        raise DataError(f"{at}: emotion {_show(field.strip())} is no label in 0..{len(EMOTIONS) - 1}", f"{meaning}.")
+        raise DataError(f"{at}: emotion {_show(field.strip())} is not a label in 0..{len(EMOTIONS) - 1}", f"{meaning}.")
     return label
 
 
@@ -147,60 +140,27 @@ _LABEL_CODES = {str(label).encode(): label for label in range(len(EMOTIONS))}
 _USAGE_CODES = {name.encode(): code for code, name in enumerate(USAGES)}
 
 
-def _pixels(texts: list[bytes], where: str, last: int) -> Images:
-    """Converts the pixel fields of consecutive rows, the last of which has number `last`; uint8 [n, 48, 48]."""
-    values = _numbers(texts)
-    if values is not None:
-        return values.reshape(-1, SIDE, SIDE)
-    for index, field in enumerate(texts):
-        _complain(field, f"{where}, row {last - len(texts) + 1 + index}")
-    # nothing is wrong with these rows but more zeros or other spaces than the quick way knows
-    return np.array([[int(value[-3:]) for value in field.split()] for field in texts], np.uint8).reshape(-1, SIDE, SIDE)
+def _pixels(field: bytes, at: str) -> Images:
+    """Returns the numbers in a row's text, uint8 [2304]."""
+    try:
+        values = np.fromstring(field, np.int64, sep=" ")
+    except (DeprecationWarning, ValueError):  # NumPy's warning is to become a ValueError
+        values = np.empty(0, np.int64)
+    if values.size != PIXELS or values.min() < 0 or values.max() > 255:
+        raise _complaint(field, at)
+    return values.astype(np.uint8)
 
 
-def _numbers(texts: list[bytes]) -> NDArray[np.uint8] | None:
-    """The numbers of all rows, uint8 [n · 2304]; None unless each row is 2,304 numbers in 0..255 and spaces.
-
-    For every position of the text, as if a number ended there: its tens and hundreds are the digits one and
-    two places before, zero where a space comes between. The positions before a space are then picked.
-    """
-    text = np.frombuffer(b"   " + b" ".join(texts) + b" ", np.uint8)  # so that each place has three before, one after
-    digit = text - np.uint8(ord("0"))  # wraps around: only digits stay below 10
-    is_digit = digit < 10
-    digit *= is_digit
-    here, before, third, fourth = is_digit[3:-1], is_digit[2:-2], is_digit[1:-3], is_digit[:-4]
-    below_hundred = digit[2:-2] * np.uint8(10)
-    below_hundred += digit[3:-1]
-    hundreds = digit[1:-3] * before
-    over = (hundreds == 2) & (below_hundred > 55)
-    over |= hundreds > 2
-    over |= before & third & fourth
-    over &= here
-    ends = np.flatnonzero(here & ~is_digit[4:])
-    last = np.cumsum([len(field) + 1 for field in texts]) - 2
-    if (
-        len(ends) != PIXELS * len(texts)
-        or not np.array_equal(ends[PIXELS - 1 :: PIXELS], last)
-        or over.any()
-        or np.count_nonzero(is_digit) + np.count_nonzero(text == ord(" ")) != len(text)
-    ):
-        return None
-    hundreds *= np.uint8(100)
-    hundreds += below_hundred
-    return np.asarray(hundreds[ends])
-
-
-def _complain(field: bytes, at: str) -> None:
-    """Raises for the first thing that is wrong with one row's pixels; tabs and zeros in front are not."""
+def _complaint(field: bytes, at: str) -> DataError:
+    """Returns an error that names the first thing that is wrong with a row's pixels."""
     values = field.split()
     for position, value in enumerate(values, 1):
         if not value.isdigit():
-            what = "outside 0..255" if value[:1] == b"-" and value[1:].isdigit() else "no whole number"
-            raise DataError(f"{at}: value {position} is {_show(value)}, {what}", _WHOLE)
+            what = "outside 0..255" if value[:1] == b"-" and value[1:].isdigit() else "not a whole number"
+            return DataError(f"{at}: value {position} is {_show(value)}, {what}", _WHOLE)
         if len(value.lstrip(b"0")) > 3 or int(value[-3:]) > 255:
-            raise DataError(f"{at}: value {position} is {_show(value)}, outside 0..255")
-    if len(values) != PIXELS:
-        raise DataError(f"{at}: {len(values):,} pixel values instead of {PIXELS:,}", _WHOLE)
+            return DataError(f"{at}: value {position} is {_show(value)}, outside 0..255")
+    return DataError(f"{at}: {len(values):,} pixel values instead of {PIXELS:,}", _WHOLE)
 
 
 def _show(field: bytes) -> str:

@@ -1,4 +1,4 @@
-"""How the faces are divided, as a sweep says it."""
+"""How a data set is divided, in the words of a sweep file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class SplitPolicy(BaseModel):
-    """Which images a trial trains on, is judged by, and never sees.
+    """Which images a trial trains on, which ones judge it, and which ones it never sees.
 
     `stratified` draws each class apart, so that every part has the classes in the same proportion.
     `usage` follows the data set's own Training, PublicTest and PrivateTest.
 
-    With `group_duplicates` all copies of an image lie in one part. The stratified split moves whole
-    groups; the `usage` split cannot move images, so it leaves out of training what has a copy in
-    validation or test, and out of validation what has a copy in test. Without it both are the plain ones.
+    With `group_duplicates` all copies of an image are in one part. The stratified split moves whole
+    groups. The `usage` split cannot move images: it leaves out of training what has a copy in
+    validation or test, and out of validation what has a copy in test.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

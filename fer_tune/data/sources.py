@@ -1,8 +1,8 @@
-"""Tells by looking what a path holds, and reads it.
+"""Looks at what a path holds, and reads it.
 
-A file is a zip if it begins like one, else it must be a CSV. A folder or a zip may hold CSV files,
-images in folders named by emotion, or (a folder only) zips; of several, the first of this list is read and
-the rest is mentioned:
+A file that begins like a zip is a zip; any other file must be a CSV. A folder or a zip may hold CSV
+files or images in folders named by class; a folder may also hold zips. If there are several, the
+first of this list is read, and a note names the others:
 
     1. a CSV with a Usage column     2. another CSV with emotion and pixels
     3. images                        4. a zip
@@ -19,53 +19,80 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-import numpy as np
-
 from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged, printable
 from fer_tune.data.csvfile import LONGEST, Table, columns, read_csv, read_header
 from fer_tune.data.dataset import Dataset
-from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.data.labels import known_names
-from fer_tune.data.tree import is_image, read_tree
+from fer_tune.data.fer2013 import EMOTIONS, SIDE
+from fer_tune.data.images import is_image, resized
+from fer_tune.data.tree import read_tree
 from fer_tune.errors import DataError
 
 Progress = Callable[[str], None]
 
-VERSION = 1
-"""Counts up when the same files would give other faces."""
+VERSION = 2
+"""Counts up when the same files would give another data set."""
 
 SOURCES = (
-    "A source is train.csv, fer2013.csv or icml_face_data.csv, a folder <emotion>/*.jpg with or without train/ and "
+    "A source is train.csv, fer2013.csv or icml_face_data.csv, a folder <class>/*.jpg with or without train/ and "
     "test/ above it, a zip of either, or one of the words fer2013 and demo."
 )
 
 
-def read_source(path: Path, progress: Progress | None = None) -> Dataset:
-    """Reads whatever lies at a path.
+@dataclass(frozen=True)
+class Reading:
+    """How to read a source: side and channels of the images; a function that hears of progress."""
+
+    side: int = SIDE
+    channels: int = 1
+    progress: Progress | None = None
+
+
+def read_source(path: Path, reading: Reading | None = None) -> Dataset:
+    """Reads what is at a path.
 
     Raises:
         DataError: nothing is there, it is none of the known sources, or something in it is wrong.
     """
+    reading = reading or Reading()
     mode = _status(path).st_mode
     if stat.S_ISDIR(mode):
-        faces = _read_container(Folder(path), progress)
+        dataset = _read_container(Folder(path), reading)
     elif stat.S_ISREG(mode):
-        faces = _read_file(path, progress)
+        dataset = _read_file(path, reading)
     else:
         raise DataError(f"{printable(str(path))}: neither a file nor a folder", SOURCES)
-    return _checked(faces)
+    return _checked(dataset)
 
 
-def identity(path: Path) -> str:
-    """Key of what lies at a path, from the sizes and times of its files; none of them is opened.
+def fitted(dataset: Dataset, side: int, channels: int) -> Dataset:
+    """Returns a data set with its images resized and converted to so many channels."""
+    if (dataset.spec.side, dataset.spec.channels) == (side, channels):
+        return dataset
+    return Dataset.of(
+        resized(dataset.images, side, channels),
+        dataset.labels,
+        dataset.usage,
+        classes=dataset.spec.classes,
+        names=dataset.names,
+        source=dataset.source,
+        notes=(*dataset.notes, f"all images converted from {_shown(dataset)} to {side}×{side}×{channels}"),
+    )
+
+
+def _shown(dataset: Dataset) -> str:
+    return f"{dataset.spec.side}×{dataset.spec.side}×{dataset.spec.channels}"
+
+
+def identity(path: Path, side: int = SIDE, channels: int = 1) -> str:
+    """Returns a key of what is at a path: of the sizes and times of its files. Opens none of them.
 
     Raises:
-        DataError: nothing is there, or it may not be looked at.
+        DataError: nothing is there, or it is not readable.
     """
     status = _status(path)
     with damaged(printable(str(path))):
         stamps = _stamps(str(path), DEPTH) if stat.S_ISDIR(status.st_mode) else [_stamp("", status)]
-        text = "\n".join([f"{VERSION} {path.resolve()}", *sorted(stamps)])
+        text = "\n".join([f"{VERSION} {side} {channels} {path.resolve()}", *sorted(stamps)])
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
@@ -83,7 +110,7 @@ def _stamps(path: str, depth: int) -> list[str]:
     with os.scandir(path) as entries:
         for entry in entries:
             folder = entry.is_dir()
-            if folder or entry.is_file():  # neither: a link that leads nowhere
+            if folder or entry.is_file():  # neither: a dangling link
                 stamps.append(_stamp(entry.path, entry.stat()))
             if depth and folder:
                 stamps += _stamps(entry.path, depth - 1)
@@ -91,21 +118,21 @@ def _stamps(path: str, depth: int) -> list[str]:
 
 
 def _stamp(name: str, status: os.stat_result) -> str:
-    # the time of the last change of status also notices a file whose other time was set back
+    # ctime changes also where a program sets mtime back
     return f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _read_file(path: Path, progress: Progress | None) -> Dataset:
+def _read_file(path: Path, reading: Reading) -> Dataset:
     where = printable(str(path))
     with damaged(where), path.open("rb", buffering=1 << 20) as stream:
         start = stream.read(4)
         if start[:2] == b"PK":
-            return _read_container(Zip(path), progress)
+            return _read_container(Zip(path), reading)
         for magic, kind in _PACKED.items():
             if start.startswith(magic):
-                raise DataError(f"{where}: a {kind} file, which is not read", f"Unpack it first. {SOURCES}")
+                raise DataError(f"{where}: a {kind} file, which fer-tune does not read", f"Unpack it first. {SOURCES}")
         stream.seek(0)
-        return _from_table(read_csv(stream, where, progress), where, ())
+        return _from_table(read_csv(stream, where, reading.progress), where, reading)
 
 
 _PACKED = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "rar", b"BZh": "bzip2", b"\xfd7zX": "xz"}
@@ -113,28 +140,28 @@ _PACKED = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "rar", b"BZh": "bz
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Something in a container that can be read; the smallest rank is read."""
+    """Something in a container that can be read. The one with the smallest rank is read."""
 
     rank: int
     name: str
     read: Callable[[], Dataset]
 
 
-def _read_container(container: Container, progress: Progress | None) -> Dataset:
-    """Looks for the candidates and reads the best one."""
-    found = [*_tables(container, progress), *_images(container, progress), *_zips(container, progress)]
+def _read_container(container: Container, reading: Reading) -> Dataset:
+    """Finds the candidates and reads the best one."""
+    found = [*_tables(container, reading), *_images(container, reading), *_zips(container, reading)]
     if not found:
         _explain_nothing(container)
     best, *others = sorted(found, key=lambda candidate: (candidate.rank, candidate.name))
-    faces = best.read()
+    dataset = best.read()
     if not others:
-        return faces
+        return dataset
     ignored = ", ".join(printable(other.name) for other in others[:5])
     note = f"read {printable(best.name)}; also there and not read: {ignored} (give its path to read another)"
-    return replace(faces, notes=(*faces.notes, note))
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
-def _tables(container: Container, progress: Progress | None) -> list[_Candidate]:
+def _tables(container: Container, reading: Reading) -> list[_Candidate]:
     candidates = []
     for name in _csv_files(container):
         with damaged(container.at(name)), container.open(name) as stream:
@@ -144,27 +171,24 @@ def _tables(container: Container, progress: Progress | None) -> list[_Candidate]
             def read(name: str = name) -> Dataset:
                 where = container.at(name)
                 with damaged(where), io.BufferedReader(cast(io.RawIOBase, container.open(name)), 1 << 20) as stream:
-                    return _from_table(read_csv(stream, where, progress), where, ())
+                    return _from_table(read_csv(stream, where, reading.progress), where, reading)
 
             candidates.append(_Candidate(0 if "usage" in names else 1, name, read))
     return candidates
 
 
-def _images(container: Container, progress: Progress | None) -> list[_Candidate]:
+def _images(container: Container, reading: Reading) -> list[_Candidate]:
     if not any(is_image(name) for name in container.files):
         return []
 
     def read() -> Dataset:
-        tree = read_tree(container, progress)
-        return Dataset.of(
-            tree.images, tree.labels, tree.usage, names=tree.names, source=container.shown, notes=tree.notes
-        )
+        return read_tree(container, reading.side, reading.channels, reading.progress)
 
     return [_Candidate(2, "the images in folders", read)]
 
 
-def _zips(container: Container, progress: Progress | None) -> list[_Candidate]:
-    """Zips in a folder; a zip inside a zip is not looked into."""
+def _zips(container: Container, reading: Reading) -> list[_Candidate]:
+    """Returns the zips in a folder. A zip inside a zip is not read."""
     if not isinstance(container, Folder):
         return []
     candidates = []
@@ -172,7 +196,7 @@ def _zips(container: Container, progress: Progress | None) -> list[_Candidate]:
         if name.lower().endswith(".zip"):
 
             def read(name: str = name) -> Dataset:
-                return _read_container(Zip(container.path(name)), progress)
+                return _read_container(Zip(container.path(name)), reading)
 
             candidates.append(_Candidate(3, name, read))
     return candidates
@@ -192,19 +216,20 @@ def _explain_nothing(container: Container) -> None:
     raise DataError(f"{container.shown}: no images and no CSV in it", SOURCES)
 
 
-def _from_table(table: Table, where: str, notes: tuple[str, ...]) -> Dataset:
+def _from_table(table: Table, where: str, reading: Reading) -> Dataset:
     names = [f"row {row}" for row in range(1, len(table.labels) + 1)]
-    return Dataset.of(table.images, table.labels, table.usage, names=names, source=where, notes=notes)
+    dataset = Dataset.of(table.images, table.labels, table.usage, names=names, source=where)
+    return fitted(dataset, reading.side, reading.channels) if len(dataset) else dataset
 
 
-def _checked(faces: Dataset) -> Dataset:
-    """Every emotion must have images."""
-    if not len(faces):
-        raise DataError(f"{faces.source}: no images in it", SOURCES)
-    empty = [EMOTIONS[label] for label in np.flatnonzero(np.bincount(faces.labels, minlength=len(EMOTIONS)) == 0)]
+def _checked(dataset: Dataset) -> Dataset:
+    """Returns the data set, if every class of it has images."""
+    if not len(dataset):
+        raise DataError(f"{dataset.source}: no images in it", SOURCES)
+    empty = [name for name, count in dataset.counts.items() if not count]
     if empty:
         raise DataError(
-            f"{faces.source}: no image of {', '.join(empty)}",
-            f"All seven classes are needed. Folders may be named: {known_names()}.",
+            f"{dataset.source}: no image of {', '.join(empty)}",
+            f"All classes of FER2013 are needed: {', '.join(EMOTIONS)}.",
         )
-    return faces
+    return dataset

@@ -1,6 +1,6 @@
-"""Train, validation and test: drawn once, stored with a hash, the same for every trial of a study.
+"""Train, validation and test: drawn once, stored with a hash, the same for every job of a study.
 
-Random numbers come from `RandomState`, whose stream NumPy has frozen: a seed means the same
+Random numbers come from `RandomState`, whose stream NumPy has frozen. So a seed gives the same
 split on every platform and version.
 """
 
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer_tune.data import cache
 from fer_tune.data.access import digest, split_hash
-from fer_tune.data.dataset import USAGES, Dataset, Indices
+from fer_tune.data.dataset import Dataset, Indices, count
 from fer_tune.data.duplicates import Groups, find_groups, groups_of
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.fer2013 import USAGES
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
@@ -62,42 +61,43 @@ class StoredSplit:
     counts: dict[str, int]
 
 
-def make_split(faces: Dataset, policy: SplitPolicy, groups: Groups | None = None) -> Split:
-    """Divides the faces as the policy says; `groups` are searched for if they are needed and not given.
+def make_split(dataset: Dataset, policy: SplitPolicy, groups: Groups | None = None) -> Split:
+    """Divides the data set as the policy says. Searches for `groups` if it needs them.
 
     Raises:
-        DataError: a class is too small to be divided, or `usage` is asked for and the source has none.
+        DataError: a class is too small to be divided, or the policy is `usage` and the source has
+            none.
     """
-    group: Indices = np.arange(len(faces))
+    group: Indices = np.arange(len(dataset))
     if policy.group_duplicates:
-        group = (groups or find_groups(faces.images)).near
+        group = (groups or find_groups(dataset.images)).near
     if policy.policy == "usage":
-        parts = _by_usage(faces, group)
+        parts = _by_usage(dataset, group)
     elif policy.group_duplicates:
-        parts = _by_group(faces, policy, group)
+        parts = _by_group(dataset, policy, group)
     else:
-        parts = _plain(faces, policy)
+        parts = _plain(dataset, policy)
     indices = {part: np.sort(part_indices) for part, part_indices in zip(PARTS, parts, strict=True)}
     drawn_by_group = policy.policy == "stratified" and policy.group_duplicates
     for part in PARTS if drawn_by_group else ("train",):
-        _check_classes(faces, part, indices[part])
-    return Split(**indices, hash=split_hash(faces.signature, {part: digest(indices[part]) for part in PARTS}))
+        _check_classes(dataset, part, indices[part])
+    return Split(**indices, hash=split_hash(dataset.signature, {part: digest(indices[part]) for part in PARTS}))
 
 
-def store_split(faces: Dataset, policy: SplitPolicy, settings: Settings) -> StoredSplit:
-    """Makes the split and keeps it under the cache; a second call only reads a small record.
+def store_split(dataset: Dataset, policy: SplitPolicy, settings: Settings) -> StoredSplit:
+    """Makes the split and keeps it in the cache. A second call only reads a small record.
 
     Raises:
         DataError: as `make_split`.
         StorageError: the disk refused.
     """
     folder = settings.cache / "splits"
-    key = json.dumps([VERSION, faces.signature, policy.model_dump(mode="json")], sort_keys=True)
+    key = json.dumps([VERSION, dataset.signature, policy.model_dump(mode="json")], sort_keys=True)
     record = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     known = _recall(record, folder)
     if known is not None:
         return known
-    split = make_split(faces, policy, groups_of(faces, settings) if policy.group_duplicates else None)
+    split = make_split(dataset, policy, groups_of(dataset, settings) if policy.group_duplicates else None)
     stored = StoredSplit(
         folder / f"{split.hash[:32]}.npz", split.hash, {part: len(getattr(split, part)) for part in PARTS}
     )
@@ -107,13 +107,13 @@ def store_split(faces: Dataset, policy: SplitPolicy, settings: Settings) -> Stor
     return stored
 
 
-def reference(faces: Dataset, stored: StoredSplit, settings: Settings) -> DataRef:
-    """What a worker needs to open these faces and this split; keeps the faces in the cache if they are not.
+def reference(dataset: Dataset, stored: StoredSplit, settings: Settings) -> DataRef:
+    """Returns what a worker needs to open this data set and split. Keeps the data set in the cache.
 
     Raises:
         StorageError: the disk refused.
     """
-    return DataRef(cache.keep(faces, settings), faces.signature, stored.path, stored.hash)
+    return DataRef(cache.keep(dataset, settings), dataset.signature, stored.path, stored.hash, dataset.spec)
 
 
 def _recall(record: Path, folder: Path) -> StoredSplit | None:
@@ -126,45 +126,48 @@ def _recall(record: Path, folder: Path) -> StoredSplit | None:
 
 
 def _save(split: Split, stream: IO[bytes]) -> None:
-    """Indices, and their digests: a search proves the hash without reading which images are test."""
+    """Writes indices and their digests.
+
+    From these a search checks the hash without reading which images are test.
+    """
     arrays: dict[str, Any] = {part: getattr(split, part) for part in PARTS}
     arrays |= {f"{part}_digest": np.array(digest(arrays[part])) for part in PARTS}
     np.savez(stream, **arrays)
 
 
-def _plain(faces: Dataset, policy: SplitPolicy) -> tuple[Indices, Indices, Indices]:
-    """scikit-learn's stratified split, twice: first training from the rest, then the rest in two."""
+def _plain(dataset: Dataset, policy: SplitPolicy) -> tuple[Indices, Indices, Indices]:
+    """Calls scikit-learn's stratified split twice: training from the rest, then the rest in two."""
     from sklearn.model_selection import train_test_split
 
     def cut(indices: Indices, fraction: float) -> tuple[Indices, Indices]:
         first, second = train_test_split(
-            indices, test_size=fraction, stratify=faces.labels[indices], random_state=policy.seed
+            indices, test_size=fraction, stratify=dataset.labels[indices], random_state=policy.seed
         )
         return first, second
 
     try:
-        train, rest = cut(np.arange(len(faces)), policy.val + policy.test)
+        train, rest = cut(np.arange(len(dataset)), policy.val + policy.test)
         val, test = cut(rest, policy.test / (policy.val + policy.test))
     except ValueError as error:
-        raise DataError(f"{faces.source} cannot be split: {error}", _MORE) from error
+        raise DataError(f"{dataset.source} cannot be split: {error}", _MORE) from error
     return train, val, test
 
 
-def _by_group(faces: Dataset, policy: SplitPolicy, group: Indices) -> tuple[Indices, Indices, Indices]:
+def _by_group(dataset: Dataset, policy: SplitPolicy, group: Indices) -> tuple[Indices, Indices, Indices]:
     """Draws whole groups, class by class, into test, then validation, until each has its share.
 
-    A group whose images bear different labels counts to the class that most of them have. One
+    A group whose images have different labels counts for the class that most of them have. A group
     that would overfill a part goes to training.
     """
     roots, member = np.unique(group, return_inverse=True)
     sizes = np.bincount(member)
-    votes = np.zeros((len(roots), len(EMOTIONS)), np.int64)
-    np.add.at(votes, (member, faces.labels), 1)
-    emotion = votes.argmax(axis=1)
+    votes = np.zeros((len(roots), len(dataset.spec.classes)), np.int64)
+    np.add.at(votes, (member, dataset.labels), 1)
+    voted = votes.argmax(axis=1)
     part = np.zeros(len(roots), np.int64)
     random = np.random.RandomState(policy.seed)
-    for label in range(len(EMOTIONS)):
-        order = random.permutation(np.flatnonzero(emotion == label))
+    for label in range(len(dataset.spec.classes)):
+        order = random.permutation(np.flatnonzero(voted == label))
         total = int(sizes[order].sum())
         rooms = {code: max(1, round(total * share)) for code, share in ((2, policy.test), (1, policy.val))}
         for code, room in rooms.items():
@@ -175,7 +178,7 @@ def _by_group(faces: Dataset, policy: SplitPolicy, group: Indices) -> tuple[Indi
 
 
 def _fill(order: Indices, sizes: Indices, room: int) -> list[int]:
-    """Takes groups in order while they fit, until the room is used up."""
+    """Returns the groups, taken in order while they fit, until the room is used up."""
     taken = []
     for index in order.tolist():
         if room == 0:
@@ -186,30 +189,27 @@ def _fill(order: Indices, sizes: Indices, room: int) -> list[int]:
     return taken
 
 
-def _by_usage(faces: Dataset, group: Indices) -> tuple[Indices, Indices, Indices]:
-    """The competition's parts, less what has a copy in a later part."""
-    if faces.usage is None:
+def _by_usage(dataset: Dataset, group: Indices) -> tuple[Indices, Indices, Indices]:
+    """Returns the competition's parts, without images that have a copy in a later part."""
+    if dataset.usage is None:
         raise DataError(
-            f"{faces.source} does not say which images are {', '.join(USAGES)}",
+            f"{dataset.source} does not say which images are {', '.join(USAGES)}",
             "Use `split: {policy: stratified}`, or a source with a Usage column (fer2013.csv, icml_face_data.csv).",
         )
-    later = {code: np.isin(group, group[faces.usage > code]) for code in range(3)}
-    train, val, test = (np.flatnonzero((faces.usage == code) & ~later[code]) for code in range(3))
+    later = {code: np.isin(group, group[dataset.usage > code]) for code in range(3)}
+    train, val, test = (np.flatnonzero((dataset.usage == code) & ~later[code]) for code in range(3))
     for name, indices in zip(USAGES, (train, val, test), strict=True):
         if not len(indices):
-            raise DataError(f"{faces.source} has no {name} images", "Use `split: {policy: stratified}`.")
+            raise DataError(f"{dataset.source} has no {name} images", "Use `split: {policy: stratified}`.")
     return train, val, test
 
 
 _MORE = "Each class needs enough different images to have some in training, validation and test."
 
 
-def _check_classes(faces: Dataset, part: str, indices: Indices) -> None:
-    """A class without images can be neither learnt nor judged.
-
-    Only training is held to it where the data set or scikit-learn decides the parts.
-    """
-    present: NDArray[np.int64] = np.bincount(faces.labels[indices], minlength=len(EMOTIONS))
-    if (present == 0).any():
-        name = EMOTIONS[int(present.argmin())]
-        raise DataError(f"{faces.source} has too few different '{name}' images: none is left for {part}", _MORE)
+def _check_classes(dataset: Dataset, part: str, indices: Indices) -> None:
+    """Refuses a part that lacks a class: it can be neither learnt nor judged."""
+    counts = count(dataset.labels[indices], dataset.spec.classes)
+    if missing := [name for name, found in counts.items() if not found]:
+        name = missing[0]
+        raise DataError(f"{dataset.source} has too few different '{name}' images: none is left for {part}", _MORE)

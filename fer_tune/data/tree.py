@@ -1,8 +1,11 @@
-"""Images in folders named by emotion: `train/<emotion>/*.jpg`, `<emotion>/*.png`, in a folder or a zip.
+"""Images in folders named by class: `train/<class>/*.jpg` or `<class>/*.png`, in a folder or a zip.
 
-The folder right above an image names its emotion; folders further up are parts (`train`, `test`) or
-wrappers and mean nothing. Images are taken in the order of their paths, so that a zip and the folder
-it was packed from are the same data set.
+The folder right above an image names its class. Folders further up are parts (`train`, `test`) or
+wrappers, and have no meaning. Images are taken in the order of their paths, so that a zip and the
+folder that it was packed from are the same data set.
+
+Seven folders that are named as FER2013's emotions, by whatever synonyms, have FER2013's labels.
+Other class names are those of their folders, in alphabetical order.
 """
 
 from __future__ import annotations
@@ -10,158 +13,157 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_tune.data.containers import Container, damaged, printable
-from fer_tune.data.dataset import SIDE, USAGES, Images, Indices, Usage
-from fer_tune.data.labels import known_names, label_of
+from fer_tune.data.dataset import Dataset, Images, Usage
+from fer_tune.data.fer2013 import EMOTIONS, USAGES, label_of
+from fer_tune.data.images import MODES, SUFFIXES, Format, decode, is_image
 from fer_tune.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-"""What counts as an image."""
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", *map(str.lower, USAGES)}
+"""Folders that name a part of a data set, never a class."""
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-"""What Pillow may try; its other readers are many, old, and not needed."""
+MOST_CLASSES = 256
+"""Labels are sorted as bytes when an epoch is drawn."""
 
-LARGEST_FILE = 32 << 20
-"""Bytes in one image file."""
-
-LARGEST_SIDE = 8192
-"""Pixels along one side of an image, checked before it is decoded."""
+EXPECTED = "Images are expected in a folder for each class, such as train/happy/1.jpg."
 
 
-@dataclass(frozen=True)
-class Tree:
-    """uint8 [N, 48, 48], int64 [N], int8 [N] or None, paths inside the container, notes on conversions."""
-
-    images: Images
-    labels: Indices
-    usage: Usage | None
-    names: list[str]
-    notes: tuple[str, ...]
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def read_tree(container: Container, progress: Callable[[str], None] | None = None) -> Tree:
+def read_tree(container: Container, side: int, channels: int, progress: Callable[[str], None] | None = None) -> Dataset:
     """Reads all images below a root.
 
     Raises:
-        DataError: an image is unreadable or in no emotion's folder, a folder is empty; says which.
+        DataError: an image is not readable or not in a class's folder, or a class has no images;
+            says which.
     """
     names = [name for name in container.files if is_image(name)]
-    labels = np.array([_label(container, name) for name in names], np.int64)
+    classes, label = _classes(container, names)
     _check_folders(container, names)
-    images = np.empty((len(names), SIDE, SIDE), np.uint8)
-    seen = _Seen()
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        warnings.simplefilter("ignore")  # of odd metadata in an image that can be read all the same
-        for index, (image, kind) in enumerate(threads.map(lambda name: _read(container, name), names)):
-            images[index] = image
-            seen.add(kind)
-            if progress and (index + 1) % 4096 == 0:
-                progress(f"{container.shown}: {index + 1:,} of {len(names):,} images")
+    images, seen = _read_all(container, names, side, channels, progress)
     usage, usage_notes = _usage(names)
     others = [name for name in container.files if not is_image(name)]
-    passed = _few(others, "file that is no image was passed over", "files that are no images were passed over")
-    return Tree(images, labels, usage, names, (*seen.notes(), *usage_notes, *passed))
+    notes = [*seen.notes(), *usage_notes, *_missing(classes), *_passed_over(others)]
+    return Dataset.of(
+        images,
+        np.array([label[_key(name)] for name in names], np.int64),
+        usage,
+        classes=classes,
+        names=names,
+        source=container.shown,
+        notes=tuple(notes),
+    )
 
 
-def _label(container: Container, name: str) -> int:
-    folder = PurePosixPath(name).parent.name
-    label = label_of(folder)
-    if label is None:
-        what = f"folder {folder!r} is no emotion" if folder else "lies in no emotion's folder"
-        raise DataError(f"{container.at(name)}: {what}", f"Folders must be named: {known_names()}.")
-    return label
+def _read_all(
+    container: Container, names: list[str], side: int, channels: int, progress: Callable[[str], None] | None
+) -> tuple[Images, _Seen]:
+    shape = (side, side) if channels == 1 else (side, side, channels)
+    images = np.empty((len(names), *shape), np.uint8)
+    seen = _Seen(side, channels)
+
+    def read(name: str) -> tuple[Images, Format]:
+        where = container.at(name)
+        with damaged(where), container.open(name) as stream:
+            return decode(stream, where, side, channels)
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata of images that it reads well
+        for index, (image, stored) in enumerate(threads.map(read, names)):
+            images[index] = image
+            seen.add(stored)
+            if progress and (index + 1) % 4096 == 0:
+                progress(f"{container.shown}: {index + 1:,} of {len(names):,} images")
+    return images, seen
+
+
+def _key(name: str) -> str:
+    """What tells classes apart: the name of an image's folder, whatever its case."""
+    return PurePosixPath(name).parent.name.strip().casefold()
+
+
+def _classes(container: Container, names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Returns the class names in the order of their labels, and the label of each key."""
+    spelt: dict[str, str] = {}
+    for name in names:
+        folder = PurePosixPath(name).parent.name.strip()
+        if not folder:
+            raise DataError(f"{container.at(name)}: is not in a class's folder", EXPECTED)
+        if folder.lower() in PARTS:
+            raise DataError(f"{container.at(name)}: {folder!r} names a part of a data set, not a class", EXPECTED)
+        spelt.setdefault(_key(name), printable(folder))
+    emotions = {key: label_of(key) for key in spelt}
+    if set(emotions.values()) == set(range(len(EMOTIONS))):
+        return EMOTIONS, {key: label for key, label in emotions.items() if label is not None}
+    if not 2 <= len(spelt) <= MOST_CLASSES:
+        only = next(iter(spelt.values()))
+        what = f"only one class ({only})" if len(spelt) == 1 else f"{len(spelt):,} classes"
+        raise DataError(f"{container.shown}: has {what}; 2 to {MOST_CLASSES} are possible", EXPECTED)
+    keys = sorted(spelt)
+    return tuple(spelt[key] for key in keys), {key: label for label, key in enumerate(keys)}
 
 
 def _check_folders(container: Container, names: list[str]) -> None:
-    """A folder of an emotion without images is a class that was lost on the way."""
-    filled = {str(PurePosixPath(name).parent) for name in names}
-    for folder in container.folders:
-        if label_of(PurePosixPath(folder).name) is not None and folder not in filled:
+    """Refuses an empty folder beside those of classes: it is a class that was lost on the way."""
+    paths = [PurePosixPath(name) for name in container.files]
+    used = {str(parent) for path in paths for parent in path.parents}
+    filled = {PurePosixPath(name).parent for name in names}
+    beside, keys = {folder.parent for folder in filled}, {folder.name.strip().casefold() for folder in filled}
+    for folder in map(PurePosixPath, container.folders):
+        named = folder.name.strip().casefold() in keys or label_of(folder.name) is not None
+        empty = str(folder) not in used
+        if (empty and folder.parent in beside) or (named and folder not in filled):
             raise DataError(
-                f"{container.at(folder)}: the folder has no images", f"Images are {', '.join(SUFFIXES)}; or remove it."
+                f"{container.at(str(folder))}: the folder has no images",
+                f"Add images ({', '.join(SUFFIXES)}), or remove the folder.",
             )
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How an image was stored."""
-
-    size: tuple[int, int]
-    mode: str
-
-
-def _read(container: Container, name: str) -> tuple[Images, _Kind]:
-    """One image as uint8 [48, 48]."""
-    where = container.at(name)
-    with damaged(where), container.open(name) as stream:
-        data = stream.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise DataError(f"{where}: larger than {LARGEST_FILE >> 20} MiB, too large for an image")
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            if max(image.size) > LARGEST_SIDE:
-                raise DataError(f"{where}: {image.width}×{image.height} pixels, more than {LARGEST_SIDE} along a side")
-            image.load()
-            kind = _Kind(image.size, image.mode)
-            return np.asarray(_convert(image)), kind
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:  # whose text names an object of ours
-        raise DataError(f"{where}: not a readable image", "Replace or remove it.") from error
-    except Exception as error:  # Pillow's readers raise what they stumble over: OSError, SyntaxError, struct.error
-        raise DataError(f"{where}: not a readable image ({error})", "Replace or remove it.") from error
-
-
-def _convert(image: Image.Image) -> Image.Image:
-    """Grey, 48×48: the middle square of the upright picture, made smaller or larger."""
-    if image.mode == "L" and image.size == (SIDE, SIDE):
-        return image
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bits a pixel: Pillow would cut them off at 255
-        upright = Image.fromarray((np.asarray(upright, np.float64) / 257).clip(0, 255).round().astype(np.uint8))
-    return ImageOps.fit(upright.convert("L"), (SIDE, SIDE), Image.Resampling.LANCZOS)
+def _missing(classes: tuple[str, ...]) -> list[str]:
+    """Says which of FER2013's emotions are missing, if all classes are emotions."""
+    labels = {label_of(name) for name in classes}
+    if None in labels or len(labels) == len(EMOTIONS):
+        return []
+    missing = [name for label, name in enumerate(EMOTIONS) if label not in labels]
+    return [f"{len(classes)} of FER2013's {len(EMOTIONS)} classes: no images of {', '.join(missing)}"]
 
 
 @dataclass
 class _Seen:
-    """Counts what had to be converted."""
+    """Counts the images that were converted."""
 
+    side: int
+    channels: int
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, kind: _Kind) -> None:
-        if kind.size != (SIDE, SIDE):
-            self.sizes[kind.size] += 1
-        if kind.mode != "L":
-            self.modes[kind.mode] += 1
+    def add(self, stored: Format) -> None:
+        if stored.size != (self.side, self.side):
+            self.sizes[stored.size] += 1
+        if stored.mode != MODES[self.channels]:
+            self.modes[stored.mode] += 1
 
     def notes(self) -> list[str]:
         notes = []
         if self.sizes:
             (width, height), _ = self.sizes.most_common(1)[0]
-            what = f"of another size (most often {width}×{height}) cut to a square and resized to {SIDE}×{SIDE}"
+            what = (
+                f"of another size (most often {width}×{height}) cut to a square and resized to {self.side}×{self.side}"
+            )
             notes.append(f"{_images(self.sizes.total())} {what}")
         if self.modes:
-            notes.append(f"{_images(self.modes.total())} converted to grey (from {', '.join(sorted(self.modes))})")
+            to = "grey" if self.channels == 1 else "colour"
+            notes.append(f"{_images(self.modes.total())} converted to {to} (from {', '.join(sorted(self.modes))})")
         return notes
 
 
 def _usage(names: list[str]) -> tuple[Usage | None, list[str]]:
-    """Usage from the prefix of the files' names, where all have one."""
+    """Returns the usage that the prefixes of the files' names say, if all files have one."""
     prefixes = [PurePosixPath(name).name.split("_", 1)[0] for name in names]
     codes = np.array([USAGES.index(prefix) if prefix in USAGES else -1 for prefix in prefixes], np.int8)
     known = int((codes >= 0).sum())
@@ -176,7 +178,8 @@ def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count:,} images"
 
 
-def _few(names: list[str], one: str, many: str) -> list[str]:
+def _passed_over(names: list[str]) -> list[str]:
     if not names:
         return []
-    return [f"{len(names):,} {one if len(names) == 1 else many} (such as {printable(names[0])})"]
+    what = "1 file was" if len(names) == 1 else f"{len(names):,} files were"
+    return [f"{what} passed over: not an image (such as {printable(names[0])})"]

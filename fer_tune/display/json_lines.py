@@ -1,4 +1,4 @@
-"""A run for machines: one JSON object a line on standard output; docs/json-lines.md says what each holds."""
+"""Shows a run to machines: one JSON object a line on standard output. docs/json-lines.md lists the fields."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from fer_tune.job import EpochRow, Job
+    from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 
 class JsonLines(Observer):
-    """Writes every event as it happens; the last one is `run_ended`, also when an error ends the run."""
+    """Writes every event when it happens. The last one is `run_ended`, also where an error ends the run."""
 
     def __init__(self, out: terminal.Output) -> None:
         self.out = out
@@ -30,20 +29,21 @@ class JsonLines(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        told = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
-        self._write("run_ended", error=told)
+        message = error.message if isinstance(error, FerTuneError) else kind.__name__ if kind else None
+        self._write("run_ended", error=message)
 
     def note(self, text: str) -> None:
         self._write("note", text=text)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         self._write(
             "study_opened",
-            study=sweep.study,
-            family=sweep.family,
-            data=sweep.data,
-            objective=sweep.objective,
-            budget=sweep.budget.model_dump(mode="json"),
+            study=plan.study,
+            kind=plan.kind,
+            family=plan.family,
+            data=plan.data,
+            objective=plan.objective,
+            budget=dict(plan.budget),
             counts=asdict(counts),
             workers=[_worker(worker) for worker in workers],
         )
@@ -54,38 +54,41 @@ class JsonLines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self._of_trial(
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        self._of_job(
             "trial_started",
-            spec,
+            job,
             **_worker(worker),
-            name=name,
-            family=spec.family,
-            params=spec.params,
-            epochs=spec.epochs,
-            seed=spec.seed,
+            name=job.name,
+            family=job.family,
+            params=job.params,
+            epochs=job.schedule,
+            until=job.last_epoch,
+            seed=job.seed,
         )
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        measured = asdict(row)
-        del measured["number"], measured["attempt"]
-        self._of_trial("epoch", spec, value=value, **measured)
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        self._of_job("job_progress", job, epoch=progress.epoch, step=progress.step, steps=progress.steps)
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        told = asdict(ended)
-        del told["number"]
-        self._of_trial("trial_ended", spec, **told)
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        measured = {name: of for name, of in asdict(row).items() if name not in {"job", "attempt"}}
+        self._of_job("epoch", job, value=value, replayed=replayed, **measured)
+
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        facts = {name: getattr(ended, name) for name in ("state", "value", "reason", "epochs", "seconds")}
+        self._of_job("trial_ended", job, **facts)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self._write("study_closed", **asdict(outcome))
 
-    def _of_trial(self, event: str, spec: Job, **facts: Any) -> None:
-        self._write(event, study=spec.study, trial=spec.number, attempt=spec.attempt, **facts)
+    def _of_job(self, event: str, job: Job, **facts: Any) -> None:
+        who = {"job": job.uid, "kind": job.kind, "trial": job.number, "attempt": job.attempt}
+        self._write(event, study=job.study, **who, **facts)
 
     def _write(self, event: str, **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        told = terminal.plain({"time": time, "event": event, **facts})
-        self.out.line(json.dumps(told, allow_nan=False, ensure_ascii=False))
+        content = terminal.plain({"time": time, "event": event, **facts})
+        self.out.line(json.dumps(content, allow_nan=False, ensure_ascii=False))
 
 
 def _worker(worker: WorkerInfo) -> dict[str, Any]:

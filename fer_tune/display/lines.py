@@ -1,52 +1,69 @@
-"""A run as plain lines: where the output is a file or a pipe."""
+"""Shows a run as plain lines: where the output is a file or a pipe."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fer_tune.display import terminal
-from fer_tune.jobs import Ended, Observer
+from fer_tune.jobs import Ended, Observer, Plan
 
 if TYPE_CHECKING:
-    from fer_tune.job import Job
+    from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
+
+PROGRESS_SECONDS = 30.0
+"""Between two lines on the progress of the running jobs."""
 
 
 class Lines(Observer):
-    """One line for each event of a trial, with the local time."""
+    """Writes a line for each event of a job, with the local time."""
 
     def __init__(self, out: terminal.Output) -> None:
         self.out = out
+        self._progress: dict[str, str] = {}
+        self._due = time.monotonic() + PROGRESS_SECONDS
 
     def note(self, text: str) -> None:
         self._line(text)
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         devices = ", ".join(worker.device for worker in workers)
-        self._line(f"{sweep.study}: {counts.finished} of {sweep.budget.trials} trials finished; workers: {devices}")
+        jobs = "final fits" if plan.kind == "final" else "trials"
+        self._line(f"{plan.study}: {counts.finished} of {plan.jobs} {jobs} finished; workers: {devices}")
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        told = f"{spec.study}: trial {spec.number} started on worker {worker.index} ({worker.device})"
-        self._line(told + (f", {name}" if name else "") + (f", attempt {spec.attempt}" if spec.attempt else ""))
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        name = f", {job.name}" if job.name else ""
+        attempt = f", attempt {job.attempt}" if job.attempt else ""
+        self._line(f"{job.study}: {job.label} started on worker {worker.index} ({worker.device}){name}{attempt}")
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        self._line(f"{spec.study}: {describe(ended)}")
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        step = f"step {progress.step}/{progress.steps}"
+        self._progress[job.uid] = f"{job.label} epoch {progress.epoch}/{job.last_epoch} {step}"
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + PROGRESS_SECONDS
+            self._line(f"{job.study}: {', '.join(self._progress.values())}")
+
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        self._progress.pop(job.uid, None)
+
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        self._progress.pop(job.uid, None)
+        self._line(f"{job.study}: {describe(job, ended)}")
 
     def _line(self, text: str) -> None:
         self.out.line(f"{datetime.now():%H:%M:%S} {text}")  # noqa: DTZ005 - local, for people
 
 
-def describe(ended: Ended) -> str:
-    """A trial's end in one line."""
+def describe(job: Job, ended: Ended) -> str:
+    """Returns how a job ended, in one line."""
     value = "" if ended.value is None else f" at {terminal.percent(ended.value)}"
+    epochs = "1 epoch" if ended.epochs == 1 else f"{ended.epochs} epochs"
     reason = f" ({ended.reason})" if ended.reason else ""
-    return (
-        f"trial {ended.number} {ended.state}{value}, {ended.epochs} epochs, {terminal.duration(ended.seconds)}{reason}"
-    )
+    return f"{job.label} {ended.state}{value}, {epochs}, {terminal.duration(ended.seconds)}{reason}"

@@ -1,51 +1,58 @@
-"""A run in place: where the output is a terminal."""
+"""Shows a run in place: where the output is a terminal."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from fer_tune.display import terminal
 from fer_tune.display.lines import describe
 from fer_tune.display.run_state import RunState
-from fer_tune.display.view import View
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.display.view import draw
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 from fer_tune.pool.monitor import Monitor
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from fer_tune.job import EpochRow, Job
+    from fer_tune.job import EpochRow, Job, StepProgress
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
 REFRESH = 4
 """Drawings a second, at most."""
 
 Recall = Callable[[RunState], None]
-"""Puts the trials of earlier turns on a board whose study has been opened."""
+"""Adds what the database knows to the state of a study that was opened."""
 
 
 class LiveView(Observer):
-    """Draws the board below what was said so far; use it as a context manager.
+    """Draws the run state below the lines that were printed so far. Use it as a context manager.
+
+    A thread draws while the run changes the state, so both take the lock. An error in that thread could not be heard
+    by whoever guards the observers: it is logged, and a line takes the place of the drawing.
 
     Args:
-        recall: reads what happened before this run, for a study that is continued.
+        recall: adds what the database knows of a study that was opened, such as the trials of earlier runs.
     """
 
-    def __init__(self, out: Console, recall: Recall | None = None) -> None:
+    def __init__(self, out: Console, recall: Recall = lambda state: None) -> None:
         self.out = out
-        self.board = RunState()
-        self.gauges = Monitor()
+        self.state = RunState()
+        self.monitor = Monitor()
         self._recall = recall
+        self._failed = False
+        self._lock = threading.RLock()
         self._live = Live(console=out, get_renderable=self.draw, refresh_per_second=REFRESH, transient=True)
 
-    def __enter__(self) -> LiveView:
-        self.gauges.__enter__()
+    def __enter__(self) -> Self:
+        self.monitor.__enter__()
         self._live.start()
         return self
 
@@ -53,43 +60,60 @@ class LiveView(Observer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
-        self.gauges.__exit__()
+        self.monitor.__exit__()
 
-    def draw(self) -> View:
-        """The view as it is now."""
-        return View(self.board, self.gauges, self.out.height)
+    def draw(self) -> RenderableType:
+        """Returns the view as it is now."""
+        try:
+            with self._lock:
+                return draw(self.state, self.out.width, self.out.height, self.monitor)
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                logging.getLogger(__name__).exception("The live view could not be drawn.")
+            return Text("The live view could not be drawn. The run continues.", "red")
 
     def note(self, text: str) -> None:
-        self.out.print(Text(text, style="dim"), soft_wrap=True)
+        terminal.line(self.out, (text, "dim"))
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        board = RunState(places=self.board.places)
-        board.study_opened(sweep, counts, workers)
-        if counts.finished and self._recall is not None:
-            self._recall(board)
-        self.board = board
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        state = RunState(workers=self.state.workers)
+        state.study_opened(plan, counts, workers)
+        self._recall(state)
+        with self._lock:
+            self.state = state
         for worker in workers:
-            self.gauges.follow(worker)
+            self.monitor.follow(worker)
         self._live.refresh()
 
     def worker_ready(self, worker: WorkerInfo) -> None:
-        self.board.worker_ready(worker)
-        self.gauges.follow(worker)
+        with self._lock:
+            self.state.worker_ready(worker)
+        self.monitor.follow(worker)
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        self.board.worker_lost(worker, reason, log_tail)
-        self.out.print(Text(f"worker {worker.index} ({worker.device}) was lost: {reason}", style="red"))
+        with self._lock:
+            self.state.worker_lost(worker, reason, log_tail)
+        terminal.line(self.out, (f"worker {worker.index} ({worker.device}) was lost: {reason}", "red"))
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self.board.trial_started(spec, worker, name)
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        with self._lock:
+            self.state.job_started(job, worker)
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        self.board.epoch(spec, row, value)
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        with self._lock:
+            self.state.job_progress(job, progress)
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        self.board.trial_ended(spec, ended)
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        with self._lock:
+            self.state.epoch(job, row, value, replayed)
+
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        with self._lock:
+            self.state.job_ended(job, ended)
         if ended.state == "failed":
-            self.out.print(Text(f"{spec.study}: {describe(ended)}", style="red"))
+            terminal.line(self.out, (f"{job.study}: {describe(job, ended)}", "red"))
 
     def study_closed(self, outcome: StudyOutcome) -> None:
-        self.board.study_closed(outcome)
+        with self._lock:
+            self.state.study_closed(outcome)

@@ -1,255 +1,297 @@
-"""What there is to see of a study's turn at this moment; it knows nothing of how it is drawn.
+"""What a run shows at this moment: the study, its workers, its costs, and the trials worth a look.
 
-A run tells it event by event; `watch` fills one from the database.
+A run feeds the state event by event, and `watch` fills it from the database. It does not know how it is drawn.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from fer_tune.job import by_pruner
-from fer_tune.jobs import Ended, Observer, StudyOutcome
+from fer_tune.job import EpochRow, StepProgress, Value, by_pruner, merged
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 
 if TYPE_CHECKING:
-    from fer_tune.job import EpochRow, Job
+    from fer_tune.job import Job, Kind
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
-    from fer_tune.sweep.schema import Sweep
 
-Doing = Literal["starting", "idle", "training"]
-
-SHOWN = 5
-"""Trials among the last, and among the best."""
+KEPT = 20
+"""How many of the last jobs, and of the best, are kept. A view shows as many of them as fit."""
 
 
-class Point(NamedTuple):
-    """An epoch on a learning curve: its objective, and the seconds that it took."""
-
-    epoch: int
-    value: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A trial that ended.
+@dataclass
+class ShownJob:
+    """A job as it is shown, running or ended.
 
     Attributes:
-        value: the best epoch's objective, or the last one's if it did not complete; None if there is none.
-        epochs: of its schedule; `curve` ends where it was stopped.
-        name: its label in the sweep's `start`.
+        label: its name for people, such as `trial 7`.
+        number: of its trial, or the seed of a final fit.
+        objective: name of the `EpochRow` field that its curve shows.
+        epochs: that it trains if it is not stopped early.
+        name: label of the start configuration that it came from, or None.
+        rows: its epochs, each once.
+        state: `running`, or how it ended.
+        value: the objective with which it ended, or None.
+        since: when the epoch that it is in began, by the monotonic clock; None while it does not run.
+        progress: how far it is within that epoch, or None while that is not known.
     """
 
+    label: str
     number: int
-    state: str
-    value: float | None
+    objective: str
     epochs: int
-    curve: tuple[Point, ...] = ()
     name: str | None = None
+    params: dict[str, Value] = field(default_factory=dict)
+    rows: list[EpochRow] = field(default_factory=list)
+    state: str = "running"
+    value: float | None = None
     reason: str = ""
+    since: float | None = None
+    progress: StepProgress | None = None
 
     @property
     def epoch(self) -> int:
         """The last epoch that it finished."""
-        return self.curve[-1].epoch if self.curve else 0
+        return self.rows[-1].epoch if self.rows else 0
+
+    @property
+    def position(self) -> float:
+        """Finished epochs, and the finished part of the next one."""
+        part = self.progress.step / self.progress.steps if self.progress and self.progress.steps else 0.0
+        return self.epoch + min(1.0, part)
+
+    @property
+    def curve(self) -> list[float]:
+        """The objective by epoch."""
+        return [float(getattr(row, self.objective)) for row in list(self.rows)]
+
+    @property
+    def shown_value(self) -> float | None:
+        """The objective: while it runs that of its last epoch, then the one with which it ended."""
+        return self.curve[-1] if self.rows and self.state == "running" else self.value
 
     @property
     def seconds(self) -> float:
-        """What these epochs took."""
-        return sum(point.seconds for point in self.curve)
+        """What its epochs took."""
+        return sum(row.seconds for row in list(self.rows))
 
     @property
     def saved(self) -> float:
-        """Seconds that pruning saved: the epochs that were not trained, at this trial's own pace."""
-        if not by_pruner(self.state, self.reason) or not self.curve:
+        """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
+        if not by_pruner(self.state, self.reason) or not self.rows:
             return 0.0
-        return max(0, self.epochs - self.epoch) * self.seconds / len(self.curve)
+        return max(0, self.epochs - self.epoch) * self.seconds / len(self.rows)
+
+    def starts(self, since: float) -> None:
+        """The job starts an epoch."""
+        self.since, self.progress = since, None
+
+    def ends(self, state: str, value: float | None, reason: str) -> None:
+        """The job is over."""
+        self.state, self.value, self.reason = state, value, reason
+        self.since = self.progress = None
 
 
 @dataclass
-class Place:
-    """A worker and what it does; `epoch` of `epochs` are finished, `rate` is the last one's images per second."""
+class ShownWorker:
+    """A worker and the job that it trains, or None. Until it is `ready` it can train nothing."""
 
     device: str
-    doing: Doing = "starting"
-    trial: int = 0
-    name: str | None = None
+    ready: bool = False
+    job: ShownJob | None = None
+
+    @property
+    def doing(self) -> str:
+        """What it does, in a word."""
+        return "training" if self.job else "idle" if self.ready else "starting"
+
+
+@dataclass
+class Costs:
+    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once."""
+
+    jobs: int = 0
     epochs: int = 0
-    curve: list[Point] = field(default_factory=list)
-    rate: float | None = None
+    seconds: float = 0.0
+    saved: float = 0.0
 
-    @property
-    def epoch(self) -> int:
-        """The last epoch that its trial finished."""
-        return self.curve[-1].epoch if self.curve else 0
-
-    @property
-    def value(self) -> float | None:
-        """That epoch's objective."""
-        return self.curve[-1].value if self.curve else None
-
-    @property
-    def seconds(self) -> float:
-        """What that epoch took."""
-        return self.curve[-1].seconds if self.curve else 0.0
+    def add(self, job: ShownJob) -> None:
+        """Adds a job."""
+        self.jobs += 1
+        self.epochs += len(job.rows)
+        self.seconds += job.seconds
+        self.saved += job.saved
 
 
 @dataclass
 class RunState(Observer):
-    """A study in its turn: its counts, its costs, its workers, and the trials worth a look.
+    """A study that is run: its search, or its final fits.
 
     Attributes:
-        budget, hours: where it ends: trials, and hours of wall time since `began`.
-        epochs: of a trial that is not stopped.
-        began, over: when its turn began and ended, in seconds of the monotonic clock.
-        spent, saved: seconds of training, summed over the workers, and those that pruning saved.
-        last, top: the trials that ended last, the latest first, and the best complete ones, the best first.
-        remark: what else there is to say, or nothing.
+        budget, hours: where the run ends: finished jobs, and hours of wall time since `began`.
+        epochs: of a job that is not stopped early.
+        fixed: hyperparameters that are the same for all trials, which no view needs to show.
+        unit: CPU or GPU, where the trials are trained.
+        began, over: when the run of this study began and ended, by the monotonic clock; None while not known.
+        counts: jobs by state, those of earlier runs included.
+        costs: of the jobs that have ended.
+        last, best: jobs that ended last, the latest first; complete ones, the best first.
+        remark: what else the user should know of the run, or nothing.
     """
 
     study: str = ""
+    kind: Kind = "search"
     family: str = ""
     data: str = ""
-    objective: str = ""
+    objective: str = "val_accuracy"
     budget: int = 0
-    epochs: int = 0
     hours: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    epochs: int = 0
+    fixed: frozenset[str] = frozenset()
+    unit: str = "CPU"
+    began: float | None = None
     over: float | None = None
-    done: int = 0
-    pruned: int = 0
-    failed: int = 0
-    spent: float = 0.0
-    saved: float = 0.0
-    last: deque[Finished] = field(default_factory=lambda: deque(maxlen=SHOWN))
-    top: list[Finished] = field(default_factory=list)
-    places: dict[int, Place] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    costs: Costs = field(default_factory=Costs)
+    workers: dict[int, ShownWorker] = field(default_factory=dict)
+    last: deque[ShownJob] = field(default_factory=lambda: deque(maxlen=KEPT))
+    best: list[ShownJob] = field(default_factory=list)
     remark: str = ""
-    trained: int = 0
-    """Epochs of this turn."""
-    first: float | None = None
-    """When the turn's first trial started, by the same clock."""
-    _ended: int = 0
-    _epochs: int = 0
-    """Trials that ended, and the epochs they had."""
-    _at: dict[int, int] = field(default_factory=dict)
-    """Which worker has which trial."""
-    _curves: dict[int, list[Point]] = field(default_factory=dict)
-    """Of the trials that are not over, which may change their worker."""
+    unfinished: dict[str, ShownJob] = field(default_factory=dict)
+    """Jobs that are not over, by uid. They outlive a lost worker."""
 
     # what follows from it ---------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> int:
-        """What the budget counts."""
-        return self.done + self.pruned + self.failed
+        """The jobs that the budget counts."""
+        return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
 
     @property
-    def training(self) -> list[Place]:
-        """The workers that have a trial."""
-        return [place for place in list(self.places.values()) if place.doing == "training"]
+    def running(self) -> list[ShownJob]:
+        """The jobs that workers train."""
+        return [worker.job for worker in list(self.workers.values()) if worker.job]
 
     @property
-    def running(self) -> int:
-        """Trials that are being trained."""
-        return len(self.training)
+    def spent(self) -> float | None:
+        """Seconds of training, each epoch once; None while no epoch has ended."""
+        costs = self._all_costs()
+        return costs.seconds if costs.epochs else None
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the study's turn began, or that it took."""
+    def elapsed(self) -> float | None:
+        """Seconds since the run of this study began, or those that it took."""
+        if self.began is None:
+            return None
         return (time.monotonic() if self.over is None else self.over) - self.began
 
     @property
     def left(self) -> float | None:
-        """Seconds until the budget is met at this turn's pace, or the hours are over; None while there is no pace.
-
-        The pace is epochs a second, all workers together. A trial to come is as long as those that ended were on
-        average, so that pruning is counted in; so is one that runs, or, once it has outlived that, its whole schedule.
-        """
-        if self.over is not None:
+        """Seconds until the budget is met, or the hours are over; None while that is not known."""
+        if self.over is not None or self.elapsed is None:
             return None
         ends = [] if self.hours is None else [3600 * self.hours - self.elapsed]
-        if self.first is not None and self.trained:
-            pace = self.trained / max(1e-9, time.monotonic() - self.first)
-            usual = self._epochs / self._ended if self._ended else self.epochs
-            training = self.training
-            rests = [(usual if place.epoch < usual else place.epochs) - place.epoch for place in training]
-            todo = max(0, self.budget - self.finished - len(training)) * usual + sum(rests)
-            longest = max((rest * place.seconds for rest, place in zip(rests, training, strict=True)), default=0.0)
-            ends.append(max(todo / pace, longest))  # the last trials have the workers' help no more
+        if (pace := self._epoch_seconds()) is not None:
+            ends.append(pace * self._epochs_left())
         return max(0.0, min(ends)) if ends else None
 
-    @property
-    def best(self) -> Finished | None:
-        """The best complete trial."""
-        return self.top[0] if self.top else None
+    def _epochs_left(self) -> float:
+        """Epochs that the busiest worker still has to train.
+
+        A job is expected to be as long as those that ended were on average. One that has outlived that is expected
+        to train its whole schedule.
+        """
+        usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.epochs
+        rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
+        queued = max(0, self.budget - self.finished - len(rests)) * usual
+        return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
+
+    def _epoch_seconds(self) -> float | None:
+        """How long an epoch takes. Before the first has ended, that is estimated from its steps."""
+        costs = self._all_costs()
+        if costs.epochs:
+            return costs.seconds / costs.epochs
+        now = time.monotonic()
+        paces = [(now - job.since) / job.position for job in self.running if job.since is not None and job.position]
+        return max(paces, default=None)
+
+    def _all_costs(self) -> Costs:
+        costs = replace(self.costs)
+        for job in list(self.unfinished.values()):
+            costs.add(job)
+        return costs
 
     # what happens -----------------------------------------------------------------------------------------------
 
-    def study_opened(self, sweep: Sweep, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        self.study, self.family, self.data, self.objective = sweep.study, sweep.family, sweep.data, sweep.objective
-        self.budget, self.epochs, self.hours = sweep.budget.trials, sweep.budget.epochs, sweep.budget.hours
-        self.done, self.pruned, self.failed = counts.complete, counts.pruned, counts.failed
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        self.study, self.kind, self.family, self.data = plan.study, plan.kind, plan.family, plan.data
+        self.objective, self.budget, self.hours, self.epochs = plan.objective, plan.jobs, plan.hours, plan.epochs
+        self.unit = unit_of(worker.device for worker in workers)
+        self.began = time.monotonic()
+        self.counts = Counter(complete=counts.complete, pruned=counts.pruned, failed=counts.failed)
         for worker in workers:
-            self.places.setdefault(worker.index, Place(worker.device))
-
-    def recall(self, trials: Sequence[Finished], spent: float) -> None:
-        """Takes in trials of earlier turns, in the order in which they ended, which are counted already."""
-        self.spent += spent
-        for trial in trials:
-            self._keep(trial)
-
-    def add(self, trial: Finished) -> None:
-        """Counts a trial that ended, and keeps what is to be seen of it."""
-        self.done += trial.state == "complete"
-        self.pruned += trial.state == "pruned"
-        self.failed += trial.state == "failed"
-        self._keep(trial)
-
-    def _keep(self, trial: Finished) -> None:
-        if trial.state == "requeued":  # it goes on under another number
-            return
-        self.saved += trial.saved
-        self._ended += 1
-        self._epochs += len(trial.curve)
-        self.last.appendleft(trial)
-        if trial.state == "complete" and trial.value is not None and math.isfinite(trial.value):
-            self.top = sorted([*self.top, trial], key=lambda one: (-(one.value or 0.0), one.number))[:SHOWN]
+            self.workers.setdefault(worker.index, ShownWorker(worker.device))
 
     def worker_ready(self, worker: WorkerInfo) -> None:
-        self.places[worker.index] = Place(worker.device, "idle")
+        self.workers[worker.index] = ShownWorker(worker.device, ready=True)
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        self.places[worker.index] = Place(worker.device)
+        self.workers[worker.index] = ShownWorker(worker.device)
 
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self.first = time.monotonic() if self.first is None else self.first
-        self._at[spec.number] = worker.index
-        curve = self._curves.setdefault(spec.number, [])
-        self.places[worker.index] = Place(worker.device, "training", spec.number, name, spec.epochs, curve)
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        shown = self.unfinished.setdefault(job.uid, shown_job(job))
+        shown.starts(time.monotonic())
+        self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
 
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        place = self.places[self._at[spec.number]]
-        while place.curve and place.curve[-1].epoch >= row.epoch:  # trained again, by another attempt
-            place.curve.pop()
-        place.curve.append(Point(row.epoch, value, row.seconds))
-        place.rate = row.images_per_second
-        self.spent += row.seconds
-        self.trained += 1
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        if shown := self.unfinished.get(job.uid):
+            shown.progress = progress
 
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        place = self.places.get(self._at.pop(spec.number, -1))
-        mine = place is not None and place.doing == "training" and place.trial == spec.number
-        name = place.name if place is not None and mine else None
-        curve = tuple(self._curves.pop(spec.number, ()))
-        self.add(Finished(ended.number, ended.state, ended.value, spec.epochs, curve, name, ended.reason))
-        if place is not None and mine:
-            place.doing = "idle"
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        if shown := self.unfinished.get(job.uid):
+            merged(shown.rows, row)
+            shown.starts(time.monotonic())
+
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        shown = self.unfinished.pop(job.uid, None) or shown_job(job)
+        shown.ends(ended.state, ended.value, ended.reason)
+        for worker in self.workers.values():
+            if worker.job is shown:
+                worker.job = None
+        if ended.state != "requeued":
+            self.counts[ended.state] += 1
+        self.recall([shown])
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self.over = time.monotonic()
+
+    def recall(self, ended: Iterable[ShownJob]) -> None:
+        """Keeps jobs that are counted already, in the order in which they ended."""
+        for job in ended:
+            if job.state == "requeued":  # a later run continues it, with these epochs
+                continue
+            self.costs.add(job)
+            self.last.appendleft(job)
+            if self.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
+                self.best = sorted([*self.best, job], key=lambda one: (-(one.value or 0.0), one.number))[:KEPT]
+
+
+def shown_job(job: Job) -> ShownJob:
+    """Returns a job as it is shown before it has trained anything."""
+    number = job.seed if job.number is None else job.number
+    return ShownJob(job.label, number, job.objective, job.last_epoch, job.name, dict(job.params))
+
+
+def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the hyperparameters to which a space, as a sweep describes it, gives one value."""
+    return frozenset(name for name, written in space.items() if not isinstance(written, dict))
+
+
+def unit_of(devices: Iterable[str]) -> str:
+    """Returns the unit of time on these devices: CPU, or GPU where one of them is a GPU."""
+    return "GPU" if any(device != "cpu" for device in devices) else "CPU"

@@ -1,4 +1,4 @@
-"""How things look: consoles, tables, numbers, JSON."""
+"""How results look in a terminal: consoles, tables, numbers, JSON. No text is markup, wherever it comes from."""
 
 from __future__ import annotations
 
@@ -8,38 +8,67 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fer_tune.display.columns import Column, choose
 from fer_tune.errors import FerTuneError
 from fer_tune.files import FULL
 from fer_tune.job import Value
 
-STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "requeued": "dim"}
-"""Of a trial's states; the word is always shown too."""
+STYLES = {
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "running": "cyan",
+    "interrupted": "magenta",
+    "requeued": "dim",
+}
+"""Of a trial's states. The word is always shown too."""
 
 NONE = "–"
-
-GAP = 2
-"""Blanks between the columns of a table."""
+"""Stands for what is not known."""
 
 
-def console() -> Console:
-    """For results, on standard output; numbers and paths are not coloured on their own."""
-    return Console(highlight=False)
+def console(stderr: bool = False) -> Console:
+    """Returns a console that prints text as it is: brackets are not markup, and numbers get no colours."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def shown(text: str) -> str:
+    """Returns a text from outside with the letters escaped that would move the cursor or change the terminal."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
+
+
+class PlainTable(Table):
+    """A table that shows its cells as they are: names and reasons come from files and databases."""
+
+    def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
+        """Adds a column."""
+        super().add_column(_plain(header), *args, **options)
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Adds a row."""
+        super().add_row(*(None if cell is None else _plain(cell) for cell in cells), **options)
+
+
+def _plain(cell: RenderableType) -> RenderableType:
+    if isinstance(cell, Text):
+        cell = cell.copy()
+        cell.plain = shown(cell.plain)
+    return Text(shown(cell)) if isinstance(cell, str) else cell
 
 
 class Output:
-    """Lines on standard output, each written at once, of a run, which no line may end.
+    """Lines on standard output. Each is written at once, and none can end a run.
 
-    A reader that goes away (`| head`) ends nothing but the lines. Where they go to a file whose disk is full, Python
-    keeps what it could not write and writes it with a later line.
+    A reader that closes its end (`| head`) gets no further lines. Where a file's disk is full, Python keeps what it
+    could not write, and writes it with a later line.
     """
 
     def line(self, text: str) -> None:
@@ -49,7 +78,7 @@ class Output:
 
     @contextmanager
     def spared(self) -> Iterator[None]:
-        """What is written within ends nothing either."""
+        """Lets what is printed inside fail as a line may."""
         try:
             yield
         except BrokenPipeError:
@@ -59,7 +88,7 @@ class Output:
                 raise
 
     def close(self) -> None:
-        """Writes what is left, or lets it go: Python would end the process with an error of its own."""
+        """Writes what is left, or drops it. Otherwise Python would end the process with an error of its own."""
         try:
             sys.stdout.flush()
         except OSError:
@@ -70,75 +99,87 @@ class Output:
 
 
 def error(problem: FerTuneError) -> None:
-    """Message and hint, on standard error."""
-    out = Console(stderr=True, highlight=False)
-    out.print(Text.assemble(("error: ", "bold red"), problem.message), soft_wrap=True)
+    """Prints message and hint on standard error."""
+    out = console(stderr=True)
+    line(out, ("error: ", "bold red"), problem.message)
     if problem.hint:
-        out.print(Text.assemble(("hint: ", "bold"), problem.hint), soft_wrap=True)
+        line(out, ("hint: ", "bold"), problem.hint)
 
 
 def note(text: str) -> None:
-    """Something said beside the results, on standard error."""
-    Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+    """Prints what the user should know beside the results, on standard error."""
+    line(console(stderr=True), (text, "dim"))
 
 
 def line(out: Console, *parts: str | tuple[str, str]) -> None:
-    """One line that a pipe gets whole."""
-    out.print(Text.assemble(*parts), soft_wrap=True)
+    """Prints one line, which a pipe gets whole."""
+    safe = [shown(part) if isinstance(part, str) else (shown(part[0]), part[1]) for part in parts]
+    out.print(Text.assemble(*safe), soft_wrap=True)
 
 
 def table(title: str = "") -> Table:
-    """A table as all of ours look."""
-    return Table(
+    """Returns an empty table that looks as all of ours do."""
+    return PlainTable(
         box=SIMPLE_HEAD,
         show_edge=False,
-        title=title or None,
+        title=Text(shown(title)) if title else None,
         title_justify="left",
         title_style="bold",
-        padding=(0, GAP - 1, 0, 0),
+        padding=(0, 1, 0, 0),
     )
 
 
-def fitting(
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[str | Text]],
-    width: int,
-    title: str = "",
-    dim: Collection[int] = (),
+@dataclass(frozen=True)
+class Column:
+    """A column of a listing.
+
+    Attributes:
+        right: whether its cells are aligned to the right.
+        folds: whether its cells are folded where the terminal is narrow. The others keep their width.
+        needs: the columns of the terminal from which on it is shown.
+    """
+
+    heading: str
+    right: bool = False
+    folds: bool = False
+    needs: int = 0
+
+
+def listing(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int, dim: Collection[int] = ()
 ) -> Table:
-    """A table that is no wider than `width`: columns that may be dropped are, the rest folds what it must.
+    """Returns a table for a terminal of that width.
 
     Args:
-        dim: rows that matter less.
+        dim: the rows that matter less, by place.
     """
-    widths = choose(columns, rows, width - 1, GAP)
-    drawn = table(title)
-    for at, cells in widths.items():
-        folds = columns[at].least is not None
+    kept = [place for place, column in enumerate(columns) if width >= column.needs]
+    drawn = table()
+    for place in kept:
+        column = columns[place]
         drawn.add_column(
-            columns[at].heading,
-            justify="right" if columns[at].right else "left",
-            width=cells,
-            no_wrap=not folds,
-            overflow="fold" if folds else "ellipsis",
+            column.heading,
+            justify="right" if column.right else "left",
+            no_wrap=not column.folds,
+            overflow="fold" if column.folds else "ellipsis",
         )
     for place, row in enumerate(rows):
-        drawn.add_row(*(row[at] for at in widths), style="dim" if place in dim else "")
+        drawn.add_row(*(row[at] for at in kept), style="dim" if place in dim else "")
     return drawn
 
 
 def state(name: str) -> Text:
-    """A trial's state."""
+    """Returns a trial's state in its colour."""
     return Text(name, style=STYLES.get(name, ""))
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage with two digits."""
+    """Returns a fraction as a percentage with two digits."""
     return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 4.2 s (4 s where they are whole numbers), 3:07 or 1:02:09."""
+    """Returns seconds as 4.2 s (4 s where they are whole numbers), 3:07 or 1:02:09."""
     if seconds is None or math.isnan(seconds):
         return NONE
     if seconds < 60:
@@ -146,21 +187,32 @@ def duration(seconds: float | None) -> str:
     return clock(seconds)
 
 
-def clock(seconds: float) -> str:
-    """Seconds as 0:04, 3:07 or 1:02:09: what ticks keeps its shape."""
+def clock(seconds: float | None) -> str:
+    """Returns seconds as 0:04, 3:07 or 1:02:09: what ticks keeps its shape."""
+    if seconds is None:
+        return NONE
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def hours(seconds: float) -> str:
-    """Seconds as 0:00:04, with the hours always told."""
+def hours(seconds: float | None) -> str:
+    """Returns seconds as 0:00:04, always with the hours."""
+    if seconds is None:
+        return NONE
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def rate(images: float | None) -> str:
+    """Returns images a second, as 940 or 17.1k."""
+    if images is None or not math.isfinite(images):
+        return NONE
+    return f"{images:.0f}" if images < 1000 else f"{images / 1000:.1f}k"
+
+
 def value(of: Value | None) -> str:
-    """A hyperparameter's value, with at most four significant digits."""
+    """Returns a hyperparameter's value, with at most four significant digits."""
     if of is None:
         return NONE
     if isinstance(of, bool):
@@ -169,7 +221,7 @@ def value(of: Value | None) -> str:
 
 
 def plain(data: Any) -> Any:
-    """`data` as JSON can say it: moments in ISO form, nan and infinity as null, paths as text."""
+    """Returns `data` as JSON can say it: times in ISO form, nan and infinity as null, paths as text."""
     if isinstance(data, dict):
         return {str(key): plain(item) for key, item in data.items()}
     if isinstance(data, list | tuple):
@@ -182,5 +234,5 @@ def plain(data: Any) -> Any:
 
 
 def print_json(data: Any) -> None:
-    """JSON on standard output, strictly valid."""
+    """Prints JSON on standard output, strictly valid."""
     print(json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False))

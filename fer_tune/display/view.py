@@ -1,219 +1,279 @@
-"""A board as it is drawn, as wide as there is room: the same for a run and for `watch`."""
+"""Draws a run state in one of three fixed layouts. A run and `watch` draw the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from fer_tune.display import terminal
-from fer_tune.display.columns import Cell, Column, draw
-from fer_tune.display.run_state import Finished, Place, RunState
-from fer_tune.display.sparklines import Scale, bar, rate, spread, stacked
-from fer_tune.job import by_pruner
+from fer_tune.display.run_state import RunState, ShownJob, ShownWorker
+from fer_tune.display.sparklines import Scale
 
 if TYPE_CHECKING:
     from fer_tune.pool.monitor import Monitor
 
-HEADINGS = {"val_accuracy": "val acc", "val_macro_f1": "val F1", "val_balanced_accuracy": "val bal"}
+OBJECTIVES = {
+    "val_accuracy": "val acc",
+    "val_macro_f1": "val F1",
+    "val_balanced_accuracy": "val bal",
+    "train_accuracy": "train acc",
+}
 """Objectives as headings."""
-
-ROOMY = 100
-"""Columns from which on there are two blanks between columns."""
-BESIDE = 72
-"""Columns from which on the last trials stand beside the best."""
+LEFT = {"worker", "bar", "state", "curve", "note", "hyperparameters"}
+"""Columns whose text begins at their left edge."""
+LISTED = 5
+"""Trials in each list, where the height of the terminal does not matter."""
+FEW = 3
+"""Trials in each list before there is room for hyperparameters."""
+QUIET = 2.0
+"""An epoch is timed from so many seconds on. A shorter one needs no progress of its own."""
 WIDEST = 160
 """Columns beyond which lines are hard to follow."""
-
-REMARK = 14
-"""Columns below which a remark is no longer worth its room."""
-
 GIB = 2**30
+HARD_SPACE = "\u00a0"
+"""Keeps a hyperparameter and its value on one line."""
 
-Row = Callable[[int, Finished, Scale], list[Cell]]
+
+@dataclass(frozen=True)
+class Layout:
+    """What is shown in a terminal of at least `width` columns.
+
+    Attributes:
+        bar, curve: cells of a progress bar and of a learning curve.
+        beside: whether the last trials are beside the best ones, or else above them.
+        workers, trials: columns of the tables.
+    """
+
+    width: int
+    gap: int
+    bar: int
+    curve: int
+    beside: bool
+    workers: str
+    trials: str
+
+
+LAYOUTS = (
+    Layout(
+        120, 2, 10, 16, False,
+        "worker|trial|bar|epochs|in epoch|value|train acc|loss|curve|images/s|GiB|load",
+        "trial|state|value|train acc|loss|curve|epochs|time|note|hyperparameters",
+    ),
+    Layout(
+        80, 1, 8, 8, True,
+        "worker|trial|bar|epochs|in epoch|value|curve|img/s|GiB|load",
+        "trial|state|value|curve|epochs",
+    ),
+    Layout(
+        0, 1, 6, 8, False,
+        "worker|trial|bar|epochs|in epoch|value|curve",
+        "trial|state|value|curve|epochs|time",
+    ),
+)  # fmt: skip
+WIDE = LAYOUTS[0]
+
+
+def draw(state: RunState, width: int, height: int | None = None, monitor: Monitor | None = None) -> RenderableType:
+    """Returns what there is to see of a run now.
+
+    Args:
+        height: lines at most, or None for as many as are needed. The lists of trials give way to the workers.
+        monitor: says the memory and the load of workers. Without it their columns are left out.
+    """
+    if not state.study:
+        return Text("opening the studies …", "dim")
+    layout = next(layout for layout in LAYOUTS if width >= layout.width)
+    drawing = Drawing(state, layout, min(width, WIDEST), monitor)
+    head, settings = drawing.head(), drawing.settings()
+    workers, trials = len(state.workers), min(LISTED, len(state.last))
+    if height is not None:
+        left = height - len(head) - 2  # an empty line and the headings of the workers
+        workers = workers if workers <= left else max(1, left - 1)
+        left -= workers + (workers < len(state.workers))
+        lists = 1 if layout.beside else 2
+        room = max(0, left - lists * (2 + min(FEW, len(state.last))))
+        if len(settings) > room:
+            settings = drawing.settings(most=1)[:room]
+        trials = min(len(state.last), (left - len(settings)) // lists - 2)
+    parts = [*head]
+    if workers:
+        parts += ["", drawing.workers(workers), *settings]
+    if trials > 0:
+        parts += drawing.trials(trials)
+    return Group(*parts)
 
 
 @dataclass
-class View:
-    """Draws a board.
+class Drawing:
+    """Draws the parts of a run state in one layout."""
 
-    Attributes:
-        gauges: the workers' memory and load, or None where they cannot be had: then their columns are left out.
-        height: lines at most, or None for as many as it takes. The lists of trials give way to the workers.
-    """
+    state: RunState
+    layout: Layout
+    width: int
+    monitor: Monitor | None
 
-    board: RunState
-    gauges: Monitor | None = None
-    height: int | None = None
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        board, width = self.board, min(options.max_width, WIDEST)
-        if not board.study:
-            yield Text("opening the studies …", style="dim")
-            return
-        head = list(self._head(width))
-        workers, trials = self._room(len(head), beside=width >= BESIDE)
-        yield from head
-        if board.places:
-            yield Text()
-            yield from self._workers(width, workers)
-        if trials and board.last:
-            yield Text()
-            yield from self._trials(width, trials)
-
-    def _room(self, head: int, beside: bool) -> tuple[int, int]:
-        """How many workers, and how many trials of each list, there is room for below the head."""
-        places, trials = len(self.board.places), len(self.board.last)
-        if self.height is None:
-            return places, trials
-        left = self.height - head - 2  # a blank line, and headings
-        workers = places if places <= left else max(1, left - 1)  # a line for those that are left out
-        left -= workers + 2
-        return workers, max(0, min(trials, left if beside else (left - 2) // 2))
+    def __post_init__(self) -> None:
+        state = self.state
+        jobs = [*state.running, *state.last, *state.best]
+        self.scale = Scale.of([value for job in jobs for value in job.curve])
+        self.headings = {"bar": "", "value": OBJECTIVES.get(state.objective, state.objective), "load": state.unit}
+        self.columns = self.layout.workers.split("|")
+        if state.kind == "final":  # known by its seed, and without a validation part: its value is the training's
+            self.headings["trial"] = "seed"
+            self.columns = [name for name in self.columns if name not in {"train acc", "loss"}]
+            self.columns.insert(self.columns.index("value"), "loss")
 
     # the study ----------------------------------------------------------------------------------------------------
 
-    def _head(self, width: int) -> Iterable[Text]:
-        board = self.board
-        what = Text.assemble((board.study, "bold"), (f"  {board.family} on {board.data}", "dim"))
-        left = "" if board.left is None else f" · about {terminal.clock(board.left)} left"
-        yield from spread(width, what, Text(f"{terminal.clock(board.elapsed)} elapsed{left}"))
-        told = f" {board.finished}/{board.budget}"
-        parts = [(count, terminal.STYLES[state]) for count, word, state in self._counted() if word != "running"]
-        yield stacked(parts, board.budget, width - len(told)).append(told, "bold")
-        yield from spread(width, self._counts(), self._best(), self._costs())
-        if board.remark:
-            yield Text(board.remark, "dim")
+    def head(self) -> list[RenderableType]:
+        """Returns the study, its progress, its counts and its costs, line by line."""
+        state = self.state
+        what = Text.assemble((state.study, "bold"), (f"  {state.family} on {state.data}", "dim"))
+        left = "" if state.over is not None else f" · about {terminal.clock(state.left)} left"
+        when = Text(f"{terminal.clock(state.elapsed)} elapsed{left}")
+        done = Text(f" {state.finished}/{state.budget}", "bold")
+        progress = Table.grid()
+        progress.add_row(ProgressBar(max(1, state.budget), state.finished, max(1, self.width - len(done))), done)
+        saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
+        costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}")
+        best = self._best() if state.kind == "search" else Text("final fits", "dim")
+        lines = [*self._sides(what, when), progress, *self._sides(self._counts(), best), one_line(costs)]
+        return lines + ([one_line(Text(state.remark, "dim"))] if state.remark else [])
 
-    def _counted(self) -> list[tuple[int, str, str]]:
-        board = self.board
-        return [
-            (board.done, "done", "complete"),
-            (board.running, "running", "running"),
-            (board.pruned, "pruned", "pruned"),
-            (board.failed, "failed", "failed"),
-        ]
+    def _sides(self, left: Text, right: Text) -> list[RenderableType]:
+        """Returns a line with a text at each edge, or two lines where they do not fit into one."""
+        left, right = one_line(left), one_line(right)
+        blanks = self.width - left.cell_len - right.cell_len
+        return [left + Text(" " * blanks) + right] if blanks > 0 else [left, right]
 
     def _counts(self) -> Text:
-        counted = self._counted()
-        parts = [Text(f"{count} {word}", terminal.STYLES[state] if count else "dim") for count, word, state in counted]
+        counts = {**self.state.counts, "running": len(self.state.running)}
+        states = ["complete", "running", "pruned", "failed", *(["interrupted"] if counts.get("interrupted") else [])]
+        parts = [
+            Text(f"{counts.get(state, 0)} {state}", terminal.STYLES[state] if counts.get(state) else "dim")
+            for state in states
+        ]
         return Text.assemble((" · ", "dim")).join(parts)
 
     def _best(self) -> Text:
-        best = self.board.best
-        if best is None:
-            return Text("best –", "dim")
-        return Text.assemble("best ", (terminal.percent(best.value), "bold green"), f" in trial {best.number}")
-
-    def _costs(self) -> Text:
-        unit = "GPU" if any(place.device != "cpu" for place in list(self.board.places.values())) else "CPU"
-        spent, saved = terminal.hours(self.board.spent), terminal.hours(self.board.saved)
-        return Text.assemble((f"{unit}-hours ", "dim"), f"{spent} spent · {saved} saved by pruning")
+        if not self.state.best:
+            return Text(f"best {terminal.NONE}", "dim")
+        best = self.state.best[0]
+        return Text.assemble("best ", (terminal.percent(best.value), "bold green"), f" in {best.label}")
 
     # the workers --------------------------------------------------------------------------------------------------
 
-    def _workers(self, width: int, count: int) -> Iterable[Text]:
-        board = self.board
-        places = sorted(board.places.items())
-        roomy, scale = width >= ROOMY, self._scale()
-        gpu = any(place.device != "cpu" for _, place in places)
-        columns = [
-            Column("worker"),
-            Column("trial", right=True),
-            Column("family", drop=4),
-            Column("epochs", least=6, most=width // (4 if roomy else 8)),
-            Column(right=True),
-            Column(HEADINGS.get(board.objective, board.objective), right=True),
-            Column("curve" if roomy else "", drop=3, least=6, most=min(24, max(6, board.epochs))),
-            Column("images/s" if roomy else "img/s", right=True, drop=5),
-            Column("start" if roomy else "", drop=8, least=REMARK),
-        ]
-        if self.gauges is not None:
-            columns[-1:-1] = [
-                Column("GiB", right=True, drop=7),
-                Column("GPU" if gpu else "CPU", right=True, drop=6),
-            ]
-        rows = [self._worker(index, place, scale, len(columns), roomy) for index, place in places[:count]]
-        yield from draw(columns, rows, width, gap=2 if roomy else 1)
-        if len(places) > count:
-            yield Text(f"… and {len(places) - count} more workers", "dim")
+    def workers(self, count: int) -> RenderableType:
+        """Returns a table of the first `count` workers. A line says how many more there are."""
+        workers = sorted(self.state.workers.items())
+        columns = [name for name in self.columns if self.monitor or name not in {"GiB", "load"}]
+        table = self._table(columns, [self._worker(index, worker) for index, worker in workers[:count]])
+        more = len(workers) - count
+        return Group(table, Text(f"… and {more} more workers", "dim")) if more > 0 else table
 
-    def _worker(self, index: int, place: Place, scale: Scale, width: int, roomy: bool) -> list[Cell]:
-        cells: list[Cell] = [f"{index} {place.device}"]
-        if place.doing == "training":
-            cells += [
-                str(place.trial),
-                self.board.family,
-                lambda cells: bar(place.epoch, place.epochs, cells),
-                f"{place.epoch}/{place.epochs}",
-                terminal.percent(place.value),
-                lambda cells: scale.spark([point.value for point in place.curve], cells),
-                rate(place.rate),
-            ]
-        else:
-            cells += ["", "", Text(place.doing, "dim"), "", "", "", ""]
-        if self.gauges is not None:
-            gauge = self.gauges.get(index)
-            used = terminal.NONE if gauge.used is None else f"{gauge.used / GIB:.1f}"
-            cells.append(f"{used}/{gauge.total / GIB:.0f}" if gauge.total and roomy else used)
-            cells.append(terminal.NONE if gauge.load is None else f"{100 * gauge.load:.0f} %")
-        cells.append(Text(place.name if place.name and roomy and place.doing == "training" else "", "dim"))
+    def _worker(self, index: int, worker: ShownWorker) -> Mapping[str, RenderableType]:
+        cells = self._cells(worker.job) if worker.job else {"bar": Text(worker.doing, "dim")}
+        cells["worker"] = Text(f"{index} {worker.device}")
+        if self.monitor:
+            gauge = self.monitor.get(index)
+            total = f"/{gauge.total / GIB:.0f}" if gauge.total and self.layout is WIDE else ""
+            cells["GiB"] = Text(terminal.NONE if gauge.used is None else f"{gauge.used / GIB:.1f}{total}")
+            cells["load"] = Text(terminal.NONE if gauge.load is None else f"{100 * gauge.load:.0f} %")
         return cells
+
+    def settings(self, most: int | None = None) -> list[Text]:
+        """Returns the hyperparameters of the running jobs and of the best one, in at most so many lines for each."""
+        jobs = [(job.label, job) for job in self.state.running]
+        jobs += [(f"best, {job.label}", job) for job in self.state.best[:1]]
+        lines: list[Text] = []
+        for label, job in jobs:
+            name = f" ({job.name})" if job.name else ""
+            text = f"{label}{name}: {self._settings(job)}"
+            lines += map(Text, wrap(text, self.width, max_lines=most, subsequent_indent="  ", placeholder=" …"))
+        return [one_line(line) for line in lines]
 
     # the trials ---------------------------------------------------------------------------------------------------
 
-    def _trials(self, width: int, count: int) -> Iterable[Text]:
-        beside = width >= BESIDE
-        gap = 2 if width < ROOMY else 6
-        half = (width - gap) // 2 if beside else width
-        last = self._list("last trials", self._ended, list(self.board.last)[:count], half)
-        best = self._list("best trials", self._ranked, self.board.top[:count], half)
-        if not beside:
-            yield from [*last, Text(), *best]
-            return
-        for left, right in zip(last, best + [Text()] * (len(last) - len(best)), strict=True):
-            left.truncate(half, overflow="ellipsis", pad=True)
-            line = left + Text(" " * gap) + right
-            line.rstrip()
-            yield line
+    def trials(self, count: int) -> list[RenderableType]:
+        """Returns the last trials and the best ones, `count` of each."""
+        columns = self.layout.trials.split("|")
+        ranked = [name for name in columns if name != "state"]
+        title = "last trials" if self.state.kind == "search" else "trained"
+        lists = [self._list(title, columns, list(self.state.last)[:count])]
+        if best := self.state.best[:count]:
+            lists.append(self._list("best trials", ranked, best))
+        if not self.layout.beside:
+            return [part for one in lists for part in ("", one)]
+        grid = Table.grid(padding=(0, 3))
+        grid.add_row(*lists)
+        return ["", grid]
 
-    def _list(self, heading: str, row: Row, trials: Sequence[Finished], width: int) -> list[Text]:
-        columns = [
-            Column(right=True),
-            Column(),
-            Column(right=True),
-            Column(drop=2, least=6, most=min(20 if width > ROOMY // 2 else 8, max(6, self.board.epochs))),
-            Column(right=True, drop=1),
-            Column(right=True, drop=3),
-            Column(drop=4, least=REMARK),
-        ]
-        rows = [row(place, trial, self._scale()) for place, trial in enumerate(trials, 1)]
-        head = Text(heading, "dim")
-        return [head, *draw(columns, rows, width, gap=1 if width < ROOMY // 2 else 2, headed=False)]
+    def _list(self, title: str, columns: Sequence[str], jobs: Sequence[ShownJob]) -> RenderableType:
+        return Group(Text(title, "dim"), self._table(columns, map(self._cells, jobs), headed=False))
 
-    def _ended(self, place: int, trial: Finished, scale: Scale) -> list[Cell]:
-        remark = trial.name or ("" if by_pruner(trial.state, trial.reason) else trial.reason)
-        cells: list[Cell] = [str(trial.number), terminal.state(trial.state), terminal.percent(trial.value)]
-        return cells + _rest(trial, scale, remark)
+    def _cells(self, job: ShownJob) -> dict[str, RenderableType]:
+        """Returns every cell that a job has. A table takes those of its columns."""
+        last = job.rows[-1] if job.rows else None
+        leads = bool(self.state.best) and job is self.state.best[0]
+        rate = terminal.rate(last.images_per_second if last else None)
+        return {
+            "trial": Text(str(job.number)),
+            "bar": ProgressBar(max(1, job.epochs), job.position, self.layout.bar),
+            "state": terminal.state(job.state),
+            "epochs": Text(f"{job.epoch}/{job.epochs}"),
+            "in epoch": Text(in_epoch(job)),
+            "value": Text(terminal.percent(job.shown_value), "bold green" if leads else ""),
+            "train acc": Text(terminal.percent(last.train_accuracy if last else None)),
+            "loss": Text(f"{last.train_loss:.3f}" if last else terminal.NONE),
+            "curve": self.scale.sparkline(job.curve, self.layout.curve),
+            "time": Text(terminal.duration(job.seconds if last else None)),
+            "img/s": Text(rate),
+            "images/s": Text(rate),
+            "note": one_line(Text(job.name or ("" if job.saved else job.reason), "dim")),
+            "hyperparameters": one_line(self._settings(job)),
+        }
 
-    def _ranked(self, place: int, trial: Finished, scale: Scale) -> list[Cell]:
-        value = Text(terminal.percent(trial.value), "bold green" if place == 1 else "")
-        return [f"{place}.", value, f"trial {trial.number}", *_rest(trial, scale, trial.name or "")]
+    def _settings(self, job: ShownJob) -> Text:
+        """Returns the hyperparameters that are searched, as `lr 0.001 · width 16`."""
+        searched = {name: value for name, value in job.params.items() if name not in self.state.fixed}
+        return Text(" · ".join(f"{name}{HARD_SPACE}{terminal.value(value)}" for name, value in searched.items()))
 
-    def _scale(self) -> Scale:
-        """One for all curves that are shown, so that they can be compared."""
-        board = self.board
-        curves = [place.curve for place in board.training] + [trial.curve for trial in [*board.last, *board.top]]
-        return Scale.of([point.value for curve in curves for point in list(curve)])
+    def _table(
+        self, columns: Sequence[str], rows: Iterable[Mapping[str, RenderableType]], headed: bool = True
+    ) -> Table:
+        table = terminal.PlainTable(box=None, padding=(0, self.layout.gap, 0, 0), pad_edge=False, show_header=headed)
+        table.header_style = "dim"
+        for name in columns:
+            gives_way = name in {"note", "hyperparameters"}
+            table.add_column(
+                self.headings.get(name, name),
+                justify="left" if name in LEFT else "right",
+                no_wrap=not gives_way,
+                overflow="ellipsis",
+            )
+        for row in rows:
+            table.add_row(*(row.get(name, "") for name in columns))
+        return table
 
 
-def _rest(trial: Finished, scale: Scale, remark: str) -> list[Cell]:
-    return [
-        lambda cells: scale.spark([point.value for point in trial.curve], cells),
-        f"{trial.epoch}/{trial.epochs}",
-        terminal.duration(trial.seconds),
-        Text(remark, "dim"),
-    ]
+def one_line(text: Text) -> Text:
+    """Returns the text as one line, which is cut where it does not fit. What would move the cursor is escaped."""
+    text.plain, text.no_wrap, text.overflow = terminal.shown(text.plain.replace(HARD_SPACE, " ")), True, "ellipsis"
+    return text
+
+
+def in_epoch(job: ShownJob) -> str:
+    """Returns how far a job is within its epoch: its steps, or else the time since the epoch began."""
+    if job.progress:
+        return f"{job.progress.step}/{job.progress.steps}"
+    if job.since is None or (waited := time.monotonic() - job.since) < QUIET:
+        return ""
+    return terminal.clock(waited)

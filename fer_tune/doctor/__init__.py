@@ -1,18 +1,59 @@
-"""The doctor: looks at the environment, the devices and the storage, and says what is wrong and what to do.
+"""The doctor examines the environment, the devices and the storage, and says what to do. It changes nothing.
 
-    findings     what a check found: ok, a note, or a problem with advice
-    environment  Python, packages, variables, wandb's key
-    probe        imports and multiplies in a process of its own, whose death is a finding and not the doctor's
-    devices      cores, memory, driver, GPUs
-    database     whether it is whole: pages, keys, rows without what they belong to
-    studies      each study's two halves, its faces, and who runs it
-    files        what lies under storage/ against what the database says
-    examination  all of it
-
-It reads and changes nothing: what it finds, a person decides about.
+findings     what an examination found: ok, a note, or a problem with advice
+environment  Python, packages, variables, the key of wandb
+devices      cores, memory, driver, GPUs
+probe        imports torch and uses the GPUs, in a process of its own
+storage      the folder, the database, the artifacts
+studies      the images of each study, and trials that were interrupted
 """
 
-from fer_tune.doctor.examination import examine
-from fer_tune.doctor.findings import Finding
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fer_tune.doctor.findings import Finding, problem
+from fer_tune.settings import Settings
 
 __all__ = ["Finding", "examine"]
+
+
+def examine(settings: Settings) -> dict[str, list[Finding]]:
+    """Returns all findings, by what was examined: `environment`, `devices`, `storage`, `studies`."""
+
+    def environment() -> Iterable[Finding]:
+        from fer_tune.doctor.environment import environment, requirements
+
+        return environment(settings, requirements())
+
+    def devices() -> Iterable[Finding]:
+        from fer_tune.doctor.devices import devices
+        from fer_tune.doctor.probe import probe
+
+        return devices(probe())
+
+    def storage() -> Iterable[Finding]:
+        from fer_tune.doctor.storage import storage
+
+        return storage(settings)
+
+    def studies() -> Iterable[Finding]:
+        from fer_tune.doctor.studies import studies
+
+        return studies(settings)
+
+    parts = {"environment": environment, "devices": devices, "storage": storage, "studies": studies}
+    return {name: survive(name, part) for name, part in parts.items()}
+
+
+def survive(part: str, findings: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Returns what one part of the examination found. An error in it is a problem, and the others continue."""
+    found: list[Finding] = []
+    try:
+        for finding in findings():
+            found.append(finding)
+    except ImportError as error:
+        found.append(problem(part, f"cannot be examined: {error}", "Install the missing packages first."))
+    except Exception as error:  # a damaged database may raise anything
+        found.append(problem(part, f"cannot be examined: {type(error).__name__}: {error}", "Restore a backup."))
+    return found

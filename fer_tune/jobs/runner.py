@@ -1,215 +1,348 @@
-"""One study's turn on the workers: trials out, news in, until the budget is met."""
+"""The runner: gives jobs to workers and supervises them until their source has no more.
+
+It knows no Optuna, no terminal and no GPU. It knows which job is on which worker. What comes in is
+in the database before anything is decided by it.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fer_tune.errors import FerTuneError, TakenOverError
-from fer_tune.job import EpochRow, JobEnd
+from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.observers import Observer
-from fer_tune.jobs.outcome import Reason, StudyOutcome
+from fer_tune.jobs.outcome import EndState, Reason, StudyOutcome
+from fer_tune.jobs.running import Running
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import STOP_GRACE, Pace
-from fer_tune.mirror.supervisor import MirrorSupervisor
-from fer_tune.pool import EndEvent, Event, LostEvent, Pool, ReadyEvent, RowEvent
-from fer_tune.sources.search import Live, Trials
+from fer_tune.jobs.source import Source
+from fer_tune.jobs.states import Event, transition
+from fer_tune.jobs.supervision import STOP_GRACE, Failures, Limits, Pace
+from fer_tune.pool import EndEvent, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent
+from fer_tune.pool import Event as PoolEvent
+from fer_tune.store import Store
 
 TICK = 0.2
-"""Seconds that the orchestrator waits for workers at most before it looks at the clock and at signals."""
+"""Seconds that the runner waits for workers at most before it looks at the clock and at signals."""
+
+OUT_OF_TIME = "time"
+"""Reason that is recorded where the hours of a run were over."""
 
 
 @dataclass
-class Turn:
-    """Moves trials between the study and the workers."""
+class Runner:
+    """Moves jobs between a source and the workers of a pool."""
 
-    trials: Trials
+    source: Source
     pool: Pool
-    mirror: MirrorSupervisor
-    watch: Observer
-    interrupt: Signals
-    again: deque[Live] = field(default_factory=deque)
-    """Those among the live trials that lost their worker and wait for another."""
+    store: Store
+    observers: Observer
+    signals: Signals
+    limits: Limits = field(default_factory=Limits)
+    running: dict[str, Running] = field(default_factory=dict)
+    """Jobs that this run has begun and is not done with, by uid."""
+    waiting: deque[Running] = field(default_factory=deque)
+    """Those of them that lost their worker and wait for another."""
     deadline: float = math.inf
-    pace: Pace = field(init=False)
+    failures: Failures = field(default_factory=Failures)
 
     def __post_init__(self) -> None:
-        self.pace = Pace(self.trials.sweep.limits.hang_timeout)
+        self.pace = Pace(self.limits.hang_timeout)
+        self.study = self.source.plan.study
 
     def run(self) -> StudyOutcome:
-        """Trains until the budget is met, the hours are over, or an interruption."""
-        sweep = self.trials.sweep
-        counts = self.trials.begin()
-        if sweep.budget.hours is not None:
-            self.deadline = time.monotonic() + 3600 * sweep.budget.hours
-        self.watch.study_opened(sweep, counts, self.pool.workers)
+        """Trains until the source has no more jobs, the hours are over, or an interruption.
+
+        Raises:
+            TakenOverError: another process trains these jobs now.
+            FerTuneError: the storage stayed out of reach, workers keep dying, or every job fails.
+                Jobs that were running are queued again.
+        """
+        counts = self.source.begin()
+        if self.limits.hours is not None:
+            self.deadline = time.monotonic() + 3600 * self.limits.hours
+        self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         try:
             reason = self._loop()
         except TakenOverError:
-            raise  # what is not told is the other run's by now
+            raise  # the jobs are the other run's by now
         except FerTuneError:
-            self.trials.store.patiently.hurry()  # what cannot be told now, the next run finds
+            self.store.patiently.hurry()  # what cannot be recorded now, the next run finds
             with suppress(FerTuneError):
-                self.trials.requeue_all("the run ended with an error")
+                self._queue_all("the run ended with an error")
             raise
-        outcome = self.trials.outcome(reason)
-        self.watch.study_closed(outcome)
-        return outcome
+        return self.source.outcome(reason)
 
     def _loop(self) -> Reason:
-        while not self.interrupt.requested:
-            self.trials.hold()
+        while not self.signals.requested:
+            self.source.hold()
             if time.monotonic() >= self.deadline:
                 self._stop_all()
             self._fill()
-            if not self.trials.live and not self._may_start():
-                return "hours" if self.trials.wanted else "budget"
+            if not self.running and not self._may_start():
+                return "hours" if self.source.wanted() else "budget"
             for event in self.pool.events(TICK):
                 self._handle(event)
-            self._watch_over()
-            self.mirror.look()
-            self.trials.refuse_hopeless()
+            self._supervise()
+            self.observers.tick()
+            self.failures.refuse_hopeless(self.study, self.source.completed)
         self._leave_checkpoints()
-        self.trials.requeue_all("interrupted")
+        self._queue_all("interrupted")
         return "interrupted"
 
     def _now(self) -> float:
-        """The turn's clock, in seconds. It stands still while the storage is waited for, when nobody is listened to."""
-        return time.monotonic() - self.trials.store.patiently.waited
+        """The runner's clock, in seconds. It stands still while the storage is waited for, when
+        nobody listens."""
+        return time.monotonic() - self.store.patiently.waited
 
     def _may_start(self) -> bool:
-        return self.trials.wanted and time.monotonic() < self.deadline
+        return time.monotonic() < self.deadline and self.source.wanted()
 
-    # -- trials out ---------------------------------------------------------------------------------------
+    # -- jobs out -----------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Gives each idle worker a trial: one that lost its worker, else a new one."""
+        """Gives each idle worker a job: one that lost its worker, else the source's next."""
         for index in self.pool.idle():
-            if self.again:
-                live = self.again.popleft()
-            elif self._may_start() and not self.interrupt.requested:
-                live = self.trials.ask()
+            if self.waiting:
+                entry = self.waiting.popleft()
+            elif self._may_start() and not self.signals.requested:
+                entry = self._begin(self.source.next())
             else:
                 return
-            self.trials.started(live, self.pool.workers[index])
-            live.heard = self._now()
-            live.began = live.heard if live.began is None else live.began
-            self.pool.submit(index, live.spec)
+            self._submit(entry, index)
+
+    def _begin(self, job: Job) -> Running:
+        earlier = self.store.epochs.curve(job.study, job.uid) if job.attempt else []
+        entry = self.running[job.uid] = Running(job, earlier={row.epoch: row for row in earlier})
+        return entry
+
+    def _submit(self, entry: Running, index: int) -> None:
+        entry.state = transition(entry.state, Event.SUBMITTED).after
+        entry.worker = self.pool.workers[index]
+        self.store.jobs.start_attempt(entry.job, index, entry.worker.device)
+        self.observers.job_started(entry.job, entry.worker)
+        entry.heard = entry.epoch_began = self._now()
+        entry.began = entry.heard if entry.began is None else entry.began
+        self.pool.submit(index, entry.job)
 
     # -- news in ------------------------------------------------------------------------------------------
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: PoolEvent) -> None:
         match event:
             case ReadyEvent(worker):
-                self.watch.worker_ready(self.pool.workers[worker])
+                self.observers.worker_ready(self.pool.workers[worker])
+            case ProgressEvent(_, progress):
+                entry = self.running[progress.job]
+                entry.heard, entry.progress = self._now(), progress
+                self.observers.job_progress(entry.job, progress)
             case RowEvent(_, row):
                 self._row(row)
             case EndEvent(_, end):
-                self.trials.end(self.trials.live[end.number], end)
+                self._ended(self.running[end.job], end)
                 self._fill()  # before other workers' news: this one waits
             case LostEvent():
                 self._lost(event)
 
     def _row(self, row: EpochRow) -> None:
-        live = self.trials.live[row.number]
-        live.heard = self._now()
-        self.pace.took(row.seconds)
-        before = live.pruned
-        self.trials.row(live, row)
-        if live.pruned and not before:
-            self._stop(live)
+        entry = self.running[row.job]
+        entry.heard = entry.epoch_began = self._now()
+        entry.progress = None
+        if entry.verdict:
+            return
+        self.store.epochs.add(row)
+        replayed = entry.add(row)
+        if not replayed:
+            self.pace.took(row.seconds)
+        value = entry.value(row)
+        entry.verdict = self.source.judge(entry.job, row, value).reason
+        self.observers.epoch(entry.job, row, value, replayed)
+        if entry.verdict:
+            self._stop(entry)
+
+    def _ended(self, entry: Running, end: JobEnd, lost: bool = False) -> None:
+        """Takes the end of an attempt that is the job's end too; `lost` where its worker died."""
+        self.store.jobs.end_attempt(end)
+        cut = lost or end.status == "stopped"
+        if entry.verdict:
+            event, reason = Event.STOPPED, entry.verdict
+        elif end.status == "completed" and (entry.best is not None or entry.job.fit != "train"):
+            event, reason = Event.COMPLETED, end.reason
+        elif end.status == "completed":
+            event, reason = Event.NEVER_FINITE, f"{entry.job.objective} was never finite"
+        elif cut and entry.overdue:
+            event, reason = (Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE), entry.overdue
+        elif cut and entry.out_of_time:
+            event, reason = self._out_of_time(entry), OUT_OF_TIME
+        elif end.status == "stopped":
+            event, reason = Event.INTERRUPTED, "interrupted"
+        elif end.status == "diverged" and entry.job.fit == "train":
+            event, reason = Event.DIVERGED, end.reason
+        else:
+            event, reason = (Event.TOO_LARGE if end.infeasible > 0 else Event.RAISED), end.reason
+        self._leave(entry, event, reason, end)
+
+    def _out_of_time(self, entry: Running) -> Event:
+        return Event.OUT_OF_TIME_EMPTY if entry.last is None else Event.OUT_OF_TIME
 
     def _lost(self, event: LostEvent) -> None:
-        self.watch.worker_lost(self.pool.workers[event.worker], event.reason, event.log_tail)
-        if event.spec is None:
+        self.observers.worker_lost(self.pool.workers[event.worker], event.reason, event.log_tail)
+        if event.job is None:
             return
-        live, spec = self.trials.live[event.spec.number], event.spec
-        end = JobEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
-        if live.pruned or live.overdue or live.hung > 1 or spec.attempt >= self.trials.sweep.retries:
-            self.trials.end(live, end)
+        entry = self.running[event.job.uid]
+        end = JobEnd(event.job.uid, event.job.attempt, "failed", event.reason, event.log_tail)
+        entry.losses += 1
+        if entry.verdict or entry.overdue or entry.out_of_time:
+            self._ended(entry, end, lost=True)
+        elif entry.hung > 1 or entry.losses > self.limits.retries:
+            self.store.jobs.end_attempt(end)
+            self._leave(entry, Event.LOST_TOO_OFTEN, event.reason, end)
         else:
-            self.trials.try_again(live, end)
-            self.again.append(live)
+            self.store.jobs.end_attempt(end)
+            entry.state = transition(entry.state, Event.LOST).after
+            entry.try_again()
+            self.waiting.append(entry)
 
-    # -- deadlines ----------------------------------------------------------------------------------------
+    # -- supervision --------------------------------------------------------------------------------------
 
-    def _watch_over(self) -> None:
+    def _supervise(self) -> None:
         """Ends what is silent for too long, or takes too long."""
         now = self._now()
-        for live in list(self.trials.live.values()):
-            self._end_overdue(live, now)
-            silence = now - live.heard
+        for entry in list(self.running.values()):
+            self._end_overdue(entry, now)
+            silence = now - entry.heard
             if silence > self.pace.patience:
-                self._end_worker(live, f"nothing was heard for {silence:.0f} s, so it was ended")
+                self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
+            elif entry.stopped is not None and now - entry.stopped > STOP_GRACE:
+                why = entry.overdue or "the hours of the run are over"
+                self._end_worker(entry, f"it did not stop within {STOP_GRACE:g} s although {why}, so it was ended")
 
-    def _end_overdue(self, live: Live, now: float) -> None:
-        """Stops a trial whose `trial_timeout` is over; a worker that does not hear of it is ended."""
-        limit = self.trials.sweep.limits.trial_timeout
-        if limit is None or live.began is None or now - live.began <= limit or live.pruned:
+    def _end_overdue(self, entry: Running, now: float) -> None:
+        """Stops a job whose time limit is over."""
+        limit = self.limits.job_timeout
+        if limit is None or entry.began is None or now - entry.began <= limit or entry.verdict or entry.overdue:
             return
-        if not live.overdue:
-            live.overdue = f"it took longer than its trial_timeout of {limit:g} s"
-            if live.worker is None:
-                self.again.remove(live)
-                self.trials.overdue(live)
-            else:
-                self._stop(live)
-        elif now - live.began > limit + STOP_GRACE:
-            self._end_worker(live, f"it did not stop when its trial_timeout of {limit:g} s was over, so it was ended")
+        entry.overdue = f"it took longer than its trial_timeout of {limit:g} s"
+        if entry.worker is None:
+            self.waiting.remove(entry)
+            event = Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE
+            self._leave(entry, event, entry.overdue, None)
+        else:
+            self._stop(entry)
+            entry.stopped = now
 
-    def _end_worker(self, live: Live, why: str) -> None:
-        """Ends a trial's worker, once; that it is lost is told as an event."""
-        # A worker without a process trains in this one: it cannot be silent while we look.
-        if live.worker is not None and live.worker.pid is not None and live.heard < math.inf:
-            live.hung, live.heard = live.hung + 1, math.inf
-            self.pool.end_worker(live.worker.index, why)
+    def _end_worker(self, entry: Running, why: str) -> None:
+        """Ends a job's worker, once; its loss arrives as an event."""
+        if entry.worker is not None and entry.worker.can_hang and entry.heard < math.inf:
+            entry.hung, entry.heard, entry.stopped = entry.hung + 1, math.inf, None
+            self.pool.end_worker(entry.worker.index, why)
 
     # -- ends ---------------------------------------------------------------------------------------------
 
+    def _leave(self, entry: Running, event: Event, reason: str, end: JobEnd | None) -> None:
+        """This run is done with a job: its source records what became of it."""
+        move = transition(entry.state, event)
+        state: EndState = "requeued" if move.after == "queued" else move.after  # type: ignore[assignment]
+        self._discard_files([entry.job])  # first: a run that is killed in between finds a job that is still running
+        ended = entry.ended(state, reason, end)
+        self.source.ended(entry.job, ended)
+        del self.running[entry.job.uid]
+        if not move.checkpoint and entry.job.checkpoint is not None:
+            remove_checkpoint(entry.job.checkpoint)
+        if move.after == "failed":
+            self.failures.add(reason, ended.infeasible > 0)
+        elif move.after != "queued":
+            self.failures.forget()
+        self.observers.job_ended(entry.job, ended)
+
+    def _discard_files(self, jobs: Iterable[Job]) -> None:
+        """Deletes files of attempts whose end was never recorded: nobody would know of them."""
+        for job in jobs:
+            if job.artifacts is not None:
+                discard_unrecorded(self.store, job.study, job.uid, job.artifacts)
+
     def _leave_checkpoints(self) -> None:
-        """Lets running trials finish their epoch and keep what they have trained, and hears them out."""
-        for live in self.trials.live.values():
-            if live.worker is not None and not live.pruned:
-                live.stopping = True
-                self.pool.stop_trial(live.worker.index, keep=True)
-        if running := sum(live.worker is not None for live in self.trials.live.values()):
-            self.watch.note(
-                f"Interrupted: {running} running trials finish their epoch and leave checkpoints, and the same command "
-                "goes on from there. A second Ctrl-C ends the run at once."
+        """Lets running jobs finish their epoch and keep what they have trained, and waits for
+        them."""
+        on_workers = [entry for entry in self.running.values() if entry.worker is not None]
+        for entry in on_workers:
+            if entry.worker is not None and not entry.stopping:
+                entry.stopping = True
+                self.pool.stop_job(entry.worker.index, keep=True)
+        if on_workers:
+            self.observers.note(
+                f"Interrupted: {len(on_workers)} running jobs finish their epoch and leave checkpoints"
+                f"{_for_about(on_workers)}. The same command continues from there. A second Ctrl-C ends the run at "
+                "once, and loses the epochs that are not finished."
             )
-        while any(live.worker is not None for live in self.trials.live.values()):
-            self.trials.hold()
+        while any(entry.worker is not None for entry in self.running.values()):
+            self.source.hold()
             for event in self.pool.events(TICK):
                 self._hear_out(event)
-            self._watch_over()
+            self._supervise()
+            self.observers.tick()
 
-    def _hear_out(self, event: Event) -> None:
-        live = self.trials.live
+    def _hear_out(self, event: PoolEvent) -> None:
         match event:
-            case RowEvent(_, row):
-                self._row(row)
-            case EndEvent(_, end) if end.status == "stopped" and not live[end.number].pruned:
-                self.trials.attempt_ended(end)
-                live[end.number].worker = None
+            case EndEvent(_, end) if end.status == "stopped" and not self._must_end(self.running[end.job]):
+                self.store.jobs.end_attempt(end)
+                self.running[end.job].worker = None
             case EndEvent(_, end):
-                self.trials.end(live[end.number], end)
-            case LostEvent(_, spec) if spec is not None:
-                end = JobEnd(spec.number, spec.attempt, "failed", event.reason, event.log_tail)
-                self.trials.attempt_ended(end)
-                live[spec.number].worker = None
+                self._ended(self.running[end.job], end)
+            case LostEvent(_, job) if job is not None:
+                self.store.jobs.end_attempt(JobEnd(job.uid, job.attempt, "failed", event.reason, event.log_tail))
+                self.running[job.uid].worker = None
+            case RowEvent() | ProgressEvent():
+                self._handle(event)
+
+    def _must_end(self, entry: Running) -> bool:
+        return bool(entry.verdict or entry.overdue or entry.out_of_time)
 
     def _stop_all(self) -> None:
         """The hours are over: stops what runs, and ends what waits for a worker."""
-        while self.again:
-            self.trials.out_of_time(self.again.popleft())
-        for live in self.trials.live.values():
-            if not live.stopping:
-                self._stop(live)
+        while self.waiting:
+            entry = self.waiting.popleft()
+            self._leave(entry, self._out_of_time(entry), OUT_OF_TIME, None)
+        for entry in self.running.values():
+            if not entry.out_of_time:
+                entry.out_of_time, entry.stopped = True, self._now()
+                self._stop(entry)
 
-    def _stop(self, live: Live) -> None:
-        assert live.worker is not None
-        live.stopping = True
-        self.pool.stop_trial(live.worker.index)
+    def _stop(self, entry: Running) -> None:
+        assert entry.worker is not None
+        if not entry.stopping:
+            entry.stopping = True
+            self.pool.stop_job(entry.worker.index)
+
+    def _queue_all(self, reason: str) -> None:
+        """Queues again whatever this run has begun."""
+        for entry in list(self.running.values()):
+            end = JobEnd(entry.job.uid, entry.job.attempt, "stopped", reason)
+            if entry.worker is not None:
+                self.store.jobs.end_attempt(end)
+            if entry.verdict:
+                self._leave(entry, Event.STOPPED, entry.verdict, end)
+            else:
+                self._leave(entry, Event.INTERRUPTED, reason, end)
+        self.waiting.clear()
+
+
+def discard_unrecorded(store: Store, study: str, uid: str, folder: Path) -> None:
+    """Deletes the files in a job's folder that the store does not know."""
+    if left := set(folder.glob("*")):
+        recorded = {store.artifacts.path(record).resolve() for record in store.artifacts.of(study, uid)}
+        for path in left:
+            if path.resolve() not in recorded:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _for_about(entries: list[Running]) -> str:
+    """Returns how long the slowest of these epochs still takes, where that is long."""
+    longest = max((entry.rest_of_epoch for entry in entries), default=0.0)
+    return f" (about {longest / 60:.0f} minutes)" if longest > 90 else ""

@@ -10,11 +10,13 @@ from types import FrameType
 
 
 class Signals:
-    """Turns the first SIGINT or SIGTERM into a request, and lets a second one raise KeyboardInterrupt.
+    """Turns the first SIGINT or SIGTERM into a request, and lets a second one raise
+    KeyboardInterrupt.
 
     Attributes:
         requested: whether the run is to end.
-        hurry: called with the request, between two instructions of whatever runs: it may set a value and no more.
+        hurry: called with the request, between two instructions of whatever runs: it may set a
+            value and no more.
     """
 
     def __init__(self, hurry: Callable[[], None] = lambda: None) -> None:

@@ -1,20 +1,19 @@
-"""The mirror: a process of its own that reads the database and brings wandb's runs up to date.
+"""The mirror: a process of its own that reads the database and copies it to a tracker.
 
-    mode.py        online, offline or disabled; where wandb's server is
-    secrets.py     its keys, kept out of what is written
-    network.py     whether it can be reached
-    content.py     what a run says of a trial; retrains.py of a final fit
-    copying.py     which runs are to be brought, and the cursors that remember it
-    online.py      runs on the server, row by row; offline.py as files, whole
-    client.py      how wandb is asked for a run
-    process.py     the process as its starter sees it; __main__.py as it sees itself; lock.py, one for each study
-    sync.py        the same, afterwards and awaited
+    tracker.py        what a tracker is, and how to add one; trackers.py lists them
+    runs.py           what a tracker must know about a job, read from the database
+    outbox.py         which runs are still to be copied, and the cursors that remember it
+    copying.py        the process that copies; __main__.py keeps one alive
+    process.py        starting and stopping both, and the lock: one mirror for each study
+    supervisor.py     the observer that runs a mirror beside a run
+    sync.py           the same copying, afterwards and awaited
+    wandb_tracker/    the adapter to wandb
 
-The sweep never waits for it. What it has not copied when it ends, it copies the next time: the database keeps a cursor
-for each run, and wandb's server is asked what it has.
+A run never waits for the mirror. What a mirror did not copy, the next one copies: the database has
+a cursor for each job, and the tracker's server is asked what it has.
 """
 
-from fer_tune.mirror.mode import Mode, choose_mode
-from fer_tune.mirror.process import GRACE, MirrorHandle, mirrored, start
+from fer_tune.mirror.process import GRACE, MirrorHandle, MirrorLock, start
+from fer_tune.mirror.tracker import Mode
 
-__all__ = ["GRACE", "MirrorHandle", "Mode", "choose_mode", "mirrored", "start"]
+__all__ = ["GRACE", "MirrorHandle", "MirrorLock", "Mode", "start"]

@@ -1,151 +1,105 @@
-"""The mirror's process: `python -m fer_tune.mirror STUDY MODE PRIORITY`, until its standard input ends.
+"""The mirror's process: `python -m fer_tune.mirror STUDY TRACKER MODE JOBS PRIORITY`.
 
-It must never cost a sweep anything, and must not need luck:
+It keeps one copying process alive (`copying.py`) until its standard input ends. It must not cost a
+sweep anything:
 
-- Beside a sweep (PRIORITY `low`) every other process goes first, and so it does before wandb's own process below.
-- While wandb's server cannot be reached it only asks whether it can: nothing heavy is imported, wandb is not begun.
-- After any failure it puts another process in its place and ends wandb's: wandb keeps what it could not send, and
-  refuses to open a run anew. The new one knows what is in the database, which is all that there is to know.
+- Beside a sweep (PRIORITY `low`) it and all processes below it give way to every other process.
+- While the tracker's server cannot be reached, it only asks whether it can. Nothing heavy starts.
+- After a failure it ends what the copying process left and starts another one. A tracker's library
+  keeps what it could not send, and may refuse to open a run a second time. A new process knows what
+  the database and the server say, and that is all there is to know.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
-from fer_tune.mirror.network import trouble
-from fer_tune.mirror.secrets import redact, scrub
+from fer_tune.mirror.copying import LONGEST_PAUSE, PAUSE, log, until_input_ends
+from fer_tune.mirror.tracker import Adapter
+from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 
-PAUSE = 2.0
-"""Seconds between two looks at the database, at least."""
+TIMEOUT = 3.0
+"""Seconds that the tracker's server has to answer."""
 
-SHARE = 5.0
-"""A look that took much processor time is followed by a pause so many times as long."""
-
-LONGEST_PAUSE = 60.0
-"""Seconds between two looks at most; while wandb or the database fails, the pause is doubled up to this."""
+LAST_TIMEOUT = 1.0
+"""The same when nothing more will come, and somebody waits for the mirror's end."""
 
 
-def main(study: str, mode: str, priority: str, pause: str = str(PAUSE)) -> int:
-    """Copies until standard input ends, then once more; 0 if everything was copied."""
+def main(study: str, tracker: str, mode: str, jobs: str, priority: str) -> int:
+    """Has a study copied until standard input ends. Returns 0 if everything was copied."""
     if priority == "low":
-        _step_back()
-    over = threading.Event()
-    threading.Thread(target=_await_end, args=(over,), daemon=True).start()
-    if mode == "online" and not _await_server(over):
-        return 1
-    looks = _Looks(study, mode, over)
-    try:
-        looks.until_over()
-        return 0
-    except Exception as error:  # wandb raises whatever its network raises
-        _log(f"{type(error).__name__}: {error}")
-        _end_children()
-        scrub(Settings.from_environment().wandb)
-        if over.is_set():
+        _give_way()
+    to = adapter(tracker)
+    over = until_input_ends()
+    pause = PAUSE
+    while mode != "online" or _reachable(to, over):
+        began = time.monotonic()
+        if _copy(study, tracker, mode, jobs) == 0:
+            return 0
+        _end_what_is_left()
+        to.clean_logs(Settings.from_environment())
+        if time.monotonic() - began > LONGEST_PAUSE:
+            pause = PAUSE  # it worked for a while, so this is another trouble
+        if over.wait(pause):
             return 1
-        seconds = PAUSE if looks.done else float(pause)
-        if over.wait(seconds):
-            return 1
-        _begin_anew(study, mode, priority, str(min(2 * seconds, LONGEST_PAUSE)))
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return 1
 
 
-class _Looks:
-    """Looks at the database, one after another; `done` counts those that copied everything there was."""
+def _copy(*words: str) -> int:
+    """Runs one copying process and returns its exit code.
 
-    def __init__(self, study: str, mode: str, over: threading.Event) -> None:
-        self.study, self.mode, self.over = study, mode, over
-        self.done = 0
-
-    def until_over(self) -> None:
-        """The last look begins after standard input has ended: what is in the database by then will be copied."""
-        from fer_tune.mirror.copying import Copier, Runs
-        from fer_tune.mirror.lock import MirrorLock
-        from fer_tune.store import Store
-
-        settings = Settings.from_environment()
-        with MirrorLock(settings, self.study), Store.of(settings, create=False) as store:
-            runs: Runs
-            if self.mode == "online":
-                from fer_tune.mirror.online import OnlineRuns
-
-                runs = OnlineRuns(settings.root)
-            else:
-                from fer_tune.mirror.offline import OfflineRuns
-
-                runs = OfflineRuns(settings.root)
-            copier = Copier(store, self.study, runs)
-            while True:
-                last = self.over.is_set()
-                began = time.process_time()
-                copier.copy(everything=last)
-                self.done += 1
-                if last:
-                    runs.close()
-                    return
-                self.over.wait(min(LONGEST_PAUSE, max(PAUSE, SHARE * (time.process_time() - began))))
+    It ends when our input ends, which it reads too.
+    """
+    return subprocess.run([sys.executable, "-m", "fer_tune.mirror.copying", *words], check=False).returncode
 
 
-def _await_server(over: threading.Event) -> bool:
-    """Waits until wandb's server can be reached; False if standard input ends before."""
+def _reachable(to: Adapter, over: threading.Event) -> bool:
+    """Waits until the tracker's server can be reached.
+
+    Returns False if standard input ends first.
+    """
     pause, said = PAUSE, ""
     while True:
         last = over.is_set()
-        wrong = trouble(timeout=1.0) if last else trouble()
-        if not wrong:
-            return True
-        if wrong != said:
-            _log(wrong)
+        wrong = to.trouble(LAST_TIMEOUT if last else TIMEOUT)
+        if wrong and wrong != said:
+            log(to, wrong)
             said = wrong
-        if last:
-            return False
+        if last or not wrong:
+            return not wrong
         over.wait(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _await_end(over: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    over.set()
+def _give_way() -> None:
+    """Lets every other process run first.
 
-
-def _step_back() -> None:
-    """Lets every other process go first.
-
-    Between sessions, Linux may share a processor by the session's niceness and not by the process's; the mirror has a
-    session of its own, so it sets both.
+    Between sessions, Linux may share a processor by the session's niceness and not by the
+    process's. The mirror has a session of its own, so it sets both.
     """
     os.nice(19)
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
-def _end_children() -> None:
+def _end_what_is_left() -> None:
+    """Kills the other processes of this group. The tracker's library may have started some."""
     import psutil
 
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            child.kill()
-
-
-def _begin_anew(*words: str) -> NoReturn:
-    os.execv(sys.executable, [sys.executable, "-m", "fer_tune.mirror", *words])
-
-
-def _log(text: str) -> None:
-    line = " ".join(redact(text).split())
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", file=sys.stderr, flush=True)
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if pid != os.getpid() and os.getpgid(pid) == os.getpgrp():
+                os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    code = main(*sys.argv[1:])
-    if code:
-        os._exit(code)  # wandb's own end would wait once more for what failed
-    sys.exit(0)
+    sys.exit(main(*sys.argv[1:]))

@@ -1,121 +1,82 @@
-"""From the database to runs: what is still to be copied, in which order, and the cursors that remember it.
+"""One copying process: `python -m fer_tune.mirror.copying STUDY TRACKER MODE JOBS`.
 
-A run's cursor is set when the run is begun, moves with its rows, and is marked finished once wandb is known to have
-the whole run. Until then the run is brought up to date again by whoever comes next: `Runs.bring` may be called with
-the same run any number of times, and a row is in wandb once.
+Until its standard input ends, it looks at the database again and again and copies what is new.
+After any failure it ends, and the mirror's process (`__main__.py`) starts another one.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from datetime import UTC, datetime
 
-from fer_tune.mirror.content import Chain, Run, chains, is_told, record_holders, trial_run
-from fer_tune.mirror.retrains import retrain_runs
-from fer_tune.store import MirrorCursor, Store
-from fer_tune.study import trials_and_best
+from fer_tune.mirror.tracker import Adapter, Jobs, Mode
+from fer_tune.mirror.trackers import adapter
+from fer_tune.settings import Settings
 
-FAILURES = 3
-"""Runs that may fail before a look at the database is given up: the trouble is wandb's then, and not theirs."""
+PAUSE = 2.0
+"""Seconds between two looks at the database, at least."""
 
-SLOW = 3.0
-"""Seconds after which a failure is the network's: the next run would wait as long. A run that the server refuses, it
-refuses at once."""
+SHARE = 5.0
+"""A look that took much processor time is followed by a pause this many times as long."""
 
-
-class Runs(Protocol):
-    """Where runs go: wandb's server, wandb's offline files, or a test's list.
-
-    Attributes:
-        live: whether a run is to be brought while its trial is running.
-    """
-
-    live: bool
-
-    def bring(self, run: Run) -> None:
-        """Makes wandb's copy of the run say what `run` says; if it is over, returns when it is safe there."""
-        ...
-
-    def left(self, prefix: str) -> set[str]:
-        """Ids, beginning with `prefix`, of runs that were written elsewhere and are to be brought here."""
-        ...
-
-    def close(self) -> None:
-        """Lets go of runs that are not over; another mirror may go on with them."""
-        ...
+LONGEST_PAUSE = 60.0
+"""Seconds between two looks, and between a failure and the next try, at most."""
 
 
-class Copier:
-    """Copies one study."""
+def main(study: str, tracker: str, mode: Mode, jobs: Jobs) -> int:
+    """Copies until standard input ends, then once more. Returns 0 if everything was copied."""
+    to = adapter(tracker)
+    try:
+        _copy(study, to, mode, until_input_ends(), include_disabled=jobs == "all")
+        return 0
+    except Exception as error:  # a tracker raises whatever its network raises
+        log(to, f"{type(error).__name__}: {error}")
+        return 1
 
-    def __init__(self, store: Store, study: str, runs: Runs) -> None:
-        self.store = store
-        self.record = store.study(study)
-        self.runs = runs
-        self._reopen_left()
 
-    def copy(self, everything: bool = False) -> int:
-        """Copies what wandb does not have yet; returns how many runs were brought.
+def _copy(study: str, to: Adapter, mode: Mode, over: threading.Event, *, include_disabled: bool) -> None:
+    from fer_tune.mirror.outbox import Outbox
+    from fer_tune.mirror.process import MirrorLock
+    from fer_tune.store import Store
 
-        Args:
-            everything: also what is recorded of trials that are not over, where runs are not live.
+    settings = Settings.from_environment()
+    with MirrorLock(settings, study, to.name), Store.of(settings, create=False) as store:
+        tracker = to.connect(settings, mode)
+        outbox = Outbox(store, study, tracker, to.name, include_disabled)
+        while True:
+            last = over.is_set()  # before the look: what is in the database by then will be copied
+            began = time.process_time()
+            outbox.copy(everything=last)
+            if last:
+                tracker.close()
+                return
+            over.wait(min(LONGEST_PAUSE, max(PAUSE, SHARE * (time.process_time() - began))))
 
-        Raises:
-            Exception: whatever wandb raised; the other runs were copied nevertheless.
-        """
-        brought, errors = 0, []
-        for run in self._waiting(everything):
-            began = time.monotonic()
-            try:
-                self._bring(run)
-                brought += 1
-            except Exception as error:  # wandb raises whatever its network raises
-                errors.append(error)
-                if len(errors) == FAILURES or time.monotonic() - began > SLOW:
-                    break
-        if errors:
-            raise errors[0]
-        return brought
 
-    def _waiting(self, everything: bool) -> Iterator[Run]:
-        """The runs that have something to bring: by trial, then retrains."""
-        found, best = trials_and_best(self.store, self.record.name)
-        cursors = {cursor.number: cursor for cursor in self.store.mirror_cursors(self.record.name)}
-        if best is not None:
-            self._supersede(found, best, cursors)
-        done = {number for number, cursor in cursors.items() if cursor.finished}
-        for first, chain in chains(found).items():
-            if first in done or not (is_told(chain) or self.runs.live or everything):
-                continue
-            run = trial_run(self.store, self.record, chain, chain[-1].number == best)
-            cursor = cursors.get(first)
-            if run.over or (run.history and (cursor is None or (cursor.attempt, cursor.epoch) != run.at)):
-                yield run
-        yield from retrain_runs(self.store, self.record, done)
+def until_input_ends() -> threading.Event:
+    """Returns an event that is set when standard input ends."""
+    over = threading.Event()
 
-    def _supersede(self, found: Chain, best: int, cursors: dict[int, MirrorCursor]) -> None:
-        """Reopens the run that wandb has as the best, unless it has the best one too: its tag must go first."""
-        root = {trial.number: first for first, chain in chains(found).items() for trial in chain}
-        done = {number for number, cursor in cursors.items() if cursor.finished}
-        known = [root[number] for number in record_holders(found) if number != best and root[number] in done]
-        if known and root[best] not in done:
-            cursors[known[-1]] = self._reopen(cursors[known[-1]])
+    def read() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        over.set()
 
-    def _reopen_left(self) -> None:
-        """What lies elsewhere is brought again, though it was finished there."""
-        left = self.runs.left(self.record.uid)
-        for cursor in self.store.mirror_cursors(self.record.name):
-            if cursor.finished and cursor.run in left:
-                self._reopen(cursor)
+    threading.Thread(target=read, daemon=True).start()
+    return over
 
-    def _reopen(self, cursor: MirrorCursor) -> MirrorCursor:
-        anew = MirrorCursor(cursor.number, cursor.run)
-        self.store.set_mirror_cursor(self.record.name, anew)
-        return anew
 
-    def _bring(self, run: Run) -> None:
-        if self.store.mirror_cursor(self.record.name, run.number) is None:
-            self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id))
-        self.runs.bring(run)
-        self.store.set_mirror_cursor(self.record.name, MirrorCursor(run.number, run.id, *run.at, finished=run.over))
+def log(to: Adapter, text: str) -> None:
+    """Writes one line with the time to standard error, without the tracker's keys."""
+    line = " ".join(to.redact(text).split())
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    code = main(*sys.argv[1:])  # type: ignore[arg-type]
+    if code:
+        os._exit(code)  # a tracker's own end would wait once more for what failed
+    sys.exit(0)

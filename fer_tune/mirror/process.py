@@ -1,8 +1,8 @@
-"""Starting the mirror, and ending it.
+"""The mirror's process as its starter sees it: start it, ask it to end, end it.
 
-It runs in a session of its own, so that Ctrl-C in the terminal does not reach it, and it holds
-the reading end of a pipe: when the writing end closes (on `stop`, or because the orchestrator died,
-however that happened), it copies what is left and ends.
+It runs in a session of its own, so that Ctrl-C in the terminal does not reach it. It holds the
+reading end of a pipe. When the writing end closes, by `stop` or because the orchestrator died, the
+mirror copies what is left and ends.
 """
 
 from __future__ import annotations
@@ -17,28 +17,37 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fer_tune.errors import FerTuneError
-from fer_tune.mirror.mode import Mode, choose_mode
-from fer_tune.mirror.secrets import scrub
+from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.mirror.tracker import Jobs, Mode
+from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
+from fer_tune.store import StudyLock
+from fer_tune.store.lock import Holder
 
 GRACE = 10.0
-"""Seconds that the mirror has, after what it mirrors has ended, to copy what is left."""
+"""Seconds that the mirror has to copy what is left when its study has ended."""
 
 KILL_AFTER = 2.0
-"""Seconds between asking a mirror that is late to end and ending it."""
+"""Seconds between asking a mirror that is late to end, and killing it."""
 
-NOT_OURS = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_MODE")
-"""Variables that would tell wandb which run to write; the mirror knows."""
+WANDB = "wandb"
+"""The tracker that `--wandb` is about."""
 
 
 class MirrorHandle:
-    """A mirror that runs, or, in mode `disabled`, none; to the caller they are the same."""
+    """A mirror's process. In mode `disabled` there is none, and to the caller this is the same."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | None, log: Path, wandb: Path) -> None:
-        self._process = process
-        self._wandb = wandb
+    def __init__(self, process: subprocess.Popen[bytes] | None, log: Path, settings: Settings, tracker: str) -> None:
+        self._process, self._settings, self._tracker = process, settings, tracker
         self.log = log
+
+    @property
+    def pid(self) -> int | None:
+        """The process, which is also the session of all processes below it;
+
+        None in mode `disabled`.
+        """
+        return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
@@ -46,16 +55,16 @@ class MirrorHandle:
         return self._process is not None and self._process.poll() is None
 
     def let_go(self) -> None:
-        """Tells the mirror that nothing more will come; it copies what is left, and ends."""
+        """Says that nothing more will come. The mirror copies what is left, and ends."""
         if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):  # it ended by itself and the pipe is broken
+            with suppress(OSError):  # it ended by itself, and the pipe is broken
                 self._process.stdin.close()
 
     def stop(self, timeout: float | None = GRACE) -> bool:
-        """Lets the mirror copy what is left, and ends it after `timeout` seconds at the latest.
+        """Lets the mirror copy what is left, for `timeout` seconds at most, and ends it.
 
         Returns:
-            Whether it had copied everything. If not, its cursors stand where it got to.
+            Whether it had copied everything. If not, its cursors say how far it got.
         """
         if self._process is None:
             return True
@@ -63,71 +72,65 @@ class MirrorHandle:
         try:
             return self._process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
-            self._end(signal.SIGTERM)
+            self._signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_AFTER)
             return False
         finally:
-            self._end(signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait()
-            scrub(self._wandb, self.log)
+            adapter(self._tracker).clean_logs(self._settings, self.log)
 
-    def _end(self, number: signal.Signals) -> None:
-        """Signals the whole session: wandb has a process of its own below the mirror's."""
+    def _signal(self, number: signal.Signals) -> None:
+        """Signals the mirror and the processes that it and the tracker's library started."""
         assert self._process is not None
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
 def start(
-    settings: Settings, study: str, mode: Mode | None = None, priority: Literal["low", "normal"] = "low"
+    settings: Settings,
+    study: str,
+    mode: Mode | None = None,
+    *,
+    priority: Literal["low", "normal"] = "low",
+    tracker: str = WANDB,
+    jobs: Jobs = "allowed",
 ) -> MirrorHandle:
-    """Starts the mirror of a study that exists in the database; returns at once.
+    """Starts the mirror of a study that is in the database; returns at once.
 
     Args:
-        mode: see `choose_mode`.
-        priority: `low` lets every other process go first; `normal` is for who waits for it.
+        mode: None lets the tracker's adapter choose.
+        priority: `low` lets every other process run first; `normal` is for a caller that waits.
+        jobs: `all` also copies the jobs that ran with `--wandb disabled`.
 
     Raises:
-        FerTuneError: wandb is not installed.
+        FerTuneError: the tracker's package is not installed.
         OSError: the process or its log cannot be started.
     """
+    to = adapter(tracker)
     log = settings.logs / f"mirror-{study}.log"
-    mode = choose_mode(mode)
+    mode = to.mode(mode)
     if mode == "disabled":
-        return MirrorHandle(None, log, settings.wandb)
-    if find_spec("wandb") is None:
-        raise FerTuneError("wandb is not installed.", "pip install wandb")
+        return MirrorHandle(None, log, settings, tracker)
+    if find_spec(to.package) is None:
+        raise FerTuneError(f"{to.package} is not installed.", f"pip install {to.package}")
     log.parent.mkdir(parents=True, exist_ok=True)
-    # The database's URL may hold a password: it goes by the environment, which other users cannot list.
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
-    environment |= {"FER_TUNE_DIR": str(settings.root), "FER_TUNE_STORAGE": settings.url, "WANDB_SILENT": "true"}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fer_tune.mirror", study, mode, priority],
+            [sys.executable, "-m", "fer_tune.mirror", study, tracker, mode, jobs, priority],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=environment,
+            env=_environment(settings, to.environment()),
             start_new_session=True,
         )
-    return MirrorHandle(process, log, settings.wandb)
+    return MirrorHandle(process, log, settings, tracker)
 
 
 @contextmanager
-def mirrored(
-    settings: Settings,
-    study: str,
-    mode: Mode | None,
-    note: Callable[[str], object],
-    grace: Callable[[], float] = lambda: GRACE,
-) -> Iterator[None]:
-    """Runs the mirror beside what is done meanwhile, which needs it for nothing: its troubles are notes.
-
-    Args:
-        note: told a sentence for the user.
-        grace: asked at the end how many seconds the mirror has to copy what is left.
-    """
+def mirrored(settings: Settings, study: str, mode: Mode | None, note: Callable[[str], object]) -> Iterator[None]:
+    """Runs the mirror beside what the caller does meanwhile. Its troubles are notes."""
     try:
         handle = start(settings, study, mode)
     except (OSError, FerTuneError) as error:
@@ -137,5 +140,44 @@ def mirrored(
     try:
         yield
     finally:
-        if not handle.stop(grace()):
-            note(f"{study}: wandb does not have everything yet; `fer-tune sync` goes on ({handle.log}).")
+        if not handle.stop():
+            note(f"{study}: wandb does not have everything yet. `fer-tune sync` copies the rest ({handle.log}).")
+
+
+def _environment(settings: Settings, changes: dict[str, str | None]) -> dict[str, str]:
+    """Returns the variables of the mirror's process.
+
+    The database's URL may contain a password. Other users can list a process's arguments, but not
+    its environment.
+    """
+    ours = {"FER_TUNE_DIR": str(settings.root), "FER_TUNE_STORAGE": settings.url}
+    return {name: value for name, value in {**os.environ, **ours, **changes}.items() if value is not None}
+
+
+class MirrorLock(StudyLock):
+    """Held by the process that copies a study to a tracker. The run of the study has another lock.
+
+    Two that copied one run would both send its next row.
+    """
+
+    def __init__(self, settings: Settings, study: str, tracker: str = WANDB) -> None:
+        self.kind = f"mirror-{tracker}-"
+        super().__init__(settings, settings.url, study)
+
+    def acquire(self) -> StudyLock:
+        """Takes the lock or refuses at once.
+
+        Raises:
+            StudyError: another process mirrors the study.
+            StorageError: the lock file cannot be written.
+        """
+        try:
+            return super().acquire()
+        except StudyError as error:
+            raise busy(self.study, self.holder()) from error
+
+
+def busy(study: str, holder: Holder | None) -> StudyError:
+    """Returns the error for a study that is being mirrored already."""
+    who = str(holder) if holder else "another process"
+    return StudyError(f"The study {study} is being mirrored by {who}.", "Wait until that process has ended.")

@@ -1,67 +1,105 @@
-"""The mirror beside a study's turn."""
+"""The observer that runs a mirror beside each study of a run."""
 
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from fer_tune import mirror
 from fer_tune.errors import FerTuneError
 from fer_tune.jobs.observers import Observer
-from fer_tune.jobs.signals import Signals
-from fer_tune.mirror import GRACE, MirrorHandle, Mode, choose_mode
+from fer_tune.jobs.outcome import Plan, StudyOutcome
+from fer_tune.mirror import process
+from fer_tune.mirror.process import GRACE, WANDB, MirrorHandle
+from fer_tune.mirror.tracker import Mode
+from fer_tune.mirror.trackers import TRACKERS
+from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 
+if TYPE_CHECKING:
+    from fer_tune.study import Counts
+
 GRACE_INTERRUPTED = 2.0
-"""Seconds that the mirror has after Ctrl-C; what is left then, `fer-tune sync` or the next run copies."""
+"""Seconds that the mirror has after Ctrl-C. `fer-tune sync` or the next run copies the rest."""
 
 RESTARTS = (0.0, 10.0, 60.0)
-"""Seconds after which a mirror that died is started again: the first time, the second, the third and last."""
+"""Seconds between the death of a mirror and its next start: the first, second, third and last time.
+"""
 
 
-class MirrorSupervisor:
-    """Runs the mirror beside the study. The run needs it for nothing, so its troubles are notes."""
+class MirrorSupervisor(Observer):
+    """Starts a mirror for each study, starts it again when it died, and stops it at the end.
 
-    def __init__(self, settings: Settings, study: str, mode: Mode | None, watch: Observer, interrupt: Signals) -> None:
-        self._settings, self._study, self._watch, self._interrupt = settings, study, watch, interrupt
-        self._mode = choose_mode(mode)
+    The run does not need the mirror, so its troubles are notes.
+    """
+
+    def __init__(
+        self, settings: Settings, mode: Mode | None, note: Callable[[str], object], tracker: str = WANDB
+    ) -> None:
+        """
+        Args:
+            mode: what the user asked for, or None.
+            note: is called with one line for the user.
+        """
+        self._settings, self._mode, self._tell, self._tracker = settings, mode, note, tracker
+        self._study = ""
         self._handle: MirrorHandle | None = None
-        self._restarts = list(RESTARTS)
+        self._restarts: list[float] = []
         self._due: float | None = None
-        """When a mirror that died is to be started again, by the monotonic clock; None while none died."""
+        """When to start a mirror that died, by the monotonic clock. None while it runs."""
 
-    def __enter__(self) -> Self:
-        if self._mode != "disabled":
-            self._start()
-        return self
+    def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        """Starts the mirror."""
+        self._stop(GRACE)
+        self._study, self._restarts, self._due = plan.study, list(RESTARTS), None
+        self._start()
 
-    def look(self) -> None:
-        """Starts a mirror that died again, a bounded number of times; never waits for it."""
-        if self._handle is None or self._handle.running:
+    def tick(self) -> None:
+        """Starts a mirror that died, a bounded number of times. It does not wait."""
+        if self._handle is None or self._handle.pid is None or self._handle.running:
             return
         now = time.monotonic()
         if self._due is None:
-            again = "it is started again" if self._restarts else "it is left so; `fer-tune sync` copies what is missing"
-            self._watch.note(f"{self._study}: the mirror to wandb died, {again} ({self._handle.log}).")
+            what = "It is started again." if self._restarts else "`fer-tune sync` copies what is missing."
+            self._tell(f"{self._study}: the mirror to {self._tracker} died. {what} ({self._handle.log})")
             self._due = now + self._restarts.pop(0) if self._restarts else float("inf")
         if now >= self._due:
             self._due = None
-            self._handle.stop(0)  # it is dead; what it had started may not be
+            self._handle.stop(0)  # what it had started may still run
             self._start()
 
-    def __exit__(self, *_: object) -> None:
-        if self._handle is None:
-            return
-        grace = GRACE_INTERRUPTED if self._interrupt.requested else GRACE
-        if not self._handle.stop(grace):
-            self._watch.note(
-                f"{self._study}: wandb does not have everything yet; `fer-tune sync --study {self._study}` or the next "
-                f"run copies the rest ({self._handle.log})."
-            )
+    def study_closed(self, outcome: StudyOutcome) -> None:
+        """Gives the mirror some seconds to copy the rest, and stops it."""
+        self._stop(GRACE_INTERRUPTED if outcome.reason == "interrupted" else GRACE)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop(GRACE_INTERRUPTED)
 
     def _start(self) -> None:
         try:
-            self._handle = mirror.start(self._settings, self._study, self._mode)
+            self._handle = process.start(self._settings, self._study, self._mode, tracker=self._tracker)
         except (OSError, FerTuneError) as error:
-            self._watch.note(f"{self._study} is not mirrored to wandb: {error}")
+            self._tell(f"{self._study} is not mirrored to {self._tracker}: {error}")
             self._handle = None
+
+    def _stop(self, grace: float) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None and not handle.stop(grace):
+            self._tell(
+                f"{self._study}: {self._tracker} does not have everything yet. `fer-tune sync --study {self._study}` "
+                f"or the next run copies the rest ({handle.log})."
+            )
+
+
+def supervisors(settings: Settings, wandb: Mode | None, note: Callable[[str], object]) -> list[MirrorSupervisor]:
+    """Returns a supervisor for each tracker.
+
+    Args:
+        wandb: the mode that `--wandb` names, or None.
+        note: is called with one line for the user.
+    """
+    asked = {WANDB: wandb}
+    return [MirrorSupervisor(settings, asked.get(tracker), note, tracker) for tracker in TRACKERS]

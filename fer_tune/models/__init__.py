@@ -1,4 +1,4 @@
-"""The architecture families. To add one: write its file here, then name it in `FAMILIES`."""
+"""The architecture families. To add one, write its file here and name it in `FAMILIES`."""
 
 from fer_tune.models import deep_cnn, resnet, simple_cnn, vgg
 from fer_tune.models.family import Family, FamilyConfig

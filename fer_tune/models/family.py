@@ -1,7 +1,7 @@
-"""What a family is: a typed configuration and a function that builds the network from it.
+"""What a family is: a typed configuration, and a function that builds the network from it.
 
-Neither this module nor a family file imports torch before `build` is called, so that a
-sweep is checked, and `--help` printed, without waiting for it.
+Neither this module nor a family's file imports torch before `build` is called. So checking a sweep
+and printing `--help` do not wait for it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fer_tune.data.spec import DataSpec
+from fer_tune.errors import TrainingError
+
 if TYPE_CHECKING:
     from torch import nn
 
 
 def rate(default: float, description: str) -> Any:
-    """A dropout rate: the step reads it from device memory, so changing it keeps the network's shape."""
+    """Declares a dropout rate. The step reads it from device memory: any rate fits the network."""
     return Field(default, ge=0.0, le=0.9, description=description, json_schema_extra={"rate": True})
 
 
 class FamilyConfig(BaseModel):
-    """Base of the families' hyperparameters: immutable, typed, nothing unknown accepted."""
+    """Base of the families' hyperparameters: immutable, typed, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def shape(self) -> tuple[tuple[str, Any], ...]:
-        """The fields that decide the network's shape: equal shapes can share one set of weights in memory."""
+        """Returns the fields that decide the network's shape. Equal shapes share a network."""
         return tuple(
             (name, getattr(self, name))
             for name, info in type(self).model_fields.items()
@@ -40,17 +43,38 @@ class Family:
     """An architecture with its own hyperparameters.
 
     Attributes:
-        name: how sweeps call it.
+        name: what sweeps call it.
         config: its hyperparameters with bounds and defaults.
-        build: makes the network: float [N, 1, 48, 48] to logits [N, 7]. Dropout layers are
-            `models.layers.Dropout`, each told how its rate follows from the configuration.
+        build: makes the network for a configuration and what the images are: float [N, channels,
+            side, side] to logits [N, classes]. Dropout layers are `models.layers.Dropout`; each
+            gets a function from the configuration to its rate.
+        halvings: how often the network halves the side of its feature maps, at most.
     """
 
     name: str
     config: type[FamilyConfig]
-    build: Callable[[Any], nn.Module]
+    build: Callable[[Any, DataSpec], nn.Module]
+    halvings: int
 
     @property
     def summary(self) -> str:
         """The first line of the configuration's docstring."""
         return (self.config.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def smallest_side(self) -> int:
+        """The smallest side of an image, in pixels, that every configuration can halve so often."""
+        return int(2**self.halvings)
+
+    def check(self, side: int) -> None:
+        """Refuses images that are too small for the network.
+
+        Raises:
+            TrainingError: `side` is below `smallest_side`.
+        """
+        if side < self.smallest_side:
+            raise TrainingError(
+                f"{self.name} needs images of at least {self.smallest_side} pixels a side (got {side}): "
+                f"it halves them {self.halvings} times.",
+                f"Set `data: {{path: ..., side: {self.smallest_side}}}` or more, or choose another family.",
+            )

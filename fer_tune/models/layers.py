@@ -1,4 +1,4 @@
-"""Layers that the families share; the only file of `models/` that imports torch when it is imported."""
+"""Layers that the families share. Only this file of `models/` imports torch when it is imported."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from torch.nn import functional
 from fer_tune.kernels import formulas
 
 RateOf = Callable[[Any], float]
-"""How a dropout rate follows from a family's configuration."""
+"""Returns a dropout rate, given a family's configuration."""
 
 MOST = 0.9
-"""Rates that rise by a step are held below this."""
+"""The highest rate that rates rise to from stage to stage."""
 
 HAS_TRITON = find_spec("triton") is not None
 
 
 def fused(x: Tensor) -> bool:
-    """Whether layers run their kernels on `x` instead of torch's operations."""
+    """Returns whether layers run their kernels on `x` instead of torch's operations."""
     return x.is_cuda and HAS_TRITON
 
 
 def block_rate(stage: int) -> RateOf:
-    """The rate of a stage's blocks: `block_dropout`, raised by `block_dropout_step` from stage to stage."""
+    """Returns `block_dropout`, raised by `block_dropout_step` from stage to stage."""
     return lambda config: min(config.block_dropout + stage * config.block_dropout_step, MOST)
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels times a width multiplier, rounded to a multiple of 8 (tensor cores), at least 8."""
+    """Returns channels times a width multiplier, rounded to a multiple of 8 for tensor cores."""
     return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 class GreyConv2d(nn.Conv2d):
-    """A convolution of grey images [N, 1, H, W] without a bias, padded to keep what lies at their edges.
+    """A convolution of grey images [N, 1, H, W] without a bias, padded to keep their edges.
 
-    CUDA devices with Triton run a kernel (see `kernels.grey_convolution`), unless the image itself needs a gradient.
+    CUDA devices with Triton run a kernel (see `kernels.grey_convolution`), unless the image itself
+    needs a gradient.
     """
 
     def __init__(self, channels: int, kernel: int = 3, *, stride: int = 1) -> None:
@@ -53,16 +54,18 @@ class GreyConv2d(nn.Conv2d):
         return formulas.grey_convolution(x, self.weight, self.stride[0])
 
 
-def convolution(channels: int, width: int) -> nn.Conv2d:
-    """From `channels` to `width`, 3x3, edges kept, without a bias, because a norm follows."""
-    return GreyConv2d(width) if channels == 1 else nn.Conv2d(channels, width, 3, padding=1, bias=False)
+def convolution(channels: int, width: int, kernel: int = 3, *, stride: int = 1) -> nn.Conv2d:
+    """Returns a padded convolution from `channels` to `width`, without a bias: a norm follows."""
+    if channels == 1:
+        return GreyConv2d(width, kernel, stride=stride)
+    return nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False)
 
 
 class Dropout(nn.Module):
-    """Dropout whose rate lies in device memory, so that a captured step reads the rate of the day.
+    """Dropout whose rate is in device memory, so that a captured step reads the present rate.
 
-    Feature maps [N, C, H, W] lose whole channels (Tompson et al. 2015), features [N, C] single units.
-    At rate 0 the output equals the input exactly.
+    Feature maps [N, C, H, W] lose whole channels (Tompson et al. 2015), features [N, C] single
+    units. At rate 0 the output equals the input exactly.
     """
 
     rate: Tensor
@@ -73,7 +76,7 @@ class Dropout(nn.Module):
         self.register_buffer("rate", torch.zeros(()), persistent=False)
 
     def mask(self, x: Tensor) -> Tensor | None:
-        """Factors that drop and rescale, float32 [N, C]: 0 or 1 / (1 - rate); None in evaluation."""
+        """Returns 0 or 1 / (1 - rate) for each channel, float32 [N, C]; None in evaluation."""
         if not self.training:
             return None
         keep = 1 - self.rate
@@ -85,16 +88,16 @@ class Dropout(nn.Module):
 
 
 def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
-    """Sets every dropout rate of `model` to what `config` says, times `factor` (the ramp over epochs)."""
+    """Sets every dropout rate of `model` to that of `config`, times `factor` (the ramp)."""
     for module in model.modules():
         if isinstance(module, Dropout):
             module.rate.fill_(factor * module.rate_of(config))
 
 
 class NormReLU(nn.BatchNorm2d):
-    """BatchNorm, the sum with a residual if one is given, ReLU, and dropout of whole channels if a rate is given.
+    """BatchNorm, plus a residual if there is one, ReLU, and dropout of channels if there is a rate.
 
-    One pass over memory on CUDA devices with Triton (see `kernels.norm_relu`), torch's operations elsewhere.
+    On CUDA devices with Triton this is one pass over memory (see `kernels.norm_relu`).
     """
 
     def __init__(self, channels: int, rate_of: RateOf | None = None) -> None:
@@ -111,7 +114,7 @@ class NormReLU(nn.BatchNorm2d):
 
 
 def pooled_by_kernels(x: Tensor) -> bool:
-    """Whether kernels halve `x`: those of 2x2 windows, which want even edges."""
+    """Returns whether kernels halve `x`. Theirs are 2x2 windows, which need even edges."""
     return fused(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
 
 
@@ -128,10 +131,10 @@ class NormReLUPool(NormReLU):
 
 
 class BiasReLUPool(nn.Module):
-    """The bias of the convolution before it, ReLU, the maximum of 2x2 pixels, and dropout of whole channels.
+    """Adds a convolution's bias, then ReLU, the maximum of 2x2 pixels, and dropout of channels.
 
-    The bias is added to the maxima, which are a quarter of the map and have the same order with it as without it.
-    [N, C, H, W] to [N, C, H // 2, W // 2].
+    The bias is added to the maxima: they are a quarter of the map, and the bias does not change
+    their order. [N, C, H, W] to [N, C, H // 2, W // 2].
 
     Args:
         fan_in: inputs of each output of that convolution, from which torch draws its bias.
@@ -158,7 +161,7 @@ class BiasReLUPool(nn.Module):
 
 
 class Flatten(nn.Module):
-    """[N, C, H, W] to [N, H W C]: in the order that channels_last has them in, so that nothing is copied."""
+    """[N, C, H, W] to [N, H W C], the order of channels_last: nothing is copied."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)
@@ -182,8 +185,9 @@ class SqueezeExcitation(nn.Module):
 class AntialiasedPool(nn.Module):
     """The maximum of 2x2 pixels at every place, and only then every other pixel of their mean.
 
-    What the map says does not jump when a face moves by one pixel (Zhang 2019, with the filter Rect-2).
-    [N, C, H, W] to [N, C, H // 2, W // 2]: the 2x2 means of the (H - 1) x (W - 1) maxima, the last of a row cut short.
+    So the map does not jump when a face moves by one pixel (Zhang 2019, with the filter Rect-2).
+    [N, C, H, W] to [N, C, H // 2, W // 2]: the 2x2 means of the (H - 1) x (W - 1) maxima. The last
+    of a row has only one column.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,11 +199,13 @@ class AntialiasedPool(nn.Module):
 
 
 class BlurredConv2d(nn.Conv2d):
-    """A convolution with stride 2 of 2x2 means: what it sees does not depend on which pixels the stride meets.
+    """A convolution with stride 2 of 2x2 means.
 
-    Zhang (2019) blurs a convolution's output before every other pixel is taken of it; the blur, being a convolution
-    too, may as well go into the kernel, which is widened by one and costs no pass over memory.
-    [N, C, H, W] to [N, C', H // 2, W // 2].
+    Its output does not depend on which pixels the stride meets.
+
+    Zhang (2019) blurs a convolution's output before every other pixel is taken. The blur is a
+    convolution too: here it goes into the kernel, which becomes one wider, and costs no pass over
+    memory. [N, C, H, W] to [N, C', H // 2, W // 2].
     """
 
     def __init__(self, channels: int, width: int, kernel_size: int) -> None:
@@ -211,19 +217,21 @@ class BlurredConv2d(nn.Conv2d):
 
 
 def pooling(kind: str) -> nn.Module:
-    """Halves a feature map's edges: `max` or `antialiased`."""
+    """Returns a layer that halves a feature map's edges: `max` or `antialiased`."""
     return nn.MaxPool2d(2) if kind == "max" else AntialiasedPool()
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (He et al. 2016), dropout between them (Zagoruyko & Komodakis 2016).
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016).
 
-    Without dropout, gate and blur it is torchvision's BasicBlock, tensor by tensor; a test compares them. It is written
-    anew because importing torchvision doubles the time that a worker takes to start.
+    Dropout is between them (Zagoruyko & Komodakis 2016).
+
+    Without dropout, gate and blur it is torchvision's BasicBlock, tensor by tensor; a test compares
+    them. We do not use torchvision's: its import doubles the time until a worker is ready.
 
     Args:
-        halves: whether it halves the map's edges; `antialiased`: by `BlurredConv2d` instead of every other pixel, in
-            the shortcut too (He et al. 2019, ResNet-D).
+        halves: whether it halves the map's edges; `antialiased`: by `BlurredConv2d` instead of
+            every other pixel, in the shortcut too (He et al. 2019, ResNet-D).
         squeeze_excitation: whether a gate scales what is added to the shortcut.
     """
 
@@ -255,26 +263,29 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.gate(self.bn2(x)) + identity, inplace=True)
 
     def initialise(self) -> None:
-        """Starts the block as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
+        """Starts as the identity: the last norm's scale is 0 (Goyal et al. 2017, section 5.1)."""
         nn.init.zeros_(self.bn2.weight)
 
 
-def head(channels: int, layers: int) -> nn.Module:
-    """Average pooling, then one linear layer or two with BatchNorm and ReLU between them, dropout before each."""
+def head(channels: int, layers: int, classes: int) -> nn.Module:
+    """Returns average pooling, then one linear layer or two, with dropout before each.
+
+    Between two layers are BatchNorm and ReLU.
+    """
     first = Dropout(lambda config: config.head_dropout)
     pooled: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), first]
     if layers == 2:
         second = Dropout(lambda config: config.head_dropout2)
         pooled += [nn.Linear(channels, channels // 2), nn.BatchNorm1d(channels // 2), nn.ReLU(inplace=True), second]
         channels //= 2
-    return nn.Sequential(*pooled, nn.Linear(channels, 7))
+    return nn.Sequential(*pooled, nn.Linear(channels, classes))
 
 
 @torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Draws all weights anew, in place, from torch's default generator of the weights' device.
+    """Draws all weights again, in place, from torch's default generator of the weights' device.
 
-    Convolutions as He et al. 2015 (fan out), all else as torch's layers do by themselves.
+    Convolutions are drawn as in He et al. 2015 (fan out), all other layers as torch does.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -297,5 +308,5 @@ def initialise(model: nn.Module) -> None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable scalars."""
+    """Returns the number of trainable scalars."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

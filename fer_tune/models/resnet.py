@@ -1,4 +1,4 @@
-"""resnet: ResNet-18 and 34 for one grey channel."""
+"""resnet: ResNet-18 and 34, for small images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from fer_tune.data.spec import DataSpec
 from fer_tune.models.family import Family, FamilyConfig, rate
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class ResNet(FamilyConfig):
-    """ResNet-18 or 34 with a 3x3 or 7x7 stem, rising block dropout, and one or two dropouts in the head."""
+    """ResNet-18 or 34 with rising block dropout, and one or two dropouts in the head."""
 
     depth: Literal[18, 34] = 18
     stem: Literal["3x3", "7x7"] = Field(
@@ -34,16 +35,17 @@ class ResNet(FamilyConfig):
     head_dropout2: float = rate(0.0, "before the last layer, where head_layers is 2")
 
 
-def build(config: ResNet) -> nn.Module:
-    """Float [N, 1, 48, 48] to logits [N, 7]."""
+def build(config: ResNet, spec: DataSpec) -> nn.Module:
+    """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
-    from fer_tune.models.layers import GreyConv2d, NormReLU, ResidualBlock, block_rate, head, scaled
+    from fer_tune.models.layers import NormReLU, ResidualBlock, block_rate, convolution, head, scaled
 
     channels = scaled(64, config.width)
-    convolution = GreyConv2d(channels) if config.stem == "3x3" else GreyConv2d(channels, 7, stride=2)
-    stem: list[nn.Module] = [convolution, NormReLU(channels)]
-    if config.stem == "7x7":
+    if config.stem == "3x3":
+        stem: list[nn.Module] = [convolution(spec.channels, channels), NormReLU(channels)]
+    else:
+        stem = [convolution(spec.channels, channels, 7, stride=2), NormReLU(channels)]
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))
 
     blocks: list[nn.Module] = []
@@ -60,7 +62,7 @@ def build(config: ResNet) -> nn.Module:
             )
             blocks.append(block)
             channels = width
-    return nn.Sequential(*stem, *blocks, head(channels, config.head_layers))
+    return nn.Sequential(*stem, *blocks, head(channels, config.head_layers, len(spec.classes)))
 
 
-FAMILY = Family("resnet", ResNet, build)
+FAMILY = Family("resnet", ResNet, build, halvings=5)

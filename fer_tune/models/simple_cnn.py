@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from fer_tune.data.spec import DataSpec
 from fer_tune.models.family import Family, FamilyConfig, rate
 
 if TYPE_CHECKING:
@@ -21,22 +22,22 @@ class SimpleCNN(FamilyConfig):
     head_dropout: float = rate(0.0, "before the linear layer")
 
 
-def build(config: SimpleCNN) -> nn.Module:
-    """Float [N, 1, 48, 48] to logits [N, 7]."""
+def build(config: SimpleCNN, spec: DataSpec) -> nn.Module:
+    """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
     from fer_tune.models.layers import BiasReLUPool, Dropout, Flatten, block_rate, convolution
 
-    width = config.width
+    width, left = config.width, spec.side // 4
     return nn.Sequential(
-        convolution(1, width),
-        BiasReLUPool(width, 9, block_rate(0)),
+        convolution(spec.channels, width),
+        BiasReLUPool(width, 9 * spec.channels, block_rate(0)),
         convolution(width, 2 * width),
         BiasReLUPool(2 * width, 9 * width, block_rate(1)),
         Flatten(),
         Dropout(lambda config: config.head_dropout),
-        nn.Linear(2 * width * 12 * 12, 7),
+        nn.Linear(2 * width * left * left, len(spec.classes)),
     )
 
 
-FAMILY = Family("simple_cnn", SimpleCNN, build)
+FAMILY = Family("simple_cnn", SimpleCNN, build, halvings=2)

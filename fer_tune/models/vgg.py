@@ -1,4 +1,4 @@
-"""vgg: a VGG with BatchNorm for 48x48 faces."""
+"""vgg: a VGG with BatchNorm, for small images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from fer_tune.data.spec import DataSpec
 from fer_tune.models.family import Family, FamilyConfig, rate
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class VGG(FamilyConfig):
     head_dropout2: float = rate(0.0, "before the last layer, where head_layers is 2")
 
 
-def build(config: VGG) -> nn.Module:
-    """Float [N, 1, 48, 48] to logits [N, 7]."""
+def build(config: VGG, spec: DataSpec) -> nn.Module:
+    """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
     from fer_tune.models.layers import (
@@ -45,7 +46,7 @@ def build(config: VGG) -> nn.Module:
     )
 
     layers: list[nn.Module] = []
-    channels = 1
+    channels = spec.channels
     for stage in range(4):
         width, dropout = scaled(64 * 2**stage, config.width), block_rate(stage)
         for _ in range(config.convolutions):
@@ -57,7 +58,7 @@ def build(config: VGG) -> nn.Module:
             layers[-1] = NormReLUPool(width, dropout)
         else:
             layers[-1:] = [NormReLU(width, dropout), pooling(config.pooling)]
-    return nn.Sequential(*layers, head(channels, config.head_layers))
+    return nn.Sequential(*layers, head(channels, config.head_layers, len(spec.classes)))
 
 
-FAMILY = Family("vgg", VGG, build)
+FAMILY = Family("vgg", VGG, build, halvings=4)

@@ -1,9 +1,9 @@
-"""Workers: the port that the orchestrator speaks to, and its adapters (inline, local processes)."""
+"""Workers: the port that the runner uses, and its adapters (inline, local processes)."""
 
 from fer_tune.pool.devices import choose_devices, threads_each
 from fer_tune.pool.inline import InlinePool
 from fer_tune.pool.local import LocalPool
-from fer_tune.pool.port import EndEvent, Event, LostEvent, Pool, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool.port import EndEvent, Event, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent, WorkerInfo
 
 __all__ = [
     "EndEvent",
@@ -12,6 +12,7 @@ __all__ = [
     "LocalPool",
     "LostEvent",
     "Pool",
+    "ProgressEvent",
     "ReadyEvent",
     "RowEvent",
     "WorkerInfo",

@@ -26,11 +26,14 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
     """One device for each worker, such as `["cuda:0", "cuda:1", "cuda:0"]`.
 
     Args:
-        devices: `cpu`, `cuda` (all GPUs), `cuda:0,cuda:1`, or None or `auto`: all GPUs if there are any, else the CPU.
-        workers: how many, dealt round-robin over the devices; None or `auto`: one for each GPU, or for half the cores.
+        devices: `cpu`, `cuda` (all GPUs), `cuda:0,cuda:1`, or None or `auto`: all GPUs if there are
+            any, else the CPU.
+        workers: how many, dealt round-robin over the devices; None or `auto`: one for each GPU, or
+            for half the cores.
 
     Raises:
-        SettingsError: a name that is no device, a GPU that is not there, a count below one or above `MOST_WORKERS`.
+        SettingsError: a name that is no device, a GPU that is not there, a count below one or above
+            `MOST_WORKERS`.
     """
     names = _named(devices or "auto")
     if workers is None or workers == "auto":
@@ -71,7 +74,8 @@ def _gpus() -> list[str]:
 
 
 def count_gpus() -> int:
-    """Number of CUDA devices, asked of the driver itself: as torch counts them (it obeys CUDA_VISIBLE_DEVICES too).
+    """Number of CUDA devices, asked of the driver itself: as torch counts them (it obeys
+    CUDA_VISIBLE_DEVICES too).
 
     Costs a few ms and no device memory, where importing torch to ask costs 2 s.
     """
@@ -100,7 +104,8 @@ def driver_version() -> str | None:
 
 
 def cores() -> int:
-    """Cores that this process may use: its affinity, and its container's quota where there is one."""
+    """Cores that this process may use: its affinity, and its container's quota where there is
+    one."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = CPU_QUOTA.read_text().split()
@@ -111,16 +116,18 @@ def cores() -> int:
 
 
 def threads_each(devices: Sequence[str]) -> int:
-    """Threads for each of these workers, so that together they fill the cores and do not fight for them."""
+    """Threads for each of these workers, so that together they fill the cores and do not fight for
+    them."""
     return max(1, cores() // len(devices))
 
 
 def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
     """The environment of a worker's process, and what its device is called in there.
 
-    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's. Its threads sleep where
-    they wait for one another, unless the user's environment says otherwise: with more work than cores, spinning was
-    measured to double the processor time, and on idle cores it gained nothing.
+    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's. Its
+    threads sleep where they wait for one another, unless the user's environment says otherwise:
+    with more work than cores, spinning was measured to double the processor time, and on idle cores
+    it gained nothing.
     """
     variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))

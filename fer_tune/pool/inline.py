@@ -1,15 +1,18 @@
-"""A pool without processes: for tests, for a debugger, and for runs that must come out the same twice."""
+"""A pool without processes: for tests, for a debugger, and for runs that must come out the same
+twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fer_tune.job import EpochRow, Job, JobEnd, Wish
+from fer_tune.job import Job, JobEnd, StepProgress, Wish
 from fer_tune.pool.port import (
     EndEvent,
     Event,
     LostEvent,
+    Message,
+    ProgressEvent,
     ReadyEvent,
     RowEvent,
     TrainerFactory,
@@ -22,19 +25,20 @@ from fer_tune.pool.port import (
 @dataclass
 class _Worker:
     trainer: Trains | None = None
-    training: Iterator[EpochRow | JobEnd] | None = None
-    spec: Job | None = None
-    wish: Wish = Wish.GO_ON
+    training: Iterator[Message] | None = None
+    job: Job | None = None
+    wish: Wish = Wish.CONTINUE
 
 
 class InlinePool:
-    """One worker for each entry of `devices`; each call of `events` trains one epoch of one of them, in turn.
+    """One worker for each entry of `devices`; each call of `events` trains one epoch of one of
+    them, in turn.
 
     An exception that leaves the trainer is a bug and is let through, to the debugger.
     """
 
     def __init__(self, devices: Sequence[str], trainer: TrainerFactory = load_trainer) -> None:
-        self.workers = [WorkerInfo(index, device, None) for index, device in enumerate(devices)]
+        self.workers = [WorkerInfo(index, device, None, can_hang=False) for index, device in enumerate(devices)]
         self._factory = trainer
         self._state = [_Worker() for _ in devices]
         self._turn = -1
@@ -43,20 +47,21 @@ class InlinePool:
     def idle(self) -> list[int]:
         return [i for i, worker in enumerate(self._state) if worker.trainer is not None and worker.training is None]
 
-    def submit(self, worker: int, spec: Job) -> None:
+    def submit(self, worker: int, job: Job) -> None:
         state = self._state[worker]
-        assert worker in self.idle(), "only an idle worker takes a trial"
+        assert worker in self.idle(), "only an idle worker takes a job"
         assert state.trainer is not None
-        state.spec, state.wish = spec, Wish.GO_ON
-        state.training = state.trainer.train(spec, lambda: state.wish)
+        state.job, state.wish = job, Wish.CONTINUE
+        state.training = state.trainer.train(job, lambda: state.wish)
 
-    def stop_trial(self, worker: int, keep: bool = False) -> None:
-        self._state[worker].wish = Wish.STOP_AND_KEEP if keep else Wish.STOP
+    def stop_job(self, worker: int, keep: bool = False) -> None:
+        state = self._state[worker]
+        state.wish = max(state.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
 
     def end_worker(self, worker: int, why: str) -> None:
         """As the port says; here it is between two epochs."""
         state = self._state[worker]
-        self._lost.append(LostEvent(worker, state.spec if state.training else None, why, ""))
+        self._lost.append(LostEvent(worker, state.job if state.training else None, why, ""))
         state.trainer = state.training = None
 
     def events(self, timeout: float) -> list[Event]:
@@ -91,4 +96,6 @@ class InlinePool:
         if isinstance(message, JobEnd):
             state.training = None
             return EndEvent(worker, message)
+        if isinstance(message, StepProgress):
+            return ProgressEvent(worker, message)
         return RowEvent(worker, message)

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer_tune.errors import PoolError
-from fer_tune.job import Job, JobEnd, Wish
+from fer_tune.job import Job, JobEnd, StepProgress, Wish
 from fer_tune.pool.devices import environment, threads_each
 from fer_tune.pool.messages import Ready, Setup, Stop
 from fer_tune.pool.port import (
     EndEvent,
     Event,
     LostEvent,
+    ProgressEvent,
     ReadyEvent,
     RowEvent,
     TrainerFactory,
@@ -38,14 +39,19 @@ from fer_tune.pool.port import (
 )
 
 DEATHS = 5
-"""So many deaths of a worker within `DEATHS_WITHIN` seconds, with no trial ended between them, end the run; and so
-many in a row of workers that never were ready, however long each took."""
+"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds without a
+finished job. The same number in a row of workers that never became ready stops it too, however long
+each took."""
 DEATHS_WITHIN = 60.0
+"""Seconds."""
 STARTING = 300.0
-"""Seconds that a worker has to be ready: it imports torch, perhaps from a slow disk, and wakes its device."""
+"""Seconds that a worker has to become ready: it imports torch, perhaps from a slow disk, and wakes
+its device."""
 REAPING = 10.0
-"""Seconds after SIGKILL in which a process is gone, unless a driver holds it: then it is given up."""
+"""Seconds after SIGKILL in which a process ends, unless a driver holds it. Then the pool gives it
+up."""
 LOG_LINES = 20
+"""Lines of a worker's log that an error shows."""
 
 
 class LocalPool:
@@ -79,15 +85,15 @@ class LocalPool:
         return [WorkerInfo(worker.index, worker.device, worker.process.pid) for worker in self._workers]
 
     def idle(self) -> list[int]:
-        return [worker.index for worker in self._workers if worker.ready and worker.spec is None]
+        return [worker.index for worker in self._workers if worker.ready and worker.job is None]
 
-    def submit(self, worker: int, spec: Job) -> None:
-        assert worker in self.idle(), "only an idle worker takes a trial"
-        self._workers[worker].spec = spec
-        self._workers[worker].send(spec)
+    def submit(self, worker: int, job: Job) -> None:
+        assert worker in self.idle(), "only an idle worker takes a job"
+        self._workers[worker].job = job
+        self._workers[worker].send(job)
 
-    def stop_trial(self, worker: int, keep: bool = False) -> None:
-        if self._workers[worker].spec is not None:
+    def stop_job(self, worker: int, keep: bool = False) -> None:
+        if self._workers[worker].job is not None:
             self._workers[worker].send(Stop(Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
@@ -128,11 +134,12 @@ class _Process:
     def start(self) -> None:
         """Starts a process, which imports torch while the caller goes on."""
         self.ready, self.lost = False, False
-        self.spec: Job | None = None
+        self.job: Job | None = None
         self.why = ""
         self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
-        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from shadowing modules.
+        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from
+        # shadowing modules.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         ours, theirs = Pipe()
         with theirs, _opened(self.log) as log:
@@ -182,22 +189,24 @@ class _Process:
             self.ready, self._stillborn = True, 0
             return ReadyEvent(self.index)
         if isinstance(message, JobEnd):
-            self.spec = None
+            self.job = None
             self._deaths.clear()
             return EndEvent(self.index, message)
+        if isinstance(message, StepProgress):
+            return ProgressEvent(self.index, message)
         return RowEvent(self.index, message)  # type: ignore[arg-type]  # the worker sends nothing else
 
     def _loss(self) -> LostEvent:
         self._deaths.append(time.monotonic())
         self._stillborn += not self.ready
         self.lost, self.ready = True, False
-        spec, self.spec = self.spec, None
+        job, self.job = self.job, None
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
         self.end(1.0)
         reason = self.why or f"worker {self.index} {_how(self.process.returncode)}"
-        return LostEvent(self.index, spec, reason, self.tail())
+        return LostEvent(self.index, job, reason, self.tail())
 
     @property
     def gone(self) -> bool:
@@ -210,12 +219,14 @@ class _Process:
         self.process.kill()
 
     def end_if_late(self) -> None:
-        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would notice."""
+        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would
+        notice."""
         if not (self.ready or self.lost) and self._killed == math.inf and time.monotonic() > self._began + STARTING:
             self.kill(f"worker {self.index} was not ready after {STARTING:g} s, so it was ended")
 
     def end(self, patience: float = REAPING) -> None:
-        """Ends the process and reaps it, unless a driver holds it for more than `patience` seconds."""
+        """Ends the process and reaps it, unless a driver holds it for more than `patience`
+        seconds."""
         if self.process.poll() is None:
             self.process.kill()
             with suppress(subprocess.TimeoutExpired):
@@ -231,7 +242,8 @@ class _Process:
 
 
 def _opened(log: Path) -> IO[bytes]:
-    """The log, or nothing at all where the disk has become read-only: a fresh worker matters more."""
+    """The log, or nothing at all where the disk has become read-only: a fresh worker matters
+    more."""
     try:
         return log.open("ab")
     except OSError:

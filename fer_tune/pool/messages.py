@@ -1,4 +1,4 @@
-"""What a pool and a worker's process say to each other, besides specs, rows and ends."""
+"""What a pool and a worker's process say to each other besides jobs and what becomes of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Setup:
 
 @dataclass(frozen=True)
 class Stop:
-    """Asks for an end of the trial that is running; without effect on an idle worker."""
+    """Asks the running job to end. An idle worker ignores it."""
 
     wish: Wish
 
 
 class Ready:
-    """The worker's first message: its trainer stands."""
+    """The worker's first message: its trainer is ready."""

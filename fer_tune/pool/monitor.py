@@ -1,7 +1,9 @@
-"""How busy workers are and how much memory they hold: looked at from beside the run, never in its way.
+"""How busy workers are and how much memory they hold: looked at from beside the run, never in its
+way.
 
-A thread of the orchestrator asks the driver's management library (NVML) or the operating system every two seconds;
-a look takes a millisecond. Whatever cannot be had is missing: no GPU, driver or permission ever troubles a run.
+A thread of the orchestrator asks the driver's management library (NVML) or the operating system
+every two seconds; a look takes a millisecond. Whatever cannot be had is missing: no GPU, driver or
+permission ever troubles a run.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ class Gauge:
     """One look at a worker; None is what could not be had.
 
     Attributes:
-        used: bytes. Of a GPU, all that is in use on it, by this worker and others; on the CPU, the worker's own
-            resident memory.
+        used: bytes. Of a GPU, all that is in use on it, by this worker and others; on the CPU, the
+            worker's own resident memory.
         total: bytes that the GPU has; None on the CPU.
-        load: of a GPU, the share of the last moments in which it was running kernels (0..1); on the CPU, the cores
-            that the worker keeps busy (1.5 is one and a half).
+        load: of a GPU, the share of the last moments in which it was running kernels (0..1); on the
+            CPU, the cores that the worker keeps busy (1.5 is one and a half).
     """
 
     used: int | None = None
@@ -38,7 +40,8 @@ class Gauge:
 
 
 class Monitor:
-    """Looks at the workers it was told to follow, in a thread of its own; use it as a context manager."""
+    """Looks at the workers it was told to follow, in a thread of its own; use it as a context
+    manager."""
 
     def __init__(self, every: float = EVERY) -> None:
         self.every = every
@@ -58,7 +61,8 @@ class Monitor:
         self._thread.join(self.every)
 
     def follow(self, worker: WorkerInfo) -> None:
-        """Looks at this worker from now on; a fresh process under the same index takes the old one's place."""
+        """Looks at this worker from now on; a fresh process under the same index takes the old
+        one's place."""
         self._workers[worker.index] = worker
 
     def get(self, index: int) -> Gauge:
@@ -103,7 +107,8 @@ class Monitor:
 
 
 def _handle(device: str) -> Any:
-    """NVML's handle of `cuda:N`, or None; found by UUID, since NVML counts GPUs in an order of its own."""
+    """NVML's handle of `cuda:N`, or None; found by UUID, since NVML counts GPUs in an order of its
+    own."""
     uuid = gpu_uuid(device)
     if uuid is None:
         return None

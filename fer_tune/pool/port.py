@@ -1,10 +1,10 @@
-"""What every pool of workers can do, wherever its workers run.
+"""The port: what every pool of workers can do, wherever its workers run.
 
-A worker is ready (told by a `ReadyEvent`), is given one `Job`, answers with one
-`RowEvent` an epoch and, last, one `EndEvent`; then it is idle and can be given the next.
-A worker that dies is told by one `LostEvent` and replaced by a fresh one under the same
-index, which tells `ReadyEvent` in its turn. The pool moves messages and keeps workers
-alive; what to train, and what a lost trial means, is the orchestrator's to decide.
+A worker says that it is ready with a `ReadyEvent`. It is given one `Job`, and answers with one
+`RowEvent` an epoch and, last, one `EndEvent`. Then it is idle and can be given the next. Of a
+worker that dies, one `LostEvent` tells; a fresh worker with the same index replaces it, and is
+ready in its turn. The pool moves messages and keeps workers alive. What to train, and what a lost
+job means, is the runner's to decide.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress
+
+Message = StepProgress | EpochRow | JobEnd
+"""What a worker says of its job."""
 
 
 class Trains(Protocol):
     """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
 
-    def train(self, spec: Job, stop_requested: Callable[[], int], /) -> Iterator[EpochRow | JobEnd]:
-        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, what `Wish` there is."""
+    def train(self, job: Job, stop_requested: Callable[[], int], /) -> Iterator[Message]:
+        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, which `Wish`
+        there is."""
         ...
 
 
 TrainerFactory = Callable[[str, int | None], Trains]
-"""Device and number of threads (None: as the process has them) to a trainer; importable, since it crosses processes."""
+"""Device and number of threads (None: as the process has them) to a trainer; importable, since it
+crosses processes."""
 
 
 def load_trainer(device: str, threads: int | None) -> Trains:
@@ -37,23 +42,38 @@ def load_trainer(device: str, threads: int | None) -> Trains:
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """One worker: `index` counts from 0 and stays when the process behind it is replaced; `pid` is None inline."""
+    """One worker.
+
+    Attributes:
+        index: counts from 0, and stays when the process behind it is replaced.
+        pid: of its process on this machine, or None.
+        can_hang: whether it can be silent while the pool listens, and be ended from outside.
+    """
 
     index: int
     device: str
     pid: int | None
+    can_hang: bool = True
 
 
 @dataclass(frozen=True)
 class ReadyEvent:
-    """The worker has started and can be given a trial."""
+    """The worker has started and can be given a job."""
 
     worker: int
 
 
 @dataclass(frozen=True)
+class ProgressEvent:
+    """The worker's job is within an epoch."""
+
+    worker: int
+    progress: StepProgress
+
+
+@dataclass(frozen=True)
 class RowEvent:
-    """The worker's trial finished an epoch."""
+    """The worker's job finished an epoch."""
 
     worker: int
     row: EpochRow
@@ -61,7 +81,7 @@ class RowEvent:
 
 @dataclass(frozen=True)
 class EndEvent:
-    """The worker's trial ended; the worker is idle."""
+    """The worker's job ended; the worker is idle."""
 
     worker: int
     end: JobEnd
@@ -72,22 +92,22 @@ class LostEvent:
     """The worker died.
 
     Attributes:
-        spec: the trial that it was training, or None if it had none.
+        job: that it was training, or None if it had none.
         reason: how it died, one line.
         log_tail: the last lines of its log.
     """
 
     worker: int
-    spec: Job | None
+    job: Job | None
     reason: str
     log_tail: str
 
 
-Event = ReadyEvent | RowEvent | EndEvent | LostEvent
+Event = ReadyEvent | ProgressEvent | RowEvent | EndEvent | LostEvent
 
 
 class Pool(Protocol):
-    """A fixed number of workers, each on one device, alive from trial to trial."""
+    """A fixed number of workers, each on one device, alive from job to job."""
 
     @property
     def workers(self) -> list[WorkerInfo]:
@@ -95,28 +115,33 @@ class Pool(Protocol):
         ...
 
     def idle(self) -> list[int]:
-        """Indices of the workers that are ready and have no trial."""
+        """Indices of the workers that are ready and have no job."""
         ...
 
-    def submit(self, worker: int, spec: Job) -> None:
-        """Gives an idle worker its trial. Never blocks; that the worker has just died is an event, not an error."""
+    def submit(self, worker: int, job: Job) -> None:
+        """Gives an idle worker its job. Never blocks. If the worker has just died, an event says
+        so."""
         ...
 
-    def stop_trial(self, worker: int, keep: bool = False) -> None:
-        """Asks the worker to end its trial soon (`JobEnd.status` is then `stopped`); does nothing if it has none.
+    def stop_job(self, worker: int, keep: bool = False) -> None:
+        """Asks the worker to end its job soon (`JobEnd.status` is then `stopped`); does nothing if
+        it has none.
 
-        With `keep` the trial leaves a checkpoint of its last whole epoch.
+        With `keep` the job finishes its epoch and leaves a checkpoint. A plain stop outweighs it,
+        whichever came first.
 
-        Never blocks. A trial may still report a row, or complete, before it hears of it.
+        Never blocks. A job may still report a row, or complete, before it hears of it.
         """
         ...
 
     def end_worker(self, worker: int, why: str) -> None:
-        """Ends a worker that does not answer any more; a `LostEvent` with that reason follows. Never blocks."""
+        """Ends a worker that does not answer; a `LostEvent` with that reason follows. Never
+        blocks."""
         ...
 
     def events(self, timeout: float) -> list[Event]:
-        """What happened since the last call, oldest first for each worker; waits `timeout` seconds at most.
+        """What happened since the last call, oldest first for each worker; waits `timeout` seconds
+        at most.
 
         Raises:
             PoolError: a worker died five times in a row within a minute, or before it was ready.
@@ -124,5 +149,6 @@ class Pool(Protocol):
         ...
 
     def close(self, grace: float = 10) -> None:
-        """Ends all workers, whatever they do; kills those still alive after `grace` seconds. Can be called twice."""
+        """Ends all workers, whatever they do; kills those still alive after `grace` seconds. Can be
+        called twice."""
         ...

@@ -1,4 +1,4 @@
-"""The worker: takes a trial, trains it, says what happened; again.
+"""The worker: takes a job, trains it, and says what happened, again and again.
 
 It knows nothing of Optuna, SQL, wandb or the terminal. All it has is one pipe to the
 orchestrator, and when that closes it is over: whether the run ended, or the orchestrator
@@ -33,13 +33,13 @@ class Inbox:
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
-        self._wish = Wish.GO_ON
+        self._wish = Wish.CONTINUE
         self._messages: SimpleQueue[Setup | Job] = SimpleQueue()
         self.next = self._messages.get
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def stop_requested(self) -> Wish:
-        """What is wished of the trial that is running."""
+        """What the orchestrator wishes of the running job."""
         return self._wish
 
     def _read(self) -> None:
@@ -49,9 +49,9 @@ class Inbox:
             except (EOFError, OSError):
                 os._exit(0)  # not sys.exit: this is not the main thread, and that one may be deep in a kernel
             if isinstance(message, Stop):
-                self._wish = message.wish
+                self._wish = max(self._wish, message.wish)
             else:
-                self._wish = Wish.GO_ON
+                self._wish = Wish.CONTINUE
                 self._messages.put(message)
 
 
@@ -68,12 +68,12 @@ def main(descriptor: int) -> None:
     trainer = setup.trainer(setup.device, setup.threads)
     connection.send(Ready())
     while True:
-        spec = inbox.next()
-        assert isinstance(spec, Job)
+        job = inbox.next()
+        assert isinstance(job, Job)
         now = datetime.now(UTC)
         with suppress(OSError):  # a full disk costs a line of the log
-            print(f"{now:%F %T} study {spec.study}, trial {spec.number}, attempt {spec.attempt}", flush=True)
-        for message in trainer.train(spec, inbox.stop_requested):
+            print(f"{now:%F %T} study {job.study}, {job.label}, attempt {job.attempt}", flush=True)
+        for message in trainer.train(job, inbox.stop_requested):
             connection.send(message)
 
 

@@ -1,1 +1,1 @@
-"""Figures and reports, drawn from what the database and a retrain left. Import them from their modules."""
+"""Reports, pictures and tables of studies. Import them from their modules."""

@@ -1,4 +1,4 @@
-"""A confusion matrix as a PNG file, drawn without a display."""
+"""The confusion matrix of a final fit, as a PNG file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fer_tune.files import replace_file
 def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path, title: str = "") -> Path:
     """Draws a confusion matrix: rows are true classes, columns predicted ones.
 
-    A cell shows the fraction of its row, coloured, and the count below it. The colours are cividis
-    (Nunez, Anderton and Renslow 2018), which rises evenly in lightness, so that it reads the same with
-    any colour vision and in grey.
+    A cell shows the fraction of its row, as a colour and in per cent, and the count. The colours
+    are cividis (Nunez, Anderton and Renslow 2018). Its lightness rises evenly, so that it reads
+    alike with any colour vision and in grey.
 
     Args:
         matrix: counts [C, C].
         names: the C class names.
-        path: the PNG file; its folder is created, and the file appears whole or not at all.
+        path: the PNG file. Its folder is created, and the file appears whole or not at all.
         title: a line above the matrix; may be empty.
 
     Returns:
@@ -29,14 +29,14 @@ def confusion_png(matrix: Sequence[Sequence[int]], names: Sequence[str], path: P
     """
     size = len(names)
     if len(matrix) != size or any(len(row) != size for row in matrix):
-        raise ValueError(f"a confusion matrix of {size} classes has {size} rows of {size} counts")
+        raise ValueError(f"A confusion matrix of {size} classes must have {size} rows of {size} counts.")
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shares = [[count / total if (total := sum(row)) else 0.0 for count in row] for row in matrix]
     figure = Figure(figsize=(1.6 + 0.8 * size, 1.2 + 0.8 * size), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot: it would keep the figure alive and look for a display
+    FigureCanvasAgg(figure)  # pyplot would keep the figure in memory and look for a display
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="cividis", vmin=0.0, vmax=1.0)
     axes.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")

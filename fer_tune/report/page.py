@@ -1,4 +1,4 @@
-"""The report as one file: HTML that needs no network, or Markdown for a README."""
+"""The report as one file: HTML that loads nothing from elsewhere, or Markdown for a README."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fer_tune.data.audit import Audit
-from fer_tune.data.fer2013 import BY_HAND, EMOTIONS
-from fer_tune.report import drawing, optuna_plots
+from fer_tune.data.fer2013 import BY_HAND, ByHand
+from fer_tune.report import plots
+from fer_tune.report.importance import ENOUGH
+from fer_tune.report.overview import overview
 from fer_tune.report.study_report import StudyReport, read_audit, read_study
+from fer_tune.selection.statistics import error_of_difference
 from fer_tune.store import Store
 
-NONE = "–"
-BEST_BY_HAND = max((one for one in BY_HAND if one.test), key=lambda one: one.test or 0)
-"""The one experiment by hand that was tested best."""
+MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A study's figures as SVG; empty text where there is nothing to draw."""
+    """The figures of a study, as SVG. Empty where there is nothing to draw."""
 
     history: str
     curves: str
-    importance: str
     slices: list[str]
     parallel: str
 
@@ -38,15 +38,15 @@ class Family:
     studies: list[StudyReport]
 
     def sum(self, measure: str) -> float:
-        """A measure of `Spent`, over the studies."""
-        return sum(float(getattr(study.spent, measure)) for study in self.studies)
+        """Returns the sum of a measure of `Cost` over the studies."""
+        return sum(float(getattr(study.cost, measure)) for study in self.studies)
 
 
 def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "html") -> str:
-    """Writes the report on `studies`, the one with the highest value first.
+    """Returns the report on `studies`, the study with the highest value first.
 
     Raises:
-        StudyError: there is no study of one of these names.
+        StudyError: a study does not exist.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -57,20 +57,20 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, hours=hours, plain=plain)
+    environment.filters.update(percent=percent, hours=hours, plain=plain, points=points, count=count)
     found = sorted((read_study(store, name) for name in dict.fromkeys(studies)), key=_value, reverse=True)
     names: dict[str, Any] = {
         "studies": found,
         "families": families(found),
-        "answer": sentence(found),
-        "emotions": EMOTIONS,
-        "database": store.shown.rsplit("/", 1)[-1],  # a report is handed on: whose folder it was, is nobody's business
+        "answer": answer(found),
+        "database": store.shown.rsplit("/", 1)[-1],  # the report may be given to others, who need not know the folder
         "now": datetime.now(UTC),
-        "by_hand": BEST_BY_HAND,
+        "by_hand": best_by_hand() if any(study.is_fer2013 for study in found) else None,
+        "enough": ENOUGH,
     }
     if form == "html":
         names |= {
-            "overview": drawing.answer([study for study in found if study.accuracy is not None]),
+            "overview": overview(found),
             "figures": {study.record.name: _figures(study) for study in found},
             "audits": _audits(store, found),
         }
@@ -78,43 +78,65 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
 
 
 def families(studies: Sequence[StudyReport]) -> list[Family]:
-    """By family, the best first."""
+    """Returns the studies by family, the best first."""
     found: dict[str, list[StudyReport]] = {}
     for study in studies:
         found.setdefault(study.record.family, []).append(study)
     return [Family(name, members) for name, members in found.items()]
 
 
-def sentence(studies: Sequence[StudyReport]) -> str:
-    """What was found, in words: the study with the best validation figure, and what its retrain reached on test."""
+def best_by_hand() -> ByHand:
+    """Returns the experiment by hand on FER2013 with the highest test accuracy."""
+    return max((one for one in BY_HAND if one.test is not None), key=lambda one: one.test or 0.0)
+
+
+def answer(studies: Sequence[StudyReport]) -> str:
+    """Returns which study is best on validation, and what its final fit reached on test."""
     best = next((study for study in studies if study.best is not None), None)
     if best is None or best.best is None:
         return "No trial has completed."
     error = f" ± {percent(best.error)}" if best.error else ""
-    said = f"{best.record.name} is best on validation, at {percent(best.best.value)}{error} % {best.record.objective}"
-    others = [study.record.name for study in studies if _is_near(study, best)]
-    if others:
-        said += f"; within chance of it: {', '.join(others)}"
-    if best.retrained is None:
-        return f"{said}. No model of it has been retrained and tested yet."
-    test = best.retrained.metrics["test"]["plain"]
-    said += (
-        f". Retrained, it reaches {percent(test['accuracy'])} ± {percent(test['accuracy_standard_error'])} % on test"
-    )
-    if best.record.data_source == "demo":
-        return f"{said}, on drawn faces."
-    assert BEST_BY_HAND.test is not None
-    more = 100 * test["accuracy"] - BEST_BY_HAND.test
-    return f"{said}, {abs(more):.1f} points {'above' if more >= 0 else 'below'} the {BEST_BY_HAND.test} % by hand."
+    name, value = best.record.name, percent(best.best.value)
+    sentences = [f"{name} is best on validation: {value}{error} % {best.record.objective}."]
+    if others := [study.record.name for study in studies if _is_near(study, best)]:
+        sentences.append(f"Within one standard error of it: {', '.join(others)}.")
+    return " ".join([*sentences, *_on_test(best)])
+
+
+def _on_test(study: StudyReport) -> list[str]:
+    fit = study.final_fit
+    if fit is None:
+        return ["It has no final fit yet."]
+    test = fit.metrics["test"]["plain"]
+    accuracy = f"{percent(test['accuracy'])} ± {percent(test['accuracy_standard_error'])} %"
+    sentences = [f"Its final fit reaches {accuracy} on test."]
+    if study.record.data_source == "demo":
+        sentences.append("The faces are drawn.")
+    elif study.is_fer2013:
+        by_hand = best_by_hand().test or 0.0
+        more = 100 * test["accuracy"] - by_hand
+        side = "above" if more >= 0 else "below"
+        sentences.append(f"That is {abs(more):.1f} points {side} the best result by hand ({by_hand:.2f} %).")
+    return sentences
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage with two digits, or a dash."""
-    return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
+    """Returns a fraction as a percentage with two decimals, or a dash."""
+    return MISSING if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
+
+
+def points(value: float | None) -> str:
+    """Returns a percentage with two decimals, or a dash."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def count(number: float) -> str:
+    """Returns a number of things with commas between the thousands."""
+    return f"{number:,.0f}"
 
 
 def hours(seconds: float) -> str:
-    """Seconds as hours, or as minutes or seconds where that is more telling."""
+    """Returns a duration in hours, or in minutes or seconds if it is short."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
@@ -122,7 +144,7 @@ def hours(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """A hyperparameter's value."""
+    """Returns the value of a hyperparameter."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -131,26 +153,25 @@ def _value(study: StudyReport) -> float:
 
 
 def _is_near(study: StudyReport, best: StudyReport) -> bool:
-    """Whether one standard error of the difference separates the two at most."""
-    if study is best or None in (study.error, best.error) or study.record.split.hash != best.record.split.hash:
+    """Returns whether two studies of one split are within one standard error."""
+    error = error_of_difference(study.error, best.error)
+    if study is best or error is None or study.record.split.hash != best.record.split.hash:
         return False
-    return _value(best) - _value(study) <= math.hypot(study.error or 0.0, best.error or 0.0)
+    return _value(best) - _value(study) <= error
 
 
 def _figures(study: StudyReport) -> Figures:
-    inner, objective, varied = study.inner, study.record.objective, study.varied
-    few = study.counts.complete < 2 or not varied
+    few = study.counts.complete < 2
     return Figures(
-        history=drawing.history(study) if study.trials else "",
-        curves=drawing.curves(study),
-        importance=optuna_plots.importance(inner, list(study.importance)) if study.importance else "",
-        slices=[] if few else optuna_plots.slices(inner, varied, objective),
-        parallel="" if few else optuna_plots.parallel(inner, varied, objective),
+        history=plots.history(study),
+        curves=plots.curves(study),
+        slices=[] if few else plots.slices(study),
+        parallel="" if few else plots.parallel(study),
     )
 
 
 def _audits(store: Store, studies: Sequence[StudyReport]) -> dict[str, Audit]:
-    """By data signature, where the faces are still in the cache."""
+    """Returns the audits by data signature, for images that are still in the cache."""
     found: dict[str, Audit] = {}
     for study in studies:
         signature = study.record.data_signature

@@ -1,4 +1,4 @@
-"""Trials and epochs as tables: pandas frames for Python, rows and Parquet for the command line."""
+"""Trials and epochs as tables: pandas frames, rows and Parquet files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.errors import MissingExtraError
-from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from fer_tune.study import TrialSummary
-from fer_tune.study import trials as read_trials
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,79 +28,12 @@ TRIAL_DTYPES = {
     "ended": "datetime64[us, UTC]",
     "seconds": "float64",
 }
-EPOCH_COLUMNS = ("number", "attempt", "epoch", *MEASURES, *(f"recall.{name}" for name in EMOTIONS))
-
-
-def load_trials(study: str, storage: str | None = None) -> DataFrame:
-    """The trials of a study, one row each, by number.
-
-    | column | dtype | |
-    |---|---|---|
-    | number | int64 | from 0 |
-    | state | str | complete, pruned, failed, requeued, running or waiting |
-    | value | float64 | the best epoch's objective of a complete trial, the last one's of a pruned trial; in 0..1 |
-    | epochs | int64 | how many were reported |
-    | best_epoch | Int64 | the first with the highest objective, from 1 |
-    | name | str | of the `start:` configuration it came from |
-    | started, ended | datetime64[us, UTC] | |
-    | seconds | float64 | from start to end, waiting for a worker included |
-    | params.lr, ... | as searched | one column for each hyperparameter, the fixed ones too |
-    | attrs.device, ... | as kept | what Optuna keeps beside: `attrs.parameters` (count), `attrs.seconds` (of \
-    training), `attrs.images_per_second`, `attrs.reason`, ... |
-
-    What a trial does not have is missing: nan, NA or None. The columns up to `seconds` are there whatever the trials
-    are; a column of hyperparameters that has words in some trials and numbers in others is of dtype object.
-
-    Args:
-        storage: the database's URL; by default what FER_TUNE_STORAGE or FER_TUNE_DIR name.
-
-    Raises:
-        StudyError: there is no such study.
-        StorageError: the database cannot be read.
-    """
-    with Store.of(Settings.from_environment(storage), create=False) as store:
-        return trial_frame(read_trials(store, study))
-
-
-def load_epochs(study: str, trial: int | None = None, storage: str | None = None, attempts: bool = False) -> DataFrame:
-    """The learning curves of a study or of one of its trials, one row an epoch, by trial and epoch.
-
-    | column | dtype | |
-    |---|---|---|
-    | number, attempt, epoch | int64 | the trial's number; its tries from 0; from 1 |
-    | train_loss, val_loss | float64 | mean cross-entropy in nats |
-    | train_accuracy, val_accuracy, val_macro_f1, val_balanced_accuracy | float64 | in 0..1 |
-    | lr | float64 | learning rate of the epoch's last step |
-    | seconds | float64 | training and validation |
-    | images_per_second | float64 | training images over `seconds` |
-    | recall.angry, ... recall.neutral | float64 | on validation, in 0..1; nan where the class is absent |
-
-    Args:
-        storage: the database's URL; by default what FER_TUNE_STORAGE or FER_TUNE_DIR name.
-        attempts: whether to include epochs that a later attempt trained again.
-
-    Raises:
-        StudyError: there is no such study.
-        StorageError: the database cannot be read.
-    """
-    from pandas import DataFrame
-
-    with Store.of(Settings.from_environment(storage), create=False) as store:
-        if attempts:
-            epochs = store.epochs(study, trial)
-        else:
-            epochs = [row for curve in store.curves(study, trial).values() for row in curve]
-    rows = []
-    for epoch in epochs:
-        row = asdict(epoch)
-        recall = row.pop("recall")
-        rows.append(row | {f"recall.{name}": value for name, value in zip(EMOTIONS, recall, strict=True)})
-    counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
-    return DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(dict.fromkeys(EPOCH_COLUMNS, "float64") | counts)
+EPOCH_COLUMNS = ("number", "attempt", "epoch", *MEASURES)
+"""The columns of epochs, without those of the classes."""
 
 
 def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
-    """One mapping a trial, columns as in `load_trials`; a trial has only those that it has values for."""
+    """Returns a mapping for each trial: the columns of `load_trials` that it has values for."""
     rows = []
     for trial in trials:
         row: dict[str, Any] = {name: getattr(trial, name) for name in TRIAL_COLUMNS}
@@ -114,7 +44,7 @@ def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
 
 
 def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:
-    """`trial_rows` as a frame; it has the columns of a trial also where there is none."""
+    """Returns `trial_rows` as a frame. Without trials it has the fixed columns and no rows."""
     from pandas import DataFrame
 
     rows = trial_rows(trials)
@@ -122,14 +52,39 @@ def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:
     return DataFrame(rows, columns=list(columns)).astype(TRIAL_DTYPES)
 
 
+def epoch_frame(store: Store, study: str, trial: int | None = None, attempts: bool = False) -> DataFrame:
+    """Returns the epochs of a study's trials, or of one trial; see `fer_tune.load_epochs`.
+
+    Args:
+        attempts: whether to include the epochs that a later attempt trained again.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    from pandas import DataFrame
+
+    classes = store.studies.get(study).data_spec.classes
+    numbers = {job.uid: job.number for job in store.jobs.of(study, "search") if trial in (None, job.number)}
+    curves = store.epochs.curves(study).values()
+    epochs = store.epochs.all(study) if attempts else [row for curve in curves for row in curve]
+    rows = []
+    for epoch in sorted((row for row in epochs if row.job in numbers), key=lambda row: numbers[row.job] or 0):
+        row = asdict(epoch)
+        row["number"], recall = numbers[row.pop("job")], row.pop("recall")
+        rows.append(row | {f"recall.{name}": value for name, value in zip(classes, recall, strict=True)})
+    columns = [*EPOCH_COLUMNS, *(f"recall.{name}" for name in classes)]
+    counts = dict.fromkeys(EPOCH_COLUMNS[:3], "int64")
+    return DataFrame(rows, columns=columns).astype(dict.fromkeys(columns, "float64") | counts)
+
+
 def write_parquet(trials: Iterable[TrialSummary], path: Path) -> None:
     """Writes `trial_frame` as a Parquet file, whole or not at all.
 
-    A Parquet column has one type: where a hyperparameter is a number in some trials and a word in others, all are
-    words.
+    A Parquet column has one type. So a hyperparameter that is a number in some trials and a word in
+    others is written as words.
 
     Raises:
-        MissingExtraError: pyarrow, 150 MB that nothing else here needs, is not installed.
+        MissingExtraError: pyarrow is not installed. It is an extra because it takes 150 MB.
     """
     if find_spec("pyarrow") is None:
         raise MissingExtraError("Parquet", "parquet")

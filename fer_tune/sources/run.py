@@ -1,40 +1,39 @@
-"""A run: what it stands on, and its studies one after another."""
+"""A run of sweeps: its workers, its store and its observers, and its studies one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
-from fer_tune.jobs.observers import Observer
+from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
-from fer_tune.jobs.runner import Turn
 from fer_tune.jobs.signals import Signals
+from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
-from fer_tune.mirror.supervisor import MirrorSupervisor
 from fer_tune.pool import InlinePool, LocalPool, Pool
 from fer_tune.pool.devices import Count, choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
-from fer_tune.sources.search import Trials
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
-    from fer_tune.store import Patience, Store, StudyLock
-    from fer_tune.study import Study
+    from fer_tune.sources.search import Search
+    from fer_tune.store import Patience, Store
     from fer_tune.sweep.schema import Sweep
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; what is searched stands in the sweep.
+    """How jobs are trained. What is trained is in the sweep or the request.
 
     Attributes:
         workers: how many, or None or `auto`; see `pool.choose_devices`.
         devices: `cpu`, `cuda`, `cuda:0,cuda:1`, or None or `auto`.
-        engine: `local` trains in worker processes, `inline` in this one (one worker unless told otherwise).
+        engine: `local` trains in worker processes, `inline` in this one (one worker unless told
+            otherwise).
         wandb: the mirror's mode; None lets the mirror choose.
     """
 
@@ -48,40 +47,112 @@ def run_sweeps(
     sweeps: Sequence[Sweep],
     settings: Settings,
     options: RunOptions | None = None,
-    watch: Observer | None = None,
+    observer: Observer | None = None,
     trainer: TrainerFactory = load_trainer,
 ) -> RunOutcome:
-    """Runs sweeps one after another over the same workers, each until its budget is met.
+    """Runs sweeps one after another on the same workers, each until its budget is met.
 
-    Every study is locked, its data loaded and its sweep compared before the first trial starts, so that what is
-    wrong with the last sweep is said at once; meanwhile the workers import torch. A study that exists is continued.
-    Ctrl-C ends the run with what was finished kept; a second one ends it at once.
+    Every study is locked, its data loaded and its sweep compared before the first trial starts, so
+    that what is wrong with the last sweep is said at once. Meanwhile the workers import torch. A
+    study that exists is continued. Ctrl-C ends the run and keeps what was finished; a second one
+    ends it at once.
+
+    Args:
+        observer: hears what happens, such as a display. A failure of it does not end the run.
 
     Raises:
         SettingsError, DataError, StudyError, StorageError: a sweep cannot be run as it is.
         PoolError: workers cannot be started, or keep dying; running trials are queued again.
     """
-    options, watch = options or RunOptions(), watch or Observer()
+    from fer_tune.jobs.runner import Runner
+
+    options = options or RunOptions()
     _refuse_twins(sweeps)
+    observers = observers_of(settings, observer)
+    patience = max((sweep.limits.storage_patience for sweep in sweeps), default=0.0)
     outcomes: list[StudyOutcome] = []
-    interrupt = Signals()
+    signals = Signals()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
-        pool = _open_pool(sweeps, settings, options, watch, trainer)
+        stack.enter_context(observers)
+        pool = open_pool(settings, options, patience, observers.note, trainer=trainer)
         stack.callback(pool.close)
-        store = stack.enter_context(_open_store(sweeps, settings, watch))
-        turns = [_prepare(sweep, settings, store, stack, watch) for sweep in sweeps]
-        interrupt.hurry = store.patiently.hurry
-        stack.enter_context(interrupt.heard())
-        for sweep, study, data, lock in turns:
+        store = stack.enter_context(open_store(settings, patience, observers.note))
+        searches = [
+            _prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
+        ]
+        watch_results(observers, store, settings, options)
+        signals.hurry = store.patiently.hurry
+        stack.enter_context(signals.heard())
+        for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-            with MirrorSupervisor(settings, sweep.study, options.wandb, watch, interrupt) as mirror:
-                trials = Trials(sweep, study, data, store, settings, watch, lock)
-                outcomes.append(Turn(trials, pool, mirror, watch, interrupt).run())
-            if interrupt.requested:
+            outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
+            observers.study_closed(outcome)
+            outcomes.append(outcome)
+            if signals.requested:
                 break
-        return RunOutcome(tuple(outcomes), interrupt.requested)
-    watch.note("The run was ended at once. The same command goes on from the last checkpoints.")
+        return RunOutcome(tuple(outcomes), signals.requested)
+    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
     return RunOutcome(tuple(outcomes), interrupted=True)
+
+
+def limits_of(sweep: Sweep) -> Limits:
+    """Returns when a run of this sweep stops waiting."""
+    limits = sweep.limits
+    return Limits(limits.hang_timeout, limits.trial_timeout, sweep.retries, sweep.budget.hours)
+
+
+def observers_of(settings: Settings, observer: Observer | None) -> Observers:
+    """Returns the list of a run's observers, to begin with the caller's."""
+    return Observers([observer] if observer is not None else [], settings.logs / "observers.log")
+
+
+def watch_results(observers: Observers, store: Store, settings: Settings, options: RunOptions) -> None:
+    """Adds the observers that copy results elsewhere: the dashboard's notes, and the mirrors."""
+    from fer_tune.dashboard.observer import DashboardNotes
+    from fer_tune.mirror.supervisor import supervisors
+
+    observers.add(DashboardNotes(settings))
+    for supervisor in supervisors(settings, options.wandb, observers.note):
+        observers.add(supervisor)
+
+
+def open_pool(
+    settings: Settings,
+    options: RunOptions,
+    patience: float,
+    note: Callable[[str], object],
+    *,
+    trainer: TrainerFactory = load_trainer,
+    most: int | None = None,
+) -> Pool:
+    """Starts the workers.
+
+    Args:
+        patience: seconds to wait for a disk that takes no logs.
+        most: how many workers have something to do; None is no limit.
+
+    Raises:
+        SettingsError: there is no such device, or the number of workers is not valid.
+        PoolError: no worker can be started.
+    """
+
+    def work() -> Pool:
+        if options.engine == "inline":
+            workers = 1 if options.workers in (None, "auto") else options.workers
+            return InlinePool(choose_devices(options.devices, workers)[:most], trainer)
+        return LocalPool(choose_devices(options.devices, options.workers)[:most], settings.logs, trainer)
+
+    try:
+        return work()
+    except PoolError:  # perhaps the disk that holds the logs: waited for as everywhere, and only then
+        return _patience(settings, patience, note)(work)
+
+
+def open_store(settings: Settings, patience: float, note: Callable[[str], object]) -> Store:
+    """Opens the database for a run, which waits for it `patience` seconds and says so."""
+    from fer_tune.store import Store
+
+    return Store.of(settings, patience=_patience(settings, patience, note), note=note)
 
 
 def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
@@ -95,47 +166,30 @@ def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
         files[sweep.study] = sweep
 
 
-def _open_pool(
-    sweeps: Sequence[Sweep], settings: Settings, options: RunOptions, watch: Observer, trainer: TrainerFactory
-) -> Pool:
-    def work() -> Pool:
-        if options.engine == "inline":
-            workers = 1 if options.workers in (None, "auto") else options.workers
-            return InlinePool(choose_devices(options.devices, workers), trainer)
-        return LocalPool(choose_devices(options.devices, options.workers), settings.logs, trainer)
-
-    try:
-        return work()
-    except PoolError:  # perhaps the disk that holds the logs: waited for as everywhere, and only then
-        return _patience(sweeps, settings, watch)(work)
-
-
-def _open_store(sweeps: Sequence[Sweep], settings: Settings, watch: Observer) -> Store:
-    from fer_tune.store import Store
-
-    return Store.of(settings, patience=_patience(sweeps, settings, watch))
-
-
-def _patience(sweeps: Sequence[Sweep], settings: Settings, watch: Observer) -> Patience:
-    """A run waits for its storage, and says so."""
+def _patience(settings: Settings, seconds: float, note: Callable[[str], object]) -> Patience:
     from fer_tune.store import Patience
 
-    seconds = max((sweep.limits.storage_patience for sweep in sweeps), default=0.0)
-    return Patience(settings.url, seconds, watch.note, run=True)
+    return Patience(settings.url, seconds, note, run=True)
 
 
 def _prepare(
-    sweep: Sweep, settings: Settings, store: Store, held: ExitStack, watch: Observer
-) -> tuple[Sweep, Study, DataRef, StudyLock]:
-    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused fastest."""
+    sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
+) -> Search:
+    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused
+    fastest."""
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
+    from fer_tune.sources.search import Search
     from fer_tune.store import StudyLock
     from fer_tune.study import Study
 
     lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
     held.callback(lock.release)
-    faces = store.patiently(lambda: load_faces(sweep.data, settings, watch.note))
-    stored = store.patiently(lambda: store_split(faces, sweep.split, settings))
-    data = reference(faces, stored, settings)
-    return sweep, Study.open(sweep, store, data, stored.counts), data, lock
+    dataset = store.patiently(
+        lambda: load_faces(sweep.data, settings, observers.note, side=sweep.side, channels=sweep.channels)
+    )
+    stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
+    data: DataRef = reference(dataset, stored, settings)
+    study = Study.open(sweep, store, data, stored.counts)
+    mirrored = options.wandb != "disabled"
+    return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)

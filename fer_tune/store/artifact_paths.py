@@ -1,11 +1,34 @@
-"""Files below the storage folder: their paths cannot leave it, and their content is known by its hash."""
+"""Files below the storage folder: their paths cannot leave it, and a hash says what they
+contain."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fer_tune.errors import StorageError
+
+KIND = r"[A-Za-z0-9 ._-]{1,64}"
+"""What a kind of artifact may be called."""
+
+
+def described(root: Path, kind: str, path: Path) -> dict[str, Any]:
+    """Returns the columns of an artifact's row: kind, relative path, hash, size and this moment.
+
+    Raises:
+        StorageError: the kind is not valid, or the file is missing or outside the storage folder.
+    """
+    if not re.fullmatch(KIND, kind):
+        raise StorageError(
+            f"{kind[:80]!a} is not a valid kind of artifact.", "It is 1 to 64 of A-Z a-z 0-9 . _ - and space."
+        )
+    relative = inside(root, path)
+    digest, size = sha256(root / relative)
+    values = {"kind": kind, "path": relative.as_posix(), "sha256": digest, "bytes": size}
+    return values | {"created": datetime.now(UTC)}
 
 
 def inside(root: Path, path: Path) -> Path:
@@ -30,7 +53,8 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def below(root: Path, path: Path) -> str:
-    """`path` relative to `root` where it lies below it, else absolute: what a record keeps of a path."""
+    """`path` relative to `root` where it lies below it, else absolute: what a record keeps of a
+    path."""
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:

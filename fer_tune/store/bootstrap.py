@@ -1,27 +1,33 @@
-"""Whose database it is: made where it is missing, recognised where it is foreign or newer."""
+"""Creates the tables, upgrades those of an older format, and refuses databases of other programs or
+newer versions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, inspect, select
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fer_tune import __version__
 from fer_tune.errors import StorageError
 from fer_tune.store import tables
 from fer_tune.store.connection import shown
+from fer_tune.store.database import Database
 
 OPTUNA_TABLES = {"alembic_version", "studies", "trials"}
-"""Tables that tell a database of Optuna, which may share one with us."""
+"""Tables by which a database of Optuna is recognised. It may share one with us."""
+
+UPGRADABLE = (1,)
+"""Older formats that the migrations can upgrade."""
 
 
 def prepare_folder(url: URL, create: bool) -> None:
-    """Makes the folder of an SQLite file, or refuses a file that is not there.
+    """Makes the folder of an SQLite file, or refuses a file that does not exist.
 
     Raises:
-        StorageError: there is no file and none is to be made, or the folder cannot be made.
+        StorageError: the file does not exist and is not to be made, or the folder cannot be made.
     """
     if url.get_backend_name() != "sqlite" or not url.database:
         return
@@ -29,7 +35,7 @@ def prepare_folder(url: URL, create: bool) -> None:
     if file.is_file():
         return
     if file.exists():
-        raise StorageError(f"{file} is no file.", "The storage URL must name a database file.")
+        raise StorageError(f"{file} is not a file.", "The storage URL must name a database file.")
     if not create:
         raise StorageError(
             f"There is no database {shown(url)}.", "`fer-tune run SWEEP` makes one; --storage URL names another."
@@ -40,47 +46,96 @@ def prepare_folder(url: URL, create: bool) -> None:
         raise StorageError(f"The folder {file.parent} cannot be made: {error.strerror}.") from error
 
 
-def prepare(engine: Engine, where: str, create: bool) -> None:
-    """Checks that the database is ours and of this version; with `create`, makes the tables where there are none.
+def prepare(database: Database, create: bool, note: Callable[[str], object]) -> None:
+    """Checks that the database is ours and of this format. Makes its tables, or upgrades them,
+    where it must.
 
     Args:
-        where: the URL for people.
+        create: makes the tables where there are none.
+        note: is given one line where the database was upgraded.
 
     Raises:
-        StorageError: it is foreign, newer, or empty and not to be made.
+        StorageError: it is foreign, newer, unknown, or empty and not to be made.
     """
+    engine = database.engine
+    with engine.connect() as connection:
+        found = _format(connection, database.shown)
+    if found == tables.FORMAT:
+        return
+    if found is not None:
+        _upgrade(database, found, note)
+        return
+    if not create:
+        raise StorageError(f"{database.shown} holds no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
     try:
         with engine.begin() as tx:
-            if create and engine.dialect.name == "sqlite":
-                # Python's sqlite3 begins no transaction for CREATE TABLE by itself: with this one, the tables come all
-                # at once or not at all, and a second process waits for them.
-                tx.exec_driver_sql("BEGIN IMMEDIATE")
-            if _version(tx, where) is None:
-                if not create:
-                    raise StorageError(f"{where} holds no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
-                tables.metadata.create_all(tx)
-                tx.execute(insert(tables.schema).values(id=1, version=tables.SCHEMA, made_by=__version__))
+            _lock(tx)
+            if _format(tx, database.shown) is None:
+                _create(tx)
     except DBAPIError as error:
-        # A server lets two processes make them at once and refuses one of the two: then they are there now.
+        # A server lets two processes make them at once and refuses one of the two: then they are
+        # there now.
         if not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
             raise
-        prepare(engine, where, create=False)
+        prepare(database, False, note)
 
 
-def _version(tx: Connection, where: str) -> int | None:
-    """The version of our tables, or None where they are to be made."""
-    names = set(inspect(tx).get_table_names())
+def _create(tx: Connection) -> None:
+    tables.metadata.create_all(tx)
+    tx.execute(insert(tables.schema).values(id=1, version=tables.FORMAT, made_by=__version__))
+    tx.execute(insert(tables.revision).values(version_num=tables.REVISION))
+
+
+def _upgrade(database: Database, found: int, note: Callable[[str], object]) -> None:
+    """Upgrades the tables in one transaction, after an SQLite file was copied."""
+    from fer_tune.store.migrations import back_up, upgrade
+
+    file = database.engine.url.database
+    copy = None
+    if database.engine.dialect.name == "sqlite" and file:
+        copy = back_up(Path(file), f"format-{found}")
+    try:
+        with database.engine.begin() as tx:
+            _lock(tx)
+            if _format(tx, database.shown) == found:  # and not upgraded by another process meanwhile
+                upgrade(tx, database.root)
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # a column has what no fer-tune wrote
+        raise StorageError(
+            f"{database.shown} has format {found} and cannot be upgraded: {type(error).__name__} {error}.",
+            "Something in it is damaged. Nothing was changed; restore a sound copy, or use another database.",
+        ) from error
+    kept = f" A copy of the old one is {copy}." if copy else ""
+    note(f"The database was upgraded from format {found} to {tables.FORMAT}.{kept}")
+
+
+def _lock(tx: Connection) -> None:
+    """Begins SQLite's transaction, which Python's driver does not do before CREATE TABLE.
+
+    So the tables come all at once or not at all, and a second process waits for them.
+    """
+    if tx.engine.dialect.name == "sqlite":
+        tx.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _format(connection: Connection, where: str) -> int | None:
+    """Returns the format of our tables, or None where there are none yet.
+
+    Raises:
+        StorageError: the database is of another program, or of a format that this version does not
+            know.
+    """
+    names = set(inspect(connection).get_table_names())
     if tables.schema.name not in names:
         if names and not names >= OPTUNA_TABLES:
             raise StorageError(
-                f"{where} is a database of something else (its tables: {', '.join(sorted(names)[:5])}).",
+                f"{where} belongs to another program (its tables: {', '.join(sorted(names)[:5])}).",
                 "Name another one with --storage or FER_TUNE_STORAGE.",
             )
         return None
-    version = tx.execute(select(tables.schema.c.version)).scalar()
-    if version is None or version > tables.SCHEMA:
-        raise StorageError(
-            f"{where} was made by a newer fer-tune (version {version} of its tables; known here: {tables.SCHEMA}).",
-            "Update: pip install --upgrade fer-tune.",
-        )
-    return int(version)
+    version = connection.execute(select(tables.schema.c.version)).scalar()
+    if version == tables.FORMAT or version in UPGRADABLE:
+        return int(version)
+    raise StorageError(
+        f"{where} was made by a newer or unknown fer-tune (format {version}; this one knows {tables.FORMAT}).",
+        "Update: pip install --upgrade fer-tune.",
+    )

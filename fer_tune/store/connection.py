@@ -1,4 +1,5 @@
-"""The connection to the database: what every engine on it is told, and how its errors are put to the user."""
+"""The connection to the database: what every engine on it is told, and how its errors are put to
+the user."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from sqlalchemy.exc import (
 from fer_tune.errors import MissingExtraError, StorageError
 
 BUSY_SECONDS = 5.0
-"""How long SQLite itself waits for a lock before it answers 'locked' and we decide whether to go on waiting."""
+"""How long SQLite itself waits for a lock before it answers 'locked' and we decide whether to go on
+waiting."""
 
 
 _LOCKED = (
@@ -42,11 +44,13 @@ SAID: dict[int | None, tuple[str, str]] = {
     14: ("The database {where} cannot be opened{after}.", "Check that its folder exists and may be written."),
     26: _DAMAGED,
 }
-"""What SQLite's primary result codes mean to the user, https://sqlite.org/rescode.html, and what to do."""
+"""What SQLite's primary result codes mean to the user, https://sqlite.org/rescode.html, and what to
+do."""
 
 
 def parse_url(text: str) -> URL:
-    """A database URL made definite: SQLite's path absolute, PostgreSQL's driver the one that the extra installs.
+    """A database URL made definite: SQLite's path absolute, PostgreSQL's driver the one that the
+    extra installs.
 
     Raises:
         StorageError: no URL, a database in memory, a driver that SQLAlchemy does not know.
@@ -107,8 +111,9 @@ def engine_options(url: URL) -> dict[str, Any]:
 def tune(engine: Engine) -> Engine:
     """Sets SQLite's pragmas on every connection that `engine` makes from now on.
 
-    WAL lets readers (dashboard, mirror, `best`) read while the orchestrator writes; with it, synchronous=NORMAL
-    survives a killed process whole and a power cut up to the last transactions. Foreign keys are off by default.
+    WAL lets readers (dashboard, mirror, `best`) read while the orchestrator writes; with it,
+    synchronous=NORMAL survives a killed process whole and a power cut up to the last transactions.
+    Foreign keys are off by default.
     """
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)

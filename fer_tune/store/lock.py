@@ -1,6 +1,8 @@
-"""One orchestrator for each study: a lock that its process's death releases, however it dies.
+"""Keeps two orchestrators out of one study. The death of the process that holds the lock releases
+it.
 
-A file keeps out other processes of this storage folder; where the database is a server, it keeps out other hosts too.
+A lock file keeps out other processes of this storage folder. Where the database is a server, a lock
+in the server keeps out other hosts too.
 """
 
 from __future__ import annotations
@@ -10,40 +12,119 @@ import hashlib
 import json
 import os
 import re
+import signal
+import socket
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
+
+import psutil
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.serverlock import ServerLock
 
+if TYPE_CHECKING:
+    from fer_tune.store.store import Store
+
+START_TOLERANCE = 60.0
+"""Seconds by which two readings of a process's start may differ: the clock may have been set in
+between."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock, as it describes itself in the lock file.
+
+    Attributes:
+        process_started: seconds since 1970. Another process with the same pid started at another
+            time.
+        since: when the lock was taken, in ISO form.
+    """
+
+    pid: int
+    host: str
+    process_started: float
+    since: str
+
+    @classmethod
+    def this_process(cls) -> Holder:
+        """Returns the description of this process."""
+        started = psutil.Process().create_time()
+        return cls(os.getpid(), socket.gethostname(), started, datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def is_here(self) -> bool:
+        """Returns whether the holder runs on this host."""
+        return self.host == socket.gethostname()
+
+    def is_running(self) -> bool:
+        """Returns whether the process with this pid on this host is the holder. A signal reaches no
+        other then."""
+        try:
+            started = psutil.Process(self.pid).create_time()
+        except (psutil.Error, ValueError):
+            return False
+        return self.is_here() and abs(started - self.process_started) <= START_TOLERANCE
+
+    def ask_to_end(self, study: str) -> None:
+        """Sends SIGTERM, which a run takes as one Ctrl-C.
+
+        Raises:
+            StudyError: the process is on another host, or cannot be reached from here.
+        """
+        if not self.is_here():
+            raise StudyError(
+                f"The study {study} is being run by {self}, not on this host.",
+                f"Run `fer-tune stop --study {study}` on {self.host}.",
+            )
+        if not self.is_running():
+            raise StudyError(
+                f"The study {study} is being run by {self}, which is not visible from here.",
+                "It may run in a container: stop it there.",
+            )
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except OSError as error:
+            raise StudyError(
+                f"The {self}, which runs {study}, cannot be asked to end: {error.strerror}.",
+                "Ask as the user who started the run.",
+            ) from error
+
+    def __str__(self) -> str:
+        return f"process {self.pid}" if self.is_here() else f"process {self.pid} on {self.host}"
+
 
 def file_name(study: str, url: str) -> str:
-    """The lock's file name: readable, safe for any study name, different for each study of each database.
+    """Returns the name of a lock file: readable, safe for any study name, and different for each
+    database.
 
-    The password takes no part: one who changes it runs the same study, and a file's name is no place for its hash.
+    Links in the path of an SQLite file are resolved, so that a database has one lock however its
+    path is written. The password is left out: whoever changes it runs the same study.
     """
-    digest = hashlib.sha256(f"{study}\0{shown(parse_url(url))}".encode()).hexdigest()[:12]
+    database = parse_url(url)
+    if database.get_backend_name() == "sqlite":
+        database = database.set(database=str(Path(str(database.database)).resolve()))
+    digest = hashlib.sha256(f"{study}\0{shown(database)}".encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', study)[:60]}-{digest}.lock"
 
 
 class StudyLock:
-    """Held by the process that runs a study.
+    """Held by the process that runs a study. Use it as a context manager, or call `acquire` and
+    `release`.
 
-    An advisory lock of the operating system (flock) on a file in `settings.locks`, which names the holder for the
-    refusal. The file stays when the lock is released: removing it would let two processes lock two files of one name.
-    Python's file descriptors are not inherited by programs that are started, so a worker that outlives the
-    orchestrator does not hold the lock; a forked child would, for as long as it lives.
-
-    Use it as a context manager, or `acquire` and `release`; an object that is let go of lets go of the lock.
+    It is an advisory lock of the operating system (flock) on a file in `settings.locks`. The file
+    names the holder. It stays when the lock is released, because removing it would let two
+    processes lock two files of one name. Programs that Python starts do not inherit its file
+    descriptors, so a worker that outlives the orchestrator does not hold the lock. A forked child
+    does, as long as it lives.
     """
 
     kind = ""
-    """Prefix of the lock's name, for locks on something else of a study."""
+    """Prefix of the lock's name. Locks on something else of a study have their own."""
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:
         self.study = study
@@ -52,10 +133,10 @@ class StudyLock:
         self._server = ServerLock(parse_url(url), study, self.kind)
 
     def acquire(self) -> StudyLock:
-        """Takes the lock or refuses at once.
+        """Takes the lock, or fails at once.
 
         Raises:
-            StudyError: another process runs the study; names its process id.
+            StudyError: another process runs the study. The message names it.
             StorageError: the lock file cannot be written.
         """
         try:
@@ -76,42 +157,47 @@ class StudyLock:
             file.close()
             raise
         file.truncate(0)
-        json.dump({"pid": os.getpid(), "started": datetime.now(UTC).isoformat(), "study": self.study}, file)
+        json.dump(asdict(Holder.this_process()) | {"study": self.study}, file)
         file.flush()
         self._file = file
         return self
 
     def keep(self) -> bool:
-        """Makes sure that the lock is still held, and takes again what a server lost; see `ServerLock.keep`."""
+        """Makes sure that the lock is still held, and takes it again if a server lost it; see
+        `ServerLock.keep`."""
         return self._server.keep()
 
     def release(self) -> None:
-        """Gives the lock back; nothing happens if it is not held."""
+        """Releases the lock. Does nothing if it is not held."""
         self._server.release()
         if self._file is not None:
-            with suppress(OSError), self._file:  # a disk that is read-only by now costs the cleaning, not the release
+            with suppress(OSError), self._file:  # a disk may be read-only by now: the lock is released all the same
                 self._file.truncate(0)
             self._file = None
 
-    def holder(self) -> int | None:
-        """The process that runs the study now, or None. A process id that a dead holder left is never returned."""
+    def holder(self) -> Holder | None:
+        """Returns the process that holds the lock file now, or None. A dead holder is never
+        returned."""
         try:
             with self.path.open("r+", encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    found = _read_holder(file)
-                    return int(found["pid"]) if found else None
+                    return _read_holder(file)
         except OSError:
             pass
         return None
 
+    def server_holder(self) -> str | None:
+        """Returns who holds the lock in a database server, on whatever host, or None."""
+        return self._server.holder()
+
     def _refusal(self, file: IO[str]) -> StudyError:
         holder = _read_holder(file)
-        who = f"process {holder['pid']} (since {holder['started']})" if holder else "another process"
+        who = f"{holder} (since {holder.since})" if holder else "another process"
         return StudyError(
             f"The study {self.study} is being run by {who}.",
-            "Wait for it, end it, or give this run another study name.",
+            f"Wait for it, stop it with `fer-tune stop --study {self.study}`, or give this run another study name.",
         )
 
     def __enter__(self) -> StudyLock:
@@ -123,11 +209,30 @@ class StudyLock:
         self.release()
 
 
-def _read_holder(file: IO[str]) -> dict[str, Any] | None:
-    """What the holder wrote; None in the instant before it has."""
+def _read_holder(file: IO[str]) -> Holder | None:
+    """Returns what the holder wrote, or None: it writes a moment after it takes the lock."""
     file.seek(0)
     try:
-        holder = json.loads(file.read())
-    except ValueError:
+        written = json.loads(file.read())
+        return Holder(
+            int(written["pid"]), str(written["host"]), float(written["process_started"]), str(written["since"])
+        )
+    except (ValueError, KeyError, TypeError):
         return None
-    return holder if isinstance(holder, dict) and {"pid", "started"} <= holder.keys() else None
+
+
+def final_lock(study: str, batch: str) -> str:
+    """Returns the name under which a process locks the final fits of one request."""
+    return f"{study} final {batch}"
+
+
+def is_run(store: Store, study: str) -> bool:
+    """Returns whether a process runs the study now, on this host or, where the database is a
+    server, on another.
+
+    This is the one rule that says whether a run is alive. A trial that the database calls running
+    is interrupted where nobody runs its study. For final fits, give the name that `final_lock`
+    returns.
+    """
+    lock = StudyLock(Settings(store.root, store.url), store.url, study)
+    return lock.holder() is not None or lock.server_holder() is not None

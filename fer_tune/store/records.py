@@ -1,4 +1,5 @@
-"""What the store hands out and takes: one plain record for each kind of row. Times are UTC."""
+"""The records that the store returns and takes: a plain class for each kind of row. Times are
+UTC."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fer_tune.data.spec import DataRef
+from fer_tune.data.spec import DataRef, DataSpec
+from fer_tune.job import Kind, Part, Value
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,14 @@ class StudyRecord:
 
     Attributes:
         name: unique in the database.
-        uid: 8 hexadecimal digits drawn at its creation, which tell it from another study of the same name elsewhere.
+        uid: 8 hexadecimal digits drawn at its creation, which tell it from another study of the
+            same name elsewhere.
         sweep_signature: of what may not change; `sweep_json` is what it was computed from.
         sweep_text: the sweep file as it was run first, overrides applied.
         data_source: as the sweep names it.
-        data_cache: folder of the parsed data set, relative to the storage folder where it lies below it.
+        data_cache: folder of the parsed data set, relative to the storage folder where it is below
+            it.
+        data_spec: classes, side and channels of the images.
         versions: of the packages that matter for the numbers, by name.
     """
 
@@ -53,6 +58,7 @@ class StudyRecord:
     data_source: str
     data_signature: str
     data_cache: str
+    data_spec: DataSpec
     split: SplitRecord
     versions: dict[str, str]
     created: datetime
@@ -64,22 +70,62 @@ class StudyRecord:
             signature=self.data_signature,
             split=root / self.split.path,
             split_hash=self.split.hash,
+            spec=self.data_spec,
         )
 
 
 @dataclass(frozen=True)
-class AttemptRecord:
-    """One try of a trial on one worker.
+class JobRecord:
+    """A job: anything that trains; see `job.Job` for what its fields mean.
 
-    `status` is None while it runs, else one of `trial.End`, or `lost` where the orchestrator ended without
-    hearing of its end.
+    Attributes:
+        number: Optuna's number of the trial, for a job of a search.
+        state: see `jobs.states`.
+        reason: why it ended so; empty for a job that ran its whole schedule.
+        value: the objective of a job that is over and has one.
+        mirrored: whether trackers may have it: false where it ran with `--wandb disabled`.
+        origin: where a job comes from that is not a search's: the trial, what was changed, the
+            request.
     """
 
-    number: int
+    uid: str
+    study: str
+    kind: Kind
+    number: int | None
+    name: str | None
+    params: dict[str, Value]
+    seed: int
+    schedule: int
+    until: int | None
+    fit: Part
+    state: str
+    reason: str
+    value: float | None
+    mirrored: bool
+    origin: dict[str, Any]
+    created: datetime
+    ended: datetime | None
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which nothing is left to train."""
+        return self.until or self.schedule
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try at a job on one worker.
+
+    `status` is None while it runs, else one of `job.End`, or `lost` where the orchestrator ended
+    without hearing of its end.
+    """
+
+    job: str
+    kind: Kind
+    number: int | None
     attempt: int
     worker: int
     device: str
-    seed: int
     started: datetime
     ended: datetime | None
     status: str | None
@@ -91,9 +137,10 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """A file that a trial (or, with number None, a study) left; `path` is relative to the storage folder."""
+    """A file that a job (or, with job None, a study) left; `path` is relative to the storage
+    folder."""
 
-    number: int | None
+    job: str | None
     kind: str
     path: str
     sha256: str
@@ -106,17 +153,20 @@ class LedgerRecord:
     """One opening of the test images."""
 
     id: int
-    number: int | None
+    study: str
+    job: str | None
     split_hash: str
     purpose: str
     opened: datetime
 
 
 @dataclass(frozen=True)
-class MirrorCursor:
-    """How far the mirror has copied a trial: all rows up to (`attempt`, `epoch`) lie in the run `run`."""
+class Cursor:
+    """How far a tracker's mirror has copied a job: all rows up to (`attempt`, `epoch`) are in the
+    run `run`."""
 
-    number: int
+    job: str
+    tracker: str
     run: str
     attempt: int = 0
     epoch: int = 0

@@ -1,4 +1,5 @@
-"""Waiting for storage: a database that is locked or away, a disk that is full or read-only for a while."""
+"""Waiting for storage: a database that is locked or away, a disk that is full or read-only for a
+while."""
 
 from __future__ import annotations
 
@@ -29,8 +30,9 @@ PASSING = {5, 6, 13}
 """SQLite's busy, locked and full, https://sqlite.org/rescode.html."""
 
 PASSING_FOR_A_RUN = {8, 10, 14}
-"""SQLite's readonly, ioerr and cantopen: what a folder that is read-only for a while, or too full for the files that
-lie beside the database, looks like. A run waits, since it has rows to lose; a reader is told at once."""
+"""SQLite's readonly, ioerr and cantopen: what a folder that is read-only for a while, or too full
+for the files that lie beside the database, looks like. A run waits, since it has rows to lose; a
+reader is told at once."""
 
 PASSING_FILES = FULL | {errno.EROFS}
 """What a file's disk answers while it is full or read-only."""
@@ -42,17 +44,18 @@ class Patience:
     Args:
         url: of the database, for the error's text; a text is made definite as `parse_url` does.
         seconds: after which the trouble counts as an error.
-        told: given a sentence for the user when work must wait, each minute while it waits, and when it goes on.
+        told: given a sentence for the user when work must wait, each minute while it waits, and
+            when it goes on.
         run: whether this is a run, which waits for read-only and full folders too.
 
     Attributes:
         waited: seconds that all work waited so far. Who measures another's silence subtracts them.
-        engines: whose connections are made anew before another try; one that was opened on a read-only disk stays
-            read-only for as long as it is open.
+        engines: whose connections are made anew before another try; one that was opened on a
+            read-only disk stays read-only for as long as it is open.
     """
 
     def __init__(
-        self, url: URL | str, seconds: float, told: Callable[[str], None] | None = None, *, run: bool = False
+        self, url: URL | str, seconds: float, told: Callable[[str], object] | None = None, *, run: bool = False
     ) -> None:
         self.seconds = seconds
         self.told = told
@@ -62,7 +65,8 @@ class Patience:
         self._run = run
 
     def hurry(self) -> None:
-        """The run is to end: what is being waited for, and all that follows, has `HURRIED_SECONDS` at most."""
+        """The run is to end: what is being waited for, and all that follows, has `HURRIED_SECONDS`
+        at most."""
         self.seconds = min(self.seconds, HURRIED_SECONDS)
 
     def __call__(self, work: Callable[[], T]) -> T:
@@ -71,7 +75,8 @@ class Patience:
         Raises:
             StorageError: the database's trouble lasts, or is of a kind that does not pass.
             FerTuneError: the work's own, about a disk that stays full or read-only.
-            IntegrityError: passed through; only the caller knows what a row that is there already means.
+            IntegrityError: passed through; only the caller knows what a row that is there already
+                means.
         """
         start = time.monotonic()
         pause, remind = PAUSE_SECONDS, 0.0

@@ -22,22 +22,26 @@ HOLDER = text(
     "AND classid::bigint = (:key >> 32) & 4294967295 AND objid::bigint = :key & 4294967295 "
     "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-"""The name under which the lock's holder is connected; https://www.postgresql.org/docs/current/view-pg-locks.html."""
+"""The name under which the lock's holder is connected;
+https://www.postgresql.org/docs/current/view-pg-locks.html."""
 
 
 OWN = text("SELECT pg_backend_pid()")
 END_OWN = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND application_name = :name")
-"""A connection that is broken only for us still holds the lock, until the server has noticed: it may take hours."""
+"""A connection that is broken only for us still holds the lock, until the server has noticed: it
+may take hours."""
 
 TRIES, PAUSE = 20, 0.1
-"""How often, after so many seconds each, a lock is asked for that our own broken connection may hold yet."""
+"""How often, after so many seconds each, a lock is asked for that our own broken connection may
+hold yet."""
 
 
 class ServerLock:
-    """An advisory lock of PostgreSQL, held by a connection of its own and released with it, however it ends.
+    """An advisory lock of PostgreSQL, held by a connection of its own and released with it, however
+    it ends.
 
-    A holder whose connection is dropped (the server restarts, a network is gone) has lost the lock, and learns of it
-    when it asks by `keep`. SQLite needs none: its file lies on one host.
+    A holder whose connection is dropped (the server restarts, a network is gone) has lost the lock,
+    and learns of it when it asks by `keep`. SQLite needs none: its file lies on one host.
     """
 
     def __init__(self, url: URL, study: str, kind: str = "") -> None:
@@ -62,7 +66,8 @@ class ServerLock:
             )
 
     def keep(self) -> bool:
-        """Makes sure that the lock is held: costs one question to the server. One that was lost is taken again.
+        """Makes sure that the lock is held: costs one question to the server. One that was lost is
+        taken again.
 
         Returns:
             Whether it was taken again: others may have had it meanwhile.
@@ -82,6 +87,22 @@ class ServerLock:
         if (holder := self._take()) is not None:
             raise TakenOverError(self.study, holder)
         return True
+
+    def holder(self) -> str | None:
+        """Returns who holds the lock, such as `fer-tune 123 on HOST`, or None.
+
+        Raises:
+            StorageError: the server does not answer.
+        """
+        if self._url.get_backend_name() != "postgresql":
+            return None
+        engine = sqlalchemy.create_engine(self._url, poolclass=NullPool)
+        try:
+            with engine.connect() as connection:
+                found = connection.execute(HOLDER, {"key": self._key}).scalar()
+        except SQLAlchemyError as error:
+            raise explain(error, self._url) from error
+        return None if found is None else str(found)
 
     def _take(self) -> str | None:
         """Takes the lock; who has it, if that is another."""

@@ -1,9 +1,12 @@
-"""The tables that lie beside Optuna's in one database, all of them called fer_*.
+"""The tables that are beside Optuna's in one database. All of them are called fer_*.
 
-Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values, attributes. These hold
-what Optuna has no place for: the sweep a study was made from, the split, every try of a trial with every epoch's
-measurements, the files it left, and each opening of the test images. A trial is named by its study and its number;
-no foreign key leads into Optuna's tables, whose schema is not ours.
+Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values,
+attributes. These hold what Optuna has no place for: the sweep of a study, the split, every job with
+each of its attempts and epochs, the files that it left, and each opening of the test images. A job
+of a search knows the number of its trial. No foreign key leads into Optuna's tables, whose schema
+is not ours.
+
+A change here needs a migration in store/migrations/versions/.
 """
 
 from __future__ import annotations
@@ -32,8 +35,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = 1
-"""Version of these tables; a database with a higher one was made by a newer fer-tune."""
+FORMAT = 2
+"""Format of these tables, which fer-tune of any version reads in fer_schema before it reads
+anything else."""
+
+REVISION = "0002"
+"""Alembic's newest revision in store/migrations/versions/. A test holds it against the folder."""
 
 metadata = MetaData()
 
@@ -68,12 +75,22 @@ def _study() -> Column[int]:
     return Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), nullable=False)
 
 
+def _job() -> Column[int]:
+    return Column("job_id", ForeignKey("fer_jobs.id", ondelete="CASCADE"))
+
+
 schema = Table(
     "fer_schema",
     metadata,
     Column("id", Integer, primary_key=True),  # always 1: there is one row
     Column("version", Integer, nullable=False),
     Column("made_by", String(64), nullable=False),
+)
+
+revision = Table(
+    "fer_alembic_version",
+    metadata,
+    Column("version_num", String(32), primary_key=True),
 )
 
 splits = Table(
@@ -100,34 +117,56 @@ studies = Table(
     Column("data_source", Text, nullable=False),
     Column("data_signature", String(64), nullable=False),
     Column("data_cache", Text, nullable=False),
+    Column("data_spec", JSON, nullable=False),
     Column("split_hash", ForeignKey("fer_splits.hash"), nullable=False),
     Column("versions", JSON, nullable=False),
     Column("created", Moment, nullable=False),
 )
 
+jobs = Table(
+    "fer_jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("uid", String(32), nullable=False, unique=True),
+    _study(),
+    Column("kind", String(16), nullable=False),
+    Column("number", Integer),
+    Column("name", Text),
+    Column("params", JSON, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("schedule", Integer, nullable=False),
+    Column("until", Integer),
+    Column("fit", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("value", Float(precision=53)),
+    Column("mirrored", Boolean, nullable=False),
+    Column("origin", JSON, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("ended", Moment),
+    Index("fer_jobs_of_study", "study_id", "kind", "number"),
+)
+
 attempts = Table(
     "fer_attempts",
     metadata,
-    Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", ForeignKey("fer_jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("worker", Integer, nullable=False),
     Column("device", String(64), nullable=False),
-    Column("seed", BigInteger, nullable=False),
     Column("started", Moment, nullable=False),
     Column("ended", Moment),
     Column("status", String(16)),
-    Column("reason", Text, nullable=False, default=""),
-    Column("detail", Text, nullable=False, default=""),
-    Column("parameters", BigInteger, nullable=False, default=0),
-    Column("notes", JSON, nullable=False, default=list),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("notes", JSON, nullable=False),
 )
 
 epochs = Table(
     "fer_epochs",
     metadata,
-    Column("study_id", Integer, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("train_loss", Measure),
@@ -141,11 +180,7 @@ epochs = Table(
     Column("seconds", Measure),
     Column("images_per_second", Measure),
     Column("recorded", Moment, nullable=False),
-    ForeignKeyConstraint(
-        ["study_id", "number", "attempt"],
-        ["fer_attempts.study_id", "fer_attempts.number", "fer_attempts.attempt"],
-        ondelete="CASCADE",
-    ),
+    ForeignKeyConstraint(["job_id", "attempt"], ["fer_attempts.job_id", "fer_attempts.attempt"], ondelete="CASCADE"),
 )
 
 artifacts = Table(
@@ -153,14 +188,14 @@ artifacts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _study(),
-    Column("number", Integer),
+    _job(),
     Column("kind", String(64), nullable=False),
     Column("path", String(1024), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created", Moment, nullable=False),
     UniqueConstraint("study_id", "path"),
-    Index("fer_artifacts_of_trial", "study_id", "number"),
+    Index("fer_artifacts_of_job", "job_id"),
 )
 
 ledger = Table(
@@ -168,17 +203,18 @@ ledger = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     _study(),
-    Column("number", Integer),
+    _job(),
     Column("split_hash", ForeignKey("fer_splits.hash"), nullable=False),
     Column("purpose", Text, nullable=False),
     Column("opened", Moment, nullable=False),
+    Index("fer_ledger_of_split", "split_hash"),
 )
 
-mirror_cursors = Table(
-    "fer_mirror_cursors",
+cursors = Table(
+    "fer_cursors",
     metadata,
-    Column("study_id", ForeignKey("fer_studies.id", ondelete="CASCADE"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", ForeignKey("fer_jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("tracker", String(32), primary_key=True),
     Column("run", String(128), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),

@@ -1,4 +1,5 @@
-"""Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial. Optuna, never torch."""
+"""Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial. Optuna,
+never torch."""
 
 from fer_tune.study.study import Study
 from fer_tune.study.summaries import (
@@ -6,7 +7,6 @@ from fer_tune.study.summaries import (
     TrialSummary,
     last_budget,
     ranking,
-    standard_error,
     summaries,
     trial,
     trials,
@@ -22,7 +22,6 @@ __all__ = [
     "TrialSummary",
     "last_budget",
     "ranking",
-    "standard_error",
     "summaries",
     "trial",
     "trials",

@@ -1,7 +1,8 @@
 """CMA-ES whose state is computed from the study's trials, and never unpickled from the database.
 
-Optuna's sampler keeps its optimizer as a pickle in the trials' attributes, and a pickle can run code: whoever may
-write the database could run it in the next orchestrator. The state follows from the trials, so it need not be kept.
+Optuna's sampler keeps its optimizer as a pickle in the trials' attributes, and a pickle can run
+code: whoever may write the database could run it in the next orchestrator. The state follows from
+the trials, so it need not be kept.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from optuna.trial import FrozenTrial
 
 
 class ReplayedCmaEsSampler(CmaEsSampler):
-    """Optuna's CmaEsSampler with its optimizer in memory, remade in a new process from the completed trials.
+    """Optuna's CmaEsSampler with its optimizer in memory, remade in a new process from the
+    completed trials.
 
-    The mean, the step size and the covariance follow from the generations' values alone; the draws are seeded anew
-    for each trial. Where workers finished a generation's trials out of order, and more of them than the population,
-    the replay counts those with the lowest numbers, which an undisturbed study may not have done.
+    The mean, the step size and the covariance follow from the generations' values alone; the draws
+    are seeded anew for each trial. Where workers finished a generation's trials out of order, and
+    more of them than the population, the replay counts those with the lowest numbers, which an
+    undisturbed study may not have done.
     """
 
     def __init__(self, **options: Any) -> None:

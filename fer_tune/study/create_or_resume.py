@@ -1,16 +1,19 @@
-"""Opening a study: made anew, or continued only with the sweep, the faces and the split that it was made from."""
+"""Creates a study, or continues one with the sweep, the images and the split that it was made
+from."""
 
 from __future__ import annotations
 
 import json
 import platform
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
 from fer_tune.data.spec import DataRef
@@ -20,24 +23,25 @@ from fer_tune.store.artifact_paths import below
 from fer_tune.sweep.schema import Budget, Sweep
 
 PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
-"""Packages whose versions a study keeps."""
+"""Packages whose versions are kept with a study."""
 
 BUDGET = "budget"
-"""User attribute of a study: the budget of its last run, which may differ from the one that its record tells."""
+"""User attribute of a study: the budget of its last run. The record has the budget of its first."""
 
-ANEW = (
+KEEP_BOTH = (
     "Undo the change, or keep both: give the changed sweep a study name of its own "
     "(`study:` in the file, or --set study=NAME)."
 )
 
 
 def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
-    """The study's record: a new one, or the one that is there if sweep, faces and split are those it was made from.
+    """Returns the record of the sweep's study, which is created if it does not exist.
 
     Raises:
-        StudyError: they are not; or one of the two halves of the study, ours and Optuna's, is missing.
+        StudyError: the study was made from another sweep, other images or another split. Or only
+            one half of it exists, ours or Optuna's.
     """
-    record = store.find_study(sweep.study)
+    record = store.studies.find(sweep.study)
     in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
     if record is None:
         if in_optuna:
@@ -46,11 +50,11 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
                 "Give this run another study name: --set study=NAME.",
             )
         record = _new_record(sweep, store, data, counts)
-        store.register_study(record)
+        store.studies.add(record)
         return record
-    if not in_optuna and store.attempts(sweep.study):
+    if not in_optuna and store.jobs.attempts(sweep.study):
         raise StudyError(
-            f"The trials of the study {sweep.study} were deleted, its epochs and artifacts were not.",
+            f"The trials of the study {sweep.study} were deleted, but its epochs and artifacts were not.",
             "Give this run another study name: --set study=NAME.",
         )
     _refuse_changes(record, sweep, data)
@@ -58,7 +62,8 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
 
 
 def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
-    """Puts into Optuna's study what its dashboard and other readers should know; only what is not there yet."""
+    """Writes what readers such as optuna-dashboard should know into Optuna's study, where it is not
+    there yet."""
     facts: dict[str, Any] = {
         "family": record.family,
         "objective": record.objective,
@@ -69,6 +74,10 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
         "uid": record.uid,
         BUDGET: budget.model_dump(mode="json"),
     }
+    if study.metric_names != [record.objective]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # the name that optuna-dashboard shows
+            study.set_metric_names([record.objective])
     present = study.user_attrs
     for key, value in facts.items():
         if present.get(key) != value:
@@ -76,7 +85,8 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What differs between two descriptions of sweeps, a line for each entry: `space.lr: 0.1, now 0.2`."""
+    """Returns what differs between two descriptions of sweeps, a line for each entry: `space.lr:
+    0.1, now 0.2`."""
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         f"{key}: {_show(old, key)}, now {_show(new, key)}"
@@ -86,21 +96,31 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
+    """Compares what was measured with what would be measured now. Where the images are does not
+    matter."""
     name = record.name
-    if record.sweep_signature != sweep.signature():
-        lines = differences(record.sweep_json, json.loads(json.dumps(sweep.describe())))
-        what = "\n".join(f"  {line}" for line in lines or ["its signature, which another version of fer-tune made"])
-        raise StudyError(f"The study {name} was made by another sweep than {sweep.path}:\n{what}", ANEW)
+    if lines := differences(_with_shape(record.sweep_json), json.loads(json.dumps(sweep.describe()))):
+        what = "\n".join(f"  {line}" for line in lines)
+        raise StudyError(f"The study {name} was made by another sweep than {sweep.path}:\n{what}", KEEP_BOTH)
     if record.data_signature != data.signature:
         raise StudyError(
-            f"The study {name} was made from other faces: signature {record.data_signature[:12]}, "
-            f"now {data.signature[:12]} ({sweep.data}).",
-            "Name the data set it was made from with --data or FER_TUNE_DATA, or give this run another study name.",
+            f"The study {name} was made from other images than {sweep.data}: "
+            f"their signature is {record.data_signature[:12]}, not {data.signature[:12]}.",
+            "Name the images that it was made from with --data or FER_TUNE_DATA, wherever they are now. "
+            "Or give this run another study name: --set study=NAME.",
         )
     if record.split.hash != data.split_hash:
         raise StudyError(
-            f"The study {name} was made with another split: {record.split.hash[:12]}, now {data.split_hash[:12]}.", ANEW
+            f"The study {name} was made with another split: {record.split.hash[:12]}, now {data.split_hash[:12]}.",
+            KEEP_BOTH,
         )
+
+
+def _with_shape(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a description whose `data` is a shape. Older studies have the path of the images
+    there."""
+    shape = description.get("data")
+    return dict(description) | {"data": shape if isinstance(shape, dict) else {"side": 48, "channels": 1}}
 
 
 def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
@@ -122,6 +142,7 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
         data_source=sweep.data,
         data_signature=data.signature,
         data_cache=below(store.root, data.cache),
+        data_spec=data.spec,
         split=split,
         versions=versions(),
         created=datetime.now(UTC),
@@ -129,7 +150,8 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and the packages that decide the numbers; none of them is imported for it."""
+    """Returns the versions of Python and of the packages that decide the numbers, without importing
+    them."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -148,7 +170,7 @@ def _in_optuna(storage: BaseStorage, name: str) -> bool:
 
 
 def _flat(entries: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Entries by dotted path; a parameter of the space stays whole."""
+    """Yields entries by dotted path. A parameter of the space is one entry."""
     for key, value in entries.items():
         if isinstance(value, dict) and prefix != "space.":
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,10 +1,11 @@
 """Trials that do not fit into memory, and how a sampler learns from them.
 
-Such a trial is told as failed, with the constraint `memory`: by what fraction it needs more than there is. Optuna's
-samplers pass over failed trials, constraints and all: left alone they would go on proposing what cannot be trained.
-So they are shown the study as if these trials were complete, as bad as the worst that is, and infeasible. TPE puts
-infeasible trials behind all others, the Gaussian process learns where the constraint holds, and CMA-ES, which knows
-no constraints, learns from the value. The database keeps what happened.
+Such a trial is told as failed, with the constraint `memory`: by what fraction it needs more than
+there is. Optuna's samplers pass over failed trials, constraints and all: left alone they would go
+on proposing what cannot be trained. So they are shown the study as if these trials were complete,
+as bad as the worst that is, and infeasible. TPE puts infeasible trials behind all others, the
+Gaussian process learns where the constraint holds, and CMA-ES, which knows no constraints, learns
+from the value. The database keeps what happened.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MEMORY = "memory"
 _ATTRIBUTE = f"constraints:{MEMORY}"
 """Where Optuna keeps it."""
 FEASIBLE = -1.0
-"""The constraint of trials that were trained: the Gaussian process wants one of each trial or of none."""
+"""The constraint of trials that were trained: the Gaussian process wants one of each trial or of
+none."""
 
 
 class LearningSampler(BaseSampler):
@@ -63,7 +65,8 @@ class LearningSampler(BaseSampler):
 
 
 class _Seen:
-    """A study with infeasible trials among the complete ones; like the view that Optuna's Hyperband gives samplers."""
+    """A study with infeasible trials among the complete ones; like the view that Optuna's Hyperband
+    gives samplers."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -87,7 +90,8 @@ def _seen(study: Study) -> Study:
 
 
 def with_infeasible(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials, where some are infeasible in such a form that samplers heed them; none is changed."""
+    """The trials, where some are infeasible in such a form that samplers heed them; none is
+    changed."""
     if not any(_infeasible(trial) for trial in trials):
         return trials
     complete = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]

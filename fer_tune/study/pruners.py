@@ -21,7 +21,8 @@ from fer_tune.errors import StudyError
 from fer_tune.sweep.schema import PrunerSpec
 
 RUNG = "completed_rung_"
-"""Prefix of the system attributes in which successive halving and hyperband keep what a trial reached."""
+"""Prefix of the system attributes in which successive halving and hyperband keep what a trial
+reached."""
 
 
 def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
@@ -39,7 +40,8 @@ def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
         case "successive_halving":
             return SuccessiveHalvingPruner(**options)
         case "hyperband":
-            # With `auto`, nothing is pruned until a trial completes, and the brackets depend on which that is.
+            # With `auto`, nothing is pruned until a trial completes, and the brackets depend on
+            # which that is.
             top = options.pop("max_resource", None) or epochs
             if options.get("min_resource", 1) > top:
                 raise StudyError(f"hyperband's min_resource {options['min_resource']} is above its max_resource {top}.")
@@ -60,7 +62,7 @@ NAMES = ("median", "percentile", "successive_halving", "hyperband", "patient", "
 def warm_up(study: Study) -> None:
     """Asks the pruner about a trial that has reported nothing.
 
-    Hyperband makes its brackets at the first question; before it, a process takes every trial to be in bracket 0,
-    and the sampler would see other trials than it did before the study was continued.
+    Hyperband makes its brackets at the first question; before it, a process takes every trial to be
+    in bracket 0, and the sampler would see other trials than it did before the study was continued.
     """
     study.pruner.prune(study, create_trial(value=0.0))

@@ -20,11 +20,13 @@ from fer_tune.study.memory_constraint import LearningSampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
-"""Packages that a sampler imports only when it first draws, by which time others have trained for an hour."""
+"""Packages that a sampler imports only when it first draws, by which time others have trained for
+an hour."""
 
 
 class RepeatableRandomSampler(RandomSampler):
-    """Random search in which a draw depends on nothing but the seed, its place in the study, and its key.
+    """Random search in which a draw depends on nothing but the seed, its place in the study, and
+    its key.
 
     So an interrupted and continued study, one with requeued trials, and one run by more workers
     draw the same configurations as an undisturbed one.
@@ -58,8 +60,9 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
     """The sweep's sampler; that it fits the space was checked when the sweep was loaded.
 
     Args:
-        trials: how many the study has already. It shifts the seed of samplers whose random state dies with their
-            process, so that a continued study does not replay the draws it began with.
+        trials: how many the study has already. It shifts the seed of samplers whose random state
+            dies with their process, so that a continued study does not replay the draws it began
+            with.
         place: see `RepeatableRandomSampler`.
 
     Raises:
@@ -70,11 +73,12 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
     seed = sweep.seed if spec.seed is None else spec.seed
     shifted = (seed + trials) % 2**32
     random = RepeatableRandomSampler(seed, place)
-    # What these samplers cannot draw jointly they draw independently. It is what conditions ask for, no mishap
-    # to be warned of at every trial.
+    # What these samplers cannot draw jointly they draw independently. It is what conditions ask
+    # for, no mishap to be warned of at every trial.
     independent: dict[str, Any] = {"independent_sampler": random, "warn_independent_sampling": False}
     with warnings.catch_warnings():
-        # TPE's group, QMC and others are marked experimental: their interface may change, and versions are pinned.
+        # TPE's group, QMC and others are marked experimental: their interface may change, and
+        # versions are pinned.
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":

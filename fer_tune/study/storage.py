@@ -17,7 +17,8 @@ _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
 
 
 def optuna_storage(store: Store) -> BaseStorage:
-    """Optuna's storage beside the store's tables; made once for a store, since it remembers the finished trials.
+    """Optuna's storage beside the store's tables; made once for a store, since it remembers the
+    finished trials.
 
     Reading 10,000 trials for the first time takes ten seconds, the second time milliseconds.
 

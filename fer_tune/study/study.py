@@ -22,13 +22,13 @@ from fer_tune.study.samplers import make_sampler
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
-    PARAMS,
     PLACE,
     REASON,
     REQUEUED_AS,
     RETRY_OF,
     START,
     Counts,
+    Finished,
     Proposal,
     count,
     place_of,
@@ -46,9 +46,10 @@ FIXED = "fixed_params"
 class Study:
     """One study, owned by this process: hold its `StudyLock` before opening it.
 
-    Only one process may ask and tell: Optuna's queue hands one trial to two otherwise. All methods wait for a
-    locked database as long as the store has patience, then raise StorageError. A trial that somebody else has told
-    meanwhile raises TakenOverError.
+    Only one process may ask and tell: Optuna's queue hands one trial to two otherwise. All methods
+        wait for a
+    locked database as long as the store has patience, then raise StorageError. A trial that
+    somebody else has told meanwhile raises TakenOverError.
     """
 
     def __init__(self, sweep: Sweep, store: Store, study: optuna.Study) -> None:
@@ -61,15 +62,16 @@ class Study:
 
     @classmethod
     def open(cls, sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int] | None = None) -> Study:
-        """Creates the sweep's study or continues it, and enqueues the start configurations that it does not have.
+        """Creates the sweep's study or continues it, and enqueues the start configurations that it
+        does not have.
 
         Args:
             data: the faces and the split; a study never mixes two.
             counts: images in each part of the split, for the record.
 
         Raises:
-            StudyError: the study was made by another sweep, from other faces or with another split, was not made by
-                fer-tune, or its sampler or pruner cannot work.
+            StudyError: the study was made by another sweep, from other faces or with another split,
+                was not made by fer-tune, or its sampler or pruner cannot work.
             StorageError: the database.
         """
         storage = optuna_storage(store)
@@ -96,7 +98,6 @@ class Study:
         for key, parameter in self.sweep.space.items():
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
-        self._patiently(lambda: trial.set_user_attr(PARAMS, params))
         self._trials[trial.number] = trial
         attrs = trial.user_attrs
         return Proposal(
@@ -110,8 +111,8 @@ class Study:
     def _begin(self) -> Trial:
         """A running trial from Optuna's queue, else a new one.
 
-        Asking is several transactions. A try that the database cut short may have begun a trial that nobody would
-        ever end: the next try takes it over.
+        Asking is several transactions. A try that the database cut short may have begun a trial
+        that nobody would ever end: the next try takes it over.
         """
         tried = False
 
@@ -124,7 +125,8 @@ class Study:
         return self._patiently(work)
 
     def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
-        """The trial's value; what was enqueued comes back as it was written, hence the conversions."""
+        """The trial's value; what was enqueued comes back as it was written, hence the
+        conversions."""
         if isinstance(domain, Fixed):
             return domain.value
         if isinstance(domain, Choice):
@@ -142,9 +144,10 @@ class Study:
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Takes an epoch's objective; True if the trial should be pruned.
 
-        The pruner is asked exactly once an epoch, since successive halving answers a second question differently:
-        an epoch that was reported already gets the answer it got. A trial in its last epoch is never pruned, there
-        being nothing left to save; a value that is not finite is not kept, and prunes.
+        The pruner is asked exactly once an epoch, since successive halving answers a second
+        question differently: an epoch that was reported already gets the answer it got. A trial in
+        its last epoch is never pruned, there being nothing left to save; a value that is not finite
+        is not kept, and prunes.
         """
         trial = self._running(number)
         last, answer = self._answers.get(number, (0, False))
@@ -175,7 +178,8 @@ class Study:
         """Tells that a trial failed; the budget counts it.
 
         Args:
-            infeasible: above 0 if it needs more memory than there is, by what fraction; the sampler learns from it.
+            infeasible: above 0 if it needs more memory than there is, by what fraction; the sampler
+                learns from it.
         """
         attrs = {**(attrs or {}), REASON: reason}
         if infeasible > 0 and not self._frozen(number).state.is_finished():
@@ -200,10 +204,12 @@ class Study:
     # interrupted trials -------------------------------------------------------------------------------------------
 
     def requeue(self, number: int, reason: str) -> int:
-        """Enqueues an interrupted trial's configuration again, and tells that the interrupted one is over.
+        """Enqueues an interrupted trial's configuration again, and tells that the interrupted one
+        is over.
 
-        The new trial keeps the name, the parameters and the place among the draws; the budget counts only it. Done in
-        an order in which a crash at any point leaves something that the next `requeue` of the same trial completes.
+        The new trial keeps the name, the parameters and the place among the draws; the budget
+        counts only it. Done in an order in which a crash at any point leaves something that the
+        next `requeue` of the same trial completes.
 
         Returns:
             The new trial's number.
@@ -229,36 +235,29 @@ class Study:
         self._patiently(enqueue)
         copy = self._copy_of(number)
         assert copy is not None
+        self.store.jobs.renumber(self.name, number, copy, reason)
         self._forget_rungs(frozen)
         self._end(number, TrialState.FAIL, {REQUEUED_AS: copy, REASON: reason})
         return copy
 
     def reconcile(self, reason: str = "The orchestrator ended before the trial did.") -> list[int]:
-        """Queues again what a dead orchestrator left running; returns the numbers of the interrupted trials.
+        """Queues again what a dead orchestrator left running; returns the numbers of the
+        interrupted trials.
 
         To be called once, before the first `ask`, by the process that holds the study's lock.
         """
         left = [trial.number for trial in self._running_trials()]
         for number in left:
             self.requeue(number, reason)
-        self.store.abandon_attempts(self.name, reason)
+        self.store.jobs.abandon_attempts(self.name, "search", reason)
         return left
-
-    def interrupted(self) -> list[int]:
-        """Numbers of the trials that an earlier run left running, or that live on under another number."""
-        return [trial.number for trial in self._all() if state_of(trial) in ("running", "requeued")]
-
-    def unfinished_seeds(self) -> set[int]:
-        """Seeds of the trials that are running or wait in the queue: whose checkpoints may be needed."""
-        trials = self._all()
-        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
-        return {self._seed(place_of(trials, number)) for number in unfinished}
 
     def _copy_of(self, number: int) -> int | None:
         return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
 
     def _forget_rungs(self, trial: FrozenTrial) -> None:
-        """Takes an interrupted trial out of successive halving, where it would compete with the one it lives on as.
+        """Takes an interrupted trial out of successive halving, where it would compete with the one
+        it lives on as.
 
         Optuna has no call for it; its caches do not keep a trial that is still running.
         """
@@ -272,6 +271,14 @@ class Study:
         if any(key.startswith(RUNG) for key in trial.system_attrs):
             self._patiently(work)
 
+    def finished(self) -> list[Finished]:
+        """Returns the trials that are complete, pruned or failed."""
+        over = [trial for trial in self._all() if trial.state.is_finished() and state_of(trial) != "requeued"]
+        return [
+            Finished(trial.number, state_of(trial), str(trial.user_attrs.get(REASON, "")), trial.value)
+            for trial in over
+        ]
+
     # counting -----------------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
@@ -281,7 +288,8 @@ class Study:
     # within -------------------------------------------------------------------------------------------------------
 
     def _enqueue_start(self) -> None:
-        """Enqueues the start configurations that were never enqueued; by content, so that a sweep may gain some."""
+        """Enqueues the start configurations that were never enqueued; by content, so that a sweep
+        may gain some."""
         known = [t.system_attrs[FIXED] for t in self._all() if FIXED in t.system_attrs and RETRY_OF not in t.user_attrs]
         for place, start in enumerate(self.sweep.start, 1):
             params = keyed(self.sweep.space, start.params)

@@ -1,10 +1,9 @@
-"""Reading studies: the ranking, the trials, a summary of each study. Needs the database only, not the sweep."""
+"""Studies for readers: ranking, trials, summaries. Needs the database, not the sweep file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyRecord, is_run
 from fer_tune.study.create_or_resume import BUDGET
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
@@ -27,17 +26,20 @@ class TrialSummary:
     """A trial for readers.
 
     Attributes:
-        value: the best epoch's objective of a complete trial, the last reported one of a pruned trial; None while
-            there is none.
-        params: hyperparameters by name, the fixed ones too.
+        job: uid of the job that it is; None if no worker was given it, or if it continues as
+            another trial.
+        value: the objective of the best epoch if complete, of the last one if pruned; None if there
+            is none.
+        params: hyperparameters by name, also the fixed ones once a worker was given the trial.
         epochs: how many were reported.
-        best_epoch: the first with the highest objective, or None.
-        name: of the `start:` configuration it came from, or None.
+        best_epoch: the first epoch with the highest objective, or None.
+        name: of the `start:` configuration that it came from, or None.
         started, ended: UTC.
         attrs: Optuna's user attributes.
     """
 
     number: int
+    job: str | None
     state: State
     value: float | None
     params: dict[str, Value]
@@ -50,8 +52,12 @@ class TrialSummary:
 
     @property
     def seconds(self) -> float | None:
-        """From start to end, or None while it has not ended."""
+        """The time from start to end, or None while the trial has not ended."""
         return (self.ended - self.started).total_seconds() if self.started and self.ended else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all fields by name, and `seconds`."""
+        return asdict(self) | {"seconds": self.seconds}
 
 
 @dataclass(frozen=True)
@@ -69,88 +75,83 @@ class StudySummary:
 
 
 def ranking(store: Store, study: str, top: int | None = 1, states: Collection[State] = COMPLETE) -> list[TrialSummary]:
-    """The best trials, best first; by default of the complete ones, which alone were trained to their end.
+    """Returns the best trials, best first; by default of the complete ones.
 
-    Equal values rank by number. The first is always the one that Optuna calls best: it asks the database without
-    naming an order for equal values, so among those it is asked which.
+    Only complete trials were trained to their end.
+
+    Trials of equal value rank by number. But the first is always the one that Optuna calls best.
+    Optuna does not say how it orders equal values, so it is asked which of them it prefers.
 
     Args:
         top: how many, or None for all.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: the study does not exist.
     """
-    inner = _load(store, study)
-    return [_summary(trial) for trial in _ranked(store, inner, _all(store, inner), states)[:top]]
-
-
-def standard_error(share: float | None, images: int) -> float | None:
-    """Of a share measured on so many images, sqrt(p (1 - p) / n); None where either is unknown."""
-    return math.sqrt(max(0.0, share * (1 - share)) / images) if share is not None and images else None
-
-
-def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
-    """All trials by number, and the number of the best complete one, from one reading of the study.
-
-    Raises:
-        StudyError: there is no such study.
-    """
-    inner = _load(store, study)
-    frozen = _all(store, inner)
-    best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial) for trial in frozen], best
-
-
-def _ranked(
-    store: Store, study: optuna.Study, trials: Collection[FrozenTrial], states: Collection[State] = COMPLETE
-) -> list[FrozenTrial]:
-    frozen = [trial for trial in trials if trial.value is not None and state_of(trial) in states]
-    # An infeasible trial (a constraint above 0) is none that could be chosen.
-    frozen = [trial for trial in frozen if not any(excess > 0 for excess in trial.constraints.values())]
-    frozen.sort(key=lambda trial: (-_value(trial), trial.number))
-    ties = [trial for trial in frozen if _value(trial) == _value(frozen[0]) and trial.state == TrialState.COMPLETE]
-    if len(ties) > 1:
-        best = store.patiently(lambda: study.best_trial).number
-        frozen.sort(key=lambda trial: (-_value(trial), trial.number != best, trial.number))
-    return frozen
+    inner, jobs = _load(store, study), _jobs(store, study)
+    found = _ranked(store, inner, _all(store, inner), states)[:top]
+    return [_summary(trial, state_of(trial), jobs) for trial in found]
 
 
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
-    """The trials of a study that are in one of `states`, by number.
+    """Returns the trials of a study that are in one of `states`, by number.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: the study does not exist.
     """
-    return [_summary(trial) for trial in _all(store, _load(store, study)) if state_of(trial) in states]
+    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
+    jobs = _jobs(store, study)
+    found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
+    return [_summary(trial, state, jobs) for trial, state in found if state in states]
+
+
+def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
+    """Returns all trials by number, and the number of the best complete one. Reads the study once.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    inner, alive = _load(store, study), is_run(store, study)
+    frozen, jobs = _all(store, inner), _jobs(store, study)
+    best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
+    return [_summary(trial, state_of(trial, alive), jobs) for trial in frozen], best
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
-    """One trial.
+    """Returns one trial. Reads no other.
 
     Raises:
-        StudyError: there is no such study or trial.
+        StudyError: the study or the trial does not exist.
     """
-    found = _all(store, _load(store, study))
-    if not 0 <= number < len(found):
-        raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
-    return _summary(found[number])
+    inner, storage = _load(store, study), optuna_storage(store)
+
+    def read() -> FrozenTrial:
+        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(inner._study_id, number))
+
+    try:
+        frozen = store.patiently(read)
+    except KeyError as error:
+        hint = f"`fer-tune trials --study {study}` lists the trials."
+        raise StudyError(f"The study {study} has no trial {number}.", hint) from error
+    job = store.jobs.find_trial(study, number)
+    return _summary(frozen, state_of(frozen, is_run(store, study)), {} if job is None else {number: job})
 
 
 def summaries(store: Store) -> list[StudySummary]:
-    """All studies, the oldest first; one whose trials were deleted has none."""
-    return [_study_summary(store, record) for record in store.studies()]
+    """Returns all studies, the oldest first. A study whose trials were deleted has none."""
+    return [_study_summary(store, record) for record in store.studies.all()]
 
 
 def last_budget(store: Store, study: str) -> dict[str, Any]:
-    """The budget of the study's last run: `trials` and `epochs`, and `hours`, which may be None.
+    """Returns the budget of the study's last run: `trials`, `epochs`, `hours`.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: the study does not exist.
     """
     inner = _load(store, study)
     kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
-    if kept is None:  # run last by a version that did not keep it: as it was run first
-        first = yaml.safe_load(store.study(study).sweep_text) or {}
+    if kept is None:  # the last run was by a version that did not record it: take the first run's
+        first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept
 
@@ -160,19 +161,19 @@ def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
         inner = _load(store, record.name)
     except StudyError:
         return StudySummary(record, Counts(), None)
-    frozen = _all(store, inner)
-    best = next((_summary(trial) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen), best)
+    frozen, jobs = _all(store, inner), _jobs(store, record.name)
+    best = next((_summary(trial, state_of(trial), jobs) for trial in _ranked(store, inner, frozen)), None)
+    return StudySummary(record, count(frozen, is_run(store, record.name)), best)
 
 
 def _load(store: Store, study: str) -> optuna.Study:
-    store.study(study)  # which knows the nearest name
+    store.studies.get(study)  # its error names the nearest study
     try:
         return store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
     except KeyError as error:
         raise StudyError(
             f"The trials of the study {study} are not in {store.shown}.",
-            "They were deleted, or its first run ended before there were any.",
+            "Somebody deleted them, or the first run of the study ended before it had any.",
         ) from error
 
 
@@ -180,22 +181,41 @@ def _all(store: Store, study: optuna.Study) -> list[FrozenTrial]:
     return store.patiently(lambda: study.get_trials(deepcopy=False))
 
 
+def _ranked(
+    store: Store, study: optuna.Study, trials: Collection[FrozenTrial], states: Collection[State] = COMPLETE
+) -> list[FrozenTrial]:
+    frozen = [trial for trial in trials if trial.value is not None and state_of(trial) in states]
+    # A trial that needs too much memory (a constraint above 0) cannot be chosen.
+    frozen = [trial for trial in frozen if not any(excess > 0 for excess in trial.constraints.values())]
+    frozen.sort(key=lambda trial: (-_value(trial), trial.number))
+    ties = [trial for trial in frozen if _value(trial) == _value(frozen[0]) and trial.state == TrialState.COMPLETE]
+    if len(ties) > 1:
+        best = store.patiently(lambda: study.best_trial).number
+        frozen.sort(key=lambda trial: (-_value(trial), trial.number != best, trial.number))
+    return frozen
+
+
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
 
 
-def _summary(trial: FrozenTrial) -> TrialSummary:
+def _jobs(store: Store, study: str) -> dict[int, JobRecord]:
+    """Returns the jobs of the search by the numbers of their trials."""
+    return {job.number: job for job in store.jobs.of(study, "search") if job.number is not None}
+
+
+def _summary(trial: FrozenTrial, state: State, jobs: Mapping[int, JobRecord]) -> TrialSummary:
+    job = jobs.get(trial.number)
     reported = trial.intermediate_values
     attrs = dict(trial.user_attrs)
-    params = attrs.pop(PARAMS, None)
-    if params is None:  # not asked for yet: what was enqueued
-        params = named(trial.system_attrs.get("fixed_params", {}) | trial.params)
+    recorded = attrs.pop(PARAMS, None)
     return TrialSummary(
         number=trial.number,
-        state=state_of(trial),
+        job=job.uid if job else None,
+        state=state,
         value=trial.value,
-        params=params,
+        params=job.params if job else recorded or _searched(trial),
         epochs=len(reported),
         best_epoch=min(reported, key=lambda epoch: (-reported[epoch], epoch), default=None),
         name=attrs.get(START),
@@ -205,6 +225,12 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
     )
 
 
+def _searched(trial: FrozenTrial) -> dict[str, Value]:
+    """Returns the hyperparameters that Optuna knows: drawn ones, or queued ones."""
+    queued: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return named(queued if trial.state == TrialState.WAITING else trial.params)
+
+
 def _utc(moment: datetime | None) -> datetime | None:
-    """Optuna keeps local time without zone."""
+    """Returns a time in UTC. Optuna's times are local and have no zone."""
     return None if moment is None else moment.astimezone(UTC)

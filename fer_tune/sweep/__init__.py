@@ -1,4 +1,4 @@
-"""The sweep file: what it may say, how it is read, and the search space it describes. Nothing here imports torch."""
+"""Sweep files: their keys, how they are read, and the search spaces that they describe. Imports no torch."""
 
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps
 from fer_tune.sweep.schema import Sweep

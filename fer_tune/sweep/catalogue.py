@@ -1,4 +1,4 @@
-"""The hyperparameters that a sweep may name, read off the typed configurations of `models/` and `train/`."""
+"""The hyperparameters that a sweep may name. They are the fields of the configurations in `models/` and `train/`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Hyperparameter:
     """One field of a configuration.
 
     Attributes:
-        name: as sweeps call it.
-        config: the configuration that it belongs to; the final judge of a value.
-        type: of its values: bool, int, float or str.
-        default: what a trial takes where the sweep says nothing.
-        choices: the only values allowed, or empty where bounds decide.
-        bounds: limits of a number as pydantic names them: `gt`, `ge`, `lt`, `le`.
-        description: for people; may be empty.
+        name: its name in a sweep.
+        config: the configuration that it belongs to. It decides whether a value is valid.
+        type: the type of its values: bool, int, float or str.
+        default: its value in a sweep that does not name it.
+        choices: the valid values. Empty for a number within bounds.
+        bounds: limits of a number under pydantic's names: `gt`, `ge`, `lt`, `le`.
+        description: may be empty.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Hyperparameter:
 
     @property
     def numeric(self) -> bool:
-        """Whether a range of it makes sense."""
+        """Returns whether a sweep may search a range of it."""
         return self.type in (int, float) and not self.choices
 
     @property
     def allowed(self) -> str:
-        """The valid values, for an error or a comment."""
+        """Returns the valid values in words, for an error or a comment."""
         if self.choices:
             return "one of " + ", ".join(show(choice) for choice in self.choices)
         signs = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
@@ -51,10 +51,10 @@ class Hyperparameter:
         return f"{kind} {limits}".rstrip()
 
     def check(self, value: object) -> Value:
-        """`value` as the configuration holds it: whole numbers become floats where it wants floats, names numbers.
+        """Returns `value` as the configuration has it. A whole number becomes a float, and a name its number.
 
         Raises:
-            ValueError: the configuration refuses it; the message says what is allowed.
+            ValueError: the configuration refuses it. The message says what is allowed.
         """
         if self.type is not bool and isinstance(value, bool):
             raise ValueError(f"must be {self.allowed}, not {describe_value(value)}")
@@ -66,7 +66,7 @@ class Hyperparameter:
 
 
 def describe_value(value: object) -> str:
-    """What stands where a value was expected, short enough for an error."""
+    """Returns what was given in place of a value, short enough for an error."""
     if isinstance(value, bool | int | float | str):
         text = show(value)
         return text if len(text) <= 40 else f"{text[:37]}..."
@@ -77,7 +77,7 @@ Catalogue = dict[str, Hyperparameter]
 
 
 def catalogue(family: str) -> Catalogue:
-    """Every hyperparameter of a family by name: the family's own first, then those of training."""
+    """Returns the hyperparameters of a family by name, its own first, then those of training."""
     return {
         name: _hyperparameter(name, config)
         for config in (FAMILIES[family].config, TrainConfig)

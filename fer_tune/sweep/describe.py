@@ -1,4 +1,4 @@
-"""A sweep's hyperparameters as rows, for people: what `fer-tune check` shows."""
+"""Describes a sweep to people: what `fer-tune check` shows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Row:
 
     Attributes:
         name: the hyperparameter.
-        kind: whether it is searched; `default` is what the sweep does not name.
-        values: the range (`0.01 to 0.3, log`), the choices or the value.
-        when: under which condition (`optimizer is sgd`), or empty.
-        default: the catalogue's.
-        description: for people; may be empty.
+        kind: how it gets its value. `default` means that the sweep does not name it.
+        values: the range (`0.01 to 0.3, log`), the choices, or the value.
+        when: the condition (`optimizer is sgd`), or empty.
+        default: its value in a sweep that does not name it.
+        description: may be empty.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Row:
 
 
 def rows(sweep: Sweep) -> list[Row]:
-    """All hyperparameters of the sweep's family: the named ones in the space's order, then those at their default."""
+    """Returns all hyperparameters of the sweep's family: those of the space in its order, then the defaults."""
     hypers = catalogue(sweep.family)
     named = [
         Row(
@@ -53,3 +53,10 @@ def rows(sweep: Sweep) -> list[Row]:
         for name, hyper in hypers.items()
         if name not in seen
     ]
+
+
+def describe_images(sweep: Sweep) -> str:
+    """Returns the data set in words: `fer2013`, or `faces.zip (64×64, colour)` if it is not 48×48 and grey."""
+    if (sweep.side, sweep.channels) == (48, 1):
+        return sweep.data
+    return f"{sweep.data} ({sweep.side}×{sweep.side}, {'grey' if sweep.channels == 1 else 'colour'})"

@@ -1,10 +1,10 @@
-"""How a problem of a sweep is said: what is wrong, what is allowed, and what was probably meant."""
+"""Words the problems of a sweep: what is wrong, what is allowed, and which name was probably meant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,21 +14,40 @@ from fer_tune.sweep.yaml_nodes import Node, Problems
 
 Model = TypeVar("Model", bound=BaseModel)
 
+PLAIN = {
+    "Input should be a valid integer": "must be a whole number",
+    "Input should be a valid number": "must be a number",
+    "Input should be a valid string": "must be text",
+    "Input should be a valid boolean": "must be true or false",
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be greater than": "must be above",
+    "Input should be less than or equal to": "must be at most",
+    "Input should be less than": "must be below",
+    "Input should be": "must be",
+    "String should match pattern": "must match",
+}
+"""How pydantic's messages begin, and our words for it. The first one that fits is used."""
+
 
 def nearest(word: object, names: Iterable[str]) -> str:
-    """The most similar of `names` as the end of a sentence, or nothing if none is similar."""
+    """Returns `; nearest: NAME` for the most similar of `names`, or an empty text if none is similar."""
     close = get_close_matches(str(word)[:64], list(names), 1, 0.5)
     return f"; nearest: {close[0]}" if close else ""
 
 
 def unknown(what: str, word: object, names: Iterable[str]) -> str:
-    """Says that `word` is no `what`, and which there are."""
+    """Returns a message that `word` is not the name of a `what`, with the names that are."""
     names = list(names)
     return f"unknown {what}{nearest(word, names)}; allowed: {', '.join(names)}"
 
 
 def validated(model: type[Model], node: Node, path: str, problems: Problems, leave_out: str = "") -> Model | None:
-    """A section checked by its model; what the model refuses goes to `problems`, each at its own line."""
+    """Returns a section as its model, or None. Adds to `problems` what the model refuses, each at its line.
+
+    Args:
+        path: the dotted path of the section, for the messages.
+        leave_out: a key that the caller has read.
+    """
     if node.value is not None and not isinstance(node.value, dict):
         problems.add(node, path, f"must be a mapping, not {describe_value(node.plain())}")
         return None
@@ -39,22 +58,20 @@ def validated(model: type[Model], node: Node, path: str, problems: Problems, lea
         for details in error.errors():
             location = details["loc"]
             dotted = ".".join(str(step) for step in (path, *location) if step != "")
-            problems.add(node.at(location), dotted, _say(details, model, leave_out))
+            problems.add(node.at(location), dotted, _message(details, model, leave_out))
         return None
 
 
-def _say(details: ErrorDetails, model: type[BaseModel], leave_out: str) -> str:
-    kind, got = details["type"], details.get("input")
+def _message(details: ErrorDetails, model: type[BaseModel], leave_out: str) -> str:
+    """Returns what pydantic found wrong, in the words of a sweep."""
+    kind, given = details["type"], details.get("input")
     if kind == "extra_forbidden":
         return unknown("key", details["loc"][-1], [*model.model_fields, *filter(None, [leave_out])])
     if kind == "missing":
         return f"is missing: {model.model_fields[str(details['loc'][-1])].description}"
     if kind == "value_error":
         return details["msg"].removeprefix("Value error, ")
-    said = details["msg"].replace("Input should be", "must be").replace("String should have", "must have")
-    allowed: list[Any] = (
-        details["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        if (kind == "literal_error")
-        else []
-    )
-    return f"{said}, not {describe_value(got)}{nearest(got, allowed)}"
+    allowed = details["ctx"]["expected"].replace("'", "").replace(" or ", ", ") if kind == "literal_error" else ""
+    begins = next((text for text in PLAIN if details["msg"].startswith(text)), "")
+    message = PLAIN.get(begins, "") + details["msg"].removeprefix(begins)
+    return f"{message}, not {describe_value(given)}{nearest(given, allowed.split(', '))}"

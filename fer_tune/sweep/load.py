@@ -1,40 +1,26 @@
-"""From a sweep's file to a `Sweep`, or to everything that is wrong with it."""
+"""Reads sweep files. An error has everything that is wrong with a file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
 
-from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
-from fer_tune.sweep.schema import (
-    PRUNERS,
-    SAMPLERS,
-    STUDY_NAME,
-    Budget,
-    Header,
-    Limits,
-    PrunerSpec,
-    SamplerSpec,
-    Section,
-    Start,
-    Sweep,
-)
-from fer_tune.sweep.space import Choice, Fixed, Range, Space
+from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
+from fer_tune.sweep.sections import check_cmaes, check_side, read_images, read_pruner, read_sampler, read_split
+from fer_tune.sweep.space import Space
+from fer_tune.sweep.start import StartReader
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
 
-S = TypeVar("S", bound=Section)
-
-_HINT = "`fer-tune init FAMILY` prints a sweep with all that it may say."
+_HINT = "`fer-tune init FAMILY` prints a sweep with all keys and their values."
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
@@ -45,13 +31,13 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         overrides: `key=value` as given to `--set`, see `overrides.override`.
 
     Raises:
-        SweepError: the file cannot be read or is no valid sweep; `problems` has all that is wrong with it.
+        SweepError: the file cannot be read or is not a valid sweep. `problems` has all that is wrong.
     """
     return loads_sweep(_read(path), path, overrides)
 
 
 def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """Reads a sweep from `text`; `path` names it in errors and gives the study's default name.
+    """Reads a sweep from `text`. `path` names it in errors, and gives the study its default name.
 
     Raises:
         SweepError: as `load_sweep`.
@@ -60,7 +46,7 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
     root = parse(text, problems)
     if not isinstance(root.value, dict):
         if not problems:
-            problems.add(root, "", f"a sweep is a mapping that names a family, not {describe_value(root.plain())}")
+            problems.add(root, "", f"a sweep must be a mapping that names a family, not {describe_value(root.plain())}")
         raise _error(path, problems)
     changed = override(root, overrides, problems)
     sweep = _sweep(root, path, text, changed, problems)
@@ -73,10 +59,10 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
 
 
 def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sweep]:
-    """Reads the sweeps that files and folders hold, in `find_sweeps`'s order.
+    """Reads files, and the sweeps in folders, in the order of `find_sweeps`.
 
     Raises:
-        SweepError: one of them is not valid, or two describe the same study; names all that is wrong with all of them.
+        SweepError: a sweep is not valid, or two sweeps describe the same study. The message has all problems of all.
     """
     sweeps: dict[str, Sweep] = {}
     problems: list[str] = []
@@ -90,7 +76,7 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
             problems.extend([f"{path}: {problem}" for problem in error.problems] or [error.message])
             continue
         if sweep.study in sweeps:
-            problems.append(f"{path}: study {sweep.study} is also that of {sweeps[sweep.study].path}")
+            problems.append(f"{path}: the study {sweep.study} is also described by {sweeps[sweep.study].path}")
         sweeps[sweep.study] = sweep
     if problems:
         raise SweepError(f"These {len(files)} sweeps cannot be used together:", _HINT, tuple(problems))
@@ -98,48 +84,48 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
 
 
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the `*.yaml` and `*.yml` in them by name; none twice.
+    """Returns the files, and the `*.yaml` and `*.yml` files in the folders by name, each once.
 
     Raises:
         SweepError: a path does not exist, or a folder has no sweep.
     """
     found: dict[Path, None] = {}
     for path in paths:
-        if not _there(path):
-            raise _absent(path)
+        if not _exists(path):
+            raise _missing(path)
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
             if not inside:
-                raise SweepError(f"{path}: no sweep (*.yaml) in this folder.", "`fer-tune init FAMILY` prints one.")
+                raise SweepError(f"{path}: this folder has no sweep (*.yaml).", "`fer-tune init FAMILY` prints one.")
             found.update(dict.fromkeys(inside))
         else:
             found[path] = None
     return list(found)
 
 
-def _there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name too long for any file, a folder that may not be entered
+    except OSError:  # the name is too long, or a folder is not accessible
         return False
 
 
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(4 * LONGEST_TEXT + 1)  # `parse` refuses what is longer
+            content = file.read(4 * LONGEST_TEXT + 1)  # `parse` refuses longer files
         return content.decode("utf-8-sig", errors="strict" if len(content) <= 4 * LONGEST_TEXT else "replace")
     except (FileNotFoundError, NotADirectoryError):
-        raise _absent(path) from None
+        raise _missing(path) from None
     except IsADirectoryError:
-        raise SweepError(f"{path}: is a folder, not a sweep.", "Name one of its files.") from None
+        raise SweepError(f"{path} is a folder, not a sweep.", "Name one of its files.") from None
     except UnicodeDecodeError as error:
-        raise SweepError(f"{path}: byte {error.start} is not UTF-8 text.", "A sweep is a YAML file in UTF-8.") from None
+        raise SweepError(f"{path}: byte {error.start} is not UTF-8 text.", "Save the file as UTF-8.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise SweepError(f"{path}: cannot be read: {error}.", "Check the path and its permissions.") from error
 
 
-def _absent(path: Path) -> SweepError:
+def _missing(path: Path) -> SweepError:
     try:
         beside = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
     except OSError:
@@ -148,7 +134,7 @@ def _absent(path: Path) -> SweepError:
     hint = (
         f"Did you mean {path.parent / close[0]}?" if close else "`fer-tune init FAMILY` prints a sweep to start from."
     )
-    return SweepError(f"{path}: there is no such sweep.", hint)
+    return SweepError(f"{path}: this file does not exist.", hint)
 
 
 def _error(path: Path, problems: Problems) -> SweepError:
@@ -159,20 +145,23 @@ def _error(path: Path, problems: Problems) -> SweepError:
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
     header = validated(Header, root, "", problems)
-    split = _split(root.entries.get("split"), problems)
+    images = read_images(root.entries.get("data"), problems)
+    split = read_split(root.entries.get("split"), problems)
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
-    sampler = _sampler(root.entries.get("sampler"), problems)
-    pruner = _pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems)
+    sampler = read_sampler(root.entries.get("sampler"), problems)
+    pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems)
     study = _study(root, path, problems)
     space, start, notes = _space(root, changed, problems)
+    if header is not None and images is not None:
+        check_side(root, FAMILIES.get(header.family), images, problems)
     if sampler is not None and sampler.name == "cmaes":
-        _check_cmaes(root.entries["sampler"], space, problems)
-    if header is None or split is None or budget is None or sampler is None or pruner is None:
+        check_cmaes(root.entries["sampler"], space, problems)
+    if header is None or images is None or split is None or budget is None or sampler is None or pruner is None:
         return None
     return Sweep(
         study=study,
         family=header.family,
-        data=header.data,
+        data=images.path,
         split=split,
         objective=header.objective,
         sampler=sampler,
@@ -187,6 +176,8 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         text=text,
         notes=notes,
         limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
+        side=images.side,
+        channels=images.channels,
     )
 
 
@@ -201,11 +192,11 @@ def _study(root: Node, path: Path, problems: Problems) -> str:
     return path.stem
 
 
-_NAMING = "is no study name: 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end, nor con, nul and the like"
+_NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end"
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
-    """Checks `params` and `start` against the family, or the nearest one if its name is misspelt."""
+    """Reads `params` and `start` as the family's, or as those of the family whose name is nearest."""
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()
@@ -214,81 +205,11 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
         problems.add(family, "family", unknown("family", family.value, FAMILIES))
     if known is None:
         return {}, (), ()
-    reader = ParamsReader(catalogue(known), problems, changed)
+    params_reader = ParamsReader(catalogue(known), problems, changed)
     params = root.entries.get("params", Node({}, 1, "line 1"))
     if params.value is not None and not isinstance(params.value, dict):
         problems.add(params, "params", f"must be a mapping of hyperparameters, not {describe_value(params.plain())}")
-    space = reader.space(params)
-    start = reader.start(root.entries.get("start", Node(None, 1, "line 1")), space)
-    return space, start, tuple(reader.notes)
-
-
-def _split(node: Node | None, problems: Problems) -> SplitPolicy | None:
-    if node is None or node.value is None:
-        return SplitPolicy()
-    if isinstance(node.value, str):
-        node = Node({"policy": node}, node.line, node.origin)
-    return validated(SplitPolicy, node, "split", problems)
-
-
-def _sampler(node: Node | None, problems: Problems) -> SamplerSpec | None:
-    chosen = _named(node, "sampler", "tpe", SAMPLERS, problems)
-    if chosen is None:
-        return None
-    name, options = chosen
-    return SamplerSpec(name, options.seed, options.model_dump(exclude={"seed"}))
-
-
-def _pruner(node: Node | None, path: str, budget: Budget, problems: Problems) -> PrunerSpec | None:
-    chosen = _named(node, path, "median", PRUNERS, problems)
-    if chosen is None or node is None:
-        return None if chosen is None else PrunerSpec(chosen[0], chosen[1].model_dump())
-    name, options = chosen[0], chosen[1].model_dump()
-    if name == "hyperband" and options["max_resource"] is None:  # not Optuna's auto, which waits for a whole trial
-        options["max_resource"] = max(budget.epochs, options["min_resource"])
-    if name == "patient":
-        wrapped = node.entries.get("wrapped_pruner")
-        alone = wrapped is None or wrapped.value in (None, "none")
-        options["wrapped_pruner"] = None if alone else _pruner(wrapped, f"{path}.wrapped_pruner", budget, problems)
-    return PrunerSpec(name, options)
-
-
-def _named(
-    node: Node | None, path: str, default: str, table: Mapping[str, type[S]], problems: Problems
-) -> tuple[str, S] | None:
-    """A sampler or pruner, given as a word or as a mapping with `name` and options."""
-    if node is None or node.value is None:
-        return default, table[default]()
-    name = node.entries.get("name") if isinstance(node.value, dict) else node
-    if name is None:
-        problems.add(node, f"{path}.name", f"is missing; allowed: {', '.join(table)}")
-        return None
-    if not isinstance(name.value, str) or name.value not in table:
-        word = describe_value(name.plain())
-        problems.add(name, path if name is node else f"{path}.name", f"{word}: {unknown('name', word, table)}")
-        return None
-    if name is node:
-        return name.value, table[name.value]()
-    options = validated(table[name.value], node, path, problems, leave_out="name")
-    return None if options is None else (name.value, options)
-
-
-def _check_cmaes(node: Node, space: Space, problems: Problems) -> None:
-    searched = [parameter for parameter in space.values() if not isinstance(parameter.domain, Fixed)]
-    choices = [parameter.name for parameter in searched if isinstance(parameter.domain, Choice)]
-    conditional = [parameter.key for parameter in space.values() if parameter.when]
-    advice = "fix these, or take tpe"
-    if choices:
-        problems.add(
-            node, "sampler", f"cmaes moves through numbers only, not through choices ({_some(choices)}): {advice}"
-        )
-    if conditional:
-        problems.add(
-            node, "sampler", f"cmaes needs every parameter in every trial; conditional: {_some(conditional)}: {advice}"
-        )
-    if sum(isinstance(parameter.domain, Range) for parameter in searched) < 2 and not choices:
-        problems.add(node, "sampler", "cmaes needs at least two ranges to search: add some, or take tpe")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    space = params_reader.space(params)
+    start_reader = StartReader(params_reader, space)
+    start = start_reader.read(root.entries.get("start", Node(None, 1, "line 1")))
+    return space, start, tuple(start_reader.notes)

@@ -1,57 +1,115 @@
-"""`--set key=value`: changes to a sweep from the command line."""
+"""Reads `key=value` from the command line: changes to a sweep, and to the hyperparameters of a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from fer_tune.errors import SettingsError
+from fer_tune.job import Value
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import Catalogue, catalogue
-from fer_tune.sweep.error_messages import unknown
+from fer_tune.sweep.error_messages import nearest, unknown
 from fer_tune.sweep.schema import Header
+from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
-LITERAL = ("study", "family", "data")
-"""Fields whose value is text as it stands, such as a path with a colon."""
+LITERAL = ("study", "family", "data", "data.path")
+"""Keys whose value is taken as text, because a path may hold a colon."""
 
 
 def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[str]:
-    """Writes `key=value` assignments into the tree of a sweep.
+    """Writes `key=value` assignments into the tree of a sweep, and returns the hyperparameters that changed.
 
-    A key is a dotted path (`budget.trials`, `params.lr.low`, `start.0.lr`) or begins with a hyperparameter
-    (`lr` is `params.lr`). A value is YAML; `null` takes an entry out, which gives a hyperparameter its default.
-
-    Returns:
-        The hyperparameters that were changed.
+    A key is a dotted path (`budget.trials`, `params.lr.low`, `start.0.lr`) or starts with a
+    hyperparameter (`lr` is `params.lr`). A value is YAML. `null` removes an entry; a hyperparameter
+    then has its default.
     """
     changed: set[str] = set()
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
-        origin = f"--set {assignment}" if len(assignment) <= 60 else f"--set {assignment[:57]}..."
+        value = _value(key, text, _origin(assignment), problems)
         steps = key.strip().split(".")
-        value = Node(text, 0, origin) if steps == [key] and key in LITERAL else parse(text, problems, origin)
         known = _known(root)
         if not sign:
             problems.add(value, "", "must be key=value, such as lr=0.01 or budget.trials=20")
-        elif steps[0] in known:
+            continue
+        if steps[0] in known:
             steps = ["params", *steps]
         elif steps[0] not in Header.model_fields:
             problems.add(value, steps[0], unknown("key", steps[0], [*Header.model_fields, *known]))
             continue
+        images = root.entries.get("data")
+        if steps[0] == "data" and len(steps) == 2 and images is not None and isinstance(images.value, str):
+            root.entries["data"] = Node({"path": images}, images.line, images.origin)  # the long form of `data: PATH`
         if steps[0] == "params" and len(steps) == 2 and value.value is None and steps[1] in known:
             value.value = known[steps[1]].default
-        if sign and _write(root, steps, value, problems) and steps[0] == "params":
+        if _write(root, steps, value, problems) and steps[0] == "params":
             changed.update(steps[1:2] or known)
     return changed
 
 
+def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> dict[str, Value]:
+    """Returns hyperparameters of a family by name, checked as a sweep checks them.
+
+    Args:
+        changes: `lr=0.01` as given to `--set`, or a mapping of names to values. `null` or None is the default.
+
+    Raises:
+        SettingsError: a name or a value is not valid. The message names all of them.
+    """
+    problems = Problems()
+    given: list[tuple[str, Node]] = []
+    if isinstance(changes, Mapping):
+        given = [(name, Node(value, 0, "changes")) for name, value in changes.items()]  # type: ignore[arg-type]
+    else:
+        for assignment in changes:
+            key, sign, text = assignment.partition("=")
+            value = _value(key, text, _origin(assignment), problems)
+            if sign:
+                given.append((key.strip().removeprefix("params."), value))
+            else:
+                problems.add(value, "", "must be key=value, such as lr=0.01")
+    known = catalogue(family)
+    read = {name: _checked(known, name, value, problems) for name, value in given}
+    if len(problems):
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise SettingsError(f"These changes cannot be made to a trial of {family}:\n{lines}", _HINT)
+    return {name: value for name, value in read.items() if value is not None}
+
+
+_HINT = "`fer-tune init FAMILY` lists the hyperparameters of a family and their values."
+
+
+def _checked(known: Catalogue, name: str, node: Node, problems: Problems) -> Value | None:
+    if name not in known:
+        problems.add(node, name, unknown("hyperparameter", name, known))
+        return None
+    if node.value is None:
+        return known[name].default
+    try:
+        return known[name].check(node.plain())
+    except ValueError as error:
+        problems.add(node, name, f"{error}{nearest(node.plain(), map(show, known[name].choices))}")
+        return None
+
+
+def _origin(assignment: str) -> str:
+    return f"--set {assignment}" if len(assignment) <= 60 else f"--set {assignment[:57]}..."
+
+
+def _value(key: str, text: str, origin: str, problems: Problems) -> Node:
+    return Node(text, 0, origin) if key in LITERAL else parse(text, problems, origin)
+
+
 def _known(root: Node) -> Catalogue:
-    """The hyperparameters of the sweep's family, or of all families while that is unclear."""
+    """Returns the hyperparameters of the sweep's family, or of all families while the family is not valid."""
     family = root.entries.get("family")
     names = [family.value] if family is not None and family.value in FAMILIES else list(FAMILIES)
     return {key: hyper for name in names for key, hyper in catalogue(str(name)).items()}
 
 
 def _write(root: Node, steps: list[str], value: Node, problems: Problems) -> bool:
+    """Writes `value` at the path `steps`, and returns whether there was such a place."""
     node = root
     for position, step in enumerate(steps):
         last = position == len(steps) - 1
@@ -60,7 +118,8 @@ def _write(root: Node, steps: list[str], value: Node, problems: Problems) -> boo
                 node.value[int(step)] = value
             node = node.value[int(step)]
         elif isinstance(node.value, list):
-            problems.add(value, ".".join(steps[:position]), f"has entries 0 to {len(node.value) - 1}, and no {step}")
+            there = f"has the entries 0 to {len(node.value) - 1}" if node.value else "has no entries"
+            problems.add(value, ".".join(steps[:position]), f"{there}; {step} is not one of them")
             return False
         else:
             entries = node.value = node.value if isinstance(node.value, dict) else {}

@@ -1,16 +1,16 @@
-"""The search space as plain data: what the sampler may choose, and when.
+"""The search space as plain data: what the sampler may choose, and under which conditions.
 
-A space maps *keys* to parameters. The key is what Optuna knows a parameter by, the name is
-the hyperparameter it sets; they differ only where a hyperparameter has **alternatives**,
-since one learning rate does not suit sgd and adam:
+A space maps *keys* to parameters. The key is the parameter's name in Optuna. The name is the
+hyperparameter that it sets. They differ only if a hyperparameter has **alternatives**, because
+one learning rate does not suit both sgd and adam:
 
     lr:
       - {low: 0.01, high: 0.3, log: true, when: {optimizer: sgd}}            # key lr[optimizer=sgd]
       - {low: 1e-4, high: 5e-3, log: true, when: {optimizer: [adam, adamw]}}  # key lr[optimizer=adam,adamw]
 
-Alternatives exclude one another, so that at most one of them is active and a trial's
-parameters carry the plain name. To draw a configuration, walk the space in its order, which
-puts a parameter behind those that its conditions name:
+Alternatives exclude one another: at most one of them is active, and the parameters of a trial
+have the plain name. A parameter comes after those that its conditions name. So a configuration
+is drawn by walking through the space in its order:
 
     params = {}
     for key, parameter in space.items():
@@ -30,16 +30,16 @@ from fer_tune.job import Value
 
 @dataclass(frozen=True)
 class Fixed:
-    """One value; the sampler is not asked."""
+    """One value, which the sampler does not choose."""
 
     value: Value
 
     def contains(self, value: Value) -> bool:
-        """Whether `value` is the fixed one."""
+        """Returns whether `value` is the fixed one."""
         return same(self.value, value)
 
     def plain(self) -> Any:
-        """The value."""
+        """Returns the value."""
         return self.value
 
     def __str__(self) -> str:
@@ -48,9 +48,9 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones where `integer`.
+    """Numbers from `low` to `high`, both included. With `integer` they are whole.
 
-    `step` counts from `low` and divides the range evenly; a range has `log` or `step`, not both.
+    `step` counts from `low` and divides the range evenly. A range has `log` or `step`, not both.
     """
 
     low: float
@@ -60,7 +60,7 @@ class Range:
     integer: bool = False
 
     def contains(self, value: Value) -> bool:
-        """Whether the sampler could draw `value`."""
+        """Returns whether the sampler could draw `value`."""
         if isinstance(value, str | bool) or not self.low <= value <= self.high:
             return False
         if self.step is not None:
@@ -69,7 +69,7 @@ class Range:
         return not self.integer or float(value).is_integer()
 
     def plain(self) -> Any:
-        """The range as a sweep writes it."""
+        """Returns the range as a sweep writes it."""
         entries: dict[str, Any] = {"low": self.low, "high": self.high}
         if self.log:
             entries["log"] = True
@@ -89,11 +89,11 @@ class Choice:
     choices: tuple[Value, ...]
 
     def contains(self, value: Value) -> bool:
-        """Whether `value` is one of the choices."""
+        """Returns whether `value` is one of the choices."""
         return any(same(choice, value) for choice in self.choices)
 
     def plain(self) -> Any:
-        """The category as a sweep writes it."""
+        """Returns the category as a sweep writes it."""
         return {"choices": list(self.choices)}
 
     def __str__(self) -> str:
@@ -108,10 +108,10 @@ class Parameter:
     """A hyperparameter, or one of its alternatives.
 
     Attributes:
-        key: unique in the space; the name in Optuna.
+        key: its name in Optuna, unique in the space.
         name: the hyperparameter that it sets.
         domain: its values.
-        when: for each hyperparameter named, the values under which this one is active; empty is always.
+        when: the values of other hyperparameters with which this one is active. Empty is always.
     """
 
     key: str
@@ -120,41 +120,41 @@ class Parameter:
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def active(self, params: Mapping[str, Value]) -> bool:
-        """Whether the parameter takes part, given those before it; a condition on an inactive one is not met."""
+        """Returns whether the parameter is active, given those before it. A condition on an inactive one fails."""
         return all(
             name in params and any(same(params[name], value) for value in values) for name, values in self.when.items()
         )
 
     @property
     def condition(self) -> str:
-        """The conditions in words: `optimizer is adam or adamw`; empty where there are none."""
+        """Returns the conditions in words: `optimizer is adam or adamw`. Empty without conditions."""
         return " and ".join(f"{name} is {' or '.join(map(show, values))}" for name, values in self.when.items())
 
 
 Space = dict[str, Parameter]
-"""Parameters by key, each behind all that its conditions name."""
+"""Parameters by key, each after those that its conditions name."""
 
 
 def key_of(name: str, when: Mapping[str, tuple[Value, ...]]) -> str:
-    """The key of one of several alternatives of `name`."""
+    """Returns the key of one of several alternatives of `name`."""
     conditions = "; ".join(f"{other}={','.join(show(value) for value in values)}" for other, values in when.items())
     return f"{name}[{conditions}]"
 
 
 def name_of(key: str) -> str:
-    """The hyperparameter that a key sets; needs no space, so that a reader of the database can use it."""
+    """Returns the hyperparameter that a key sets. Readers of the database have only the key."""
     return key.partition("[")[0]
 
 
 def named(keyed: Mapping[str, Value]) -> dict[str, Value]:
-    """Values by key (Optuna's parameters of a trial) as values by hyperparameter."""
+    """Returns values by hyperparameter, given values by key: Optuna's parameters of a trial."""
     return {name_of(key): value for key, value in keyed.items()}
 
 
 def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
-    """Values by hyperparameter as values by key, without the fixed and the inactive: what Optuna enqueues.
+    """Returns values by key, given values by hyperparameter, for Optuna to enqueue.
 
-    `params` may leave hyperparameters out; the sampler fills them in.
+    Fixed and inactive ones are left out. The sampler fills in what `params` leaves out.
     """
     known = {p.name: p.domain.value for p in space.values() if isinstance(p.domain, Fixed) and not p.when}
     known.update(params)
@@ -166,12 +166,12 @@ def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def same(one: Value, other: Value) -> bool:
-    """Equality that keeps `true` and 1 apart."""
+    """Returns whether two values are equal. `true` and 1 are not."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def show(value: Value | None) -> str:
-    """A value as a sweep writes it."""
+    """Returns a value as a sweep writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and float(f"{value:g}") == value:

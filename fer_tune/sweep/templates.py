@@ -1,4 +1,4 @@
-"""A sweep to start from, written from the catalogue: what `fer-tune init FAMILY` prints."""
+"""Writes a sweep to start from, from the catalogue: what `fer-tune init FAMILY` prints."""
 
 from __future__ import annotations
 
@@ -33,19 +33,17 @@ SEARCHED = {
     "sampling": " {choices: [natural, weighted, class_weights]}",
     "sampling_power": " {low: 0.1, high: 1.0, when: {sampling: [weighted, class_weights]}}",
 }
-"""What the template searches; all else it names in a comment with its default."""
+"""What the template searches. It names everything else in a comment, with its default."""
 
 
 def template(family: str) -> str:
-    """A commented sweep of `family` that loads as it is.
+    """Returns the text of a commented sweep of `family`, which can be run as it is.
 
     Raises:
-        SweepError: there is no such family.
+        SweepError: `family` is not the name of a family.
     """
     if family not in FAMILIES:
-        raise SweepError(
-            f"There is no family {family!r}{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}."
-        )
+        raise SweepError(f"{family!r} is not a family{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}.")
     return "\n".join(_lines(family)) + "\n"
 
 
@@ -55,10 +53,11 @@ def _lines(family: str) -> Iterator[str]:
         f"# A sweep of {family}: {FAMILIES[family].summary}",
         "#",
         "#     fer-tune check FILE     shows what it searches",
-        "#     fer-tune run FILE       searches; the same command again goes on",
+        "#     fer-tune run FILE       searches; the same command again continues the study",
         "#",
-        "# A plain value is fixed, {low, high, log, step} is a range, {choices: [...]} a category; `when` makes a",
-        "# hyperparameter conditional, and a list gives it alternatives. What is left out has its default.",
+        "# A plain value is fixed, {low, high, log, step} is a range, and {choices: [...]} is a category.",
+        "# `when` makes a hyperparameter conditional, and a list gives it alternatives.",
+        "# A hyperparameter that is not named has its default.",
         "",
         f"# study: {family}  # {about['study']}",
         f"family: {family}",
@@ -86,7 +85,7 @@ def _lines(family: str) -> Iterator[str]:
         yield f"  {name}:{SEARCHED[name]}" if name in SEARCHED else f"  # {name}: {show(hyper.default)}"
     yield from (
         "",
-        "# Configurations to try first; what one leaves out, the sampler fills in.",
+        "# Configurations to try first. The sampler fills in what they leave out.",
         "start:",
         "  - {name: a sound start, optimizer: sgd, lr: 0.05, weight_decay: 5.0e-4, augment: 0.3, sampling: natural}",
     )

@@ -1,9 +1,9 @@
-"""YAML text as data that remembers its lines.
+"""Reads YAML text as data that remembers its lines.
 
-Only YAML's plain data types are read, with the resolution rules of YAML 1.2 (its core schema)
-rather than PyYAML's of 1.1: `1e-3` is a number, `on` and `no` are words, `010` is ten.
-Anchors, aliases and merge keys (`<<`) work; tags of other types are refused. A text of bounded
-length describes a bounded number of values, however its aliases multiply.
+Values are read as in YAML 1.2 (its core schema), not as in PyYAML's 1.1: `1e-3` is a number, `on`
+and `no` are words, and `010` is ten. Only plain data types are read, and tags of other types are
+refused. Anchors, aliases and merge keys (`<<`) work. The number of values is bounded, however often
+aliases repeat them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CORE: tuple[tuple[str, str, list[str | None]], ...] = (
     ("merge", r"<<", ["<"]),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 )
-"""YAML 1.2.2, section 10.3.2; tag, pattern, first characters. The first that matches counts: an int is no float."""
+"""Tag, pattern and first characters of each type; see YAML 1.2.2, section 10.3.2. The first match counts."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,12 +55,12 @@ for _name, _pattern, _first in _CORE:
 
 @dataclass
 class Node:
-    """A value and where it was written.
+    """A value, and where it was written.
 
     Attributes:
-        value: a scalar, a list of nodes, or a mapping of nodes; keys are text.
-        line: counted from 1 (a mapping's entry lies where its key does); 0 for what came from the command line.
-        origin: for errors: `line 12` or `--set lr=1`.
+        value: a scalar, a list of nodes, or a mapping of text to nodes.
+        line: counted from 1. The line of a mapping's entry is that of its key. 0 is the command line.
+        origin: the place as errors name it: `line 12` or `--set lr=1`.
     """
 
     value: Value | list[Node] | dict[str, Node] | None
@@ -68,7 +68,7 @@ class Node:
     origin: str
 
     def plain(self) -> Any:
-        """The value without its lines."""
+        """Returns the value without its lines."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -77,11 +77,11 @@ class Node:
 
     @property
     def entries(self) -> dict[str, Node]:
-        """The entries of a mapping; of anything else, none."""
+        """Returns the entries of a mapping. Other values have none."""
         return self.value if isinstance(self.value, dict) else {}
 
     def at(self, location: tuple[str | int, ...]) -> Node:
-        """The deepest node on the way to `location`."""
+        """Returns the deepest node on the way to `location`."""
         node = self
         for step in location:
             if isinstance(node.value, dict) and step in node.value:
@@ -95,17 +95,17 @@ class Node:
 
 @dataclass
 class Problems:
-    """Collects what is wrong with a sweep, so that all of it can be said at once."""
+    """Collects what is wrong with a sweep, so that one error can name everything."""
 
     found: dict[str, int] = field(default_factory=dict)
 
     def add(self, node: Node, path: str, message: str) -> None:
-        """Notes a problem of `node`, which lies at the dotted `path`; the same problem counts once."""
+        """Adds a problem of `node`, whose dotted path is `path`. The same problem is added once."""
         text = f"{node.origin}: {path}: {message}" if path else f"{node.origin}: {message}"
         self.found.setdefault(text, node.line)
 
     def __iter__(self) -> Iterator[str]:
-        """In the file's order; those of the command line come first."""
+        """Yields the problems in the order of the file. Those of the command line come first."""
         return iter(sorted(self.found, key=lambda text: self.found[text]))
 
     def __len__(self) -> int:
@@ -113,16 +113,15 @@ class Problems:
 
 
 def parse(text: str, problems: Problems, origin: str = "") -> Node:
-    """Reads one YAML document. What is wrong goes to `problems`, and the rest is still returned.
+    """Returns one YAML document, as far as it is valid. What is wrong is added to `problems`.
 
     Args:
         text: the document.
-        problems: is added to.
         origin: what errors name instead of a line.
     """
     top = Node(None, 0 if origin else 1, origin or "line 1")
     if len(text) > LONGEST_TEXT:
-        problems.add(top, "", f"more than {LONGEST_TEXT // 1024} KiB of text is not read as a sweep")
+        problems.add(top, "", f"a sweep may have at most {LONGEST_TEXT // 1024} KiB of text")
         return top
     try:
         loader = _Loader(text)
@@ -140,7 +139,7 @@ def parse(text: str, problems: Problems, origin: str = "") -> Node:
     except RecursionError:
         problems.add(top, "", f"nested more than {DEEPEST} deep")
         return top
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes beyond Unicode
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError, OverflowError: escapes beyond Unicode
         problems.add(top, "", f"not YAML: {str(error).splitlines()[0]}")
         return top
     return top if composed is None else _Reader(problems, origin).read(composed, "", 0)
@@ -161,10 +160,10 @@ class _Reader:
         if self.count > MOST_VALUES or depth > DEEPEST:
             limit = f"nested more than {DEEPEST} deep" if depth > DEEPEST else f"more than {MOST_VALUES} values"
             self.problems.add(Node(None, line, node.origin), "", f"{limit} (an alias counts as what it repeats)")
-            self.count = MOST_VALUES + 1  # nothing more is read
+            self.count = MOST_VALUES + 1  # so that nothing more is read
             return node
         if source.tag.removeprefix(_TAG) not in ("bool", "int", "float", "null", "str", "merge", "seq", "map"):
-            self.problems.add(node, path, f"the tag {source.tag.replace(_TAG, '!!')} is not used in a sweep")
+            self.problems.add(node, path, f"the tag {source.tag.replace(_TAG, '!!')} is not allowed in a sweep")
         elif isinstance(source, yaml.MappingNode):
             node.value = {}
             self._fill(node.value, source, path, depth)
@@ -219,20 +218,20 @@ class _Reader:
             elif kind in ("int", "float"):
                 node.value = float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
                 if not isfinite(node.value):
-                    node.value = text  # where a number is wanted, it is refused by what is allowed there
+                    node.value = text  # a key that needs a number refuses it, and says what is allowed
             elif kind != "null":
                 node.value = text
         except (ValueError, KeyError):
-            self.problems.add(node, path, f"{text[:40]!r} is no {kind}")
+            self.problems.add(node, path, f"{text[:40]!r} is not a valid {kind}")
 
 
 def join(path: str, name: str) -> str:
-    """The dotted path of an entry."""
+    """Returns the dotted path of an entry."""
     return f"{path}.{name}" if path else name
 
 
 def dump(plain: Any) -> str:
-    """Plain data as YAML that `parse` reads back unchanged."""
+    """Returns plain data as YAML text that `parse` reads as the same data."""
     text: str = yaml.dump(
         plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
     )

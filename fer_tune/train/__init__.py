@@ -1,1 +1,1 @@
-"""Training: configuration, batches, augmentation, the step, the loop. Torch is imported by its modules, not here."""
+"""Training: configuration, inputs, augmentation, loss, step, loop. Its modules import torch."""

@@ -1,8 +1,9 @@
-"""A trial's state at an epoch's end as one file, from which it goes on after its worker is gone.
+"""A job's state at an epoch's end as one file, from which it continues after its worker is gone.
 
-The file is safetensors: the engine's tensors, the logits of the best epoch, and as text the rows so far and what
-early stopping remembers. Nothing in it can run. Random numbers depend on the seed and the epoch alone, so
-none of their state is kept. A file that is cut short, altered, or of another trial is set aside and never used.
+The file is safetensors: the engine's tensors, the logits of the best epoch, and as text the rows so
+far and what early stopping remembers. Nothing in it can run. Random numbers depend on the seed and
+the epoch alone, so no random state is kept. A file that is cut short, altered, or of another job is
+set aside and never used.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,20 +27,20 @@ from fer_tune.errors import FerTuneError
 from fer_tune.files import replace_file
 from fer_tune.job import EpochRow, Job
 
-FORMAT = 1
+FORMAT = 2
 LOGITS = "logits"
-DECIDING = ("family", "params", "epochs", "seed", "objective", "patience", "fit")
-"""Fields of a spec that decide its numbers, beside the data. Its number does not: an interrupted trial gets another."""
+DECIDING = ("family", "params", "schedule", "seed", "objective", "patience", "fit")
+"""Fields of a job that decide its numbers, beside the data."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What a trial is at the end of its last epoch.
+    """The state of a job at the end of an epoch.
 
     Attributes:
         rows: of all epochs so far.
-        best, best_epoch: of the objective; -inf and 0 where there is none.
-        logits: float32 [V, 7] of the best epoch, or None.
+        best, best_epoch: of the objective; -inf and 0 if there is none.
+        logits: float32 [V, classes] of the best epoch, or None.
         tensors: the engine's, by name; see `Engine.state`.
     """
 
@@ -50,64 +52,74 @@ class State:
 
 
 class Keeper:
-    """Keeps one trial's checkpoint: writes by time and at a stop, reads at the start.
+    """Keeps one job's checkpoint: writes by time and at a stop, reads at the start.
 
-    Files are written in a thread of their own; the training waits only for the copy from the device. A disk
-    that refuses costs the checkpoint and is noted, not the trial.
+    A thread writes the files; the training waits only for the copy from the device. Whatever goes
+    wrong with a write costs the checkpoint, not the job, and is noted.
 
     Attributes:
         notes: what the user should know, each once.
     """
 
-    def __init__(self, spec: Job) -> None:
+    def __init__(self, job: Job) -> None:
         self.notes: list[str] = []
-        self._spec = spec
-        self._path = spec.checkpoint
+        self._job = job
+        self._path = job.checkpoint
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
         self._latest: State | None = None
-        self._due = time.monotonic() + spec.checkpoint_seconds
+        self._due = time.monotonic() + job.checkpoint_seconds
 
     @property
     def wanted(self) -> bool:
-        """Whether the trial has a place for checkpoints."""
+        """Whether the job has a place for checkpoints."""
         return self._path is not None
 
     def load(self, shapes: dict[str, torch.Size]) -> State | None:
-        """The state to go on from, its rows renumbered as this attempt's; None to begin at the beginning."""
+        """Returns the state to continue from, or None to begin at the start.
+
+        Its rows have the number of this attempt.
+        """
         self._collect()
         if self._path is None or not self._path.exists():
             return None
         try:
-            found = read(self._path, self._spec)
+            found = read(self._path, self._job)
             if {name: tensor.shape for name, tensor in found.tensors.items()} != shapes:
                 raise ValueError("it is of another network")
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._note(f"the checkpoint could not be used ({reason}); it was {set_aside(self._path)}")
             return None
-        self._note(f"went on after epoch {len(found.rows)} from a checkpoint")
+        self._note(f"continued after epoch {len(found.rows)} from a checkpoint")
         return found
 
-    def remember(self, state: State) -> None:
-        """Takes the state at an epoch's end, whose tensors are not changed any more, and writes it if it is time."""
-        self._latest = state
+    def remember(self, state: Callable[[], State]) -> None:
+        """Takes the state at an epoch's end, and writes it if it is time.
+
+        Nothing may change its tensors later.
+        """
+        if not self.wanted:
+            return
+        self._latest = state()
         if time.monotonic() >= self._due and (self._writing is None or self._writing.done()):
             self.write()
 
     def write(self) -> None:
-        """Writes the last state, unless it was written."""
+        """Writes the last state, unless it is written already."""
         if self._path is None or self._latest is None:
             return
         self._collect()
         state, self._latest = on_cpu(self._latest), None
-        self._writing = self._thread.submit(write, self._path, self._spec, state)
-        self._due = time.monotonic() + self._spec.checkpoint_seconds
+        self._writing = self._thread.submit(write, self._path, self._job, state)
+        self._due = time.monotonic() + self._job.checkpoint_seconds
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._collect()
-        self._thread.shutdown()
+        """Waits until the last file is written, and ends the thread."""
+        try:
+            self._collect()
+        finally:
+            self._thread.shutdown()
 
     def _collect(self) -> None:
         if self._writing is not None:
@@ -115,6 +127,8 @@ class Keeper:
                 self._writing.result()
             except FerTuneError as error:
                 self._note(f"no checkpoint: {error.message}")
+            except Exception as error:  # a bug, or no memory for the file: the job itself is sound
+                self._note(f"no checkpoint: {type(error).__name__}: {error}")
             self._writing = None
 
     def _note(self, text: str) -> None:
@@ -122,20 +136,20 @@ class Keeper:
             self.notes.append(text)
 
 
-def identity(spec: Job) -> str:
-    """SHA-256 of all that decides a trial's numbers."""
-    deciding = {name: getattr(spec, name) for name in DECIDING}
-    deciding |= {"data": spec.data.signature, "split": spec.data.split_hash}
+def identity(job: Job) -> str:
+    """Returns the SHA-256 of all that decides a job's numbers."""
+    deciding = {name: getattr(job, name) for name in DECIDING}
+    deciding |= {"data": job.data.signature, "split": job.data.split_hash}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def on_cpu(state: State) -> State:
-    """The same in the computer's own memory."""
+    """Returns a copy of the state in the computer's own memory."""
     logits = None if state.logits is None else state.logits.cpu()
     return replace(state, logits=logits, tensors={name: tensor.cpu() for name, tensor in state.tensors.items()})
 
 
-def write(path: Path, spec: Job, state: State) -> None:
+def write(path: Path, job: Job, state: State) -> None:
     """Writes a state, whole or not at all.
 
     Raises:
@@ -146,7 +160,7 @@ def write(path: Path, spec: Job, state: State) -> None:
         tensors[LOGITS] = state.logits
     description = {
         "format": FORMAT,
-        "trial": identity(spec),
+        "trial": identity(job),
         "rows": [asdict(row) for row in state.rows],
         "best": state.best if math.isfinite(state.best) else None,
         "best_epoch": state.best_epoch,
@@ -156,24 +170,25 @@ def write(path: Path, spec: Job, state: State) -> None:
     replace_file(path, lambda file: file.write(content))
 
 
-def read(path: Path, spec: Job) -> State:
-    """Reads the state of this trial.
+def read(path: Path, job: Job) -> State:
+    """Reads the state of this job.
 
     Raises:
-        OSError, SafetensorError, ValueError, KeyError, TypeError: the file is torn, or of another trial or format.
+        OSError, SafetensorError, ValueError, KeyError, TypeError: the file is torn, or of another
+            job or format.
     """
     with safe_open(path, framework="pt") as file:
         description = json.loads((file.metadata() or {})["fer_tune"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    if description["format"] != FORMAT or description["trial"] != identity(spec):
-        raise ValueError("it is of another trial")
+    if description["format"] != FORMAT or description["trial"] != identity(job):
+        raise ValueError("it is of another job")
     if description["checksum"] != checksum(tensors):
         raise ValueError("it is damaged")
     rows = [EpochRow(**{**row, "recall": tuple(row["recall"])}) for row in description["rows"]]
-    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)) or not 0 < len(rows) < spec.epochs:
-        raise ValueError("its epochs make no sense")
+    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)) or not 0 < len(rows) < job.schedule:
+        raise ValueError("its epochs are not in order")
     return State(
-        rows=tuple(replace(row, number=spec.number, attempt=spec.attempt) for row in rows),
+        rows=tuple(replace(row, job=job.uid, attempt=job.attempt) for row in rows),
         best=-math.inf if description["best"] is None else float(description["best"]),
         best_epoch=int(description["best_epoch"]),
         logits=tensors.pop(LOGITS, None),
@@ -182,7 +197,7 @@ def read(path: Path, spec: Job) -> State:
 
 
 def checksum(tensors: dict[str, Tensor]) -> int:
-    """CRC-32 of all tensors, by name; they must lie on the CPU."""
+    """Returns the CRC-32 of all tensors, by name. They must be on the CPU."""
     crc = 0
     for name in sorted(tensors):
         content = tensors[name].contiguous().numpy().reshape(-1).view("uint8").data
@@ -191,10 +206,10 @@ def checksum(tensors: dict[str, Tensor]) -> int:
 
 
 def set_aside(path: Path) -> str:
-    """Renames a file that cannot be trusted; says what became of it."""
+    """Renames a file that cannot be trusted. Returns what became of it."""
     aside = path.with_name(f"{path.name}.torn")
     try:
         path.replace(aside)
     except OSError as error:
-        return f"left where it is ({error.strerror})"
+        return f"left in place ({error.strerror})"
     return f"set aside as {aside.name}"

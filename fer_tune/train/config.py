@@ -1,6 +1,6 @@
 """The hyperparameters of training that every family shares, with their bounds and defaults.
 
-Checked without torch. Names are the field's; each is searchable from a sweep.
+They are checked without torch. A sweep can search each of them, by the name of its field.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ POWERS = {"natural": 0.0, "sqrt": 0.5, "inverse": 1.0}
 class TrainConfig(BaseModel):
     """How a network is trained.
 
-    Defaults follow what was measured on FER2013 to be a sound start for all families
-    (AdamW, cosine with a short warm-up, light smoothing); sources are named where a value comes from a paper.
+    The defaults are a sound start for all families, as measured on FER2013. A description names the
+    paper that a hyperparameter comes from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(128, ge=8, le=4096)
     label_smoothing: float = Field(0.0, ge=0, le=0.5, description="Szegedy et al. 2016")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average that is evaluated; 0 is none")
-    grad_clip: float = Field(0.0, ge=0, description="largest norm of the whole gradient; 0 is no clipping")
+    grad_clip: float = Field(0.0, ge=0, description="largest norm of the whole gradient; 0 does not clip")
     self_distillation: float = Field(
         0.0,
         ge=0,
@@ -73,7 +73,11 @@ class TrainConfig(BaseModel):
 
 
 def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyConfig, TrainConfig]:
-    """Splits a trial's parameters into the family's and the training's; TrainingError names what fits neither."""
+    """Splits a job's parameters into the family's and the training's.
+
+    Raises:
+        TrainingError: the family is unknown, or a parameter is not valid; says which.
+    """
     if name not in FAMILIES:
         raise TrainingError(f"Unknown family {name!r}.", f"Known families: {', '.join(FAMILIES)}.")
     family = FAMILIES[name]

@@ -1,4 +1,4 @@
-"""Work on a GPU captured once as a CUDA graph and replayed: one launch instead of hundreds."""
+"""Captures work on a GPU as a CUDA graph, whose replay is one launch instead of hundreds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 import torch
 
 WARM_UPS = 3
-"""Runs before a capture: they let cuDNN choose its algorithms and the allocator reach its size."""
+"""Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
 
 _pools: dict[torch.device, Any] = {}
 _streams: dict[torch.device, torch.cuda.Stream] = {}
-"""One for all captures of a device: cuBLAS keeps a workspace of many MiB for every stream that it was used on."""
+"""One for all captures of a device: cuBLAS keeps a workspace of many MiB for each stream."""
 
 
 def captured(
     run: Callable[[], None], device: torch.device, rewind: Callable[[], object] = lambda: None
 ) -> Callable[[], None]:
-    """Captures `run` as a CUDA graph and returns its replay; `rewind` undoes what would let warm-ups run over an end.
+    """Captures `run` as a CUDA graph, and returns its replay.
 
-    All graphs of a device share one memory pool: they never run at the same time and leave nothing in it
-    that outlives a replay. So eight engines need the memory of the largest one. The device gets it back when all of
-    them are gone.
+    `rewind` is called before each warm-up, so that these do not run past the end of a buffer.
+
+    All graphs of a device share one memory pool. They never run at the same time, and leave nothing
+    in it after a replay. So eight engines need the memory of the largest one. The device
+    gets it back when all of them are gone.
     """
     if device not in _streams:
         _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -43,5 +45,5 @@ def captured(
 
 
 def forget_pool(device: torch.device) -> None:
-    """Lets the next capture begin a pool of its own; to be called when all graphs of the device are gone."""
+    """Lets the next capture begin a new pool. Call it when all graphs of the device are gone."""
     _pools.pop(device, None)

@@ -1,231 +1,200 @@
-"""One network on one device, trained epoch by epoch; on a GPU its step is captured once and replayed.
+"""One network on one device, trained epoch by epoch. A GPU captures its step and replays it.
 
-Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, averaging, clipping and class
-weights lie in tensors that the step reads. The next trial of the same shape writes new numbers and draws new
-weights in place; nothing is captured, built or allocated again.
+Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, averaging, clipping
+and class weights are tensors that the step reads. The next job of the same shape writes new numbers
+and draws new weights in place. Nothing is captured, built or allocated again.
+
+An epoch is four calls. Only the last one waits for a GPU:
+
+    train_epoch(epoch)     trains, and yields after each step
+    evaluate()             evaluates the averaged weights on the validation part
+    begin_next(epoch + 1)  draws the next epoch's images, beside the evaluation
+    read()                 returns what the epoch measured
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from fer_tune.models import Family, FamilyConfig
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.cuda_graphs import captured
 from fer_tune.train.flat_parameters import FlatModel
-from fer_tune.train.inputs import Inputs, as_input
+from fer_tune.train.inputs import as_input
+from fer_tune.train.loss import Loss
 from fer_tune.train.memory import out_of_memory
-from fer_tune.train.metrics import confusion_matrix
+from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
+from fer_tune.train.parts import alike, in_parts, slow_down_statistics
+from fer_tune.train.plan import Plan
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
 HELD_BATCH = 1024
-"""Images evaluated at once: past this a GPU gains nothing, and a CPU's caches lose."""
-MOST_PARTS = 8
-"""That a batch is divided into: three halvings."""
-PAST_DECAY = 0.7
-"""Of the moving average of a face's past predictions (Laine & Aila 2017 have 0.6, Liu et al. 2020 have 0.7)."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an engine is built from."""
-
-    family: Family
-    shape: FamilyConfig
-    batch_size: int
-    optimizer: str
-    distils: bool
-    inputs: Inputs
-
-    @property
-    def network(self) -> tuple[Any, ...]:
-        """Equal where memory depends on nothing but the batch size."""
-        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs)
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal where one engine serves both."""
-        return *self.network, self.batch_size, self.distils
-
-    def images(self, parts: int) -> int:
-        """How many images a part has at most."""
-        return -(-min(self.batch_size, len(self.inputs.faces.labels)) // parts)
-
-    def divisions(self) -> list[int]:
-        """The numbers of parts that may be tried; a part has two images at least, since BatchNorm needs two."""
-        divisions, whole = [1], self.images(1)
-        while 2 * divisions[-1] <= MOST_PARTS and whole // (2 * divisions[-1]) >= 2:
-            divisions.append(2 * divisions[-1])
-        return divisions
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Sums of one epoch, read from the device at once: the training part, then the validation part."""
-
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    confusion: list[list[float]]
+"""Images evaluated at once: more gains nothing on a GPU, and leaves a CPU's caches."""
 
 
 class Engine:
-    """Trains one shape of network; `begin` starts a trial, `train_epoch` and `measure` do one epoch each.
+    """Trains one shape of network, one job after another.
 
-    Where memory is short, a step computes its gradient in several parts of the batch, one after another, and updates
-    once: the same mean over the batch, but for BatchNorm, which sees a part at a time.
+    If memory is short, a step computes its gradient in several parts of the batch, one after
+    another, and updates once. That is the same mean over the batch, but for BatchNorm, which sees
+    one part at a time.
 
     Args:
-        parts: how many; 1 is the whole batch at once.
+        plan: what it is built from.
+        parts: the number of parts; 1 is the whole batch at once.
+        capture: whether to capture the step on a GPU.
 
     Attributes:
-        steps_per_epoch: full batches in the training part; the few images left over change from epoch to epoch.
-        logits: float32 [V, 7] of the last `measure`.
+        steps_per_epoch: full batches in the training part. The few images left over change from
+            epoch to epoch.
+        logits: float32 [V, classes] of the last evaluation.
         notes: why the step was not captured, or is done in parts, if so.
 
     Raises:
-        torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; of all methods.
+        torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all
+        methods.
     """
 
-    def __init__(self, plan: Plan, parts: int = 1) -> None:
+    def __init__(self, plan: Plan, parts: int = 1, *, capture: bool = True) -> None:
         inputs = plan.inputs
-        faces, device = inputs.faces, inputs.images.device
+        data, device = inputs.data, inputs.images.device
+        classes = len(data.spec.classes)
         self.device = device
-        self.faces = faces
+        self.data = data
         self.inputs = inputs
+        self.classes = classes
         self.batch_size = plan.images(1)
-        self.steps_per_epoch = len(faces.labels) // self.batch_size
+        self.steps_per_epoch = len(data.labels) // self.batch_size
         self.parts = parts
-        model = plan.family.build(plan.shape)
+        model = plan.family.build(plan.shape, data.spec)
         self.parameters = count_parameters(model)
         slow_down_statistics(model, parts)
         self.flat = FlatModel(model, device, inputs.dtype)
         self.hyper = Hyperparameters(device)
         self.optimizer = Optimizer(plan.optimizer, self.flat, self.hyper)
-        self.logits = torch.zeros(len(inputs.held), 7, device=device)
+        self.loss = Loss(data.labels, classes, self.hyper, distils=plan.distils)
+        self.logits = torch.zeros(len(inputs.held), classes, device=device)
 
         self._batch = torch.arange(self.batch_size, device=device).tensor_split(parts)
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self._lr = torch.zeros(self.steps_per_epoch, device=device)
-        self._loss_weights = torch.ones(7, device=device)
-        self._past = torch.zeros(len(faces.labels), 7, device=device) if plan.distils else None
-        self._trust = torch.zeros((), device=device)
-        self._sums = torch.zeros(2 + 1 + 7 * 7, device=device)
+        self._sums = torch.zeros(2 + 1 + classes * classes, device=device)
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
         self._seen = torch.zeros(len(self._sums), pin_memory=device.type == "cuda")
-        self._prepared: int | None = None
+        self._begun: int | None = None
         self._beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._trained: torch.cuda.Event | None = None
+        self._copied: torch.cuda.Event | None = None
         self._backup = torch.empty_like(self.flat.values)
-        self.notes: tuple[str, ...] = (_in_parts(self._batch),) if parts > 1 else ()
+        self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
         self._replay_step: Callable[[], None] | None = None
         self._replay_evaluation: Callable[[], None] | None = None
-        if device.type == "cuda":
+        if device.type == "cuda" and capture:
             self._capture()
 
-    # -- a trial ------------------------------------------------------------------------------------------
+    # -- a job ---------------------------------------------------------------------------------
 
     def begin(self, config: TrainConfig, shape: Any, seed: int, epochs: int) -> None:
-        """Draws new weights and takes over a trial's hyperparameters."""
+        """Draws new weights and takes a job's hyperparameters."""
         self.config, self.shape, self.seed, self.epochs = config, shape, seed, epochs
-        self._prepared = None
+        self._begun = self._trained = None
         self.flat.model.train()
         torch.manual_seed(seed)
         initialise(self.flat.model)
         self.flat.refresh_values()
         self.hyper.write(config)
         self.optimizer.reset()
-        if self._past is not None:
-            self._past.copy_(functional.one_hot(self.faces.labels, 7))
         rates = learning_rates(config, epochs * self.steps_per_epoch).view(epochs, -1)
         self._last_rates: list[float] = rates[:, -1].tolist()
-        self._rates = rates.to(self.device)  # all at once: each copy from the host waits for what the GPU has to do
-        natural = frequency_weights(self.faces.labels, 0.0)
-        balanced = frequency_weights(self.faces.labels, config.sampling_power)
+        self._rates = rates.to(self.device)  # all at once: each copy from the host waits for the GPU's queue
+        natural = frequency_weights(self.data.labels, 0.0, self.classes)
+        balanced = frequency_weights(self.data.labels, config.sampling_power, self.classes)
         self._draw_weights = balanced if config.sampling == "weighted" else natural
-        self._loss_weights.copy_(balanced if config.sampling == "class_weights" else natural)
+        self.loss.begin(balanced if config.sampling == "class_weights" else natural)
 
-    def train_epoch(self, epoch: int, stop_requested: Callable[[], int]) -> bool:
-        """Trains epoch `epoch` of 1..epochs; False if it was left early because a stop was requested.
+    def begin_next(self, epoch: int) -> None:
+        """Begins the next epoch before the present one is read. `train_epoch` would do it too.
 
-        Random numbers depend on the trial's seed and the epoch alone, so a trial can go on from any epoch's end.
+        A GPU draws its images beside the evaluation, without waiting for either.
         """
-        if self._prepared != epoch:
-            self._draw(epoch)
-            self._prepare(epoch)
-        self._prepared = None
-        for step in range(self.steps_per_epoch):
-            if step % 16 == 0 and stop_requested():
-                return False
+        if self._beside is not None:
+            self._begin_epoch(epoch)
+
+    def train_epoch(self, epoch: int) -> Iterator[int]:
+        """Trains epoch `epoch` of 1..epochs; yields the number of steps so far, after each one.
+
+        A GPU may be behind: it is given the steps, and nothing waits for it. Random numbers depend
+        on the job's seed and the epoch alone, so a job can continue from the end of any epoch.
+        """
+        if self._begun != epoch:
+            self._begin_epoch(epoch)
+        self._begun = self._trained = None
+        for done in range(1, self.steps_per_epoch + 1):
             self._step()
-        return True
+            yield done
+        if self._beside is not None:
+            self._trained = torch.cuda.current_stream(self.device).record_event()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """Draws an epoch's images, and writes its rates."""
+        self._draw(epoch)
+        self._lr.copy_(self._rates[epoch - 1])
+        factor = dropout_factor(self.config.dropout_ramp, epoch, self.epochs)
+        write_dropout(self.flat.model, self.shape, factor)
+        self.loss.begin_epoch(self.config.self_distillation * epoch / self.epochs)
+        self._cursor.zero_()
+        self._train_sums.zero_()
+        self._begun = epoch
 
     def _draw(self, epoch: int) -> None:
-        """Draws an epoch's images; a GPU does so after the steps, and beside the evaluation, that it was given so far.
+        """Draws an epoch's images, on a GPU from the end of the last step on.
 
         Drawing is some eighty kernels, most of them far too small for a whole GPU.
         """
         torch.manual_seed(epoch_seed(self.seed, epoch))
-        if self._beside is not None:
-            self._beside.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._beside):  # None changes nothing
+        if self._beside is None:
             self.inputs.draw_epoch(self.config, self._draw_weights)
+            return
+        current = torch.cuda.current_stream(self.device)
+        self._beside.wait_event(self._trained or current.record_event())
+        with torch.cuda.stream(self._beside):
+            self.inputs.draw_epoch(self.config, self._draw_weights)
+        current.wait_stream(self._beside)
 
-    def _prepare(self, epoch: int) -> None:
-        """Waits for the epoch's images to be drawn, and writes its rates."""
-        if self._beside is not None:
-            torch.cuda.current_stream(self.device).wait_stream(self._beside)
-        self._lr.copy_(self._rates[epoch - 1])
-        factor = dropout_factor(self.config.dropout_ramp, epoch, self.epochs)
-        write_dropout(self.flat.model, self.shape, factor)
-        self._trust.fill_(self.config.self_distillation * epoch / self.epochs)
-        self._cursor.zero_()
-        self._train_sums.zero_()
-        self._prepared = epoch
-
-    def measure(self, following: int | None = None) -> Measured:
-        """Evaluates the averaged weights on the validation part and reads the epoch's sums in one synchronisation.
-
-        Args:
-            following: the epoch that will be trained next, if any: a GPU draws it meanwhile.
-        """
-        if following is not None and self._beside is not None:
-            self._draw(following)
+    def evaluate(self) -> None:
+        """Evaluates the averaged weights on the validation part. A GPU has the work queued only."""
         if len(self.inputs.held):
             (self._replay_evaluation or self._evaluate_held)()
-        loss, correct, held_loss, *counts = self._read_sums(following)
-        shown = self.steps_per_epoch * self.batch_size
+        self._seen.copy_(self._sums, non_blocking=True)
+        if self._beside is not None:
+            self._copied = torch.cuda.current_stream(self.device).record_event()
+
+    def read(self) -> Measured:
+        """Returns what the epoch measured. This is the only wait for the GPU in an epoch."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        loss, correct, held_loss, *counts = self._seen.tolist()
+        shown, classes = self.steps_per_epoch * self.batch_size, self.classes
         return Measured(
             train_loss=loss / shown,
             train_accuracy=correct / shown,
             val_loss=held_loss / len(self.inputs.held) if len(self.inputs.held) else float("nan"),
-            confusion=[counts[7 * row : 7 * row + 7] for row in range(7)],
+            confusion=[counts[classes * row : classes * (row + 1)] for row in range(classes)],
         )
 
-    def _read_sums(self, following: int | None) -> list[float]:
-        if following is None or self._beside is None:
-            return self._sums.tolist()
-        self._seen.copy_(self._sums, non_blocking=True)
-        copied = torch.cuda.current_stream(self.device).record_event()
-        self._prepare(following)
-        copied.synchronize()
-        return self._seen.tolist()
-
     def state(self) -> dict[str, Tensor]:
-        """Copies of all that training has changed since `begin`, float32 on the device."""
+        """Returns copies of all that training has changed since `begin`, float32 on the device."""
         return {name: tensor.clone() for name, tensor in self._changing().items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Puts back what `state` gave; `begin` must have been called with the same trial."""
+        """Puts back what `state` returned. `begin` must have been called with the same job."""
         for name, tensor in self._changing().items():
             tensor.copy_(state[name])
         self.flat.refresh_compute()
@@ -235,22 +204,22 @@ class Engine:
         tensors = {"values": self.flat.values, "first": optimizer.first, "average": optimizer.average}
         if optimizer.second is not None:
             tensors["second"] = optimizer.second
-        if self._past is not None:
-            tensors["past"] = self._past
+        if self.loss.past is not None:
+            tensors["past"] = self.loss.past
         return tensors | {"steps": optimizer.steps}
 
     def last_lr(self, epoch: int) -> float:
-        """Learning rate of the last step of an epoch."""
+        """Returns the learning rate of the last step of an epoch."""
         return self._last_rates[epoch - 1]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights as the model's state dict, float32 on the CPU."""
+        """Returns the averaged weights as the model's state dict, float32 on the CPU."""
         return self.flat.named_values(self.optimizer.average)
 
-    # -- what a GPU captures ------------------------------------------------------------------------------
+    # -- what a GPU captures -------------------------------------------------------------------
 
     def _step(self) -> None:
-        """One step as training does it: replayed where it was captured."""
+        """Does one step of training, or replays it if it was captured."""
         (self._replay_step or self._train_step)()
 
     def _train_step(self) -> None:
@@ -262,43 +231,20 @@ class Engine:
         self._cursor += 1
 
     def _differentiate(self, part: Tensor) -> None:
-        """Leaves on the layers the gradient of what `part`, places in the batch, adds to the batch's mean loss."""
+        """Leaves on the layers the gradient of a part's share of the batch's mean loss.
+
+        `part` holds places in the batch.
+        """
         at = self._cursor * self.batch_size + part
         first, second, share = self.inputs.first[at], self.inputs.second[at], self.inputs.share[at]
         logits = self.flat.model(as_input(self.inputs.images[at])).float()
         log_probabilities = functional.log_softmax(logits, dim=1)
-        loss = self._loss(log_probabilities, first, second, share)
+        loss = self.loss(log_probabilities, first, second, share)
         if self.parts > 1:
             loss = loss * (len(part) / self.batch_size)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._count(logits.detach(), log_probabilities.detach(), self.faces.labels[first])
-        if self._past is not None:
-            self._remember(self._past, log_probabilities.detach().exp(), first, share)
-
-    def _loss(self, log_probabilities: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        """Cross-entropy with smoothed, mixed labels, each label's term weighted by its class; mean over the batch.
-
-        With self-distillation a face's target is its label and, the later the more, what was predicted for it before
-        (Kim et al. 2021): labels of faces are often wrong, and a network learns the rule before the exceptions.
-        """
-        smoothing = self.hyper.label_smoothing
-        uniform = -log_probabilities.mean(1)
-
-        def term(faces: Tensor) -> Tensor:
-            labels = self.faces.labels[faces]
-            own = -log_probabilities.gather(1, labels[:, None])[:, 0]
-            loss = (1 - smoothing) * own + smoothing * uniform
-            if self._past is not None:
-                loss = loss.lerp(-(log_probabilities * self._past[faces]).sum(1), self._trust)
-            return self._loss_weights[labels] * loss
-
-        return (share * term(first) + (1 - share) * term(second)).mean()
-
-    @torch.no_grad()
-    def _remember(self, past: Tensor, probabilities: Tensor, faces: Tensor, share: Tensor) -> None:
-        """Moves the past predictions, [N, 7], towards those of the batch's images that show one face only."""
-        change = (probabilities - past[faces]) * (share == 1)[:, None]
-        past.index_add_(0, faces, change, alpha=1 - PAST_DECAY)  # adds up where a batch shows a face twice
+        self._count(logits.detach(), log_probabilities.detach(), self.data.labels[first])
+        self.loss.remember(log_probabilities.detach(), first, share)
 
     @torch.no_grad()
     def _count(self, logits: Tensor, log_probabilities: Tensor, labels: Tensor) -> None:
@@ -309,7 +255,7 @@ class Engine:
 
     @torch.no_grad()
     def _evaluate_held(self) -> None:
-        """Fills `logits` and the validation sums from the averaged weights, then puts the trained ones back."""
+        """Fills `logits` and the validation sums, computed with the averaged weights."""
         self._backup.copy_(self.flat.values)
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
@@ -319,13 +265,13 @@ class Engine:
         self.flat.model.train()
         self.flat.values.copy_(self._backup)
         self.flat.refresh_compute()
-        labels = self.faces.held_labels
+        labels = self.data.held_labels
         loss = functional.cross_entropy(self.logits, labels, reduction="sum")
-        confusion = confusion_matrix(labels, self.logits.argmax(1))
+        confusion = confusion_matrix(labels, self.logits.argmax(1), self.classes)
         self._held_sums.copy_(torch.cat((loss[None], confusion.flatten())))
 
     def _capture(self) -> None:
-        """Captures step and evaluation; leaves both eager where that fails, but for want of memory."""
+        """Captures step and evaluation. Both stay eager if that fails, but not for memory."""
         try:
             self._replay_step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
             if len(self.inputs.held):
@@ -338,31 +284,6 @@ class Engine:
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
 
-def alike(count: int, most: int) -> Iterator[slice]:
-    """Divides `count` images into parts of one size, at most `most`; the last may show some of those before it again.
-
-    cuDNN tries its algorithms for each size anew, which is a good part of the time until a first step.
-    """
-    size = math.ceil(count / math.ceil(count / most))
-    for start in range(0, count, size):
-        end = min(start + size, count)
-        yield slice(end - size, end)
-
-
-def slow_down_statistics(model: nn.Module, parts: int) -> None:
-    """Lets BatchNorm's running statistics move in `parts` updates as far as they did in one."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None and parts > 1:
-            module.momentum = 1 - (1 - module.momentum) ** (1 / parts)
-
-
-def _in_parts(batch: Sequence[Tensor]) -> str:
-    return (
-        f"memory was short: each step of {sum(map(len, batch))} images was computed in {len(batch)} parts of "
-        f"{len(batch[0])}; BatchNorm's statistics are those of a part"
-    )
-
-
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for each epoch of a trial; the odd constant is that of splitmix64."""
+    """Returns a seed for each epoch of a job. The odd constant is that of splitmix64."""
     return (seed * 0x9E3779B97F4A7C15 + epoch) % 2**63

@@ -1,15 +1,17 @@
-"""The engines that stay from trial to trial, and what is done when the device's memory does not suffice.
+"""The engines that stay from job to job, and what happens if the device's memory is too small.
 
-The engine unused for longest makes room for the next. Where that is not enough, in this order:
+The engine that was unused for longest makes room for the next. If that is not enough:
 
-1. All other engines go, and the trial is tried as it is. All at once, because their graphs share one pool of memory,
-   which the device gets back with the last of them.
-2. The batch is halved, up to three times: the step computes its gradient in 2, 4 or 8 parts, one after another, and
-   updates once. Images, schedule and loss stay; only BatchNorm's statistics are those of a part.
-3. The trial fails, and is marked as one that does not fit.
+1. All other engines go, and the job is tried again. They go all at once, because their graphs share
+   one pool of memory, which the device gets back with the last of them.
+2. The batch is halved, up to three times. The step then computes its gradient in 2, 4 or 8 parts,
+one
+   after another, and updates once. Only BatchNorm's statistics differ: they are those of a part.
+3. The job fails, and is marked as one that does not fit.
 
-What was too large once is remembered for each network, so the next trial begins with the parts that fit, or fails at
-once. It is forgotten when markedly more memory is there, as where another process has left the device.
+The cache remembers for each network what was too large. The next job of that network begins with
+parts that fit, or fails at once. The cache forgets it when there is markedly more memory, for
+example because another process has left the device.
 """
 
 from __future__ import annotations
@@ -22,23 +24,30 @@ from typing import Any, TypeVar
 import torch
 
 from fer_tune.train.cuda_graphs import forget_pool
-from fer_tune.train.engine import Engine, Plan
+from fer_tune.train.engine import Engine
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
+from fer_tune.train.plan import Plan
 
 MOST_ENGINES = 8
-"""Shapes kept captured at once; the one unused for longest makes room."""
+"""The most engines that stay. The one that was unused for longest makes room."""
 MORE = 1.1
-"""So many times the memory that a network did not fit into make it worth another try."""
+"""A network that did not fit is tried again with this many times the memory."""
 
 Loaded = TypeVar("Loaded")
 
 EngineFactory = Callable[[Plan, int], Engine]
-"""As `Engine` itself: a plan, and how many parts."""
+"""Makes an engine, as `Engine` does: from a plan and the number of parts."""
 
 
 @dataclass(frozen=True)
 class _Limit:
-    """The smallest part of a network that did not fit: its images, what it needed at least, and what was there."""
+    """The smallest part of a network that did not fit.
+
+    Attributes:
+        images: in that part.
+        needed: the least memory that it needed.
+        available: the memory that there was.
+    """
 
     images: int
     needed: int
@@ -46,7 +55,7 @@ class _Limit:
 
 
 class EngineCache:
-    """EngineCache of one device by plan.
+    """The engines of one device, by plan.
 
     Args:
         build: makes an engine.
@@ -59,21 +68,21 @@ class EngineCache:
         self._memory = memory or Memory(device)
         self._held: OrderedDict[Any, Engine] = OrderedDict()
         self._limits: dict[Any, _Limit] = {}
-        self._parts = 1  # that the last engine was built or found with
+        self._parts = 1  # of the last engine
 
     def __len__(self) -> int:
         return len(self._held)
 
     @property
     def latest(self) -> Engine:
-        """The one used last."""
+        """The engine that was used last."""
         return next(reversed(self._held.values()))
 
     def get(self, plan: Plan) -> Engine:
-        """The engine of a plan, built at its first use in the fewest parts that are not known to be too large.
+        """Returns the engine of a plan, built at its first use in as few parts as may fit.
 
         Raises:
-            TooLargeError: an earlier trial has shown that none are small enough.
+            TooLargeError: an earlier job has shown that no parts are small enough.
         """
         engine = self._held.pop(plan.key, None)
         if engine is None:
@@ -87,9 +96,9 @@ class EngineCache:
         return engine
 
     def make_room(self, plan: Plan, said: str) -> None:
-        """After memory ran out for a plan: sees to it that the next `get` and training need less, or find more.
+        """Makes room after memory ran out: the next `get` of the plan needs less, or finds more.
 
-        No tensor of the failed training may be referred to any more, by a traceback neither.
+        Nothing may refer to tensors of the failed training any more, not even a traceback.
 
         Args:
             said: the text of the error.
@@ -106,7 +115,7 @@ class EngineCache:
             self._fewest(plan)
 
     def load(self, faces: Callable[[], Loaded]) -> Loaded:
-        """Returns what `faces` does: what engines are built on, for which all of them make room if they must.
+        """Returns what `faces` does: the images of jobs. Engines make room for them if they must.
 
         Raises:
             TooLargeError: not even an empty device has memory for it.
@@ -123,10 +132,10 @@ class EngineCache:
             self._clear()
         available = self._memory.available()
         raise TooLargeError(
-            f"the faces do not fit into memory: they need more than {shown(needed)}; the device has "
+            f"the images do not fit into memory: they need more than {shown(needed)}; the device has "
             f"{shown(self._memory.total())}, of which {shown(available)} were free for this worker",
             max(needed / max(available, 1) - 1, LEAST_EXCESS),
-            "Other processes may hold it: nvidia-smi lists them. `--devices cpu` takes the computer's memory.",
+            "Other processes may use it: nvidia-smi lists them. `--devices cpu` uses the computer's memory.",
         )
 
     def _clear(self) -> None:
@@ -146,12 +155,12 @@ class EngineCache:
         raise self._too_large(plan, limit)
 
     def _too_large(self, plan: Plan, limit: _Limit) -> TooLargeError:
-        """The error, with an excess that grows with the batch: what a step needs is mostly its feature maps."""
+        """Returns the error. Its excess grows with the batch, as feature maps do."""
         smallest = plan.images(plan.divisions()[-1])
         estimate = limit.needed * smallest / limit.images
         return TooLargeError(
-            f"{plan.family.name} does not fit into memory with batch_size {plan.batch_size}, in parts of {smallest} "
-            f"images neither: {limit.images} need more than {shown(limit.needed)}; the device has "
+            f"{plan.family.name} does not fit into memory with batch_size {plan.batch_size}, not even in parts of "
+            f"{smallest} images: {limit.images} need more than {shown(limit.needed)}; the device has "
             f"{shown(self._memory.total())}, of which {shown(limit.available)} were free for this worker",
             max(estimate / max(limit.available, 1) - 1, LEAST_EXCESS),
         )

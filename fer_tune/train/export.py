@@ -1,7 +1,8 @@
 """A trained network as files, and the predictor that reads them back.
 
-A model folder holds `model.safetensors` (float32 weights: nothing in it can run) and `config.json` (all that is
-needed to build the network and prepare its input, and where it came from).
+A model folder holds `model.safetensors` (float32 weights; nothing in it can run) and `config.json`:
+what is needed to build the network and prepare its input, the class names, and where the model came
+from.
 """
 
 from __future__ import annotations
@@ -19,41 +20,51 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.spec import DataSpec
 from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_file, replace_text
 from fer_tune.job import Job
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import configurations
+from fer_tune.train.inputs import DeviceData
 
 FORMAT = 2
-"""Version of `config.json` and the weights beside it; raised when another version would misunderstand them."""
+"""Version of `config.json` and the weights beside it. Counts up when an older version would misread
+them."""
 BATCH = 512
+"""Images predicted at once."""
 
 
-def save_model(folder: Path, spec: Job, state: Mapping[str, Tensor], mean: float, std: float) -> None:
-    """Writes a model folder; each file appears whole or not at all.
+def save_model(folder: Path, job: Job, state: Mapping[str, Tensor], data: DeviceData) -> None:
+    """Writes a model folder. Each file appears whole or not at all.
 
     Args:
         state: the network's state dict, float32 on the CPU.
-        mean, std: of the pixels in 0..1 that the network was fitted on.
+        data: the images that the network was fitted to.
     """
-    _, shape, config = configurations(spec.family, spec.params)
+    spec = data.spec
+    _, shape, config = configurations(job.family, job.params)
     description = {
         "format": FORMAT,
-        "family": spec.family,
+        "family": job.family,
         "family_config": shape.model_dump(),
         "train_config": config.model_dump(),
-        "classes": list(EMOTIONS),
-        "input": {"height": 48, "width": 48, "channels": 1, "mean": mean, "std": std},
+        "classes": list(spec.classes),
+        "input": {
+            "height": spec.side,
+            "width": spec.side,
+            "channels": spec.channels,
+            "mean": data.mean,
+            "std": data.std,
+        },
         "origin": {
-            "study": spec.study,
-            "trial": spec.number,
-            "fit": spec.fit,
-            "epochs": spec.epochs,
-            "seed": spec.seed,
-            "data_signature": spec.data.signature,
-            "split_hash": spec.data.split_hash,
+            "study": job.study,
+            "job": job.uid,
+            "fit": job.fit,
+            "epochs": job.schedule,
+            "seed": job.seed,
+            "data_signature": job.data.signature,
+            "split_hash": job.data.split_hash,
         },
         "versions": {"fer_tune": __version__, "torch": torch.__version__},
     }
@@ -67,11 +78,13 @@ class Predictor:
 
     Attributes:
         description: the content of `config.json`.
+        spec: what the images are that it takes.
     """
 
     def __init__(self, model: nn.Module, description: Mapping[str, Any], device: torch.device) -> None:
         self.model = model.eval().to(device)
         self.description = description
+        self.spec = _spec(description)
         self.device = device
 
     @classmethod
@@ -79,48 +92,54 @@ class Predictor:
         """Reads a model folder.
 
         Raises:
-            DataError: there is none, or it is of a newer format.
+            DataError: it is missing, or of another format.
             StorageError: its files are torn or do not belong together.
         """
         description = _read_description(folder)
         family = FAMILIES[description["family"]]
-        model = family.build(family.config(**description["family_config"]))
+        model = family.build(family.config(**description["family_config"]), _spec(description))
         try:
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise StorageError(
                 f"{folder / 'model.safetensors'} cannot be read: {str(error).splitlines()[0]}",
-                "The file is torn or of another network; run `fer-tune retrain` again.",
+                "The file is damaged or of another network. Run `fer-tune retrain` again.",
             ) from error
         return cls(model, description, torch.device(device))
 
     @torch.no_grad()
     def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], flip: bool = False) -> np.ndarray[Any, Any]:
-        """Probabilities, float32 [N, 7], of uint8 faces [N, 48, 48].
+        """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S] or [N, S, S, 3].
 
         Args:
-            flip: average the probabilities of each face and its mirror image.
+            flip: average the probabilities of each image and its mirror image.
         """
-        parts = []
+        parts = [np.zeros((0, len(self.spec.classes)), np.float32)]
+        side, channels = self.spec.side, self.spec.channels
         for start in range(0, len(images), BATCH):
-            x = torch.from_numpy(np.array(images[start : start + BATCH])).to(self.device).unsqueeze(1)
+            part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
+            x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
             x = (x.float() / 255 - self.description["input"]["mean"]) / self.description["input"]["std"]
             probabilities = functional.softmax(self.model(x), dim=1)
             if flip:
                 probabilities = (probabilities + functional.softmax(self.model(x.flip(3)), dim=1)) / 2
-            parts.append(probabilities.cpu())
-        return torch.cat(parts).numpy() if parts else np.zeros((0, 7), np.float32)
+            parts.append(probabilities.cpu().numpy())
+        return np.concatenate(parts)
+
+
+def _spec(description: Mapping[str, Any]) -> DataSpec:
+    return DataSpec(tuple(description["classes"]), description["input"]["height"], description["input"]["channels"])
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    hint = "Give the folder that `fer-tune retrain` printed; it holds model.safetensors and config.json."
+    hint = "Give the folder that `fer-tune retrain` printed. It holds model.safetensors and config.json."
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder} holds no model: config.json is missing.", hint) from error
+        raise DataError(f"{folder} is not a model folder: config.json is missing.", hint) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path} is torn: it is not JSON.", "Run `fer-tune retrain` again.") from error
+        raise StorageError(f"{path} is damaged: it is not JSON.", "Run `fer-tune retrain` again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DataError(
             f"{path} is not of format {FORMAT}.",

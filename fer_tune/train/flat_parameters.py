@@ -1,16 +1,18 @@
-"""A network whose weights lie in one contiguous buffer, so that an optimizer step is a handful of kernels.
+"""A network whose weights are in one buffer, so that an optimizer step is a handful of kernels.
 
 Layout of `values`, float32:
 
-    | inner weights | other weights | biases of convolutions and linears | norms | running statistics |
+    | inner weights | other weights | biases of convolutions, linears | norms | running statistics |
     |<--------- decayed --------->|
-    |<-------------------- computed with in `dtype` ------------------->|
-    |<----------------------------------- trained ------------------------------------------->|
+    |<------------------ computed with in `dtype` ------------------->|
+    |<--------------------------------- trained --------------------------->|
 
-Inner weights are those of all convolutions and linears but the first and the last, ordered by their shapes.
+Inner weights are those of all convolutions and linears but the first and the last, ordered by their
+shapes.
 
-Where `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, refreshed after
-each update; norms and running statistics are always float32 and read `values` itself.
+If `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, which is
+refreshed after each update. Norms and running statistics are always float32, and read `values`
+itself.
 """
 
 from __future__ import annotations
@@ -26,15 +28,17 @@ Slot = tuple[int, int, torch.Size]
 
 
 class FlatModel:
-    """Moves a model's parameters and float buffers into flat storage, in place.
+    """Moves a model's parameters and float buffers into one buffer, in place.
 
     Attributes:
         model: the network, on `device`, in channels_last.
         values: float32 [P + S], all parameters, then all running statistics.
         compute: `dtype` [C], the leading part of `values` that convolutions and linears read.
-        trained: P, the number of parameters; `decayed`: how many of them, from the start, decay.
-        inner: how many of these, from the start, are inner weights; `matrices`: the same as stacks [K, R, C] of equally
-            shaped matrices, R a layer's outputs, as pairs of start in the buffer and shape.
+        trained: P, the number of parameters.
+        decayed: how many of these, from the start, decay.
+        inner: how many of these, from the start, are inner weights.
+        matrices: the inner weights as stacks [K, R, C] of equally shaped matrices, R a layer's
+            outputs: pairs of the start in the buffer and the shape.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
@@ -76,19 +80,19 @@ class FlatModel:
         self.refresh_values()
 
     def refresh_values(self) -> None:
-        """Copies what the layers hold into `values`: after weights were written through the model."""
+        """Copies the layers' weights into `values`. Call it after writing through the model."""
         if self.compute.dtype != torch.float32:
             self.values[: self.compute.numel()].copy_(self.compute)
 
     def refresh_compute(self) -> None:
-        """Copies `values` into the layers' own copy: after an update of `values`."""
+        """Copies `values` into the layers' own copy. Call it after an update of `values`."""
         if self.compute.dtype != torch.float32:
             self.compute.copy_(self.values[: self.compute.numel()])
 
     def keep_gradients(self) -> None:
-        """Adds the layers' gradients to what `take_gradients` will give, and leaves none on the layers.
+        """Takes the gradients off the layers, and keeps them for `take_gradients` to add.
 
-        In float32: a sum of many in bfloat16 would lose the small ones.
+        They are kept in float32: a sum of many in bfloat16 would lose the small ones.
         """
         computed, scales = self._off_the_layers()
         if self._kept is None:
@@ -98,10 +102,11 @@ class FlatModel:
             self._kept[1].add_(scales)
 
     def take_gradients(self) -> tuple[Tensor, Tensor]:
-        """All gradients in the buffer's order, and none left on the layers; with those that were kept, their sum.
+        """Takes all gradients off the layers, in the buffer's order, and adds those that were kept.
 
         Returns:
-            `dtype` [C] of what is computed with in `dtype` (float32 for a sum), and float32 [P - C] of the norms.
+            `dtype` [C] of what is computed with in `dtype` (float32 for a sum), and float32 [P - C]
+            of the norms.
         """
         computed, scales = self._off_the_layers()
         if self._kept is None:
@@ -110,7 +115,7 @@ class FlatModel:
         return kept.add_(computed), kept_scales.add_(scales)
 
     def forget_gradients(self) -> None:
-        """Leaves none anywhere: after a step that was broken off."""
+        """Removes all gradients. Call it after a step that was broken off."""
         self._kept = None
         for parameter in (*self._computed, *self._scales):
             parameter.grad = None
@@ -123,7 +128,7 @@ class FlatModel:
         return computed, scales
 
     def named_values(self, values: Tensor) -> dict[str, Tensor]:
-        """The model's state dict, float32 on the CPU, with weights taken from `values` (such as their average)."""
+        """Returns the model's state dict, float32 on the CPU, with the weights of `values`."""
         host = values.detach().cpu()
         state = {}
         for name, tensor in self.model.state_dict(keep_vars=True).items():
@@ -133,12 +138,12 @@ class FlatModel:
 
 
 def _matrix(weight: Tensor) -> tuple[int, int]:
-    """Rows and columns of a layer's weights as a matrix: what each output makes of all its inputs."""
+    """Returns rows and columns of a layer's weights as a matrix: its outputs and its inputs."""
     return len(weight), weight.numel() // len(weight)
 
 
 def _stacks(weights: Iterable[Tensor]) -> list[tuple[int, tuple[int, int, int]]]:
-    """Runs of equally shaped matrices: where each begins, and its shape [K, R, C]."""
+    """Returns runs of equally shaped matrices: the start of each, and its shape [K, R, C]."""
     stacks, at = [], 0
     for (rows, columns), alike in groupby(weights, key=_matrix):
         count = len(list(alike))
@@ -152,7 +157,10 @@ def _total(tensors: Iterable[Tensor]) -> int:
 
 
 def _shaped(flat: Tensor, like: Tensor) -> Tensor:
-    """A view of `flat` with the shape of `like`; images and kernels [A, B, H, W] keep B innermost (channels_last)."""
+    """Returns a view of `flat` with the shape of `like`.
+
+    Kernels [A, B, H, W] have B innermost (channels_last).
+    """
     if like.dim() == 4:
         a, b, h, w = like.shape
         return flat.view(a, h, w, b).permute(0, 3, 1, 2)
@@ -166,7 +174,10 @@ def _flat(parameter: nn.Parameter) -> Tensor:
 
 
 def _forget_batch_counters(model: nn.Module) -> None:
-    """Norms count their batches only to average without momentum; the counting is a kernel for each norm and step."""
+    """Stops norms from counting their batches: that is a kernel for each norm and step.
+
+    The count is used only without momentum.
+    """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.num_batches_tracked = None

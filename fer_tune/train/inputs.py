@@ -1,4 +1,4 @@
-"""The faces of a trial in device memory, and an epoch of them made ready at once."""
+"""The images of a job in device memory, and a whole epoch of them prepared at once."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import torch
 from torch import Tensor
 
 from fer_tune.data.access import SearchData
+from fer_tune.data.dataset import Images, Indices
+from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.models.layers import fused
 from fer_tune.train.augment import Mixed, augment, draw_blend, draw_changes, mix
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.sampling import epoch_order
 
 CHUNK = {"cuda": 32768, "cpu": 1024}
-"""Images augmented at once: a GPU wants few launches (without Triton some 2 GB of intermediates), a CPU its caches."""
+"""Images of FER2013's size augmented at once: many on a GPU (2 GB without Triton), few in a CPU's
+caches."""
+
+LARGEST_FUSED = 128 * 128
+"""Pixels of the largest image that the kernel augments: one program holds a whole image."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,10 @@ class DeviceData:
     """What is fitted and what is evaluated, on one device.
 
     Attributes:
-        images, labels: uint8 [N, 1, 48, 48] and int64 [N], to fit.
+        images, labels: uint8 [N, C, S, S] and int64 [N], to fit.
         held_images, held_labels: the same of the validation part; empty in a final fit.
         mean, std: of the fitted pixels in 0..1; inputs are normalised with them.
+        spec: what the images are.
     """
 
     images: Tensor
@@ -33,32 +40,43 @@ class DeviceData:
     held_labels: Tensor
     mean: float
     std: float
+    spec: DataSpec
 
     @classmethod
     def load(cls, data: SearchData, fit: str, device: torch.device) -> DeviceData:
-        """Copies the parts that `fit` (see `Job.fit`) names to `device`."""
+        """Copies the parts that `fit` names (see `Job.fit`) to `device`."""
         fitted, held = data.train, data.val
         if fit == "train+val":
             fitted, held = torch.cat((torch.from_numpy(fitted), torch.from_numpy(held))).numpy(), held[:0]
-        images = torch.from_numpy(data.images[fitted]).unsqueeze(1).to(device)
+        images = _channels_first(data.images, fitted).to(device)
         mean, std = _moments(images)
         return cls(
             images=images,
             labels=torch.from_numpy(data.labels[fitted]).to(device),
-            held_images=torch.from_numpy(data.images[held]).unsqueeze(1).to(device),
+            held_images=_channels_first(data.images, held).to(device),
             held_labels=torch.from_numpy(data.labels[held]).to(device),
             mean=mean,
             std=max(std, 1e-3),
+            spec=data.spec,
         )
 
     def normalised(self, images: Tensor) -> Tensor:
-        """uint8 or 0..1 float to zero mean and unit deviation, float32."""
+        """Returns images with mean 0 and deviation 1, float32, of uint8 or of floats in 0..1."""
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         return (pixels - self.mean) / self.std
 
 
+def _channels_first(images: Images, chosen: Indices) -> Tensor:
+    """Returns the chosen images, uint8 [n, C, S, S], from [N, S, S] or [N, S, S, 3]."""
+    pixels = torch.from_numpy(images[chosen])
+    return pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+
+
 def _moments(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 pixels in 0..1, from how often each value occurs: exact on any device."""
+    """Returns mean and standard deviation of uint8 pixels, as 0..1.
+
+    They come from the counts of values, and are therefore exact on any device.
+    """
     counts = torch.bincount(images.flatten(), minlength=256).cpu().double()
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * values).sum() / counts.sum()
@@ -67,7 +85,7 @@ def _moments(images: Tensor) -> tuple[float, float]:
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes with it at full rate (from Ampere on), else float32."""
+    """Returns bfloat16 for GPUs that compute it at full rate (from Ampere on), else float32."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
         return torch.bfloat16
     return torch.float32
@@ -76,59 +94,70 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 class Inputs:
     """The network's inputs on one device: an epoch of training images, and the validation images.
 
-    An epoch is drawn, augmented, mixed and normalised once and then only sliced by the step. Doing this for
-    thousands of images at a time costs a tenth of doing it batch by batch, where each of some fifty small kernels
-    would pay its launch in every step. Where there is Triton, one kernel does it (see `kernels.augment_images`). All
-    networks that train on the same faces share one `Inputs`.
+    An epoch is drawn, augmented, mixed and normalised at once; a step only slices it. This costs a
+    tenth of doing it batch by batch, where each of some fifty small kernels would pay its launch in
+    every step. With Triton, one kernel does it (see `kernels.augment_images`). All networks that
+    train on the same images share one `Inputs`.
 
     Attributes:
-        images: `dtype` [N, 1, 48, 48]; first, second: int64 [N], places in `faces` of what an image shows; share:
-            float32 [N] (see `augment.Mixed`).
-        held: `dtype` [V, 1, 48, 48], normalised.
+        data: the images as they are.
+        images: `dtype` [N, S, S, C]; first, second: int64 [N], places in `data` of what an image
+            shows; share: float32 [N] (see `augment.Mixed`).
+        held: `dtype` [V, S, S, C], normalised.
     """
 
-    def __init__(self, faces: DeviceData, dtype: torch.dtype) -> None:
-        self.faces = faces
+    def __init__(self, data: DeviceData, dtype: torch.dtype) -> None:
+        self.data = data
         self.dtype = dtype
-        self.images = torch.zeros(faces.images.shape, dtype=dtype, device=faces.images.device)
-        self.first = torch.zeros_like(faces.labels)
-        self.second = torch.zeros_like(faces.labels)
-        self.share = torch.ones(len(faces.labels), device=faces.labels.device)
-        self.held = faces.normalised(faces.held_images).to(dtype)
+        count, *_ = data.images.shape
+        side, channels = data.spec.side, data.spec.channels
+        self.images = torch.zeros(count, side, side, channels, dtype=dtype, device=data.images.device)
+        self.first = torch.zeros_like(data.labels)
+        self.second = torch.zeros_like(data.labels)
+        self.share = torch.ones(count, device=data.labels.device)
+        self.held = data.normalised(data.held_images).to(dtype).permute(0, 2, 3, 1).contiguous()
 
     def draw_epoch(self, config: TrainConfig, class_weights: Tensor) -> None:
         """Fills the training part with the next epoch, from torch's default generator.
 
         Args:
-            class_weights: float64 [classes], how often each class is drawn relative to its frequency.
+            class_weights: float64 [classes], how often each class is drawn relative to its
+                frequency.
         """
-        order = epoch_order(self.faces.labels, class_weights)
-        chunk = CHUNK[order.device.type]
-        write = self._write_fused if fused(order) else self._write
+        order = epoch_order(self.data.labels, class_weights)
+        spec = self.data.spec
+        chunk = max(1, CHUNK[order.device.type] * FER2013.side**2 // (spec.side**2 * spec.channels))
+        write = self._write_fused if self._has_kernel(order) else self._write
         for start in range(0, len(order), chunk):
             chosen = order[start : start + chunk]
             part = slice(start, start + len(chosen))
-            mixed = write(self.images[part], chosen, config)
+            mixed = write(as_input(self.images[part]), chosen, config)
             self.first[part], self.second[part], self.share[part] = mixed.first, mixed.second, mixed.share
 
+    def _has_kernel(self, order: Tensor) -> bool:
+        """Returns whether the kernel draws the images: small grey ones, on CUDA with Triton."""
+        return fused(order) and self.data.spec.channels == 1 and self.data.spec.side**2 <= LARGEST_FUSED
+
     def _write(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
-        """Writes the `chosen` faces, int64 [N], to `images` as the epoch shows them, by torch's operations."""
-        faces = augment(self.faces.images[chosen].float() / 255, config.augment)
-        mixed = mix(faces, chosen, config.mixup, config.cutmix)
-        images.copy_(self.faces.normalised(mixed.images))
+        """Writes the `chosen`, int64 [n], to `images`, [n, C, S, S], as the epoch shows them."""
+        pixels = augment(self.data.images[chosen].float() / 255, config.augment)
+        mixed = mix(pixels, chosen, config.mixup, config.cutmix)
+        images.copy_(self.data.normalised(mixed.images))
         return mixed
 
     def _write_fused(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
-        """The same in one pass over memory."""
+        """Does the same in one pass over memory."""
         from fer_tune.kernels.augment_images import write_changed
 
         changes, blend = draw_changes(images, config.augment), draw_blend(images, config.mixup, config.cutmix)
-        write_changed(images, self.faces.images, chosen, changes, blend, self.faces.mean, self.faces.std)
+        write_changed(images, self.data.images, chosen, changes, blend, self.data.mean, self.data.std)
         return Mixed(images, chosen, chosen.roll(1, 0), blend.share)
 
 
 def as_input(images: Tensor) -> Tensor:
-    """[N, 1, 48, 48] with channels_last strides: of one channel both layouts are the same bytes, and torch would
-    otherwise take it for the other one and compute the whole network in it."""
-    count, _, height, width = images.shape
-    return images.view(count, height, width, 1).permute(0, 3, 1, 2)
+    """Returns [N, C, S, S] of [N, S, S, C]: the same bytes with channels_last strides.
+
+    A grey image has the same bytes in both layouts. Torch looks at the strides, and would compute
+    the whole network in the other layout.
+    """
+    return images.permute(0, 3, 1, 2)

@@ -1,84 +1,44 @@
-"""The life of a trial on one device: epochs, early stopping, how it ended."""
+"""The trainer of one device: one job after another, each through its epochs to its end."""
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from fer_tune.data.access import open_search
-from fer_tune.errors import FerTuneError, StorageError
-from fer_tune.files import replace_file
-from fer_tune.job import End, EpochRow, Job, JobEnd, Wish
-from fer_tune.train.checkpoint import Keeper, State
+from fer_tune.errors import FerTuneError
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, Wish
+from fer_tune.train.checkpoint import Keeper
 from fer_tune.train.config import TrainConfig, configurations
-from fer_tune.train.engine import Engine, Measured, Plan
+from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import EngineCache, EngineFactory
-from fer_tune.train.export import save_model
 from fer_tune.train.inputs import DeviceData, Inputs, compute_dtype
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
-from fer_tune.train.metrics import scores
+from fer_tune.train.plan import Plan
+from fer_tune.train.training import Training
+
+PROGRESS_SECONDS = 1.0
+"""Between two messages about the progress within an epoch."""
 
 
 def never() -> int:
-    """Nobody asks to stop."""
-    return Wish.GO_ON
-
-
-@dataclass
-class _Progress:
-    """What early stopping, a checkpoint and the trial's end need to remember.
-
-    Attributes:
-        told: epochs whose rows were yielded; a training that begins again in smaller steps yields none of them twice.
-        parameters, notes: of the engine.
-    """
-
-    rows: list[EpochRow] = field(default_factory=list)
-    best: float = -math.inf
-    best_epoch: int = 0
-    logits: Tensor | None = None
-    told: int = 0
-    parameters: int = 0
-    notes: tuple[str, ...] = ()
-
-    def begin(self, engine: Engine) -> None:
-        """A training begins, or begins again on another engine."""
-        self.rows, self.best, self.best_epoch, self.logits = [], -math.inf, 0, None
-        self.parameters, self.notes = engine.parameters, engine.notes
-
-    def new(self, row: EpochRow) -> bool:
-        """Whether the row is to be yielded."""
-        untold, self.told = row.epoch > self.told, max(row.epoch, self.told)
-        return untold
-
-    def add(self, row: EpochRow, value: float, engine: Engine) -> None:
-        """Takes an epoch; `value` is its objective."""
-        self.rows.append(row)
-        if value > self.best:
-            self.best, self.best_epoch = value, row.epoch
-            self.logits = engine.logits.clone()
-
-    def state(self, engine: Engine) -> State:
-        """All that is needed to go on from here."""
-        return State(tuple(self.rows), self.best, self.best_epoch, self.logits, engine.state())
+    """Returns that nobody asks to stop."""
+    return Wish.CONTINUE
 
 
 class Trainer:
-    """Trains one trial after another on one device; faces, networks and captured steps stay between trials.
+    """Trains one job after another on one device.
+
+    Images, networks and captured steps stay between jobs.
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads that this trainer may use; None leaves torch's choice.
-        build, memory: what makes engines, and the device's memory, where they are not the usual ones.
+        build, memory: what makes engines, and the device's memory, if they are not the usual ones.
     """
 
     def __init__(
@@ -94,175 +54,109 @@ class Trainer:
         self._inputs: dict[tuple[str, str, str], Inputs] = {}
         self._engines = EngineCache(self.device, build, memory)
 
-    def train(self, spec: Job, stop_requested: Callable[[], int] = never) -> Iterator[EpochRow | JobEnd]:
-        """Yields a row after each epoch and, last, how the trial ended; a trial that fails says so and raises nothing.
+    def train(self, job: Job, stop_requested: Callable[[], int] = never) -> Iterator[StepProgress | EpochRow | JobEnd]:
+        """Yields a row after each epoch, progress within epochs, and at last how the job ended.
 
-        The same spec gives the same numbers twice on the same CPU, also where it goes on from its checkpoint: then
-        the rows up to there are yielded again, as this attempt's.
+        A job that fails says so in its end and raises nothing. The same job gives the same numbers
+        twice on the same CPU, also if it continues from its checkpoint: then the rows up to there
+        are yielded again, as this attempt's.
 
         Args:
-            stop_requested: asked often. Once it answers STOP, the trial ends as `stopped` without a row for the epoch
-                it was in; with STOP_AND_KEEP it finishes the epoch first, and leaves a checkpoint.
+            stop_requested: asked after each step. Once it answers STOP, the job ends as `stopped`,
+                without a row for the present epoch. With STOP_AND_KEEP it finishes the epoch first,
+                and leaves a checkpoint.
         """
-        progress = _Progress()
+        training = Training(job)
         try:
-            with closing(Keeper(spec)) as keeper:
-                engine, status, reason = yield from self._fitted(spec, keeper, progress, stop_requested)
-            progress.notes += tuple(keeper.notes)
-            yield self._end(spec, engine, progress, status, reason)
+            with closing(Keeper(job)) as keeper:
+                while training.status is None:
+                    said = ""
+                    try:
+                        yield from self._epochs(training, keeper, stop_requested)
+                    except Exception as error:
+                        if not out_of_memory(error):
+                            raise
+                        said = str(error)
+                    # After the `except`, no traceback holds the frames of the failed step and their
+                    # tensors.
+                    if training.status is None:
+                        training.release()
+                        keeper.write()
+                        self._engines.make_room(self._plan(job)[0], said)
+            training.notes += tuple(keeper.notes)
+            yield training.message(files=training.save())
         except TooLargeError as error:
-            yield self._failed(spec, progress, error.message, infeasible=error.excess)
+            training.end("failed", error.message)
+            yield training.message(infeasible=error.excess)
         except FerTuneError as error:
-            yield self._failed(spec, progress, error.message)
-        except Exception as error:  # whatever a trial does, the worker lives on to the next
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            yield self._failed(spec, progress, reason, traceback.format_exc())
+            training.end("failed", error.message)
+            yield training.message()
+        except Exception as error:  # whatever a job does, the worker stays for the next
+            said = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            training.end("failed", f"{type(error).__name__}: {said}")
+            yield training.message(detail=traceback.format_exc())
 
-    def _fitted(
-        self, spec: Job, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
-    ) -> Generator[EpochRow, None, tuple[Engine, End, str]]:
-        """Trains and, where memory runs out, trains again in what room can be made, from the last epoch's end on."""
-        while True:
-            engine: Engine | None = None
-            try:
-                engine = self._engine(spec)
-                return engine, *(yield from self._epochs(spec, engine, keeper, progress, stop_requested))
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                said = str(error)
-            # Here, out of the `except`, no traceback keeps the frames of the failed step and their tensors.
-            engine = progress.logits = None
-            keeper.write()
-            self._engines.make_room(self._plan(spec)[0], said)
-
-    def images(self, spec: Job) -> int:
-        """How many images a trial is fitted to."""
-        return len(self._load(spec).faces.labels)
-
-    def _failed(self, spec: Job, progress: _Progress, reason: str, detail: str = "", infeasible: float = 0.0) -> JobEnd:
-        return JobEnd(
-            number=spec.number,
-            attempt=spec.attempt,
-            status="failed",
-            reason=reason,
-            detail=detail,
-            parameters=progress.parameters,
-            notes=progress.notes,
-            infeasible=infeasible,
-        )
+    def images(self, job: Job) -> int:
+        """Returns how many images a job is fitted to."""
+        return len(self._load(job).data.labels)
 
     def _epochs(
-        self, spec: Job, engine: Engine, keeper: Keeper, progress: _Progress, stop_requested: Callable[[], int]
-    ) -> Generator[EpochRow, None, tuple[End, str]]:
-        """Trains to the end, and returns which end it was."""
-
-        def at_once() -> bool:
-            wish = stop_requested()
-            if wish == Wish.STOP_AND_KEEP:
-                keeper.write()  # of the epoch before: the end of this one may never come
-            return wish == Wish.STOP
-
-        progress.begin(engine)
-        yield from _go_on(engine, keeper, progress)
-        for epoch in range(len(progress.rows) + 1, spec.final_epoch + 1):
+        self, training: Training, keeper: Keeper, stop_requested: Callable[[], int]
+    ) -> Iterator[StepProgress | EpochRow]:
+        """Trains until the job ends, from its checkpoint on if there is one."""
+        job, engine = training.job, self._engine(training.job)
+        training.begin(engine)
+        training.continue_from(keeper)
+        yield from filter(training.to_yield, list(training.rows))
+        due = time.monotonic() + PROGRESS_SECONDS
+        for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
             started = time.perf_counter()
-            if not engine.train_epoch(epoch, at_once):
-                return "stopped", f"asked to stop in epoch {epoch}"
-            measured = engine.measure(epoch + 1 if epoch < spec.final_epoch else None)
-            row = self._row(spec, engine, epoch, measured, started)
-            if not math.isfinite(row.train_loss) or (spec.fit == "train" and not math.isfinite(row.val_loss)):
-                return "diverged", f"the loss is not finite in epoch {epoch}"
-            if progress.new(row):
+            for step in engine.train_epoch(epoch):
+                if (wish := stop_requested()) == Wish.STOP:
+                    return training.end("stopped", f"asked to stop in epoch {epoch}")
+                if wish == Wish.STOP_AND_KEEP:
+                    keeper.write()  # of the epoch before: this one may never end
+                if (now := time.monotonic()) >= due:
+                    due = now + PROGRESS_SECONDS
+                    yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
+            engine.evaluate()
+            if epoch < job.last_epoch:
+                engine.begin_next(epoch + 1)
+            row = training.row(epoch, engine.read(), started)
+            if training.diverged(row):
+                return training.end("diverged", f"the loss is not finite in epoch {epoch}")
+            if training.to_yield(row):
                 yield row
-            progress.add(row, getattr(row, spec.objective), engine)
-            if spec.patience and epoch - progress.best_epoch >= spec.patience:
-                return "completed", f"no better {spec.objective} since epoch {progress.best_epoch}"
-            if keeper.wanted and epoch < spec.final_epoch:
-                keeper.remember(progress.state(engine))
-            if stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.final_epoch:
-                keeper.write()
-                return "stopped", f"asked to stop in epoch {epoch}"
-        return "completed", ""
+            training.add(row)
+            if training.out_of_patience():
+                return training.end("completed", f"no better {job.objective} since epoch {training.best_epoch}")
+            if epoch == job.last_epoch:
+                break
+            keeper.remember(training.state)
+            if wish := stop_requested():
+                if wish == Wish.STOP_AND_KEEP:
+                    keeper.write()
+                return training.end("stopped", f"asked to stop after epoch {epoch}")
+        return training.end("completed")
 
-    def _row(self, spec: Job, engine: Engine, epoch: int, measured: Measured, started: float) -> EpochRow:
-        seconds = time.perf_counter() - started
-        score = scores(measured.confusion)
-        return EpochRow(
-            number=spec.number,
-            attempt=spec.attempt,
-            epoch=epoch,
-            train_loss=measured.train_loss,
-            train_accuracy=measured.train_accuracy,
-            val_loss=measured.val_loss,
-            val_accuracy=score.accuracy,
-            val_macro_f1=score.macro_f1,
-            val_balanced_accuracy=score.balanced_accuracy,
-            recall=score.recall,
-            lr=engine.last_lr(epoch),
-            seconds=seconds,
-            images_per_second=engine.steps_per_epoch * engine.batch_size / seconds,
-        )
+    # -- what stays between jobs ---------------------------------------------------------------
 
-    def _end(self, spec: Job, engine: Engine, progress: _Progress, status: End, reason: str) -> JobEnd:
-        files: dict[str, Path] = {}
-        if spec.artifacts is not None and status in ("completed", "stopped"):
-            if spec.fit == "train+val" and status == "completed":
-                save_model(spec.artifacts, spec, engine.state_dict(), engine.faces.mean, engine.faces.std)
-                files["model"] = spec.artifacts / "model.safetensors"
-            elif spec.fit == "train" and progress.logits is not None:
-                try:
-                    files["val_logits"] = _save_logits(spec.artifacts, progress.logits)
-                except StorageError as error:  # a disk that refuses costs the file, not the trial
-                    progress.notes += (f"val_logits were not kept: {error.message}",)
-        return JobEnd(
-            number=spec.number,
-            attempt=spec.attempt,
-            status=status,
-            reason=reason,
-            parameters=engine.parameters,
-            notes=progress.notes,
-            files=files,
-        )
+    def _plan(self, job: Job) -> tuple[Plan, TrainConfig]:
+        family, shape, config = configurations(job.family, job.params)
+        inputs = self._load(job)
+        family.check(inputs.data.spec.side)
+        return Plan(family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, inputs), config
 
-    # -- what stays between trials ------------------------------------------------------------------------
-
-    def _plan(self, spec: Job) -> tuple[Plan, TrainConfig]:
-        family, shape, config = configurations(spec.family, spec.params)
-        return Plan(
-            family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, self._load(spec)
-        ), config
-
-    def _engine(self, spec: Job) -> Engine:
-        """The engine for the trial's shape, made at its first use, with the trial's weights and hyperparameters."""
-        plan, config = self._plan(spec)
+    def _engine(self, job: Job) -> Engine:
+        """Returns the engine for the job's shape, with the job's weights and hyperparameters."""
+        plan, config = self._plan(job)
         engine = self._engines.get(plan)
-        engine.begin(config, plan.shape, spec.seed, spec.epochs)
+        engine.begin(config, plan.shape, job.seed, job.schedule)
         return engine
 
-    def _load(self, spec: Job) -> Inputs:
-        key = (spec.data.signature, spec.data.split_hash, spec.fit)
+    def _load(self, job: Job) -> Inputs:
+        key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._inputs:
-            data, dtype = open_search(spec.data), compute_dtype(self.device)
-            self._inputs[key] = self._engines.load(lambda: Inputs(DeviceData.load(data, spec.fit, self.device), dtype))
+            data, dtype = open_search(job.data), compute_dtype(self.device)
+            self._inputs[key] = self._engines.load(lambda: Inputs(DeviceData.load(data, job.fit, self.device), dtype))
         return self._inputs[key]
-
-
-def _go_on(engine: Engine, keeper: Keeper, progress: _Progress) -> Iterator[EpochRow]:
-    """Takes over the trial's checkpoint, if there is a sound one, and yields its rows."""
-    found = keeper.load({name: tensor.shape for name, tensor in engine.state().items()}) if keeper.wanted else None
-    if found is not None:
-        engine.restore(found.tensors)
-        progress.best, progress.best_epoch = found.best, found.best_epoch
-        progress.logits = None if found.logits is None else found.logits.to(engine.device)
-        for row in found.rows:
-            progress.rows.append(row)
-            if progress.new(row):
-                yield row
-
-
-def _save_logits(folder: Path, logits: Tensor) -> Path:
-    """Writes float16 [V, 7]."""
-    path = folder / "val_logits.npy"
-    replace_file(path, lambda file: np.save(file, logits.half().cpu().numpy(), allow_pickle=False))
-    return path

@@ -1,4 +1,4 @@
-"""How much memory a device has, and how to tell that it did not suffice."""
+"""How much memory a device has, and which errors say that it was too small."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import torch
 from fer_tune.errors import TrainingError
 
 SIGNS = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-"""What torch, CUDA's libraries and Triton say where they raise no `torch.OutOfMemoryError`."""
+"""Words of torch, CUDA's libraries and Triton, if they do not raise `torch.OutOfMemoryError`."""
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 LEAST_EXCESS = 0.01
-"""Of a trial that failed although its known need is below what was there: memory in pieces, or taken by others."""
+"""The excess of a job that failed although its known need was below the memory that there was:
+memory was fragmented, or other processes took it."""
 
 
 class TooLargeError(TrainingError):
-    """A trial needs more memory than the device has, also in the smallest parts.
+    """A job needs more memory than the device has, even in the smallest parts.
 
     Attributes:
-        excess: need over what was there, less 1: above 0, a fraction.
+        excess: above 0: the fraction that it needs more than there was.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class TooLargeError(TrainingError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: here, or in what this error came of (a broken capture hides the cause)."""
+    """Returns whether memory ran out: in this error or in its cause, which a capture hides."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, torch.OutOfMemoryError | MemoryError):
@@ -44,38 +45,38 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 class Memory:
-    """One device's memory, all figures in bytes. A CPU's is the computer's."""
+    """The memory of one device, in bytes. That of a CPU is the computer's."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._cuda = device.type == "cuda"
 
     def total(self) -> int:
-        """What the device has."""
+        """Returns the memory of the device."""
         if self._cuda:
             return int(torch.cuda.mem_get_info(self._device)[1])
         return int(psutil.virtual_memory().total)
 
     def available(self) -> int:
-        """What this process could use: what is free, and what it holds already."""
+        """Returns what this process could use: free memory, and what it holds already."""
         if self._cuda:
             return int(torch.cuda.mem_get_info(self._device)[0]) + torch.cuda.memory_reserved(self._device)
         return int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)
 
     def used(self) -> tuple[int, int]:
-        """What lies in tensors now, and what is held of the device for them; on a CPU both are the process's."""
+        """Returns the memory that tensors use, and that is reserved; on a CPU the process's."""
         if self._cuda:
             return torch.cuda.memory_allocated(self._device), torch.cuda.memory_reserved(self._device)
         resident = int(psutil.Process().memory_info().rss)
         return resident, resident
 
     def watch(self) -> None:
-        """Begins anew to look for the peak."""
+        """Forgets the peak, and begins to watch for the next one."""
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def needed(self, said: str) -> int:
-        """A lower bound of what would have sufficed: the peak since `watch`, and what was refused on top of it.
+        """Returns a lower bound of the need: the peak since `watch`, plus what was refused.
 
         Args:
             said: the text of the error.
@@ -85,12 +86,12 @@ class Memory:
         return int(peak + (float(refused[1]) * UNITS[refused[2]] if refused else 0))
 
     def release(self) -> None:
-        """Gives back to the device what no tensor uses."""
+        """Gives memory that no tensor uses back to the device."""
         gc.collect()
         if self._cuda:
             torch.cuda.empty_cache()
 
 
 def shown(size: int) -> str:
-    """`79.1 GiB`."""
+    """Returns a size for people, such as `79.1 GiB`."""
     return f"{size / 2**30:.1f} GiB"

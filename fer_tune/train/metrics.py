@@ -1,4 +1,4 @@
-"""Figures of merit from a confusion matrix."""
+"""What an epoch measures, and figures of merit from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What one epoch measured: on the training part while training, then on the validation part."""
+
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    confusion: list[list[float]]
+
+
+@dataclass(frozen=True)
 class Scores:
-    """Fractions in 0..1; `recall` holds nan for a class without images, and the means leave it out. Without any
-    image all are nan."""
+    """Fractions in 0..1, all nan without any image.
+
+    `recall` is nan for a class without images, and the means leave that class out.
+    """
 
     accuracy: float
     macro_f1: float
@@ -19,10 +31,11 @@ class Scores:
     recall: tuple[float, ...]
 
 
-def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int = 7) -> Tensor:
-    """float32 [classes, classes]: rows are true classes, columns predicted ones.
+def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Returns counts, float32 [classes, classes]: rows are true classes, columns predicted ones.
 
-    One-hot products instead of counting: no synchronisation, so it can be captured.
+    It multiplies one-hot vectors instead of counting: without synchronisation, so it can be
+    captured.
     """
     rows = torch.nn.functional.one_hot(labels, classes).float()
     columns = torch.nn.functional.one_hot(predicted, classes).float()
@@ -30,7 +43,7 @@ def confusion_matrix(labels: Tensor, predicted: Tensor, classes: int = 7) -> Ten
 
 
 def scores(confusion: list[list[float]]) -> Scores:
-    """Accuracy, macro-F1, balanced accuracy (mean recall) and recall, as scikit-learn defines them."""
+    """Returns accuracy, macro-F1, balanced accuracy (mean recall) and recall of each class."""
     matrix = torch.tensor(confusion, dtype=torch.float64)
     right, true, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
     present = true > 0

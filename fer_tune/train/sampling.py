@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 
-def frequency_weights(labels: Tensor, power: float, classes: int = 7) -> Tensor:
-    """float64 [classes], class frequency to the power -`power`, scaled so that the mean over `labels` is 1.
+def frequency_weights(labels: Tensor, power: float, classes: int) -> Tensor:
+    """Returns class frequency to the power -`power`, float64 [classes], with mean 1 over `labels`.
 
     A class without images gets weight 0. Power 0 gives exactly 1 for every present class.
     """
@@ -18,11 +18,11 @@ def frequency_weights(labels: Tensor, power: float, classes: int = 7) -> Tensor:
 
 
 def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
-    """Positions into `labels`, int64 [N], for one epoch in random order.
+    """Returns positions into `labels`, int64 [N], for one epoch in random order.
 
-    Systematic resampling over the images in random order within their classes: image i is shown floor(w_i) times
-    and once more with probability w_i - floor(w_i), so that every epoch has N images and each class its share to
-    within one. With all weights 1 each image comes exactly once.
+    Systematic resampling over the images in random order within their classes: image i is shown
+    floor(w_i) times and once more with probability w_i - floor(w_i), so that every epoch has N
+    images and each class its share to within one. With all weights 1 each image comes exactly once.
 
     Args:
         labels: int64 [N], below 256.
@@ -35,6 +35,6 @@ def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     edges = weights[by_class.values.long()].cumsum(0)
     edges[-1:].fill_(count)  # rounding must not lose or add an image (and `edges[-1] = count` would wait for the GPU)
     ends = torch.floor(edges + torch.rand((), dtype=torch.float64, device=labels.device)).long().clamp(max=count)
-    # image i has the places from ends[i - 1] up to ends[i]; visited in random order
+    # image i has the places from ends[i - 1] up to ends[i]; they are visited in random order
     places = torch.randperm(count, device=labels.device)
     return shuffled[torch.searchsorted(ends, places, right=True)]

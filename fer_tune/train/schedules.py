@@ -1,4 +1,4 @@
-"""Learning rate over the steps, dropout over the epochs."""
+"""The learning rate of each step, and the dropout of each epoch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from fer_tune.train.config import TrainConfig
 STEP_AT = (0.5, 0.75)
 """Where the step schedule divides lr by 10, as fractions of all steps (He et al. 2016)."""
 ONECYCLE_PEAK = 0.3
-"""Where one cycle peaks, and how far below its peak it starts and ends (Smith & Topin 2018, torch's defaults)."""
+"""Where one cycle peaks, and how far below its peak it starts and ends (Smith & Topin 2018, torch's
+defaults)."""
 ONECYCLE_START, ONECYCLE_END = 1 / 25, 1 / 1e4
 
 
 def learning_rates(config: TrainConfig, steps: int) -> Tensor:
-    """The learning rate of every step, float32 [steps].
+    """Returns the learning rate of every step, float32 [steps].
 
-    Warm-up rises linearly over the first `warmup` of all steps; constant, cosine and step follow over the
-    rest, cosine to 0. One cycle has its own rise and ignores `warmup`.
+    The rate rises linearly over the first `warmup` of all steps. Constant, cosine and step follow
+    over the rest; cosine ends at 0. One cycle has its own rise and ignores `warmup`.
     """
     at = torch.arange(steps, dtype=torch.float64) + 0.5
     if config.schedule == "onecycle":
@@ -40,7 +41,7 @@ def learning_rates(config: TrainConfig, steps: int) -> Tensor:
 
 
 def _onecycle(progress: Tensor) -> Tensor:
-    """Cosine from the start factor up to 1 at the peak, then cosine down to the end factor."""
+    """Returns a cosine from the start factor to 1 at the peak, then one to the end factor."""
     up = (progress / ONECYCLE_PEAK).clamp(0, 1)
     down = ((progress - ONECYCLE_PEAK) / (1 - ONECYCLE_PEAK)).clamp(0, 1)
     rise = ONECYCLE_START + (1 - ONECYCLE_START) * (1 - torch.cos(math.pi * up)) / 2
@@ -49,7 +50,7 @@ def _onecycle(progress: Tensor) -> Tensor:
 
 
 def dropout_factor(ramp: str, epoch: int, epochs: int) -> float:
-    """What all dropout rates are multiplied by in epoch `epoch` of 1..epochs."""
+    """Returns what multiplies all dropout rates in epoch `epoch` of 1..epochs."""
     if ramp == "constant" or epochs == 1:
         return 1.0
     progress = (epoch - 1) / (epochs - 1)

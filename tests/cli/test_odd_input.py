@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
-from fer_tune.mirror.mode import base_url, choose_mode
+from fer_tune.mirror.wandb_tracker.environment import base_url, choose_mode
 from fer_tune.settings import Settings
 from tests.studies import SWEEP, make_study
 
@@ -55,42 +55,40 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 LONG = "a" * 5000
 
 REFUSED = {
-    "check missing.yaml": "there is no such sweep",
-    "check folder": "no sweep",
+    "check missing.yaml": "this file does not exist",
+    "check folder": "this folder has no sweep",
     "check empty.yaml": "not nothing",
     "check latin.yaml": "not UTF-8",
-    "check outside.yaml": "'../tiny' is no study name",
+    "check outside.yaml": "'../tiny' is not a valid study name",
     "check family.yaml": "nearest: simple_cnn",
-    f"check {LONG}": "there is no such sweep",
-    f"run {LONG}": "there is no such sweep",
-    "run good.yaml --workers 0": "--workers 0 is no number of workers",
-    "run good.yaml --workers -3": "--workers -3 is no number of workers",
-    "run good.yaml --workers 99999999999": "Give 1 to 1024",
-    "run good.yaml --trials -5": "greater than or equal to 1",
+    f"check {LONG}": "this file does not exist",
+    f"run {LONG}": "this file does not exist",
+    "run good.yaml --workers 99999999999": "between 1 and 1024",
+    "run good.yaml --set budget.trials=-5": "must be at least 1, not -5",
     "run good.yaml --data=": "data",
     "run good.yaml --engine inline --storage sqlite:///text": "no SQLite database",
-    "run good.yaml --engine inline --storage sqlite:///folder": "is no file",
+    "run good.yaml --engine inline --storage sqlite:///folder": "is not a file",
     "best --storage sqlite:///text": "no SQLite database",
     "best --storage mysql://me@127.0.0.1/x": "driver MySQLdb is not installed",
     "best --study ../tiny": "There is no study ../tiny",
     "best --study=": "There is no study ''",
-    "trials --parquet pipe": "is no plain file",
+    "trials --parquet pipe": "is not a regular file",
     "report --studies=": "There is no study ''",
-    "report --out folder": "is no plain file",
-    "report --out pipe": "is no plain file",
-    "report --out link": "is no plain file",
+    "report --out folder": "is not a regular file",
+    "report --out pipe": "is not a regular file",
+    "report --out link": "is not a regular file",
     "report --out text/report.html": "Choose a place to write to",
-    "dashboard --port 0 --host=": "--host is empty",
+    "dashboard --port 0 --host=": "--host must be an address",
     "dashboard --port 0 --host 203.0.113.1": "an address of this machine",
-    f"dashboard --port 0 --host {'é' * 100}": "is no host's name",
+    f"dashboard --port 0 --host {'é' * 100}": "is not a valid host name",
     "retrain --trial -1": "has no trial -1",
-    "retrain --device tpu": "'tpu' is no device",
-    "retrain --device cuda:99": "there is no cuda:99",
+    "retrain --devices tpu": "'tpu' is no device",
+    "retrain --devices cuda:99": "there is no cuda:99",
     "data folder": "no images and no CSV",
     "data=": "name is empty",
     "data ~no.such.user/faces": "No such file",
-    "predict folder no.png": "no.png: not a readable image",
-    "init ../resnet": "There is no family ../resnet",
+    "predict folder no.png": "folder is not a model folder",
+    "init ../resnet": "'../resnet' is not a family; nearest: resnet",
 }
 
 

@@ -7,37 +7,52 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from fer_tune.data.spec import DataRef
 from fer_tune.display import terminal
 from fer_tune.display.json_lines import JsonLines
 from fer_tune.display.lines import Lines
 from fer_tune.errors import StudyError
+from fer_tune.job import Job, StepProgress
 from fer_tune.jobs import Observer
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
+from tests.searches import obedient_sweep
 
 PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
 OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
 
 
+GROUPS = {"job": {"study", "job", "kind", "trial", "attempt"}, "worker": {"worker", "device", "pid"}}
+"""Fields that the page writes as one word, such as *job*."""
+
+
 def documented() -> dict[str, set[str]]:
-    """The fields of each event, as the page's table tells them."""
+    """Returns the fields of each event, as the page's table says them."""
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    return {event: set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))) for event, fields in rows}
+    return {
+        event: set(re.findall(r"`(\w+)`", fields)).union(*(GROUPS[name] for name in re.findall(r"\*(\w+)\*", fields)))
+        for event, fields in rows
+    }
+
+
+def a_job() -> Job:
+    here = Path()
+    data = DataRef(here, "d", here, "s")
+    return Job("0" * 12, "obedient", "search", "simple_cnn", {}, 4, 0, data, number=7)
 
 
 def searched(watch: Observer, settings: Settings) -> None:
-    with watch:
-        run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
+    run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
 
 
 def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +60,7 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
     searched(watch, searching)
     watch.note("a note")
     watch.worker_lost(WorkerInfo(0, "cpu", 7), "killed", "its last\nwords")
+    watch.job_progress(a_job(), StepProgress("7", 0, 2, 40, 157))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {event["event"] for event in events} == set(documented())
     for event in events:
@@ -55,6 +71,10 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
     ended = by_name["trial_ended"]
     assert [event["trial"] for event in ended] == [0, 1, 2, 3, 4]
     assert {event["state"] for event in ended} == {"complete", "pruned"}
+    started = by_name["trial_started"]
+    assert [event["job"] for event in started] == [event["job"] for event in ended]
+    assert len({event["job"] for event in ended}) == 5
+    assert {event["kind"] for event in ended} == {"search"}
     [closed] = by_name["study_closed"]
     assert closed["counts"]["complete"] + closed["counts"]["pruned"] == 5
     assert closed["value"] == max(event["value"] for event in ended if event["state"] == "complete")
@@ -74,6 +94,21 @@ def test_a_line_for_each_event_of_a_trial(searching: Settings, capsys: pytest.Ca
     assert sum("started on worker 0 (cpu)" in line for line in lines) == 5
     assert sum(bool(re.search(r"trial \d (complete|pruned) at \d+\.\d\d %", line)) for line in lines) == 5
     assert "\x1b" not in "".join(lines)
+
+
+def test_lines_on_progress_within_an_epoch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most one every 30 seconds, whatever the number of jobs."""
+    clock = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    lines, job = Lines(terminal.Output()), a_job()
+    for step in range(1, 62):
+        clock += 1.0
+        lines.job_progress(job, StepProgress("7", 0, 1, step, 157))
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(" ", 1)[1] for line in told] == [
+        "obedient: trial 7 epoch 1/4 step 30/157",
+        "obedient: trial 7 epoch 1/4 step 60/157",
+    ]
 
 
 def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> None:
@@ -123,5 +158,5 @@ def test_output_that_a_full_disk_refuses_is_an_error_and_no_traceback(tmp_path: 
         words = [sys.executable, "-m", "fer_tune", "init", "resnet"]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the output cannot be written: No space left on device")
+    assert done.stderr.startswith("error: The output cannot be written: No space left on device")
     assert "Traceback" not in done.stderr

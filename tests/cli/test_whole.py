@@ -51,6 +51,8 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert first.exit_code == 0, first.output
     assert "1 trials (1 done" in first.stdout
     assert "trial 0 complete" in first.stdout
+    folder = folder.rename(tmp_path / "moved")  # the same images at another path continue the study
+    words = ("run", sweep, "--data", folder, *words[4:])
     second = fer_tune(*words)
     assert second.exit_code == 0
     assert "1 of 2 trials finished" in second.stdout
@@ -62,12 +64,13 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
 
     [best] = json.loads(fer_tune("best", "--json").stdout)["trials"]
     out = tmp_path / "storage" / "artifacts" / "model"
-    retrained = fer_tune("retrain", "--out", out, "--device", "cpu", "--tta", "flip", "--wandb", "disabled")
+    retrained = fer_tune("retrain", "--out", out, "--devices", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
-    assert "opened for this study: once" in retrained.stdout
+    assert "opened for the first time" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
-    synced = fer_tune("sync")
+    assert "whole: 0 runs are below" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
+    synced = fer_tune("sync", "--include-disabled")
     assert synced.exit_code == 0, synced.output
     assert "whole: 3 runs are below" in synced.stdout
     assert "wandb login" in synced.stderr
@@ -78,7 +81,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
-    assert answer["emotion"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert answer["class"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert "happy" in fer_tune("predict", out, image, "--tta", "flip").stdout  # at least as the file's folder
 

@@ -1,4 +1,4 @@
-"""Notes and pictures: each trial that ended has them once, true to the database, and what the user wrote stays."""
+"""Notes and pictures: each trial that ended has them once, and a note that the user wrote stays."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import optuna
 import pytest
 from optuna_dashboard import get_note, save_note
 
-from fer_tune.dashboard.notes import Annotator
-from fer_tune.dashboard.storage import add_picture, remark, without_remark
+from fer_tune.dashboard.storage import add_note, add_picture, trials_without_note
+from fer_tune.dashboard.writer import NoteWriter
 from fer_tune.data.access import open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
-from fer_tune.report.chart import Chart, span, ticks
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
-from tests.studies import make_study
+from tests.studies import make_study, uid_of
 
 
 def load(store: Store) -> optuna.Study:
@@ -41,12 +40,12 @@ def pictures_of(study: optuna.Study, number: int) -> dict[str, Any]:
     return {one["filename"]: one["artifact_id"] for one in kept}
 
 
-def test_each_trial_that_ended_is_annotated_once(settings: Settings) -> None:
+def test_each_trial_that_ended_gets_a_note_once(settings: Settings) -> None:
     with make_study(settings) as store:
-        assert without_remark(store, "tiny") == [0, 1, 2, 3, 4]
-        annotator = Annotator(store, settings, "tiny")
-        assert annotator.catch_up() == 5
-        assert annotator.catch_up() == 0
+        assert trials_without_note(store, "tiny") == [0, 1, 2, 3, 4]
+        writer = NoteWriter(store, settings, "tiny")
+        assert writer.catch_up() == 5
+        assert writer.catch_up() == 0
         study = load(store)
         assert "budget: {trials: 20, epochs: 3}" in get_note(study)
         assert note_of(study, 1).startswith("**complete** at 60.00%, best epoch 3 of 3")
@@ -57,12 +56,12 @@ def test_each_trial_that_ended_is_annotated_once(settings: Settings) -> None:
         ElementTree.parse(settings.pictures / artifact)
 
 
-def test_what_a_user_wrote_stays(settings: Settings) -> None:
+def test_a_note_of_the_user_stays(settings: Settings) -> None:
     with make_study(settings) as store:
         study = load(store)
         save_note(study, "mine")
-        assert remark(store, "tiny", 0, "also mine")
-        Annotator(store, settings, "tiny").catch_up()
+        assert add_note(store, "tiny", 0, "also mine")
+        NoteWriter(store, settings, "tiny").catch_up()
         assert get_note(study) == "mine"
         assert note_of(study, 0) == "also mine"
         assert note_of(study, 1).startswith("**complete**")
@@ -72,7 +71,7 @@ def test_what_a_user_wrote_stays(settings: Settings) -> None:
 def test_a_note_of_any_length_comes_back(settings: Settings, length: int) -> None:
     with make_study(settings, curves=()) as store:
         note = ('a"b\\c\n|é' * 1000)[:length]
-        assert remark(store, "tiny", None, note)
+        assert add_note(store, "tiny", None, note)
         assert get_note(load(store)) == note
         save_note(load(store), "shorter")
         assert get_note(load(store)) == "shorter"
@@ -88,12 +87,12 @@ def test_a_confusion_matrix_is_counted_from_the_logits(settings: Settings, demo:
     with make_study(settings, data=data) as store:
         for number, array in enumerate((logits, logits[1:])):  # the second belongs to another split
             np.save(file.with_name(f"{number}.npy"), array)
-            store.add_artifact("tiny", number, "val_logits", file.with_name(f"{number}.npy"))
-        annotator = Annotator(store, settings, "tiny")
-        annotator.catch_up()
+            store.artifacts.add("tiny", uid_of(number), "val_logits", file.with_name(f"{number}.npy"))
+        writer = NoteWriter(store, settings, "tiny")
+        writer.catch_up()
         study = load(store)
         assert "confusion matrix.svg" not in pictures_of(study, 1)
-        matrix = annotator._confusion(0)
+        matrix = writer._confusion(uid_of(0))
         assert matrix is not None
         assert np.trace(matrix) == len(truth) - 1
         assert np.sum(matrix, axis=1).tolist() == np.bincount(truth, minlength=7).tolist()
@@ -113,27 +112,15 @@ def test_a_picture_that_was_deleted_is_not_added_again(settings: Settings) -> No
         assert json.loads(study._storage.get_study_system_attrs(study._study_id)[key]) is None
 
 
-def test_charts_bear_whatever_was_measured() -> None:
-    chart = Chart(300, 200, x=span([]), y=span([float("nan")]), x_title="<x>", y_title="y")
-    chart.line([(1, float("nan")), (2, 3), (3, float("inf")), (4, 5)], "red")
-    chart.line([(1, 1)], "red")
-    chart.line([], "red")
-    chart.marks([(1, 2, "<i>"), (float("nan"), 2, "")], "red")
-    drawn = chart.draw()
-    assert "nan" not in drawn
-    assert "&lt;i&gt;" in drawn
-    ElementTree.fromstring(f"<svg>{drawn}</svg>")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "whole", "expected"),
-    [
-        (0, 1, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (26, 77, False, [30, 40, 50, 60, 70]),
-        (1, 6, True, [1, 2, 3, 4, 5, 6]),
-        (1, 2, True, [1, 2]),
-        (0, 299, True, [0, 50, 100, 150, 200, 250]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, whole: bool, expected: list[float]) -> None:
-    assert ticks(low, high, 5, whole) == pytest.approx(expected)
+def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    dataset = Dataset.of(images, np.repeat(np.arange(3), 20), classes=("calm", "a|b`c", "unsure"))
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        NoteWriter(store, settings, "tiny").catch_up()
+        note = note_of(load(store), 1)
+    assert [line for line in note.splitlines() if line.startswith(("| calm", "| a/b'c", "| unsure"))] == [
+        "| calm | 60.0% |",
+        "| a/b'c | 10.0% |",
+        "| unsure | – |",
+    ]

@@ -1,4 +1,4 @@
-"""The real dashboard, ours and the plain one, seen in a real browser: notes, pictures, and an end without noise."""
+"""The real dashboard in a real browser: notes, pictures, and a silent end."""
 
 from __future__ import annotations
 
@@ -19,16 +19,40 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import browser
 from fer_tune.cli.app import app
 from fer_tune.cli.dashboard import _server
-from fer_tune.dashboard.notes import Annotator
 from fer_tune.dashboard.server import application, study_id
+from fer_tune.dashboard.writer import NoteWriter
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import loads_sweep
+from tests import browser
 from tests.studies import SWEEP, add_trial, make_study
+
+FIXED = """\
+  optimizer: adamw
+  weight_decay: 0.0123
+  schedule: cosine
+  warmup: 0.1
+  batch_size: 64
+  label_smoothing: 0.1
+  ema: 0.995
+  grad_clip: 1.0
+  self_distillation: 0.5
+  dropout_ramp: rising
+  augment: 0.5
+  mixup: 0.2
+  cutmix: 0.2
+  sampling: weighted
+  sampling_power: 0.5
+  block_dropout: 0.1
+  block_dropout_step: 0.05
+  head_dropout: 0.4
+start:
+"""
+SEARCHED_AND_FIXED = SWEEP.replace("start:\n", FIXED)
+"""A sweep with as many hyperparameters as the shipped ones."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +69,12 @@ def found_by_the_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def store(settings: Settings) -> Iterator[Store]:
     """Shared by the tests; one of them adds trials after the fifth."""
-    with make_study(settings) as store:
-        annotator = Annotator(store, settings, "tiny")
-        annotator.catch_up()
+    with make_study(settings, sweep=SEARCHED_AND_FIXED) as store:
+        writer = NoteWriter(store, settings, "tiny")
+        writer.catch_up()
         confusion = settings.artifacts / "confusion.png"
         Image.new("L", (8, 8)).save(confusion)
-        annotator.retrained(1, confusion)
+        writer.add_final_fit(1, confusion)
         yield store
 
 
@@ -66,7 +90,7 @@ def address(store: Store, settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def plain(store: Store, settings: Settings) -> Iterator[str]:
-    """Plain optuna-dashboard, as a user starts it, told only where the database and the pictures are."""
+    """Plain optuna-dashboard, as a user starts it on the database and the pictures."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,15 +135,20 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.shows("1. tiny")
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=1")
         page.shows("complete at 60.00%, best epoch 3 of 3")
-        page.shows("learning curves.svg", "retrained, on test.png", "parameters 1234", "device cpu", "3 0.6")
+        page.shows("learning curves.svg", "final fit, on test.png", "parameters 1234", "device cpu", "3 0.6")
         page.until(f"{loaded} >= 1")
-        record = store.study("tiny")
-        study = Study.open(loads_sweep(SWEEP, Path("tiny.yaml")), store, record.data_ref(store.root))
+        assert page.run("document.documentElement.scrollWidth") == 1280
+        page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}")
+        page.shows("val_accuracy")
+        assert "Objective 0" not in page.text()
+        page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=1")
+        record = store.studies.get("tiny")
+        study = Study.open(loads_sweep(SEARCHED_AND_FIXED, Path("tiny.yaml")), store, record.data_ref(store.root))
         for _ in range(4):
             add_trial(store, study, "complete", [0.3, 0.7])
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=8")
         page.shows("9 Trials")
-        assert Annotator(store, settings, "tiny").catch_up() == 4
+        assert NoteWriter(store, settings, "tiny").catch_up() == 4
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/note")
         page.shows("budget: {trials: 20, epochs: 3}")
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=8")
@@ -132,14 +161,14 @@ def test_notes_and_pictures(store: Store, address: str) -> None:
     trials = study["trials"][:5]
     assert [sorted(file["filename"] for file in trial["artifacts"]) for trial in trials] == [
         ["learning curves.svg"],
-        ["learning curves.svg", "retrained, on test.png"],
+        ["final fit, on test.png", "learning curves.svg"],
         ["learning curves.svg"],
         [],
         ["learning curves.svg"],
     ]
     assert [step["value"] for step in trials[1]["intermediate_values"]] == [0.35, 0.55, 0.6]
     for trial, begin in ((trials[0], b"<svg"), (trials[1], b"\x89PNG")):
-        artifact = sorted(trial["artifacts"], key=lambda file: str(file["filename"]))[-1]["artifact_id"]
+        artifact = min(trial["artifacts"], key=lambda file: str(file["filename"]))["artifact_id"]
         place = f"{trial['study_id']}/{trial['trial_id']}/{artifact}"
         assert ask(f"{address}/artifacts/{place}").startswith(begin)
 
@@ -149,7 +178,7 @@ def test_a_user_goes_on_from_the_note(store: Store, settings: Settings, address:
     before = json.loads(ask(f"{address}/api/studies/{number}"))["trials"][0]
     note = {"body": "look again", "version": before["note"]["version"] + 1}
     ask(f"{address}/api/studies/{number}/{before['trial_id']}/note", "PUT", note)
-    Annotator(store, settings, "tiny").write(0)
+    NoteWriter(store, settings, "tiny").write(0)
     after = json.loads(ask(f"{address}/api/studies/{number}"))["trials"]
     assert after[0]["note"]["body"] == "look again"
     assert after[1]["note"]["body"].startswith("**complete**")

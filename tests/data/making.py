@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fer_tune.data.dataset import USAGES, Images, Indices
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.dataset import Images, Indices
+from fer_tune.data.fer2013 import EMOTIONS, USAGES
 
 
-def arrays(each: int = 3, seed: int = 0) -> tuple[Images, Indices]:
-    """Random images, `each` of every class: uint8 [7 · each, 48, 48], int64 [7 · each]."""
+def arrays(
+    each: int = 3, seed: int = 0, *, classes: int = 7, side: int = 48, channels: int = 1
+) -> tuple[Images, Indices]:
+    """Returns random images, `each` of every class: uint8 [N, S, S(, 3)], and int64 [N]."""
     random = np.random.RandomState(seed)
-    labels = np.repeat(np.arange(7), each)
-    return random.randint(0, 256, (len(labels), 48, 48)).astype(np.uint8), labels
+    labels = np.repeat(np.arange(classes), each)
+    shape = (len(labels), side, side) if channels == 1 else (len(labels), side, side, channels)
+    return random.randint(0, 256, shape).astype(np.uint8), labels
 
 
 def pixels(image: Images) -> str:
@@ -39,10 +42,16 @@ def encoded(image: Images, form: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def tree(images: Images, labels: Indices, prefix: str = "", stem: str = "Training_") -> dict[str, bytes]:
-    """Paths and contents of a folder tree with lossless images."""
+def tree(
+    images: Images,
+    labels: Indices,
+    prefix: str = "",
+    stem: str = "Training_",
+    classes: tuple[str, ...] = EMOTIONS,
+) -> dict[str, bytes]:
+    """Returns paths and contents of a folder tree with lossless images."""
     return {
-        f"{prefix}{EMOTIONS[label]}/{stem}{index:04}.png": encoded(image)
+        f"{prefix}{classes[label]}/{stem}{index:04}.png": encoded(image)
         for index, (image, label) in enumerate(zip(images, labels, strict=True))
     }
 

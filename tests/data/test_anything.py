@@ -1,4 +1,4 @@
-"""Whatever is thrown at the loaders, they answer with faces or a FerTuneError, soon, and write nothing elsewhere."""
+"""Whatever the loaders are given, they return images or raise a FerTuneError, and write nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer_tune.data.csvfile import PIXELS, Table, read_csv
-from fer_tune.data.dataset import USAGES, Dataset
-from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.data.single import read_face
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import EMOTIONS, USAGES
+from fer_tune.data.images import read_image
 from fer_tune.data.sources import identity, read_source
 from fer_tune.errors import DataError
 from tests.anything import tries
@@ -143,7 +143,7 @@ SIDES = st.integers(1, 60) | st.sampled_from([1, 47, 48, 49, 300])
 
 @st.composite
 def images(draw: st.DrawFn) -> bytes:
-    """An image file of any mode, size and format that Pillow writes, else a grey one; perhaps damaged."""
+    """Draws an image file of any mode, size and format; perhaps damaged."""
     mode, size = draw(MODES), (draw(SIDES), draw(SIDES))
     stream = io.BytesIO()
     try:
@@ -177,7 +177,7 @@ def damage(draw: st.DrawFn, data: bytes) -> bytes:
 def test_any_image(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "face.png"
     file.write_bytes(data)
-    face, refused = answer(lambda: read_face(file))
+    face, refused = answer(lambda: read_image(file, 48, 1))
     if face is None:
         assert str(file) in refused
         return
@@ -225,7 +225,8 @@ FIELDS = {
     b"PK\3\4": [(4, "H"), (6, "H"), (8, "H"), (14, "I"), (18, "I"), (22, "I"), (26, "H"), (28, "H")],
     b"PK\5\6": [(4, "H"), (6, "H"), (8, "H"), (10, "H"), (12, "I"), (16, "I"), (20, "H")],
 }  # fmt: skip
-"""Place and format of what the directory, each entry and the end say: versions, flags, methods, sizes, places."""
+"""Place and format of what the directory, each entry and the end say: versions, flags, methods,
+sizes, places."""
 
 
 def lie(draw: st.DrawFn, data: bytes) -> bytes:
@@ -251,7 +252,7 @@ def faces_or_says_why(path: Path) -> Dataset | None:
         assert path.name in refused
     else:
         assert faces.images.shape == (len(faces), 48, 48)
-        assert set(faces.labels.tolist()) == set(range(7))
+        assert set(faces.labels.tolist()) == set(range(len(faces.spec.classes)))
     return faces
 
 

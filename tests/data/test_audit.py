@@ -38,7 +38,7 @@ def test_everything_is_counted(settings: Settings):
     assert (found.near_groups, found.near_redundant) == (5, 6)
     assert (found.conflicting_groups, found.conflicting_images) == (1, 2)
     assert found.conflicts[0].names == ["image 20", "image 142"]
-    assert found.conflicts[0].emotions == {"disgust": 1, "fear": 1}
+    assert found.conflicts[0].classes == {"disgust": 1, "fear": 1}
     assert found.leak is not None
     assert found.leak.val == 22
     assert json.loads(json.dumps(found.as_dict()))["leak"]["val"] == 22

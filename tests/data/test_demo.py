@@ -5,6 +5,9 @@ import pytest
 from PIL import Image
 
 from fer_tune.data import demo
+from fer_tune.data.demo.__main__ import contact_sheet
+from fer_tune.data.demo.actions import UNITS, Parameters, parameters
+from fer_tune.data.demo.face import draw
 from fer_tune.data.fer2013 import EMOTIONS
 
 
@@ -40,11 +43,11 @@ def test_pictures_are_neither_blank_nor_saturated(small):
     assert ((small.images == 0) | (small.images == 255)).mean() < 0.2
 
 
-def calm(emotion: str, **changes: float) -> demo.Parameters:
+def calm(emotion: str, **changes: float) -> Parameters:
     """One face with nothing random about it."""
     random = np.random.RandomState(0)
-    values = demo.parameters(np.array([EMOTIONS.index(emotion)]), random)
-    average = demo.parameters(np.full(400, EMOTIONS.index(emotion)), random)
+    values = parameters(np.array([EMOTIONS.index(emotion)]), random)
+    average = parameters(np.full(400, EMOTIONS.index(emotion)), random)
     still = {"noise", "blur", "glasses", "hand", "beard", "fringe", "hair_long"}
     assert set(changes) <= set(values)
     return {
@@ -54,13 +57,13 @@ def calm(emotion: str, **changes: float) -> demo.Parameters:
 
 
 def drawn(emotion: str, **changes: float) -> np.ndarray:
-    return demo.draw(calm(emotion, **changes), np.random.RandomState(0))[0].astype(float)
+    return draw(calm(emotion, **changes), np.random.RandomState(0))[0].astype(float)
 
 
 UPPER, LOWER = slice(0, 24), slice(28, 48)
 
 
-@pytest.mark.parametrize("unit", demo.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_every_action_unit_moves_the_face(unit: str):
     base = {"part": 0.5} if unit == "teeth" else {}
     still, moved = drawn("neutral", **{unit: 0.0} | base), drawn("neutral", **{unit: 1.0} | base)
@@ -84,10 +87,9 @@ def test_the_expressions_differ():
                 assert np.abs(faces[first] - faces[second]).max() > 40, (first, second)
 
 
-def test_some_labels_are_wrong_and_some_faces_come_twice():
-    random = np.random.RandomState(0)
+def test_some_labels_are_wrong_as_people_confuse_them():
     emotion = np.arange(7000) % 7
-    labels = demo._mislabel(emotion, random)
+    labels = demo.mislabelled(emotion, np.random.RandomState(0))
     assert 0.03 < (labels != emotion).mean() < 0.07
     for label, name in enumerate(EMOTIONS):
         wrong = {EMOTIONS[other] for other in labels[emotion == label]} - {name}
@@ -95,6 +97,6 @@ def test_some_labels_are_wrong_and_some_faces_come_twice():
 
 
 def test_the_contact_sheet_is_a_picture(tmp_path: Path):
-    demo.contact_sheet(tmp_path / "sheet.png", columns=3)
+    contact_sheet(tmp_path / "sheet.png", columns=3)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (3 * 96, 7 * (96 + 16))

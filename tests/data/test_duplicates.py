@@ -39,6 +39,21 @@ def test_groups_are_those_of_all_pairs_compared():
     assert len(np.unique(groups.near[is_blank(everything)])) == 1
 
 
+@pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3), (45, 3), (9, 1)])
+def test_other_sides_and_colours_are_compared_as_well(side: int, channels: int):
+    """Some pairs are just above the threshold and some just below it."""
+    random = np.random.RandomState(0)
+    images, _ = arrays(classes=3, each=8, side=side, channels=channels)
+    noise = random.normal(0, 1, images.shape) * random.choice([4, 14, 15, 25], len(images)).reshape(
+        -1, *[1] * images[0].ndim
+    )
+    everything = np.concatenate([images, images + noise, np.full_like(images[:2], 7)]).clip(0, 255).astype(np.uint8)
+    everything = everything[random.permutation(len(everything))]
+    near = find_groups(everything).near
+    assert (near == brute_force(everything)).all()
+    assert len(images) + 1 <= len(np.unique(near)) < len(everything) - 1
+
+
 @pytest.mark.parametrize(("correlation", "joined"), [(0.985, True), (0.9805, True), (0.9795, False), (0.97, False)])
 def test_the_threshold(correlation: float, joined: bool):
     """Two images of large contrast with a chosen correlation, built from orthogonal patterns."""

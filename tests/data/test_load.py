@@ -1,6 +1,8 @@
 """Words and paths; the cache behind them."""
 
+import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pytest
 
 from fer_tune.data import cache
 from fer_tune.data.dataset import Dataset
+from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.load import load_faces
 from fer_tune.data.sources import identity
+from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import DataError, StorageError
 from fer_tune.settings import Settings
 from tests.data.making import arrays, csv_text, tree, write_tree, write_zip
@@ -50,7 +54,7 @@ def test_usage_notes_and_names_survive_the_cache(tmp_path: Path, settings: Setti
     for _ in range(2):
         faces = load_faces(str(tmp_path / "t"), settings)
         assert faces.usage is not None
-        assert faces.notes == ("1 file that is no image was passed over (such as train/a.txt)",)
+        assert faces.notes == ("1 file was passed over: not an image (such as train/a.txt)",)
         assert faces.names[0] == "train/angry/Training_0000.png"
 
 
@@ -139,20 +143,75 @@ def test_nothing_half_written_when_the_disk_refuses(train_csv: Path, settings: S
     assert [path for path in settings.cache.rglob("*") if path.is_file()] == []
 
 
-def test_a_process_that_was_quicker_is_no_error(settings: Settings, monkeypatch):
-    faces = Dataset.of(IMAGES, LABELS)
-    original, ours = Path.rename, []
+def test_a_process_that_was_quicker_keeps_its_copy(settings: Settings, monkeypatch):
+    """A worker may be opening it: its files are neither removed nor replaced."""
+    dataset = Dataset.of(IMAGES, LABELS)
+    folder, save, quicker = cache.folder(settings, dataset.signature), np.save, []
 
-    def overtaken(self: Path, target: Path) -> Path:
-        if self.name.startswith(".draft") and not ours:
-            ours.append(self)
-            cache.keep(faces, settings)
-        return original(self, target)
+    def overtaken(*arguments: object, **options: object) -> None:
+        save(*arguments, **options)
+        if not quicker:
+            quicker.append(True)
+            cache.keep(dataset, settings)
+            quicker.append((folder / "images.npy").stat().st_ino)
 
-    monkeypatch.setattr(Path, "rename", overtaken)
-    folder = cache.keep(faces, settings)
-    assert ours
-    assert (cache.read(folder, faces.signature).labels == LABELS).all()
+    monkeypatch.setattr(np, "save", overtaken)
+    assert cache.keep(dataset, settings) == folder
+    assert (folder / "images.npy").stat().st_ino == quicker[-1]
+    assert (cache.read(folder, dataset.signature).labels == LABELS).all()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_two_first_runs_at_once_never_miss_the_cache(settings: Settings):
+    """Once the cache can be opened, it always can, however many others are writing it."""
+    dataset = Dataset.of(IMAGES, LABELS)
+    folder = cache.folder(settings, dataset.signature)
+    failures: list[Exception] = []
+
+    def keep_and_open() -> None:
+        try:
+            for _ in range(5):
+                cache.keep(dataset, settings)
+                cache.read(folder, dataset.signature)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=keep_and_open) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_cache_from_before_specs_is_fer2013s(settings: Settings):
+    dataset = Dataset.of(IMAGES, LABELS)
+    meta = cache.keep(dataset, settings) / "meta.json"
+    before = json.loads(meta.read_text()) | {"format": 1}
+    del before["spec"]
+    meta.write_text(json.dumps(before))
+    assert cache.read(meta.parent, dataset.signature).spec == FER2013
+    assert cache.keep(dataset, settings) == meta.parent
+    assert json.loads(meta.read_text())["format"] == 1, "a sound copy is not written again"
+
+
+@pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3), (48, 3)])
+def test_images_are_resized_and_converted(train_csv: Path, settings: Settings, side: int, channels: int):
+    usual = load_faces(str(train_csv), settings)
+    other = load_faces(str(train_csv), settings, side=side, channels=channels)
+    assert other.spec == DataSpec(EMOTIONS, side, channels)
+    assert other.images.shape == (len(LABELS), *other.spec.shape)
+    assert other.signature != usual.signature
+    assert f"to {side}×{side}×{channels}" in other.notes[-1]
+    again = load_faces(str(train_csv), settings, side=side, channels=channels)
+    assert (again.spec, again.signature, again.notes) == (other.spec, other.signature, other.notes)
+    assert load_faces(str(train_csv), settings).signature == usual.signature
+
+
+@pytest.mark.parametrize(("side", "channels"), [(7, 1), (513, 1), (48, 2), (48, 4)])
+def test_a_size_that_no_network_takes_is_refused(train_csv: Path, settings: Settings, side: int, channels: int):
+    with pytest.raises(DataError, match=r"must be .* \(got"):
+        load_faces(str(train_csv), settings, side=side, channels=channels)
 
 
 def test_the_full_training_set_is_found_again_in_under_100_ms(tmp_path: Path, settings: Settings):
@@ -175,7 +234,7 @@ def test_demo(settings: Settings):
     assert load_faces("demo", settings).source == "demo"
 
 
-# fer2013 is what FER_TUNE_DATA names, else what lies in storage/data/
+# fer2013 is what FER_TUNE_DATA names, else what is in storage/data/
 
 
 def test_fer2013_is_what_the_environment_names(train_csv: Path, settings: Settings):
@@ -200,7 +259,7 @@ def test_fer2013_is_whatever_lies_in_the_data_folder(settings: Settings, name: s
 @pytest.mark.parametrize("make", [lambda data: None, lambda data: data.mkdir(parents=True)])
 def test_no_fer2013_says_where_to_get_it_and_what_works_without(settings: Settings, make):
     make(settings.data)
-    with pytest.raises(DataError, match="FER2013 is not here") as caught:
+    with pytest.raises(DataError, match="FER2013 was not found") as caught:
         load_faces("fer2013", settings)
     for word in ("kaggle.com", str(settings.data), "--data demo"):
         assert word in caught.value.hint

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tune.data import containers, tree
-from fer_tune.data.dataset import SIDE
-from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data import containers
+from fer_tune.data import images as image_files
+from fer_tune.data.fer2013 import EMOTIONS, SIDE
 from fer_tune.data.load import load_faces
-from fer_tune.data.sources import identity, read_source
+from fer_tune.data.sources import Reading, identity, read_source
+from fer_tune.data.spec import DataSpec
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
 from tests.data.making import arrays, csv_text, encoded, write_tree, write_zip
@@ -124,7 +125,7 @@ def test_colours_and_sizes_are_converted_and_said(tmp_path: Path):
     assert faces.notes == (
         "2 images of another size (most often 128×96) cut to a square and resized to 48×48",
         "3 images converted to grey (from I;16, RGB)",
-        "1 file that is no image was passed over (such as readme.txt)",
+        "1 file was passed over: not an image (such as readme.txt)",
     )
 
 
@@ -209,7 +210,6 @@ def test_an_empty_class(tmp_path: Path, settings: Settings):
     (tmp_path / "a.csv").write_text(csv_text(IMAGES[LABELS != 1], LABELS[LABELS != 1]))
     refuse(tmp_path / "a.csv", "no image of disgust", settings)
     files = {name: data for name, data in tree_files(IMAGES, LABELS, "train/").items() if "fear" not in name}
-    refuse(write_zip(tmp_path / "a.zip", files), "no image of fear", settings)
     write_tree(tmp_path / "t", files)
     (tmp_path / "t" / "train" / "fear").mkdir()
     refuse(tmp_path / "t", r"train/fear: the folder has no images", settings)
@@ -218,11 +218,80 @@ def test_an_empty_class(tmp_path: Path, settings: Settings):
     )
 
 
-def test_a_folder_that_is_no_emotion(tmp_path: Path, settings: Settings):
+def test_an_image_in_no_class(tmp_path: Path, settings: Settings):
     files = tree_files(IMAGES, LABELS, "train/")
-    for index, name in enumerate(["train/3/x.png", "train/contempt/x.png", "x.png"]):
+    for index, name in enumerate(["x.png", "train/x.png", "TEST/x.png"]):
         root = write_tree(tmp_path / str(index), {**files, name: encoded(IMAGES[0])})
-        refuse(root, "no emotion", settings)
+        refuse(root, "not in a class's folder|names a part of a data set", settings)
+
+
+def test_a_single_class(tmp_path: Path, settings: Settings):
+    root = write_tree(tmp_path / "one", {f"train/cat/{index}.png": encoded(IMAGES[index]) for index in range(3)})
+    refuse(root, r"has only one class \(cat\)", settings)
+
+
+def test_a_class_that_is_empty_in_one_part(tmp_path: Path, settings: Settings):
+    root = write_tree(tmp_path / "pets", tree_files(*arrays(classes=3), "train/", classes=PETS))
+    (root / "test" / "cat").mkdir(parents=True)
+    refuse(root, "test/cat: the folder has no images", settings)
+
+
+PETS = ("cat", "dog", "Parrot")
+FER_PLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("classes", [PETS, FER_PLUS], ids=["three", "eight"])
+def test_other_classes_are_named_by_their_folders_in_alphabetical_order(tmp_path: Path, classes, packed: bool):
+    images, labels = arrays(classes=len(classes))
+    files = tree_files(images, labels, "train/", classes=classes)
+    source = write_zip(tmp_path / "faces.zip", files) if packed else write_tree(tmp_path / "faces", files)
+    dataset = read_source(source)
+    assert dataset.spec == DataSpec(tuple(sorted(classes, key=str.lower)), 48, 1)
+    named = [dataset.spec.classes[label] for label in dataset.labels]
+    assert named == [name.split("/")[1] for name in dataset.names]
+    assert set(dataset.counts.values()) == {3}
+
+
+def test_class_names_decide_the_signature(tmp_path: Path):
+    images, labels = arrays(classes=3)
+    others = [tree_files(images, labels, classes=classes) for classes in (("a", "b", "c"), ("a", "b", "d"))]
+    first, second = (read_source(write_tree(tmp_path / str(i), files)) for i, files in enumerate(others))
+    assert (first.images == second.images).all()
+    assert first.signature != second.signature
+
+
+def test_the_case_of_a_folder_makes_no_other_class(tmp_path: Path):
+    images, labels = arrays(classes=3)
+    files = tree_files(images, labels, "train/", classes=PETS)
+    files |= tree_files(images, labels, "test/", classes=("Cat", "DOG", "parrot"))
+    assert read_source(write_tree(tmp_path, files)).counts == {"Cat": 6, "DOG": 6, "parrot": 6}
+
+
+def test_some_of_the_seven_emotions_are_a_data_set_of_their_own_and_said(tmp_path: Path):
+    files = {name: data for name, data in tree_files(IMAGES, LABELS, "train/").items() if "fear" not in name}
+    dataset = read_source(write_tree(tmp_path, files))
+    assert dataset.spec.classes == ("angry", "disgust", "happy", "neutral", "sad", "surprise")
+    assert dataset.notes == ("6 of FER2013's 7 classes: no images of fear",)
+
+
+@pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
+def test_files_are_read_with_the_side_and_channels_that_are_asked_for(tmp_path: Path, side: int, channels: int):
+    images, labels = arrays(classes=3, side=40, channels=3)
+    root = write_tree(tmp_path / "letters", tree_files(images, labels, classes=("a", "b", "c")))
+    dataset = read_source(root, Reading(side, channels))
+    assert dataset.spec == DataSpec(("a", "b", "c"), side, channels)
+    assert dataset.images.shape == (9, *dataset.spec.shape)
+    expected = Image.fromarray(images[0]).convert("RGB" if channels == 3 else "L").resize((side, side), 1)
+    assert (dataset.images[0] == np.asarray(expected)).all()
+    assert dataset.notes[0].startswith("9 images of another size (most often 40×40)")
+
+
+def test_colour_images_keep_their_colours(tmp_path: Path):
+    images, labels = arrays(classes=3, channels=3)
+    dataset = read_source(write_tree(tmp_path, tree_files(images, labels, classes=("a", "b", "c"))), Reading(48, 3))
+    assert (dataset.images == images).all()
+    assert dataset.notes == ()
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(IMAGES[0])[:700], encoded(IMAGES[0], "JPEG")[:300]])
@@ -233,10 +302,10 @@ def test_an_unreadable_image(tmp_path: Path, settings: Settings, data: bytes):
 
 
 def test_an_image_too_large(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tree, "LARGEST_SIDE", 60)
+    monkeypatch.setattr(image_files, "LARGEST_SIDE", 60)
     files = tree_files(IMAGES, LABELS) | {"sad/wide.png": encoded(np.zeros((4, 61), np.uint8))}
     refuse(write_tree(tmp_path / "a", files), "sad/wide.png: 61×4 pixels", settings)
-    monkeypatch.setattr(tree, "LARGEST_FILE", 50)
+    monkeypatch.setattr(image_files, "LARGEST_FILE", 50)
     refuse(write_tree(tmp_path / "b", files), "too large for an image", settings)
 
 
@@ -305,11 +374,11 @@ def test_an_entry_whose_own_header_is_cut_off_or_misnamed(tmp_path: Path, settin
 
 
 def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path, settings: Settings):
-    """Neither a terminal's escape nor a byte that is no UTF-8 reaches the terminal."""
+    """Neither an escape sequence nor an invalid byte reaches the terminal."""
     root = write_tree(tmp_path / "faces", tree_files(IMAGES, LABELS))
     (root / os.fsdecode(b"caf\xe9\x1b[2J.txt")).write_bytes(b"")
     faces = load_faces(str(root), settings)
-    assert faces.notes == (r"1 file that is no image was passed over (such as caf\udce9\x1b[2J.txt)",)
+    assert faces.notes == (r"1 file was passed over: not an image (such as caf\udce9\x1b[2J.txt)",)
     other = root.rename(tmp_path / os.fsdecode(b"\xe9"))
     assert load_faces(str(other), settings).source.encode().endswith(rb"\udce9")
     with pytest.raises(DataError) as caught:
@@ -355,7 +424,8 @@ def test_no_flipped_byte_of_a_zip_is_a_traceback(tmp_path: Path):
             faces = read_source(tmp_path / "b.zip")
         except DataError:
             continue
-        assert faces.images.shape == (7, SIDE, SIDE)
+        assert faces.images.shape == (len(faces), SIDE, SIDE)
+        assert len(faces) == 7 or "no images of" in "".join(faces.notes)
 
 
 def test_the_real_zip(real_data: str, settings: Settings):

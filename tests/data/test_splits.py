@@ -13,6 +13,7 @@ from fer_tune.data import duplicates, splits
 from fer_tune.data.access import open_final, open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import FER2013
 from fer_tune.data.splits import Split, make_split, reference, store_split
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
@@ -22,7 +23,7 @@ COUNTS = (140, 20, 150, 260, 170, 110, 180)
 
 
 def faces_with_copies(usage: bool = False) -> Dataset:
-    """1,030 random images in FER2013's proportions, then copies of some: pairs, and one group of twelve."""
+    """Returns random images in FER2013's proportions, with pairs of copies and a group of 12."""
     random = np.random.RandomState(0)
     labels = random.permutation(np.repeat(np.arange(7), COUNTS))
     images = random.randint(0, 256, (len(labels), 48, 48)).astype(np.uint8)
@@ -92,7 +93,7 @@ def test_the_plain_split_is_scikit_learns():
 
 def test_the_plain_split_of_the_training_images_has_the_known_sizes():
     labels = np.repeat(np.arange(7), [3995, 436, 4097, 7215, 4830, 3171, 4965])
-    faces = Dataset(np.empty((28_709, 0, 0), np.uint8), labels, None, [], "x", "x")
+    faces = Dataset(np.empty((28_709, 0, 0), np.uint8), labels, None, [], "x", "x", FER2013)
     split = make_split(faces, SplitPolicy(group_duplicates=False))
     assert (len(split.train), len(split.val), len(split.test)) == (20_096, 4_306, 4_307)
 
@@ -191,7 +192,7 @@ def test_a_search_is_given_no_test_images(settings: Settings):
     split = make_split(FACES, SplitPolicy())
     assert data.train.tolist() == split.train.tolist()
     assert data.val.tolist() == split.val.tolist()
-    assert {field.name for field in dataclasses.fields(data)} == {"images", "labels", "train", "val"}
+    assert {field.name for field in dataclasses.fields(data)} == {"images", "labels", "spec", "train", "val"}
     assert isinstance(data.images, np.memmap)
     assert (data.images[data.train[3]] == FACES.images[split.train[3]]).all()
 

@@ -1,129 +1,215 @@
-"""A board follows a run event by event, and the database tells the same."""
+"""A run state follows a run event by event, and the database says the same."""
 
 from __future__ import annotations
 
+import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from fer_tune.cli.run import _recall
+from fer_tune.cli.run import recall
 from fer_tune.data.spec import DataRef
-from fer_tune.display.from_database import History
+from fer_tune.display.from_database import StudyReader
 from fer_tune.display.live import LiveView
-from fer_tune.display.run_state import Finished, Place, Point, RunState
-from fer_tune.job import Job
-from fer_tune.jobs import Ended
+from fer_tune.display.run_state import RunState, ShownJob
+from fer_tune.job import EpochRow, Job, StepProgress
+from fer_tune.jobs import Ended, Plan
+from fer_tune.jobs.outcome import EndState
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts
-from fer_tune.sweep.load import loads_sweep
-from tests.cli.conftest import obedient_sweep
 from tests.pool.trainers import obedient
-from tests.studies import SWEEP, epoch_row
+from tests.searches import obedient_sweep
+from tests.studies import epoch_row, uid_of
 
 WORKERS = [WorkerInfo(0, "cuda:0", 1), WorkerInfo(1, "cuda:1", 2)]
 
 
-def spec(number: int, attempt: int = 0, epochs: int = 3) -> Job:
-    here = Path()
-    return Job("tiny", number, "simple_cnn", {}, epochs, 0, DataRef(here, "d", here, "s"), attempt)
+PLAN = Plan("tiny", "search", "simple_cnn", "demo", "val_accuracy", jobs=20, epochs=3)
 
 
-def opened(counts: Counts, hours: float | None = None) -> RunState:
-    board = RunState()
-    sweep = loads_sweep(SWEEP if hours is None else SWEEP.replace("epochs: 3", f"epochs: 3, hours: {hours}"), Path("x"))
-    board.study_opened(sweep, counts, WORKERS)
-    return board
+def job_of(number: int, attempt: int = 0, name: str | None = None) -> Job:
+    here, params = Path(), {"lr": 0.1}
+    data = DataRef(here, "d", here, "s")
+    return Job(
+        uid_of(number), "tiny", "search", "simple_cnn", params, 3, 0, data, number=number, name=name, attempt=attempt
+    )
 
 
-def point(number: int, epoch: int, value: float) -> Point:
-    return Point(epoch, value, epoch_row(number, epoch, value).seconds)
+def opened(counts: Counts, plan: Plan = PLAN) -> RunState:
+    state = RunState()
+    state.study_opened(plan, counts, WORKERS)
+    return state
+
+
+def end_of(number: int, value: float | None, state: EndState = "complete", reason: str = "") -> Ended:
+    return Ended(uid_of(number), number, state, value, reason, 3, 0.75)
+
+
+def row(number: int, epoch: int, attempt: int = 0) -> EpochRow:
+    return epoch_row(number, epoch, 0.5 + epoch / 100, attempt)
+
+
+def feed(state: RunState, *rows: EpochRow) -> None:
+    for one in rows:
+        number = int(one.job, 16)
+        state.epoch(job_of(number, one.attempt), one, one.val_accuracy, False)
+
+
+def ended(number: int, value: float | None, state: str = "complete", reason: str = "", epochs: int = 0) -> ShownJob:
+    rows = [epoch_row(number, epoch, 0.5) for epoch in range(1, epochs + 1)]
+    return ShownJob(f"trial {number}", number, "val_accuracy", 10, rows=rows, state=state, value=value, reason=reason)
 
 
 def test_it_follows_a_trial_from_worker_to_worker() -> None:
-    board = opened(Counts(complete=4, pruned=2))
-    assert [place.doing for place in board.places.values()] == ["starting", "starting"]
-    board.worker_ready(WORKERS[0])
-    board.trial_started(spec(7), WORKERS[0], "by hand")
-    board.epoch(spec(7), epoch_row(7, 1, 0.5), 0.5)
-    board.epoch(spec(7), epoch_row(7, 2, 0.55), 0.55)
-    curve = [point(7, 1, 0.5), point(7, 2, 0.55)]
-    assert board.places[0] == Place(
-        "cuda:0", "training", 7, "by hand", 3, curve, epoch_row(7, 2, 0.55).images_per_second
-    )
-    board.worker_lost(WORKERS[0], "killed", "")
-    assert (board.running, board.places[0].doing) == (0, "starting")
-    board.trial_started(spec(7, attempt=1), WORKERS[1], "by hand")  # from its checkpoint of epoch 1
-    board.epoch(spec(7, attempt=1), epoch_row(7, 2, 0.6, attempt=1), 0.6)
-    board.trial_ended(spec(7, attempt=1), Ended(7, "complete", 0.6, "", 1, 0.25))
-    kept = Finished(7, "complete", 0.6, 3, (point(7, 1, 0.5), point(7, 2, 0.6)), "by hand")
-    assert (board.done, board.running, board.best, list(board.last)) == (5, 0, kept, [kept])
-    assert board.spent == pytest.approx(0.75)
-    assert board.places[1].doing == "idle"
+    state = opened(Counts(complete=4, pruned=2))
+    assert [worker.doing for worker in state.workers.values()] == ["starting", "starting"]
+    assert state.spent is None
+    state.worker_ready(WORKERS[0])
+    state.job_started(job_of(7, name="by hand"), WORKERS[0])
+    feed(state, row(7, 1), row(7, 2))
+    [job] = state.running
+    assert (job.name, job.params, job.epoch, job.shown_value) == ("by hand", {"lr": 0.1}, 2, 0.52)
+    state.worker_lost(WORKERS[0], "killed", "")
+    assert (state.running, state.workers[0].doing) == ([], "starting")
+    state.job_started(job_of(7, attempt=1, name="by hand"), WORKERS[1])
+    feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1), row(7, 3, attempt=1))
+    state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
+    assert (state.counts["complete"], state.running, state.best, list(state.last)) == (5, [], [job], [job])
+    assert [one.epoch for one in job.rows] == [1, 2, 3]
+    assert state.workers[1].doing == "idle"
+
+
+def test_an_epoch_that_is_sent_again_costs_nothing() -> None:
+    """An attempt that continues from a checkpoint sends the rows up to there again."""
+    state = opened(Counts())
+    state.job_started(job_of(7), WORKERS[0])
+    feed(state, row(7, 1), row(7, 2))
+    pace, left = state.spent, state.left
+    state.worker_lost(WORKERS[0], "killed", "")
+    assert state.spent == pace  # also while the job waits for another worker
+    state.job_started(job_of(7, attempt=1), WORKERS[1])
+    feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1))
+    assert (state.spent, state.left) == (pace, left)
+    feed(state, row(7, 3, attempt=1))
+    assert state.spent == pytest.approx(0.75)
+    state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
+    assert state.spent == pytest.approx(0.75)
+
+
+def test_a_trial_that_is_queued_again_counts_only_where_it_continues() -> None:
+    state = opened(Counts())
+    state.job_started(job_of(7), WORKERS[0])
+    feed(state, row(7, 1), row(7, 2))
+    state.job_ended(job_of(7), end_of(7, 0.52, "requeued", "interrupted"))
+    assert (state.finished, state.spent, list(state.last)) == (0, None, [])
+
+
+def test_final_fits_have_no_validation_part() -> None:
+    plan = Plan("tiny", "final", "simple_cnn", "demo", "train_accuracy", jobs=2, epochs=3)
+    state = opened(Counts(), plan)
+    fit = replace(job_of(7), kind="final", number=None, seed=4, objective="train_accuracy", fit="train+val")
+    state.job_started(fit, WORKERS[0])
+    state.epoch(fit, replace(row(7, 1), val_accuracy=float("nan")), 0.5, False)
+    [job] = state.running
+    assert (job.label, job.number, job.shown_value) == (f"final fit {uid_of(7)}", 4, 0.5)
+    assert state.left == pytest.approx(5 / 2 * 0.25)
+    state.job_ended(fit, replace(end_of(7, 0.5), number=None))
+    assert (state.finished, state.best, list(state.last)) == (1, [], [job])
 
 
 def test_what_pruning_saved_is_the_epochs_not_run_at_the_trials_own_pace() -> None:
-    curve = (Point(1, 0.1, 2.0), Point(2, 0.1, 4.0))
-    assert Finished(0, "pruned", 0.1, 10, curve, None, "pruned in epoch 2").saved == 8 * 3.0
-    assert Finished(0, "pruned", 0.1, 10, curve[1:], None, "pruned in epoch 2").saved == 8 * 4.0  # went on from epoch 1
+    assert ended(0, 0.5, "pruned", "pruned in epoch 2", epochs=2).saved == pytest.approx(8 * 0.25)
     for reason in ("time", "the loss is not finite in epoch 3", "it took longer than its trial_timeout of 1 s"):
-        assert Finished(0, "pruned", 0.1, 10, curve, None, reason).saved == 0
-    assert Finished(0, "complete", 0.1, 10, curve).saved == 0  # out of patience
-    assert Finished(0, "pruned", None, 10).saved == 0
+        assert ended(0, 0.5, "pruned", reason, epochs=2).saved == 0
+    assert ended(0, 0.5, "complete", epochs=2).saved == 0  # out of patience
+    assert ended(0, None, "pruned", "pruned in epoch 2").saved == 0
 
 
-def test_the_last_five_and_the_top_five() -> None:
-    board = opened(Counts())
-    for number, value in enumerate([0.3, 0.5, 0.5, 0.1, 0.2, 0.4, 0.6]):
-        board.add(Finished(number, "complete", value, 3))
-    board.add(Finished(7, "pruned", 0.9, 3))
-    board.add(Finished(8, "requeued", 0.9, 3))
-    assert [trial.number for trial in board.top] == [6, 1, 2, 5, 0]
-    assert [trial.number for trial in board.last] == [7, 6, 5, 4, 3]
-    assert board.finished == 8
+def test_the_last_and_the_best() -> None:
+    state = opened(Counts())
+    trials = [ended(number, value) for number, value in enumerate([0.3, 0.5, 0.5, float("nan"), 0.2, 0.4, 0.6])]
+    state.recall([*trials, ended(7, 0.9, "pruned"), ended(8, 0.9, "requeued"), ended(9, None, "failed")])
+    assert [job.number for job in state.best] == [6, 1, 2, 5, 0, 4]
+    assert [job.number for job in state.last] == [9, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: clock)
-    board = opened(Counts(complete=15))
-    assert board.left is None
-    board.recall([Finished(n, "complete", 0.5, 3, (Point(1, 0.5, 1.0), Point(2, 0.5, 1.0))) for n in range(15)], 30.0)
-    board.trial_started(spec(15), WORKERS[0], None)
-    clock = 1010.0
-    board.epoch(spec(15), epoch_row(15, 1, 0.5), 0.5)
-    # An epoch in ten seconds; trials had two epochs on average: one is left of this trial, and eight of four more.
-    assert board.left == pytest.approx(90.0)
-    hasty = opened(Counts(complete=15), hours=0.01)
-    hasty.began = clock
+    state = opened(Counts(complete=15))
+    assert state.left is None
+    state.recall(ended(number, 0.5, epochs=2) for number in range(15))
+    state.job_started(job_of(15), WORKERS[0])
+    feed(state, row(15, 1))
+    # Two workers; trials had two epochs on average: one is left of this trial, and eight of four more.
+    assert state.left == pytest.approx(9 / 2 * 0.25)
+    state.job_progress(job_of(15), StepProgress(uid_of(15), 0, 2, 30, 40))
+    assert state.left == pytest.approx(8.25 / 2 * 0.25)
+    state.study_closed(None)  # type: ignore[arg-type]
+    assert state.left is None
+    hasty = opened(Counts(complete=15), replace(PLAN, hours=0.01))
     assert hasty.left == pytest.approx(36.0)
-    clock = 1040.0
+    clock += 30
     assert hasty.left == pytest.approx(6.0)
-    clock = 2000.0
+    clock += 1000
     assert hasty.left == 0.0
+
+
+def test_the_time_left_is_estimated_from_steps_before_the_first_epoch_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    state = opened(Counts(complete=18))
+    for index, worker in enumerate(WORKERS):
+        state.job_started(job_of(18 + index), worker)
+    assert state.left is None
+    clock += 100.0
+    state.job_progress(job_of(18), StepProgress(uid_of(18), 0, 1, 10, 40))
+    assert state.left == pytest.approx(400 * 3)  # the other one's three epochs, at 400 s each
+    assert state.spent is None
+
+
+def test_a_display_that_fails_does_not_end_the_run(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug in the display")
+
+    out = io.StringIO()
+    monkeypatch.setattr("fer_tune.display.live.draw", broken)  # in the thread that draws
+    monkeypatch.setattr(RunState, "epoch", broken)  # in the run itself
+    options = RunOptions(engine="inline", devices="cpu", workers=1, wandb="disabled")
+    view = LiveView(Console(file=out, force_terminal=True, width=200))
+    outcome = run_sweeps([obedient_sweep(2)], searching, options, view, obedient)
+    assert outcome.studies[0].counts.finished == 2
+    assert "The live view could not be drawn. The run continues." in out.getvalue()
+    assert "a bug in the display" in (searching.logs / "observers.log").read_text()
 
 
 def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
     """Twice, the second time a study that is continued."""
     options = RunOptions(engine="inline", devices="cpu", workers=2, wandb="disabled")
     for trials in (5, 9):
-        watch = LiveView(Console(quiet=True), lambda board: _recall(board, searching))
-        run_sweeps([obedient_sweep(trials)], searching, options, watch, obedient)
+        view = LiveView(Console(quiet=True), lambda state: recall(state, searching))
+        run_sweeps([obedient_sweep(trials)], searching, options, view, obedient)
         with Store.of(searching) as store:
-            read = History(store, store.study("obedient")).board()
-        told = watch.board
-        for name in ("study", "family", "data", "objective", "budget", "epochs", "hours", "done", "pruned", "failed"):
-            assert getattr(read, name) == getattr(told, name), name
+            read = StudyReader(store, store.studies.get("obedient")).read()
+        heard = view.state
+        for name in ("study", "family", "data", "objective", "budget", "epochs", "hours", "fixed", "unit"):
+            assert getattr(read, name) == getattr(heard, name), name
+        for state in ("complete", "pruned", "failed"):
+            assert read.counts[state] == heard.counts[state]
         assert read.finished == trials
-        assert read.pruned > 0
-        assert list(read.last) == list(told.last)
-        assert read.top == told.top
-        assert "by hand" in [trial.name for trial in read.top]
-        assert read.spent == pytest.approx(told.spent)
-        assert read.saved == pytest.approx(told.saved)
-        assert read.saved > 0
-        assert {index: place.device for index, place in read.places.items()} == {0: "cpu", 1: "cpu"}
+        assert read.counts["pruned"] > 0
+        assert read.fixed == {"seconds", "die"}
+        assert list(read.last) == list(heard.last)
+        assert read.best == heard.best
+        assert "by hand" in [job.name for job in read.best]
+        assert read.spent == pytest.approx(heard.spent)
+        assert read.costs.saved == pytest.approx(heard.costs.saved)
+        assert read.costs.saved > 0
+        assert read.remark.startswith("Not running.")
+        assert read.workers == {}

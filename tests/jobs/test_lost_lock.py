@@ -20,9 +20,10 @@ from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store, StudyLock
 from fer_tune.study import Study, trials
 from fer_tune.study.storage import optuna_storage
-from tests.jobs.test_runner import INLINE, Notebook, csv, make_sweep, settings  # noqa: F401 - fixtures
+from tests.jobs.helpers import INLINE, Notebook
 from tests.pool.trainers import obedient
 from tests.postgres import NewDatabase
+from tests.searches import make_sweep
 
 OF_THIS_RUN = "FROM pg_stat_activity WHERE application_name = %(name)s AND datname = current_database()"
 NAME = f"fer-tune {os.getpid()} on {socket.gethostname()}"[:63]
@@ -30,7 +31,7 @@ NAME = f"fer-tune {os.getpid()} on {socket.gethostname()}"[:63]
 
 def in_epoch(number: int, epoch: int, act: Callable[[], object]) -> Callable[[Job, EpochRow], None]:
     def on_epoch(spec: Job, row: EpochRow) -> None:
-        if (row.number, row.epoch) == (number, epoch):
+        if (spec.number, row.epoch) == (number, epoch):
             act()
 
     return on_epoch
@@ -56,7 +57,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[bool | Exception]:
     return given
 
 
-def test_a_lock_that_was_taken_again_is_a_note(settings: Settings, answers: list[bool | Exception]) -> None:  # noqa: F811
+def test_a_lock_that_was_taken_again_is_a_note(settings: Settings, answers: list[bool | Exception]) -> None:
     away = OperationalError("SELECT", None, Exception("the server closed the connection"))
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: answers.extend([away, True])))
     outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
@@ -64,7 +65,7 @@ def test_a_lock_that_was_taken_again_is_a_note(settings: Settings, answers: list
     assert [note for note in watch.notes if "it is held again" in note]
 
 
-def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answers: list[bool | Exception]) -> None:  # noqa: F811
+def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answers: list[bool | Exception]) -> None:
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: answers.append(TakenOverError("s", "fer-tune 7 on there"))))
     with pytest.raises(TakenOverError, match="The study s was taken over by fer-tune 7 on there"):
         run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
@@ -74,7 +75,7 @@ def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answe
 @pytest.mark.parametrize("noticed", [True, False], ids=["by the lock", "by a trial that is told"])
 def test_a_study_that_another_run_had_meanwhile_is_left_as_it_is(
     noticed: bool,
-    settings: Settings,  # noqa: F811
+    settings: Settings,
     answers: list[bool | Exception],
 ) -> None:
     """It came and went: its lock is free again, but the trials are not what they were."""
@@ -94,7 +95,7 @@ def test_a_study_that_another_run_had_meanwhile_is_left_as_it_is(
 
 
 @pytest.fixture
-def on_server(settings: Settings, postgres: NewDatabase) -> Settings:  # noqa: F811
+def on_server(settings: Settings, postgres: NewDatabase) -> Settings:
     return replace(settings, url=postgres())
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from fer_tune.data.dataset import Dataset
 from fer_tune.errors import StorageError, StudyError
-from fer_tune.mirror.lock import MirrorLock
+from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock
 from fer_tune.store.connection import parse_url

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,58 +18,29 @@ from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import supervision
-from fer_tune.jobs.checkpoints import Checkpoints
+from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.supervision import FIRST_FACTOR
-from fer_tune.mirror import supervisor
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts, trials
-from fer_tune.sweep.schema import Limits, Sweep
-from fer_tune.sweep.space import Fixed, Parameter
-from tests.jobs.test_runner import INLINE, LOCAL, Notebook, csv, make_sweep, settings  # noqa: F401 - fixtures
+from tests.jobs.helpers import (
+    INLINE,
+    LOCAL,
+    Notebook,
+    attempts_of,
+    bearing,
+    once,
+    real_sweep,
+    rows_of,
+    stop_at,
+    value_of,
+)
 from tests.pool.trainers import obedient
+from tests.searches import make_sweep
 
 
-def real_sweep(epochs: int) -> Sweep:
-    """One trial of a small network on the real trainer."""
-    domains = {"lr": 0.01, "width": 8, "batch_size": 32}
-    return replace(
-        make_sweep(epochs=epochs, budget=1),
-        space={name: Parameter(name, name, Fixed(value)) for name, value in domains.items()},
-    )
-
-
-def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
-    """The study's value, and epoch and accuracy of each row of the last attempt of its last trial."""
-    with Store.of(of) as store:
-        last = trials(store, "s")[-1]
-        rows = store.epochs("s", last.number)
-        attempt = max(row.attempt for row in rows)
-        return last.value, [(row.epoch, row.val_accuracy) for row in rows if row.attempt == attempt]
-
-
-def bearing(sweep: Sweep, **limits: float) -> Sweep:
-    """The same with other limits."""
-    return replace(sweep, limits=Limits(**limits))
-
-
-def stop_at(epoch: int) -> Notebook:
-    return Notebook(on_epoch=once(epoch, lambda: signal.raise_signal(signal.SIGINT)))
-
-
-def once(epoch: int, act: Callable[[], None]) -> Callable[[Job, EpochRow], None]:
-    done: list[bool] = []
-
-    def watch(spec: Job, row: EpochRow) -> None:
-        if row.epoch == epoch and not done:
-            done.append(True)
-            act()
-
-    return watch
-
-
-def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: Settings, tmp_path: Path) -> None:  # noqa: F811
+def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: Settings, tmp_path: Path) -> None:
     calm = replace(settings, root=tmp_path / "calm", url=f"sqlite:///{tmp_path}/calm/fer_tune.db")
     run_sweeps([real_sweep(4)], calm, INLINE)
     interrupt = Notebook(on_epoch=once(2, lambda: signal.raise_signal(signal.SIGINT)))
@@ -81,21 +51,21 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: S
     assert value_of(settings) == value_of(calm)
     assert [epoch for epoch, _ in value_of(settings)[1]] == [1, 2, 3, 4]
     with Store.of(settings) as store:
-        assert any("went on after epoch" in note for note in store.attempts("s", 1)[0].notes)
+        assert any("went on after epoch" in note for note in attempts_of(store, "s", 1)[1].notes)
     assert not list(settings.checkpoints.rglob("*.safetensors"))
 
 
-def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings) -> None:  # noqa: F811
+def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings) -> None:
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=60.0, deaf=True, budget=1), hang_timeout=1 / FIRST_FACTOR)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert watch.states() == ["failed"]
-    assert "nothing was heard" in watch.ended[0].reason
+    assert "sent nothing for" in watch.ended[0].reason
     assert outcome.studies[0].counts.failed == 1
 
 
-def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:
     monkeypatch.setattr(supervision, "HANG_FACTOR", 1000.0)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.2, budget=1, epochs=2), hang_timeout=0.05)
@@ -104,7 +74,7 @@ def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:  # no
 
 
 @pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
-def test_a_trial_that_takes_too_long_is_stopped(options: RunOptions, settings: Settings) -> None:  # noqa: F811
+def test_a_trial_that_takes_too_long_is_stopped(options: RunOptions, settings: Settings) -> None:
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.05, epochs=10_000, budget=1), trial_timeout=0.4)
     outcome = run_sweeps([sweep], settings, options, watch, obedient)
@@ -114,7 +84,7 @@ def test_a_trial_that_takes_too_long_is_stopped(options: RunOptions, settings: S
     assert outcome.studies[0].reason == "budget"
 
 
-def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkeypatch) -> None:
     monkeypatch.setattr("fer_tune.jobs.runner.STOP_GRACE", 0.3)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=60.0, deaf=True, budget=1), trial_timeout=0.5)
@@ -125,7 +95,7 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkey
     assert ["did not stop" in reason for reason in watch.lost] == [True]
 
 
-def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:
     monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.3, die=1, budget=1, retries=100), trial_timeout=2.5)
@@ -145,29 +115,29 @@ class Impatient(Notebook):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_the_current_epoch_is_finished_on_ctrl_c(settings: Settings) -> None:  # noqa: F811
+def test_the_current_epoch_is_finished_on_ctrl_c(settings: Settings) -> None:
     watch = stop_at(1)
     sweep = make_sweep(seconds=1.0, epochs=50, budget=1)
     assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
     assert any("same command" in note for note in watch.notes)
     with Store.of(settings) as store:
-        assert [row.epoch for row in store.epochs("s")] == [1, 2]
+        assert [row.epoch for row in store.epochs.all("s")] == [1, 2]
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "waiting"]
 
 
-def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:  # noqa: F811
+def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
     watch = Impatient(on_epoch=once(1, lambda: signal.raise_signal(signal.SIGINT)))
     sweep = make_sweep(seconds=1.0, epochs=50, budget=1)
     assert run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient).interrupted
-    assert "ended at once. The same command goes on" in watch.notes[-1]
+    assert "ended at once. The same command continues" in watch.notes[-1]
     with Store.of(settings) as store:
-        assert [row.epoch for row in store.epochs("s")] == [1]
+        assert [row.epoch for row in store.epochs.all("s")] == [1]
         assert [trial.state for trial in trials(store, "s")] == ["running"]
     outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
     assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
 
 
-def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:  # noqa: F811
+def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:
     sweep = replace(real_sweep(2), family="none", budget=make_sweep(budget=300).budget)
     watch = Notebook()
     with pytest.raises(TrainingError, match="5 trials in a row failed, the last one with: Unknown family 'none'"):
@@ -177,7 +147,7 @@ def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:  # n
         assert {trial.state for trial in trials(store, "s")} == {"failed", "requeued", "waiting"}
 
 
-def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Settings, monkeypatch) -> None:
     monkeypatch.setenv("FER_TUNE_DIR", str(settings.root))
     monkeypatch.setenv("FER_TUNE_STORAGE", settings.url)
     said: list[int] = []
@@ -201,7 +171,7 @@ def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Setting
     assert "waiting" not in shown.output
 
 
-def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None:  # noqa: F811
+def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None:
     watch = Notebook()
     watch.on_epoch = once(4, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
     sweep = bearing(real_sweep(15), checkpoint_interval=0)
@@ -210,7 +180,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))
     with Store.of(settings) as store:
-        assert "went on after epoch" in store.attempts("s", 0)[1].notes[0]
+        assert "went on after epoch" in attempts_of(store, "s", 0)[1].notes[0]
 
 
 REAL = """
@@ -219,8 +189,7 @@ from pathlib import Path
 from dataclasses import replace
 from fer_tune.sources.run import run_sweeps
 from fer_tune.settings import Settings
-from tests.jobs.test_runner import LOCAL, Notebook
-from tests.jobs.test_recovery import bearing, real_sweep
+from tests.jobs.helpers import LOCAL, Notebook, bearing, real_sweep
 
 settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
 watch = Notebook(on_epoch=lambda spec, row: print(row.epoch, watch.workers[-1].pid, flush=True))
@@ -228,7 +197,7 @@ run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LO
 """
 
 
-def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:  # noqa: F811
+def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:
     """The real trainer: its worker ends by itself, and the next run trains on and counts the trial once."""
     process = subprocess.Popen(
         [sys.executable, "-c", REAL, str(settings.root), settings.url, str(settings.data_source)],
@@ -242,7 +211,7 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
         process.kill()
     assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=5)[1]
     with Store.of(settings) as store:
-        before = len(store.epochs("s", 0))
+        before = len(rows_of(store, "s", 0))
     assert before >= 3
     sweep = bearing(real_sweep(8), checkpoint_interval=0)
     trained: list[int] = []
@@ -250,26 +219,26 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
     assert outcome.studies[0].counts == Counts(complete=1)
     assert trained == list(range(1, 9))
     with Store.of(settings) as store:
-        (note,) = store.attempts("s", 1)[0].notes
+        (note,) = attempts_of(store, "s", 1)[1].notes
         went_on = int(re.findall(r"went on after epoch (\d+)", note)[0])
         assert 1 <= went_on <= 8
         assert went_on >= before - 2, "more than one checkpoint interval is trained again"
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "complete"]
-        assert [row.epoch for row in store.curves("s", 1)[1]] == list(range(1, 9))
+        assert [row.epoch for (curve,) in [store.epochs.curves("s").values()] for row in curve] == list(range(1, 9))
 
 
-def test_replayed_rows_count_once(settings: Settings) -> None:  # noqa: F811
+def test_replayed_rows_count_once(settings: Settings) -> None:
     """A killed worker's epochs lie in two attempts; curves, values and tables have each of them once."""
     from fer_tune import load_epochs
 
     sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), None, obedient)
     with Store.of(settings) as store:
-        rows = store.epochs("s")
-        assert len({(row.number, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
-        assert not store.add_epoch("s", rows[0]), "a second time changes nothing"
-        assert len(store.epochs("s")) == 9
-        assert [row.epoch for row in store.curves("s")[0]] == [1, 2, 3, 4, 5, 6]
+        rows = store.epochs.all("s")
+        assert len({(row.job, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
+        assert not store.epochs.add(rows[0]), "a second time changes nothing"
+        assert len(store.epochs.all("s")) == 9
+        assert [row.epoch for row in store.epochs.curve("s", rows[0].job)] == [1, 2, 3, 4, 5, 6]
         (trial,) = trials(store, "s")
         assert (trial.epochs, trial.best_epoch) == (6, 6)
         assert trial.attrs["epochs"] == 6
@@ -277,77 +246,40 @@ def test_replayed_rows_count_once(settings: Settings) -> None:  # noqa: F811
     assert list(load_epochs("s", storage=settings.url)["epoch"]) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_mirror_that_dies_is_started_again_and_nobody_waits_for_it(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    """The real one, killed in the middle. It has little time at the end: on busy cores it comes last."""
-    monkeypatch.setattr(supervisor, "GRACE", 0.1)
-    seen: list[int] = []
-
-    def look(spec: Job, row: EpochRow) -> None:
-        for process in psutil.Process().children():
-            if process.status() != psutil.STATUS_ZOMBIE and "fer_tune.mirror" in process.cmdline():
-                seen.append(process.pid)
-                if row.epoch == 3:
-                    process.kill()
-
-    watch = Notebook(on_epoch=look)
-    sweep = make_sweep(budget=1, epochs=20, seconds=0.05)
-    outcome = run_sweeps([sweep], settings, replace(LOCAL, wandb="offline"), watch, obedient)
-    assert outcome.completed == 1
-    assert [note for note in watch.notes if "died, it is started again" in note]
-    assert len(set(seen)) == 2
-
-
-def test_a_mirror_that_keeps_dying_is_left_so(settings: Settings, monkeypatch) -> None:  # noqa: F811
-    from fer_tune import mirror
-
-    class Dead:
-        log = Path("mirror.log")
-        running = False
-
-        def stop(self, timeout: float) -> bool:
-            return False
-
-    started: list[str] = []
-    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: started.append(study) or Dead())
-    monkeypatch.setattr(supervisor, "RESTARTS", (0.0, 0.02, 0.02))
-    watch = Notebook()
-    outcome = run_sweeps([make_sweep(epochs=30)], settings, replace(INLINE, wandb="offline"), watch, obedient)
-    assert outcome.completed == 4
-    assert len(started) == 4
-    assert ["left so" in note for note in watch.notes if "died" in note] == [False, False, False, True]
-    assert "fer-tune sync --study s" in watch.notes[-1]
-
-
-def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:  # noqa: F811
+def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:
     def die() -> None:
-        raise RuntimeError("as if killed")
+        raise KeyboardInterrupt  # as a second Ctrl-C: nothing is recorded any more
 
-    with pytest.raises(RuntimeError, match="as if killed"):
-        run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, die)))
-    left = settings.artifacts / "s" / "trial-00000" / "val_logits.npy"
+    run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, die)))
+    with Store.of(settings) as store:
+        (job,) = store.jobs.of("s")
+        left = settings.job_folder("s", store.studies.get("s").uid, job.uid) / "val_logits.npy"
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_bytes(b"written just before the end")
-    run_sweeps([real_sweep(2)], settings, INLINE)
-    assert not left.exists()
+    again = Notebook(on_epoch=lambda job, row: gone.append(left.exists()))
+    gone: list[bool] = []
+    run_sweeps([real_sweep(2)], settings, INLINE, again)
+    assert gone == [False, False]
     with Store.of(settings) as store:
-        assert [record.number for record in store.artifacts("s") if record.kind == "val_logits"] == [1]
+        assert [record.job for record in store.artifacts.of("s") if record.kind == "val_logits"] == [job.uid]
 
 
-def test_what_a_killed_worker_half_wrote_goes_when_its_trial_is_told(settings: Settings) -> None:  # noqa: F811
-    folder = settings.artifacts / "s" / "trial-00000"
+def test_what_a_killed_worker_half_wrote_goes_when_its_trial_is_told(settings: Settings) -> None:
+    folder = Path()
 
-    def leave() -> None:
+    def leave(job: Job, row: EpochRow) -> None:
+        nonlocal folder
+        assert job.artifacts is not None
+        folder = job.artifacts
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".val_logits.npy.x1y2z3").write_bytes(b"half")
 
-    run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, leave)))
+    run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=leave))
     assert [path.name for path in folder.iterdir()] == ["val_logits.npy"]
 
 
-def test_what_a_worker_killed_while_writing_left_goes_with_its_trial(settings: Settings) -> None:  # noqa: F811
-    places = Checkpoints(settings, "s", "uid")
-    places.folder.mkdir(parents=True)
+def test_what_a_worker_killed_while_writing_left_goes_with_its_job(tmp_path: Path) -> None:
     for name in ("7.safetensors", ".7.safetensors.abc", "17.safetensors", ".17.safetensors.abc"):
-        (places.folder / name).touch()
-    places.remove(7)
-    assert sorted(path.name for path in places.folder.iterdir()) == [".17.safetensors.abc", "17.safetensors"]
+        (tmp_path / name).touch()
+    remove_checkpoint(checkpoint_path(tmp_path, "7"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".17.safetensors.abc", "17.safetensors"]

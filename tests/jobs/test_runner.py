@@ -8,139 +8,24 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 
-from fer_tune import mirror
-from fer_tune.data.dataset import Dataset
-from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
-from fer_tune.jobs import Ended, Observer, RunOutcome, StudyOutcome
-from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
-from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
+from fer_tune.sweep.schema import PrunerSpec, Start
+from fer_tune.sweep.space import Fixed, Parameter, Range
+from tests.jobs.helpers import INLINE, LOCAL, Notebook, attempts_of, epochs, run
 from tests.pool.trainers import Obedient, obedient, unwilling
-
-INLINE = RunOptions(engine="inline", devices="cpu", wandb="disabled")
-LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
-
-
-@pytest.fixture(scope="session")
-def csv(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny faces as a user has them."""
-    path = tmp_path_factory.mktemp("data") / "train.csv"
-    rows = (
-        f"{label},{' '.join(map(str, image.ravel()))}" for image, label in zip(demo.images, demo.labels, strict=True)
-    )
-    path.write_text("\n".join(["emotion,pixels", *rows]))
-    return path
-
-
-@pytest.fixture
-def settings(tmp_path: Path, csv: Path) -> Settings:
-    root = tmp_path / "storage"
-    return Settings(root, f"sqlite:///{root}/fer_tune.db", str(csv))
-
-
-def make_sweep(
-    study: str = "s",
-    *,
-    start: Sequence[dict[str, Value]] = (),
-    epochs: int = 3,
-    pruner: PrunerSpec | None = None,
-    hours: float | None = None,
-    retries: int = 2,
-    budget: int = 4,
-    **fixed: Value,
-) -> Sweep:
-    """A sweep for `Obedient`: what it searches is how it behaves."""
-    domains = {
-        "value": Range(0.0, 0.9),
-        "seconds": Fixed(0.005),
-        "die": Choice((0, 1, 2, 3)),
-        "deaf": Fixed(False),
-        **{name: Fixed(value) for name, value in fixed.items()},
-    }
-    if "die" not in fixed and not any("die" in params for params in start):
-        domains["die"] = Fixed(0)
-    return Sweep(
-        study=study,
-        family="simple_cnn",
-        data="fer2013",
-        split=SplitPolicy(),
-        objective="val_accuracy",
-        sampler=SamplerSpec("random"),
-        pruner=pruner or PrunerSpec("none"),
-        budget=Budget(trials=budget, epochs=epochs, hours=hours),
-        seed=1,
-        patience=0,
-        retries=retries,
-        space={name: Parameter(name, name, domain) for name, domain in domains.items()},
-        start=tuple(Start(None, params) for params in start),
-        path=Path(f"{study}.yaml"),
-    )
-
-
-@dataclass
-class Notebook(Observer):
-    """Keeps what it is told; `on_epoch` may act in between."""
-
-    on_epoch: Callable[[Job, EpochRow], None] | None = None
-    notes: list[str] = field(default_factory=list)
-    opened: list[tuple[str, int, list[int | None]]] = field(default_factory=list)
-    started: list[tuple[str, int, int]] = field(default_factory=list)
-    workers: list[WorkerInfo] = field(default_factory=list)
-    rows: list[tuple[int, int, int]] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    closed: list[StudyOutcome] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def study_opened(self, sweep: Sweep, counts: Any, workers: Sequence[WorkerInfo]) -> None:
-        self.opened.append((sweep.study, counts.finished, [worker.pid for worker in workers]))
-
-    def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        self.lost.append(reason)
-
-    def trial_started(self, spec: Job, worker: WorkerInfo, name: str | None) -> None:
-        self.started.append((spec.study, spec.number, spec.attempt))
-        self.workers.append(worker)
-
-    def epoch(self, spec: Job, row: EpochRow, value: float) -> None:
-        self.rows.append((row.number, row.attempt, row.epoch))
-        if self.on_epoch is not None:
-            self.on_epoch(spec, row)
-
-    def trial_ended(self, spec: Job, ended: Ended) -> None:
-        self.ended.append(ended)
-
-    def study_closed(self, outcome: StudyOutcome) -> None:
-        self.closed.append(outcome)
-
-    def states(self) -> list[str]:
-        return [ended.state for ended in sorted(self.ended, key=lambda ended: ended.number)]
-
-
-def run(sweep: Sweep, settings: Settings, options: RunOptions = INLINE) -> tuple[RunOutcome, Notebook]:
-    watch = Notebook()
-    return run_sweeps([sweep], settings, options, watch, obedient), watch
-
-
-def epochs(settings: Settings, study: str, number: int) -> list[tuple[int, int]]:
-    with Store.of(settings) as store:
-        return [(row.attempt, row.epoch) for row in store.epochs(study, number)]
+from tests.searches import make_sweep
 
 
 @pytest.mark.parametrize("options", [replace(INLINE, workers=2), LOCAL], ids=["inline", "local"])
@@ -156,7 +41,7 @@ class TestARun:
             for trial in found:
                 assert epochs(settings, "s", trial.number) == [(0, 1), (0, 2), (0, 3)]
                 assert trial.value == pytest.approx(trial.params["value"] + 0.03)
-                (attempt,) = store.attempts("s", trial.number)
+                (attempt,) = attempts_of(store, "s", trial.number)
                 assert (attempt.status, attempt.parameters, attempt.device) == ("completed", 7, "cpu")
         best = max(found, key=lambda trial: trial.value or 0)
         assert (study.best, study.value) == (best.number, best.value)
@@ -231,7 +116,7 @@ def test_two_studies_run_side_by_side_in_one_file(settings: Settings) -> None:
 
     run_sweeps([make_sweep("one", budget=1)], settings, INLINE, Notebook(on_epoch=other), obedient)
     with Store.of(settings) as store:
-        assert {record.name: len(store.epochs(record.name)) for record in store.studies()} == {
+        assert {record.name: len(store.epochs.all(record.name)) for record in store.studies.all()} == {
             "one": 3,
             "other1": 6,
             "other2": 6,
@@ -260,11 +145,10 @@ def test_a_killed_worker_costs_an_attempt(settings: Settings) -> None:
     assert len(watch.lost) == 2
     assert epochs(settings, "s", 0) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
     with Store.of(settings) as store:
-        attempts = store.attempts("s", 0)
+        attempts = attempts_of(store, "s", 0)
         assert [attempt.status for attempt in attempts] == ["failed", "failed", "completed"]
         assert "SIGKILL" in attempts[0].reason
         assert "trial 0, attempt 0" in attempts[0].detail
-        assert len({attempt.seed for attempt in attempts}) == 1
 
 
 def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None:
@@ -284,8 +168,8 @@ class TooLarge(Obedient):
     many = 1
 
     def train(self, spec: Job, stop_requested: Callable[[], bool]) -> Iterator[EpochRow | JobEnd]:
-        if spec.number < self.many:
-            yield JobEnd(spec.number, spec.attempt, "failed", "needs more than 9.0 GiB", infeasible=0.25)
+        if (spec.number or 0) < self.many:
+            yield JobEnd(spec.uid, spec.attempt, "failed", "needs more than 9.0 GiB", infeasible=0.25)
         else:
             yield from super().train(spec, stop_requested)
 
@@ -300,7 +184,7 @@ def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: 
         failed = next(trial for trial in trials(store, "s") if trial.number == 0)
         assert failed.attrs["reason"] == "needs more than 9.0 GiB"
         assert failed.attrs["memory"] == 0.25
-        assert [attempt.status for attempt in store.attempts("s", 0)] == ["failed"]
+        assert [attempt.status for attempt in attempts_of(store, "s", 0)] == ["failed"]
 
 
 class OftenTooLarge(TooLarge):
@@ -331,7 +215,7 @@ def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:
 
 def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     def interrupt(spec: Job, row: EpochRow) -> None:
-        if (row.number, row.epoch) == (2, 2):
+        if (spec.number, row.epoch) == (2, 2):
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
@@ -346,7 +230,7 @@ def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     with Store.of(settings) as store:
         interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
         assert interrupted.params == again.params
-        assert len({store.attempts("s", number)[0].seed for number in (2, 3)}) == 1
+        assert (interrupted.job, [one.attempt for one in attempts_of(store, "s", 3)]) == (None, [0, 1]), "one job"
 
 
 SCRIPT = textwrap.dedent(
@@ -355,11 +239,12 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     from fer_tune.sources.run import run_sweeps
     from fer_tune.settings import Settings
+    from tests.jobs.helpers import LOCAL, Notebook
     from tests.pool.trainers import obedient
-    from tests.jobs.test_runner import LOCAL, Notebook, make_sweep
+    from tests.searches import make_sweep
 
     def tell(spec, row):
-        if row.number >= 1 and row.epoch == 2:
+        if spec.number >= 1 and row.epoch == 2:
             print(*[worker.pid for worker in watch.workers], flush=True)
 
     settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
@@ -399,7 +284,7 @@ def test_a_signal_ends_the_run_cleanly(orchestrator: Any, settings: Settings, nu
     assert not psutil.wait_procs(workers, timeout=1)[1]
     with Store.of(settings) as store:
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "requeued", "waiting", "waiting"]
-        assert {attempt.status for attempt in store.attempts("s")} == {"stopped"}
+        assert {attempt.status for attempt in store.jobs.attempts("s")} == {"stopped"}
 
 
 def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestrator: Any, settings: Settings) -> None:
@@ -412,7 +297,7 @@ def test_a_killed_orchestrator_takes_its_workers_along_and_is_replaced(orchestra
     assert any("2 trials" in note for note in watch.notes)
     assert outcome.studies[0].counts.running == 0
     with Store.of(settings) as store:
-        assert {attempt.status for attempt in store.attempts("s") if attempt.number < 2} == {"lost"}
+        assert {attempt.status for attempt in store.jobs.attempts("s") if attempt.attempt == 0} == {"lost"}
 
 
 def test_the_wiring_trains_real_faces(settings: Settings) -> None:
@@ -430,51 +315,9 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
     assert outcome.studies[0].counts.complete == 3
     assert outcome.studies[0].value is not None
     with Store.of(settings) as store:
-        assert len(store.epochs("s")) == 6
-        assert {artifact.kind for artifact in store.artifacts("s")} == {"val_logits"}
+        assert len(store.epochs.all("s")) == 6
+        assert {artifact.kind for artifact in store.artifacts.of("s")} == {"val_logits"}
         assert all(trial.attrs["images_per_second"] > 0 for trial in trials(store, "s"))
-
-
-class Handle:
-    log = Path("mirror.log")
-    running = True
-
-    def __init__(self, done: bool) -> None:
-        self.done = done
-        self.graces: list[float] = []
-
-    def stop(self, timeout: float) -> bool:
-        self.graces.append(timeout)
-        return self.done
-
-
-@pytest.mark.parametrize("done", [True, False])
-def test_the_mirror_runs_beside_each_study(done: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    handle = Handle(done)
-    asked: list[tuple[str, str | None]] = []
-    monkeypatch.setattr(mirror, "start", lambda settings, study, mode: asked.append((study, mode)) or handle)
-    watch = Notebook()
-    options = replace(INLINE, wandb="offline")
-    run_sweeps([make_sweep("a"), make_sweep("b")], settings, options, watch, obedient)
-    assert asked == [("a", "offline"), ("b", "offline")]
-    assert len(handle.graces) == 2
-    assert ["wandb does not have everything" in note for note in watch.notes] == ([] if done else [True, True])
-
-
-@pytest.mark.parametrize("absent", [True, False])
-def test_a_run_needs_no_mirror(absent: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Handle:
-        raise OSError("no processes left")
-
-    if absent:
-        monkeypatch.setattr("fer_tune.mirror.process.find_spec", lambda name: None)
-    else:
-        monkeypatch.setattr(mirror, "start", refuse)
-    watch = Notebook()
-    outcome = run_sweeps([make_sweep()], settings, replace(INLINE, wandb=None), watch, obedient)
-    assert outcome.completed == 4
-    (note,) = watch.notes
-    assert ("not installed" if absent else "no processes left") in note
 
 
 def test_the_orchestrator_needs_no_torch() -> None:

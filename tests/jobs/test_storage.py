@@ -22,9 +22,9 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Study, trials
-from tests.jobs.test_recovery import bearing, once, real_sweep, value_of
-from tests.jobs.test_runner import INLINE, LOCAL, Notebook, csv, make_sweep, settings  # noqa: F401 - fixtures
+from tests.jobs.helpers import INLINE, LOCAL, Notebook, bearing, once, real_sweep, value_of
 from tests.pool.trainers import obedient
+from tests.searches import make_sweep
 
 HOLD = """
 import sqlite3, sys, time
@@ -43,7 +43,7 @@ def impatient_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:  # noqa: F811
+def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
     """The storage folder, on a disk of 12 MB of its own; the test is skipped where none may be mounted."""
     settings.root.mkdir()
     done = subprocess.run(
@@ -76,8 +76,9 @@ def recorded(of: Settings) -> dict[int, list[tuple[int, int]]]:
     """By trial, attempt and epoch of its rows."""
     with Store.of(of) as store:
         found: dict[int, list[tuple[int, int]]] = {}
-        for row in store.epochs("s"):
-            found.setdefault(row.number, []).append((row.attempt, row.epoch))
+        numbers = {job.uid: job.number or 0 for job in store.jobs.of("s")}
+        for row in store.epochs.all("s"):
+            found.setdefault(numbers[row.job], []).append((row.attempt, row.epoch))
         return found
 
 
@@ -85,7 +86,7 @@ WHOLE = {number: [(0, 1), (0, 2), (0, 3)] for number in range(3)}
 
 
 @pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
-def test_a_full_disk_is_waited_for_and_no_row_is_lost(disk: Path, settings: Settings, options: Any) -> None:  # noqa: F811
+def test_a_full_disk_is_waited_for_and_no_row_is_lost(disk: Path, settings: Settings, options: Any) -> None:
     watch = Notebook(on_epoch=once(2, lambda: later(1.0, fill(disk).unlink)))
     outcome = run_sweeps([make_sweep(budget=3)], settings, options, watch, obedient)
     assert (outcome.completed, recorded(settings)) == (3, WHOLE)
@@ -93,7 +94,7 @@ def test_a_full_disk_is_waited_for_and_no_row_is_lost(disk: Path, settings: Sett
     assert any("can be written again" in note for note in watch.notes)
 
 
-def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path, settings: Settings) -> None:  # noqa: F811
+def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path, settings: Settings) -> None:
     watch = Notebook(on_epoch=once(2, lambda: fill(disk)))
     began = time.monotonic()
     with pytest.raises(StorageError, match="is full"):
@@ -107,7 +108,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path
     check.close()
 
 
-def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: Settings) -> None:  # noqa: F811
+def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: Settings) -> None:
     """Training goes on while the run waits, so the real trainer meets the disk."""
     watch = Notebook(on_epoch=once(2, lambda: later(2.0, fill(disk).unlink)))
     sweep = bearing(real_sweep(12), checkpoint_interval=0)
@@ -115,11 +116,11 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: 
     assert (outcome.completed, watch.lost) == (1, [])
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 13))
     with Store.of(settings) as store:
-        (attempt,) = store.attempts("s")
+        (attempt,) = store.jobs.attempts("s")
     assert any("no checkpoint" in note and "No space left" in note for note in attempt.notes), attempt.notes
 
 
-def test_a_locked_database_is_waited_for(settings: Settings) -> None:  # noqa: F811
+def test_a_locked_database_is_waited_for(settings: Settings) -> None:
     holders: list[subprocess.Popen[str]] = []
 
     def hold() -> None:
@@ -135,7 +136,7 @@ def test_a_locked_database_is_waited_for(settings: Settings) -> None:  # noqa: F
     assert holders[0].communicate(timeout=10) == ("", None)
 
 
-def test_waiting_for_storage_is_no_hang(disk: Path, settings: Settings) -> None:  # noqa: F811
+def test_waiting_for_storage_is_no_hang(disk: Path, settings: Settings) -> None:
     """Nobody listens meanwhile: neither silence nor a trial's time counts."""
     watch = Notebook(on_epoch=once(2, lambda: later(2.5, fill(disk).unlink)))
     sweep = bearing(make_sweep(budget=2, seconds=0.05), hang_timeout=1.0, trial_timeout=2.0)
@@ -144,7 +145,7 @@ def test_waiting_for_storage_is_no_hang(disk: Path, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
-def test_a_read_only_folder_is_waited_for(disk: Path, settings: Settings, options: Any) -> None:  # noqa: F811
+def test_a_read_only_folder_is_waited_for(disk: Path, settings: Settings, options: Any) -> None:
     run_sweeps([make_sweep(budget=1)], settings, INLINE, None, obedient)
     remount(disk, "ro")
     later(1.5, remount, disk, "rw")
@@ -154,13 +155,13 @@ def test_a_read_only_folder_is_waited_for(disk: Path, settings: Settings, option
     assert any("Trying again for up to" in note for note in watch.notes), watch.notes
 
 
-def test_a_folder_that_stays_read_only_is_said(disk: Path, settings: Settings) -> None:  # noqa: F811
+def test_a_folder_that_stays_read_only_is_said(disk: Path, settings: Settings) -> None:
     remount(disk, "ro")
     with pytest.raises(StorageError, match=r"cannot be opened|Read-only"):
         run_sweeps([bearing(make_sweep(), storage_patience=0.3)], settings, INLINE, None, obedient)
 
 
-def test_a_trial_whose_asking_was_cut_short_is_taken_over(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_a_trial_whose_asking_was_cut_short_is_taken_over(settings: Settings, monkeypatch) -> None:
     """Optuna has begun the trial when the database refuses; it is not left running for ever."""
     from fer_tune.study import study as module
 
@@ -187,16 +188,17 @@ def sqlite3_busy() -> sqlite3.OperationalError:
     return error
 
 
-def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:  # noqa: F811
+def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:
     """Of a trial that was told, half a file, and a torn one; what an interrupted trial may need stays."""
     interrupted = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
     sweep = make_sweep(budget=2)
     run_sweeps([sweep], settings, INLINE, interrupted, obedient)
     with Store.of(settings) as store:
-        folder = settings.checkpoints / f"s-{store.study('s').uid}"
+        folder = settings.checkpoint_folder("s", store.studies.get("s").uid)
+        (job,) = store.jobs.of("s")
     folder.mkdir(parents=True)
-    needed = ["1.safetensors", "1.safetensors.torn"]  # the first trial's seed is the sweep's
-    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".1.safetensors.x7"):
+    needed = [f"{job.uid}.safetensors", f"{job.uid}.safetensors.torn"]
+    for name in (*needed, "999.safetensors", "999.safetensors.torn", ".998.safetensors.x7"):
         (folder / name).write_bytes(b"left")
     started: list[list[str]] = []
     watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))
@@ -206,7 +208,7 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     assert [path.name for path in folder.iterdir()] == needed[1:], "the told trial's own is gone"
 
 
-def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:  # noqa: F811
+def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:
     """A server that is lost in the middle of a commit may have done it."""
     from fer_tune.study import study as module
 

@@ -1,4 +1,4 @@
-"""What wandb has, offline or on the stand-in server, beside what the database says it should have."""
+"""What wandb has, offline or on the stand-in server, and what it should have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.job import EpochRow
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.store.store import MEASURES
+from fer_tune.store.epochs import MEASURES
 from tests.mirror.server import Wandb
 
 _wandb = find_spec("wandb")
@@ -25,7 +25,7 @@ CORE = Path(_wandb.origin).parent / "bin" / "wandb-core"
 
 @dataclass
 class Told:
-    """A run as wandb has it; `rows` without wandb's own columns."""
+    """A run as wandb has it. `rows` are without wandb's own columns."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     group: str = ""
@@ -38,11 +38,11 @@ class Told:
 
 
 def offline(settings: Settings) -> dict[str, Told]:
-    """Each offline run by its id, printed by wandb's own reader; no run may lie there twice."""
+    """Returns each offline run by its id, as wandb's own reader prints it."""
     found: dict[str, Told] = {}
     for file in settings.wandb.glob("offline-run-*/run-*.wandb"):
         run = file.stem.removeprefix("run-")
-        assert run not in found, f"{run} lies there twice"
+        assert run not in found, f"{run} has two folders"
         found[run] = read(file)
     return found
 
@@ -69,7 +69,7 @@ def read(file: Path) -> Told:
 
 
 def online(wandb: Wandb) -> dict[str, Told]:
-    """Each run on the server by its id."""
+    """Returns each run on the server by its id."""
     found = {}
     for run in wandb.runs.values():
         config = {key: entry["value"] for key, entry in run.config.items() if key != "_wandb"}
@@ -81,22 +81,18 @@ def online(wandb: Wandb) -> dict[str, Told]:
 
 
 def metrics(item: dict[str, Any]) -> dict[str, Any]:
-    """A row without wandb's own columns; its step must be its epoch."""
+    """Returns a row without wandb's own columns. Its step must be its epoch."""
     assert item["_step"] == item["epoch"]
     return {name: value for name, value in item.items() if not name.startswith("_")}
 
 
 def expected(row: EpochRow) -> dict[str, Any]:
-    """A row of the database as wandb should have it."""
+    """Returns a row of the database as wandb should have it."""
     values: dict[str, Any] = {"epoch": row.epoch} | {name: getattr(row, name) for name in MEASURES}
     values |= {f"recall/{name}": value for name, value in zip(EMOTIONS, row.recall, strict=True)}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def in_database(store: Store, study: str, *numbers: int) -> list[dict[str, Any]]:
-    """The rows of a trial, or of trials that one lived on as, in the order of their attempts, each epoch once."""
-    found: dict[int, EpochRow] = {}
-    for number in numbers:
-        for row in store.epochs(study, number):
-            found.setdefault(row.epoch, row)
-    return [expected(row) for row in found.values()]
+def in_database(store: Store, job: str) -> list[dict[str, Any]]:
+    """Returns the epochs that count of a job, as wandb should have them."""
+    return [expected(row) for row in store.epochs.curve("tiny", job)]

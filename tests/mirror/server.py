@@ -1,9 +1,10 @@
 """A stand-in for wandb's server on 127.0.0.1, with moods; the client is the real one.
 
-It keeps what the real one keeps of a run (name, group, tags, config, summary, state, artifacts) and the lines of its
-history *by offset*, as they are sent: a line sent twice to its place is there once, a line sent to another place is
-there twice, as it would be on the real server. Only what the client asks for is understood; what it asks for beyond
-that is answered with an error, and listed in `unknown`.
+It keeps what the real one keeps of a run (name, group, tags, config, summary, state, artifacts) and
+the lines of its history *by offset*, as they are sent: a line sent twice to its place is there
+once, a line sent to another place is there twice, as it would be on the real server. Only what the
+client asks for is understood; what it asks for beyond that is answered with an error, and listed in
+`unknown`.
 """
 
 from __future__ import annotations

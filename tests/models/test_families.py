@@ -7,6 +7,8 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from fer_tune.data.spec import FER2013, DataSpec
+from fer_tune.errors import TrainingError
 from fer_tune.models import FAMILIES, Family
 from fer_tune.models.layers import Dropout, count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
@@ -22,15 +24,18 @@ def _rates(family: Family) -> list[str]:
 
 
 def _small(family: Family, **values: object) -> object:
-    """The family's narrowest network, with two head layers where it knows them, so that every rate has its layer."""
+    """Returns the family's narrowest network, with two head layers if it can have them.
+
+    So every rate has its layer.
+    """
     fields = family.config.model_fields
     bound = {"width": 0.25 if fields["width"].annotation is float else 8, "hidden": 32, "head_layers": 2}
     return family.config(**{k: v for k, v in bound.items() if k in fields}, **values)
 
 
-def _built(family: Family, config: object) -> torch.nn.Module:
+def _built(family: Family, config: object, spec: DataSpec = FER2013) -> torch.nn.Module:
     torch.manual_seed(0)
-    model = family.build(config)
+    model = family.build(config, spec)
     initialise(model)
     write_dropout(model, config)
     return model
@@ -38,18 +43,51 @@ def _built(family: Family, config: object) -> torch.nn.Module:
 
 @torch.no_grad()
 def _awake(model: torch.nn.Module) -> torch.nn.Module:
-    """Blocks may start as the identity, their last scale 0: nothing of them is seen before the first update."""
+    """Fills scales of 0: a block may start as the identity, and no layer of it has an effect."""
     for parameter in model.parameters():
         if not parameter.any():
             parameter.fill_(0.5)
     return model
 
 
-def test_turns_faces_into_logits(family):
-    model = _built(family, _small(family)).eval()
-    logits = model(torch.randn(3, 1, 48, 48))
-    assert logits.shape == (3, 7)
+SPECS = {
+    "fer2013": FER2013,
+    "three classes": DataSpec(("a", "b", "c"), 48, 1),
+    "eight in colour": DataSpec(tuple("abcdefgh"), 48, 3),
+    "side 32": DataSpec(FER2013.classes, 32, 1),
+    "side 64 in colour": DataSpec(FER2013.classes, 64, 3),
+    "an odd side": DataSpec(FER2013.classes, 45, 1),
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_turns_images_into_logits(family, spec):
+    model = _built(family, _small(family), spec).eval()
+    logits = model(torch.randn(3, spec.channels, spec.side, spec.side))
+    assert logits.shape == (3, len(spec.classes))
     assert torch.isfinite(logits).all()
+
+
+def _choices(family: Family) -> list[dict[str, object]]:
+    """Every combination of the choices that change the shape of feature maps."""
+    names = {"stem": ["3x3", "7x7"], "downsampling": ["stride", "antialiased"], "pooling": ["max", "antialiased"]}
+    known = {name: values for name, values in names.items() if name in family.config.model_fields}
+    return [dict(zip(known, values, strict=True)) for values in itertools.product(*known.values())]
+
+
+def test_the_smallest_side_leaves_a_feature_map_in_every_configuration(family):
+    spec = DataSpec(("a", "b"), family.smallest_side, 1)
+    family.check(spec.side)
+    for choices in _choices(family):
+        model = _built(family, _small(family, **choices), spec).train()
+        assert model(torch.randn(4, 1, spec.side, spec.side)).shape == (4, 2)
+
+
+def test_images_that_are_too_small_are_refused(family):
+    side = family.smallest_side - 1
+    with pytest.raises(TrainingError, match=rf"at least {side + 1} pixels a side \(got {side}\)") as caught:
+        family.check(side)
+    assert "side:" in caught.value.hint
 
 
 def test_gradients_reach_every_parameter(family):
@@ -112,7 +150,7 @@ def test_initialise_depends_on_the_seed_alone(family):
     first = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()(torch.randn(4, 1, 48, 48))
     torch.manual_seed(0)
-    family.build(config)  # the layers' own first draw, as in `_built`
+    family.build(config, FER2013)  # the layers' own first draw, as in `_built`
     initialise(model)
     after = model.state_dict()
     assert all(torch.equal(first[name], after[name]) for name in first if "num_batches" not in name)
@@ -122,14 +160,14 @@ def test_resnet_has_the_published_size():
     config = FAMILIES["resnet"].config(depth=18)
     # ResNet-18 has 11,689,512 parameters with 3 input channels, a 7x7 stem and 1,000 classes
     published = 11_689_512 - (512 * 1000 + 1000) + (512 * 7 + 7) - 64 * 3 * 49 + 64 * 9
-    assert count_parameters(FAMILIES["resnet"].build(config)) == published
-    stem7 = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7"))
+    assert count_parameters(FAMILIES["resnet"].build(config, FER2013)) == published
+    stem7 = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7"), FER2013)
     assert count_parameters(stem7) == published - 64 * 9 + 64 * 49
 
 
 def test_resnet_is_torchvisions():
     torch.manual_seed(0)
-    ours = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7", width=1.0)).eval()
+    ours = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7", width=1.0), FER2013).eval()
     theirs = resnet18(num_classes=7).eval()
     theirs.conv1 = torch.nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
     with torch.no_grad():

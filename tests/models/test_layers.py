@@ -33,7 +33,9 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not layers.HAS_TRITON, reason="needs Triton")
 def test_interpreted_kernels_agree_with_the_operations():
-    """A choice of the tests for a GPU, in a process of its own: Triton decides at its import whether it interprets.
+    """Some tests for a GPU, in a process of their own.
+
+    Triton decides at its import whether it interprets.
 
     Only in float32: the interpreter multiplies no matrices of bfloat16.
     """
@@ -203,7 +205,7 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_grey_convolution_agrees_with_torchs_and_its_gradients(monkeypatch, layer, edges, dtype, tolerance):
-    """Against torch in float64, which takes no shortcuts; relative to the largest, as sums of many cancel."""
+    """Compares with torch in float64; relative to the largest value, as sums of many cancel."""
     torch.manual_seed(0)
     layer = copy.deepcopy(layer).to(DEVICE).to(dtype)
     exact = copy.deepcopy(layer).double()

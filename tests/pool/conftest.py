@@ -11,6 +11,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.job import Job, Value
 from fer_tune.pool import Event, InlinePool, LocalPool, Pool, ReadyEvent
 from fer_tune.pool.port import TrainerFactory
+from tests.studies import uid_of
 
 from .trainers import obedient
 
@@ -40,9 +41,9 @@ def make_pool(engine: str, tmp_path: Path) -> Iterator[MakePool]:
         pool.close(5)
 
 
-def spec(number: int = 0, epochs: int = 2, **params: Value) -> Job:
+def job(number: int = 0, epochs: int = 2, **params: Value) -> Job:
     data = DataRef(Path("cache"), "signature", Path("split"), "hash")
-    return Job("s", number, "simple_cnn", params, epochs, seed=1, data=data)
+    return Job(uid_of(number), "s", "search", "simple_cnn", params, epochs, seed=1, data=data, number=number)
 
 
 def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 20.0) -> list[Event]:

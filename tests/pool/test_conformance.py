@@ -14,12 +14,13 @@ from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
-from fer_tune.job import Job, Value
+from fer_tune.job import Value
 from fer_tune.pool import EndEvent, Event, ReadyEvent, RowEvent
 from fer_tune.pool.port import load_trainer
 from fer_tune.settings import Settings
+from tests.studies import uid_of
 
-from .conftest import MakePool, listen, spec, start
+from .conftest import MakePool, job, listen, start
 
 
 def ended(wanted: int = 1) -> Callable[[list[Event]], bool]:
@@ -27,11 +28,11 @@ def ended(wanted: int = 1) -> Callable[[list[Event]], bool]:
 
 
 def rows(events: list[Event], number: int = 0) -> list[int]:
-    return [event.row.epoch for event in events if isinstance(event, RowEvent) and event.row.number == number]
+    return [event.row.epoch for event in events if isinstance(event, RowEvent) and event.row.job == uid_of(number)]
 
 
 def end(events: list[Event], number: int = 0) -> EndEvent:
-    (found,) = [event for event in events if isinstance(event, EndEvent) and event.end.number == number]
+    (found,) = [event for event in events if isinstance(event, EndEvent) and event.end.job == uid_of(number)]
     return found
 
 
@@ -53,7 +54,7 @@ class TestConformance:
     def test_a_trial_reports_each_epoch_once_and_then_its_end(self, make_pool: MakePool) -> None:
         pool = make_pool()
         start(pool)
-        pool.submit(0, spec(epochs=5))
+        pool.submit(0, job(epochs=5))
         assert pool.idle() == []
         events = listen(pool, ended())
         assert rows(events) == [1, 2, 3, 4, 5]
@@ -66,7 +67,7 @@ class TestConformance:
         start(pool)
         pids = [worker.pid for worker in pool.workers]
         for number in range(5):
-            pool.submit(0, spec(number))
+            pool.submit(0, job(number))
             events = listen(pool, ended())
             assert rows(events, number) == [1, 2]
             assert end(events, number).end.status == "completed"
@@ -75,19 +76,19 @@ class TestConformance:
     def test_workers_train_side_by_side(self, make_pool: MakePool) -> None:
         pool = make_pool(2)
         start(pool)
-        pool.submit(0, spec(0, epochs=3, seconds=0.05))
-        pool.submit(1, spec(1, epochs=3, seconds=0.05))
+        pool.submit(0, job(0, epochs=3, seconds=0.05))
+        pool.submit(1, job(1, epochs=3, seconds=0.05))
         events = listen(pool, ended(2))
         assert rows(events, 0) == rows(events, 1) == [1, 2, 3]
         first_end = next(index for index, event in enumerate(events) if isinstance(event, EndEvent))
-        assert {event.row.number for event in events[:first_end] if isinstance(event, RowEvent)} == {0, 1}
+        assert {event.row.job for event in events[:first_end] if isinstance(event, RowEvent)} == {uid_of(0), uid_of(1)}
 
     def test_a_stop_ends_the_running_trial(self, make_pool: MakePool) -> None:
         pool = make_pool()
         start(pool)
-        pool.submit(0, spec(epochs=10_000, seconds=0.01))
+        pool.submit(0, job(epochs=10_000, seconds=0.01))
         listen(pool, rows)
-        pool.stop_trial(0)
+        pool.stop_job(0)
         events = listen(pool, ended())
         assert end(events).end.status == "stopped"
         assert pool.idle() == [0]
@@ -95,9 +96,9 @@ class TestConformance:
     def test_a_stop_leaves_the_other_workers_alone(self, make_pool: MakePool) -> None:
         pool = make_pool(2)
         start(pool)
-        pool.submit(0, spec(0, epochs=10_000, seconds=0.01))
-        pool.submit(1, spec(1, epochs=5, seconds=0.01))
-        pool.stop_trial(0)
+        pool.submit(0, job(0, epochs=10_000, seconds=0.01))
+        pool.submit(1, job(1, epochs=5, seconds=0.01))
+        pool.stop_job(0)
         events = listen(pool, ended(2))
         assert end(events, 0).end.status == "stopped"
         assert end(events, 1).end.status == "completed"
@@ -105,12 +106,12 @@ class TestConformance:
     def test_a_late_stop_never_reaches_the_next_trial(self, make_pool: MakePool) -> None:
         pool = make_pool()
         start(pool)
-        pool.submit(0, spec(0, epochs=3, deaf=True))
-        pool.stop_trial(0)  # the trial does not hear it, and completes
+        pool.submit(0, job(0, epochs=3, deaf=True))
+        pool.stop_job(0)  # the trial does not hear it, and completes
         events = listen(pool, ended())
         assert end(events).end.status == "completed"
-        pool.stop_trial(0)  # and this one finds the worker idle
-        pool.submit(0, spec(1, epochs=3))
+        pool.stop_job(0)  # and this one finds the worker idle
+        pool.submit(0, job(1, epochs=3))
         assert end(listen(pool, ended()), 1).end.status == "completed"
 
     def test_no_news_is_an_empty_list(self, make_pool: MakePool) -> None:
@@ -122,7 +123,7 @@ class TestConformance:
         pool = make_pool(2)
         start(pool)
         pids = {worker.pid for worker in pool.workers} - {None, os.getpid()}
-        pool.submit(0, spec(epochs=10_000, seconds=0.01, deaf=True))
+        pool.submit(0, job(epochs=10_000, seconds=0.01, deaf=True))
         pool.close(5)
         pool.close(5)
         assert not [pid for pid in pids if psutil.pid_exists(pid)], "a worker outlives its pool"
@@ -130,18 +131,18 @@ class TestConformance:
     def test_it_trains_real_networks(self, make_pool: MakePool, faces: DataRef, tmp_path: Path) -> None:
         pool = make_pool(1, load_trainer)
         params: dict[str, Value] = {"width": 8, "batch_size": 32}
-        short = Job("s", 0, "simple_cnn", params, 2, seed=1, data=faces, artifacts=tmp_path / "trial")
+        short = replace(job(0), params=params, data=faces, artifacts=tmp_path / "trial")
         start(pool, 60)
         pool.submit(0, short)
         events = listen(pool, ended())
         assert rows(events) == [1, 2]
         assert end(events).end.status == "completed", end(events).end
         assert end(events).end.files["val_logits"].exists()
-        pool.submit(0, replace(short, number=1, epochs=10_000, seed=2))
+        pool.submit(0, replace(short, uid=uid_of(1), schedule=10_000, seed=2))
         listen(pool, lambda events: rows(events, 1))
-        pool.stop_trial(0)
+        pool.stop_job(0)
         assert end(listen(pool, ended()), 1).end.status == "stopped"
-        pool.submit(0, replace(short, number=2, family="none"))
+        pool.submit(0, replace(short, uid=uid_of(2), family="none"))
         failed = end(listen(pool, ended()), 2).end
         assert (failed.status, pool.idle()) == ("failed", [0])
         assert "none" in failed.reason
@@ -149,4 +150,4 @@ class TestConformance:
     def test_only_an_idle_worker_takes_a_trial(self, make_pool: MakePool) -> None:
         pool = make_pool()
         with pytest.raises(AssertionError, match="idle"):
-            pool.submit(0, spec())
+            pool.submit(0, job())

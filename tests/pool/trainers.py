@@ -12,7 +12,7 @@ from fer_tune.job import EpochRow, Job, JobEnd, Wish
 
 def row(spec: Job, epoch: int, value: float) -> EpochRow:
     return EpochRow(
-        number=spec.number,
+        job=spec.uid,
         attempt=spec.attempt,
         epoch=epoch,
         train_loss=1.0,
@@ -39,11 +39,11 @@ class Obedient:
         self.device, self.threads = device, threads
 
     def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
-        for epoch in range(1, spec.epochs + 1):
+        for epoch in range(1, spec.schedule + 1):
             until = time.monotonic() + float(spec.params.get("seconds", 0.0))
             while True:
                 if not spec.params.get("deaf") and stop_requested() == Wish.STOP:
-                    yield JobEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+                    yield JobEnd(spec.uid, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                     return
                 if time.monotonic() >= until:
                     break
@@ -52,8 +52,8 @@ class Obedient:
                 print("about to die", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)
-            if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.epochs:
-                yield JobEnd(spec.number, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
+            if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.schedule:
+                yield JobEnd(spec.uid, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                 return
         notes = (
             self.device,
@@ -61,7 +61,7 @@ class Obedient:
             os.environ.get("OMP_NUM_THREADS", ""),
             os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
         )
-        yield JobEnd(spec.number, spec.attempt, "completed", parameters=7, notes=notes)
+        yield JobEnd(spec.uid, spec.attempt, "completed", parameters=7, notes=notes)
 
 
 def obedient(device: str, threads: int | None) -> Obedient:

@@ -37,6 +37,6 @@ def test_a_class_without_images_draws_an_empty_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("matrix", [[[1, 2]], [[1, 2], [3]], [[1, 2, 3], [1, 2, 3]]])
 def test_a_matrix_of_another_shape_is_refused(tmp_path: Path, matrix: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="2 rows of 2"):
+    with pytest.raises(ValueError, match="must have 2 rows of 2"):
         confusion_png(matrix, ("sad", "happy"), tmp_path / "c.png", "")
     assert not (tmp_path / "c.png").exists()

@@ -1,8 +1,9 @@
-"""The report: its figures are the database's, it needs no network, and it stays small."""
+"""The report has the figures of the database, loads nothing from elsewhere, and is small."""
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import math
 import random
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -21,41 +23,58 @@ from PIL import Image
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
-from benchmarks import browser
 from fer_tune.cli.app import app
+from fer_tune.data import fer2013
 from fer_tune.data.dataset import Dataset
-from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
-from fer_tune.report.mistakes import worst
+from fer_tune.job import Job, new_uid
+from fer_tune.report.final_fit import worst_mistakes
 from fer_tune.report.page import render
 from fer_tune.report.study_report import read_study
+from fer_tune.report.tables import epoch_frame
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
+from fer_tune.study import Proposal, trials
 from fer_tune.study.storage import optuna_storage
-from tests.studies import SWEEP, Curve, epoch_row, make_study
+from tests import browser
+from tests.studies import SWEEP, Curve, epoch_row, make_study, trial_job
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with make_study(settings, sweep=FER) as store:
-        folder = settings.artifacts / "tiny" / "retrain"
-        folder.mkdir(parents=True)
-        test = {"accuracy": 0.6543, "accuracy_standard_error": 0.0123, "balanced_accuracy": 0.5}
-        metrics = {
-            "trial": 1,
-            "epochs": 3,
-            "test_images": 21,
-            "test_openings": 2,
-            "test": {"plain": test, "flip": test},
-        }
-        confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(7)] for i in range(7)]}
-        for kind, content in {"metrics": metrics, "confusion": confusion}.items():
-            (folder / f"{kind}.json").write_text(json.dumps(content))
-            store.add_artifact("tiny", 1, f"retrain {kind}", folder / f"{kind}.json")
+def store(settings: Settings, demo: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A study with a final fit, on images that pass for FER2013's."""
+    monkeypatch.setitem(fer2013.COUNTS, "Training", (20,) * 7)
+    data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
+    with make_study(settings, sweep=FER, data=data) as store:
+        add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
         yield store
+
+
+def add_final_fit(store: Store, settings: Settings, metrics: dict[str, Any]) -> None:
+    """Leaves the job and the files of a final fit of trial 1."""
+    record, trial = store.studies.get("tiny"), trials(store, "tiny")[1]
+    job = Job(new_uid(), "tiny", "final", "simple_cnn", trial.params, 3, 0, record.data_ref(store.root))
+    store.jobs.put(job)
+    folder = settings.job_folder("tiny", record.uid, job.uid)
+    folder.mkdir(parents=True)
+    test = {"accuracy": 0.6543, "accuracy_standard_error": 0.0123, "balanced_accuracy": 0.5}
+    metrics = {
+        "trial": 1,
+        "params": trial.params,
+        "seed": record.sweep_json["seed"],
+        "test_images": 21,
+        "test_openings": 2,
+        "test": {"plain": test, "flip": test},
+        **metrics,
+    }
+    size = len(record.data_spec.classes)
+    confusion = {"plain": [[3 * (i == j) + (j == 0) for j in range(size)] for i in range(size)]}
+    for kind, content in {"confusion": confusion, "metrics": metrics}.items():
+        (folder / f"{kind}.json").write_text(json.dumps(content))
+        store.artifacts.add("tiny", job.uid, kind, folder / f"{kind}.json")
 
 
 class Balanced(HTMLParser):
@@ -87,18 +106,93 @@ def read(page: str) -> str:
     return " ".join(" ".join(parser.text).split())
 
 
-def test_the_figures_are_the_databases(store: Store) -> None:
+def test_the_figures_are_those_of_the_database(store: Store) -> None:
     report = read_study(store, "tiny")
     assert report.error == pytest.approx(math.sqrt(0.6 * 0.4 / 21))
-    assert report.ties == 3  # 0.6, and 0.5 twice: 21 images tell nothing apart
-    assert report.spent.epochs == 11
-    assert report.spent.planned == 15
-    assert report.spent.seconds == pytest.approx(11 * 0.25)
-    assert report.spent.saved == pytest.approx(0.25)  # one epoch of the pruned trial
+    assert [trial.number for trial in report.ties] == [0, 4]  # 0.5 twice beside 0.6: 21 images tell nothing apart
+    assert report.cost.epochs == 11
+    assert report.cost.planned == 15
+    assert report.cost.seconds == pytest.approx(11 * 0.25)
+    assert report.cost.saved == pytest.approx(0.25)  # one epoch of the pruned trial
     text = read(render(store, ["tiny"]))
-    for told in ("60.00 ± 10.69", "50.31", "65.43 ± 1.23", "2 others lie", "opened 2 times", "budget: {trials: 20"):
-        assert told in text
+    for part in (
+        "60.00 ± 10.69",
+        "65.43 ± 1.23",
+        "2 other trials are",
+        "had been opened 2 times",
+        "budget: {trials: 20",
+    ):
+        assert part in text
     assert "prefers-color-scheme: dark" in render(store, ["tiny"])
+
+
+def test_fer2013_is_compared_with_the_results_by_hand(store: Store) -> None:
+    text = read(render(store, ["tiny"]))
+    assert "That is 7.3 points above the best result by hand (58.16 %)." in text
+    assert "50.31" in text
+
+
+def test_other_images_are_not_compared_with_the_results_by_hand(settings: Settings, demo: Dataset) -> None:
+    """A data set of the user is not FER2013, whatever its file is called."""
+    data = reference(demo, store_split(demo, SplitPolicy(), settings), settings)
+    with make_study(settings, sweep=SWEEP.replace("data: demo", "data: fer2013.zip"), data=data) as store:
+        add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
+        for page in (read(render(store, ["tiny"])), render(store, ["tiny"], "md")):
+            assert "65.43" in page
+            assert "by hand:" not in page
+            assert "result by hand" not in page
+            assert not {"58.16", "50.31"} & set(page.split())
+
+
+@pytest.mark.parametrize(
+    ("metrics", "command"),
+    [
+        ({"epochs": 84, "schedule": 110}, "--trial 1 --epochs 110"),
+        ({"epochs": 110, "schedule": 110}, "--trial 1 --epochs 110 --until end"),
+        ({"epochs": 84, "schedule": 110, "change": {"lr": 0.00025, "nesterov": True}},
+         "--trial 1 --epochs 110 --set lr=0.00025 --set nesterov=true"),
+        ({"epochs": 84, "schedule": 110, "seed": 2}, "--trial 1 --epochs 110 --seeds 3"),
+        ({"epochs": 84, "schedule": 110, "change": {"optimizer": "it's"}}, """--set 'optimizer=it'"'"'s'"""),
+    ],
+)  # fmt: skip
+def test_the_command_repeats_the_final_fit(settings: Settings, metrics: dict[str, Any], command: str) -> None:
+    with make_study(settings) as store:
+        params = trials(store, "tiny")[1].params | metrics.pop("change", {})
+        add_final_fit(store, settings, metrics | {"params": params})
+        lines = html.unescape(render(store, ["tiny"])).splitlines()
+        [line] = [line for line in lines if line.startswith("fer-tune retrain")]
+        assert line.startswith("fer-tune retrain --study tiny ")
+        assert line.endswith(command)
+
+
+def test_importance_needs_twenty_trials(settings: Settings) -> None:
+    curves = tuple(("complete" if number % 2 else "pruned", [0.2 + number / 100]) for number in range(19))
+    with make_study(settings, curves=curves) as store:
+        text = read(render(store, ["tiny"]))
+        assert "importance needs at least 20 trials with a value, and this study has 19." in text
+        assert read_study(store, "tiny").importance == {}
+
+
+def test_importance_counts_pruned_trials(settings: Settings) -> None:
+    """A choice whose trials are all pruned has the greatest influence, not none."""
+    with make_study(settings, curves=()) as store:
+        study = optuna.load_study(study_name="tiny", storage=optuna_storage(store))
+        draw = random.Random(0)
+        for number in range(40):
+            good = number % 2 == 0
+            trial = finished(draw, "COMPLETE" if good else "PRUNED", [0.5 + number % 10 / 100 if good else 0.2])
+            trial.params = {"lr": 10 ** (-4 + number / 20), "width": 8 if good else 16}
+            study.add_trial(trial)
+        report = read_study(store, "tiny")
+        assert report.compared == 40
+        assert report.importance["width"] > 0.5
+        assert "What sets the best tenth of 40 trials apart" in read(render(store, ["tiny"]))
+
+
+def test_the_best_start_and_the_best_sampled_trial(store: Store) -> None:
+    assert "The best configuration from start: reached 50.00 %, the best sampled one 60.00 %." in read(
+        render(store, ["tiny"])
+    )
 
 
 def test_only_the_pruner_saves(settings: Settings) -> None:
@@ -108,7 +202,7 @@ def test_only_the_pruner_saves(settings: Settings) -> None:
     with make_study(settings, curves=curves) as store:
         report = read_study(store, "tiny")
     assert report.counts.pruned == 4
-    assert report.spent.saved == pytest.approx(0.5)  # two epochs of the one
+    assert report.cost.saved == pytest.approx(0.5)  # two epochs of the one
 
 
 def test_markdown_is_a_table(store: Store) -> None:
@@ -116,17 +210,12 @@ def test_markdown_is_a_table(store: Store) -> None:
     assert rows == [9, 9, 9] * 2
 
 
-def test_drawn_faces_are_not_compared_with_real_ones(settings: Settings) -> None:
-    with make_study(settings) as store:
-        assert "50.31" not in render(store, ["tiny"])
-
-
 def test_nothing_completed(settings: Settings) -> None:
     with make_study(settings, curves=(("failed", []), ("pruned", [0.1]))) as store:
         assert "No trial has completed." in read(render(store, ["tiny"]))
 
 
-def test_a_name_or_a_sweep_is_no_markup(settings: Settings) -> None:
+def test_a_name_or_a_sweep_is_not_markup(settings: Settings) -> None:
     with make_study(settings, sweep=SWEEP.replace("name: by hand", 'name: <b>&"ü顔')) as store:
         page = render(store, ["tiny"])
     assert "<b>" not in page
@@ -136,24 +225,24 @@ def test_a_name_or_a_sweep_is_no_markup(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """300 trials of up to 12 epochs in two studies; its trials go into the database by the hundred."""
+    """300 trials of up to 12 epochs in two studies, written by the hundred."""
     root = tmp_path_factory.mktemp("large") / "storage"
     draw = random.Random(0)
     with make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db"), (), FER) as store:
         make_study(Settings(root, store.url), (), FER.replace("study: tiny", "study: other")).close()
         for name, count in (("tiny", 200), ("other", 100)):
             study = optuna.load_study(study_name=name, storage=optuna_storage(store))
-            rows = []
+            rows, keys = [], []
             for number in range(len(study.trials), len(study.trials) + count):
                 state = draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"])
                 values = [draw.random() for _ in range(12 if state == "COMPLETE" else 5)]
-                study.add_trial(finished(draw, state, values))
-                key = {"study_id": store._id(name), "number": number, "attempt": 0}
-                rows += [key | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
-            bare = {(row["study_id"], row["number"]): row for row in rows}
+                study.add_trial(trial := finished(draw, state, values))
+                job = trial_job(store, name, Proposal(number, trial.params, None, 0, 0))
+                store.jobs.put(job)
+                keys.append({"job_id": store.jobs.key(job.uid), "attempt": 0})
+                rows += [keys[-1] | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
             with store.engine.begin() as tx:
-                tx.exec_driver_sql("PRAGMA foreign_keys = OFF")
-                tx.execute(insert(tables.attempts), [attempt_columns(*key) for key in bare])
+                tx.execute(insert(tables.attempts), [key | attempt_columns() for key in keys])
                 tx.execute(insert(tables.epochs), rows)
         yield store
 
@@ -173,21 +262,21 @@ def finished(draw: random.Random, state: str, values: list[float]) -> optuna.tri
 
 def epoch_columns(epoch: int, value: float) -> dict[str, object]:
     row = asdict(epoch_row(0, epoch, value)) | {"recall": [value] * 7, "recorded": datetime.now(UTC)}
-    return {name: entry for name, entry in row.items() if name not in ("number", "attempt")}
+    return {name: entry for name, entry in row.items() if name not in ("job", "attempt")}
 
 
-def attempt_columns(study_id: int, number: int) -> dict[str, object]:
-    values = {"worker": 0, "device": "cuda:0", "seed": 0, "started": datetime.now(UTC)}
-    return {"study_id": study_id, "number": number, "attempt": 0} | values
+def attempt_columns() -> dict[str, object]:
+    started = {"worker": 0, "device": "cuda:0", "started": datetime.now(UTC)}
+    return started | {"reason": "", "detail": "", "parameters": 0, "notes": []}
 
 
 def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: Path) -> None:
     page = render(large, ["tiny", "other"])
     assert len(page.encode()) < 2_000_000
     text = read(page)
-    for told in ("2 studies, 300 trials", "Parallel coordinates", "Importance of hyperparameters", "GPU-h"):
-        assert told in text
-    assert len(re.findall("<svg", page)) == 1 + 2 * 6  # overview; history, curves, importance, 2 slices, parallel
+    for part in ("2 studies, 300 trials", "Parallel coordinates", "What sets the best tenth", "GPU-h"):
+        assert part in text
+    assert len(re.findall("<svg", page)) == 2 * 5  # history, curves, 2 slices, parallel
     assert read_study(large, "tiny").importance.keys() == {"lr", "width"}
     if browser.found() is None:
         pytest.skip("no Chromium is installed")
@@ -214,16 +303,41 @@ def test_the_worst_mistakes_are_shown(settings: Settings, demo: Dataset) -> None
     file = settings.artifacts / "predictions.npz"
     file.parent.mkdir(parents=True)
     np.savez(file, index=np.arange(20), label=label, plain=plain, flip=plain)
-    found = worst(file, data)
+    found = worst_mistakes(file, data, fer2013.EMOTIONS)
     assert [(one.true, one.predicted, round(one.confidence, 2)) for one in found] == [
-        (EMOTIONS[label[7]], "neutral", 0.94),
-        (EMOTIONS[label[3]], "surprise", 0.9),
+        (fer2013.EMOTIONS[label[7]], "neutral", 0.94),
+        (fer2013.EMOTIONS[label[3]], "surprise", 0.9),
     ]
     picture = base64.b64decode(found[0].picture.removeprefix("data:image/png;base64,"))
     with Image.open(BytesIO(picture)) as image:
         assert np.array_equal(np.asarray(image), demo.images[7])
     file.write_bytes(b"torn")
-    assert worst(file, data) == []
+    assert worst_mistakes(file, data, fer2013.EMOTIONS) == []
+
+
+def test_other_classes_and_colour_images(settings: Settings) -> None:
+    """Names, counts and pictures come from the data set. A name is not markup."""
+    classes = ("<b>calm</b>", "cross [/3]", "unsure")
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32, 3), np.uint8)
+    dataset = Dataset.of(images, np.repeat(np.arange(3), 20), classes=classes)
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    with make_study(settings, data=data) as store:
+        add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
+        [job] = store.jobs.of("tiny", "final")
+        file = settings.job_folder("tiny", store.studies.get("tiny").uid, job.uid) / "predictions.npz"
+        plain = np.array([[0.1, 0.2, 0.7]], np.float32)
+        np.savez(file, index=np.array([5]), label=np.array([0]), plain=plain, flip=plain)
+        store.artifacts.add("tiny", job.uid, "predictions", file)
+        page = render(store, ["tiny"])
+        text = read(page)
+        [mistake] = worst_mistakes(file, data, classes)
+        epochs = epoch_frame(store, "tiny")
+    assert "<b>" not in page
+    assert "unsure 70 % <b>calm</b> 10 %" in text
+    assert not set(fer2013.EMOTIONS) & set(text.split())
+    assert list(epochs.columns)[-3:] == [f"recall.{name}" for name in classes]
+    with Image.open(BytesIO(base64.b64decode(mistake.picture.removeprefix("data:image/png;base64,")))) as picture:
+        assert np.array_equal(np.asarray(picture), images[5])
 
 
 def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Dataset) -> None:
@@ -232,7 +346,7 @@ def test_the_data_is_audited_from_the_cache(settings: Settings, demo: Dataset) -
         text = read(render(store, ["tiny"]))
     assert "20 20 20 20 20 20 20 140" in text
     assert "98 train, 21 val, 21 test" in text
-    assert "exact copies 0 beyond the first" in text
+    assert "exact copies 0 besides the first ones" in text
 
 
 @pytest.mark.parametrize(

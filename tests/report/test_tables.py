@@ -21,8 +21,8 @@ from fer_tune.errors import MissingExtraError, StudyError
 from fer_tune.report import tables
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import TrialSummary, trials
-from tests.studies import CURVES, Curve, epoch_row, make_study
+from fer_tune.study import Proposal, TrialSummary, trials
+from tests.studies import CURVES, Curve, epoch_row, make_study, trial_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_trials_are_rows(store: Store) -> None:
     assert frame["value"].isna().tolist() == [False, False, False, True, False]
     assert frame["params.lr"].tolist() == [trial.params["lr"] for trial in trials(store, "tiny")]
     assert str(frame["ended"].dtype).endswith("UTC]")
-    assert fer_tune.load_trials("tiny", store.url).equals(frame)
+    assert fer_tune.load_trials("tiny", storage=store.url).equals(frame)
 
 
 def test_epochs_are_rows_of_the_last_attempt(store: Store) -> None:
@@ -50,8 +50,9 @@ def test_epochs_are_rows_of_the_last_attempt(store: Store) -> None:
     ]
     assert frame["recall.disgust"].eq(0.1).all()
     assert frame["recall.fear"].isna().all()
-    store.start_attempt("tiny", 0, 1, 0, "cpu", 0)
-    store.add_epoch("tiny", epoch_row(0, 1, 0.7, attempt=1))
+    proposal = Proposal(0, {}, None, 0, 0)
+    store.jobs.start_attempt(trial_job(store, "tiny", proposal, attempt=1), 0, "cpu")
+    store.epochs.add(epoch_row(0, 1, 0.7, attempt=1))
     assert fer_tune.load_epochs("tiny", trial=0)["val_accuracy"].tolist() == [0.7]
     assert len(fer_tune.load_epochs("tiny", trial=0, attempts=True)) == 4
 
@@ -66,7 +67,7 @@ def documented(function: Callable[..., Any]) -> dict[str, str]:
 def test_columns_and_dtypes_are_as_documented(settings: Settings, curves: tuple[Curve, ...]) -> None:
     with make_study(settings, curves=curves):
         trials, epochs = fer_tune.load_trials("tiny"), fer_tune.load_epochs("tiny")
-    for frame, told in ((trials, documented(tables.load_trials)), (epochs, documented(tables.load_epochs))):
+    for frame, told in ((trials, documented(fer_tune.load_trials)), (epochs, documented(fer_tune.load_epochs))):
         assert {name: str(frame[name].dtype) for name in told} == told
         named = [name for name in frame.columns if "." not in name]
         assert named == list(told) if frame is trials else set(named) == set(told)
@@ -91,7 +92,7 @@ def test_parquet_reads_back(store: Store, tmp_path: Path) -> None:
 
 def test_a_column_of_numbers_and_words_becomes_words(tmp_path: Path) -> None:
     mixed = [
-        TrialSummary(number, "complete", 0.5, {"depth": depth}, 1, 1, None, None, None, {})
+        TrialSummary(number, None, "complete", 0.5, {"depth": depth}, 1, 1, None, None, None, {})
         for number, depth in enumerate([18, "deep", True])
     ]
     tables.write_parquet(mixed, tmp_path / "mixed.parquet")

@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from fer_tune.settings import Settings
-from fer_tune.sources import final as retrain
+from fer_tune.sources.final import last_epoch
 from fer_tune.study.summaries import ranking
-from tests.studies import make_study
+from tests.studies import make_study, uid_of
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,15 @@ from tests.studies import make_study
 def test_it_ends_where_the_trial_was_best_if_it_overfitted_afterwards(settings: Settings, curve, last):
     with make_study(settings, (("complete", curve),)) as store:
         (chosen,) = ranking(store, "tiny")
-        assert retrain._last(store, store.study("tiny"), chosen, 60) == last
+        assert last_epoch(store, store.studies.get("tiny"), chosen, 60) == last
 
 
 def test_it_goes_to_the_end_where_nothing_is_known_of_the_trial(settings: Settings):
     with make_study(settings) as store:
         (chosen,) = ranking(store, "tiny")
-        record = store.study("tiny")
-        assert retrain._last(store, record, dataclasses.replace(chosen, number=3), 60) == 60, "failed without an epoch"
+        record = store.studies.get("tiny")
+        assert last_epoch(store, record, dataclasses.replace(chosen, job=uid_of(3)), 60) == 60, (
+            "failed without an epoch"
+        )
         unknown = dataclasses.replace(record, split=dataclasses.replace(record.split, counts={}))
-        assert retrain._last(store, unknown, chosen, 60) == 60
+        assert last_epoch(store, unknown, chosen, 60) == 60

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.spec import DataSpec
 from fer_tune.store import SplitRecord, Store, StudyRecord
 
 
@@ -20,6 +21,7 @@ def record(name: str = "resnet", uid: str = "0123abcd", **changes: object) -> St
         "data_source": "fer2013",
         "data_signature": "faces",
         "data_cache": "cache/faces",
+        "data_spec": DataSpec(("open", "closed"), 32, 3),
         "split": split,
         "versions": {"optuna": "5.0.0"},
         "created": datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
@@ -37,5 +39,5 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(root: Path, database_url: str) -> Iterator[Store]:
     with Store.open(database_url, root=root) as opened:
-        opened.register_study(record())
+        opened.studies.add(record())
         yield opened

@@ -58,7 +58,7 @@ def test_a_foreign_database_is_recognised_and_left_alone(tmp_path: Path) -> None
 def test_a_newer_database_is_recognised(tmp_path: Path) -> None:
     with Store.open(at(tmp_path / "a.db")) as store, store.engine.begin() as tx:
         tx.execute(text("UPDATE fer_schema SET version = 99"))
-    with pytest.raises(StorageError, match="newer fer-tune"):
+    with pytest.raises(StorageError, match="newer or unknown fer-tune"):
         Store.open(at(tmp_path / "a.db"))
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_page_is_an_error_for_the_user(tmp_path: Path) -> None:
     file = tmp_path / "a.db"
     with Store.open(at(file)) as store:
         for number in range(200):
-            store.register_study(record(f"study-{number}", f"{number:08x}"))
+            store.studies.add(record(f"study-{number}", f"{number:08x}"))
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -89,7 +89,7 @@ def test_a_damaged_page_is_an_error_for_the_user(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match="is not a file"):
         Store.open(at(tmp_path))
 
 
@@ -123,9 +123,9 @@ def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.Monke
         said: list[str] = []
         store.patiently.told = said.append
         holder = hold(tmp_path / "a.db", 1.0)
-        store.register_study(record())
+        store.studies.add(record())
         holder.join()
-        assert store.study("resnet").name == "resnet"
+        assert store.studies.get("resnet").name == "resnet"
         assert len(said) == 2
         assert "locked" in said[0]
         assert "can be written again" in said[1]
@@ -138,17 +138,17 @@ def test_a_lock_that_stays_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
         holder = hold(tmp_path / "a.db", 2.0)
         start = time.monotonic()
         with pytest.raises(StorageError, match="locked") as caught:
-            store.register_study(record())
+            store.studies.add(record())
         assert time.monotonic() - start < 1.5
         assert "backup" in caught.value.hint
         holder.join()
-        assert store.studies() == []
+        assert store.studies.all() == []
 
 
 def test_many_processes_make_one_database(tmp_path: Path) -> None:
     code = (
         "import sys, time; from fer_tune.store import Store; time.sleep(max(0, float(sys.argv[2]) - time.time()));"
-        "Store.open(sys.argv[1]).studies()"
+        "Store.open(sys.argv[1]).studies.all()"
     )
     start = str(time.time() + 1.5)
     command = [sys.executable, "-c", code, at(tmp_path / "new/a.db"), start]

@@ -1,5 +1,7 @@
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,51 @@ def test_a_released_lock_can_be_taken_again_and_names_nobody(settings: Settings)
     first.release()
     assert first.path.read_text() == ""
     lock(settings).acquire().release()
+
+
+def test_the_lock_names_host_process_and_start(settings: Settings) -> None:
+    assert lock(settings).holder() is None
+    with holder(settings) as child:
+        found = lock(settings).holder()
+        assert found is not None
+        assert (found.pid, found.host) == (child.pid, socket.gethostname())
+        assert found.is_here()
+        assert found.is_running()
+        child.kill()
+    assert lock(settings).holder() is None
+
+
+def test_a_process_of_another_host_or_another_start_is_not_taken_for_the_holder(settings: Settings) -> None:
+    with lock(settings) as held:
+        written = json.loads(held.path.read_text())
+        held.path.write_text(json.dumps(written | {"host": "elsewhere"}))
+        found = lock(settings).holder()
+        assert found is not None
+        assert not found.is_here()
+        assert not found.is_running()
+        assert str(found) == f"process {os.getpid()} on elsewhere"
+        held.path.write_text(json.dumps(written | {"process_started": written["process_started"] - 3600}))
+        found = lock(settings).holder()
+        assert found is not None
+        assert found.is_here()
+        assert not found.is_running()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1}', "null", '{"pid": 1, "host": 2}'])
+def test_a_lock_file_that_says_nothing_names_nobody(settings: Settings, text: str) -> None:
+    with lock(settings) as held:
+        held.path.write_text(text)
+        assert lock(settings).holder() is None
+        with pytest.raises(StudyError, match="another process"):
+            lock(settings).acquire()
+
+
+def test_a_database_has_one_lock_however_its_path_is_written(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    real, link = (Settings(tmp_path / name, f"sqlite:///{tmp_path / name}/fer_tune.db") for name in ("real", "link"))
+    with lock(real), pytest.raises(StudyError):
+        lock(link).acquire()
 
 
 def test_the_same_study_in_another_database_is_another_lock(settings: Settings) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from fer_tune.errors import StudyError
-from fer_tune.mirror.lock import MirrorLock
+from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings
-from fer_tune.store import StudyLock
+from fer_tune.store import Store, StudyLock, is_run
 
 pytest.importorskip("psycopg")
 
@@ -74,7 +74,10 @@ def lock(server: str, folder: Path, study: str = "resnet") -> StudyLock:
 
 def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
     """Two storage folders stand for two hosts."""
+    assert lock(server, tmp_path / "there").server_holder() is None
     with lock(server, tmp_path / "here"):
+        held_by = lock(server, tmp_path / "there").server_holder()
+        assert held_by == f"fer-tune {os.getpid()} on {socket.gethostname()}"
         with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
             lock(server, tmp_path / "there").acquire()
         with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
@@ -83,3 +86,12 @@ def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
         lock(server, tmp_path / "here").acquire()
     with lock(server, tmp_path / "here"):
         pass
+
+
+def test_a_run_on_another_host_is_alive(server: str, tmp_path: Path) -> None:
+    with Store.open(server, root=tmp_path / "here") as store:
+        assert not is_run(store, "resnet")
+        with lock(server, tmp_path / "there"):
+            assert is_run(store, "resnet")
+            assert not is_run(store, "vgg")
+        assert not is_run(store, "resnet")

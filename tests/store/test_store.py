@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from math import inf, isnan, nan
 from pathlib import Path
 
@@ -7,13 +8,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError, StudyError
-from fer_tune.job import EpochRow, JobEnd
-from fer_tune.store import ArtifactRecord, MirrorCursor, Store
+from fer_tune.job import EpochRow, Job, JobEnd, Kind
+from fer_tune.store import ArtifactRecord, Cursor, Store
 
 from .conftest import record
 
+JOB = "0" * 12
 
-def row(epoch: int = 1, number: int = 0, attempt: int = 0, **changes: object) -> EpochRow:
+
+def row(epoch: int = 1, job: str = JOB, attempt: int = 0, **changes: object) -> EpochRow:
     values: dict[str, object] = {
         "train_loss": 1.5,
         "train_accuracy": 0.4,
@@ -26,44 +29,52 @@ def row(epoch: int = 1, number: int = 0, attempt: int = 0, **changes: object) ->
         "seconds": 2.5,
         "images_per_second": 8000.0,
     }
-    return EpochRow(number=number, attempt=attempt, epoch=epoch, **{**values, **changes})  # type: ignore[arg-type]
+    return EpochRow(job=job, attempt=attempt, epoch=epoch, **{**values, **changes})  # type: ignore[arg-type]
 
 
-def begin(store: Store, number: int = 0, attempt: int = 0) -> None:
-    store.start_attempt("resnet", number, attempt, worker=1, device="cpu", seed=2**40)
+def job(uid: str = JOB, number: int | None = 0, attempt: int = 0) -> Job:
+    data = record().data_ref(Path("storage"))
+    kind: Kind = "final" if number is None else "search"
+    return Job(uid, "resnet", kind, "resnet", {"lr": 0.1}, 3, 2**40, data, number=number, attempt=attempt)
+
+
+def begin(store: Store, uid: str = JOB, attempt: int = 0, number: int | None = 0) -> None:
+    if not attempt:
+        store.jobs.put(job(uid, number))
+    store.jobs.start_attempt(job(uid, number, attempt), worker=1, device="cpu")
 
 
 def test_a_study_comes_back_as_it_was_registered(store: Store, root: Path) -> None:
-    assert store.study("resnet") == record()
-    ref = store.study("resnet").data_ref(root)
+    assert store.studies.get("resnet") == record()
+    ref = store.studies.get("resnet").data_ref(root)
     assert ref.cache == root / "cache/faces"
     assert ref.split == root / "cache/splits/x.npz"
 
 
 def test_two_studies_share_a_split(store: Store) -> None:
-    store.register_study(record("vgg", "11111111"))
-    assert [study.name for study in store.studies()] == ["resnet", "vgg"]
+    store.studies.add(record("vgg", "11111111"))
+    assert [study.name for study in store.studies.all()] == ["resnet", "vgg"]
 
 
 def test_a_taken_name_is_refused_whole(store: Store) -> None:
     with pytest.raises(StudyError, match="resnet already"):
-        store.register_study(record(uid="22222222"))
-    assert len(store.studies()) == 1
+        store.studies.add(record(uid="22222222"))
+    assert len(store.studies.all()) == 1
 
 
 def test_an_unknown_study_names_the_nearest(store: Store) -> None:
     with pytest.raises(StudyError) as caught:
-        store.study("resnt")
+        store.studies.get("resnt")
     assert "nearest name is resnet" in caught.value.hint
     with pytest.raises(StudyError):
-        store.epochs("other")
+        store.epochs.all("other")
 
 
 def test_epochs_come_back_exactly_and_in_order(store: Store) -> None:
     begin(store)
     for epoch in (2, 1):
-        assert store.add_epoch("resnet", row(epoch))
-    first, second = store.epochs("resnet", 0)
+        assert store.epochs.add(row(epoch))
+    first, second = store.epochs.all("resnet", JOB)
     assert (first.epoch, second.epoch) == (1, 2)
     assert first.val_accuracy == 0.1 + 0.2
     assert isnan(first.recall[1])
@@ -72,33 +83,34 @@ def test_epochs_come_back_exactly_and_in_order(store: Store) -> None:
 
 def test_measurements_that_are_not_finite_are_kept(store: Store) -> None:
     begin(store)
-    store.add_epoch("resnet", row(train_loss=inf, val_loss=nan))
-    (kept,) = store.epochs("resnet")
+    store.epochs.add(row(train_loss=inf, val_loss=nan))
+    (kept,) = store.epochs.all("resnet")
     assert kept.train_loss == inf
     assert isnan(kept.val_loss)
 
 
 def test_a_replayed_epoch_changes_nothing(store: Store) -> None:
     begin(store)
-    assert store.add_epoch("resnet", row())
-    assert not store.add_epoch("resnet", row(train_loss=99.0))
-    (kept,) = store.epochs("resnet")
+    assert store.epochs.add(row())
+    assert not store.epochs.add(row(train_loss=99.0))
+    (kept,) = store.epochs.all("resnet")
     assert kept.train_loss == 1.5
     begin(store, attempt=1)
-    assert store.add_epoch("resnet", row(attempt=1))
-    assert len(store.epochs("resnet")) == 2
+    assert store.epochs.add(row(attempt=1))
+    assert len(store.epochs.all("resnet")) == 2
 
 
 def test_the_database_itself_keeps_epochs_unique(store: Store) -> None:
     begin(store)
-    store.add_epoch("resnet", row())
+    store.epochs.add(row())
     with store.engine.begin() as tx, pytest.raises(IntegrityError):
         tx.execute(text("INSERT INTO fer_epochs SELECT * FROM fer_epochs"))
 
 
 def test_an_epoch_needs_its_attempt(store: Store) -> None:
+    store.jobs.put(job())
     with pytest.raises(StorageError, match="never started"):
-        store.add_epoch("resnet", row())
+        store.epochs.add(row())
 
 
 def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
@@ -107,20 +119,20 @@ def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     left = root / "artifacts/resnet/0/val_logits.npy"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")
-    end = JobEnd(0, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
-    assert store.end_attempt("resnet", end)
-    assert not store.end_attempt("resnet", JobEnd(0, 0, "failed", reason="late"))
-    (attempt,) = store.attempts("resnet")
-    assert (attempt.status, attempt.reason, attempt.parameters, attempt.seed) == ("completed", "", 12, 2**40)
+    end = JobEnd(JOB, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
+    assert store.jobs.end_attempt(end)
+    assert not store.jobs.end_attempt(JobEnd(JOB, 0, "failed", reason="late"))
+    (attempt,) = store.jobs.attempts("resnet")
+    assert (attempt.status, attempt.reason, attempt.parameters) == ("completed", "", 12)
     assert attempt.notes[0] == "eager"
     assert "x was not found" in attempt.notes[1]
     assert attempt.ended is not None
     assert attempt.ended >= attempt.started
-    (artifact,) = store.artifacts("resnet", 0)
+    (artifact,) = store.artifacts.of("resnet", JOB)
     assert artifact.path == "artifacts/resnet/0/val_logits.npy"
     assert artifact.sha256 == hashlib.sha256(b"logits").hexdigest()
     assert artifact.bytes == 6
-    assert store.artifact_path(artifact) == left
+    assert store.artifacts.path(artifact) == left
 
 
 def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_path: Path) -> None:
@@ -128,32 +140,34 @@ def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_
     outside = tmp_path / "model"
     outside.touch()
     with pytest.raises(StorageError, match="outside"):
-        store.end_attempt("resnet", JobEnd(0, 0, "completed", files={"model": outside}))
-    assert store.attempts("resnet")[0].status is None
+        store.jobs.end_attempt(JobEnd(JOB, 0, "completed", files={"model": outside}))
+    assert store.jobs.attempts("resnet")[0].status is None
 
 
 def test_an_end_needs_its_attempt(store: Store) -> None:
+    store.jobs.put(job())
     with pytest.raises(StorageError, match="never started"):
-        store.end_attempt("resnet", JobEnd(5, 0, "completed"))
+        store.jobs.end_attempt(JobEnd(JOB, 0, "completed"))
 
 
 def test_abandoned_attempts_are_lost_and_only_open_ones(store: Store) -> None:
     for number in range(3):
-        begin(store, number)
-    store.end_attempt("resnet", JobEnd(0, 0, "completed"))
-    assert store.abandon_attempts("resnet", "worker 1 died", number=1) == 1
-    assert store.abandon_attempts("resnet", "orchestrator died") == 1
-    assert [a.status for a in store.attempts("resnet")] == ["completed", "lost", "lost"]
-    assert store.attempts("resnet", 1)[0].reason == "worker 1 died"
+        begin(store, str(number), number=number)
+    begin(store, "final", number=None)
+    store.jobs.end_attempt(JobEnd("0", 0, "completed"))
+    assert store.jobs.abandon_attempts_of("1", "worker 1 died") == 1
+    assert store.jobs.abandon_attempts("resnet", "search", "orchestrator died") == 1
+    assert [a.status for a in store.jobs.attempts("resnet")] == ["completed", "lost", "lost", None]
+    assert store.jobs.attempts("resnet", "1")[0].reason == "worker 1 died"
 
 
 def test_an_artifact_recorded_again_replaces_its_record(store: Store, root: Path) -> None:
     file = root / "report.json"
     for content in ("a", "bb"):
         file.write_text(content)
-        store.add_artifact("resnet", None, "report", file)
-    (artifact,) = store.artifacts("resnet")
-    assert (artifact.bytes, artifact.number) == (2, None)
+        store.artifacts.add("resnet", None, "report", file)
+    (artifact,) = store.artifacts.of("resnet")
+    assert (artifact.bytes, artifact.job) == (2, None)
 
 
 @pytest.mark.parametrize("path", ["../outside", "a/../../outside", "link", "."])
@@ -161,29 +175,85 @@ def test_artifact_paths_cannot_leave_the_storage_folder(store: Store, root: Path
     (tmp_path / "outside").touch()
     (root / "a").mkdir()
     (root / "link").symlink_to(tmp_path / "outside")
+    begin(store)
     with pytest.raises(StorageError, match="outside"):
-        store.add_artifact("resnet", 0, "model", Path(path))
-    forged = ArtifactRecord(0, "model", path, "", 0, record().created)
+        store.artifacts.add("resnet", JOB, "model", Path(path))
+    forged = ArtifactRecord(JOB, "model", path, "", 0, record().created)
     with pytest.raises(StorageError, match="outside"):
-        store.artifact_path(forged)
+        store.artifacts.path(forged)
 
 
 def test_a_missing_artifact_is_refused(store: Store) -> None:
+    begin(store)
     with pytest.raises(StorageError, match="cannot be read"):
-        store.add_artifact("resnet", 0, "model", Path("nothing"))
+        store.artifacts.add("resnet", JOB, "model", Path("nothing"))
 
 
 def test_every_opening_of_the_test_images_is_in_the_ledger(store: Store) -> None:
-    first = store.open_test("resnet", 3, "split-hash", "retrain")
-    second = store.open_test("resnet", None, "split-hash", "ensemble")
-    entries = store.ledger("resnet")
-    assert [(e.id, e.number, e.purpose) for e in entries] == [(first, 3, "retrain"), (second, None, "ensemble")]
+    for uid in ("one", "two"):
+        begin(store, uid, number=None)
+    first = store.ledger.open_test("resnet", "one", "split-hash", "final fit")
+    second = store.ledger.open_test("resnet", "two", "split-hash", "final fit")
+    assert [(entry.id, entry.job) for entry in store.ledger.of_study("resnet")] == [(first, "one"), (second, "two")]
 
 
-def test_the_mirror_finds_its_place_again(store: Store) -> None:
-    assert store.mirror_cursor("resnet", 4) is None
-    store.set_mirror_cursor("resnet", MirrorCursor(4, "run-a", 0, 3))
-    store.set_mirror_cursor("resnet", MirrorCursor(4, "run-a", 1, 9, True))
-    store.set_mirror_cursor("resnet", MirrorCursor(5, "run-b"))
-    assert store.mirror_cursor("resnet", 4) == MirrorCursor(4, "run-a", 1, 9, True)
-    assert len(store.mirror_cursors("resnet")) == 2
+def test_a_job_that_is_evaluated_again_opens_test_once(store: Store) -> None:
+    begin(store, number=None)
+    assert store.ledger.open_test("resnet", JOB, "split-hash", "final fit") == store.ledger.open_test(
+        "resnet", JOB, "split-hash", "final fit"
+    )
+    assert len(store.ledger.of_study("resnet")) == 1
+
+
+def test_the_ledger_counts_the_openings_of_a_split_by_all_studies(store: Store) -> None:
+    store.studies.add(record("vgg", "11111111"))
+    begin(store, number=None)
+    store.jobs.put(replace(job("other", None), study="vgg"))
+    store.ledger.open_test("resnet", JOB, "split-hash", "final fit")
+    store.ledger.open_test("vgg", "other", "split-hash", "final fit")
+    assert [entry.study for entry in store.ledger.of_split("split-hash")] == ["resnet", "vgg"]
+
+
+def test_each_tracker_finds_its_place_again(store: Store) -> None:
+    begin(store, "four", number=4)
+    assert store.cursors.of("resnet", "wandb") == {}
+    store.cursors.set(Cursor("four", "wandb", "run-a", 0, 3))
+    store.cursors.set(Cursor("four", "wandb", "run-a", 1, 9, True))
+    store.cursors.set(Cursor("four", "other", "run-b"))
+    assert store.cursors.of("resnet", "wandb") == {"four": Cursor("four", "wandb", "run-a", 1, 9, True)}
+    assert store.cursors.of("resnet", "other") == {"four": Cursor("four", "other", "run-b")}
+
+
+def test_a_job_that_is_queued_again_keeps_its_uid_and_changes_its_number(store: Store) -> None:
+    begin(store)
+    store.jobs.renumber("resnet", 0, 7, "interrupted")
+    found = store.jobs.find_trial("resnet", 7)
+    assert found is not None
+    assert (found.uid, found.state, found.reason) == (JOB, "queued", "interrupted")
+    assert store.jobs.find_trial("resnet", 0) is None
+    again = store.jobs.put(replace(job(), number=7))
+    assert (again.uid, again.seed, again.mirrored) == (JOB, 2**40, True)
+
+
+def test_a_job_says_when_it_was_over(store: Store) -> None:
+    begin(store)
+    assert store.jobs.get(JOB).state == "running"
+    store.jobs.set_state(JOB, "pruned", "pruned in epoch 1", 0.25)
+    over = store.jobs.get(JOB)
+    assert (over.state, over.reason, over.value) == ("pruned", "pruned in epoch 1", 0.25)
+    assert over.ended is not None
+    with pytest.raises(StorageError, match="no job nothing"):
+        store.jobs.get("nothing")
+
+
+def test_the_latest_attempt_of_an_epoch_counts(store: Store) -> None:
+    begin(store)
+    for epoch in (1, 2, 3):
+        store.epochs.add(row(epoch))
+    begin(store, attempt=1)
+    for epoch in (2, 3):
+        store.epochs.add(row(epoch, attempt=1))
+    counted = [(one.attempt, one.epoch) for one in store.epochs.curve("resnet", JOB)]
+    assert counted == [(0, 1), (1, 2), (1, 3)]
+    (curve,) = store.epochs.curves("resnet").values()
+    assert [(one.attempt, one.epoch) for one in curve] == counted

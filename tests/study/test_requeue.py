@@ -20,13 +20,16 @@ from pathlib import Path
 from fer_tune.store import Store
 from fer_tune.study import Study
 from fer_tune.sweep.load import load_sweep
+from tests.studies import job_of
 from tests.study.conftest import faces
 root = Path(sys.argv[1])
 store = Store.open(sys.argv[2], root=root)
 study = Study.open(load_sweep(root / "tiny.yaml"), store, faces(store))
 for _ in range(3):
     proposal = study.ask()
-    store.start_attempt("tiny", proposal.number, proposal.attempt, 0, "cpu", proposal.seed)
+    job = job_of(proposal.number, faces(store))
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 0, "cpu")
     study.report(proposal.number, 1, 0.1)
 study.complete(1, 0.2)
 os._exit(9)
@@ -89,7 +92,7 @@ def test_what_a_killed_orchestrator_left_running_is_queued_again(
     assert study.reconcile() == [0, 2]
     assert study.reconcile() == []
     assert study.counts() == Counts(complete=1, waiting=2)
-    assert [a.status for a in store.attempts("tiny")] == ["lost"] * 3
+    assert [a.status for a in store.jobs.attempts("tiny")] == ["lost"] * 3
     assert [study.ask().name for _ in range(2)] == ["by hand 1", None]
 
 

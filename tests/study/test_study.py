@@ -7,6 +7,7 @@ from sqlalchemy import text
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
+from tests.studies import job_of
 
 from .conftest import MakeSweep, faces, reopen
 
@@ -55,7 +56,7 @@ def test_how_trials_end_and_what_is_counted(sweep: MakeSweep, store: Store) -> N
     assert complete.seconds is not None
     assert (pruned.value, pruned.attrs["reason"]) == (0.2, "worse than the median")
     assert (failed.state, failed.value, failed.attrs["reason"]) == ("failed", None, "out of memory")
-    assert (running.state, running.ended) == ("running", None)
+    assert (running.state, running.ended) == ("interrupted", None)  # nobody holds the study's lock
 
 
 def test_a_trial_ends_once(sweep: MakeSweep, store: Store) -> None:
@@ -89,7 +90,7 @@ def test_continuing_goes_on_where_the_study_was(sweep: MakeSweep, store: Store) 
     again, other = reopen(sweep("budget.trials=50", "sampler=tpe", "pruner=median"), store)
     assert again.ask().number == 1
     assert again.counts() == Counts(complete=1, running=1)
-    assert len(other.studies()) == 1
+    assert len(other.studies.all()) == 1
     other.close()
 
 
@@ -124,7 +125,7 @@ def test_a_changed_sweep_is_refused_with_what_differs(sweep: MakeSweep, store: S
 
 def test_other_faces_and_another_split_are_refused(sweep: MakeSweep, store: Store) -> None:
     Study.open(sweep(), store, faces(store))
-    with pytest.raises(StudyError, match="other faces: signature faces, now eyes"):
+    with pytest.raises(StudyError, match="other images than demo: their signature is faces, not eyes"):
         Study.open(sweep(), store, faces(store, "eyes"))
     with pytest.raises(StudyError, match="another split"):
         Study.open(sweep(), store, faces(store, split="tilps"))
@@ -132,7 +133,7 @@ def test_other_faces_and_another_split_are_refused(sweep: MakeSweep, store: Stor
 
 def test_the_record_leads_back_to_the_faces(sweep: MakeSweep, store: Store) -> None:
     Study.open(sweep(), store, faces(store), {"train": 5, "val": 1, "test": 1})
-    record = store.study("tiny")
+    record = store.studies.get("tiny")
     assert record.data_ref(store.root) == faces(store)
     assert record.split.counts == {"train": 5, "val": 1, "test": 1}
     assert "family: simple_cnn" in record.sweep_text
@@ -143,12 +144,14 @@ def test_a_study_that_optuna_has_but_we_do_not_is_refused(sweep: MakeSweep, stor
     optuna.create_study(study_name="tiny", storage=store.url)
     with pytest.raises(StudyError, match="did not make"):
         Study.open(sweep(), store, faces(store))
-    assert store.studies() == []
+    assert store.studies.all() == []
 
 
 def test_a_study_whose_trials_were_deleted_is_refused(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep(), store, faces(store))
-    store.start_attempt("tiny", study.ask().number, 0, 0, "cpu", 0)
+    job = job_of(study.ask().number, faces(store))
+    store.jobs.put(job)
+    store.jobs.start_attempt(job, 0, "cpu")
     optuna.delete_study(study_name="tiny", storage=store.url)
     again = Store.open(store.url, root=store.root)
     with pytest.raises(StudyError, match="were deleted"):

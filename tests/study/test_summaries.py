@@ -7,8 +7,10 @@ import optuna
 import pytest
 
 from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import Counts, Study, ranking, summaries, trials
+from fer_tune.study import Counts, Study, ranking, summaries, trial, trials
+from tests.studies import SWEEP, make_study
 
 from .conftest import MakeSweep, faces
 
@@ -33,7 +35,7 @@ def test_the_ranking_agrees_with_optunas_command_line(sweep: MakeSweep, store: S
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout)
     ours = ranking(store, "tiny", top=3)
-    assert (ours[0].number, ours[0].value) == (theirs["number"], theirs["value"])
+    assert (ours[0].number, {"val_accuracy": ours[0].value}) == (theirs["number"], theirs["value"])
     assert [trial.number for trial in ours] == [1, 3, 4]
     assert [trial.number for trial in ranking(store, "tiny", None)] == [1, 3, 4, 2, 0]
     assert ranking(store, "tiny", states=("complete", "pruned"))[0].number == 5
@@ -58,12 +60,40 @@ def test_trials_read_without_the_sweep(sweep: MakeSweep, store: Store) -> None:
     study.complete(0, 0.5)
     with Store.open(store.url, create=False, root=store.root) as reader:
         first, second = trials(reader, "tiny")
-        assert first.params == asked.params
+        assert first.params == {
+            name: value for name, value in asked.params.items() if name != "ema"
+        }  # no job: searched
         assert first.started is not None
         assert first.started.utcoffset() is not None
         assert abs(first.started.timestamp() - time.time()) < 60
-        assert trials(reader, "tiny", states=("running",)) == [second]
-        assert "params" not in first.attrs
+        assert trials(reader, "tiny", states=("interrupted",)) == [second]  # nobody holds the study's lock
+
+
+def test_params_that_an_earlier_version_recorded_are_read(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.5)
+    inner = optuna.load_study(study_name="tiny", storage=store.url)
+    inner._storage.set_trial_user_attr(ask_id := inner.ask()._trial_id, "params", {"lr": 0.25, "momentum": 0.5})
+    assert ask_id
+    old = trials(store, "tiny")[1]
+    assert old.params == {"lr": 0.25, "momentum": 0.5}
+    assert "params" not in old.attrs
+
+
+def test_no_attribute_of_a_trial_is_a_long_line(sweep: MakeSweep, store: Store) -> None:
+    """optuna-dashboard shows each attribute on one line and makes its page as wide."""
+    study = Study.open(sweep(), store, faces(store))
+    told(study, 0.5)
+    [trial] = optuna.load_study(study_name="tiny", storage=store.url).get_trials()
+    assert max(len(json.dumps(value)) for value in trial.user_attrs.values()) < 100
+
+
+def test_params_of_a_trial_that_was_trained_include_the_fixed_ones(settings: Settings) -> None:
+    sweep = SWEEP.replace("params:\n", "params:\n  batch_size: 64\n")
+    with make_study(settings, (("complete", [0.5]),), sweep) as store:
+        [found] = trials(store, "tiny")
+        assert found.params == {"lr": 1e-3, "width": 8, "batch_size": 64}
+        assert trial(store, "tiny", 0) == found
 
 
 def test_summaries_of_all_studies(sweep: MakeSweep, store: Store) -> None:

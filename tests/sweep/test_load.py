@@ -13,6 +13,7 @@ from fer_tune.errors import SweepError
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
 from fer_tune.sweep.schema import Limits, PrunerSpec, Start, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range
+from fer_tune.sweep.yaml_nodes import dump
 
 
 def loads(text: str, *overrides: str, name: str = "mine.yaml") -> Sweep:
@@ -99,7 +100,7 @@ def test_all_problems_are_reported_at_once_in_the_files_order() -> None:
     }.items():
         said = " | ".join(problem for problem in found if problem.startswith(f"line {line}:"))
         assert all(word in said for word in words), (line, said)
-    assert any("budget.trials" in problem and "greater than or equal to 1" in problem for problem in found)
+    assert any("budget.trials" in problem and "must be at least 1, not 0" in problem for problem in found)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_all_problems_are_reported_at_once_in_the_files_order() -> None:
         ("depth: true", 3, "one of 18, 34"),
         ("head_layers: true", 3, "one of 1, 2, not true"),
         ("squeeze_excitation: yes", 3, "one of false, true, not yes"),
-        ("squeeze_excitation: {low: 0, high: 1}", 3, "no range"),
+        ("squeeze_excitation: {low: 0, high: 1}", 3, "instead of a range"),
         ("stem: {choices: []}", 3, "a list of values"),
         ("stem: {choices: [3x3, 3x3]}", 3, "given twice"),
         ("sampling_power: {choices: [sqrt, 0.5]}", 3, "0.5 is given twice"),
@@ -275,7 +276,7 @@ def test_the_text_of_an_overridden_sweep_loads_as_the_same_sweep() -> None:
         ("lr", "key=value"),
         ("lr=[", "not YAML"),
         ("lr=100", "at most 10"),
-        ("start.9.lr=0.1", "has entries 0 to 1"),
+        ("start.9.lr=0.1", "has the entries 0 to 1; 9 is not one of them"),
         ("=", "unknown key"),
     ],
 )
@@ -287,8 +288,8 @@ def test_a_wrong_override_is_named(assignment: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "a sweep is a mapping"),
-        ("- a\n- b", 1, "a sweep is a mapping"),
+        ("", 1, "a sweep must be a mapping"),
+        ("- a\n- b", 1, "a sweep must be a mapping"),
         ("family: [resnet", 1, "not YAML"),
         ("family: resnet\n\tx: 1", 2, "not YAML"),
         ("family: !!python/object:os.system resnet", 1, "tag"),
@@ -369,20 +370,20 @@ def test_every_option_is_one_of_optunas() -> None:
         ("sampler: {n_startup_trials: 3}", "sampler.name: is missing"),
         ("sampler: {name: random, n_startup_trials: 3}", "allowed: seed, name"),
         ("sampler: 3", "allowed: tpe, gp, random, cmaes, qmc"),
-        ("pruner: {name: successive_halving, min_resource: auto}", "integer"),
+        ("pruner: {name: successive_halving, min_resource: auto}", "must be a whole number, not auto"),
         ("pruner: {name: hyperband, min_resource: 9, max_resource: 3}", "below min_resource"),
         ("pruner: {name: patient, wrapped_pruner: medain}", "wrapped_pruner: medain: unknown name; nearest: median"),
         ("split: usages", "nearest: usage"),
         ("split: {val: 0.6, test: 0.6}", "nothing to train on"),
         ("split: {vall: 0.1}", "nearest: val"),
         ("budget: 3", "must be a mapping"),
-        ("budget: {trials: true}", "integer"),
-        ("budget: {hours: 0}", "greater than 0"),
-        ("patience: -1", "greater than or equal to 0"),
-        ("seed: 1.5", "integer"),
+        ("budget: {trials: true}", "must be a whole number, not true"),
+        ("budget: {hours: 0}", "must be above 0, not 0"),
+        ("patience: -1", "must be at least 0, not -1"),
+        ("seed: 1.5", "must be a whole number, not 1.5"),
         ("study: .hidden", "no dot at the beginning"),
-        ("study: a/b", "no study name"),
-        ("study: 3", "string"),
+        ("study: a/b", "not a valid study name"),
+        ("study: 3", "must be text, not 3"),
         ("data: ''", "data"),
         ("params: [1]", "must be a mapping"),
         ("start: {lr: 1}", "must be a list"),
@@ -395,7 +396,7 @@ def test_wrong_sections_are_refused(line: str, words: str) -> None:
 
 
 def test_a_file_whose_name_is_no_study_name_must_name_its_study() -> None:
-    with pytest.raises(SweepError, match="no study name"):
+    with pytest.raises(SweepError, match="not a valid study name"):
         loads("family: vgg", name="my sweep.yaml")
     assert loads("family: vgg\nstudy: mine", name="my sweep.yaml").study == "mine"
 
@@ -434,7 +435,7 @@ def test_the_signature_is_of_what_makes_trials_comparable() -> None:
         "seed=1",
         "patience=3",
         "split=usage",
-        "data=demo",
+        "data.side=64",
         "objective=val_macro_f1",
         "mixup=0.1",
     ]
@@ -492,3 +493,39 @@ def test_errors_of_a_sweep_cost_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_data_as_a_path_and_as_a_mapping() -> None:
+    short = loads("family: resnet\ndata: faces.zip\n")
+    assert (short.data, short.side, short.channels) == ("faces.zip", 48, 1)
+    long = loads("family: resnet\ndata: {path: faces.zip, side: 64, channels: 3}\n")
+    assert (long.data, long.side, long.channels) == ("faces.zip", 64, 3)
+    assert loads(f"family: resnet\n{dump(long.plain())}".split("\n", 1)[1]).plain() == long.plain()
+
+
+def test_the_signature_has_the_images_shape_and_not_their_path() -> None:
+    sweep = loads("family: resnet\ndata: {path: faces.zip, side: 64}\n")
+    assert sweep.signature() == loads("family: resnet\ndata: {path: ../moved/faces, side: 64}\n").signature()
+    assert sweep.signature() != loads("family: resnet\ndata: faces.zip\n").signature()
+    assert sweep.signature() != loads("family: resnet\ndata: {side: 64, channels: 3}\n").signature()
+
+
+def test_another_path_from_the_command_line_keeps_side_and_channels() -> None:
+    sweep = loads("family: resnet\ndata: {path: faces.zip, side: 64}\n", "data.path=moved: #1")
+    assert (sweep.data, sweep.side) == ("moved: #1", 64)
+    assert (loads("family: resnet\ndata: faces.zip\n", "data.side=32").data) == "faces.zip"
+    assert loads("family: resnet\n", "data.side=32").side == 32
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("{path: x, sides: 3}", "data.sides: unknown key; nearest: side; allowed: path, side, channels"),
+        ("{path: x, side: 4}", "data.side: must be at least 8, not 4"),
+        ("{path: x, channels: 2}", "data.channels: must be 1 or 3, not 2"),
+        ("{path: x, side: large}", "data.side: must be a whole number, not large"),
+        ("[a, b]", "data.path: must be text, not a list"),
+    ],
+)
+def test_wrong_data_is_refused(data: str, words: str) -> None:
+    assert only(f"family: resnet\ndata: {data}\n") == f"line 2: {words}"

@@ -6,6 +6,7 @@ import pytest
 
 from fer_tune.data.demo import demo_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.sources import fitted
 from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
@@ -22,7 +23,13 @@ def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     return _drawn(tmp_path_factory.mktemp("few"), 0.08)
 
 
-def _drawn(root: Path, scale: float) -> DataRef:
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    """Two batches of 64, of images as small as all families take them."""
+    return _drawn(tmp_path_factory.mktemp("small"), 0.08, side=32)
+
+
+def _drawn(root: Path, scale: float, side: int = 48) -> DataRef:
     settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
-    faces = demo_faces(seed=1, scale=scale)
+    faces = fitted(demo_faces(seed=1, scale=scale), side, 1)
     return reference(faces, store_split(faces, SplitPolicy(), settings), settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import HAS_TRITON
 from fer_tune.train import augment as module
 from fer_tune.train import inputs as faces_module
@@ -139,7 +140,7 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=generator).to(device)
     labels = (torch.arange(count) % 3).to(device)
-    faces = DeviceData(images, labels, images[:0], labels[:0], 0.5, 0.25)
+    faces = DeviceData(images, labels, images[:0], labels[:0], 0.5, 0.25, FER2013)
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faces_module, "CHUNK", {device: chunk})
@@ -148,7 +149,7 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
             inputs = Inputs(faces, dtype)
             inputs.images.fill_(torch.nan)
             torch.manual_seed(0)
-            inputs.draw_epoch(config, frequency_weights(labels, 0.0))
+            inputs.draw_epoch(config, frequency_weights(labels, 0.0, 7))
             found.append(inputs)
     fused, plain = found
     assert torch.equal(fused.first, plain.first)

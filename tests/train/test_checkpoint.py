@@ -1,7 +1,9 @@
-"""Checkpoints: a trial that was cut off goes on as if it had not been, and a bad file is never trusted."""
+"""Checkpoints: a job that was cut off continues as if it had not been. Bad files are not used."""
 
 import dataclasses
+import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import torch
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.train import checkpoint
+from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
+from tests.train.bench import Bench
 
 PARAMS = {"width": 8, "batch_size": 64, "lr": 0.01, "ema": 0.9, "augment": 0.5, "mixup": 0.5}
 
@@ -24,11 +28,19 @@ def trainer() -> Trainer:
 def spec(tiny_data: DataRef, tmp_path: Path) -> Job:
     """Five epochs, a checkpoint after each."""
     path = tmp_path / "checkpoints" / "1.safetensors"
-    return Job("s", 1, "simple_cnn", dict(PARAMS), 5, 7, tiny_data, checkpoint=path, checkpoint_seconds=0.0)
+    return Job(
+        "a1b2c3", "s", "search", "simple_cnn", dict(PARAMS), 5, 7, tiny_data, checkpoint=path, checkpoint_seconds=0.0
+    )
+
+
+@pytest.fixture
+def rare(spec: Job) -> Job:
+    """The same, with a checkpoint only when one is asked for."""
+    return dataclasses.replace(spec, checkpoint_seconds=1000.0)
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
-    return [dataclasses.replace(row, attempt=0, number=0, seconds=0.0, images_per_second=0.0) for row in rows]
+    return [dataclasses.replace(row, attempt=0, seconds=0.0, images_per_second=0.0) for row in rows]
 
 
 def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], JobEnd]:
@@ -37,30 +49,40 @@ def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tu
     return [row for row in rows if isinstance(row, EpochRow)], end
 
 
-def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return trainer._engines.latest.state()
+class AtOnce(Executor):
+    """Does everything before `submit` returns: a thread may be slower than the next epoch."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, work: Callable[..., None], *arguments: object) -> Future[None]:  # type: ignore[override]
+        done: Future[None] = Future()
+        done.set_result(work(*arguments))
+        return done
 
 
 def _break_off(trainer: Trainer, spec: Job, after: int) -> None:
     """Trains so many epochs and leaves, as a killed worker does."""
-    training = trainer.train(spec)
-    for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
-        next(training)
-    training.close()  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "ThreadPoolExecutor", AtOnce)
+        training = trainer.train(spec)
+        rows = (message for message in training if isinstance(message, EpochRow))
+        for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
+            next(rows)
+        training.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optimizer: str) -> None:
     spec = dataclasses.replace(spec, family="deep_cnn", params={**spec.params, "optimizer": optimizer})
-    undisturbed = Trainer("cpu", threads=1)
-    expected, _ = _run(undisturbed, dataclasses.replace(spec, checkpoint=None))
+    undisturbed, resumed = Bench(), Bench()
+    expected, _ = _run(undisturbed.trainer, dataclasses.replace(spec, checkpoint=None))
     _break_off(Trainer("cpu", threads=1), spec, 2)
-    resumed = Trainer("cpu", threads=1)
-    rows, end = _run(resumed, dataclasses.replace(spec, number=9, attempt=1))
-    assert end.notes == ("went on after epoch 2 from a checkpoint",)
-    assert {(row.number, row.attempt) for row in rows} == {(9, 1)}
+    rows, end = _run(resumed.trainer, dataclasses.replace(spec, attempt=1))
+    assert end.notes == ("continued after epoch 2 from a checkpoint",)
+    assert {(row.job, row.attempt) for row in rows} == {("a1b2c3", 1)}
     assert _numbers(rows) == _numbers(expected)
-    before, after = _weights(undisturbed), _weights(resumed)
+    before, after = undisturbed.engine.state(), resumed.engine.state()
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
@@ -68,16 +90,14 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optim
 
 def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:
     _break_off(trainer, spec, 3)
-    trained: list[int] = []
-    engine = trainer._engine(spec)
-    whole = engine.train_epoch
-    monkeypatch.setattr(engine, "train_epoch", lambda epoch, stop: trained.append(epoch) or whole(epoch, stop))
+    trained, whole = [], Engine.train_epoch
+    monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: trained.append(epoch) or whole(self, epoch))
     _run(trainer, spec)
     assert trained == [4, 5]
 
 
 def test_patience_is_remembered(trainer: Trainer, spec: Job) -> None:
-    still = dataclasses.replace(spec, params={**spec.params, "lr": 1e-9, "ema": 0.0}, epochs=9, patience=3)
+    still = dataclasses.replace(spec, params={**spec.params, "lr": 1e-9, "ema": 0.0}, schedule=9, patience=3)
     expected, _ = _run(trainer, dataclasses.replace(still, checkpoint=None))
     _break_off(trainer, still, 2)
     rows, end = _run(trainer, still)
@@ -85,36 +105,26 @@ def test_patience_is_remembered(trainer: Trainer, spec: Job) -> None:
     assert _numbers(rows) == _numbers(expected)
 
 
-@pytest.fixture
-def during(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], int]]:
-    """Wishes one thing after another in the middle of the third epoch; what was wished last, stays."""
-
-    def make(spec: Job, *wishes: Wish) -> Callable[[], int]:
-        engine, wished = trainer._engine(spec), [Wish.GO_ON]
-        whole = engine.train_epoch
-
-        def train_epoch(epoch: int, stop: Callable[[], int]) -> bool:
-            for wish in wishes if epoch == 3 else ():
-                wished.append(wish)
-                stop()
-            return whole(epoch, stop)
-
-        monkeypatch.setattr(engine, "train_epoch", train_epoch)
-        return lambda: wished[-1]
-
-    return make
+def _stopped_in_the_third_epoch(trainer: Trainer, job: Job, *wishes: Wish) -> tuple[list[EpochRow], JobEnd]:
+    """Wishes one thing after another from the third epoch's first step on; the last one stays."""
+    rows: list[EpochRow] = []
+    asks = iter([Wish.CONTINUE, *wishes])  # the first one comes at the second epoch's end
+    *_, end = (
+        rows.append(message) if isinstance(message, EpochRow) else message
+        for message in trainer.train(job, lambda: next(asks, wishes[-1]) if len(rows) >= 2 else Wish.CONTINUE)
+    )
+    assert isinstance(end, JobEnd)
+    return rows, end
 
 
-def test_a_stop_leaves_nothing_of_the_epoch(trainer: Trainer, spec: Job, during) -> None:
-    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
-    rows, end = _run(trainer, rare, during(rare, Wish.STOP))
+def test_a_stop_leaves_nothing_of_the_epoch(trainer: Trainer, rare: Job) -> None:
+    rows, end = _stopped_in_the_third_epoch(trainer, rare, Wish.STOP)
     assert ([row.epoch for row in rows], end.status) == ([1, 2], "stopped")
     assert not rare.checkpoint.exists()
 
 
-def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(trainer: Trainer, spec: Job, during) -> None:
-    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
-    rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP))
+def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(trainer: Trainer, rare: Job) -> None:
+    rows, end = _stopped_in_the_third_epoch(trainer, rare, Wish.STOP_AND_KEEP)
     assert ([row.epoch for row in rows], end.status) == ([1, 2, 3], "stopped")
     assert len(checkpoint.read(rare.checkpoint, rare).rows) == 3
     rows, end = _run(trainer, rare, lambda: Wish.STOP_AND_KEEP)  # one more, though it is wished from the start
@@ -123,12 +133,25 @@ def test_a_stop_that_keeps_finishes_the_epoch_and_leaves_a_checkpoint(trainer: T
     assert ([row.epoch for row in rows], end.status) == ([1, 2, 3, 4, 5], "completed")
 
 
-def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, spec: Job, during) -> None:
+def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, rare: Job) -> None:
     """The worker may be ended before the epoch is."""
-    rare = dataclasses.replace(spec, checkpoint_seconds=1000.0)
-    rows, end = _run(trainer, rare, during(rare, Wish.STOP_AND_KEEP, Wish.STOP))
+    rows, end = _stopped_in_the_third_epoch(trainer, rare, Wish.STOP_AND_KEEP, Wish.STOP)
     assert ([row.epoch for row in rows], end.status) == ([1, 2], "stopped")
     assert len(checkpoint.read(rare.checkpoint, rare).rows) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError("no room")])
+def test_a_checkpoint_that_cannot_be_made_costs_no_finished_job_and_no_thread(
+    trainer: Trainer, spec: Job, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(checkpoint, "write", broken)
+    rows, end = _run(trainer, spec)
+    assert (len(rows), end.status) == (5, "completed")
+    assert any(f"no checkpoint: {type(error).__name__}: {error}" in note for note in end.notes)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint")]
 
 
 def _cut(content: bytes) -> bytes:
@@ -153,12 +176,12 @@ def test_a_torn_file_is_set_aside_and_said(trainer: Trainer, spec: Job, spoil: C
     assert not path.exists()
 
 
-@pytest.mark.parametrize("change", [{"seed": 8}, {"epochs": 6}, {"params": {"width": 8, "batch_size": 32}}])
+@pytest.mark.parametrize("change", [{"seed": 8}, {"schedule": 6}, {"params": {"width": 8, "batch_size": 32}}])
 def test_a_file_of_another_trial_is_set_aside(trainer: Trainer, spec: Job, change: dict[str, object]) -> None:
     _break_off(trainer, spec, 2)
     other = dataclasses.replace(spec, **change)  # type: ignore[arg-type]
     rows, end = _run(trainer, other)
-    assert any("another trial" in note for note in end.notes)
+    assert any("another job" in note for note in end.notes)
     assert _numbers(rows) == _numbers(_run(trainer, dataclasses.replace(other, checkpoint=None))[0])
 
 
@@ -184,22 +207,19 @@ def test_none_is_written_unless_asked_for(trainer: Trainer, spec: Job, tmp_path:
 
 @pytest.mark.gpu
 def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: Job) -> None:
-    """Kernels of cuDNN may sum in another order each time: losses within 5 %, weights within 5 % of their norm."""
+    """cuDNN may sum in another order each time: losses and weights are within 5 %."""
     spec = dataclasses.replace(spec, family="deep_cnn")
-    undisturbed = Trainer("cuda")
-    expected, _ = _run(undisturbed, dataclasses.replace(spec, checkpoint=None))
+    undisturbed, resumed = Bench("cuda"), Bench("cuda")
+    expected, _ = _run(undisturbed.trainer, dataclasses.replace(spec, checkpoint=None))
     _break_off(Trainer("cuda"), spec, 2)
-    resumed = Trainer("cuda")
-    rows, end = _run(resumed, dataclasses.replace(spec, number=9, attempt=1))
-    # epochs are so short here that the second one may end while the first one's file is still being written
-    went_on = {f"went on after epoch {epoch} from a checkpoint" for epoch in (1, 2)}
-    assert len(went_on.intersection(end.notes)) == 1
+    rows, end = _run(resumed.trainer, dataclasses.replace(spec, attempt=1))
+    assert "continued after epoch 2 from a checkpoint" in end.notes
     assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
     for row, other in zip(rows, expected, strict=True):
         assert row.lr == other.lr
         assert row.train_loss == pytest.approx(other.train_loss, rel=0.05)
         assert row.val_loss == pytest.approx(other.val_loss, rel=0.05)
-    before, after = _weights(undisturbed), _weights(resumed)
+    before, after = undisturbed.engine.state(), resumed.engine.state()
     assert torch.equal(before["steps"], after["steps"])
     for name in ("values", "average"):
         distance = torch.linalg.vector_norm(before[name] - after[name])

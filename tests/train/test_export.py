@@ -5,43 +5,88 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_tune.data.access import open_final
-from fer_tune.data.spec import DataRef
+from fer_tune.data.access import open_final, open_search
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef, DataSpec
+from fer_tune.data.splits import reference, store_split
 from fer_tune.errors import DataError, StorageError
-from fer_tune.job import Job
+from fer_tune.job import Job, StepProgress
 from fer_tune.models import FAMILIES
+from fer_tune.settings import Settings
 from fer_tune.train.export import Predictor
 from fer_tune.train.loop import Trainer
+from tests.data.making import arrays
+from tests.families import smallest
+from tests.train.bench import Bench
 
 
 def _final(tiny_data: DataRef, folder: Path, family: str, **params: object) -> Job:
-    width = {"width": 0.25 if FAMILIES[family].config.model_fields["width"].annotation is float else 8}
-    return Job(
-        "s", 3, family, {**width, "batch_size": 32, **params}, 1, 5, tiny_data, fit="train+val", artifacts=folder
-    )
+    wanted = {**smallest(FAMILIES[family]), "batch_size": 32, **params}
+    return Job("a1b2c3", "s", "final", family, wanted, 1, 5, tiny_data, fit="train+val", artifacts=folder)
 
 
-def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params: object) -> Trainer:
-    trainer = Trainer("cpu", threads=1)
-    *_, end = trainer.train(_final(tiny_data, folder, family, **params))
-    assert end.status == "completed", end.detail
-    return trainer
+def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params: object) -> Bench:
+    bench = Bench()
+    *_, end = bench.trainer.train(_final(tiny_data, folder, family, **params))
+    assert end.status == "completed", end.detail or end.reason
+    return bench
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_path, family):
-    trainer = _fit(tiny_data, tmp_path, family, ema=0.5)
-    engine = trainer._engines.latest
+    engine = _fit(tiny_data, tmp_path, family, ema=0.5).engine
     data = open_final(tiny_data)
     images = data.images[data.test]
     engine.flat.values.copy_(engine.optimizer.average)
-    live = Predictor(engine.flat.model, json.loads((tmp_path / "config.json").read_text()), trainer.device)
+    live = Predictor(engine.flat.model, json.loads((tmp_path / "config.json").read_text()), engine.device)
     expected = live.predict(images)
     found = Predictor.load(tmp_path).predict(images)
     assert found.shape == (len(images), 7)
     assert found.dtype == np.float32
     assert np.allclose(found, expected, atol=1e-5)
     assert np.allclose(found.sum(1), 1, atol=1e-5)
+
+
+PETS = {
+    "three classes": DataSpec(("cat", "dog", "parrot"), 48, 1),
+    "eight in colour": DataSpec(tuple("abcdefgh"), 48, 3),
+    "side 32": DataSpec(("cat", "dog", "parrot"), 32, 1),
+    "side 64 in colour": DataSpec(("cat", "dog", "parrot"), 64, 3),
+}
+
+
+@pytest.mark.parametrize("spec", PETS.values(), ids=PETS)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path, family, spec):
+    images, labels = arrays(12, classes=len(spec.classes), side=spec.side, channels=spec.channels)
+    dataset = Dataset.of(images, labels, classes=spec.classes)
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path}/fer_tune.db")
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    assert data.spec == spec
+    job = _final(data, tmp_path / "model", family, batch_size=8, augment=0.5, mixup=0.5, self_distillation=0.5)
+    search = dataclasses.replace(job, fit="train", artifacts=None)
+    bench = Bench()
+    row, end = (message for message in bench.trainer.train(search) if not isinstance(message, StepProgress))
+    assert end.status == "completed", end.detail or end.reason
+    assert len(row.recall) == len(spec.classes)
+    assert bench.engine.logits.shape == (len(open_search(data).val), len(spec.classes))
+    *_, end = bench.trainer.train(job)
+    assert end.status == "completed", end.detail or end.reason
+    predictor = Predictor.load(tmp_path / "model")
+    assert predictor.spec == spec
+    assert predictor.predict(images[:5], flip=True).shape == (5, len(spec.classes))
+    assert np.allclose(predictor.predict(images[:5]).sum(1), 1, atol=1e-5)
+
+
+def test_images_that_are_too_small_for_a_family_fail_the_job_with_what_to_do(tmp_path):
+    images, labels = arrays(12, classes=3, side=12)
+    dataset = Dataset.of(images, labels, classes=("cat", "dog", "parrot"))
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path}/fer_tune.db")
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    [end] = Trainer("cpu", threads=1).train(_final(data, tmp_path / "model", "vgg"))
+    assert (end.status, end.detail) == ("failed", "")
+    assert "vgg needs images of at least 16 pixels a side (got 12)" in end.reason
 
 
 def test_flip_averages_each_face_and_its_mirror_image(tiny_data, tmp_path):
@@ -64,13 +109,13 @@ def test_says_where_the_model_came_from(tiny_data, tmp_path):
     _fit(tiny_data, tmp_path)
     description = json.loads((tmp_path / "config.json").read_text())
     origin = description["origin"]
-    assert (origin["study"], origin["trial"], origin["split_hash"]) == ("s", 3, tiny_data.split_hash)
+    assert (origin["study"], origin["job"], origin["split_hash"]) == ("s", "a1b2c3", tiny_data.split_hash)
     assert description["classes"][3] == "happy"
     assert description["train_config"]["batch_size"] == 32
 
 
 def test_a_folder_without_a_model_is_said(tmp_path):
-    with pytest.raises(DataError, match="holds no model"):
+    with pytest.raises(DataError, match="is not a model folder"):
         Predictor.load(tmp_path)
 
 

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from fer_tune.data.spec import DataRef
-from fer_tune.job import EpochRow, Job, JobEnd, Value, Wish
+from fer_tune.data.access import open_search
+from fer_tune.data.spec import FER2013, DataRef
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, Value, Wish
 from fer_tune.models import FAMILIES
+from fer_tune.train import loop
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.engine import alike
 from fer_tune.train.loop import Trainer
+from fer_tune.train.parts import alike
+from tests.families import alternatives, contexts, smallest
+from tests.train.bench import Bench
 
 BASE: dict[str, Value] = {"width": 8, "batch_size": 32, "lr": 0.003}
 
@@ -24,15 +28,15 @@ def trainer() -> Trainer:
 @pytest.fixture
 def spec(tiny_data: DataRef) -> Callable[..., Job]:
     def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
-        return Job("study", 1, family, {**BASE, **params}, epochs, 7, tiny_data)
+        return Job("a1b2c3", "study", "search", family, {**BASE, **params}, epochs, 7, tiny_data)
 
     return make
 
 
 def _run(trainer: Trainer, spec: Job, **kwargs: object) -> tuple[list[EpochRow], JobEnd]:
-    *rows, end = trainer.train(spec, **kwargs)
+    *messages, end = trainer.train(spec, **kwargs)
     assert isinstance(end, JobEnd)
-    return rows, end
+    return [message for message in messages if isinstance(message, EpochRow)], end
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
@@ -44,7 +48,7 @@ def test_yields_a_row_for_each_epoch_and_then_the_end(trainer, spec):
     assert [row.epoch for row in rows] == [1, 2, 3]
     assert (end.status, end.reason, end.detail) == ("completed", "", "")
     assert end.parameters == sum(
-        p.numel() for p in FAMILIES["simple_cnn"].build(FAMILIES["simple_cnn"].config(width=8)).parameters()
+        p.numel() for p in FAMILIES["simple_cnn"].build(FAMILIES["simple_cnn"].config(width=8), FER2013).parameters()
     )
     for row in rows:
         assert 0 <= row.val_accuracy <= 1
@@ -64,12 +68,12 @@ def test_same_spec_gives_the_same_numbers_twice(spec):
     assert _numbers(first) == _numbers(second)
 
 
-def test_a_warm_engine_gives_the_same_numbers_as_a_fresh_one(trainer, spec):
+def test_a_warm_engine_gives_the_same_numbers_as_a_fresh_one(spec):
+    bench = Bench()
     fresh, _ = _run(Trainer("cpu", threads=1), spec())
-    _run(trainer, spec(lr=0.01, head_dropout=0.5, label_smoothing=0.2))
-    engines = len(trainer._engines)
-    warm, _ = _run(trainer, spec())
-    assert len(trainer._engines) == engines, "hyperparameters that are data must not build another engine"
+    _run(bench.trainer, spec(lr=0.01, head_dropout=0.5, label_smoothing=0.2))
+    warm, _ = _run(bench.trainer, spec())
+    assert len(bench.engines) == 1, "hyperparameters that are data must not build another engine"
     assert _numbers(warm) == _numbers(fresh)
 
 
@@ -114,34 +118,24 @@ def test_every_training_hyperparameter_takes_effect(trainer, spec, name):
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_hyperparameter_of_a_family_takes_effect(trainer, few_data, family):
-    def spec(family: str, epochs: int, **params: Value) -> Job:
-        return Job("study", 1, family, {**BASE, **params}, epochs, 7, few_data)
+def test_every_hyperparameter_of_a_family_takes_effect(trainer, small_data, family):
+    """Some of them only beside another choice, such as the dropout of a layer that is optional."""
+    tried: dict[str, list[EpochRow]] = {}
 
-    fields = FAMILIES[family].config.model_fields
-    small: dict[str, Value] = {"width": 0.25 if fields["width"].annotation is float else 8}
-    others: dict[str, Value] = {
-        "width": 0.375 if fields["width"].annotation is float else 16,
-        "depth": 34,
-        "stem": "7x7",
-        "squeeze_excitation": True,
-        "hidden_norm": True,
-        "head_layers": 2,
-        "hidden": 64,
-        "convolutions": 1,
-        "pooling": "antialiased",
-        "downsampling": "antialiased",
-    }
-    if "stem" in fields:
-        small["stem"], others["stem"] = "7x7", "3x3"
-    base, end = _run(trainer, spec(family, epochs=1, **small))
-    assert end.status == "completed", end.detail
-    for name in fields:
-        needed = {"head_layers": 2} if name == "head_dropout2" and "head_layers" in fields else {}
-        compared = _run(trainer, spec(family, epochs=1, **{**small, **needed}))[0] if needed else base
-        changed, end = _run(trainer, spec(family, epochs=1, **{**small, **needed, name: others.get(name, 0.4)}))
-        assert end.status == "completed", end.detail
-        assert _numbers(changed) != _numbers(compared), f"{family}.{name} changes nothing"
+    def numbers(**params: Value) -> list[EpochRow]:
+        wanted = {**BASE, **smallest(FAMILIES[family]), **params}
+        if str(wanted) not in tried:
+            rows, end = _run(trainer, Job("a1b2c3", "study", "search", family, wanted, 1, 7, small_data))
+            assert end.status == "completed", end.detail or end.reason
+            tried[str(wanted)] = _numbers(rows)
+        return tried[str(wanted)]
+
+    for name, value in alternatives(FAMILIES[family]).items():
+        assert any(
+            numbers(**context, **{name: value}) != numbers(**context)
+            for context in contexts(FAMILIES[family])
+            if name not in context
+        ), f"{family}.{name} changes nothing"
 
 
 def test_named_powers_are_numbers(trainer, spec):
@@ -159,10 +153,62 @@ def test_power_zero_is_exactly_natural(trainer, spec):
 
 def test_stops_when_asked_without_a_row_for_the_broken_epoch(trainer, spec):
     asked = iter([False] * 3)
-    rows, end = _run(trainer, spec(epochs=50), stop_requested=lambda: next(asked, True))
+    rows, end = _run(trainer, spec(epochs=50), stop_requested=lambda: next(asked, True) and Wish.STOP)
     assert end.status == "stopped"
     assert len(rows) < 10
     assert "epoch" in end.reason
+
+
+def test_a_stop_is_seen_at_the_next_step(spec):
+    """A step of a large network takes minutes on a CPU."""
+    bench, asked = Bench(), 0
+
+    def stop_at_the_third_step() -> Wish:
+        nonlocal asked
+        asked += 1
+        return Wish.STOP if asked == 3 else Wish.CONTINUE
+
+    rows, end = _run(bench.trainer, spec(), stop_requested=stop_at_the_third_step)
+    assert bench.engine.steps_per_epoch > 3
+    assert (rows, end.status, asked) == ([], "stopped", 3)
+
+
+def test_a_stop_that_comes_with_a_row_ends_the_job_at_once(trainer, spec):
+    wish = Wish.CONTINUE
+    training = trainer.train(spec(epochs=5), lambda: wish)
+    assert isinstance(next(training), EpochRow)
+    wish = Wish.STOP
+    [end] = training
+    assert (end.status, end.reason) == ("stopped", "asked to stop after epoch 1")
+
+
+class Clock:
+    """Time that passes by `step` seconds whenever somebody looks."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+    perf_counter = monotonic
+
+
+@pytest.mark.parametrize(("seconds", "every"), [(0.1, 10), (3.0, 1)])
+def test_progress_within_an_epoch_is_told_at_most_once_a_second(spec, monkeypatch, seconds, every):
+    bench = Bench()
+    monkeypatch.setattr(loop, "time", Clock(seconds))
+    told = [message for message in bench.trainer.train(spec(epochs=3)) if isinstance(message, StepProgress)]
+    steps = bench.engine.steps_per_epoch
+    assert len(told) == pytest.approx(3 * steps / every, abs=2)
+    assert {message.steps for message in told} == {steps}
+    assert all(1 <= message.step <= steps for message in told)
+    assert [(message.epoch, message.step) for message in told] == sorted((m.epoch, m.step) for m in told)
+
+
+def test_a_quick_epoch_tells_no_progress(trainer, spec):
+    assert not [message for message in trainer.train(spec(epochs=1)) if isinstance(message, StepProgress)]
 
 
 def test_ends_by_itself_when_out_of_patience(trainer, spec):
@@ -191,8 +237,6 @@ def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), artifacts=tmp_path / "trial"))
     logits = np.load(end.files["val_logits"], allow_pickle=False)
     assert logits.dtype == np.float16
-    from fer_tune.data.access import open_search
-
     data = open_search(spec().data)
     accuracy = (logits.argmax(1) == data.labels[data.val]).mean()
     assert accuracy == pytest.approx(max(row.val_accuracy for row in rows), abs=0.02)
@@ -203,71 +247,78 @@ def test_a_final_fit_uses_validation_images_and_evaluates_nothing(trainer, spec,
     rows, end = _run(trainer, final)
     assert math.isnan(rows[0].val_accuracy)
     assert end.files["model"].exists()
-    inputs = trainer._load(final)
-    assert len(inputs.faces.labels) == len(trainer._load(spec()).faces.labels) + len(trainer._load(spec()).held)
+    assert trainer.images(final) == trainer.images(spec()) + len(open_search(spec().data).val)
 
 
-def test_one_epoch_depends_on_seed_and_number_only(trainer, spec):
+def test_one_epoch_depends_on_seed_and_number_only(spec):
     """What a resumed trial needs: the third epoch draws the same inputs whatever ran before it."""
-    engine = trainer._engine(spec(epochs=4, augment=0.5))
-    for epoch in (1, 2, 3):
-        engine.train_epoch(epoch, lambda: False)
-    drawn = engine.inputs.images.clone()
-    torch.manual_seed(99)
-    engine.train_epoch(3, lambda: False)
-    assert torch.equal(engine.inputs.images, drawn)
+    bench = Bench()
+    _run(bench.trainer, spec(epochs=4, augment=0.5))
+    drawn = []
+    for seed in (1, 99):
+        torch.manual_seed(seed)
+        assert list(bench.engine.train_epoch(3)) == list(range(1, bench.engine.steps_per_epoch + 1))
+        drawn.append(bench.engine.inputs.images.clone())
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_an_epoch_is_the_same_whether_it_was_begun_ahead_or_not(spec, ahead):
+    bench = Bench()
+    expected, _ = _run(bench.trainer, spec(epochs=2))
+    _run(bench.trainer, spec(epochs=1))
+    engine = bench.engine
+    engine.begin(engine.config, engine.shape, 7, 2)
+    for epoch in (1, 2):
+        for _ in engine.train_epoch(epoch):
+            pass
+        engine.evaluate()
+        if ahead and epoch == 1:
+            engine.begin_next(2)
+        measured = engine.read()
+        assert (measured.train_loss, measured.val_loss) == (
+            expected[epoch - 1].train_loss,
+            expected[epoch - 1].val_loss,
+        )
 
 
 @pytest.mark.gpu
 def test_captured_and_eager_steps_agree(tiny_data):
-    """Losses and weights over 50 steps, from the same weights and the same random numbers."""
-    trainer = Trainer("cuda")
-    params = {"width": 0.25, "batch_size": 8, "lr": 0.05, "optimizer": "sgd", "ema": 0.9, "block_dropout": 0.1}
-    found = []
-    for eager in (False, True):
-        engine = trainer._engine(Job("s", 1, "resnet", params, 4, 3, tiny_data))
-        assert engine.notes == ()
-        if eager:
-            engine._step = engine._train_step
-        torch.manual_seed(1)
-        engine.inputs.draw_epoch(engine.config, engine._draw_weights)
-        engine.flat.model.train()
-        engine._sums.zero_()
-        losses = []
-        for step in range(50):
-            if step % engine.steps_per_epoch == 0:
-                engine._cursor.zero_()
-            engine._step()
-            losses.append(engine._train_sums[0].item())
-        found.append((torch.tensor(losses), engine.flat.values.clone()))
-    assert torch.allclose(found[0][0], found[1][0], rtol=1e-3)
-    assert torch.allclose(found[0][1], found[1][1], rtol=1e-2, atol=1e-3)
+    """Losses and weights over four epochs, from the same weights and the same random numbers."""
+    params: dict[str, Value] = {"width": 0.25, "batch_size": 8, "lr": 0.05, "optimizer": "sgd", "ema": 0.9}
+    job = Job("a1b2c3", "s", "search", "resnet", {**params, "block_dropout": 0.1}, 4, 3, tiny_data)
+    captured, eager = Bench("cuda"), Bench("cuda", capture=False)
+    (rows, end), (others, _) = _run(captured.trainer, job), _run(eager.trainer, job)
+    assert end.notes == ()
+    for row, other in zip(rows, others, strict=True):
+        assert row.train_loss == pytest.approx(other.train_loss, rel=1e-2)
+    assert torch.allclose(captured.engine.flat.values, eager.engine.flat.values, rtol=2e-2, atol=2e-3)
 
 
-def test_past_predictions_are_those_of_images_that_show_one_face(trainer, spec):
-    one = spec(epochs=1, mixup=1.0, self_distillation=0.5)
-    _run(trainer, one)
-    engine = trainer._engines.get(trainer._plan(one)[0])
-    labels = torch.nn.functional.one_hot(engine.faces.labels, 7).float()
-    assert torch.equal(engine._past, labels), "every image was mixed, and says nothing about a face"
-    _run(trainer, spec(epochs=1, self_distillation=0.5))
-    moved = (engine._past != labels).any(1)
-    shown = engine.steps_per_epoch * engine.batch_size
-    assert moved.sum() == shown
-    assert torch.allclose(engine._past.sum(1), torch.ones(len(labels)), atol=1e-5)
+def test_past_predictions_are_those_of_images_that_show_one_face(spec):
+    bench = Bench()
+    _run(bench.trainer, spec(epochs=1, mixup=1.0, self_distillation=0.5))
+    engine = bench.engine
+    labels = torch.nn.functional.one_hot(engine.data.labels, 7).float()
+    assert torch.equal(engine.loss.past, labels), "every image was mixed, and says nothing about a face"
+    _run(bench.trainer, spec(epochs=1, self_distillation=0.5))
+    assert bench.engine is engine
+    moved = (engine.loss.past != labels).any(1)
+    assert moved.sum() == engine.steps_per_epoch * engine.batch_size
+    assert torch.allclose(engine.loss.past.sum(1), torch.ones(len(labels)), atol=1e-5)
 
 
 def test_a_trial_can_end_within_its_schedule(trainer, spec):
     whole, _ = _run(trainer, spec(epochs=3))
-    cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2))
+    cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2))
     assert end.status == "completed"
     assert _numbers(cut) == _numbers(whole[:2])
 
 
 def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer, spec):
-    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "completed")
-    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), last=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
+    rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "stopped")
 
 

@@ -1,6 +1,7 @@
-"""Memory that does not suffice: the same training in smaller parts, and a failure that says so where none fits.
+"""Memory that is too small: the same training in smaller parts, or a failure that says so.
 
-On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its memory.
+On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its
+memory.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import json
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Value
-from fer_tune.train.engine import Engine, Measured, Plan
+from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import MOST_ENGINES
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory, out_of_memory
+from fer_tune.train.plan import Plan
+from tests.train.bench import Bench
 
 GIB = 2**30
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
@@ -32,7 +35,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 def spec(few_data: DataRef) -> Callable[..., Job]:
     def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
         params = {"width": 8, "batch_size": 64, "lr": 0.01, "optimizer": "sgd", **params}
-        return Job("study", 1, family, params, epochs, 7, few_data)
+        return Job("a1b2c3", "study", "search", family, params, epochs, 7, few_data)
 
     return make
 
@@ -61,11 +64,15 @@ class SmallMemory(Memory):
 
 
 class SmallDevice:
-    """Builds engines that take at most `limit` images at once; larger ones fail in `place`, from epoch `since` on.
+    """Builds engines that take at most `limit` images at once.
+
+    Larger ones fail in `place`, from epoch `since` on.
 
     Attributes:
         built: the images at once of each engine that was begun to be built.
         trained: the epochs that were begun.
+        alive: the engines that are in memory.
+        memory: what the trainer takes for the device's.
     """
 
     def __init__(self, limit: int, place: str = "build", since: int = 1) -> None:
@@ -73,7 +80,15 @@ class SmallDevice:
         self.built: list[int] = []
         self.trained: list[int] = []
         self.failed: list[weakref.ref[Engine]] = []
-        self.trainer = Trainer("cpu", threads=1, build=self.build, memory=SmallMemory())
+        self.alive: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.memory = SmallMemory()
+        self.trainer = Trainer("cpu", threads=1, build=self.build, memory=self.memory)
+
+    @property
+    def engine(self) -> Engine:
+        """The only engine in memory."""
+        [engine] = self.alive
+        return engine
 
     def need(self, place: str, engine: Engine, images: int, epoch: int = 1) -> None:
         if place == self.place and images > self.limit and epoch >= self.since:
@@ -92,16 +107,18 @@ class SmallDevice:
                 super().__init__(plan, parts)
                 device.need("build", self, images)
 
-            def train_epoch(self, epoch: int, stop_requested: Callable[[], int]) -> bool:
+            def train_epoch(self, epoch: int) -> Iterator[int]:
                 device.trained.append(epoch)
                 device.need("train", self, images, epoch)
-                return super().train_epoch(epoch, stop_requested)
+                yield from super().train_epoch(epoch)
 
-            def measure(self, following: int | None = None) -> Measured:
-                device.need("measure", self, images, device.trained[-1])
-                return super().measure(following)
+            def evaluate(self) -> None:
+                device.need("evaluate", self, images, device.trained[-1])
+                super().evaluate()
 
-        return Fastidious()
+        engine = Fastidious()
+        self.alive.add(engine)
+        return engine
 
 
 # -- a step in parts ------------------------------------------------------------------------------------------
@@ -110,20 +127,20 @@ class SmallDevice:
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize(("batch", "parts"), [(64, 2), (64, 8), (50, 4)])
 def test_a_step_in_parts_is_the_step(spec, optimizer, batch, parts):
-    """Without BatchNorm and dropout: the same images, augmentation, mixing, loss and update, but for rounding."""
+    """Without BatchNorm and dropout, all but rounding is the same."""
     wanted = spec(
         batch_size=batch, optimizer=optimizer, lr=1e-3, augment=0.5, mixup=0.3, label_smoothing=0.1,
         sampling="class_weights", grad_clip=0.5,
     )  # fmt: skip
-    whole, divided = Trainer("cpu", threads=1), SmallDevice(-(-batch // parts))
-    rows, _ = _run(whole, wanted)
+    whole, divided = Bench(), SmallDevice(-(-batch // parts))
+    rows, _ = _run(whole.trainer, wanted)
     same, _ = _run(divided.trainer, wanted)
-    assert divided.trainer._engines.latest.parts == parts
+    assert divided.engine.parts == parts
     for row, other in zip(rows, same, strict=True):
         assert other.train_loss == pytest.approx(row.train_loss, rel=1e-5)
         assert other.val_loss == pytest.approx(row.val_loss, rel=1e-5)
         assert other.lr == row.lr
-    before, after = whole._engines.latest, divided.trainer._engines.latest
+    before, after = whole.engine, divided.engine
     assert before.steps_per_epoch == after.steps_per_epoch
     assert torch.equal(before.inputs.images, after.inputs.images)
     # Adam divides by the gradient's size, so where that is near 0 rounding decides the direction.
@@ -133,15 +150,15 @@ def test_a_step_in_parts_is_the_step(spec, optimizer, batch, parts):
 
 def test_batchnorm_sees_a_part_and_its_running_statistics_keep_their_pace(spec):
     wanted = spec("deep_cnn", epochs=3, lr=0.003)
-    whole, divided = Trainer("cpu", threads=1), SmallDevice(16)
-    rows, _ = _run(whole, wanted)
+    whole, divided = Bench(), SmallDevice(16)
+    rows, _ = _run(whole.trainer, wanted)
     similar, end = _run(divided.trainer, wanted)
     assert "BatchNorm's statistics are those of a part" in end.notes[0]
     assert similar != rows
     assert similar[-1].train_loss == pytest.approx(rows[-1].train_loss, rel=0.1)
     one, four = (
-        next(m for m in t._engines.latest.flat.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
-        for t in (whole, divided.trainer)
+        next(module for module in engine.flat.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+        for engine in (whole.engine, divided.engine)
     )
     assert (1 - four.momentum) ** 4 == pytest.approx(1 - one.momentum)
     assert torch.allclose(one.running_mean, four.running_mean, rtol=0.2, atol=0.05)
@@ -150,7 +167,7 @@ def test_batchnorm_sees_a_part_and_its_running_statistics_keep_their_pace(spec):
 # -- when memory runs out -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["build", "train", "measure"])
+@pytest.mark.parametrize("place", ["build", "train", "evaluate"])
 def test_the_batch_is_halved_until_it_fits(spec, place):
     device = SmallDevice(16, place)
     rows, end = _run(device.trainer, spec())
@@ -169,7 +186,7 @@ def test_what_never_fits_fails_with_what_it_needed_and_is_not_tried_again(spec, 
     assert "9.0 GiB" in end.reason
     assert "8.0 GiB" in end.reason
     assert end.infeasible == pytest.approx(9 / 7 - 1)
-    assert len(device.trainer._engines) == 0
+    assert not device.alive
 
     device.built.clear()
     _, again = _run(device.trainer, spec(lr=0.1))
@@ -200,9 +217,7 @@ def test_more_memory_than_there_was_is_worth_a_try(spec):
     assert _run(device.trainer, spec())[1].status == "failed"
     device.limit = 64
     assert _run(device.trainer, spec())[1].status == "failed"
-    memory = device.trainer._engines._memory
-    assert isinstance(memory, SmallMemory)
-    memory.free = 8 * GIB
+    device.memory.free = 8 * GIB
     _, end = _run(device.trainer, spec())
     assert (end.status, end.notes) == ("completed", ())
 
@@ -211,11 +226,11 @@ def test_other_engines_make_room_before_the_batch_is_halved(spec):
     device = SmallDevice(64)
     for width in range(9, 9 + MOST_ENGINES):
         assert _run(device.trainer, spec(epochs=1, width=width))[1].status == "completed"
-    assert len(device.trainer._engines) == MOST_ENGINES
+    assert len(device.alive) == MOST_ENGINES
     whole = device.need
 
     def crowded(place: str, engine: Engine, images: int, epoch: int = 1) -> None:
-        device.limit = 0 if len(device.trainer._engines) else 64
+        device.limit = 0 if device.alive else 64
         whole(place, engine, images, epoch)
 
     device.need = crowded  # type: ignore[method-assign]
@@ -223,7 +238,7 @@ def test_other_engines_make_room_before_the_batch_is_halved(spec):
     rows, end = _run(device.trainer, spec())
     assert device.built == [64, 64]
     assert (end.status, end.notes, len(rows)) == ("completed", (), 2)
-    assert len(device.trainer._engines) == 1
+    assert len(device.alive) == 1
 
 
 def test_a_trial_goes_on_after_its_last_epoch_and_reports_none_twice(spec, tmp_path):
@@ -233,13 +248,13 @@ def test_a_trial_goes_on_after_its_last_epoch_and_reports_none_twice(spec, tmp_p
     assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
     assert device.trained == [1, 2, 3, 4, 4, 4, 5]
     assert end.status == "completed"
-    assert end.notes[-1] == "went on after epoch 3 from a checkpoint"
+    assert end.notes[-1] == "continued after epoch 3 from a checkpoint"
     undisturbed, _ = _run(Trainer("cpu", threads=1), spec(epochs=5))
     assert rows[-1].val_loss == pytest.approx(undisturbed[-1].val_loss, rel=1e-4)
 
 
 def test_without_checkpoints_it_begins_again_and_reports_none_twice(spec):
-    device = SmallDevice(32, "measure", since=3)
+    device = SmallDevice(32, "evaluate", since=3)
     rows, end = _run(device.trainer, spec(epochs=4))
     assert [row.epoch for row in rows] == [1, 2, 3, 4]
     assert device.trained == [1, 2, 3, 1, 2, 3, 4]
@@ -254,10 +269,10 @@ def test_a_part_has_two_images_at_least(spec):
 
 
 def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
-    def broken(self: Engine, following: int | None) -> None:
+    def broken(self: Engine) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Engine, "measure", broken)
+    monkeypatch.setattr(Engine, "evaluate", broken)
     _, end = _run(Trainer("cpu", threads=1), spec())
     assert (end.status, end.infeasible) == ("failed", 0.0)
     assert "illegal memory access" in end.reason
@@ -280,7 +295,7 @@ def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monke
     rows, end = _run(device.trainer, spec())
     assert (end.status, rows, device.built) == ("failed", [], [])
     assert end.infeasible == pytest.approx(9 / 7 - 1)
-    assert "the faces do not fit" in end.reason
+    assert "the images do not fit" in end.reason
     assert "9.0 GiB" in end.reason
     monkeypatch.undo()
     assert _run(device.trainer, spec())[1].status == "completed", "the worker lives on"
@@ -289,8 +304,8 @@ def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monke
 def test_engines_make_room_for_faces(spec, few_data, monkeypatch):
     device = SmallDevice(64)
     _run(device.trainer, spec())
-    assert len(device.trainer._engines) == 1
-    monkeypatch.setattr(DeviceData, "load", _faces_that_need(lambda: not len(device.trainer._engines)))
+    assert len(device.alive) == 1
+    monkeypatch.setattr(DeviceData, "load", _faces_that_need(lambda: not device.alive))
     other = dataclasses.replace(spec(), fit="train+val")
     assert _run(device.trainer, other)[1].status == "completed"
 
@@ -311,14 +326,14 @@ def test_the_ways_in_which_want_of_memory_is_said():
 
 
 def test_dropped_engines_leave_memory_without_the_collector(spec):
-    """An engine that refers to itself would stay, on a GPU with all its memory, until a collection happens to come."""
-    trainer = Trainer("cpu", threads=1)
-    _run(trainer, spec(epochs=1))
-    first = weakref.ref(trainer._engines.latest)
+    """An engine that refers to itself would keep its memory until the next garbage collection."""
+    device = SmallDevice(64)
+    _run(device.trainer, spec(epochs=1))
+    first = weakref.ref(device.engine)
     gc.disable()
     try:
         for width in range(9, 9 + MOST_ENGINES):
-            trainer._engine(spec(epochs=1, width=width))
+            _run(device.trainer, spec(epochs=1, width=width))
         assert first() is None
     finally:
         gc.enable()
@@ -358,20 +373,12 @@ RESNET: dict[str, Value] = {"width": 0.25, "stem": "7x7", "batch_size": 64, "lr"
 
 @pytest.mark.gpu
 def test_a_captured_step_in_parts_agrees_with_the_eager_one(spec):
-    found = []
-    for eager in (False, True):
-        trainer = Trainer("cuda", build=lambda plan, parts: Engine(plan, 4))
-        engine = trainer._engine(spec("resnet", epochs=3, **RESNET))
-        assert len(engine.notes) == 1, engine.notes
-        assert "4 parts of 16" in engine.notes[0]
-        if eager:
-            engine._replay_step = None
-        for epoch in (1, 2, 3):
-            engine.train_epoch(epoch, lambda: 0)
-        found.append((engine.measure(), engine.flat.values.clone()))
-    (captured, weights), (plain, others) = found
-    assert captured.train_loss == pytest.approx(plain.train_loss, rel=1e-2)
-    assert torch.allclose(weights, others, rtol=2e-2, atol=2e-3)
+    captured, eager = Bench("cuda", parts=4), Bench("cuda", parts=4, capture=False)
+    (rows, end), (others, _) = (_run(bench.trainer, spec("resnet", epochs=3, **RESNET)) for bench in (captured, eager))
+    assert len(end.notes) == 1, end.notes
+    assert "4 parts of 16" in end.notes[0]
+    assert rows[-1].train_loss == pytest.approx(others[-1].train_loss, rel=1e-2)
+    assert torch.allclose(captured.engine.flat.values, eager.engine.flat.values, rtol=2e-2, atol=2e-3)
 
 
 @pytest.mark.gpu
@@ -390,10 +397,10 @@ def test_a_step_in_parts_is_the_step_on_a_gpu(spec):
 
 @pytest.mark.gpu
 def test_a_real_device_that_is_too_small(tiny_data):
-    """The allocator is given a share of the device: enough for a part of the batch, then for none."""
+    """The allocator has a share of the device: enough for a part of the batch, then for none."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    large = Job("s", 1, "resnet", params, 1, 3, tiny_data)
+    large = Job("a1b2c3", "s", "search", "resnet", params, 1, 3, tiny_data)
     whole = Trainer("cuda")
     torch.cuda.reset_peak_memory_stats(device)
     assert _run(whole, large)[1].notes == ()

@@ -6,7 +6,7 @@ LABELS = torch.tensor([0] * 10 + [1] * 100 + [2] * 390 + [4] * 500)
 
 
 def test_power_zero_weighs_every_class_exactly_one():
-    weights = frequency_weights(LABELS, 0.0)
+    weights = frequency_weights(LABELS, 0.0, 7)
     assert torch.equal(weights[[0, 1, 2, 4]], torch.ones(4, dtype=torch.float64))
     assert torch.equal(weights[[3, 5, 6]], torch.zeros(3, dtype=torch.float64))
 
@@ -14,21 +14,21 @@ def test_power_zero_weighs_every_class_exactly_one():
 def test_weights_have_mean_one_and_follow_the_power():
     counts = torch.bincount(LABELS, minlength=7).double()
     for power in (0.5, 1.0):
-        weights = frequency_weights(LABELS, power)
+        weights = frequency_weights(LABELS, power, 7)
         assert torch.isclose((weights * counts).sum() / counts.sum(), torch.tensor(1.0, dtype=torch.float64))
         assert torch.isclose(weights[0] / weights[1], (counts[1] / counts[0]) ** power)
 
 
 def test_natural_shows_each_image_once_in_random_order():
     torch.manual_seed(0)
-    order = epoch_order(LABELS, frequency_weights(LABELS, 0.0))
+    order = epoch_order(LABELS, frequency_weights(LABELS, 0.0, 7))
     assert torch.equal(order.sort().values, torch.arange(len(LABELS)))
     assert not torch.equal(order, torch.arange(len(LABELS)))
 
 
 def test_power_zero_is_exactly_natural():
     drawn = []
-    for weights in (torch.ones(7, dtype=torch.float64), frequency_weights(LABELS, 0.0)):
+    for weights in (torch.ones(7, dtype=torch.float64), frequency_weights(LABELS, 0.0, 7)):
         torch.manual_seed(3)
         drawn.append(epoch_order(LABELS, weights))
     assert torch.equal(*drawn)
@@ -36,7 +36,7 @@ def test_power_zero_is_exactly_natural():
 
 def test_inverse_frequency_shows_all_classes_equally_often():
     torch.manual_seed(0)
-    order = epoch_order(LABELS, frequency_weights(LABELS, 1.0))
+    order = epoch_order(LABELS, frequency_weights(LABELS, 1.0, 7))
     assert len(order) == len(LABELS)
     shown = torch.bincount(LABELS[order], minlength=7)[[0, 1, 2, 4]]
     assert (shown - 250).abs().max() <= 1
@@ -46,14 +46,14 @@ def test_inverse_frequency_shows_all_classes_equally_often():
 def test_square_root_lies_between():
     torch.manual_seed(0)
     counts = torch.bincount(LABELS, minlength=7).double()
-    order = epoch_order(LABELS, frequency_weights(LABELS, 0.5))
+    order = epoch_order(LABELS, frequency_weights(LABELS, 0.5, 7))
     expected = counts.sqrt() / counts.sqrt().sum() * len(LABELS)
     assert (torch.bincount(LABELS[order], minlength=7) - expected).abs().max() <= 1
 
 
 def test_an_image_comes_as_often_as_its_class_weighs_to_within_one():
     torch.manual_seed(0)
-    weights = frequency_weights(LABELS, 1.0)
+    weights = frequency_weights(LABELS, 1.0, 7)
     times = torch.bincount(epoch_order(LABELS, weights), minlength=len(LABELS))
     expected = weights[LABELS]
     assert ((times == expected.floor()) | (times == expected.floor() + 1)).all()

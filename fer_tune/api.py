@@ -1,0 +1,447 @@
+"""The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no others.
+
+    find:    check, template, run, stop
+    read:    find_study, studies, best, trials, failures, load_trials, load_epochs
+    show:    write_report, write_parquet, sync, audit_data, diagnose
+    train:   retrain, load_model, predict
+
+Importing this module is cheap: each function imports the libraries that it needs. `storage` is always
+the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study` may be
+left out if the database has only one.
+
+Errors that you can do something about are a `fer_tune.errors.FerTuneError` with a message and a hint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fer_tune.data.fer2013 import SIDE
+from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from fer_tune.data.audit import Audit
+    from fer_tune.doctor import Finding
+    from fer_tune.job import Value
+    from fer_tune.jobs import Observer, RunOutcome
+    from fer_tune.mirror import Mode
+    from fer_tune.mirror.sync import Synced
+    from fer_tune.sources.evaluate import FinalFit
+    from fer_tune.store import Store, StudyRecord
+    from fer_tune.store.lock import Holder
+    from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.sweep import Sweep
+    from fer_tune.train.export import Predictor
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+# find -----------------------------------------------------------------------------------------------------------------
+
+
+def template(family: str) -> str:
+    """Returns the text of a commented sweep of a family, which can be run as it is.
+
+    Raises:
+        SweepError: there is no such family.
+    """
+    from fer_tune.sweep.templates import template as write
+
+    return write(family)
+
+
+def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
+    """Reads sweep files, and the sweep files in folders.
+
+    Args:
+        changes: `key=value`, as `--set` takes them.
+
+    Raises:
+        SweepError: a file is not a valid sweep. `problems` has all that is wrong.
+    """
+    from fer_tune.sweep import load_sweeps
+
+    return load_sweeps(_paths(sweeps), changes)
+
+
+def run(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: Literal["local", "inline"] = "local",
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> RunOutcome:
+    """Runs sweeps to their budgets, one after another. A study that exists is continued.
+
+    Call it from a program's main module, under `if __name__ == "__main__":`, because `local` starts processes.
+
+    Args:
+        sweeps: files, folders of files, or what `check` returns.
+        changes: `key=value`, as `--set` takes them.
+        workers: how many trials train at the same time. `auto` is one for each GPU, or one for every two cores.
+        devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU without one.
+        engine: `local` trains in worker processes, `inline` in this process.
+        wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without one.
+        observer: is told what happens.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is, or the workers keep dying.
+    """
+    from fer_tune.sources.run import RunOptions, run_sweeps
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb)
+    return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
+
+
+def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
+    """Asks the run of a study to end, as one Ctrl-C does, and returns its process.
+
+    Raises:
+        StudyError: nothing runs the study, or a process that this one cannot reach.
+    """
+    from fer_tune.store import StudyLock
+
+    settings = Settings.from_environment(storage)
+    name = find_study(study, storage=storage).name
+    lock = StudyLock(settings, settings.url, name)
+    holder = lock.holder()
+    if holder is None:
+        if elsewhere := lock.server_holder():
+            raise StudyError(
+                f"The study {name} is being run by {elsewhere}, from another storage folder.",
+                "Run `fer-tune stop` there.",
+            )
+        raise StudyError(f"The study {name} is not being run.", "`fer-tune studies` lists the studies.")
+    holder.ask_to_end(name)
+    return holder
+
+
+# read -----------------------------------------------------------------------------------------------------------------
+
+
+def find_study(study: str | None = None, *, storage: str | None = None) -> StudyRecord:
+    """Returns the record of a study: its family, its sweep, its images.
+
+    Raises:
+        StudyError: there is no such study. Or none was named, and there is not exactly one.
+    """
+    with open_store(storage) as store:
+        return store.studies.get(study_name(store, study))
+
+
+def studies(*, storage: str | None = None) -> list[StudySummary]:
+    """Returns all studies with their counts and best trials, the oldest first."""
+    from fer_tune.study import summaries
+
+    with open_store(storage) as store:
+        return summaries(store)
+
+
+def best(study: str | None = None, top: int = 1, *, storage: str | None = None) -> list[TrialSummary]:
+    """Returns the best complete trials of a study, the best first. Empty if none has completed."""
+    from fer_tune.study import ranking
+
+    with open_store(storage) as store:
+        return ranking(store, study_name(store, study), top)
+
+
+def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
+    """Returns all trials of a study, by number."""
+    from fer_tune.study import trials as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study))
+
+
+def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
+    """Returns the traceback, or the end of the log, of each failed trial's last attempt, by the trial's number."""
+    with open_store(storage) as store:
+        attempts = store.jobs.attempts(study_name(store, study))
+        return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
+
+
+def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
+    """Returns the trials of a study as a table, one row for each, by number.
+
+    | column | dtype | |
+    |---|---|---|
+    | number | int64 | from 0 |
+    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | value | float64 | objective in 0..1: of the best epoch if complete, of the last one if pruned |
+    | epochs | int64 | how many were reported |
+    | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
+    | name | str | of the `start:` configuration that it came from |
+    | started, ended | datetime64[us, UTC] | |
+    | seconds | float64 | from start to end, with the time of waiting for a worker |
+    | params.lr, ... | as searched | one column for each hyperparameter, also for fixed ones |
+    | attrs.device, ... | as recorded | Optuna's user attributes: `attrs.parameters` (count), `attrs.seconds` (of \
+    training), `attrs.images_per_second`, `attrs.reason`, ... |
+
+    A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for every study. A column
+    of hyperparameters has dtype object if it has words in some trials and numbers in others.
+    """
+    from fer_tune.report import tables
+
+    return tables.trial_frame(trials(study, storage=storage))
+
+
+def load_epochs(
+    study: str | None = None, trial: int | None = None, *, storage: str | None = None, attempts: bool = False
+) -> DataFrame:
+    """Returns the learning curves of a study as a table, one row for each epoch, by trial and epoch.
+
+    | column | dtype | |
+    |---|---|---|
+    | number, attempt, epoch | int64 | the trial's number; its attempt, from 0; the epoch, from 1 |
+    | train_loss, val_loss | float64 | mean cross-entropy in nats |
+    | train_accuracy, val_accuracy, val_macro_f1, val_balanced_accuracy | float64 | in 0..1 |
+    | lr | float64 | learning rate of the epoch's last step |
+    | seconds | float64 | of training and validation |
+    | images_per_second | float64 | training images over `seconds` |
+    | recall.angry, ... | float64 | one column for each class, on validation, in 0..1; nan without images of it |
+
+    Args:
+        trial: the number of one trial.
+        attempts: whether to include epochs that a later attempt trained again.
+    """
+    from fer_tune.report import tables
+
+    with open_store(storage) as store:
+        return tables.epoch_frame(store, study_name(store, study), trial, attempts)
+
+
+# show -----------------------------------------------------------------------------------------------------------------
+
+
+def write_report(
+    out: str | os.PathLike[str],
+    studies: Sequence[str] | None = None,
+    form: Literal["html", "md"] = "html",
+    *,
+    storage: str | None = None,
+) -> Path:
+    """Writes what studies found into one file, and returns its path.
+
+    Args:
+        studies: names. None is all.
+        form: `html` needs no network. `md` has tables for a README.
+    """
+    from fer_tune.files import replace_text
+    from fer_tune.report.page import render
+
+    file = Path(out)
+    with open_store(storage) as store:
+        replace_text(file, render(store, study_names(store, studies), form))
+    file.chmod(0o644)  # a report is for others to read
+    return file
+
+
+def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, storage: str | None = None) -> Path:
+    """Writes the trials of a study into a Parquet file, and returns its path.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    from fer_tune.report import tables
+
+    tables.write_parquet(trials(study, storage=storage), Path(out))
+    return Path(out)
+
+
+def sync(
+    study: str,
+    *,
+    include_disabled: bool = False,
+    progress: Callable[[int], object] = lambda runs: None,
+    storage: str | None = None,
+) -> Synced:
+    """Copies to wandb what it does not have of a study: online with a key, else into offline files.
+
+    Args:
+        include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
+        progress: is called with the number of runs that are finished.
+    """
+    from fer_tune.mirror.sync import sync as copy
+
+    with open_store(storage) as store:
+        settings = Settings.from_environment(storage)
+        return copy(settings, store, study, progress, include_disabled=include_disabled)
+
+
+def audit_data(
+    source: str, *, side: int = SIDE, channels: int = 1, note: Callable[[str], None] = lambda text: None
+) -> Audit:
+    """Counts the classes, blank images and copies of a data set, and what a plain random split would leak.
+
+    Args:
+        source: `fer2013`, `demo`, or a path.
+        side, channels: what the images are resized and converted to first.
+        note: is called with a sentence now and then while files are read.
+    """
+    from fer_tune.data.audit import audit
+    from fer_tune.data.load import load_faces
+
+    settings = Settings.from_environment()
+    return audit(load_faces(source, settings, note, side=side, channels=channels), settings)
+
+
+def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:
+    """Examines the environment, the devices and the storage, and changes nothing. Takes some ten seconds."""
+    from fer_tune.doctor import examine
+
+    return examine(Settings.from_environment(storage))
+
+
+# train ----------------------------------------------------------------------------------------------------------------
+
+
+def retrain(
+    study: str | None = None,
+    *,
+    trial: int | None = None,
+    seeds: int = 1,
+    epochs: int | None = None,
+    until: Literal["best", "end"] = "best",
+    out: str | os.PathLike[str] | None = None,
+    devices: str | None = None,
+    engine: Literal["local", "inline"] = "local",
+    changes: Mapping[str, Value] | Sequence[str] = (),
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> tuple[FinalFit, ...] | None:
+    """Trains one configuration on training and validation images, and evaluates it on test once.
+
+    The fits run side by side on all devices. A call that was killed is continued by the same call.
+
+    Args:
+        trial: the number of the trial whose configuration is trained. None is the best.
+        seeds: how many fits, each under its own seed.
+        epochs: length of the schedule. None is the study's.
+        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the whole schedule.
+        out: a folder to copy the model to, beside the job's own folder below the storage folder.
+        devices, engine, wandb, observer: as in `run`.
+        changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set` takes them.
+
+    Returns:
+        The fits by seed, or None if Ctrl-C or SIGTERM interrupted them.
+
+    Raises:
+        SettingsError: a change is not valid.
+        TrainingError: a fit failed or diverged.
+    """
+    from fer_tune.sources.final import Request
+    from fer_tune.sources.retrain import run_final_fits
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep.overrides import read_changes
+
+    record = find_study(study, storage=storage)
+    return run_final_fits(
+        record.name,
+        Request(trial, epochs, until, seeds, read_changes(record.family, changes)),
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        observer=observer,
+        out=None if out is None else Path(out),
+    )
+
+
+def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor:
+    """Loads the model that `retrain` left in a folder.
+
+    Raises:
+        DataError: the folder has no model, or one of a newer version.
+        StorageError: the files of the model are damaged.
+    """
+    from fer_tune.train.export import Predictor
+
+    return Predictor.load(Path(folder), device)
+
+
+def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False) -> list[dict[str, float]]:
+    """Returns the probability of each class for each image file, the most probable class first.
+
+    Args:
+        folder: what `retrain` left.
+        flip: whether to average over each image and its mirror image.
+
+    Raises:
+        DataError: a file is not a readable image.
+    """
+    import numpy as np
+
+    from fer_tune.data.images import read_image
+
+    model = load_model(folder)
+    spec = model.spec
+    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
+    rows = model.predict(pixels, flip=flip).tolist()
+    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
+    return [{name: probability for probability, name in row} for row in ranked]
+
+
+# helpers of the command line ------------------------------------------------------------------------------------------
+
+
+def open_store(storage: str | None = None) -> Store:
+    """Opens a database that exists. Reading creates none.
+
+    Raises:
+        StorageError: there is no database, or it cannot be read.
+    """
+    from fer_tune.store import Store
+
+    return Store.of(Settings.from_environment(storage), create=False)
+
+
+def study_name(store: Store, asked: str | None) -> str:
+    """Returns the name of the study that was asked for, or of the only one.
+
+    Raises:
+        StudyError: none was asked for, and there is none or more than one.
+    """
+    if asked is not None:
+        return asked
+    names = study_names(store, None)
+    if len(names) == 1:
+        return names[0]
+    raise StudyError(f"There are {len(names)} studies.", f"Name one with --study: {', '.join(names)}.")
+
+
+def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
+    """Returns the names that were asked for, each once, or those of all studies.
+
+    Raises:
+        StudyError: there is no study.
+    """
+    names = list(dict.fromkeys(asked)) if asked is not None else [record.name for record in store.studies.all()]
+    if not names:
+        raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
+    return names
+
+
+@contextmanager
+def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
+    """Opens optuna-dashboard as a WSGI application, and gives it with the path of the study's page."""
+    from fer_tune.dashboard.server import application, study_id
+
+    with open_store(storage) as store:
+        page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
+        yield application(store, Settings.from_environment(storage)), page
+
+
+def _paths(given: Any) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(path) for path in given]

@@ -1,0 +1,17 @@
+"""`fer-tune stop`: ends a run from another terminal."""
+
+from __future__ import annotations
+
+from fer_tune import api
+from fer_tune.cli.options import Storage, StudyName
+from fer_tune.display import terminal
+
+
+def stop(study: StudyName = None, storage: Storage = None) -> None:
+    """Ask the run of a study to end, as one Ctrl-C does.
+
+    Running trials leave checkpoints. The next run continues them.
+    """
+    name = api.find_study(study, storage=storage).name
+    holder = api.stop(name, storage=storage)
+    terminal.note(f"{name}: {holder} was asked to end. The same fer-tune run continues the study.")

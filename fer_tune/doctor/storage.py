@@ -1,0 +1,176 @@
+"""Examines the storage folder, the database and the artifacts. The database is opened for reading only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy import JSON, Connection, inspect, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, size, some
+from fer_tune.errors import FerTuneError, StorageError
+from fer_tune.settings import Settings
+from fer_tune.store import Patience, Store, tables
+from fer_tune.store.artifact_paths import sha256
+from fer_tune.store.bootstrap import UPGRADABLE
+from fer_tune.store.connection import engine_options, explain, parse_url, shown
+from fer_tune.store.database import Database
+
+ROOM = 1 << 30
+"""Bytes that should be free. A database of 10,000 trials with models and checkpoints needs less."""
+
+RESTORE = "Restore a backup, or save what can be read: sqlite3 FILE .recover | sqlite3 NEW."
+
+
+def storage(settings: Settings) -> Iterator[Finding]:
+    """Examines the folder, then the database, then the files that the database names."""
+    yield from _folder(settings)
+    try:
+        url = parse_url(settings.url)
+    except FerTuneError as error:
+        yield refused("database", error)
+        return
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        yield note("database", f"{shown(url)} does not exist", "`fer-tune run SWEEP` makes it.")
+        return
+    try:
+        store = read_only(settings)
+        yield ok("database", shown(url))
+        with store, store.engine.connect() as connection:
+            yield from _whole(connection)
+            if (found := _format(connection)).state != "ok":
+                yield found
+                return
+            yield found
+        with store:
+            yield from _artifacts(store)
+    except SQLAlchemyError as error:
+        yield refused("database", explain(error, url))
+    except StorageError as error:
+        yield refused("database", error)
+
+
+def read_only(settings: Settings) -> Store:
+    """Returns the store of an existing database that cannot be written, and is not upgraded.
+
+    SQLite may make its two empty companions of the file, as it does for any reader.
+    """
+    url = parse_url(settings.url)
+    options = engine_options(url) | {"poolclass": sqlalchemy.NullPool}
+    if url.get_backend_name() == "sqlite":
+        engine = sqlalchemy.create_engine(_file(url, mode="ro"), **options)
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+        except OperationalError:  # a folder that is read-only cannot take the companions, and nobody writes there
+            if not Path(f"{url.database}-wal").exists():
+                engine = sqlalchemy.create_engine(_file(url, mode="ro", immutable="1"), **options)
+    else:
+        engine = sqlalchemy.create_engine(url, execution_options={"postgresql_readonly": True}, **options)
+    return Store(Database(url, engine, settings.root.absolute(), Patience(url, 0.0)))
+
+
+def _file(url: URL, **options: str) -> URL:
+    place = Path(str(url.database)).as_uri()
+    return URL.create("sqlite", database=place, query=options | {"uri": "true"})
+
+
+def _folder(settings: Settings) -> Iterator[Finding]:
+    root = settings.root.absolute()
+    advice = "Give yourself the right to write there, or set FER_TUNE_DIR to another folder."
+    if not root.exists():
+        nearest = next(parent for parent in root.parents if parent.exists())
+        if os.access(nearest, os.W_OK):
+            yield note("folder", f"{root} does not exist yet; the first run makes it")
+        else:
+            yield problem("folder", f"{root} does not exist, and {nearest} is not writable", advice)
+        return
+    if not root.is_dir():
+        yield problem("folder", f"{root} is not a folder", "Move the file away, or set FER_TUNE_DIR to a folder.")
+        return
+    used = (settings.artifacts, settings.checkpoints, settings.cache, settings.locks, settings.logs, settings.wandb)
+    closed = [place for place in (root, *used) if place.is_dir() and not os.access(place, os.W_OK)]
+    if closed:
+        yield problem("folder", f"not writable: {some(closed)}", advice)
+    else:
+        yield ok("folder", f"{root} is writable")
+    free = shutil.disk_usage(root).free
+    if free < ROOM:
+        yield problem("free space", size(free), "Free some space, or set FER_TUNE_DIR to another disk.")
+    else:
+        yield ok("free space", size(free))
+
+
+def _whole(connection: Connection) -> Iterator[Finding]:
+    """Lets SQLite check its pages, its foreign keys, and the columns that hold JSON."""
+    if connection.dialect.name != "sqlite":
+        return
+    faults = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
+    if faults != ["ok"]:
+        yield problem("integrity", f"SQLite finds {many(len(faults), 'fault', 'faults')}: {some(faults)}", RESTORE)
+        return
+    faults = [f"{child} without {parent}: {count}" for (child, parent), count in _lost(connection).items()]
+    faults += [f"{column}: {count} not JSON" for column, count in _not_json(connection) if count]
+    if faults:
+        yield problem("integrity", f"rows that no run of fer-tune leaves: {some(faults)}", "Restore a backup.")
+    else:
+        yield ok("integrity", "SQLite finds no fault")
+
+
+def _lost(connection: Connection) -> Counter[tuple[str, str]]:
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return Counter((str(child), str(parent)) for child, _, parent, _ in rows)
+
+
+def _not_json(connection: Connection) -> Iterator[tuple[str, int]]:
+    names = set(inspect(connection).get_table_names())
+    for table in tables.metadata.sorted_tables:
+        for column in table.columns if table.name in names else ():
+            if isinstance(column.type, JSON):
+                query = f"SELECT count(*) FROM {table.name} WHERE NOT json_valid({column.name})"
+                try:
+                    yield f"{table.name}.{column.name}", int(connection.exec_driver_sql(query).scalar_one())
+                except OperationalError:  # an older format has not this column
+                    continue
+
+
+def _format(connection: Connection) -> Finding:
+    names = inspect(connection).get_table_names()
+    found = connection.execute(select(tables.schema.c.version)).scalar() if tables.schema.name in names else None
+    if found is None:
+        return problem("format", "it has no studies of fer-tune", "--storage names another database.")
+    if found in UPGRADABLE:
+        return note("format", f"{found}: that of an older fer-tune", "The next command upgrades it, after a copy.")
+    if found != tables.FORMAT:
+        return problem("format", f"{found}: that of a newer fer-tune", "pip install --upgrade fer-tune")
+    return ok("format", f"{found}")
+
+
+def _artifacts(store: Store) -> Iterator[Finding]:
+    """Compares the files with what was recorded of them."""
+    wrong: dict[str, list[str]] = {"missing": [], "changed": [], "outside the storage folder": []}
+    total = 0
+    for study in store.studies.all():
+        for record in store.artifacts.of(study.name):
+            total += 1
+            try:
+                path = store.artifacts.path(record)
+            except StorageError:
+                wrong["outside the storage folder"].append(record.path)
+                continue
+            if not path.is_file():
+                wrong["missing"].append(record.path)
+            elif sha256(path)[0] != record.sha256:
+                wrong["changed"].append(record.path)
+    for how, paths in wrong.items():
+        if paths:
+            found = f"{many(len(paths), 'recorded file is', 'recorded files are')} {how}: {some(paths)}"
+            yield problem("artifacts", found, "Restore them from a backup, or make them again with `fer-tune retrain`.")
+    if not any(wrong.values()):
+        yield ok("artifacts", many(total, "file, as it was recorded", "files, as they were recorded"))

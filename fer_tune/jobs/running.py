@@ -1,0 +1,118 @@
+"""A job that this run has begun, and what the runner remembers of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, merged
+from fer_tune.jobs.outcome import Ended, EndState
+from fer_tune.jobs.states import State
+from fer_tune.pool import WorkerInfo
+
+
+@dataclass
+class Running:
+    """A job of this run that is not over.
+
+    Attributes:
+        state: see `states`.
+        worker: that has it, or None while it waits for one.
+        verdict: why its source stopped it. What it says from then on is ignored, except for its
+            end.
+        overdue: why, once its time limit is over.
+        out_of_time: the hours of the run are over, and it was told to stop.
+        stopping: it was told to stop.
+        began: when its first attempt of this run began, by the runner's clock.
+        heard: when its worker was last heard, by the same clock.
+        epoch_began: when the epoch that it is in began, by the same clock.
+        stopped: when it was told to stop because its time was over, by the same clock.
+        hung: how often its worker was ended for its silence.
+        losses: how often its worker was lost in this run.
+        earlier: epochs that were recorded before this attempt, by epoch.
+        rows: epochs that count.
+        last: the finite value that was reported last.
+        progress: where it is within its epoch.
+    """
+
+    job: Job
+    state: State = "queued"
+    worker: WorkerInfo | None = None
+    verdict: str = ""
+    overdue: str = ""
+    out_of_time: bool = False
+    stopping: bool = False
+    began: float | None = None
+    heard: float = 0.0
+    epoch_began: float = 0.0
+    stopped: float | None = None
+    hung: int = 0
+    losses: int = 0
+    earlier: dict[int, EpochRow] = field(default_factory=dict)
+    rows: list[EpochRow] = field(default_factory=list)
+    last: float | None = None
+    progress: StepProgress | None = None
+
+    def value(self, row: EpochRow) -> float:
+        """Returns the objective of an epoch."""
+        return float(getattr(row, self.job.objective))
+
+    def add(self, row: EpochRow) -> bool:
+        """Takes an epoch; returns whether an earlier attempt had trained it and this one only sent
+        it again."""
+        merged(self.rows, row)
+        if math.isfinite(value := self.value(row)):
+            self.last = value
+        before = self.earlier.get(row.epoch)
+        return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
+
+    @property
+    def rest_of_epoch(self) -> float:
+        """Seconds that the epoch it is in still takes, at its pace so far; 0 while nobody knows."""
+        if self.progress is None or not self.progress.step:
+            return 0.0
+        return (self.heard - self.epoch_began) * (self.progress.steps / self.progress.step - 1)
+
+    def try_again(self) -> None:
+        """Makes the job ready for another attempt."""
+        self.earlier = {row.epoch: row for row in self.rows}
+        self.job = replace(self.job, attempt=self.job.attempt + 1)
+        self.worker, self.rows, self.progress = None, [], None
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The first epoch with the highest objective."""
+        finite = [row for row in self.rows if math.isfinite(self.value(row))]
+        return max(finite, key=self.value, default=None)
+
+    def ended(self, state: EndState, reason: str, end: JobEnd | None) -> Ended:
+        """Returns how this run leaves the job."""
+        complete = state == "complete" and self.best is not None
+        return Ended(
+            job=self.job.uid,
+            number=self.job.number,
+            state=state,
+            value=self.value(self.best) if complete and self.best is not None else self.last,
+            reason=reason,
+            epochs=len(self.rows),
+            seconds=sum(row.seconds for row in self.rows),
+            infeasible=end.infeasible if end else 0.0,
+            facts=self._facts(end),
+        )
+
+    def _facts(self, end: JobEnd | None) -> dict[str, Any]:
+        """What a study keeps beside the value, shown by optuna-dashboard; see `job.EpochRow` for
+        the units."""
+        best, seconds = self.best, sum(row.seconds for row in self.rows)
+        images = sum(row.images_per_second * row.seconds for row in self.rows)
+        return {
+            "device": self.worker.device if self.worker else None,
+            "parameters": end.parameters if end else None,
+            "epochs": len(self.rows),
+            "best_epoch": best.epoch if best else None,
+            "macro_f1": round(best.val_macro_f1, 4) if best else None,
+            "attempt": self.job.attempt,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1) if seconds else None,
+        }

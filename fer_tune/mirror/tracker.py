@@ -1,0 +1,123 @@
+"""What a tracker is to the mirror: somewhere that runs can be copied to.
+
+The mirror's core knows `Run` and `Tracker` only. To add a tracker:
+
+1. Write `mirror/NAME_tracker.py` (or a folder of that name) with a class that has `Tracker`'s
+   methods and a subclass of `Adapter` that connects it. Import the tracker's library in `connect`.
+2. Add the adapter to `TRACKERS` in `mirror/trackers.py`.
+3. Add the library to `LIBRARIES` in tests/test_rooms.py.
+
+The mirror then keeps a cursor for each job and tracker, copies each row once, and tries again
+whatever failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from fer_tune.settings import Settings
+
+Mode = Literal["online", "offline", "disabled"]
+"""Copy to a server, copy to files, or copy nothing."""
+
+Jobs = Literal["allowed", "all"]
+"""Copy the jobs that trackers may have, or also those that ran with `--wandb disabled`."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Files that become one artifact of a tracker."""
+
+    name: str
+    type: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a tracker must know about one job by now.
+
+    Attributes:
+        job: its uid.
+        id: unique in the tracker's project, and the same whenever the run is read.
+        history: one mapping for each epoch, with `epoch` in it, rising.
+        at: attempt and epoch of the last row; (0, 0) while there is none.
+        over: nothing will be added.
+        bundles: artifacts that belong to the run once it is over.
+    """
+
+    job: str
+    id: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+    history: tuple[dict[str, float], ...]
+    summary: dict[str, Any]
+    at: tuple[int, int] = (0, 0)
+    over: bool = True
+    failed: bool = False
+    bundles: tuple[Bundle, ...] = ()
+
+
+class Tracker(Protocol):
+    """Takes runs: a server, files, or a test's list.
+
+    Attributes:
+        live: whether it takes a run while the run's job is still training.
+    """
+
+    live: bool
+
+    def bring(self, run: Run) -> None:
+        """Makes the tracker's copy equal to `run`. If the run is over, the copy is then safe.
+
+        It may be called any number of times with the same run. Each row must then be there once.
+        """
+        ...
+
+    def left(self, ids: set[str]) -> set[str]:
+        """Returns the runs among `ids` that were written elsewhere and belong here too."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the runs that are not over, so that another mirror may continue them."""
+        ...
+
+
+class Adapter:
+    """Connects the mirror to one kind of tracker. A subclass overrides what its tracker needs.
+
+    Attributes:
+        name: key in `TRACKERS`, and of the cursors in the database.
+        package: the Python package that it needs.
+    """
+
+    name: str
+    package: str
+
+    def mode(self, asked: Mode | None) -> Mode:
+        """Returns the mode that the user asked for, else the one that the environment allows."""
+        return asked or "online"
+
+    def trouble(self, timeout: float) -> str:
+        """Returns why the tracker's server cannot be reached now, or an empty text."""
+        return ""
+
+    def connect(self, settings: Settings, mode: Mode) -> Tracker:
+        """Returns a tracker that takes runs in `online` or `offline` mode."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str | None]:
+        """Returns environment variables for the mirror's process. None removes one."""
+        return {}
+
+    def redact(self, text: str) -> str:
+        """Returns `text` without the tracker's keys."""
+        return text
+
+    def clean_logs(self, settings: Settings, *logs: Path) -> None:
+        """Takes the tracker's keys out of `logs` and of its own logs. Nobody writes them now."""

@@ -1,0 +1,58 @@
+"""What the trials of a study cost, and what pruning saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fer_tune.job import EpochRow, by_pruner
+from fer_tune.study import TrialSummary
+from fer_tune.study.trial_states import REASON
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the trials of a study cost.
+
+    Attributes:
+        seconds: of training, summed over trials.
+        epochs: that were trained.
+        planned: epochs that the trials would have had if none had been stopped.
+        saved: seconds that the pruner saved, at each pruned trial's own pace.
+        gpu: the part of `seconds` that was spent on GPUs.
+        wall: seconds in which at least one trial ran.
+    """
+
+    seconds: float
+    epochs: int
+    planned: int
+    saved: float
+    gpu: float
+    wall: float
+
+
+def cost(trials: Sequence[TrialSummary], curves: Mapping[int, Sequence[EpochRow]], schedule: int) -> Cost:
+    """Returns the cost of trials, given their epochs by number and the length of their schedule."""
+    seconds = saved = gpu = 0.0
+    epochs = 0
+    for trial in trials:
+        rows = curves.get(trial.number, [])
+        spent = sum(row.seconds for row in rows)
+        seconds += spent
+        gpu += spent if str(trial.attrs.get("device", "")).startswith("cuda") else 0.0
+        epochs += len(rows)
+        if by_pruner(trial.state, str(trial.attrs.get(REASON, ""))) and rows:
+            saved += max(0, schedule - rows[-1].epoch) * spent / len(rows)
+    spans = sorted((trial.started, trial.ended) for trial in trials if trial.started and trial.ended)
+    return Cost(seconds, epochs, schedule * len(trials), saved, gpu, _covered(spans))
+
+
+def _covered(spans: Sequence[tuple[datetime, datetime]]) -> float:
+    """Returns the seconds that at least one of the spans covers. They are sorted by start."""
+    seconds, until = 0.0, None
+    for start, end in spans:
+        if until is None or end > until:
+            seconds += (end - (start if until is None else max(start, until))).total_seconds()
+            until = end
+    return seconds

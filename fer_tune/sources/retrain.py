@@ -1,0 +1,133 @@
+"""A run of final fits: trained on all workers through the runner, then evaluated on test once
+each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from fer_tune.errors import FerTuneError, StorageError, TrainingError
+from fer_tune.jobs.observers import Observer, Observers
+from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.signals import Signals
+from fer_tune.jobs.supervision import Limits
+from fer_tune.pool.devices import choose_devices
+from fer_tune.pool.port import TrainerFactory, load_trainer
+from fer_tune.settings import Settings
+from fer_tune.sources.evaluate import FinalFit, evaluate
+from fer_tune.sources.final import FinalFits, Request
+from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
+from fer_tune.store import Store
+from fer_tune.sweep.schema import Limits as SweepLimits
+
+
+def run_final_fits(
+    study: str,
+    request: Request,
+    settings: Settings,
+    options: RunOptions | None = None,
+    *,
+    observer: Observer | None = None,
+    out: Path | None = None,
+    trainer: TrainerFactory = load_trainer,
+) -> tuple[FinalFit, ...] | None:
+    """Trains a study's best configuration, or a chosen one, on training and validation; evaluates
+    it on test.
+
+    Whatever is true of a trial is true of these fits: they run side by side on all devices, they
+        are recorded epoch by
+    epoch, and a run that was killed is continued by the same call, from the last checkpoints. Test
+    is opened once for each fit.
+
+    Args:
+        out: a folder to copy the model and its figures to; one below it for each seed if there are
+            several.
+        observer: hears what happens, such as a display.
+
+    Returns:
+        The fits by seed, or None if the run was interrupted by Ctrl-C or SIGTERM.
+
+    Raises:
+        StudyError: there is no such study or trial, or none is complete yet.
+        SettingsError: there is no such device.
+        TrainingError: a fit failed or diverged; the others are evaluated.
+        DataError: the study's data or split is gone from the cache.
+        PoolError: workers cannot be started, or keep dying.
+    """
+    options = options or RunOptions()
+    observers = observers_of(settings, observer)
+    patience = SweepLimits().storage_patience
+    signals = Signals()
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
+        stack.enter_context(observers)
+        Store.of(settings, create=False, note=observers.note).close()  # a wrong storage is not waited for
+        store = stack.enter_context(open_store(settings, patience, observers.note))
+        fits = FinalFits(store, settings, study, request, mirrored=options.wandb != "disabled")
+        stack.callback(fits.lock.release)
+        signals.hurry = store.patiently.hurry
+        watch_results(observers, store, settings, options)
+        stack.enter_context(signals.heard())
+        limits = Limits(retries=int(fits.record.sweep_json.get("retries", Limits().retries)))
+        if fits.wanted():
+            pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
+            stack.callback(pool.close)
+            outcome = Runner(fits, pool, store, observers, signals, limits).run()
+            pool.close()  # before test is opened: its memory is needed
+        else:
+            outcome = fits.outcome("budget")
+        if not signals.requested:
+            found = _evaluate(fits, store, settings, choose_devices(options.devices, 1)[0], observers)
+            observers.study_closed(outcome)
+            return _delivered(found, out)
+        observers.study_closed(outcome)
+        return None
+    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
+    return None
+
+
+def _evaluate(
+    fits: FinalFits, store: Store, settings: Settings, device: str, observers: Observers
+) -> tuple[FinalFit, ...]:
+    """Evaluates every fit that is trained, then raises the error of one that failed."""
+    found, errors = [], []
+    record = fits.record
+    for job in fits.records():
+        try:
+            fit = evaluate(store, record, job, settings.job_folder(record.name, record.uid, job.uid), device)
+        except TrainingError as error:
+            errors.append(error)
+            continue
+        found.append(fit)
+        _show_in_dashboard(fit, store, settings, observers)
+    if errors:
+        raise errors[0]
+    return tuple(found)
+
+
+def _show_in_dashboard(fit: FinalFit, store: Store, settings: Settings, observers: Observers) -> None:
+    from fer_tune.dashboard.writer import NoteWriter
+
+    try:
+        NoteWriter(store, settings, fit.study).add_final_fit(fit.trial, fit.folder / "confusion.png")
+    except (FerTuneError, OSError, KeyError) as error:
+        observers.note(f"{fit.study}: the dashboard does not show the confusion matrix: {error}")
+
+
+def _delivered(fits: Sequence[FinalFit], out: Path | None) -> tuple[FinalFit, ...]:
+    """Copies what the fits left to where the user wants it.
+
+    Raises:
+        StorageError: it cannot be written there.
+    """
+    for fit in fits if out is not None else ():
+        assert out is not None
+        target = out if len(fits) == 1 else out / f"seed-{fit.seed}"
+        try:
+            shutil.copytree(fit.folder, target, dirs_exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The model cannot be copied to {target}: {error}.", f"It is in {fit.folder}; copy it from there."
+            ) from error
+    return tuple(fits)

@@ -1,0 +1,63 @@
+"""Artifacts: files below the storage folder that a job or a study left, each with its hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from fer_tune.store import tables
+from fer_tune.store.artifact_paths import described, inside
+from fer_tune.store.database import Database, matches, without
+from fer_tune.store.records import ArtifactRecord
+from fer_tune.store.studies import Studies
+
+if TYPE_CHECKING:
+    from fer_tune.store.jobs import Jobs
+
+
+class Artifacts:
+    """The artifacts of a database."""
+
+    def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
+        self._database, self._studies, self._jobs = database, studies, jobs
+
+    def add(self, study: str, uid: str | None, kind: str, path: Path) -> None:
+        """Records a file with its hash. Recording the same path again replaces the record.
+
+        Args:
+            uid: of the job that left it, or None for the study's own.
+
+        Raises:
+            StorageError: the file is missing or outside the storage folder.
+        """
+        owner = {"study_id": self._studies.key(study), "job_id": None if uid is None else self._jobs.key(uid)}
+        values = described(self._database.root, kind, path) | owner
+        self._database.write(lambda tx: put(tx, values))
+
+    def of(self, study: str, uid: str | None = None) -> list[ArtifactRecord]:
+        """Returns the artifacts of a study, or of one of its jobs, in the order in which they were
+        recorded."""
+        table = tables.artifacts
+        query = select(table, tables.jobs.c.uid.label("job")).outerjoin(tables.jobs, tables.jobs.c.id == table.c.job_id)
+        query = query.where(table.c.study_id == self._studies.key(study))
+        if uid is not None:
+            query = query.where(tables.jobs.c.uid == uid)
+        rows = self._database.rows(query.order_by(table.c.id))
+        return [ArtifactRecord(**without(row, "id", "study_id", "job_id")) for row in rows]
+
+    def path(self, artifact: ArtifactRecord) -> Path:
+        """Returns where the file is.
+
+        Raises:
+            StorageError: the record points outside the storage folder, so somebody else wrote it.
+        """
+        return self._database.root / inside(self._database.root, self._database.root / artifact.path)
+
+
+def put(tx: Connection, values: dict[str, Any]) -> None:
+    """Writes an artifact's row in place of an earlier one of the same file."""
+    same_file = matches(tables.artifacts, {name: values[name] for name in ("study_id", "path")})
+    tx.execute(delete(tables.artifacts).where(same_file))
+    tx.execute(insert(tables.artifacts).values(**values))

@@ -1,0 +1,39 @@
+"""Cursors: how far each tracker's copy of a job has got."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from fer_tune.store import tables
+from fer_tune.store.database import Database, matches, without
+from fer_tune.store.jobs import Jobs, add
+from fer_tune.store.records import Cursor
+from fer_tune.store.studies import Studies
+
+
+class Cursors:
+    """The cursors of a database, by tracker and job."""
+
+    def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
+        self._database, self._studies, self._jobs = database, studies, jobs
+
+    def of(self, study: str, tracker: str) -> dict[str, Cursor]:
+        """Returns the cursors of the jobs that a tracker's mirror has begun to copy, by the job's
+        uid."""
+        query = select(tables.cursors, tables.jobs.c.uid.label("job")).join(tables.jobs)
+        query = query.where(tables.jobs.c.study_id == self._studies.key(study), tables.cursors.c.tracker == tracker)
+        rows = self._database.rows(query.order_by(tables.cursors.c.job_id))
+        return {row["job"]: Cursor(**without(row, "job_id")) for row in rows}
+
+    def set(self, cursor: Cursor) -> None:
+        """Moves the cursor of one job."""
+        key: dict[str, Any] = {"job_id": self._jobs.key(cursor.job), "tracker": cursor.tracker}
+        values = {name: getattr(cursor, name) for name in ("run", "attempt", "epoch", "finished")}
+
+        def work(tx: Connection) -> None:
+            if not add(tx, tables.cursors, key, values):
+                tx.execute(update(tables.cursors).where(matches(tables.cursors, key)).values(**values))
+
+        self._database.write(work)

@@ -1,0 +1,88 @@
+"""Epochs: what was measured after each, by job and attempt."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.exc import IntegrityError
+
+from fer_tune.errors import StorageError
+from fer_tune.job import EpochRow, merged
+from fer_tune.store import tables
+from fer_tune.store.database import Database, now, without
+from fer_tune.store.jobs import Jobs, add
+from fer_tune.store.studies import Studies
+
+MEASURES = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_f1",
+    "val_balanced_accuracy",
+    "lr",
+    "seconds",
+    "images_per_second",
+)
+"""The numbers of an `EpochRow`."""
+
+
+class Epochs:
+    """The epochs of a database."""
+
+    def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
+        self._database, self._studies, self._jobs = database, studies, jobs
+
+    def add(self, row: EpochRow) -> bool:
+        """Records one epoch of a started attempt. Returns False, and changes nothing, if it is
+        there already.
+
+        Raises:
+            StorageError: the attempt was never started.
+        """
+        key = {"job_id": self._jobs.key(row.job), "attempt": row.attempt, "epoch": row.epoch}
+        values: dict[str, Any] = {name: getattr(row, name) for name in MEASURES}
+        values["recall"] = [None if isnan(value) else value for value in row.recall]  # JSON has no nan
+        values["recorded"] = now()
+        try:
+            return self._database.write(lambda tx: add(tx, tables.epochs, key, values))
+        except IntegrityError as error:
+            raise StorageError(f"Attempt {row.attempt} of job {row.job} was never started.") from error
+
+    def all(self, study: str, uid: str | None = None) -> list[EpochRow]:
+        """Returns every recorded epoch of a study's jobs, or of one of them, by job, attempt and
+        epoch.
+
+        Raises:
+            StudyError: there is no such study.
+        """
+        table = tables.epochs
+        query = select(table, tables.jobs.c.uid.label("job")).join(tables.jobs, tables.jobs.c.id == table.c.job_id)
+        query = query.where(tables.jobs.c.study_id == self._studies.key(study))
+        if uid is not None:
+            query = query.where(tables.jobs.c.uid == uid)
+        return [
+            _row(row) for row in self._database.rows(query.order_by(table.c.job_id, table.c.attempt, table.c.epoch))
+        ]
+
+    def curves(self, study: str) -> dict[str, list[EpochRow]]:
+        """Returns the epochs that count, by the job's uid; see `job.merged`. Jobs without an epoch
+        are left out."""
+        found: dict[str, list[EpochRow]] = {}
+        for row in self.all(study):
+            merged(found.setdefault(row.job, []), row)
+        return found
+
+    def curve(self, study: str, uid: str) -> list[EpochRow]:
+        """Returns the epochs of one job that count."""
+        curve: list[EpochRow] = []
+        for row in self.all(study, uid):
+            merged(curve, row)
+        return curve
+
+
+def _row(row: RowMapping) -> EpochRow:
+    recall = tuple(float("nan") if value is None else float(value) for value in row["recall"])
+    return EpochRow(**without(row, "job_id", "recorded", "recall"), recall=recall)

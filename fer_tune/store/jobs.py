@@ -1,0 +1,224 @@
+"""Jobs and the attempts at them: everything that trains, whatever it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, insert, select, update
+
+from fer_tune.errors import StorageError
+from fer_tune.job import Job, JobEnd, Kind
+from fer_tune.store import tables
+from fer_tune.store.artifact_paths import described
+from fer_tune.store.artifacts import put
+from fer_tune.store.database import Database, matches, now, without
+from fer_tune.store.records import AttemptRecord, JobRecord
+from fer_tune.store.studies import Studies
+
+
+class Jobs:
+    """The jobs of a database. A job is named by its uid."""
+
+    def __init__(self, database: Database, studies: Studies) -> None:
+        self._database, self._studies = database, studies
+        self._ids: dict[str, int] = {}
+
+    # jobs ---------------------------------------------------------------------------------------------------------
+
+    def put(self, job: Job, mirrored: bool = True, origin: Mapping[str, Any] | None = None) -> JobRecord:
+        """Records a job that is about to be trained. One that is recorded already is queued again
+        as this trial.
+
+        Args:
+            mirrored: whether trackers may have it.
+            origin: where it comes from, for a job that is not a search's.
+        """
+        of_job = tables.jobs.c.uid == job.uid
+        changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
+        values = {
+            "uid": job.uid,
+            "study_id": self._studies.key(job.study),
+            "kind": job.kind,
+            "name": job.name,
+            "params": dict(job.params),
+            "seed": job.seed,
+            "schedule": job.schedule,
+            "until": job.until,
+            "fit": job.fit,
+            "mirrored": mirrored,
+            "origin": dict(origin or {}),
+            "created": now(),
+        }
+
+        def work(tx: Connection) -> None:
+            if tx.execute(update(tables.jobs).where(of_job).values(**changing)).rowcount == 0:
+                tx.execute(insert(tables.jobs).values(**values, **changing))
+
+        self._database.write(work)
+        return self.get(job.uid)
+
+    def set_state(self, uid: str, state: str, reason: str = "", value: float | None = None) -> None:
+        """Records where a job has got to; see `jobs.states`."""
+        over = state in ("complete", "pruned", "failed")
+        values = {"state": state, "reason": reason, "value": value, "ended": now() if over else None}
+        self._database.write(
+            lambda tx: tx.execute(update(tables.jobs).where(tables.jobs.c.uid == uid).values(**values))
+        )
+
+    def get(self, uid: str) -> JobRecord:
+        """Returns the job.
+
+        Raises:
+            StorageError: there is none of that uid.
+        """
+        found = self._select(tables.jobs.c.uid == uid)
+        if not found:
+            raise self._unknown(uid)
+        return found[0]
+
+    def of(self, study: str, kind: Kind | None = None) -> list[JobRecord]:
+        """Returns the jobs of a study, of one kind or of all, in the order in which they were made.
+
+        Raises:
+            StudyError: there is no such study.
+        """
+        conditions: list[ColumnElement[bool]] = [tables.jobs.c.study_id == self._studies.key(study)]
+        return self._select(*conditions, *([tables.jobs.c.kind == kind] if kind else []))
+
+    def find_trial(self, study: str, number: int) -> JobRecord | None:
+        """Returns the job that is Optuna's trial of this number now, or None."""
+        key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
+        return next(iter(self._select(matches(tables.jobs, key))), None)
+
+    def renumber(self, study: str, number: int, to: int, reason: str) -> None:
+        """Records that a trial is queued again under another number. Nothing happens if no job was
+        made of it yet."""
+        key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
+        values = {"number": to, "state": "queued", "reason": reason}
+        this = matches(tables.jobs, key)
+        self._database.write(lambda tx: tx.execute(update(tables.jobs).where(this).values(**values)))
+
+    def key(self, uid: str) -> int:
+        """Returns the job's key in the tables. It never changes, so it is read once.
+
+        Raises:
+            StorageError: there is no such job.
+        """
+        if uid not in self._ids:
+            rows = self._database.rows(select(tables.jobs.c.id).where(tables.jobs.c.uid == uid))
+            if not rows:
+                raise self._unknown(uid)
+            self._ids[uid] = rows[0]["id"]
+        return self._ids[uid]
+
+    def _select(self, *conditions: ColumnElement[bool]) -> list[JobRecord]:
+        query = select(tables.jobs, tables.studies.c.name.label("study")).join(tables.studies)
+        rows = self._database.rows(query.where(*conditions).order_by(tables.jobs.c.id))
+        return [JobRecord(**without(row, "id", "study_id")) for row in rows]
+
+    def _unknown(self, uid: str) -> StorageError:
+        return StorageError(f"There is no job {uid} in {self._database.shown}.", "It was deleted while it was in use.")
+
+    # attempts -----------------------------------------------------------------------------------------------------
+
+    def start_attempt(self, job: Job, worker: int, device: str) -> None:
+        """Records that a worker starts on a job, which is running from now on. A second call
+        changes nothing."""
+        key = {"job_id": self.key(job.uid), "attempt": job.attempt}
+        values = {"worker": worker, "device": device, "started": now(), **_NOTHING_YET}
+
+        def work(tx: Connection) -> None:
+            if add(tx, tables.attempts, key, values):
+                tx.execute(update(tables.jobs).where(tables.jobs.c.id == key["job_id"]).values(state="running"))
+
+        self._database.write(work)
+
+    def end_attempt(self, end: JobEnd) -> bool:
+        """Records how an attempt ended, and the files that it left, in one transaction.
+
+        Returns False, and changes nothing, if it has ended already. A file that is gone is noted,
+        since a job's end must not be lost over it.
+
+        Raises:
+            StorageError: the attempt was never started, or a file is outside the storage folder.
+        """
+        present = {kind: path for kind, path in end.files.items() if path.is_file()}
+        gone = [f"{kind} was not found at {end.files[kind]}" for kind in end.files.keys() - present.keys()]
+        files = [self._file(kind, path) for kind, path in sorted(present.items())]
+        values: dict[str, Any] = {name: getattr(end, name) for name in ("status", "reason", "detail", "parameters")}
+        values |= {"notes": [*end.notes, *sorted(gone)], "ended": now()}
+        this = matches(tables.attempts, {"job_id": self.key(end.job), "attempt": end.attempt})
+
+        def work(tx: Connection) -> bool:
+            still_open = this & tables.attempts.c.ended.is_(None)
+            if tx.execute(update(tables.attempts).where(still_open).values(**values)).rowcount == 0:
+                if tx.execute(select(tables.attempts.c.attempt).where(this)).first() is None:
+                    raise StorageError(f"Attempt {end.attempt} of job {end.job} was never started.")
+                return False
+            owner = tx.execute(
+                select(tables.jobs.c.id, tables.jobs.c.study_id).where(tables.jobs.c.uid == end.job)
+            ).one()
+            for file in files:
+                put(tx, file | {"study_id": owner.study_id, "job_id": owner.id})
+            return True
+
+        return self._database.write(work)
+
+    def _file(self, kind: str, path: Path) -> dict[str, Any]:
+        return described(self._database.root, kind, path)
+
+    def abandon_attempts(self, study: str, kind: Kind, reason: str) -> int:
+        """Ends as `lost` the attempts that no process works on any more; returns how many.
+
+        Args:
+            kind: of the jobs. The caller holds the lock that says that none of them is being
+                trained.
+        """
+        of_kind = [tables.jobs.c.study_id == self._studies.key(study), tables.jobs.c.kind == kind]
+        return self._abandon(reason, *of_kind)
+
+    def abandon_attempts_of(self, uid: str, reason: str) -> int:
+        """Ends as `lost` the open attempts of one job; returns how many."""
+        return self._abandon(reason, tables.jobs.c.uid == uid)
+
+    def _abandon(self, reason: str, *conditions: ColumnElement[bool]) -> int:
+        jobs = select(tables.jobs.c.id).where(*conditions)
+        still_open = tables.attempts.c.ended.is_(None) & tables.attempts.c.job_id.in_(jobs)
+        values = {"status": "lost", "reason": reason, "ended": now()}
+        return self._database.write(
+            lambda tx: tx.execute(update(tables.attempts).where(still_open).values(**values)).rowcount
+        )
+
+    def attempts(self, study: str, uid: str | None = None) -> list[AttemptRecord]:
+        """Returns the attempts at a study's jobs, or at one of them, by job and attempt.
+
+        Raises:
+            StudyError: there is no such study.
+        """
+        named = (tables.jobs.c.uid.label("job"), tables.jobs.c.kind, tables.jobs.c.number)
+        query = select(tables.attempts, *named).join(tables.jobs)
+        query = query.where(tables.jobs.c.study_id == self._studies.key(study))
+        if uid is not None:
+            query = query.where(tables.jobs.c.uid == uid)
+        rows = self._database.rows(query.order_by(tables.attempts.c.job_id, tables.attempts.c.attempt))
+        return [_attempt(row) for row in rows]
+
+
+_NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "notes": []}
+
+
+def add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Inserts a row unless its key is there; returns whether it did. Works on any dialect, since
+    one process writes."""
+    if tx.execute(select(*(table.c[name] for name in key)).where(matches(table, key))).first() is not None:
+        return False
+    tx.execute(insert(table).values(**key, **values))
+    return True
+
+
+def _attempt(row: RowMapping) -> AttemptRecord:
+    record = AttemptRecord(**without(row, "job_id"))
+    return replace(record, notes=tuple(record.notes))

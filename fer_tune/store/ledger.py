@@ -1,0 +1,56 @@
+"""The ledger of test openings: how often the test images of a split were looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from fer_tune.store import tables
+from fer_tune.store.database import Database, matches, now, without
+from fer_tune.store.jobs import Jobs
+from fer_tune.store.records import LedgerRecord
+from fer_tune.store.studies import Studies
+
+
+class Ledger:
+    """The ledger of a database. Rows are added and never changed."""
+
+    def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
+        self._database, self._studies, self._jobs = database, studies, jobs
+
+    def open_test(self, study: str, uid: str, split_hash: str, purpose: str) -> int:
+        """Enters that a job is about to be evaluated on test; returns the entry's id.
+
+        Call it before the images are opened, so that no opening goes unrecorded. A job that is
+        evaluated again, because the first evaluation was killed, is one opening: its entry is
+        found.
+        """
+        owner = {"study_id": self._studies.key(study), "job_id": self._jobs.key(uid)}
+        key: dict[str, Any] = {**owner, "split_hash": split_hash, "purpose": purpose}
+
+        def work(tx: Connection) -> int:
+            found = tx.execute(select(tables.ledger.c.id).where(matches(tables.ledger, key))).scalar()
+            if found is not None:
+                return int(found)
+            entry = tx.execute(insert(tables.ledger).values(**key, opened=now())).inserted_primary_key
+            assert entry is not None
+            return int(entry[0])
+
+        return self._database.write(work)
+
+    def of_study(self, study: str) -> list[LedgerRecord]:
+        """Returns every opening on behalf of a study, the oldest first."""
+        return self._select(tables.ledger.c.study_id == self._studies.key(study))
+
+    def of_split(self, split_hash: str) -> list[LedgerRecord]:
+        """Returns every opening of a split's test images, whichever study asked for it, the oldest
+        first."""
+        return self._select(tables.ledger.c.split_hash == split_hash)
+
+    def _select(self, condition: object) -> list[LedgerRecord]:
+        named = (tables.jobs.c.uid.label("job"), tables.studies.c.name.label("study"))
+        query = select(tables.ledger, *named).join(tables.studies, tables.studies.c.id == tables.ledger.c.study_id)
+        query = query.outerjoin(tables.jobs, tables.jobs.c.id == tables.ledger.c.job_id)
+        rows = self._database.rows(query.where(condition).order_by(tables.ledger.c.id))  # type: ignore[arg-type]
+        return [LedgerRecord(**without(row, "study_id", "job_id")) for row in rows]

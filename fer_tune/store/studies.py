@@ -1,0 +1,105 @@
+"""Studies and their splits: what a study was made from. None of it changes after the study is
+created."""
+
+from __future__ import annotations
+
+import difflib
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from fer_tune.data.spec import DataSpec
+from fer_tune.errors import StudyError
+from fer_tune.store import tables
+from fer_tune.store.database import Database
+from fer_tune.store.records import SplitRecord, StudyRecord
+
+
+class Studies:
+    """The studies of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids: dict[str, int] = {}
+
+    def add(self, record: StudyRecord) -> None:
+        """Adds a study and its split.
+
+        Raises:
+            StudyError: the name is taken.
+        """
+
+        def work(tx: Connection) -> None:
+            known = select(tables.splits.c.hash).where(tables.splits.c.hash == record.split.hash)
+            if tx.execute(known).first() is None:
+                tx.execute(insert(tables.splits).values(**vars(record.split)))
+            values = vars(record) | {"split_hash": record.split.hash, "data_spec": record.data_spec.as_dict()}
+            del values["split"]
+            tx.execute(insert(tables.studies).values(**values))
+
+        try:
+            self._database.write(work)
+        except IntegrityError as error:
+            raise StudyError(f"A study named {record.name} already exists.", "Choose another name.") from error
+
+    def get(self, name: str) -> StudyRecord:
+        """Returns the study of that name.
+
+        Raises:
+            StudyError: there is none; the hint names the nearest.
+        """
+        found = self.find(name)
+        if found is None:
+            raise self._unknown(name)
+        return found
+
+    def find(self, name: str) -> StudyRecord | None:
+        """Returns the study of that name, or None."""
+        return next(iter(self._select(tables.studies.c.name == _printable(name))), None)
+
+    def all(self) -> list[StudyRecord]:
+        """Returns all studies, the oldest first."""
+        return self._select()
+
+    def key(self, name: str) -> int:
+        """Returns the study's key in the tables. It never changes, so it is read once.
+
+        Raises:
+            StudyError: there is no such study.
+        """
+        if name not in self._ids:
+            query = select(tables.studies.c.id).where(tables.studies.c.name == _printable(name))
+            rows = self._database.rows(query)
+            if not rows:
+                raise self._unknown(name)
+            self._ids[name] = rows[0]["id"]
+        return self._ids[name]
+
+    def _select(self, *conditions: ColumnElement[bool]) -> list[StudyRecord]:
+        of_split = [column.label(f"split_{column.name}") for column in tables.splits.c if column.name != "hash"]
+        query = select(tables.studies).add_columns(*of_split).join(tables.splits)
+        query = query.where(*conditions).order_by(tables.studies.c.id)
+        return [_record(row) for row in self._database.rows(query)]
+
+    def _unknown(self, name: str) -> StudyError:
+        name = _printable(name)
+        names = [row["name"] for row in self._database.rows(select(tables.studies.c.name))]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        if near:
+            hint = f"The nearest name is {near[0]}; `fer-tune studies` lists all."
+        else:
+            hint = f"It has: {', '.join(names)}." if names else "It has none yet: `fer-tune run SWEEP` makes one."
+        return StudyError(f"There is no study {name} in {self._database.shown}.", hint)
+
+
+def _printable(name: str) -> str:
+    """Returns a name that any database and terminal can take; one that had to be escaped is no
+    study's."""
+    return name if name and name.isprintable() else ascii(name)
+
+
+def _record(row: RowMapping) -> StudyRecord:
+    split = SplitRecord(**{column.name: row[f"split_{column.name}"] for column in tables.splits.c})
+    names = [column.name for column in tables.studies.c if column.name not in ("id", "split_hash", "data_spec")]
+    spec = DataSpec.from_dict(row["data_spec"])
+    return StudyRecord(**{name: row[name] for name in names}, data_spec=spec, split=split)

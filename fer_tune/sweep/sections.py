@@ -1,0 +1,105 @@
+"""Reads the sections `data`, `split`, `sampler` and `pruner` of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.models import Family
+from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.error_messages import unknown, validated
+from fer_tune.sweep.schema import PRUNERS, SAMPLERS, Budget, Images, PrunerSpec, SamplerSpec, Section
+from fer_tune.sweep.space import Choice, Fixed, Range, Space
+from fer_tune.sweep.yaml_nodes import Node, Problems
+
+S = TypeVar("S", bound=Section)
+
+
+def read_images(node: Node | None, problems: Problems) -> Images | None:
+    """Reads `data`: a path, or a mapping with `path`, `side` and `channels`."""
+    if node is None or node.value is None:
+        return Images()
+    if not isinstance(node.value, dict):
+        node = Node({"path": node}, node.line, node.origin)
+    return validated(Images, node, "data", problems)
+
+
+def check_side(root: Node, family: Family | None, images: Images, problems: Problems) -> None:
+    """Adds images that are too small for the poolings of the family to `problems`."""
+    if family is not None and images.side < family.smallest_side:
+        least = f"must be at least {family.smallest_side} for {family.name}, which halves the images"
+        problems.add(root.at(("data", "side")), "data.side", f"{least} {family.halvings} times, not {images.side}")
+
+
+def read_split(node: Node | None, problems: Problems) -> SplitPolicy | None:
+    """Reads `split`: the name of a policy, or a mapping."""
+    if node is None or node.value is None:
+        return SplitPolicy()
+    if isinstance(node.value, str):
+        node = Node({"policy": node}, node.line, node.origin)
+    return validated(SplitPolicy, node, "split", problems)
+
+
+def read_sampler(node: Node | None, problems: Problems) -> SamplerSpec | None:
+    """Reads `sampler`: a name, or a mapping with `name` and options."""
+    chosen = _named(node, "sampler", "tpe", SAMPLERS, problems)
+    if chosen is None:
+        return None
+    name, options = chosen
+    return SamplerSpec(name, options.seed, options.model_dump(exclude={"seed"}))
+
+
+def read_pruner(node: Node | None, path: str, budget: Budget, problems: Problems) -> PrunerSpec | None:
+    """Reads `pruner`: a name, or a mapping with `name` and options."""
+    chosen = _named(node, path, "median", PRUNERS, problems)
+    if chosen is None or node is None:
+        return None if chosen is None else PrunerSpec(chosen[0], chosen[1].model_dump())
+    name, options = chosen[0], chosen[1].model_dump()
+    if name == "hyperband" and options["max_resource"] is None:  # Optuna's default waits for a complete trial
+        options["max_resource"] = max(budget.epochs, options["min_resource"])
+    if name == "patient":
+        wrapped = node.entries.get("wrapped_pruner")
+        alone = wrapped is None or wrapped.value in (None, "none")
+        options["wrapped_pruner"] = None if alone else read_pruner(wrapped, f"{path}.wrapped_pruner", budget, problems)
+    return PrunerSpec(name, options)
+
+
+def _named(
+    node: Node | None, path: str, default: str, table: Mapping[str, type[S]], problems: Problems
+) -> tuple[str, S] | None:
+    """Returns the name and the options of a sampler or pruner."""
+    if node is None or node.value is None:
+        return default, table[default]()
+    name = node.entries.get("name") if isinstance(node.value, dict) else node
+    if name is None:
+        problems.add(node, f"{path}.name", f"is missing; allowed: {', '.join(table)}")
+        return None
+    if not isinstance(name.value, str) or name.value not in table:
+        word = describe_value(name.plain())
+        problems.add(name, path if name is node else f"{path}.name", f"{word}: {unknown('name', word, table)}")
+        return None
+    if name is node:
+        return name.value, table[name.value]()
+    options = validated(table[name.value], node, path, problems, leave_out="name")
+    return None if options is None else (name.value, options)
+
+
+def check_cmaes(node: Node, space: Space, problems: Problems) -> None:
+    """Adds what CMA-ES cannot search to `problems`."""
+    searched = [parameter for parameter in space.values() if not isinstance(parameter.domain, Fixed)]
+    choices = [parameter.name for parameter in searched if isinstance(parameter.domain, Choice)]
+    conditional = [parameter.key for parameter in space.values() if parameter.when]
+    advice = "fix these, or use tpe"
+    if choices:
+        problems.add(node, "sampler", f"cmaes searches numbers only, not choices ({_some(choices)}): {advice}")
+    if conditional:
+        problems.add(
+            node, "sampler", f"cmaes needs every parameter in every trial; conditional: {_some(conditional)}: {advice}"
+        )
+    if sum(isinstance(parameter.domain, Range) for parameter in searched) < 2 and not choices:
+        problems.add(node, "sampler", "cmaes needs at least two ranges to search: add some, or use tpe")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")

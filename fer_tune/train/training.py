@@ -1,0 +1,162 @@
+"""What a trainer remembers of a job: its rows, the best epoch, and how it ended."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from fer_tune.errors import StorageError
+from fer_tune.files import replace_file
+from fer_tune.job import End, EpochRow, Job, JobEnd
+from fer_tune.train.checkpoint import Keeper, State
+from fer_tune.train.engine import Engine
+from fer_tune.train.export import save_model
+from fer_tune.train.metrics import Measured, scores
+
+
+@dataclass
+class Training:
+    """One job in training, from its first epoch or a checkpoint to its end.
+
+    Attributes:
+        engine: trains it; None before the first epoch, and after memory ran out.
+        rows: of all epochs so far.
+        best, best_epoch: of the objective; -inf and 0 before the first epoch.
+        logits: of the best epoch, float32 [V, classes].
+        yielded: the last epoch whose row was yielded. A training that begins again in smaller parts
+            yields none twice.
+        parameters, notes: of the engine.
+        status, reason: how it ended; None while it trains.
+    """
+
+    job: Job
+    engine: Engine | None = None
+    rows: list[EpochRow] = field(default_factory=list)
+    best: float = -math.inf
+    best_epoch: int = 0
+    logits: Tensor | None = None
+    yielded: int = 0
+    parameters: int = 0
+    notes: tuple[str, ...] = ()
+    status: End | None = None
+    reason: str = ""
+
+    def begin(self, engine: Engine) -> None:
+        """Begins the job, or begins it again on another engine."""
+        self.engine = engine
+        self.rows, self.best, self.best_epoch, self.logits = [], -math.inf, 0, None
+        self.parameters, self.notes = engine.parameters, engine.notes
+
+    def continue_from(self, keeper: Keeper) -> None:
+        """Takes the state of the job's checkpoint, if there is a sound one."""
+        assert self.engine is not None
+        if not keeper.wanted:
+            return
+        found = keeper.load({name: tensor.shape for name, tensor in self.engine.state().items()})
+        if found is None:
+            return
+        self.engine.restore(found.tensors)
+        self.rows, self.best, self.best_epoch = list(found.rows), found.best, found.best_epoch
+        self.logits = None if found.logits is None else found.logits.to(self.engine.device)
+
+    def to_yield(self, row: EpochRow) -> bool:
+        """Returns whether the row was not yielded yet. Each epoch is, once."""
+        fresh, self.yielded = row.epoch > self.yielded, max(row.epoch, self.yielded)
+        return fresh
+
+    def row(self, epoch: int, measured: Measured, started: float) -> EpochRow:
+        """Returns the row of an epoch that started at `started`, by `time.perf_counter`."""
+        assert self.engine is not None
+        seconds = time.perf_counter() - started
+        score = scores(measured.confusion)
+        return EpochRow(
+            job=self.job.uid,
+            attempt=self.job.attempt,
+            epoch=epoch,
+            train_loss=measured.train_loss,
+            train_accuracy=measured.train_accuracy,
+            val_loss=measured.val_loss,
+            val_accuracy=score.accuracy,
+            val_macro_f1=score.macro_f1,
+            val_balanced_accuracy=score.balanced_accuracy,
+            recall=score.recall,
+            lr=self.engine.last_lr(epoch),
+            seconds=seconds,
+            images_per_second=self.engine.steps_per_epoch * self.engine.batch_size / seconds,
+        )
+
+    def add(self, row: EpochRow) -> None:
+        """Adds an epoch, and keeps its logits if it is the best so far."""
+        assert self.engine is not None
+        self.rows.append(row)
+        value = getattr(row, self.job.objective)
+        if value > self.best:
+            self.best, self.best_epoch = value, row.epoch
+            self.logits = self.engine.logits.clone()
+
+    def diverged(self, row: EpochRow) -> bool:
+        """Returns whether a loss is not finite. A final fit has no validation loss."""
+        return not math.isfinite(row.train_loss) or (self.job.fit == "train" and not math.isfinite(row.val_loss))
+
+    def out_of_patience(self) -> bool:
+        """Returns whether the objective has not improved for as many epochs as the job allows."""
+        return bool(self.job.patience) and len(self.rows) - self.best_epoch >= self.job.patience
+
+    def state(self) -> State:
+        """Returns all that is needed to continue from here."""
+        assert self.engine is not None
+        return State(tuple(self.rows), self.best, self.best_epoch, self.logits, self.engine.state())
+
+    def release(self) -> None:
+        """Lets go of everything that is in the device's memory."""
+        self.engine = self.logits = None
+
+    def end(self, status: End, reason: str = "") -> None:
+        """Says how the training ended."""
+        self.status, self.reason = status, reason
+
+    def message(self, detail: str = "", files: dict[str, Path] | None = None, infeasible: float = 0.0) -> JobEnd:
+        """Returns the end as a message."""
+        assert self.status is not None
+        return JobEnd(
+            job=self.job.uid,
+            attempt=self.job.attempt,
+            status=self.status,
+            reason=self.reason,
+            detail=detail,
+            parameters=self.parameters,
+            notes=self.notes,
+            files=files or {},
+            infeasible=infeasible,
+        )
+
+    def save(self) -> dict[str, Path]:
+        """Writes what the job leaves; returns the files by kind.
+
+        Raises:
+            StorageError: the disk refused the model. A disk that refuses the logits is noted.
+        """
+        job, engine = self.job, self.engine
+        if job.artifacts is None or engine is None:
+            return {}
+        if job.fit == "train+val" and self.status == "completed":
+            save_model(job.artifacts, job, engine.state_dict(), engine.data)
+            return {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
+        if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
+            try:
+                return {"val_logits": _save_logits(job.artifacts, self.logits)}
+            except StorageError as error:
+                self.notes += (f"val_logits were not kept: {error.message}",)
+        return {}
+
+
+def _save_logits(folder: Path, logits: Tensor) -> Path:
+    """Writes float16 [V, classes]."""
+    path = folder / "val_logits.npy"
+    replace_file(path, lambda file: np.save(file, logits.half().cpu().numpy(), allow_pickle=False))
+    return path

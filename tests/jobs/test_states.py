@@ -1,0 +1,294 @@
+"""Every way that a job can go: each row of the table is walked by the runner, or by a source that begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from fer_tune.data.spec import DataRef
+from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome, runner
+from fer_tune.jobs.checkpoints import checkpoint_path
+from fer_tune.jobs.outcome import Reason
+from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.signals import Signals
+from fer_tune.jobs.source import CONTINUE, Verdict
+from fer_tune.jobs.states import TABLE, Event, State, Transition, transition
+from fer_tune.jobs.supervision import Limits
+from fer_tune.pool import EndEvent, LostEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool import Event as PoolEvent
+from fer_tune.store import Store
+from fer_tune.study import Counts
+from tests.store.conftest import record
+
+UID = "0" * 12
+Step = Callable[["ScriptedPool"], list[PoolEvent]]
+"""What happens the next time that the runner listens."""
+
+
+@dataclass
+class OneJob:
+    """A source with one job, which it stops in the epoch `stop_in`."""
+
+    job: Job
+    store: Store
+    stop_in: int = 0
+    heard: list[Ended] = field(default_factory=list)
+    given: bool = False
+    plan: Plan = field(default_factory=lambda: Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3))
+
+    def begin(self) -> Counts:
+        return Counts()
+
+    def hold(self) -> None:
+        pass
+
+    def wanted(self) -> bool:
+        return not self.given
+
+    def next(self) -> Job:
+        self.given = True
+        self.store.jobs.put(self.job)
+        return self.job
+
+    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+        return Verdict("enough") if row.epoch == self.stop_in else CONTINUE
+
+    def ended(self, job: Job, ended: Ended) -> None:
+        self.heard.append(ended)
+
+    def completed(self) -> int:
+        return 0
+
+    def outcome(self, reason: Reason) -> StudyOutcome:
+        return StudyOutcome("resnet", Counts(), None, None, reason)
+
+
+@dataclass
+class ScriptedPool:
+    """One worker that does what the steps say, one step each time that the runner listens."""
+
+    steps: list[Step]
+    signals: Signals
+    busy: Job | None = None
+    ready: bool = False
+    ended_because: str = ""
+    workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cpu", 1)])
+
+    def idle(self) -> list[int]:
+        return [0] if self.ready and self.busy is None else []
+
+    def submit(self, worker: int, job: Job) -> None:
+        self.busy = job
+
+    def stop_job(self, worker: int, keep: bool = False) -> None:
+        pass
+
+    def end_worker(self, worker: int, why: str) -> None:
+        self.ended_because = why
+
+    def events(self, timeout: float) -> list[PoolEvent]:
+        if not self.ready:
+            self.ready = True
+            return [ReadyEvent(0)]
+        return self.steps.pop(0)(self)
+
+    def close(self, grace: float = 10) -> None:
+        pass
+
+
+def epoch(number: int, value: float = 0.5) -> Step:
+    def step(pool: ScriptedPool) -> list[PoolEvent]:
+        assert pool.busy is not None
+        measured = (1.0, 0.5, 1.0, value, 0.4, 0.4, (0.5, 0.5), 0.1, 1.0, 10.0)
+        return [RowEvent(0, EpochRow(pool.busy.uid, pool.busy.attempt, number, *measured))]
+
+    return step
+
+
+def ends(status: str, infeasible: float = 0.0) -> Step:
+    def step(pool: ScriptedPool) -> list[PoolEvent]:
+        job, pool.busy = pool.busy, None
+        assert job is not None
+        return [EndEvent(0, JobEnd(job.uid, job.attempt, status, status, infeasible=infeasible))]  # type: ignore[arg-type]
+
+    return step
+
+
+def lost(pool: ScriptedPool) -> list[PoolEvent]:
+    job, pool.busy, pool.ready = pool.busy, None, False
+    return [LostEvent(0, job, "it was killed", "")]
+
+
+def lost_for_good(pool: ScriptedPool) -> list[PoolEvent]:
+    """Loses the worker, and no other becomes ready."""
+    events = lost(pool)
+    pool.steps = [nothing] * 200
+    pool.ready = True
+    pool.busy = Job("other", "resnet", "search", "resnet", {}, 1, 0, record().data_ref(Path()))
+    return events
+
+
+def nothing(pool: ScriptedPool) -> list[PoolEvent]:
+    runner.time.sleep(0.005)
+    return []
+
+
+def interrupts(pool: ScriptedPool) -> list[PoolEvent]:
+    pool.signals.requested = True
+    return []
+
+
+WAIT = [nothing] * 60
+NAN = float("nan")
+
+ROADS: dict[str, tuple[list[Step], Limits, Event, str]] = {
+    "complete": ([epoch(1), ends("completed")], Limits(), Event.COMPLETED, "complete"),
+    "never finite": ([epoch(1, NAN), ends("completed")], Limits(), Event.NEVER_FINITE, "failed"),
+    "stopped by its source": ([epoch(1), epoch(2), ends("stopped")], Limits(), Event.STOPPED, "pruned"),
+    "diverged": ([epoch(1), ends("diverged")], Limits(), Event.DIVERGED, "pruned"),
+    "raised": ([ends("failed")], Limits(), Event.RAISED, "failed"),
+    "too large": ([ends("failed", 0.5)], Limits(), Event.TOO_LARGE, "failed"),
+    "lost, then complete": ([lost, epoch(1), ends("completed")], Limits(), Event.LOST, "complete"),
+    "lost too often": ([lost, lost], Limits(retries=1), Event.LOST_TOO_OFTEN, "failed"),
+    "overdue": ([epoch(1), *WAIT, ends("stopped")], Limits(job_timeout=0.05), Event.OVERDUE, "pruned"),
+    "overdue without a value": ([*WAIT, ends("stopped")], Limits(job_timeout=0.05), Event.OVERDUE_EMPTY, "failed"),
+    "out of time": ([epoch(1), *WAIT, ends("stopped")], Limits(hours=0.05 / 3600), Event.OUT_OF_TIME, "pruned"),
+    "out of time without a value": (
+        [*WAIT, ends("stopped")],
+        Limits(hours=0.05 / 3600),
+        Event.OUT_OF_TIME_EMPTY,
+        "requeued",
+    ),
+    "interrupted": ([epoch(1), interrupts, ends("stopped")], Limits(), Event.INTERRUPTED, "requeued"),
+    "overdue while it waits for a worker": (
+        [epoch(1), lost_for_good],
+        Limits(job_timeout=0.8),
+        Event.OVERDUE,
+        "pruned",
+    ),
+    "overdue while it waits, without a value": (
+        [lost_for_good],
+        Limits(job_timeout=0.8),
+        Event.OVERDUE_EMPTY,
+        "failed",
+    ),
+    "out of time while it waits": (
+        [epoch(1), lost_for_good],
+        Limits(hours=0.8 / 3600),
+        Event.OUT_OF_TIME,
+        "pruned",
+    ),
+    "out of time while it waits, without a value": (
+        [lost_for_good],
+        Limits(hours=0.8 / 3600),
+        Event.OUT_OF_TIME_EMPTY,
+        "requeued",
+    ),
+    "interrupted while it waits": ([lost_for_good], Limits(), Event.INTERRUPTED, "requeued"),
+}
+
+walked: set[tuple[State, Event]] = set()
+"""What the roads below have walked, for the test that comes last."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path}/a.db", root=tmp_path) as opened:
+        opened.studies.add(record())
+        yield opened
+
+
+@pytest.fixture
+def job(tmp_path: Path, store: Store) -> Job:
+    """Returns a job with a checkpoint that an earlier run left."""
+    data: DataRef = store.studies.get("resnet").data_ref(tmp_path)
+    path = checkpoint_path(tmp_path, UID)
+    path.write_text("left")
+    return Job(UID, "resnet", "search", "resnet", {}, 3, 0, data, number=0, checkpoint=path)
+
+
+@pytest.mark.parametrize("name", ROADS)
+def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, limits, event, state = ROADS[name]
+    rows: list[Transition] = []
+
+    def recorded(before: State, happened: Event) -> Transition:
+        rows.append(transition(before, happened))
+        walked.add((before, happened))
+        return rows[-1]
+
+    monkeypatch.setattr(runner, "transition", recorded)
+    signals = Signals()
+    pool = ScriptedPool(list(steps), signals)
+    if name == "interrupted while it waits":
+        pool.steps = [lambda pool: [*lost_for_good(pool), *interrupts(pool)]]
+    source = OneJob(job, store, stop_in=2 if event is Event.STOPPED else 0)
+    Runner(source, pool, store, Observer(), signals, limits).run()
+    assert event in [row.event for row in rows]
+    (ended,) = source.heard
+    assert ended.state == state
+    assert rows[-1].leaves
+    assert job.checkpoint is not None
+    assert job.checkpoint.exists() == rows[-1].checkpoint == (state == "requeued")
+    assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
+
+
+def test_every_row_of_the_table_was_walked() -> None:
+    """The last row is a source's: it begins, and finds what a killed run left."""
+    if len(walked) < len(ROADS):
+        pytest.skip("the roads were not walked in this process")
+    assert {(row.before, row.event) for row in TABLE} - walked == {("running", Event.LEFT_BEHIND)}
+
+
+def test_the_table_has_one_row_for_each_thing_that_can_happen() -> None:
+    keys = [(row.before, row.event) for row in TABLE]
+    assert len(keys) == len(set(keys))
+    assert {row.event for row in TABLE} == set(Event)
+    assert {row.after for row in TABLE} == set(get_args(State))
+    assert all(row.checkpoint == (row.after in ("queued", "running")) for row in TABLE)
+
+
+def test_an_end_is_an_end() -> None:
+    for state in ("complete", "pruned", "failed"):
+        for event in Event:
+            with pytest.raises(KeyError):
+                transition(state, event)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--hours is a limit: a job that does not hear of it for STOP_GRACE seconds loses its worker."""
+    monkeypatch.setattr(runner, "STOP_GRACE", 0.1)
+    signals = Signals()
+
+    def dies_when_ended(pool: ScriptedPool) -> list[PoolEvent]:
+        runner.time.sleep(0.01)
+        return lost(pool) if pool.ended_because else []
+
+    steps: Sequence[Step] = [epoch(1), *[dies_when_ended] * 100]
+    pool, source = ScriptedPool(list(steps), signals), OneJob(job, store)
+    outcome = Runner(source, pool, store, Observer(), signals, Limits(hours=0.05 / 3600)).run()
+    assert "did not stop within" in pool.ended_because
+    assert [(ended.state, ended.reason) for ended in source.heard] == [("pruned", "time")]
+    assert outcome.reason == "budget"
+
+
+def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> None:
+    """A job that continues from a checkpoint sends its rows again: their cost counts once."""
+    heard: list[tuple[int, int, bool]] = []
+
+    class Listener(Observer):
+        def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+            heard.append((row.attempt, row.epoch, replayed))
+
+    signals = Signals()
+    steps = [epoch(1), epoch(2), lost, epoch(1), epoch(2), epoch(3), ends("completed")]
+    source = OneJob(replace(job, checkpoint=None), store)
+    Runner(source, ScriptedPool(list(steps), signals), store, Listener(), signals, Limits()).run()
+    assert heard == [(0, 1, False), (0, 2, False), (1, 1, True), (1, 2, True), (1, 3, False)]
+    (ended,) = source.heard
+    assert (ended.epochs, ended.seconds) == (3, 3.0)

@@ -1,0 +1,260 @@
+"""Final fits go through the same runner as trials: side by side, supervised, recorded, continued after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_tune.errors import StudyError, TrainingError
+from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.jobs import Ended, Observer
+from fer_tune.settings import Settings
+from fer_tune.sources import final
+from fer_tune.sources.evaluate import FinalFit
+from fer_tune.sources.final import FinalFits, Request
+from fer_tune.sources.retrain import run_final_fits
+from fer_tune.sources.run import run_sweeps
+from fer_tune.store import Store
+from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
+from tests.pool.trainers import Obedient
+
+
+class Heard(Observer):
+    """Keeps what it hears of fits, and may act in an epoch."""
+
+    def __init__(self, act: Callable[[Job, EpochRow], None] = lambda job, row: None) -> None:
+        self.rows: list[tuple[int, int, int, bool]] = []
+        self.ended: list[Ended] = []
+        self.notes: list[str] = []
+        self.workers: list[int] = []
+        self._act = act
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def job_started(self, job: Job, worker: Any) -> None:
+        self.workers.append(worker.index)
+
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        self.rows.append((job.seed, row.attempt, row.epoch, replayed))
+        self._act(job, row)
+
+    def job_ended(self, job: Job, ended: Ended) -> None:
+        self.ended.append(ended)
+
+
+@pytest.fixture
+def searched(searching: Settings) -> Settings:
+    """Returns the settings of a study with one complete trial of two epochs."""
+    run_sweeps([real_sweep(2)], searching, INLINE)
+    return searching
+
+
+def fitted(settings: Settings, request: Request, observer: Observer | None = None) -> tuple[FinalFit, ...]:
+    found = run_final_fits("s", request, settings, INLINE, observer=observer)
+    assert found is not None
+    return found
+
+
+def openings(settings: Settings) -> list[str | None]:
+    with Store.of(settings) as store:
+        return [entry.job for entry in store.ledger.of_study("s")]
+
+
+def test_a_fit_is_recorded_like_a_trial(searched: Settings) -> None:
+    heard = Heard()
+    (fit,) = fitted(searched, Request(epochs=3), heard)
+    assert [row[:3] for row in heard.rows] == [(1, 0, 1), (1, 0, 2), (1, 0, 3)]
+    with Store.of(searched) as store:
+        (job,) = store.jobs.of("s", "final")
+        assert (job.uid, job.state, job.schedule, job.fit) == (fit.job, "complete", 3, "train+val")
+        assert [row.epoch for row in store.epochs.curve("s", fit.job)] == [1, 2, 3]
+        (attempt,) = store.jobs.attempts("s", fit.job)
+        assert (attempt.status, attempt.parameters) == ("completed", fit.parameters)
+        kinds = {file.kind for file in store.artifacts.of("s", fit.job)}
+    assert kinds == {"model", "config", "predictions", "confusion_png", "epochs", "confusion", "report", "metrics"}
+    assert not list(searched.checkpoints.rglob("*.safetensors"))
+    assert openings(searched) == [fit.job]
+
+
+def test_seeds_are_fits_of_their_own(searched: Settings) -> None:
+    one, two = fitted(searched, Request(seeds=2))
+    assert (one.seed, two.seed) == (1, 2)
+    assert one.folder != two.folder
+    assert one.rows[0].train_loss != two.rows[0].train_loss
+    assert (one.openings, two.openings) == (1, 2)
+
+
+def test_seeds_run_side_by_side_on_several_workers(searched: Settings) -> None:
+    heard = Heard()
+    request = Request(seeds=2, changes={"seconds": 3.0})
+    with pytest.raises(Exception, match=r"config\.json"):  # the stand-in leaves no model to be evaluated
+        run_final_fits("s", request, searched, replace(LOCAL, workers=2), observer=heard, trainer=Obedient)
+    assert sorted(heard.workers) == [0, 1]
+    assert sorted(row[0] for row in heard.rows) == [1, 1, 2, 2]
+
+
+def test_the_same_seed_gives_the_same_fit(searched: Settings) -> None:
+    (first,), (second,) = fitted(searched, Request()), fitted(searched, Request())
+    assert first.job != second.job
+    assert [row.train_loss for row in first.rows] == [row.train_loss for row in second.rows]
+    assert openings(searched) == [first.job, second.job]
+
+
+def test_an_interrupted_fit_is_continued_by_the_same_request(searched: Settings) -> None:
+    def interrupt(job: Job, row: EpochRow) -> None:
+        if row.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    assert run_final_fits("s", Request(epochs=5), searched, INLINE, observer=Heard(interrupt)) is None
+    assert openings(searched) == [], "test stays closed"
+    with Store.of(searched) as store:
+        assert [job.state for job in store.jobs.of("s", "final")] == ["queued"]
+    heard = Heard()
+    (fit,) = fitted(searched, Request(epochs=5), heard)
+    assert [row[1:] for row in heard.rows] == [(1, 1, True), (1, 2, True), (1, 3, False), (1, 4, False), (1, 5, False)]
+    assert openings(searched) == [fit.job]
+    (calm,) = fitted(searched, Request(epochs=5))
+    assert [row.train_loss for row in calm.rows] == [row.train_loss for row in fit.rows], "bit for bit"
+
+
+KILLED = textwrap.dedent(
+    """
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+    from fer_tune.settings import Settings
+    from fer_tune.sources import final
+    from fer_tune.sources.final import Request
+    from fer_tune.sources.retrain import run_final_fits
+    from tests.jobs.helpers import LOCAL
+    from tests.sources.test_retrain import Heard
+
+    final.CHECKPOINT_SECONDS = 0.0
+    settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
+    heard = Heard(lambda job, row: print(row.epoch, flush=True))
+    run_final_fits("s", Request(epochs=9), settings, replace(LOCAL, workers=1), observer=heard)
+    """
+)
+
+
+def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settings) -> None:
+    """SIGKILL in the middle. The same call continues, and test is opened once."""
+    command = [sys.executable, "-c", KILLED, str(searched.root), searched.url, str(searched.data_source)]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = dict(os.environ, PYTHONPATH=path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line == "4\n")
+        process.kill()
+    heard = Heard()
+    (fit,) = fitted(searched, Request(epochs=9), heard)
+    assert sum(replayed for *_, replayed in heard.rows) >= 2, "it began again from the start"
+    assert [row.epoch for row in fit.rows] == list(range(1, 10))
+    assert openings(searched) == [fit.job]
+    with Store.of(searched) as store:
+        assert [attempt.status for attempt in store.jobs.attempts("s", fit.job)] == ["lost", "completed"]
+
+
+def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
+    searched: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fer_tune.sources import evaluate
+
+    whole = evaluate._write
+
+    def killed(fit: FinalFit) -> dict[str, Path]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "_write", killed)
+    assert run_final_fits("s", Request(), searched, INLINE) is None
+    assert len(openings(searched)) == 1
+    monkeypatch.setattr(evaluate, "_write", whole)
+    heard = Heard()
+    (fit,) = fitted(searched, Request(), heard)
+    assert heard.rows == [], "it is not trained again"
+    assert openings(searched) == [fit.job]
+
+
+def test_two_requests_at_once_have_fits_and_folders_of_their_own(searched: Settings) -> None:
+    """The second finds the first one's fits unfinished, and their lock held."""
+    with Store.of(searched) as store:
+        first, second = (FinalFits(store, searched, "s", Request()) for _ in range(2))
+        try:
+            assert first.next().uid != second.next().uid
+            assert first.jobs[0].artifacts != second.jobs[0].artifacts
+            assert first.jobs[0].checkpoint != second.jobs[0].checkpoint
+        finally:
+            first.lock.release()
+            second.lock.release()
+
+
+def test_a_worker_that_dies_costs_an_attempt(searched: Settings) -> None:
+    heard = Heard()
+    options = replace(LOCAL, workers=1)
+    request = Request(changes={"die": 2, "deaths": 1})
+    with pytest.raises(Exception, match=r"config\.json"):  # the stand-in leaves no model to be evaluated
+        run_final_fits("s", request, searched, options, observer=heard, trainer=Obedient)
+    assert [(row[1], row[2]) for row in heard.rows] == [(0, 1), (1, 1), (1, 2)]
+    assert [ended.state for ended in heard.ended] == ["complete"]
+
+
+class TooLarge(Obedient):
+    """Nothing fits into its memory."""
+
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
+        yield JobEnd(spec.uid, spec.attempt, "failed", "vgg does not fit into memory", infeasible=0.5)
+
+
+def test_a_fit_that_fails_says_what_to_do(searched: Settings) -> None:
+    with pytest.raises(TrainingError, match="does not fit into memory") as caught:
+        run_final_fits("s", Request(), searched, INLINE, trainer=TooLarge)
+    assert "--set width=" in caught.value.hint
+    assert openings(searched) == []
+
+
+def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -> None:
+    found = run_final_fits("s", Request(), searched, INLINE, out=tmp_path / "mine")
+    assert found is not None
+    names = {path.name for path in found[0].folder.iterdir()}
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == names
+
+
+def test_a_study_without_a_complete_trial_is_refused(searching: Settings) -> None:
+    run_sweeps(
+        [replace(real_sweep(2), budget=real_sweep(2).budget.model_copy(update={"hours": 1e-9}))], searching, INLINE
+    )
+    with pytest.raises(StudyError, match="no complete trial"):
+        run_final_fits("s", Request(), searching, INLINE)
+    with pytest.raises(StudyError, match="no trial 7"):
+        run_final_fits("s", Request(trial=7), searching, INLINE)
+
+
+def test_two_databases_in_one_folder_never_share_a_job_s_files(searching: Settings) -> None:
+    """The same study in a second database once deleted the first one's files."""
+    other = replace(searching, url=f"sqlite:///{searching.root}/other.db")
+    for settings in (searching, other):
+        run_sweeps([real_sweep(1)], settings, INLINE, Notebook())
+    left = []
+    for settings in (searching, other):
+        with Store.of(settings) as store:
+            (file,) = store.artifacts.of("s")
+            left.append(store.artifacts.path(file))
+    assert len(set(left)) == 2
+    assert all(path.is_file() for path in left)
+
+
+def test_checkpoints_of_a_fit_are_written_more_often_than_a_trial_s(searched: Settings) -> None:
+    with Store.of(searched) as store:
+        fits = FinalFits(store, searched, "s", Request())
+        fits.lock.release()
+        assert fits.jobs[0].checkpoint_seconds == final.CHECKPOINT_SECONDS < 30

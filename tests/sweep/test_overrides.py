@@ -1,0 +1,68 @@
+"""Changes to the hyperparameters of a trial are read as changes to a sweep are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fer_tune.errors import SettingsError
+from fer_tune.sweep.load import loads_sweep
+from fer_tune.sweep.overrides import read_changes
+from fer_tune.sweep.space import Fixed
+
+READ = {
+    "lr=1e-3": ("lr", 0.001),
+    "lr=1": ("lr", 1.0),
+    "params.lr=.5": ("lr", 0.5),
+    " batch_size =010": ("batch_size", 10),
+    "squeeze_excitation=true": ("squeeze_excitation", True),
+    "optimizer=adam": ("optimizer", "adam"),
+    "sampling_power=sqrt": ("sampling_power", 0.5),
+    "momentum=null": ("momentum", 0.9),
+}
+
+
+@pytest.mark.parametrize("assignment", READ)
+def test_a_change_is_what_the_same_override_of_a_sweep_is(assignment: str) -> None:
+    name, value = READ[assignment]
+    changed = read_changes("resnet", [assignment])
+    assert changed == {name: value}
+    assert type(changed[name]) is type(value)
+    sweep = loads_sweep("family: resnet\n", Path("x.yaml"), [assignment])
+    assert sweep.space[name].domain == Fixed(changed[name])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("lrr=0.1", "lrr: unknown hyperparameter; nearest: lr; allowed: depth"),
+        ("lr=100", "lr: must be a number above 0 and at most 10, not 100"),
+        ("lr='1e-3'", "must be a number"),
+        ("squeeze_excitation=on", "must be one of false, true, not on"),
+        ("depth=35", "must be one of 18, 34, not 35"),
+        ("lr={low: 1, high: 2}", "not a mapping"),
+        ("lr", "must be key=value, such as lr=0.01"),
+        ("lr=[", "not YAML"),
+        ("budget.trials=3", "unknown hyperparameter"),
+    ],
+)
+def test_a_wrong_change_is_refused_with_what_is_allowed(assignment: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_changes("resnet", [assignment, "width=1"])
+    assert f"--set {assignment}: " in caught.value.message
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+def test_all_wrong_changes_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_changes("resnet", ["lr=-1", "depht=34"])
+    assert "at most 10, not -1" in caught.value.message
+    assert "nearest: depth" in caught.value.message
+
+
+def test_changes_as_a_mapping() -> None:
+    assert read_changes("resnet", {"lr": 1, "optimizer": "sgd"}) == {"lr": 1.0, "optimizer": "sgd"}
+    with pytest.raises(SettingsError, match="changes: lr: must be a number"):
+        read_changes("resnet", {"lr": "1e-3"})

@@ -1,0 +1,94 @@
+"""What `import fer_tune` exports: the functions that the command line calls, described and cheap to import."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fer_tune
+from fer_tune import api
+from fer_tune.errors import SettingsError, StudyError
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from tests.studies import SWEEP, make_study
+
+FUNCTIONS = sorted(set(fer_tune.__all__) - {"FerTuneError", "__version__"})
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    with make_study(settings) as store:
+        yield store
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_is_described_and_typed(name: str) -> None:
+    function = getattr(fer_tune, name)
+    assert function.__doc__
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
+    assert name in api.__doc__
+
+
+def test_the_public_names_are_shown_and_no_others() -> None:
+    assert dir(fer_tune) == sorted(fer_tune.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonesuch'"):
+        _ = fer_tune.nonesuch
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import sys, fer_tune; fer_tune.run, fer_tune.load_trials, dir(fer_tune)\n"
+        "heavy = {'torch', 'wandb', 'sklearn', 'optuna', 'sqlalchemy', 'pandas', 'numpy', 'pydantic'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_readers_need_no_name_if_there_is_one_study(store: Store) -> None:
+    assert [trial.number for trial in fer_tune.best(top=2)] == [1, 0]
+    assert [trial.state for trial in fer_tune.trials("tiny")] == [
+        "complete",
+        "complete",
+        "pruned",
+        "failed",
+        "complete",
+    ]
+    assert [study.name for study in fer_tune.studies()] == ["tiny"]
+    assert fer_tune.find_study().family == "simple_cnn"
+    assert len(fer_tune.load_trials()) == 5
+    assert len(fer_tune.load_epochs(trial=1)) == 3
+    assert sorted(fer_tune.failures()) == [0, 1, 2, 3, 4]
+
+
+def test_storage_names_another_database(store: Store, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/other.db"
+    with make_study(Settings(tmp_path, url), (), SWEEP.replace("study: tiny", "study: other")):
+        assert [study.name for study in fer_tune.studies(storage=url)] == ["other"]
+        assert fer_tune.best(storage=url) == []
+        with pytest.raises(StudyError, match="no study tiny"):
+            fer_tune.best("tiny", storage=url)
+
+
+def test_a_sweep_is_checked_and_written(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(fer_tune.template("resnet"))
+    assert [sweep.study for sweep in fer_tune.check(file)] == ["mine"]
+    assert fer_tune.check([str(file)], ["budget.trials=3"])[0].budget.trials == 3
+
+
+def test_a_wrong_change_is_refused_before_anything_is_trained(store: Store) -> None:
+    for changes in (["lr=100"], {"lr": 100}):
+        with pytest.raises(SettingsError, match="at most 10, not 100"):
+            fer_tune.retrain(changes=changes)
+
+
+def test_what_is_not_running_cannot_be_stopped(store: Store) -> None:
+    with pytest.raises(StudyError, match="The study tiny is not being run"):
+        fer_tune.stop()

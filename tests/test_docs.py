@@ -1,0 +1,42 @@
+"""The tables in docs/architecture.md are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fer_tune.jobs.states import TABLE
+from tests.test_rooms import LEVELS
+
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+BLOCK = re.compile(r"(<!-- states: [^\n]*-->\n)(.*?)(<!-- end of states -->)", re.DOTALL)
+
+
+def states_table() -> str:
+    """Returns the table of states in Markdown."""
+    head = ["| a job that is | and then | becomes | and |", "|---|---|---|---|"]
+    rows = [f"| {row.before} | {row.event} | {row.after} | {row.then} |" for row in TABLE]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def test_the_page_prints_the_table_of_states() -> None:
+    """To write it again: python -m tests.test_docs"""
+    found = BLOCK.search(PAGE.read_text(encoding="utf-8"))
+    assert found is not None
+    assert found.group(2) == states_table()
+
+
+def test_the_page_lists_every_room() -> None:
+    listed = set(re.findall(r"`(\w+)(?:/|\.py)`", PAGE.read_text(encoding="utf-8").partition("## Rooms")[2]))
+    rooms = {room for level in LEVELS for room in level} - {"__main__", "__init__"}
+    assert rooms <= listed
+
+
+def main() -> None:
+    """Writes the table of states into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(BLOCK.sub(lambda found: found[1] + states_table() + found[3], text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
