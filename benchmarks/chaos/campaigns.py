@@ -34,7 +34,7 @@ MORE = 2
 PATIENCE = 240.0
 """Seconds that a run may take until the next fault."""
 
-MIRRORS_WITHIN = 120.0
+MIRRORS_WITHIN = 300.0
 """Seconds that mirrors may take to copy what is left. They let every other process run first."""
 
 SEEDS = 2

@@ -171,7 +171,7 @@ class Subject:
         """Whether the last command did all that it had to do."""
         return not self.running() and self.ends[-1:] == [0]
 
-    def finish(self, patience: float = 300.0) -> None:
+    def finish(self, patience: float = 600.0) -> None:
         """Gives the command until all is done.
 
         Raises:
