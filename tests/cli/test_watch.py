@@ -1,4 +1,4 @@
-"""`watch` shows what the database says of a study: before, while and after it runs."""
+"""`watch` in another terminal shows what the database says: before, during and after a run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_running_study(settings: Settings) -> None:
 
 
 def test_a_slow_run_is_alive_while_its_lock_is_held(settings: Settings) -> None:
-    """An hour without news, and nothing trained yet: the lock says that the run lives."""
+    """After an hour without news, the lock says that the run lives. The silence does not matter."""
     with make_study(settings, curves=()) as store:
         number = start_trial(store)
         age(store, timedelta(hours=1, seconds=4))

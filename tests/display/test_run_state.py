@@ -158,7 +158,8 @@ def test_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     state.recall(ended(number, 0.5, epochs=2) for number in range(15))
     state.job_started(job_of(15), WORKERS[0])
     feed(state, row(15, 1))
-    # Two workers. Trials had two epochs on average: one is left of this one, eight of four more.
+    # Two workers; trials had two epochs on average: one is left of this trial, and eight of four
+    # more.
     assert state.left == pytest.approx(9 / 2 * 0.25)
     state.job_progress(job_of(15), StepProgress(uid_of(15), 0, 2, 30, 40))
     assert state.left == pytest.approx(8.25 / 2 * 0.25)
