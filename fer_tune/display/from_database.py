@@ -134,6 +134,7 @@ def _put_times(state: RunState, attempts: Sequence[AttemptRecord], now: datetime
     state.over = _clock(heard, now)
     if interrupted := state.counts["interrupted"]:
         what = "1 trial was" if interrupted == 1 else f"{interrupted} trials were"
+        state.began = None  # nobody recorded when that run ended
         state.remark = f"Not running. {what} interrupted; the next run continues from there."
     else:
         state.remark = f"Not running. The last trial ended {heard.astimezone():%Y-%m-%d %H:%M:%S}."

@@ -69,7 +69,7 @@ class LiveView(Observer):
             return Text("The live view could not be drawn. The run continues.", "red")
 
     def note(self, text: str) -> None:
-        terminal.line(self.out, (text, "dim"))
+        self._say(text, "dim")
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         self._recall(self.state)
@@ -80,8 +80,11 @@ class LiveView(Observer):
         self.monitor.follow(worker)
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        terminal.line(self.out, (f"worker {worker.index} ({worker.device}) was lost: {reason}", "red"))
+        self._say(f"worker {worker.index} ({worker.device}) was lost: {reason}", "red")
 
     def job_ended(self, job: Job, ended: Ended) -> None:
         if ended.state == "failed":
-            terminal.line(self.out, (f"{job.study}: {describe(job, ended)}", "red"))
+            self._say(f"{job.study}: {describe(job, ended)}", "red")
+
+    def _say(self, text: str, style: str) -> None:
+        self.out.print(Text(terminal.shown(text), style))

@@ -98,6 +98,7 @@ def test_a_slow_run_is_alive_while_its_lock_is_held(settings: Settings) -> None:
         assert "Not running. 1 trial was interrupted; the next run continues from there." in printed
         assert "0 running · 0 pruned · 0 failed · 1 interrupted" in printed
         assert "left" not in printed
+        assert "– elapsed" in printed
         assert trials(store, "tiny", ("interrupted",))[0].number == number
 
 
