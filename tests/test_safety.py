@@ -1,4 +1,4 @@
-"""No file runs code, no path leaves the storage folder, no key or password is written."""
+"""What must never happen: files that run code, paths out of the storage folder, keys in what is kept."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
 
 @contextmanager
 def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
-    """Serves in wandb's place: refuses everything, echoes and keeps Authorization headers."""
+    """A server in wandb's place. It refuses everything, and echoes the Authorization headers."""
     heard: list[str] = []
 
     class Refuses(BaseHTTPRequestHandler):
@@ -392,7 +392,7 @@ def test_a_network_that_is_down_keeps_no_key(
 def test_a_network_that_goes_down_meanwhile_keeps_no_key(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """wandb itself has begun, and tries without success."""
+    """wandb itself has begun, and its tries fail."""
     monkeypatch.setenv("WANDB_API_KEY", KEYS[1])
     with wandb_server(503) as (address, heard):
         monkeypatch.setenv("WANDB_BASE_URL", address)

@@ -76,7 +76,8 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
     }
     if study.metric_names != [record.objective]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # the name that optuna-dashboard shows
+            # the name that optuna-dashboard shows
+            warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names([record.objective])
     present = study.user_attrs
     for key, value in facts.items():

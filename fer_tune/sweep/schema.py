@@ -45,7 +45,10 @@ class Images(Section):
 
 
 class Search(Section):
-    """What is searched, and how. `load` reads the fields of type Any, which depend on the family."""
+    """What is searched, and how.
+
+    `load` reads the fields of type Any, which depend on the family.
+    """
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
@@ -66,7 +69,7 @@ class Limits(Section):
     """How long a run waits before it acts, in seconds. No limit changes what a trial measures."""
 
     trial_timeout: float | None = Field(
-        None, gt=0, le=1e8, description="seconds that a trial may take, all attempts together; null is no limit"
+        None, gt=0, le=1e8, description="seconds that a trial may take, all attempts together; null sets no limit"
     )
     hang_timeout: float = Field(
         300.0,
@@ -136,9 +139,10 @@ class Sweep:
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
-        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start, sampler
-        and pruner are not in it: they decide what is tried and for how long, not what a measurement
-        means. The path of the data is not in it either: the study compares the signature of the images.
+        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start,
+        sampler and pruner are not in it: they decide what is tried and for how long, not what a
+        measurement means. The path of the data is not in it either: the study compares the
+        signature of the images.
         """
         return {
             "family": self.family,
@@ -152,7 +156,10 @@ class Sweep:
         }
 
     def signature(self) -> str:
-        """Returns the SHA-256 of `describe`, 64 hex digits. The layout of the file does not matter."""
+        """Returns the SHA-256 of `describe`, 64 hex digits.
+
+        The layout of the file does not matter.
+        """
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
