@@ -299,7 +299,7 @@ def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
     """Reads what the runs left, and checks it."""
     if wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN) is None:
         subject.kill("mirror")
-    # A mirror that was killed may hold its lock for some time on busy cores, and sync refuses meanwhile.
+    # On busy cores a killed mirror holds its lock for some time, and sync refuses meanwhile.
     if subject.mirrored and wait_until(lambda: subject.begin_sync().wait(timeout=300) == 0, SYNCED_WITHIN) is None:
         result.problems["sync"] = [f"fer-tune sync did not copy everything within {SYNCED_WITHIN:.0f} s"]
     wait_until(lambda: not subject.processes(), 10.0)
