@@ -100,7 +100,7 @@ def test_the_table_of_results_is_up_to_date() -> None:
 
 
 def rows_below(page: Path, heading: str) -> list[list[str]]:
-    """The cells of a section's only table, without its two lines of headings and without emphasis."""
+    """Returns the cells of a section's only table, without its headings and emphasis."""
     section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     table = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]

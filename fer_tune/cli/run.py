@@ -128,15 +128,19 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
+        from fer_tune.display.run_state import RunState
+        from fer_tune.jobs.observers import Observers
 
-        return LiveView(out, lambda state: recall(state, settings))
+        state = RunState()
+        view = LiveView(out, state, lambda state: recall(state, settings))
+        return Observers([state, view], settings.logs / "observers.log")
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
 def recall(state: RunState, settings: Settings) -> None:
-    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    """Adds the trials of earlier runs to the display. Without them the run goes well too."""
     from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 

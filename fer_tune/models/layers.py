@@ -21,9 +21,13 @@ MOST = 0.9
 HAS_TRITON = find_spec("triton") is not None
 
 
+MOST_VALUES = 2**31
+"""Kernels count places in a tensor with 32 bits."""
+
+
 def fused(x: Tensor) -> bool:
     """Returns whether layers run their kernels on `x` instead of torch's operations."""
-    return x.is_cuda and HAS_TRITON
+    return x.is_cuda and HAS_TRITON and x.numel() < MOST_VALUES
 
 
 def block_rate(stage: int) -> RateOf:
@@ -47,7 +51,7 @@ class GreyConv2d(nn.Conv2d):
         super().__init__(1, channels, kernel, stride=stride, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if fused(x) and not x.requires_grad:
+        if fused(x) and not x.requires_grad and x.numel() * self.out_channels < MOST_VALUES:
             from fer_tune.kernels.grey_convolution import grey_convolution
 
             return grey_convolution(x, self.weight, self.stride[0])
