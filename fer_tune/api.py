@@ -219,7 +219,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
-    | recall.angry, ... | float64 | for each class, on validation, in 0..1; nan without images of it |
+    | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:
         trial: the number of one trial.
