@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_tune.data.fer2013 import SIDE
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -188,15 +187,14 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
     |---|---|---|
     | number | int64 | from 0 |
     | state | str | complete, pruned, failed, requeued, running or waiting |
-    | value | float64 | objective in 0..1: of the best epoch if complete, of the last one if pruned |
+    | value | float64 | in 0..1: best epoch of a complete trial, last one of a pruned one |
     | epochs | int64 | how many were reported |
     | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
     | name | str | of the `start:` configuration that it came from |
     | started, ended | datetime64[us, UTC] | |
     | seconds | float64 | from start to end, with the time of waiting for a worker |
     | params.lr, ... | as searched | one column for each hyperparameter, also for fixed ones |
-    | attrs.device, ... | as recorded | Optuna's user attributes: `attrs.parameters` (count), `attrs.seconds` (of \
-    training), `attrs.images_per_second`, `attrs.reason`, ... |
+    | attrs.device, ... | as recorded | Optuna's user attributes, such as `attrs.parameters` |
 
     A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for
     every study. A column of hyperparameters has dtype object if it has words in some trials and
@@ -221,7 +219,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
-    | recall.angry, ... | float64 | one column for each class, on validation, in 0..1; nan without images of it |
+    | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:
         trial: the number of one trial.
@@ -292,7 +290,7 @@ def sync(
 
 
 def audit_data(
-    source: str, *, side: int = SIDE, channels: int = 1, note: Callable[[str], None] = lambda text: None
+    source: str, *, side: int = 48, channels: int = 1, note: Callable[[str], None] = lambda text: None
 ) -> Audit:
     """Counts the classes, blank images and copies of a data set, and what a plain random split
     would leak.

@@ -1,4 +1,4 @@
-"""What must never happen: files that run code, paths out of the storage folder, keys in what is kept."""
+"""What must never happen: files that run code, paths that leave the storage folder, kept keys."""
 
 from __future__ import annotations
 

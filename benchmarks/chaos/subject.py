@@ -51,8 +51,8 @@ EPOCHS = 20
 INTERVAL = 0.5
 """Seconds between the checkpoints of a job."""
 
-FINAL_EPOCHS = 60
-"""Epochs of a final fit, which takes about as long as three trials."""
+FINAL_EPOCHS = 40
+"""Epochs of a final fit, which takes about as long as two trials."""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 

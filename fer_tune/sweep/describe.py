@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range, show
@@ -61,6 +62,6 @@ def describe_images(sweep: Sweep) -> str:
     """Returns the data set in words: `fer2013`, or `faces.zip (64×64, colour)` if it is not 48×48
     and grey.
     """
-    if (sweep.side, sweep.channels) == (48, 1):
+    if (sweep.side, sweep.channels) == (SIDE, 1):
         return sweep.data
     return f"{sweep.data} ({sweep.side}×{sweep.side}, {'grey' if sweep.channels == 1 else 'colour'})"

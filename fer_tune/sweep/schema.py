@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import Value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
@@ -40,7 +41,7 @@ class Images(Section):
     """The images to train on, and what they are turned into before training."""
 
     path: str = Field("fer2013", pattern=r"^[^\x00-\x1f]+$", description="fer2013, demo, or a path")
-    side: int = Field(48, ge=8, le=512, description="height and width in pixels; images are resized to it")
+    side: int = Field(SIDE, ge=8, le=512, description="height and width in pixels; images are resized to it")
     channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
 
 
@@ -133,7 +134,7 @@ class Sweep:
     text: str = ""
     notes: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    side: int = 48
+    side: int = SIDE
     channels: int = 1
 
     def describe(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
 HELD_BATCH = 1024
-"""Images of FER2013's size evaluated at once: more gains nothing on a GPU, and leaves a CPU's caches."""
+"""Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
 
 class Engine:

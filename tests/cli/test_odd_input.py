@@ -1,4 +1,4 @@
-"""Commands after a slip of the finger, with an empty variable, or on a machine that lacks something."""
+"""Commands with a slip of the finger or an empty variable, or where something is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.studies import SWEEP, make_study
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study, sweeps good and bad, and things that are not files. No test changes it."""
+    """A folder with a study, sweeps and things that are not files. No test changes it."""
     place = tmp_path_factory.mktemp("odd")
     root = place / "storage"
     make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")).close()

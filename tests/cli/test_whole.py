@@ -75,9 +75,9 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert "whole: 3 runs are below" in synced.stdout
     assert "wandb login" in synced.stderr
     runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
-    assert sorted(runs["retrain"].artifacts) == ["whole-confusion", "whole-model"]
-    assert len(runs["retrain"].rows) == 1
-    assert len(runs["trial"].rows) == 1
+    assert sorted(runs["final"].artifacts) == ["whole-confusion", "whole-model"]
+    assert len(runs["final"].rows) == 1
+    assert len(runs["search"].rows) == 1
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)
