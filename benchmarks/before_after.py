@@ -1,7 +1,7 @@
 """Compares the training speed of this checkout with that of an earlier one, on one machine.
 
     git worktree add ../before COMMIT
-    python -m benchmarks.before_after ../before --data FILE --out benchmarks/results/before-after-h100.json
+    python -m benchmarks.before_after ../before --data FILE --out before-after.json
 
 Runs `benchmarks.training` of the earlier checkout and of this one in turn, each in a process of its
 own and with a storage folder of its own. For each family and batch size it writes the images a

@@ -1,4 +1,4 @@
-"""The shipped sweeps and the template load, search what they must, and hold the nine experiments by hand."""
+"""The shipped sweeps and the template load and search what they must; the nine by hand are starts."""
 
 from __future__ import annotations
 
