@@ -49,7 +49,7 @@ def thousands(rate: float, digits: int = 1) -> str:
     return f"{rate / 1000:.{digits}f}"
 
 
-# -- README.md --------------------------------------------------------------------------------------
+# -- README.md ------------------------------------------------------------------------------------
 
 
 def by_hand() -> str:
@@ -162,7 +162,7 @@ def openings(result: Record, every: Sequence[Record]) -> str:
     return f"{len(before)} ({before.count(result['family'])} by {result['family']})"
 
 
-# -- benchmarks/README.md -----------------------------------------------------------------------------
+# -- benchmarks/README.md --------------------------------------------------------------------------
 
 
 TRAINED = 20096

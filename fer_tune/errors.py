@@ -1,18 +1,18 @@
 """The errors that fer-tune raises on purpose.
 
-    FerTuneError               a message for the user and a hint what to do
-    ├── SettingsError          a command-line value or environment variable makes no sense
-    ├── SweepError             the sweep file; carries every problem found, not only the first
-    ├── DataError              the data set cannot be used: names file and row or entry
-    ├── StudyError             unknown study, a study of another sweep or data set, a study in use
+    FerTuneError               a message for the user, and a hint what to do
+    ├── SettingsError          an option or an environment variable has a wrong value
+    ├── SweepError             a sweep file is not valid; it has every problem, not only the first
+    ├── DataError              a data set cannot be used; it names the file and the row or entry
+    ├── StudyError             a study is unknown, in use, or of another sweep or data set
     │   └── TakenOverError     another run took the study while this one had lost the database
     ├── StorageError           the database or a file under storage/ cannot be read or written
-    ├── TrainingError          a trial cannot be trained as described
+    ├── TrainingError          a job cannot be trained as it is described
     ├── PoolError              workers cannot be started, or keep dying
-    └── MissingExtraError      an optional package is absent; the hint is its install command
+    └── MissingExtraError      an optional package is missing; the hint is its install command
 
-The command line prints `message`, then `hint`, and ends with exit code 2; anything
-else that reaches it is a bug and shows a traceback.
+The command line prints `message`, then `hint`, and ends with exit code 2. Any other error is a bug
+and shows a traceback.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FerTuneError(Exception):
 
 
 class SettingsError(FerTuneError):
-    """A command-line value or an environment variable makes no sense."""
+    """An option or an environment variable has a wrong value."""
 
 
 class SweepError(FerTuneError):
@@ -56,14 +56,13 @@ class StudyError(FerTuneError):
 
 
 class TakenOverError(StudyError):
-    """Another run took the study that this process was running: it must not be written to any
-    more."""
+    """Another run took the study of this process, which must not write to it any more."""
 
     def __init__(self, study: str, by: str = "another process") -> None:
         super().__init__(
             f"The study {study} was taken over by {by} while this run had no connection to the database.",
-            "Nothing is lost, and this run has stopped. If the other one is to end too: "
-            f"`fer-tune stop --study {study}` on its host.",
+            "Nothing is lost, and this run has stopped. "
+            f"To stop the other run too, use `fer-tune stop --study {study}` on its host.",
         )
 
 
@@ -72,7 +71,7 @@ class StorageError(FerTuneError):
 
 
 class TrainingError(FerTuneError):
-    """A trial cannot be trained as it is described."""
+    """A job cannot be trained as it is described."""
 
 
 class PoolError(FerTuneError):

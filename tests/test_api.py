@@ -1,4 +1,6 @@
-"""What `import fer_tune` exports: the functions that the command line calls, described and cheap to import."""
+"""What `import fer_tune` exports: the functions that the command line calls, described and cheap to
+import.
+"""
 
 from __future__ import annotations
 

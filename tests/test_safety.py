@@ -1,4 +1,4 @@
-"""What must never happen: code from a file, a path out of the storage folder, a key or a password in what is kept."""
+"""What must never happen: files that run code, paths that leave the storage folder, kept keys."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
 
 @contextmanager
 def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
-    """A server in wandb's place that refuses everything, and echoes the Authorization headers, which are kept."""
+    """A server in wandb's place. It refuses everything, and echoes the Authorization headers."""
     heard: list[str] = []
 
     class Refuses(BaseHTTPRequestHandler):
@@ -392,7 +392,7 @@ def test_a_network_that_is_down_keeps_no_key(
 def test_a_network_that_goes_down_meanwhile_keeps_no_key(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """wandb itself has begun, and tries in vain."""
+    """wandb itself has begun, and its tries fail."""
     monkeypatch.setenv("WANDB_API_KEY", KEYS[1])
     with wandb_server(503) as (address, heard):
         monkeypatch.setenv("WANDB_BASE_URL", address)

@@ -32,14 +32,17 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
             for half the cores.
 
     Raises:
-        SettingsError: a name that is no device, a GPU that is not there, a count below one or above
-            `MOST_WORKERS`.
+        SettingsError: a name is not a device, a GPU does not exist, or there are less than one or
+            more than `MOST_WORKERS` workers.
     """
     names = _named(devices or "auto")
     if workers is None or workers == "auto":
         workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
     if not 1 <= workers <= MOST_WORKERS:
-        raise SettingsError(f"--workers {workers} is no number of workers.", f"Give 1 to {MOST_WORKERS}, or auto.")
+        raise SettingsError(
+            f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).",
+            "auto starts one worker for each GPU, or one for every two CPU cores.",
+        )
     return [names[index % len(names)] for index in range(workers)]
 
 
@@ -54,7 +57,8 @@ def _named(text: str) -> list[str]:
             names += _present(word)
         else:
             raise SettingsError(
-                f"--devices {text}: {word!r} is no device.", "Give cpu, cuda, auto, or a list such as cuda:0,cuda:1."
+                f"--devices must be cpu, cuda, auto, or a list such as cuda:0,cuda:1 (got {text}).",
+                "`fer-tune doctor` lists the devices of this machine.",
             )
     return names
 
@@ -65,8 +69,8 @@ def _present(word: str) -> list[str]:
         return gpus
     if word in gpus:
         return [word]
-    there = f"This machine offers {', '.join(gpus)}." if gpus else "This machine offers no GPU; --devices cpu works."
-    raise SettingsError(f"--devices: there is no {word}.", there)
+    has = f"This machine has {', '.join(gpus)}." if gpus else "This machine has no GPU. Use --devices cpu."
+    raise SettingsError(f"--devices: {word} does not exist.", has)
 
 
 def _gpus() -> list[str]:

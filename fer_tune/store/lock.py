@@ -171,7 +171,8 @@ class StudyLock:
         """Releases the lock. Does nothing if it is not held."""
         self._server.release()
         if self._file is not None:
-            with suppress(OSError), self._file:  # a disk may be read-only by now: the lock is released all the same
+            # A disk may be read-only by now. The lock is released all the same.
+            with suppress(OSError), self._file:
                 self._file.truncate(0)
             self._file = None
 

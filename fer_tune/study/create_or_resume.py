@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
-from fer_tune.data.spec import DataRef
+from fer_tune.data.spec import FER2013, DataRef
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
@@ -76,7 +76,8 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
     }
     if study.metric_names != [record.objective]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # the name that optuna-dashboard shows
+            # the name that optuna-dashboard shows
+            warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names([record.objective])
     present = study.user_attrs
     for key, value in facts.items():
@@ -120,7 +121,9 @@ def _with_shape(description: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a description whose `data` is a shape. Older studies have the path of the images
     there."""
     shape = description.get("data")
-    return dict(description) | {"data": shape if isinstance(shape, dict) else {"side": 48, "channels": 1}}
+    return dict(description) | {
+        "data": shape if isinstance(shape, dict) else {"side": FER2013.side, "channels": FER2013.channels}
+    }
 
 
 def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:

@@ -1,4 +1,4 @@
-"""What the orchestrator does about lost, hung and interrupted trials, and about a run in which nothing works."""
+"""What the orchestrator does about lost, hung and interrupted trials, and when nothing works."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LO
 
 
 def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:
-    """The real trainer: its worker ends by itself, and the next run trains on and counts the trial once."""
+    """With the real trainer, the worker ends by itself. The next run continues the trial, once."""
     process = subprocess.Popen(
         [sys.executable, "-c", REAL, str(settings.root), settings.url, str(settings.data_source)],
         stdout=subprocess.PIPE,
@@ -228,7 +228,7 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
 
 
 def test_replayed_rows_count_once(settings: Settings) -> None:
-    """A killed worker's epochs lie in two attempts; curves, values and tables have each of them once."""
+    """Two attempts have a killed worker's epochs. Curves and tables have each of them once."""
     from fer_tune import load_epochs
 
     sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)

@@ -1,4 +1,4 @@
-"""The orchestrator end to end: real store, real study, real processes; most with a stand-in for the training."""
+"""Whole runs with a real store, study and processes. Most replace only the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way that a job can go: each row of the table is walked by the runner, or by a source that begins."""
+"""Every way that a job can go: the runner, or a source that begins, walks each row of the table."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_an_end_is_an_end() -> None:
 
 
 def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--hours is a limit: a job that does not hear of it for STOP_GRACE seconds loses its worker."""
+    """After --hours, a job that does not stop within STOP_GRACE seconds loses its worker."""
     monkeypatch.setattr(runner, "STOP_GRACE", 0.1)
     signals = Signals()
 

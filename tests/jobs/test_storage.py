@@ -1,4 +1,4 @@
-"""A run whose storage is in trouble for a while: a full disk, a locked database, a read-only folder, lost tries."""
+"""A run whose storage fails for a while: a full disk, a locked database, a read-only folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def impatient_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
-    """The storage folder, on a disk of 12 MB of its own; the test is skipped where none may be mounted."""
+    """Yields the storage folder, on a disk of 12 MB. Skips the test if it cannot be mounted."""
     settings.root.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(settings.root)], capture_output=True, check=False
@@ -109,7 +109,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: Settings) -> None:
-    """Training goes on while the run waits, so the real trainer meets the disk."""
+    """Training continues while the run waits, so the real trainer meets the full disk."""
     watch = Notebook(on_epoch=once(2, lambda: later(2.0, fill(disk).unlink)))
     sweep = bearing(real_sweep(12), checkpoint_interval=0)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch)
@@ -189,7 +189,7 @@ def sqlite3_busy() -> sqlite3.OperationalError:
 
 
 def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:
-    """Of a trial that was told, half a file, and a torn one; what an interrupted trial may need stays."""
+    """The run removes checkpoints that nothing needs. An interrupted trial may need its own."""
     interrupted = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
     sweep = make_sweep(budget=2)
     run_sweeps([sweep], settings, INLINE, interrupted, obedient)

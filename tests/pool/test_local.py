@@ -114,7 +114,7 @@ def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
 
 
 def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listened meanwhile: that it is ready lies in the pipe."""
+    """Nobody listened meanwhile. The message that it is ready is in the pipe."""
     pool = make_pool()
     assert pool._workers[0].connection.poll(20.0)
     monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.0)

@@ -31,8 +31,8 @@ def row(spec: Job, epoch: int, value: float) -> EpochRow:
 class Obedient:
     """Reports `value` plus a hundredth an epoch; an epoch takes `seconds`. `deaf` to stops.
 
-    Dies in epoch `die`, before its row; only the first `deaths` attempts do. A test that kills from outside, at a row
-    that it was told of, cannot know how many more the worker has written by then.
+    Dies in epoch `die`, before its row; only the first `deaths` attempts do. A test that kills from
+    outside, at a row that it received, cannot know how many more the worker has written by then.
     """
 
     def __init__(self, device: str, threads: int | None) -> None:

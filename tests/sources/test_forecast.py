@@ -1,4 +1,4 @@
-"""Before a sweep that cannot finish one epoch on this CPU, the user is warned and told what to do."""
+"""Before a sweep that cannot finish one epoch on this CPU, the user reads what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Final fits go through the same runner as trials: side by side, supervised, recorded, continued after a kill."""
+"""Final fits use the runner of trials: side by side, supervised, recorded, continued."""
 
 from __future__ import annotations
 

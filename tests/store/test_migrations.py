@@ -1,7 +1,8 @@
-"""A database of format 1 is upgraded in place, after a copy was made. `format-1.db` was made by fer-tune 0.1.0.
+"""A database of format 1 is upgraded in place, after a copy was made. `format-1.db` was made by
+fer-tune 0.1.0.
 
-It has one study of six trials: complete, pruned, and one that a killed run left and the next one trained again
-under another number; and one final fit, whose epochs were in a file only.
+It has one study of six trials: complete, pruned, and one that a killed run left and the next one
+trained again under another number; and one final fit, whose epochs were in a file only.
 """
 
 from __future__ import annotations

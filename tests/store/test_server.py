@@ -1,4 +1,7 @@
-"""A real PostgreSQL: made for this file, gone after it. Skipped where there is none, or no driver for it."""
+"""A real PostgreSQL: made for this file, gone after it.
+
+Skipped where there is none, or no driver for it.
+"""
 
 from __future__ import annotations
 

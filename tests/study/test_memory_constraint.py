@@ -48,7 +48,7 @@ def search(study: Study, count: int, learn: bool = True) -> list[bool]:
 def test_samplers_avoid_what_did_not_fit(
     sweep: MakeSweep, store: Store, sampler: str, drawn: int, counted: int
 ) -> None:
-    """Beside the same search in which they are not told: it goes on proposing what cannot be trained."""
+    """The same search without these constraints keeps proposing what cannot be trained."""
     found = {}
     for learn in (True, False):
         study = Study.open(sweep(f"sampler={sampler}", f"study=learn-{learn}", *SPACE), store, faces(store))

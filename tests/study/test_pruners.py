@@ -20,7 +20,7 @@ PRUNERS = (
 
 
 def train(study: Study, height: float, falls: bool = False) -> int:
-    """Trains a trial whose curve stays at `height`; returns the epoch after which it was pruned, or all."""
+    """Trains a trial whose curve stays at `height`. Returns the epoch that pruned it, or all."""
     number = study.ask().number
     for epoch in range(1, EPOCHS + 1):
         value = height - (epoch / 100 if falls else 0)

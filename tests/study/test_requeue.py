@@ -1,4 +1,4 @@
-"""Interrupted trials: queued again under another number, counted once, drawn as if nothing had happened."""
+"""Interrupted trials are queued again under another number, counted once, and drawn as before."""
 
 import subprocess
 import sys

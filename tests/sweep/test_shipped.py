@@ -1,4 +1,4 @@
-"""The shipped sweeps and the template load and search what they must; the nine by hand are starts."""
+"""The shipped sweeps and the template load, and search what they must. The nine by hand are in."""
 
 from __future__ import annotations
 
