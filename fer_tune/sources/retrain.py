@@ -68,7 +68,7 @@ def run_final_fits(
         stack.callback(fits.lock.release)
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
-        stack.enter_context(signals.heard())
+        stack.enter_context(signals.handled())
         limits = Limits(retries=int(fits.record.sweep_json.get("retries", Limits().retries)))
         if fits.wanted():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))

@@ -82,7 +82,7 @@ def run_sweeps(
         ]
         watch_results(observers, store, settings, options)
         signals.hurry = store.patiently.hurry
-        stack.enter_context(signals.heard())
+        stack.enter_context(signals.handled())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()

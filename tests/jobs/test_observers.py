@@ -49,7 +49,7 @@ def test_an_observer_that_fails_is_dropped_and_the_run_goes_on(hook: str, settin
     said = [note for note in other.notes if "Broken failed" in note]
     assert said == [
         "Broken failed (ZeroDivisionError: a display's mistake). The run continues without it. "
-        f"The trace is in {settings.logs / 'observers.log'}."
+        f"The traceback is in {settings.logs / 'observers.log'}."
     ]
     trace = (settings.logs / "observers.log").read_text()
     assert "a display's mistake" in trace

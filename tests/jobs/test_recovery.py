@@ -140,7 +140,9 @@ def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
 def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:
     sweep = replace(real_sweep(2), family="none", budget=make_sweep(budget=300).budget)
     watch = Notebook()
-    with pytest.raises(TrainingError, match="5 trials in a row failed, the last one with: Unknown family 'none'"):
+    with pytest.raises(
+        TrainingError, match="5 trials in a row failed. The last one failed with: Unknown family 'none'"
+    ):
         run_sweeps([sweep], settings, INLINE, watch)
     assert watch.states() == ["failed"] * 5 + ["requeued"]
     with Store.of(settings) as store:
