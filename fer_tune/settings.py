@@ -9,15 +9,19 @@ from urllib.parse import quote
 
 
 def at_home(path: str) -> Path:
-    """Returns `path` with `~` expanded. A user without a home keeps `~`: containers have such users."""
+    """Returns `path` with `~` expanded.
+
+    A user without a home, as in some containers, keeps the `~`.
+    """
     return Path(os.path.expanduser(path))
 
 
 def sqlite_url(path: Path) -> str:
     """Returns the SQLAlchemy URL of an SQLite file.
 
-    It is quoted as `sqlalchemy.URL.create` quotes it, because SQLAlchemy reads `?` as the start of a
-    query and decodes `%20`. This module does not import SQLAlchemy, which would slow down `--help`.
+    It is quoted as `sqlalchemy.URL.create` quotes it, because SQLAlchemy reads `?` as the start of
+    a query and decodes `%20`. This module does not import SQLAlchemy, which would slow down
+    `--help`.
     """
     return f"sqlite:///{quote(path.as_posix(), safe='/ ')}"
 

@@ -139,7 +139,7 @@ class Runner:
         entry.began = entry.heard if entry.began is None else entry.began
         self.pool.submit(index, entry.job)
 
-    # -- messages of workers ------------------------------------------------------------------------------
+    # messages of workers ------------------------------------------------------------------------------------------
 
     def _handle(self, event: PoolEvent) -> None:
         match event:
@@ -153,7 +153,7 @@ class Runner:
                 self._row(row)
             case EndEvent(_, end):
                 self._ended(self.running[end.job], end)
-                self._fill()  # now, because this worker is idle
+                self._fill()  # at once, because this worker is idle
             case LostEvent():
                 self._lost(event)
 
@@ -220,7 +220,7 @@ class Runner:
             entry.try_again()
             self.waiting.append(entry)
 
-    # -- supervision --------------------------------------------------------------------------------------
+    # supervision ----------------------------------------------------------------------------------------------
 
     def _supervise(self) -> None:
         """Stops jobs that take too long, and ends workers that are silent for too long."""
@@ -254,7 +254,7 @@ class Runner:
             entry.hung, entry.heard, entry.stopped = entry.hung + 1, math.inf, None
             self.pool.end_worker(entry.worker.index, why)
 
-    # -- ends ---------------------------------------------------------------------------------------------
+    # ends -----------------------------------------------------------------------------------------------------
 
     def _leave(self, entry: Running, event: Event, reason: str, end: JobEnd | None) -> None:
         """Finishes with a job in this run: its source records how it ended."""

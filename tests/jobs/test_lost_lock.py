@@ -62,7 +62,7 @@ def test_a_lock_that_was_taken_again_is_a_note(settings: Settings, answers: list
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: answers.extend([away, True])))
     outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
     assert outcome.studies[0].counts.complete == 3
-    assert [note for note in watch.notes if "it is held again" in note]
+    assert [note for note in watch.notes if "This run holds it again" in note]
 
 
 def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answers: list[bool | Exception]) -> None:
@@ -130,7 +130,7 @@ def test_a_dropped_lock_is_taken_again(on_server: Settings) -> None:
     watch = Notebook(on_epoch=look)
     outcome = run_sweeps([make_sweep(budget=2)], on_server, INLINE, watch, obedient)
     assert outcome.studies[0].counts.complete == 2
-    assert [note for note in watch.notes if "it is held again" in note]
+    assert [note for note in watch.notes if "This run holds it again" in note]
     assert held[0] == held[1] != held[2] == held[3]
     assert holders(on_server) == []
 

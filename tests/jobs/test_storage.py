@@ -204,7 +204,7 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))
     run_sweeps([sweep], settings, INLINE, watch, obedient)
     assert started == [needed]
-    assert any("2 checkpoints that nothing needs" in note for note in watch.notes)
+    assert any("2 checkpoints that no job needs" in note for note in watch.notes)
     assert [path.name for path in folder.iterdir()] == needed[1:], "the told trial's own is gone"
 
 

@@ -105,19 +105,19 @@ def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
 ) -> None:
     """However far apart they are: a device that does not wake up takes minutes each time."""
     monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
-    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.2)
+    monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.2)
     pool = make_pool(1, sleepy)
     events: list[object] = []
     with pytest.raises(PoolError, match="died 5 times in a row"):
         events.extend(event for _ in range(1000) for event in pool.events(0.1))
-    assert [event.reason for event in lost(events)] == ["worker 0 was not ready after 0.2 s, so it was ended"] * 5
+    assert [event.reason for event in lost(events)] == ["worker 0 was not ready after 0.2 s and was killed"] * 5
 
 
 def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listened meanwhile: that it is ready lies in the pipe."""
     pool = make_pool()
     assert pool._workers[0].connection.poll(20.0)
-    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.0)
+    monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.0)
     start(pool)
     pool.submit(0, job(1, seconds=0.3))
     events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
@@ -126,7 +126,7 @@ def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, m
 
 def test_a_process_that_outlives_sigkill_is_given_up(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one does that a driver holds. Here it is stopped, and no signal is sent to it."""
-    monkeypatch.setattr("fer_tune.pool.local.REAPING", 0.3)
+    monkeypatch.setattr("fer_tune.pool.local.KILL_SECONDS", 0.3)
     pool = make_pool()
     start(pool)
     pool.submit(0, job(7, seconds=60.0))
