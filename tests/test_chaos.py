@@ -1,4 +1,4 @@
-"""Campaigns of faults against real runs, and that the checks that follow them can fail."""
+"""Tests of campaigns of faults against real runs, and that their checks can fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KILLS = 15
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    """The inline run against which all campaigns are held."""
+    """Yields the inline run that all campaigns are compared with."""
     undisturbed = Undisturbed(tmp_path_factory.mktemp("undisturbed"))
     yield undisturbed
     undisturbed.close()
@@ -59,7 +59,7 @@ def test_the_long_campaigns_kill_a_hundred_times() -> None:
 
 
 def a_try(case: Case) -> tuple[int, Try]:
-    """The seed and the last try of some trial."""
+    """Returns the seed and the last try of some trial."""
     seed, tries = next(iter(case.found.tries.items()))
     return seed, tries[-1]
 

@@ -1,4 +1,4 @@
-"""The README's and the docs' commands, as a reader would type them."""
+"""Tests of the README and the docs: commands, links, and figures that were measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """All lines of the shell blocks that call fer-tune."""
+    """Returns all lines of shell blocks that call fer-tune."""
     lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
     return [line for line in lines if line.startswith("fer-tune ")]
 
@@ -59,7 +59,7 @@ def test_runnable_commands_run(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_shown_is_one(command: str) -> None:
-    """Its name and its options exist, and its arguments parse; nothing is run."""
+    """Its name and its options exist, and its arguments can be parsed. Nothing is run."""
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
     group = get_command(app)
     if words[0].startswith("-"):
@@ -100,14 +100,14 @@ def test_the_table_of_results_is_up_to_date() -> None:
 
 
 def rows_below(page: Path, heading: str) -> list[list[str]]:
-    """The cells of a section's only table, without its two lines of headings and without emphasis."""
+    """Returns the cells of a section's only table, without its heading and without emphasis."""
     section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     table = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]
 
 
 def runs_of(names: str) -> list[dict[str, Any]]:
-    """All trainings of the ablations in `benchmarks/results/`, by a pattern of their names."""
+    """Returns all trainings of the ablations in `benchmarks/results/` whose names match."""
     found = [run for path in sorted(RESULTS.glob(names)) for run in json.loads(path.read_text())["runs"]]
     assert found, names
     return found

@@ -107,7 +107,7 @@ def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch
 
 @dataclass
 class Impatient(Notebook):
-    """Strikes Ctrl-C again as soon as it hears that the run was interrupted."""
+    """Sends a second Ctrl-C as soon as a note says that the run was interrupted."""
 
     def note(self, text: str) -> None:
         super().note(text)
@@ -134,7 +134,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
         assert [row.epoch for row in store.epochs.all("s")] == [1]
         assert [trial.state for trial in trials(store, "s")] == ["running"]
     outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
-    assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
+    assert outcome.studies[0].counts.waiting == 1  # the next run queued the trial again
 
 
 def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:
@@ -198,7 +198,8 @@ run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LO
 
 
 def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:
-    """The real trainer: its worker ends by itself, and the next run trains on and counts the trial once."""
+    """With the real trainer: its worker ends by itself. The next run continues the trial and counts
+    it once."""
     process = subprocess.Popen(
         [sys.executable, "-c", REAL, str(settings.root), settings.url, str(settings.data_source)],
         stdout=subprocess.PIPE,
@@ -228,7 +229,7 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
 
 
 def test_replayed_rows_count_once(settings: Settings) -> None:
-    """Two attempts have the epochs of a killed worker. Curves, values and tables count each once."""
+    """Two attempts have the epochs of a killed worker, but curves and tables count each once."""
     from fer_tune import load_epochs
 
     sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)
@@ -236,7 +237,7 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
     with Store.of(settings) as store:
         rows = store.epochs.all("s")
         assert len({(row.job, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
-        assert not store.epochs.add(rows[0]), "a second time changes nothing"
+        assert not store.epochs.add(rows[0]), "a second call changed something"
         assert len(store.epochs.all("s")) == 9
         assert [row.epoch for row in store.epochs.curve("s", rows[0].job)] == [1, 2, 3, 4, 5, 6]
         (trial,) = trials(store, "s")
@@ -248,7 +249,7 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
 
 def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:
     def die() -> None:
-        raise KeyboardInterrupt  # as a second Ctrl-C: nothing is recorded any more
+        raise KeyboardInterrupt  # like a second Ctrl-C, after which nothing is recorded
 
     run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, die)))
     with Store.of(settings) as store:

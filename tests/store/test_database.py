@@ -1,4 +1,7 @@
-"""Databases that are missing, foreign, newer, damaged, locked or read-only; URLs with passwords."""
+"""Tests of databases that cannot be used, and of URLs with passwords.
+
+A database is missing, damaged, locked or read-only, or another program or version made it.
+"""
 
 import sqlite3
 import subprocess

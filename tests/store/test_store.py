@@ -115,7 +115,7 @@ def test_an_epoch_needs_its_attempt(store: Store) -> None:
 
 def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     begin(store)
-    begin(store)  # a replay
+    begin(store)  # a second call changes nothing
     left = root / "artifacts/resnet/0/val_logits.npy"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")

@@ -20,7 +20,7 @@ PRUNERS = (
 
 
 def train(study: Study, height: float, falls: bool = False) -> int:
-    """Trains a trial whose curve stays at `height`; returns the epoch after which it was pruned, or all."""
+    """Trains a trial whose curve stays at `height`. Returns the number of its epochs."""
     number = study.ask().number
     for epoch in range(1, EPOCHS + 1):
         value = height - (epoch / 100 if falls else 0)
@@ -51,7 +51,7 @@ def test_a_second_report_of_an_epoch_gets_the_first_answer(sweep: MakeSweep, sto
     train(study, 0.9)
     number = study.ask().number
     assert study.report(number, 1, 0.1)
-    assert study.report(number, 1, 0.1)  # Optuna itself would say False now
+    assert study.report(number, 1, 0.1)  # Optuna itself would answer False now
 
 
 def test_the_last_epoch_is_never_pruned(sweep: MakeSweep, store: Store) -> None:
