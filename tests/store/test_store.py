@@ -109,7 +109,7 @@ def test_the_database_itself_keeps_epochs_unique(store: Store) -> None:
 
 def test_an_epoch_needs_its_attempt(store: Store) -> None:
     store.jobs.put(job())
-    with pytest.raises(StorageError, match="never started"):
+    with pytest.raises(StorageError, match="not started"):
         store.epochs.add(row())
 
 
@@ -146,7 +146,7 @@ def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_
 
 def test_an_end_needs_its_attempt(store: Store) -> None:
     store.jobs.put(job())
-    with pytest.raises(StorageError, match="never started"):
+    with pytest.raises(StorageError, match="not started"):
         store.jobs.end_attempt(JobEnd(JOB, 0, "completed"))
 
 

@@ -91,5 +91,5 @@ def test_hyperband_knows_its_brackets_before_the_first_report(sweep: MakeSweep, 
 
 
 def test_hyperband_refuses_resources_that_leave_no_bracket() -> None:
-    with pytest.raises(StudyError, match="min_resource 10 is above"):
+    with pytest.raises(StudyError, match="min_resource 10 above max_resource 9"):
         make_pruner(PrunerSpec("hyperband", {"min_resource": 10}), EPOCHS)

@@ -175,6 +175,6 @@ def test_optunas_tables_of_another_version_are_recognised(sweep: MakeSweep, stor
     Study.open(sweep(), store, faces(store))
     with store.engine.begin() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
-    with pytest.raises(StorageError, match="another version of Optuna") as caught:
+    with pytest.raises(StorageError, match="Another version of Optuna") as caught:
         reopen(sweep(), store)
     assert "upgrade" in caught.value.hint
