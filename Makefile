@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+# It needs Python 3.11 or newer and make. Everything else is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -9,10 +9,10 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 	$(BIN)/fer-tune best --study demo
 	$(BIN)/fer-tune retrain --study demo
 
-test: .venv/installed  ## the tests, but for the slow ones and those that need a GPU
+test: .venv/installed  ## the tests, without the slow ones and those that need a GPU
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-chaos: .venv/installed  ## kills, hangs, full disks and torn files against real runs, for 6 to 30 minutes
+chaos: .venv/installed  ## kills, hangs, full disks and damaged files against real runs, for 6 to 30 minutes
 	$(BIN)/python -m benchmarks.chaos
 
 check: .venv/installed  ## style, types and plain English
@@ -21,12 +21,12 @@ check: .venv/installed  ## style, types and plain English
 	$(BIN)/mypy
 	$(BIN)/python .ci/prose.py
 
-# The stamp is written last: an installation that was cut short is done again.
+# The stamp is written last, so that an installation that was cut short is repeated.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-clean:  ## removes the environment; storage/ is yours
+clean:  ## removes the environment and keeps storage/
 	rm -rf .venv

@@ -1,7 +1,7 @@
 """Repeats the nine experiments that were done by hand, and sets what comes out beside what was recorded.
 
     python -m benchmarks.by_hand --data FILE --test --out benchmarks/results/by-hand-h100.json
-    python -m benchmarks.by_hand --data FILE --only 7,8 --set width=0.5 --set stem=7x7 --out try.json
+    python -m benchmarks.by_hand --data FILE --only 7,8 --set width=0.5 --set 8:stem=7x7 --out try.json
 
 Each experiment is the configuration `by hand N` of its family's sweep. It is trained as it was
 then: on train.csv alone (28,709 images), with a plain stratified split of 70, 15 and 15 per cent
@@ -9,8 +9,8 @@ that copies may cross, pixels in 0..1, batches of 64, cross-entropy and Adam, fo
 were recorded. Every figure is the mean of the seeds at the recorded epoch. The test images are
 opened only with `--test`, for the one experiment that has a test figure.
 
-`--set` adds a variant: the experiments of `--only` with some hyperparameters exchanged. It shows
-what an assumption does.
+`--set` adds a variant with some hyperparameters exchanged, of all experiments or of the one that it
+names. It shows what an assumption does.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--devices", default="cuda:0", help="that share the experiments: cuda:0,cuda:1")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="", help="numbers of experiments; by default all")
-    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE,KEY=VALUE: a variant; repeatable")
+    parser.add_argument("--set", action="append", default=[], help="[N:]KEY=VALUE,KEY=VALUE: a variant; repeatable")
+    parser.add_argument("--only-variants", action="store_true", help="do not train the experiments themselves")
     parser.add_argument("--epochs", type=int, help="instead of the recorded ones, to try the script")
     parser.add_argument("--test", action="store_true", help="open the test images where a test figure was recorded")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
@@ -82,17 +83,16 @@ def main() -> None:
     options = parser.parse_args()
     ends = time.time() + 60 * options.minutes
     wanted = [one for one in BY_HAND if not options.only or str(one.number) in options.only.split(",")]
-    wanted.sort(key=lambda one: one.val is None)  # a run that is cut off has those with figures
-    variants = [_parsed(text) for text in options.set] or [{}]
+    wanted.sort(key=lambda one: (one.val is None, one.family != "resnet"))  # the long ones with figures first
     job = protocol_job(options.data)
     about: dict[str, Any] = {
         "benchmark": "by_hand", "device": device(), "versions": versions(), "commit": commit(), "date": today(),
         "data": Path(options.data).name, "split": PROTOCOL.model_dump(mode="json"), "pixels": "0..1",
         "seeds": [int(seed) for seed in options.seeds.split(",")],
     }  # fmt: skip
-    tasks = [
-        Task(one, changes, job, options.epochs, about["seeds"], options.test) for one in wanted for changes in variants
-    ]
+    pairs: list[tuple[ByHand, dict[str, Value]]] = [] if options.only_variants else [(one, {}) for one in wanted]
+    pairs += [(one, changes) for one in wanted for changes in variants(options.set, one.number)]
+    tasks = [Task(one, changes, job, options.epochs, about["seeds"], options.test) for one, changes in pairs]
     experiments: list[dict[str, Any]] = []
     for experiment in spread(tasks, options.devices.split(","), ends):
         experiments.append(experiment)
@@ -108,6 +108,15 @@ def protocol_job(source: str) -> Job:
     return Job(
         "by-hand", "by-hand", "search", "", {}, 1, 0, reference(faces, store_split(faces, PROTOCOL, settings), settings)
     )
+
+
+def variants(texts: list[str], number: int) -> Iterator[dict[str, Value]]:
+    """Yields the changes of the variants that are meant for an experiment."""
+    for text in texts:
+        before, colon, after = text.rpartition(":")
+        if not colon or before == str(number):
+            pairs = (pair.partition("=") for pair in after.split(","))
+            yield {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,12 @@ def spread(tasks: list[Task], devices: list[str], ends: float) -> Iterator[dict[
         free.put(name)
     with ProcessPoolExecutor(len(devices), context, _take_device, (free,)) as pool:
         for future in as_completed([pool.submit(_do, task, ends) for task in tasks]):
-            if (experiment := future.result()) is not None:
+            try:
+                experiment = future.result()
+            except RuntimeError as error:
+                print(error, flush=True)
+                continue
+            if experiment is not None:
                 yield experiment
 
 
@@ -250,11 +264,6 @@ def line(experiment: dict[str, Any]) -> str:
     ]
     what = ", ".join(f"{key}={value}" for key, value in experiment["changes"].items())
     return f"{experiment['number']} {what}: {'; '.join(cells)}"
-
-
-def _parsed(text: str) -> dict[str, Value]:
-    pairs = (pair.partition("=") for pair in text.split(",") if pair)
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 if __name__ == "__main__":

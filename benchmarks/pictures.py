@@ -1,6 +1,6 @@
 """Takes the README's pictures of the dashboard and of a report: python -m benchmarks.pictures docs
 
-They show a real run of the demo sweep, retrained, in a real browser; its faces are drawn. Takes two minutes.
+They show a real run of the demo sweep and its final fit in a real browser. It takes two minutes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SWEEP = Path(__file__).parent.parent / "sweeps" / "demo.yaml"
 
 
 def main(out: Path) -> None:
-    """Runs the sweep in a folder of its own, and looks at what came of it."""
+    """Runs the sweep in a folder of its own, and takes both pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = Settings(folder / "storage", f"sqlite:///{folder}/fer_tune.db")

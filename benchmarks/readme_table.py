@@ -1,129 +1,62 @@
-"""Writes the README's table of results: what was done by hand beside what the sweeps measured.
+"""Writes the tables of README.md, benchmarks/README.md and docs/what-helped.md from the records.
 
-    python -m benchmarks.readme_table            rewrites the table between its markers
-    python -m benchmarks.readme_table --check    only says whether it is up to date
+    python -m benchmarks.readme_table --write    rewrites each table between its markers
+    python -m benchmarks.readme_table            says which tables are out of date
 
-No figure is typed in: fer-tune's come from benchmarks/results/*.json, which benchmarks/sweep.py writes. Of several
-results of one family the newest counts. A family without a result shows a dash.
+A page has `<!-- table: NAME -->` and `<!-- end of table -->` around each table of `TABLES`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from fer_tune.data.fer2013 import BY_HAND, ByHand
+from benchmarks import tables, what_helped
 
-HOME = Path(__file__).parent
-RESULTS = HOME / "results"
-README = HOME.parent / "README.md"
-BEGIN = "<!-- results: written by benchmarks/readme_table.py -->"
-END = "<!-- end of results -->"
-NONE = "–"
+TABLES: dict[str, Callable[[], str]] = {
+    table.__name__: table
+    for table in (
+        tables.by_hand,
+        tables.sweeps,
+        tables.kernels,
+        tables.torch_compile,
+        tables.before_after,
+        what_helped.width,
+        what_helped.twice_the_width,
+        what_helped.weaker_augmentation,
+        what_helped.final_fits,
+    )
+}
+"""The tables by the names that the pages have in their markers."""
 
-
-FAMILIES = ("simple_cnn", "deep_cnn", "resnet", "vgg")
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "what-helped.md")
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrites or checks the README; 1 if the check finds it out of date."""
+    """Rewrites or checks the pages; 1 if the check finds a table that is out of date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args(arguments)
-    before = README.read_text(encoding="utf-8")
-    after = replaced(before, render(newest(RESULTS)))
-    if options.check:
-        return int(before != after)
-    README.write_text(after, encoding="utf-8")
-    return 0
+    stale = 0
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = written(before)
+        if options.write:
+            page.write_text(after, encoding="utf-8")
+        elif before != after:
+            stale = 1
+            print(f"{page.relative_to(ROOT)} is out of date: run python -m benchmarks.readme_table --write")
+    return stale
 
 
-def newest(folder: Path) -> dict[str, dict[str, Any]]:
-    """The newest sweep result of each family."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if "best_val_accuracy" not in result:  # another benchmark's
-            continue
-        result["file"] = path.name
-        other = found.get(result["family"])
-        if other is None or result["date"] >= other["date"]:
-            found[result["family"]] = result
-    return found
-
-
-def render(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Both tables, in Markdown."""
-    lines = ["| | family | by hand | epochs | train % | val % | test % | fer-tune val % | fer-tune test % |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
-    for row in BY_HAND:
-        lines.append(f"| {' | '.join(by_hand(row))} | {' | '.join(figures(results.get(row.family)))} |")
-    lines += ["", "| sweep | device | wall time | trials | best val % | test % | test %, flip-averaged | record |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    lines += [sweep_row(family, results[family]) for family in FAMILIES if family in results]
-    return "\n".join(lines)
-
-
-def by_hand(row: ByHand) -> list[str]:
-    """The cells of an experiment done by hand, as it was recorded."""
-    val = f"as {row.like}" if row.like else f"about {row.val:.0f}" if row.about else recorded(row.val)
-    epochs = NONE if row.epochs is None else str(row.epochs)
-    return [str(row.number), row.family, row.what, epochs, recorded(row.train), val, recorded(row.test)]
-
-
-def recorded(figure: float | None) -> str:
-    """A figure in per cent with two digits, or a dash."""
-    return NONE if figure is None else f"{figure:.2f}"
-
-
-def figures(result: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Validation and test accuracy in per cent."""
-    if result is None:
-        return NONE, NONE
-    return percent(result["best_val_accuracy"]), on_test(result, "plain")
-
-
-def sweep_row(family: str, result: Mapping[str, Any]) -> str:
-    """One sweep: where it ran, for how long, what came of it."""
-    counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
-    device = result["device"]
-    cells = (
-        family,
-        device if isinstance(device, str) else str(device.get("name", device)),
-        f"{result['wall_seconds']:.0f} s",
-        counts,
-        percent(result["best_val_accuracy"]),
-        on_test(result, "plain", error=True),
-        on_test(result, "flip"),
-        f"[{result['file']}](benchmarks/results/{result['file']})",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def on_test(result: Mapping[str, Any], how: str, error: bool = False) -> str:
-    """Accuracy on test in per cent, `plain` or `flip`, with its standard error if asked; a dash before a final fit."""
-    if result["retrain"] is None:
-        return NONE
-    found = result["retrain"]["test"][how]
-    return percent(found["accuracy"]) + (f" ± {percent(found['accuracy_standard_error'])}" if error else "")
-
-
-def percent(fraction: float) -> str:
-    """A fraction as per cent with two digits."""
-    return f"{100 * fraction:.2f}"
-
-
-def replaced(text: str, table: str) -> str:
-    """`text` with `table` between the markers."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{README.name} lacks the lines {BEGIN!r} and {END!r}.")
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+def written(text: str) -> str:
+    """Returns a page's text with all its tables as the records have them."""
+    return TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[4]}", text)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@
     result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
     fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
 
-`help(fer_tune.api)` describes all functions. Importing fer_tune is cheap: a function imports what it
-needs when it is called.
+`help(fer_tune.api)` describes all functions. Importing fer_tune is cheap: a function imports what
+it needs when it is called.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,15 +1,17 @@
-"""The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no others.
+"""The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
+others.
 
     find:    check, template, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     train:   retrain, load_model, predict
 
-Importing this module is cheap: each function imports the libraries that it needs. `storage` is always
-the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study` may be
-left out if the database has only one.
+Importing this module is cheap: each function imports the libraries that it needs. `storage` is
+always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
+may be left out if the database has only one.
 
-Errors that you can do something about are a `fer_tune.errors.FerTuneError` with a message and a hint.
+Errors that you can do something about are a `fer_tune.errors.FerTuneError` with a message and a
+hint.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_tune.data.fer2013 import SIDE
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -84,16 +85,20 @@ def run(
 ) -> RunOutcome:
     """Runs sweeps to their budgets, one after another. A study that exists is continued.
 
-    Call it from a program's main module, under `if __name__ == "__main__":`, because `local` starts processes.
+    Call it from a program's main module, under `if __name__ == "__main__":`, because `local` starts
+    processes.
 
     Args:
         sweeps: files, folders of files, or what `check` returns.
         changes: `key=value`, as `--set` takes them.
-        workers: how many trials train at the same time. `auto` is one for each GPU, or one for every two cores.
-        devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU without one.
+        workers: how many trials train at the same time. `auto` is one for each GPU, or one for
+            every two cores.
+        devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
+            without one.
         engine: `local` trains in worker processes, `inline` in this process.
-        wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without one.
-        observer: is told what happens.
+        wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
+            one.
+        observer: hears what happens; see `fer_tune.jobs.Observer`.
 
     Raises:
         FerTuneError: a sweep cannot be run as it is, or the workers keep dying.
@@ -167,7 +172,9 @@ def trials(study: str | None = None, *, storage: str | None = None) -> list[Tria
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
-    """Returns the traceback, or the end of the log, of each failed trial's last attempt, by the trial's number."""
+    """Returns the traceback, or the end of the log, of each failed trial's last attempt, by the
+    trial's number.
+    """
     with open_store(storage) as store:
         attempts = store.jobs.attempts(study_name(store, study))
         return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
@@ -180,18 +187,18 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
     |---|---|---|
     | number | int64 | from 0 |
     | state | str | complete, pruned, failed, requeued, running or waiting |
-    | value | float64 | objective in 0..1: of the best epoch if complete, of the last one if pruned |
+    | value | float64 | in 0..1: best epoch of a complete trial, last one of a pruned one |
     | epochs | int64 | how many were reported |
     | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
     | name | str | of the `start:` configuration that it came from |
     | started, ended | datetime64[us, UTC] | |
     | seconds | float64 | from start to end, with the time of waiting for a worker |
     | params.lr, ... | as searched | one column for each hyperparameter, also for fixed ones |
-    | attrs.device, ... | as recorded | Optuna's user attributes: `attrs.parameters` (count), `attrs.seconds` (of \
-    training), `attrs.images_per_second`, `attrs.reason`, ... |
+    | attrs.device, ... | as recorded | Optuna's user attributes, such as `attrs.parameters` |
 
-    A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for every study. A column
-    of hyperparameters has dtype object if it has words in some trials and numbers in others.
+    A value that a trial does not have is nan, NA or None. The columns up to `seconds` exist for
+    every study. A column of hyperparameters has dtype object if it has words in some trials and
+    numbers in others.
     """
     from fer_tune.report import tables
 
@@ -201,7 +208,8 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
 def load_epochs(
     study: str | None = None, trial: int | None = None, *, storage: str | None = None, attempts: bool = False
 ) -> DataFrame:
-    """Returns the learning curves of a study as a table, one row for each epoch, by trial and epoch.
+    """Returns the learning curves of a study as a table, one row for each epoch, by trial and
+    epoch.
 
     | column | dtype | |
     |---|---|---|
@@ -211,7 +219,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
-    | recall.angry, ... | float64 | one column for each class, on validation, in 0..1; nan without images of it |
+    | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:
         trial: the number of one trial.
@@ -282,9 +290,10 @@ def sync(
 
 
 def audit_data(
-    source: str, *, side: int = SIDE, channels: int = 1, note: Callable[[str], None] = lambda text: None
+    source: str, *, side: int = 48, channels: int = 1, note: Callable[[str], None] = lambda text: None
 ) -> Audit:
-    """Counts the classes, blank images and copies of a data set, and what a plain random split would leak.
+    """Counts the classes, blank images and copies of a data set, and what a plain random split
+    would leak.
 
     Args:
         source: `fer2013`, `demo`, or a path.
@@ -299,7 +308,10 @@ def audit_data(
 
 
 def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:
-    """Examines the environment, the devices and the storage, and changes nothing. Takes some ten seconds."""
+    """Examines the environment, the devices and the storage, and changes nothing.
+
+    Takes some ten seconds.
+    """
     from fer_tune.doctor import examine
 
     return examine(Settings.from_environment(storage))
@@ -331,10 +343,12 @@ def retrain(
         trial: the number of the trial whose configuration is trained. None is the best.
         seeds: how many fits, each under its own seed.
         epochs: length of the schedule. None is the study's.
-        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the whole schedule.
+        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
+            whole schedule.
         out: a folder to copy the model to, beside the job's own folder below the storage folder.
         devices, engine, wandb, observer: as in `run`.
-        changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set` takes them.
+        changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set`
+            takes them.
 
     Returns:
         The fits by seed, or None if Ctrl-C or SIGTERM interrupted them.
@@ -435,7 +449,7 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
 
 @contextmanager
 def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
-    """Opens optuna-dashboard as a WSGI application, and gives it with the path of the study's page."""
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page."""
     from fer_tune.dashboard.server import application, study_id
 
     with open_store(storage) as store:

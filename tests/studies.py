@@ -39,12 +39,12 @@ CURVES: tuple[Curve, ...] = (
 
 
 def uid_of(number: int, study: str = "tiny") -> str:
-    """Returns the uid of the job of a trial. That of `tiny` is its number, in hexadecimal."""
+    """Returns the uid of the job of a trial. That of `tiny` is the number."""
     return f"{0 if study == 'tiny' else crc32(study.encode()) >> 16:04x}{number:08x}"
 
 
 def epoch_row(number: int, epoch: int, value: float, attempt: int = 0, study: str = "tiny") -> EpochRow:
-    """Returns a row of a trial. Every number follows from its place, so that a swapped one shows."""
+    """Returns a row of a trial. Its numbers follow from its place, so that a swapped one shows."""
     base = number + epoch / 10
     recall = (value, 0.1, float("nan"), 0.3, 0.4, 0.5, 0.6)
     job, rate = uid_of(number, study), 1e-3 / epoch

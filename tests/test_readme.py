@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from typer.main import get_command
 
-from benchmarks import readme_table
-from benchmarks.readme_table import percent
 from fer_tune.cli.app import app
 from fer_tune.data.spec import FER2013
 from fer_tune.models.family import Family
@@ -25,8 +21,6 @@ from fer_tune.sweep.load import loads_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WHAT_HELPED = ROOT / "docs" / "what-helped.md"
-RESULTS = ROOT / "benchmarks" / "results"
 RUNNABLE = "# runnable"
 
 
@@ -93,91 +87,6 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_the_table_of_results_is_up_to_date() -> None:
-    assert readme_table.main(["--check"]) == 0
-
-
-def rows_below(page: Path, heading: str) -> list[list[str]]:
-    """Returns the cells of a section's only table, without its heading and without emphasis."""
-    section = page.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    table = [line for line in section.splitlines() if line.startswith("|")][2:]
-    return [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table]
-
-
-def runs_of(names: str) -> list[dict[str, Any]]:
-    """Returns all trainings of the ablations in `benchmarks/results/` whose names match."""
-    found = [run for path in sorted(RESULTS.glob(names)) for run in json.loads(path.read_text())["runs"]]
-    assert found, names
-    return found
-
-
-def test_width_and_rotation_are_told_as_measured() -> None:
-    measured = {
-        (
-            str(run["seed"]),
-            percent(sum(run["curve"][-10:]) / 10),
-            percent(run["last_flip_averaged"]),
-            f"{100 * run['train']:.1f}",
-            f"{run['images_per_second'] / 1000:.0f}",
-        )
-        for run in runs_of("ablation-strong-h100.json")
-    }
-    told = rows_below(WHAT_HELPED, "Width, rotation, and the noise of a seed")
-    assert {tuple(cells[1:]) for cells in told} == measured
-
-
-def test_changes_at_twice_the_width_are_told_as_measured() -> None:
-    measured = {
-        (
-            str(run["seed"]),
-            percent(run["last"]),
-            percent(run["best"]),
-            f"{100 * run['train']:.1f}",
-            f"{run['images_per_second'] / 1000:.1f}",
-        )
-        for run in runs_of("wide-*.json") + runs_of("stochastic-depth-h100.json")
-    }
-    assert {tuple(cells[1:]) for cells in rows_below(WHAT_HELPED, "Twice the width")} == measured
-
-
-def test_weaker_augmentation_and_teachers_are_told_as_measured() -> None:
-    measured = {
-        (percent(run["last"]), percent(run["flip"]), f"{100 * run['train']:.1f}")
-        for run in runs_of("geometry-*.json") + runs_of("taught-h100.json")
-    }
-    told = {
-        figures
-        for cells in rows_below(WHAT_HELPED, "Weaker augmentation, and teachers")
-        for figures in zip(*(cell.split(", ") for cell in cells[1:]), strict=True)
-    }
-    assert told == measured
-
-
-def test_final_fits_are_told_as_measured() -> None:
-    fits = [cells for cells in rows_below(WHAT_HELPED, "Final fits") if "record](" in cells[0]]
-    assert len(fits) == 6
-    for what, epochs, plain, flip, seconds in fits:
-        name = re.search(r"results/(.+?\.json)", what)
-        assert name is not None
-        fit = json.loads((RESULTS / name[1]).read_text())["retrain"]
-        scores = [percent(fit["test"][kind]["accuracy"]) for kind in ("plain", "flip")]
-        assert [epochs, plain, flip] == [f"{fit['epochs']} of {fit['schedule']}", *scores]
-        assert seconds == f"{fit['seconds']:.0f} s"
-
-
-def test_what_torch_compile_gains_is_told_as_measured() -> None:
-    measured = {
-        (
-            row["family"],
-            str(row["batch"]),
-            *(f"{row[rate] / 1000:.1f}" for rate in ("torch", "compiled", "bare")),
-            str(row["seconds_to_compile"]),
-        )
-        for row in json.loads((RESULTS / "training-compile-h100.json").read_text())["rows"]
-    }
-    assert {tuple(cells) for cells in rows_below(ROOT / "benchmarks" / "README.md", "torch.compile")} == measured
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_imports_point_down_and_libraries_stay_in_their_rooms() -> None:
         ("store/store.py", "def f():\n    import optuna"),
         ("study/study.py", "import torch"),
         ("data/load.py", "from fer_tune import models"),
-        ("mirror/x.py", "import fer_tune.report.figures"),
+        ("mirror/x.py", "import fer_tune.report.confusion"),
     ],
 )
 def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None:

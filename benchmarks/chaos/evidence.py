@@ -168,7 +168,7 @@ def _sqlite(database: Path) -> tuple[str, int]:
 
 
 def _problems(subject: Subject) -> list[str]:
-    """What `fer-tune doctor` says of the storage; not of this machine, which is not what is tested."""
+    """Returns the problems that `fer-tune doctor` finds in the storage, not in this machine."""
     found = [*storage(subject.settings), *studies(subject.settings)]
     return [f"{finding.what}: {finding.found}" for finding in found if finding.state == "problem"]
 

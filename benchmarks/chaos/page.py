@@ -40,13 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def render(recorded: Mapping[str, Any]) -> str:
     """Returns both tables, in Markdown."""
     date = max((campaign["date"] for campaign in recorded["campaigns"]), default="no date yet")
-    told = (
-        f"{recorded['kills']} SIGKILLs in {recorded['seconds'] / 60:.0f} minutes on {recorded['machine']}, "
-        f"{date}: [chaos.json](../benchmarks/results/chaos.json)."
-    )
     return "\n".join(
         [
-            told,
+            f"{recorded['kills']} SIGKILLs in {recorded['seconds'] / 60:.0f} minutes on {recorded['machine']}, {date}:",
+            "[chaos.json](../benchmarks/results/chaos.json).",
             "",
             *_table(CAMPAIGN_COLUMNS, campaign_rows(recorded)),
             "",

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -51,8 +51,8 @@ EPOCHS = 20
 INTERVAL = 0.5
 """Seconds between the checkpoints of a job."""
 
-FINAL_EPOCHS = 60
-"""Epochs of a final fit, which takes about as long as three trials."""
+FINAL_EPOCHS = 40
+"""Epochs of a final fit, which takes about as long as two trials."""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 
@@ -171,7 +171,7 @@ class Subject:
         """Whether the last command did all that it had to do."""
         return not self.running() and self.ends[-1:] == [0]
 
-    def finish(self, patience: float = 300.0) -> None:
+    def finish(self, patience: float = 600.0) -> None:
         """Gives the command until all is done.
 
         Raises:
@@ -229,13 +229,15 @@ class Subject:
             except psutil.Error:  # it has just ended
                 continue
 
+    def kill(self, role: Role | None = None) -> None:
+        """Kills the processes that have this role; None is all."""
+        for process in self.processes(role):
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+
     def end_all(self) -> None:
         """Leaves no process behind, whatever happened."""
-        for process in self.processes():
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.Error:
-                continue
+        self.kill()
         if self._process is not None:
             self._process.wait()
 

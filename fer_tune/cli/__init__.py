@@ -3,7 +3,8 @@
 Rooms that import Optuna, torch, wandb or scikit-learn are imported inside the commands, so that
 `fer-tune --help` answers at once.
 
-Exit codes: 0 done, 1 the doctor found problems, 2 bad usage or input, 3 nothing completed, 130 interrupted.
+Exit codes: 0 done, 1 the doctor found problems, 2 bad usage or input, 3 nothing completed, 130
+interrupted.
 """
 
 import os
@@ -13,14 +14,15 @@ from io import TextIOWrapper
 
 def main() -> None:
     """Runs the command that `sys.argv` names, and exits."""
-    # Read by OpenMP when torch is loaded here, as for a final fit (`pool.devices` has the same for workers): threads
-    # that wait sleep. Spinning, they starve on busy cores: with a load of 4 on two, a final fit took 111 and 131 s,
-    # asleep 8 to 20 s.
+    # OpenMP reads this when torch is imported here, as for the evaluation of a final fit. Waiting
+    # threads then sleep. With a load of 4 on two cores, a final fit took 8 to 20 s with sleeping
+    # threads, and 111 and 131 s with spinning ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     if sys.stdout is None:  # the shell closed it: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot write a dash gets a question mark, not a traceback
+    # A terminal that cannot write a dash gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 

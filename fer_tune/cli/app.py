@@ -41,8 +41,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command.
 
-        A wrong option, an error that fer-tune raises on purpose, and a full disk end with exit code 2.
-        Ctrl-C ends with 130.
+        A wrong option, an error that fer-tune raises on purpose, and a full disk end with exit code
+        2. Ctrl-C ends with 130.
         """
         try:
             return super().invoke(ctx)
@@ -95,8 +95,8 @@ def options(
 ) -> None:
     """Find good hyperparameters for facial-expression networks.
 
-    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report, dashboard.
-    Last: retrain, predict.
+    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
+    dashboard. Last: retrain, predict.
     """
 
 

@@ -13,7 +13,10 @@ PROBLEMS = 1
 BAD_INPUT = 2
 NOTHING_COMPLETED = 3
 INTERRUPTED = 130
-"""Exit codes, beside 0. `fer-tune doctor` found problems; bad usage or input; no trial completed; Ctrl-C."""
+"""Exit codes, beside 0.
+
+`fer-tune doctor` found problems; bad usage or input; no trial completed; Ctrl-C.
+"""
 
 Storage = Annotated[
     str | None,
@@ -28,7 +31,10 @@ StudyName = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="The study. Not needed if there is only one.", show_default=False),
 ]
-Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the sweep; repeatable.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the sweep, such as lr=0.01. Repeatable."),
+]
 Wandb = Annotated[
     Literal["online", "offline", "disabled"] | None,
     typer.Option("--wandb", help="Default: online with a wandb key, else offline.", show_default=False),

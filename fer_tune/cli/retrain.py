@@ -1,4 +1,4 @@
-"""The model that comes of a study: retrain it, predict with it."""
+"""`fer-tune retrain`: trains the final model of a study, and tests it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import Storage, StudyName, Wandb
+from fer_tune.cli.options import INTERRUPTED, Storage, StudyName, Wandb
 from fer_tune.cli.predict import Tta
 from fer_tune.display import terminal
 from fer_tune.settings import Settings
@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 def retrain(  # noqa: PLR0917 - options
     study: StudyName = None,
     trial: Annotated[
-        int | None, typer.Option("--trial", metavar="N", help="Its number; default: the best.", show_default=False)
+        int | None,
+        typer.Option("--trial", metavar="N", help="Number of the trial. Default: the best.", show_default=False),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=64, metavar="N", help="How many fits, each under its own seed.")
+        int, typer.Option("--seeds", min=1, max=64, metavar="N", help="Number of fits, each with its own seed.")
     ] = 1,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, metavar="N", help="Of the schedule; default: the study's.", show_default=False),
+        typer.Option(
+            "--epochs", min=1, metavar="N", help="Length of the schedule. Default: the study's.", show_default=False
+        ),
     ] = None,
     until: Annotated[
         Literal["best", "end"],
-        typer.Option("--until", help="best: where in its schedule the trial was, if it overfitted afterwards."),
+        typer.Option("--until", help="best: stop where the trial was best, if it overfitted afterwards."),
     ] = "best",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Also copy the model there.", show_default=False)
@@ -43,17 +46,17 @@ def retrain(  # noqa: PLR0917 - options
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a hyperparameter; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a hyperparameter of the trial. Repeatable."),
     ] = None,
     tta: Tta = "none",
     wandb: Wandb = None,
     storage: Storage = None,
 ) -> None:
-    """Train a study's best trial on train plus validation, and evaluate it on test once.
+    """Train the best trial of a study on training and validation images, and test it once.
 
-    A run that was killed is continued by the same command, from the last checkpoints.
+    The same command continues a run that was killed, from its last checkpoints.
     """
-    from fer_tune.cli.options import INTERRUPTED
     from fer_tune.cli.run import display_of
 
     where = Settings.from_environment(storage)
@@ -82,7 +85,7 @@ def retrain(  # noqa: PLR0917 - options
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Literal["none", "flip"]) -> None:
-    """The mean over seeds and its range, of the figure that `--tta` asks for."""
+    """Prints the mean over seeds and its range, of the figure that `--tta` asks for."""
     values = [(fit.flip if tta == "flip" else fit.plain).scores.accuracy for fit in fits]
     mean = sum(values) / len(values)
     shown = f"mean of {len(values)} seeds: {terminal.percent(mean)}"
@@ -96,7 +99,10 @@ def _epochs(fit: FinalFit) -> str:
 
 
 def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
-    """The figures on test. The one that `--tta` asks for is first, and is the one to report."""
+    """Prints the figures on test.
+
+    The one that `--tta` asks for is first, and is the one to report.
+    """
     out = terminal.console()
     about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images"
     terminal.line(out, (fit.study, "bold"), about, f" in {terminal.duration(fit.seconds)}")
@@ -113,6 +119,6 @@ def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
     out.print(table)
     recall = measured[tta][1].scores.recall
     terminal.line(out, "recall: ", ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True)))
-    times = "for the first time" if fit.openings == 1 else f"for the {fit.openings}th time"
-    terminal.line(out, f"test images of this split were opened {times}")
+    times = "once" if fit.openings == 1 else f"{fit.openings} times, this one included"
+    terminal.line(out, f"test images of this split were opened: {times}")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))

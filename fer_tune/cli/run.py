@@ -1,4 +1,4 @@
-"""`fer-tune run`: sweeps in, studies out."""
+"""`fer-tune run`: runs sweeps, and shows what happens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(  # noqa: PLR0917 - options
     sweep: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, or folders of them.")],
     workers: Annotated[
-        str, typer.Option("--workers", metavar="N|auto", help="Worker processes; auto: one a GPU, or half the cores.")
+        str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",
     trials: Annotated[
         int | None,
@@ -48,21 +48,21 @@ def run(  # noqa: PLR0917 - options
     ] = None,
     storage: Storage = None,
     engine: Annotated[
-        Literal["local", "inline"], typer.Option("--engine", help="Workers as processes, or in this one.")
+        Literal["local", "inline"], typer.Option("--engine", help="inline trains in this process, for a debugger.")
     ] = "local",
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
     settings: Changes = None,
     wandb: Wandb = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print each event as a JSON object, for machines (docs/json-lines.md).")
     ] = False,
 ) -> None:
-    """Run sweeps to their budgets; run them again to continue.
+    """Run sweeps to their budgets. The same command continues them.
 
-    A terminal shows the run in place; a file or a pipe gets a line for each event of a trial.
+    A terminal shows the run in place. A file or a pipe gets a line for each event of a trial.
 
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
@@ -95,7 +95,7 @@ def run(  # noqa: PLR0917 - options
 
 
 def exit_code(outcome: RunOutcome) -> int:
-    """What the shell is told."""
+    """Returns the exit code of a run."""
     if outcome.interrupted:
         return INTERRUPTED
     return 0 if outcome.completed else NOTHING_COMPLETED
@@ -114,7 +114,10 @@ def _count(text: str) -> int | Literal["auto"]:
 
 
 def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quiet: bool, json_lines: bool) -> Observer:
-    """Returns what shows a run: nothing, JSON, the view in a terminal, or plain lines. The run opens it."""
+    """Returns what shows a run: nothing, JSON, the view in a terminal, or plain lines.
+
+    The run opens it.
+    """
     if quiet:
         from fer_tune.jobs import Observer as Silence
 
@@ -125,15 +128,19 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal:
         from fer_tune.display.live import LiveView
+        from fer_tune.display.run_state import RunState
+        from fer_tune.jobs.observers import Observers
 
-        return LiveView(out, lambda state: recall(state, settings))
+        state = RunState()
+        view = LiveView(out, state, lambda state: recall(state, settings))
+        return Observers([state, view], settings.logs / "observers.log")
     from fer_tune.display.lines import Lines
 
     return Lines(lines)
 
 
 def recall(state: RunState, settings: Settings) -> None:
-    """Adds the trials of earlier runs to the display. The run itself does not need them."""
+    """Adds the trials of earlier runs to the display. Without them the run goes well too."""
     from fer_tune.display.from_database import StudyReader
     from fer_tune.store import Store
 
@@ -142,15 +149,16 @@ def recall(state: RunState, settings: Settings) -> None:
 
 
 def _conclude(out: Console, study: StudyOutcome) -> None:
-    """Where the study stands, and what to do next."""
+    """Prints what a study came to, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
-    told = f": {counts.finished} trials ({counts.complete} done, {counts.pruned} pruned, {counts.failed} failed){why}"
-    terminal.line(out, (study.study, "bold"), told)
+    trials = "1 trial" if counts.finished == 1 else f"{counts.finished} trials"
+    states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+    terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
     if study.reason != "budget":
-        terminal.line(out, "  the same fer-tune run goes on with it")
+        terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:
-        terminal.line(out, f"  no trial completed; see fer-tune trials --study {study.study}")
+        terminal.line(out, f"  no trial is complete; see fer-tune trials --study {study.study}")
         return
     terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
     terminal.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")

@@ -43,7 +43,10 @@ def explain(problem: typer.BadParameter) -> SettingsError | None:
 
 
 def _allowed(details: ErrorDetails) -> str:
-    """Returns what pydantic allows: `at least 1`, `one of html, md`. Empty for an unknown message."""
+    """Returns what pydantic allows: `at least 1`, `one of html, md`.
+
+    Empty for an unknown message.
+    """
     kind = details["type"]
     context: dict[str, Any] = details.get("ctx", {})
     if kind in BOUNDS:

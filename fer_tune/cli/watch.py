@@ -26,8 +26,8 @@ def watch(
 ) -> None:
     """Show a study as its run does, until Ctrl-C. Everything is read from the database.
 
-    You can watch a study while it runs or afterwards, on this machine or on another one that can read the
-    database. The memory and the load of workers are not shown, because the database does not know them.
+    You can watch a study while it runs or afterwards, here or on another machine that can read the
+    database. It does not know the memory and the load of workers, so these are not shown.
     """
     out = terminal.console()
     with open_store(storage) as store:

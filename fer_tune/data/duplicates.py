@@ -16,6 +16,7 @@ So pairs whose bound stays below the threshold need no look, and no pair above i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,9 @@ ACROSS = 12
 
 TILE = 2048
 """Images on each side of one tile of the comparison."""
+
+VALUES = 1 << 22
+"""The most values of images that are converted to float32 at once."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,11 @@ def groups_of(dataset: Dataset, settings: Settings) -> Groups:
 
 def is_blank(images: Images) -> NDArray[np.bool_]:
     """Returns whether each image shows nothing, bool [N]: its pixels deviate less than `BLANK`."""
-    flat = images.reshape(len(images), -1) if len(images) else images
-    parts = [flat[start : start + TILE].std(axis=1, dtype=np.float32) < BLANK for start in range(0, len(flat), TILE)]
-    return np.concatenate(parts) if parts else np.empty(0, bool)
+    parts = [np.empty(0, bool)]
+    for part in _parts(len(images), images):
+        flat = images[part].reshape(len(images[part]), -1)
+        parts.append(flat.std(axis=1, dtype=np.float32) < BLANK)
+    return np.concatenate(parts)
 
 
 def _exact(images: Images) -> Indices:
@@ -138,8 +144,8 @@ def _bounds(images: Images) -> NDArray[np.float32]:
     parts = [np.empty((0, 1), np.float32)] if not len(images) else []
     block = max(1, images.shape[1] // ACROSS)
     across = images.shape[1] // block  # pixels beyond the last whole block belong to the rest
-    for start in range(0, len(images), TILE):
-        unit = _unit(images[start : start + TILE])
+    for part in _parts(len(images), images):
+        unit = _unit(images[part])
         whole = unit.reshape(len(unit), *images.shape[1:3], -1)[:, : across * block, : across * block]
         sums = whole.reshape(len(unit), across, block, across, block, -1).sum(axis=(2, 4))
         projected = sums.reshape(len(unit), -1) / block
@@ -151,10 +157,16 @@ def _bounds(images: Images) -> NDArray[np.float32]:
 def _correlations(images: Images, pairs: Indices) -> NDArray[np.float32]:
     """Returns the Pearson correlation of each pair, float32 [P]."""
     parts = [np.empty(0, np.float32)]
-    for start in range(0, len(pairs), TILE):
-        chunk = pairs[start : start + TILE]
+    for part in _parts(len(pairs), images):
+        chunk = pairs[part]
         parts.append((_unit(images[chunk[:, 0]]) * _unit(images[chunk[:, 1]])).sum(axis=1))
     return np.concatenate(parts)
+
+
+def _parts(count: int, images: Images) -> Iterator[slice]:
+    """Yields parts of `count` that have at most `VALUES` values, if each is one of the images."""
+    size = max(1, VALUES // max(1, images[:1].size))
+    yield from (slice(start, start + size) for start in range(0, count, size))
 
 
 def _unit(images: Images) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Shows a run to machines: one JSON object a line on standard output. docs/json-lines.md lists the fields."""
+"""Shows a run to machines: a JSON object a line. docs/json-lines.md lists the fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JsonLines(Observer):
-    """Writes every event when it happens. The last one is `run_ended`, also where an error ends the run."""
+    """Writes every event when it happens. The last one is `run_ended`, also after an error."""
 
     def __init__(self, out: terminal.Output) -> None:
         self.out = out

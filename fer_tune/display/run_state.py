@@ -1,6 +1,7 @@
 """What a run shows at this moment: the study, its workers, its costs, and the trials worth a look.
 
-A run feeds the state event by event, and `watch` fills it from the database. It does not know how it is drawn.
+A run feeds the state event by event. `watch` fills it from the database. The state does not know
+how it is drawn.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class ShownJob:
         rows: its epochs, each once.
         state: `running`, or how it ended.
         value: the objective with which it ended, or None.
-        since: when the epoch that it is in began, by the monotonic clock; None while it does not run.
-        progress: how far it is within that epoch, or None while that is not known.
+        since: when its present epoch began, by the monotonic clock; None while it does not run.
+        progress: how far it is within that epoch; None while that is not known.
     """
 
     label: str
@@ -137,7 +138,8 @@ class RunState(Observer):
         epochs: of a job that is not stopped early.
         fixed: hyperparameters that are the same for all trials, which no view needs to show.
         unit: CPU or GPU, where the trials are trained.
-        began, over: when the run of this study began and ended, by the monotonic clock; None while not known.
+        began, over: when the run of this study began and ended, by the monotonic clock. None means
+            not known, or not yet.
         counts: jobs by state, those of earlier runs included.
         costs: of the jobs that have ended.
         last, best: jobs that ended last, the latest first; complete ones, the best first.
@@ -203,8 +205,8 @@ class RunState(Observer):
     def _epochs_left(self) -> float:
         """Epochs that the busiest worker still has to train.
 
-        A job is expected to be as long as those that ended were on average. One that has outlived that is expected
-        to train its whole schedule.
+        A job is expected to take as many epochs as those that ended took on average. One that has
+        had more is expected to train its whole schedule.
         """
         usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.epochs
         rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
@@ -212,7 +214,7 @@ class RunState(Observer):
         return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
 
     def _epoch_seconds(self) -> float | None:
-        """How long an epoch takes. Before the first has ended, that is estimated from its steps."""
+        """Returns how long an epoch takes. Until the first has ended, its steps say so."""
         costs = self._all_costs()
         if costs.epochs:
             return costs.seconds / costs.epochs
@@ -229,6 +231,7 @@ class RunState(Observer):
     # what happens -----------------------------------------------------------------------------------------------
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
+        vars(self).update(vars(RunState(workers=self.workers)))  # a run of several sweeps opens several studies
         self.study, self.kind, self.family, self.data = plan.study, plan.kind, plan.family, plan.data
         self.objective, self.budget, self.hours, self.epochs = plan.objective, plan.jobs, plan.hours, plan.epochs
         self.unit = unit_of(worker.device for worker in workers)

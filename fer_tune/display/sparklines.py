@@ -25,7 +25,7 @@ class Scale:
         return cls(min(finite, default=0.0), max(finite, default=1.0))
 
     def sparkline(self, values: Sequence[float], cells: int) -> Text:
-        """Returns a block for each value. Where they do not fit, a block shows the last value of a stretch."""
+        """Returns a block for each value, or where cells are few, for each stretch of them."""
         if len(values) > cells:
             values = [values[(place + 1) * len(values) // cells - 1] for place in range(cells)]
         return Text("".join(self._block(value) for value in values), style="cyan")

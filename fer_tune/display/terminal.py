@@ -1,4 +1,4 @@
-"""How results look in a terminal: consoles, tables, numbers, JSON. No text is markup, wherever it comes from."""
+"""How results look in a terminal: consoles, tables, numbers, JSON. Text is never markup."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NONE = "–"
 
 
 def console(stderr: bool = False) -> Console:
-    """Returns a console that prints text as it is: brackets are not markup, and numbers get no colours."""
+    """Returns a console that prints text as it is, without markup and without coloured numbers."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def shown(text: str) -> str:
-    """Returns a text from outside with the letters escaped that would move the cursor or change the terminal."""
+    """Returns a text from outside. Letters that would change the terminal are escaped."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
 
 
@@ -67,8 +67,8 @@ def _plain(cell: RenderableType) -> RenderableType:
 class Output:
     """Lines on standard output. Each is written at once, and none can end a run.
 
-    A reader that closes its end (`| head`) gets no further lines. Where a file's disk is full, Python keeps what it
-    could not write, and writes it with a later line.
+    A reader that closes its end (`| head`) gets no further lines. Where the disk of a file is full,
+    Python keeps what it could not write, and writes it with a later line.
     """
 
     def line(self, text: str) -> None:
@@ -88,7 +88,7 @@ class Output:
                 raise
 
     def close(self) -> None:
-        """Writes what is left, or drops it. Otherwise Python would end the process with an error of its own."""
+        """Writes what is left, or drops it: otherwise Python would end with an error of its own."""
         try:
             sys.stdout.flush()
         except OSError:
@@ -135,7 +135,7 @@ class Column:
 
     Attributes:
         right: whether its cells are aligned to the right.
-        folds: whether its cells are folded where the terminal is narrow. The others keep their width.
+        folds: whether its cells are folded in a narrow terminal. The others keep their width.
         needs: the columns of the terminal from which on it is shown.
     """
 
@@ -221,7 +221,7 @@ def value(of: Value | None) -> str:
 
 
 def plain(data: Any) -> Any:
-    """Returns `data` as JSON can say it: times in ISO form, nan and infinity as null, paths as text."""
+    """Returns data for JSON: times in ISO form, nan and infinity as null, paths as text."""
     if isinstance(data, dict):
         return {str(key): plain(item) for key, item in data.items()}
     if isinstance(data, list | tuple):

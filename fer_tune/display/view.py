@@ -85,7 +85,7 @@ def draw(state: RunState, width: int, height: int | None = None, monitor: Monito
     """Returns what there is to see of a run now.
 
     Args:
-        height: lines at most, or None for as many as are needed. The lists of trials give way to the workers.
+        height: lines at most, or None for as many as needed. Lists of trials give way to workers.
         monitor: says the memory and the load of workers. Without it their columns are left out.
     """
     if not state.study:
@@ -190,7 +190,11 @@ class Drawing:
         return cells
 
     def settings(self, most: int | None = None) -> list[Text]:
-        """Returns the hyperparameters of the running jobs and of the best one, in at most so many lines for each."""
+        """Returns the hyperparameters of the running jobs and of the best one.
+
+        Args:
+            most: lines for each of them; None is as many as it needs.
+        """
         jobs = [(job.label, job) for job in self.state.running]
         jobs += [(f"best, {job.label}", job) for job in self.state.best[:1]]
         lines: list[Text] = []
@@ -265,13 +269,13 @@ class Drawing:
 
 
 def one_line(text: Text) -> Text:
-    """Returns the text as one line, which is cut where it does not fit. What would move the cursor is escaped."""
+    """Returns the text as one line, cut where it does not fit. What moves the cursor is escaped."""
     text.plain, text.no_wrap, text.overflow = terminal.shown(text.plain.replace(HARD_SPACE, " ")), True, "ellipsis"
     return text
 
 
 def in_epoch(job: ShownJob) -> str:
-    """Returns how far a job is within its epoch: its steps, or else the time since the epoch began."""
+    """Returns how far a job is within its epoch: its steps, or the time since the epoch began."""
     if job.progress:
         return f"{job.progress.step}/{job.progress.steps}"
     if job.since is None or (waited := time.monotonic() - job.since) < QUIET:

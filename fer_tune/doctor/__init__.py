@@ -1,4 +1,5 @@
-"""The doctor examines the environment, the devices and the storage, and says what to do. It changes nothing.
+"""The doctor examines the environment, the devices and the storage, and says what to do. It changes
+nothing.
 
 findings     what an examination found: ok, a note, or a problem with advice
 environment  Python, packages, variables, the key of wandb
@@ -19,7 +20,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(settings: Settings) -> dict[str, list[Finding]]:
-    """Returns all findings, by what was examined: `environment`, `devices`, `storage`, `studies`."""
+    """Returns all findings by part: `environment`, `devices`, `storage`, `studies`."""
 
     def environment() -> Iterable[Finding]:
         from fer_tune.doctor.environment import environment, requirements
@@ -47,7 +48,10 @@ def examine(settings: Settings) -> dict[str, list[Finding]]:
 
 
 def survive(part: str, findings: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """Returns what one part of the examination found. An error in it is a problem, and the others continue."""
+    """Returns what one part of the examination found.
+
+    An error in it is a problem, and the others continue.
+    """
     found: list[Finding] = []
     try:
         for finding in findings():

@@ -18,7 +18,10 @@ OPTIONAL = {"postgres": "PostgreSQL", "parquet": "Parquet"}
 
 
 def requirements() -> list[Requirement]:
-    """Returns what fer-tune requires, including the extras of `OPTIONAL`. Empty if it is not installed."""
+    """Returns what fer-tune requires, including the extras of `OPTIONAL`.
+
+    Empty if it is not installed.
+    """
     try:
         stated = [Requirement(text) for text in requires("fer-tune") or ()]
     except PackageNotFoundError:

@@ -1,4 +1,5 @@
-"""Imports torch and uses each GPU, in a process of its own, which a broken driver may crash or hang.
+"""Imports torch and uses each GPU, in a process of its own, which a broken driver may crash or
+hang.
 
 `python -m fer_tune.doctor.probe` prints what it finds as one JSON object.
 """
@@ -23,7 +24,8 @@ class Probed:
     """What the probe found.
 
     Attributes:
-        gpus: one mapping for each GPU: `name`, `total` and `free` bytes, and `error`, empty if it computes.
+        gpus: one mapping for each GPU: `name`, `total` and `free` bytes, and `error`, empty if it
+            computes.
         cuda: the version of CUDA that torch was built for. None for a torch without CUDA.
         error: why torch cannot be used, or empty.
     """

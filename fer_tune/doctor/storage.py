@@ -1,4 +1,7 @@
-"""Examines the storage folder, the database and the artifacts. The database is opened for reading only."""
+"""Examines the storage folder, the database and the artifacts.
+
+The database is opened for reading only.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,8 @@ def read_only(settings: Settings) -> Store:
         try:
             with engine.connect() as connection:
                 connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
-        except OperationalError:  # a folder that is read-only cannot take the companions, and nobody writes there
+        except OperationalError:
+            # A read-only folder cannot take the companions, and nobody writes there.
             if not Path(f"{url.database}-wal").exists():
                 engine = sqlalchemy.create_engine(_file(url, mode="ro", immutable="1"), **options)
     else:

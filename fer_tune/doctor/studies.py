@@ -17,7 +17,10 @@ from fer_tune.store.connection import parse_url
 
 
 def studies(settings: Settings) -> Iterator[Finding]:
-    """Examines the studies of a database that can be read. `storage` says what is wrong with one that cannot."""
+    """Examines the studies of a database that can be read.
+
+    `storage` says what is wrong with one that cannot.
+    """
     try:
         url = parse_url(settings.url)
         if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
@@ -48,7 +51,10 @@ def _images(settings: Settings, record: StudyRecord) -> Iterator[Finding]:
 
 
 def _unfinished(settings: Settings, store: Store, record: StudyRecord) -> Iterator[Finding]:
-    """Notes trials that a run left when it was ended at once. That is no fault: they have checkpoints."""
+    """Notes trials that a run left when it was ended at once.
+
+    They have checkpoints, so nothing is lost.
+    """
     if StudyLock(settings, settings.url, record.name).holder():
         return
     left = [job for job in store.jobs.of(record.name, "search") if job.state == "running"]

@@ -1,1 +1,1 @@
-"""Triton kernels, each beside its formula in torch."""
+"""Triton kernels and, in `formulas` and `image_changes`, what they compute in torch's operations."""

@@ -1,13 +1,14 @@
 """Antialiased pooling in one pass, for CUDA devices with Triton.
 
-torch takes the maximum at every place, keeps where each came from (int64, four times the map itself in bfloat16), and
-then averages; forward and backward this moves some twenty times the map's bytes. Here the maxima live in
-registers, and the backward pass finds again where they came from. `layers.AntialiasedPool` holds the same formulas in
-torch's operations, which CPUs run; a test on a GPU compares both.
+torch takes the maximum at every place and stores where each came from, as int64: four times the map
+in bfloat16. Then it averages. Forward and backward this moves some twenty times the map's bytes.
+Here the maxima are in registers, and the backward pass finds again where they came from.
+`formulas.antialiased_pool` is the same in torch's operations. CPUs run it, and a test on a GPU
+compares both.
 
-A map [N, C, H, W] in channels_last is a matrix of N H W rows and C columns. A window is 2x2 pixels and named by its
-upper left one; output (i, j) is the mean of the windows at (2i, 2j), (2i, 2j + 1), (2i + 1, 2j) and (2i + 1, 2j + 1),
-as far as they lie inside.
+A map [N, C, H, W] in channels_last is a matrix of N H W rows and C columns. A window is 2x2 pixels
+and is named by its upper left one. Output (i, j) is the mean of the windows at (2i, 2j),
+(2i, 2j + 1), (2i + 1, 2j) and (2i + 1, 2j + 1), of those that are inside.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BLOCK_COLUMNS = 64
 
 @triton.jit
 def _pixel(x, row, i, j, height, width, c, columns):
-    """x at pixel (i, j) of the image whose pixels begin at `row`: float32 [BR, BC], -inf outside."""
+    """Returns x at (i, j) of the image that begins at `row`, float32 [BR, BC]; -inf outside."""
     inside = ((i >= 0) & (i < height) & (j >= 0) & (j < width))[:, None] & (c < columns)[None, :]
     at = (row + i * width + j)[:, None] * columns + c[None, :]
     return tl.load(x + at, mask=inside, other=-float("inf")).to(tl.float32)
@@ -54,7 +55,7 @@ def _forward(x, y, height, width, high, wide, rows, columns, BR: tl.constexpr, B
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(gradient, x, dx, height, width, high, wide, rows, columns, BR: tl.constexpr, BC: tl.constexpr):
-    """Each pixel gathers from the four windows it lies in; a window's first largest pixel has its gradient."""
+    """Gathers each pixel's gradient from its four windows. A window's first largest pixel has it."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     image, i, j = r // (height * width), r // width % height, r % width
@@ -110,10 +111,10 @@ def _launch(kernel: Any, over: Tensor, tensors: tuple[Tensor, ...], edges: tuple
 
 
 def antialiased_pool(x: Tensor) -> Tensor:
-    """Maximum of each 2x2 window, then the mean of each 2x2 of these: [N, C, H, W] to [N, C, H // 2, W // 2].
+    """Returns the 2x2 means of the maxima of 2x2 windows everywhere: [N, C, H // 2, W // 2].
 
     Args:
-        x: bfloat16 or float32, channels_last; H and W at least 2.
+        x: [N, C, H, W], bfloat16 or float32, channels_last. H and W are at least 2.
     """
     y: Tensor = _AntialiasedPool.apply(x.contiguous(memory_format=torch.channels_last))
     return y

@@ -1,9 +1,8 @@
-"""An epoch's images in one pass, for CUDA devices with Triton.
+"""Draws an epoch's images in one pass, for CUDA devices with Triton.
 
-torch's operations read and write the images, in float32, some thirty times; here a program makes one of them from
-the bytes of its face, and of its neighbour's where it gets something from it, all in registers. `augment.Changes` and
-`augment.Blend` draw what is to be done, and hold the same formulas in torch's operations, which CPUs run; tests
-compare both.
+torch's operations read and write the images, in float32, some thirty times. Here a program makes
+one image in registers, from the bytes of its face and, if they are mixed, of its neighbour's.
+`image_changes` holds the formulas in torch's operations. CPUs run those, and tests compare both.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fer_tune.kernels.image_changes import Blend, Changes
 
 @triton.jit
 def _inside(rectangles, n, row, column):
-    """Whether pixels lie in rectangle `n` (top, left, height, width)."""
+    """Returns whether pixels are in rectangle `n` (top, left, height, width)."""
     top, left = tl.load(rectangles + 4 * n), tl.load(rectangles + 4 * n + 1)
     high, wide = tl.load(rectangles + 4 * n + 2), tl.load(rectangles + 4 * n + 3)
     return (row >= top) & (row < top + high) & (column >= left) & (column < left + wide)
@@ -25,11 +24,11 @@ def _inside(rectangles, n, row, column):
 
 @triton.jit  # type: ignore[untyped-decorator]  # triton has no types
 def _changed(faces, chosen, n, affine, brightness, contrast, erased, pixel, H: tl.constexpr, W: tl.constexpr):
-    """Image `n` of the epoch before it is mixed: float32 [BLOCK], one value a pixel, any where `pixel` is outside."""
+    """Returns image `n` before it is mixed, float32 [BLOCK]. Pixels outside have any value."""
     row, column, inside = pixel // W, pixel % W, pixel < H * W
     face = faces + tl.load(chosen + n) * (H * W)
 
-    # as affine_grid and grid_sample have it, but from the middle and in pixels: without a change that is exact
+    # as affine_grid and grid_sample, but from the middle and in pixels, so no change is exact
     x, y = column - (W - 1) / 2, row - (H - 1) / 2
     affine += 6 * n
     x_old = tl.load(affine) * x + tl.load(affine + 1) * (W / H) * y + tl.load(affine + 2) * (W / 2) + (W - 1) / 2
@@ -74,10 +73,11 @@ def write_changed(
     """Writes the chosen faces, changed, mixed and normalised.
 
     Args:
-        images: bfloat16 or float32 [N, 1, H, W], contiguous, is written.
-        faces: uint8 [M, 1, H, W]; chosen: int64 [N], places in `faces`.
-        changes, blend: what becomes of each of the N images.
-        mean, std: of pixels in 0..1; the result is in units of `std` from `mean`.
+        images: bfloat16 or float32 [N, 1, H, W], contiguous. It is written.
+        faces: uint8 [M, 1, H, W].
+        chosen: int64 [N], places in `faces`.
+        changes, blend: the changes of each of the N images.
+        mean, std: of pixels in 0..1. The result is in units of `std` from `mean`.
     """
     height, width = images.shape[2:]
     _write[(len(images),)](

@@ -1,7 +1,7 @@
 """What the kernels of layers compute, in torch's operations.
 
-CPUs run these formulas, tests compare each kernel with its formula, and `benchmarks/kernels.py` measures one against
-the other. A kernel has the name and the arguments of its formula.
+CPUs run these formulas, tests compare each kernel with its formula, and `benchmarks/kernels.py`
+measures one against the other. A kernel has the name and the arguments of its formula.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ def norm_relu(norm: nn.BatchNorm2d, x: Tensor, residual: Tensor | None, keep: Te
 
 
 def norm_relu_pool(norm: nn.BatchNorm2d, x: Tensor, keep: Tensor | None) -> Tensor:
-    """Returns the maximum of each 2x2 window of relu(norm(x)), times keep: [N, C, H // 2, W // 2]."""
+    """Returns the maxima of 2x2 windows of relu(norm(x)), times keep: [N, C, H // 2, W // 2]."""
     return _dropped(functional.max_pool2d(norm_relu(norm, x, None, None), 2), keep)
 
 
 def bias_relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
-    """Returns the maximum of each 2x2 window of relu(x + bias), times keep: [N, C, H // 2, W // 2].
+    """Returns the maxima of 2x2 windows of relu(x + bias), times keep: [N, C, H // 2, W // 2].
 
-    The bias, [C], is added to the maxima. They are a quarter of the map, and the bias does not change their order.
+    The bias, [C], is added to the maxima. They are a quarter of the map, and the bias does not
+    change their order.
     """
     pooled = functional.max_pool2d(x, 2) + bias[:, None, None]
     return _dropped(functional.relu(pooled, inplace=True), keep)
 
 
 def antialiased_pool(x: Tensor) -> Tensor:
-    """Returns the mean of each 2x2 of the maxima of 2x2 windows at every place: [N, C, H // 2, W // 2]."""
+    """Returns the 2x2 means of the maxima of 2x2 windows everywhere: [N, C, H // 2, W // 2]."""
     return functional.avg_pool2d(functional.max_pool2d(x, 2, stride=1), 2, ceil_mode=True)
 
 

@@ -1,7 +1,8 @@
 """The optimizer's update as one pass over memory, for CUDA devices with Triton.
 
-Written in torch's operations an update reads and writes the weights a dozen times; here each value is read and
-written once. `optimizer.Optimizer` holds the same formulas in torch, which CPUs run; a test on a GPU compares both.
+In torch's operations an update reads and writes the weights a dozen times. Here each value is read
+and written once. `train.optimizer.Optimizer.update` holds the formulas in torch. CPUs run those, and
+a test on a GPU compares both.
 """
 
 from __future__ import annotations
@@ -66,9 +67,11 @@ def update(optimizer: Any, computed_gradient: Tensor, scale_gradient: Tensor, cl
     """Applies one update to `optimizer.flat` and its average.
 
     Args:
-        optimizer: an `optimizer.Optimizer`.
-        computed_gradient: compute dtype [C]; scale_gradient: float32 [P - C].
-        clip: float32 scalar, factor on the gradient; lr: float32 [1].
+        optimizer: a `train.optimizer.Optimizer`.
+        computed_gradient: compute dtype [C].
+        scale_gradient: float32 [P - C].
+        clip: float32 scalar, a factor on the gradient.
+        lr: float32 [1].
     """
     flat, hyper = optimizer.flat, optimizer.hyper
     total = flat.values.numel()

@@ -1,14 +1,15 @@
 """The first convolution, from one grey channel, for CUDA devices with Triton.
 
-cuDNN has no kernel that suits it: with a single input channel, in channels_last, it falls back to a general engine and
-copies between memory layouts, which costs several times what writing the output does. Here each program gathers the
-K K grey values under the kernel at a block of output pixels, a row for each pixel, and multiplies them by the weights
-on tensor cores. The gradient of the weights is the product of the same rows and the gradient of the output; an image
-needs no gradient. `layers.GreyConv2d` calls torch's convolution elsewhere; a test on a GPU compares both.
+cuDNN has no kernel for one input channel in channels_last. It uses a general engine and copies
+between memory layouts, which costs several times what writing the output does. Here each program
+gathers the K K grey values under the kernel at a block of output pixels, a row for each pixel. It
+multiplies them by the weights on tensor cores. The gradient of the weights is the product of the
+same rows and the gradient of the output. An image needs no gradient. `formulas.grey_convolution` is
+torch's convolution, and a test on a GPU compares both.
 
-Images [N, 1, H, W] are N H W values in a row, the output [N, C, I, J] in channels_last a matrix of R = N I J rows and
-C columns. The gradient is summed in two steps, partial sums and then their total, so that it does not depend on the
-order of execution.
+Images [N, 1, H, W] are N H W values in a row. The output [N, C, I, J] in channels_last is a matrix
+of R = N I J rows and C columns. The gradient is summed in two steps, partial sums and then their
+total, so that it does not depend on the order of execution.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK_ROWS = 128
-"""Of bfloat16; a quarter of float32, which takes more registers without tensor cores."""
+"""Rows of a block in bfloat16. float32 has a quarter: it needs registers, not tensor cores."""
 
 PROGRAMS = 528
-"""Programs that sum at once: four for each multiprocessor of an H100; a smaller device queues some."""
+"""Programs that sum at once: four for each multiprocessor of an H100. Smaller ones queue some."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _patches(x, r, rows, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, T: tl.constexpr):
-    """What lies under the kernel at output pixels `r`: [BR, T], zeros outside the image and in columns past K K."""
+    """Returns the pixels under the kernel at outputs `r`: [BR, T], 0 outside and past K K."""
     high: tl.constexpr = (H - 1) // STRIDE + 1
     wide: tl.constexpr = (W - 1) // STRIDE + 1
     t = tl.arange(0, T)
@@ -59,7 +60,7 @@ def _backward_sums(
     gradient, x, parts, rows, columns, chunk, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
     STRIDE: tl.constexpr, T: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums [C, T] of the gradients of the weights, in K K columns."""
+    """Writes partial sums [C, T] of the gradients of the weights, in K K columns."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     t = tl.arange(0, T)
     first = tl.program_id(1) * chunk
@@ -78,7 +79,7 @@ def _backward_sums(
 def _finish_sums(
     parts, count, dweight, columns, K: tl.constexpr, T: tl.constexpr, BP: tl.constexpr, BF: tl.constexpr,
 ):  # fmt: skip
-    """Totals of the partial sums, in the weights' dtype."""
+    """Writes the totals of the partial sums, in the weights' dtype."""
     f = tl.program_id(0) * BF + tl.arange(0, BF)
     c, t = f // T, f % T
     total = tl.zeros((BP, BF), tl.float32)
@@ -121,7 +122,7 @@ class _GreyConvolution(torch.autograd.Function):
 
 
 def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, int]]:
-    """Rows of the output, blocks of its columns, and the sizes that kernels are compiled for."""
+    """Returns the output's rows, blocks of its columns, and the sizes that kernels are compiled for."""
     count, _, height, width = x.shape
     columns, kernel = len(weight), weight.shape[-1]
     block = min(64, max(16, triton.next_power_of_2(columns)))
@@ -132,13 +133,14 @@ def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, 
 
 
 def grey_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Convolution of grey images, padded by K // 2, with a gradient of the weight but none of x.
+    """Returns the convolution of grey images, padded by K // 2. `x` gets no gradient.
 
     Args:
-        x: [N, 1, H, W], bfloat16 or float32; weight: [C, 1, K, K] of the same dtype, K odd.
+        x: [N, 1, H, W], bfloat16 or float32.
+        weight: [C, 1, K, K] of the same dtype, K odd.
 
     Returns:
-        [N, C, ceil(H / stride), ceil(W / stride)], channels_last; summed in float32.
+        [N, C, ceil(H / stride), ceil(W / stride)], channels_last, summed in float32.
     """
     # with one channel, contiguous and channels_last are the same bytes: neither call copies
     y: Tensor = _GreyConvolution.apply(x.contiguous(), weight.contiguous(), stride)

@@ -1,6 +1,7 @@
 """What becomes of each image of an epoch, and how torch's operations apply it.
 
-`train.augment` draws these numbers. The kernel in `augment_images` applies the same formulas in one pass.
+`train.augment` draws these numbers. The kernel in `augment_images` applies the same formulas in one
+pass.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn import functional
 class Changes:
     """What becomes of each of N images by itself. All tensors are float32.
 
-    A rectangle is its top, left, height and width in whole pixels. Height 0 means that there is none.
+    A rectangle is its top, left, height and width in whole pixels. Height 0 means no rectangle.
 
     Attributes:
         affine: [N, 2, 3], from a pixel of the new image to its place in the old one, as in
@@ -36,7 +37,7 @@ class Changes:
         return self._erase(self._light(self._warp(images)))
 
     def _warp(self, images: Tensor) -> Tensor:
-        """Resamples once for flip, rotation, shift and scale. Pixels from outside repeat the border."""
+        """Resamples once for all geometry. Pixels from outside repeat the border."""
         grid = functional.affine_grid(self.affine, list(images.shape), align_corners=False)
         return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

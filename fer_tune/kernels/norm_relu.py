@@ -1,12 +1,14 @@
 """BatchNorm, residual sum, ReLU and dropout in one, for CUDA devices with Triton.
 
-torch runs these as five kernels forward and six backward, each of which reads and writes the whole feature map in
-channels_last; together they cost more than the convolutions between them. Here the forward pass reads the map
-twice (moments, then output) and the backward pass twice (sums, then gradient). `layers.NormReLU` holds the same
-formulas in torch's operations, which CPUs run; a test on a GPU compares both, gradients too.
+torch runs these as five kernels forward and six backward. Each reads and writes the whole feature
+map in channels_last. Together they cost more than the convolutions between them. Here the forward
+pass reads the map twice (moments, then output), and so does the backward pass (sums, then gradient).
+`formulas.norm_relu` is the same in torch's operations. CPUs run it, and a test on a GPU compares
+both, gradients too.
 
-A map [N, C, H, W] in channels_last is a matrix of R = N H W rows and C columns. Sums over rows are made in two
-steps, `_PARTS` partial sums and then their total, so that they do not depend on the order of execution.
+A map [N, C, H, W] in channels_last is a matrix of R = N H W rows and C columns. Sums over rows are
+made in two steps, partial sums and then their total, so that they do not depend on the order of
+execution.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from torch import Tensor
 BLOCK_ROWS = 64
 BLOCK_COLUMNS = 64
 PROGRAMS = 528
-"""Programs that sum at once: four for each multiprocessor of an H100; a smaller device queues some."""
+"""Programs that sum at once: four for each multiprocessor of an H100. Smaller ones queue some."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _moments(x, shift, parts, rows, columns, chunk, BR: tl.constexpr, BC: tl.constexpr):
-    """Partial sums of x - shift and its square; the shift (the running mean) keeps float32 from cancelling."""
+    """Writes partial sums of x - shift and its square. The shift, the running mean, saves digits."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)
@@ -50,7 +52,7 @@ def _finish_moments(
     parts, count, mean_at, scale_at, running_mean, running_var, rows, columns,
     momentum, eps, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Mean and 1/deviation from the partial sums, and the running statistics moved towards them."""
+    """Writes mean and 1/deviation, and moves the running statistics towards them."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
     square = tl.zeros((BP, BC), tl.float32)
@@ -79,7 +81,7 @@ def _forward(
     columns, area, eps, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """y = relu(norm(x) + residual) * keep; RUNNING: `scale_at` holds variances, as in evaluation."""
+    """Writes y = relu(norm(x) + residual) * keep. With RUNNING `scale_at` holds variances."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
@@ -101,7 +103,7 @@ def _forward(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP: tl.constexpr):
-    """The gradient before ReLU and dropout: y is positive exactly where both let it through."""
+    """Returns the gradient before ReLU and dropout: y is positive where both let it through."""
     at = r[:, None] * columns + c[None, :]
     value = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
     value = tl.where(tl.load(y + at, mask=inside, other=0.0).to(tl.float32) > 0, value, 0.0)
@@ -116,7 +118,7 @@ def _backward_sums(
     gradient, y, keep, x, mean_at, scale_at, parts, rows, columns,
     area, chunk, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums of the gradients of bias and weight."""
+    """Writes partial sums of the gradients of bias and weight."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)
@@ -139,7 +141,7 @@ def _backward_sums(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
-    """Totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
+    """Writes the totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
     for at in range(0, count, BP):
@@ -155,7 +157,7 @@ def _backward(
     dresidual, rows, columns, area, RESIDUAL: tl.constexpr, KEEP: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of x and of the residual (Ioffe & Szegedy 2015, section 3)."""
+    """Writes the gradients of x and of the residual (Ioffe & Szegedy 2015, section 3)."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
@@ -174,7 +176,7 @@ def _backward(
 
 
 class _NormReLU(torch.autograd.Function):
-    """The training pass; `keep` is float32 [N, C] or None, `residual` like `x` or None."""
+    """The training pass. `keep` is float32 [N, C] or None, `residual` like `x` or None."""
 
     @staticmethod
     def forward(
@@ -209,7 +211,7 @@ class _NormReLU(torch.autograd.Function):
 
 
 def moments(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and 1/deviation of each channel of x, float32 [C]; the running statistics are moved towards them."""
+    """Returns each channel's mean and 1/deviation, float32 [C], and moves the running ones."""
     rows, columns = x.numel() // x.shape[1], x.shape[1]
     across, count, chunk = division(rows, columns)
     parts = torch.empty(count, 2, columns, device=x.device)
@@ -222,7 +224,7 @@ def moments(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: floa
 
 
 def division(rows: int, columns: int) -> tuple[int, int, int]:
-    """Blocks of columns, parts that the rows are summed in, and rows of each part."""
+    """Returns the blocks of columns, the parts in which rows are summed, and the rows of a part."""
     across = triton.cdiv(columns, BLOCK_COLUMNS)
     blocks = triton.cdiv(rows, BLOCK_ROWS)
     chunk = triton.cdiv(blocks, min(blocks, max(1, PROGRAMS // across))) * BLOCK_ROWS
@@ -244,11 +246,12 @@ def _output(
 
 
 def norm_relu(norm: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None) -> Tensor:
-    """relu(norm(x) + residual) * keep, with gradients in training.
+    """Returns relu(norm(x) + residual) * keep, with gradients in training.
 
     Args:
         norm: a `torch.nn.BatchNorm2d` with running statistics.
-        x: [N, C, H, W], channels_last, bfloat16 or float32; residual: the same or None.
+        x: [N, C, H, W], channels_last, bfloat16 or float32.
+        residual: like `x`, or None.
         keep: float32 [N, C], factors of a dropout, or None.
     """
     x = x.contiguous(memory_format=torch.channels_last)

@@ -1,13 +1,14 @@
 """BatchNorm or a bias, ReLU, dropout and 2x2 maximum in one, for CUDA devices with Triton.
 
-Of a map that is pooled at once, only the pooled quarter is ever written: the backward pass finds again in the norm's
-input which pixel of a window was the largest. With torch's operations pooling takes more time than the convolutions of
-a small network, and adding a convolution's bias to the whole map as much as the convolution. `layers.NormReLUPool` and
-`layers.BiasReLUPool` hold the same formulas in torch's operations, which CPUs run; a test on a GPU compares both,
-gradients too. Sums are made as in `kernels`, whose moments these share.
+Of a map that is pooled at once, only the pooled quarter is ever written. The backward pass finds
+again in the norm's input which pixel of a window was the largest. With torch's operations pooling
+takes more time than the convolutions of a small network, and adding a convolution's bias to the
+whole map as much as the convolution. `formulas` holds the same in torch's operations. CPUs run those,
+and a test on a GPU compares both, gradients too. Sums are made as in `norm_relu`, with its moments.
 
-A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns; each row belongs to
-a window of four pixels, named 0 to 3 in reading order. Among equals the first is the largest, as torch has it.
+A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns.
+Each row belongs to a window of four pixels, numbered 0 to 3 in reading order. Among equals the first
+is the largest, as in torch.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from torch import Tensor
 from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, division, finish_sums, moments
 
 BLOCK_ROWS = 32
-"""Half of what one pixel a row takes: here it is four."""
+"""Half of the rows of `norm_relu`, because a row has four pixels here."""
 
 
 @triton.jit
 def _corner(r, high, wide):
-    """Row, in the unpooled matrix, of the first pixel of each window."""
+    """Returns the row, in the unpooled matrix, of the first pixel of each window."""
     image, i, j = r // (high * wide), r // wide % high, r % wide
     return image * (4 * high * wide) + 4 * i * wide + 2 * j
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr, RUNNING: tl.constexpr):
-    """The norm, or the bias alone, as x * factor + offset."""
+    """Returns the norm, or the bias alone, as factor and offset of x."""
     factor = tl.where(c < columns, 1.0, 0.0)
     offset = tl.load(bias + c, mask=c < columns, other=0.0).to(tl.float32)
     if NORM:
@@ -49,14 +50,14 @@ def _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _pixel(x, corner, k: tl.constexpr, wide, c, columns, inside):
-    """x at pixel k of each window, float32 [BR, BC]."""
+    """Returns x at pixel k of each window, float32 [BR, BC]."""
     row = corner + (k // 2) * 2 * wide + k % 2
     return tl.load(x + row[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _largest(x, corner, wide, factor, offset, c, columns, inside):
-    """The largest normalised pixel of each window, what x is there, and which of the four it is."""
+    """Returns the largest normalised pixel of each window, x there, and its number."""
     at = _pixel(x, corner, 0, wide, c, columns, inside)
     most = at * factor[None, :] + offset[None, :]
     which = tl.zeros_like(most)
@@ -75,7 +76,7 @@ def _forward(
     x, keep, y, mean_at, scale_at, weight, bias, rows, columns, high, wide, eps,
     NORM: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """y = maximum of relu(norm(x)), times keep; RUNNING: `scale_at` holds variances, as in evaluation."""
+    """Writes y, the maxima of relu(norm(x)), times keep. With RUNNING `scale_at` holds variances."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
@@ -89,7 +90,7 @@ def _forward(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _upstream(gradient, keep, most, r, c, columns, area, inside, KEEP: tl.constexpr):
-    """The gradient of the largest pixel, before ReLU and dropout."""
+    """Returns the gradient of the largest pixel, before ReLU and dropout."""
     value = tl.load(gradient + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
     value = tl.where(most > 0, value, 0.0)
     if KEEP:
@@ -102,7 +103,7 @@ def _backward_sums(
     gradient, keep, x, mean_at, scale_at, weight, bias, parts, rows, columns, high, wide, chunk, eps,
     NORM: tl.constexpr, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Partial sums of the gradients of bias and, of a norm, weight: the largest pixels alone have any."""
+    """Writes partial sums of the gradients of bias and weight. Only the largest pixels have any."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)
@@ -130,7 +131,7 @@ def _backward(
     gradient, keep, x, mean_at, scale_at, weight, bias, sums, dx, rows, columns, high, wide, eps,
     NORM: tl.constexpr, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of x (Ioffe & Szegedy 2015, section 3), all four pixels of each window."""
+    """Writes the gradient of x (Ioffe & Szegedy 2015, section 3), all pixels of each window."""
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
@@ -152,7 +153,7 @@ def _backward(
 
 
 class _NormReLUPool(torch.autograd.Function):
-    """The training pass; `keep` is float32 [N, C] or None."""
+    """The training pass. `keep` is float32 [N, C] or None."""
 
     @staticmethod
     def forward(
@@ -173,7 +174,7 @@ class _NormReLUPool(torch.autograd.Function):
 
 
 class _ReLUPool(torch.autograd.Function):
-    """With a bias instead of a norm; `keep` is float32 [N, C] or None."""
+    """The pass with a bias instead of a norm. `keep` is float32 [N, C] or None."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
@@ -190,7 +191,7 @@ class _ReLUPool(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of x, and float32 of weight (of a norm) and bias; `norm` as for `_output`."""
+    """Returns the gradients of x, weight (of a norm) and bias. `norm` is as for `_output`."""
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
     across, count, chunk = division(rows, columns)
@@ -207,18 +208,18 @@ def _gradients(
 
 
 def _all(norm: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The four that kernels take: with a bias alone they read no other, whichever is given."""
+    """Returns the four that kernels take. With a bias alone they read no other of them."""
     return norm if len(norm) > 1 else norm * 4
 
 
 def _grid(pooled: Tensor) -> tuple[int, int]:
-    """Programs over a pooled map's pixels and channels."""
+    """Returns the numbers of programs over a pooled map's pixels and channels."""
     columns = pooled.shape[1]
     return triton.cdiv(pooled.numel() // columns, BLOCK_ROWS), triton.cdiv(columns, BLOCK_COLUMNS)
 
 
 def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float, running: bool) -> Tensor:
-    """`norm`: mean, 1/deviation (or variance where `running`), weight and bias; or a bias alone."""
+    """Returns the pooled map. `norm` is mean, 1/deviation (`running`: variance), weight, bias; or a bias."""
     count, columns, height, width = x.shape
     y = torch.empty(
         (count, columns, height // 2, width // 2), device=x.device, dtype=x.dtype, memory_format=torch.channels_last
@@ -231,11 +232,11 @@ def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float
 
 
 def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
-    """Maximum of 2x2 pixels of relu(norm(x)), times keep, with gradients in training.
+    """Returns the maxima of 2x2 pixels of relu(norm(x)), times keep, with gradients in training.
 
     Args:
         norm: a `torch.nn.BatchNorm2d` with running statistics.
-        x: [N, C, H, W], channels_last, bfloat16 or float32; H and W even.
+        x: [N, C, H, W], channels_last, bfloat16 or float32. H and W are even.
         keep: float32 [N, C], factors of a dropout, or None.
     """
     x = x.contiguous(memory_format=torch.channels_last)
@@ -247,6 +248,6 @@ def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
 
 
 def bias_relu_pool(x: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
-    """Maximum of 2x2 pixels of relu(x + bias), times keep, with gradients; `bias`: [C]; else as `norm_relu_pool`."""
+    """Returns the maxima of 2x2 pixels of relu(x + bias), times keep. `bias` is [C]."""
     y: Tensor = _ReLUPool.apply(x.contiguous(memory_format=torch.channels_last), keep, bias)
     return y

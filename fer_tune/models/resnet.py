@@ -39,7 +39,8 @@ def build(config: ResNet, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
-    from fer_tune.models.layers import NormReLU, ResidualBlock, block_rate, convolution, head, scaled
+    from fer_tune.models.blocks import ResidualBlock, head
+    from fer_tune.models.layers import NormReLU, block_rate, convolution, scaled
 
     channels = scaled(64, config.width)
     if config.stem == "3x3":

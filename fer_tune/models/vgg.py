@@ -33,14 +33,13 @@ def build(config: VGG, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
+    from fer_tune.models.blocks import SqueezeExcitation, head
     from fer_tune.models.layers import (
         Dropout,
         NormReLU,
         NormReLUPool,
-        SqueezeExcitation,
         block_rate,
         convolution,
-        head,
         pooling,
         scaled,
     )

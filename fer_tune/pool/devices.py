@@ -39,7 +39,10 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
     if workers is None or workers == "auto":
         workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
     if not 1 <= workers <= MOST_WORKERS:
-        raise SettingsError(f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).")
+        raise SettingsError(
+            f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).",
+            "auto starts one worker for each GPU, or one for every two CPU cores.",
+        )
     return [names[index % len(names)] for index in range(workers)]
 
 
@@ -54,8 +57,8 @@ def _named(text: str) -> list[str]:
             names += _present(word)
         else:
             raise SettingsError(
-                f"--devices {text}: {word!r} is not a valid device.",
-                "Give cpu, cuda, auto, or a list such as cuda:0,cuda:1.",
+                f"--devices must be cpu, cuda, auto, or a list such as cuda:0,cuda:1 (got {text}).",
+                "`fer-tune doctor` lists the devices of this machine.",
             )
     return names
 
@@ -66,8 +69,8 @@ def _present(word: str) -> list[str]:
         return gpus
     if word in gpus:
         return [word]
-    hint = f"This machine has {', '.join(gpus)}." if gpus else "This machine has no GPU. Use --devices cpu."
-    raise SettingsError(f"--devices: there is no {word}.", hint)
+    has = f"This machine has {', '.join(gpus)}." if gpus else "This machine has no GPU. Use --devices cpu."
+    raise SettingsError(f"--devices: {word} does not exist.", has)
 
 
 def _gpus() -> list[str]:

@@ -18,13 +18,18 @@ BEST = 5
 """The smallest number of trials that count as the best. Optuna's documentation recommends it."""
 
 
+def best_of(trials: int) -> int:
+    """Returns how many of so many trials count as the best: a tenth, but at least BEST."""
+    return max(BEST, math.ceil(trials / 10))
+
+
 def importance(study: optuna.Study) -> tuple[dict[str, float], int]:
     """Returns the share of each hyperparameter, the greatest first, and the number of trials.
 
-    The shares are those of PED-ANOVA (Watanabe, Bansal and Hutter 2023): how much the best tenth of
-    the trials differs from all. Pruned trials count with their last value. Without them, a choice
-    that was always pruned would seem to have no influence. With fewer than ENOUGH trials there are
-    no shares.
+    The shares are those of PED-ANOVA (Watanabe, Bansal and Hutter 2023). They say how much the best
+    trials differ from all. Pruned trials count with their last value. Without them, a choice that
+    was always pruned would seem to have no influence. With fewer than ENOUGH trials there are no
+    shares.
     """
     trials = [
         trial
@@ -38,7 +43,7 @@ def importance(study: optuna.Study) -> tuple[dict[str, float], int]:
         copy = optuna.create_study(direction="maximize")
         for trial in trials:
             copy.add_trial(create_trial(value=trial.value, params=trial.params, distributions=trial.distributions))
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, BEST / len(trials)))
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=best_of(len(trials)) / len(trials))
         try:
             by_key = get_param_importances(copy, evaluator=evaluator)
         except (ValueError, RuntimeError):  # nothing was searched, or nothing varied

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fer_tune.data.audit import Audit
 from fer_tune.data.fer2013 import BY_HAND, ByHand
 from fer_tune.report import plots
-from fer_tune.report.importance import ENOUGH
+from fer_tune.report.importance import ENOUGH, best_of
 from fer_tune.report.overview import overview
 from fer_tune.report.study_report import StudyReport, read_audit, read_study
 from fer_tune.selection.statistics import error_of_difference
@@ -21,8 +21,8 @@ MISSING = "–"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The figures of a study, as SVG. Empty where there is nothing to draw."""
+class Plots:
+    """The plots of a study, as SVG. Empty where there is nothing to draw."""
 
     history: str
     curves: str
@@ -57,7 +57,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, hours=hours, plain=plain, points=points, count=count)
+    environment.filters.update(best_of=best_of, percent=percent, hours=hours, plain=plain, points=points, count=count)
     found = sorted((read_study(store, name) for name in dict.fromkeys(studies)), key=_value, reverse=True)
     names: dict[str, Any] = {
         "studies": found,
@@ -71,7 +71,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
     if form == "html":
         names |= {
             "overview": overview(found),
-            "figures": {study.record.name: _figures(study) for study in found},
+            "plots": {study.record.name: _plots(study) for study in found},
             "audits": _audits(store, found),
         }
     return environment.get_template(f"report.{form}").render(names).strip() + "\n"
@@ -160,9 +160,9 @@ def _is_near(study: StudyReport, best: StudyReport) -> bool:
     return _value(best) - _value(study) <= error
 
 
-def _figures(study: StudyReport) -> Figures:
+def _plots(study: StudyReport) -> Plots:
     few = study.counts.complete < 2
-    return Figures(
+    return Plots(
         history=plots.history(study),
         curves=plots.curves(study),
         slices=[] if few else plots.slices(study),

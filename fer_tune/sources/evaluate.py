@@ -182,7 +182,7 @@ def _scores(labels: Any, predicted: Any, classes: int) -> TestScores:
 def _write(fit: FinalFit) -> dict[str, Path]:
     """Writes what was measured. Returns the files by kind, the metrics last."""
     from fer_tune.files import replace_text
-    from fer_tune.report.figures import confusion_png
+    from fer_tune.report.confusion import confusion_png
 
     texts: dict[str, Any] = {
         "epochs": [_plain(row) for row in fit.rows],

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import yaml
+
 from fer_tune.errors import StudyError
 from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 Until = Literal["best", "end"]
 
 CHECKPOINT_SECONDS = 10.0
-"""Seconds between two checkpoints of a final fit."""
+"""Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +236,12 @@ class FinalFits:
             fit="train+val",
             artifacts=self._settings.job_folder(record.name, record.uid, uid),
             checkpoint=checkpoint_path(checkpoints, uid),
-            checkpoint_seconds=CHECKPOINT_SECONDS,
+            checkpoint_seconds=_checkpoint_seconds(record),
         )
+
+
+def _checkpoint_seconds(record: StudyRecord) -> float:
+    return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", CHECKPOINT_SECONDS))
 
 
 def _lock(settings: Settings, study: str, batch: str) -> StudyLock:

@@ -18,6 +18,7 @@ from fer_tune.pool import InlinePool, LocalPool, Pool
 from fer_tune.pool.devices import Count, choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
+from fer_tune.sources.forecast import warning
 
 if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
@@ -205,5 +206,8 @@ def _prepare(
     stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
     data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
+    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
+    if said := warning(sweep, data.spec, stored.counts.get("train", 0), devices):
+        observers.note(said)
     mirrored = options.wandb != "disabled"
     return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)

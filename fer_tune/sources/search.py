@@ -145,6 +145,7 @@ class Search:
                 study.fail(number, ended.reason, ended.facts, infeasible=ended.infeasible)
             case "requeued":
                 study.requeue(number, ended.reason)
+                self._store.jobs.set_state(job.uid, "queued", ended.reason)
         if ended.state != "requeued":
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1

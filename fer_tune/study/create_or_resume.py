@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 
-from fer_tune.data.spec import DataRef
+from fer_tune.data.spec import FER2013, DataRef
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
@@ -129,7 +129,9 @@ def _with_shape(description: Mapping[str, Any]) -> dict[str, Any]:
     In older studies, `data` is the path of the images.
     """
     shape = description.get("data")
-    return dict(description) | {"data": shape if isinstance(shape, dict) else {"side": 48, "channels": 1}}
+    return dict(description) | {
+        "data": shape if isinstance(shape, dict) else {"side": FER2013.side, "channels": FER2013.channels}
+    }
 
 
 def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:

@@ -1,4 +1,7 @@
-"""Sweep files: their keys, how they are read, and the search spaces that they describe. Imports no torch."""
+"""Sweep files: their keys, how they are read, and the search spaces that they describe.
+
+Imports no torch.
+"""
 
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps
 from fer_tune.sweep.schema import Sweep

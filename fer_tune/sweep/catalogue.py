@@ -1,4 +1,7 @@
-"""The hyperparameters that a sweep may name. They are the fields of the configurations in `models/` and `train/`."""
+"""The hyperparameters that a sweep may name.
+
+They are the fields of the configurations in `models/` and `train/`.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ class Hyperparameter:
         return f"{kind} {limits}".rstrip()
 
     def check(self, value: object) -> Value:
-        """Returns `value` as the configuration has it. A whole number becomes a float, and a name its number.
+        """Returns `value` as the configuration has it. A whole number becomes a float, and a name
+        its number.
 
         Raises:
             ValueError: the configuration refuses it. The message says what is allowed.

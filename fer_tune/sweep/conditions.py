@@ -1,4 +1,4 @@
-"""Checks the conditions between hyperparameters, and puts each one behind those that it depends on."""
+"""Checks the conditions between hyperparameters, and puts each behind those that it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ When = dict[str, tuple[Value, ...]]
 
 @dataclass(frozen=True)
 class Draft:
-    """A hyperparameter, or one of its alternatives, as it was read and before it is checked against the others.
+    """A hyperparameter, or one of its alternatives, as it was read and before it is checked against
+    the others.
 
     Attributes:
         listed: whether it is one of several alternatives in a list.
@@ -33,7 +34,8 @@ class Draft:
 
 
 def in_dependency_order(drafts: Sequence[Draft], problems: Problems) -> list[str]:
-    """Returns the names so that each comes after those that its conditions name, otherwise in the file's order.
+    """Returns the names so that each comes after those that its conditions name, otherwise in the
+    file's order.
 
     Conditions that form a circle are a problem. The names are then in the file's order.
     """
@@ -65,10 +67,10 @@ def without_impossible(
 ) -> list[Draft]:
     """Returns the drafts in `order`, without what the command line made impossible.
 
-    `--set optimizer=sgd` on a sweep with alternatives for adam means those of sgd. So the values that a
-    changed hyperparameter no longer takes are removed from the conditions, and a draft whose condition
-    can never hold is left out. A hyperparameter that lost a draft counts as changed, too: those that
-    depend on it come later in `order` and see what is left of it.
+    `--set optimizer=sgd` on a sweep with alternatives for adam means those of sgd. So the values
+    that a changed hyperparameter no longer takes are removed from the conditions, and a draft whose
+    condition can never hold is left out. A hyperparameter that lost a draft counts as changed, too:
+    those that depend on it come later in `order` and see what is left of it.
 
     Args:
         changed: is added to.

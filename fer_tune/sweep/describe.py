@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range, show
@@ -34,7 +35,9 @@ class Row:
 
 
 def rows(sweep: Sweep) -> list[Row]:
-    """Returns all hyperparameters of the sweep's family: those of the space in its order, then the defaults."""
+    """Returns all hyperparameters of the sweep's family: those of the space in its order, then the
+    defaults.
+    """
     hypers = catalogue(sweep.family)
     named = [
         Row(
@@ -56,7 +59,9 @@ def rows(sweep: Sweep) -> list[Row]:
 
 
 def describe_images(sweep: Sweep) -> str:
-    """Returns the data set in words: `fer2013`, or `faces.zip (64×64, colour)` if it is not 48×48 and grey."""
-    if (sweep.side, sweep.channels) == (48, 1):
+    """Returns the data set in words: `fer2013`, or `faces.zip (64×64, colour)` if it is not 48×48
+    and grey.
+    """
+    if (sweep.side, sweep.channels) == (SIDE, 1):
         return sweep.data
     return f"{sweep.data} ({sweep.side}×{sweep.side}, {'grey' if sweep.channels == 1 else 'colour'})"

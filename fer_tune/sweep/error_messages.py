@@ -1,4 +1,4 @@
-"""Words the problems of a sweep: what is wrong, what is allowed, and which name was probably meant."""
+"""Words the problems of a sweep: what is wrong, what is allowed, and the nearest name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ PLAIN = {
 
 
 def nearest(word: object, names: Iterable[str]) -> str:
-    """Returns `; nearest: NAME` for the most similar of `names`, or an empty text if none is similar."""
+    """Returns `; nearest: NAME` for the most similar of `names`, or an empty text if none is
+    similar.
+    """
     close = get_close_matches(str(word)[:64], list(names), 1, 0.5)
     return f"; nearest: {close[0]}" if close else ""
 
@@ -42,7 +44,8 @@ def unknown(what: str, word: object, names: Iterable[str]) -> str:
 
 
 def validated(model: type[Model], node: Node, path: str, problems: Problems, leave_out: str = "") -> Model | None:
-    """Returns a section as its model, or None. Adds to `problems` what the model refuses, each at its line.
+    """Returns a section as its model, or None. Adds to `problems` what the model refuses, each at
+    its line.
 
     Args:
         path: the dotted path of the section, for the messages.

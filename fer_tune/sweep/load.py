@@ -31,7 +31,8 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         overrides: `key=value` as given to `--set`, see `overrides.override`.
 
     Raises:
-        SweepError: the file cannot be read or is not a valid sweep. `problems` has all that is wrong.
+        SweepError: the file cannot be read or is not a valid sweep. `problems` has all that is
+            wrong.
     """
     return loads_sweep(_read(path), path, overrides)
 
@@ -62,7 +63,8 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
     """Reads files, and the sweeps in folders, in the order of `find_sweeps`.
 
     Raises:
-        SweepError: a sweep is not valid, or two sweeps describe the same study. The message has all problems of all.
+        SweepError: a sweep is not valid, or two sweeps describe the same study. The message has all
+            problems of all.
     """
     sweeps: dict[str, Sweep] = {}
     problems: list[str] = []
@@ -196,7 +198,7 @@ _NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no do
 
 
 def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
-    """Reads `params` and `start` as the family's, or as those of the family whose name is nearest."""
+    """Reads `params` and `start` for the family, or for the one whose name is nearest."""
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()

@@ -1,4 +1,6 @@
-"""Reads `key=value` from the command line: changes to a sweep, and to the hyperparameters of a trial."""
+"""Reads `key=value` from the command line: changes to a sweep, and to the hyperparameters of a
+trial.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ LITERAL = ("study", "family", "data", "data.path")
 
 
 def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[str]:
-    """Writes `key=value` assignments into the tree of a sweep, and returns the hyperparameters that changed.
+    """Writes `key=value` assignments into the tree of a sweep, and returns the hyperparameters that
+    changed.
 
     A key is a dotted path (`budget.trials`, `params.lr.low`, `start.0.lr`) or starts with a
     hyperparameter (`lr` is `params.lr`). A value is YAML. `null` removes an entry; a hyperparameter
@@ -40,7 +43,7 @@ def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[
             continue
         images = root.entries.get("data")
         if steps[0] == "data" and len(steps) == 2 and images is not None and isinstance(images.value, str):
-            root.entries["data"] = Node({"path": images}, images.line, images.origin)  # the long form of `data: PATH`
+            root.entries["data"] = Node({"path": images}, images.line, images.origin)
         if steps[0] == "params" and len(steps) == 2 and value.value is None and steps[1] in known:
             value.value = known[steps[1]].default
         if _write(root, steps, value, problems) and steps[0] == "params":
@@ -52,7 +55,8 @@ def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> 
     """Returns hyperparameters of a family by name, checked as a sweep checks them.
 
     Args:
-        changes: `lr=0.01` as given to `--set`, or a mapping of names to values. `null` or None is the default.
+        changes: `lr=0.01` as given to `--set`, or a mapping of names to values. `null` or None is
+            the default.
 
     Raises:
         SettingsError: a name or a value is not valid. The message names all of them.
@@ -102,7 +106,9 @@ def _value(key: str, text: str, origin: str, problems: Problems) -> Node:
 
 
 def _known(root: Node) -> Catalogue:
-    """Returns the hyperparameters of the sweep's family, or of all families while the family is not valid."""
+    """Returns the hyperparameters of the sweep's family, or of all families while the family is not
+    valid.
+    """
     family = root.entries.get("family")
     names = [family.value] if family is not None and family.value in FAMILIES else list(FAMILIES)
     return {key: hyper for name in names for key, hyper in catalogue(str(name)).items()}

@@ -33,8 +33,10 @@ class ParamsReader:
 
     Attributes:
         catalogue: the hyperparameters that may be named.
-        changed: hyperparameters that the command line overrides, or that such overrides make narrower.
-        broken: hyperparameters whose description is wrong. Nothing is said about those that depend on them.
+        changed: hyperparameters that the command line overrides, or that such overrides make
+            narrower.
+        broken: hyperparameters whose description is wrong. Nothing is said about those that depend
+            on them.
     """
 
     catalogue: Catalogue
@@ -52,7 +54,9 @@ class ParamsReader:
         return {parameter.key: parameter for parameter in map(_parameter, drafts)}
 
     def value(self, name: str, node: Node, path: str) -> Value | None:
-        """Returns the value of a hyperparameter as its configuration has it, or None if it is not valid."""
+        """Returns the value of a hyperparameter as its configuration has it, or None if it is not
+        valid.
+        """
         hyper = self.catalogue[name]
         try:
             return hyper.check(node.plain())

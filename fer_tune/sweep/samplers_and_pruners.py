@@ -21,7 +21,10 @@ class SamplerSection(Section):
 
 
 class TPE(SamplerSection):
-    """Options of Optuna's TPESampler. `group` samples each branch of a conditional space jointly."""
+    """Options of Optuna's TPESampler.
+
+    `group` samples each branch of a conditional space jointly.
+    """
 
     n_startup_trials: int = Field(10, ge=0)
     n_ei_candidates: int = Field(24, ge=1)
@@ -71,7 +74,10 @@ class Median(Section):
 
 
 class Percentile(Median):
-    """Options of Optuna's PercentilePruner. It prunes trials below the best `percentile` per cent."""
+    """Options of Optuna's PercentilePruner.
+
+    It prunes trials below the best `percentile` per cent.
+    """
 
     percentile: float = Field(25.0, ge=0, le=100)
 
@@ -104,7 +110,10 @@ class Hyperband(Section):
 
 
 class Patient(Section):
-    """Options of Optuna's PatientPruner. It prunes what `wrapped_pruner` prunes, after `patience` epochs."""
+    """Options of Optuna's PatientPruner.
+
+    It prunes what `wrapped_pruner` prunes, after `patience` epochs.
+    """
 
     wrapped_pruner: Any = None
     patience: int = Field(3, ge=0)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import Value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
@@ -40,12 +41,15 @@ class Images(Section):
     """The images to train on, and what they are turned into before training."""
 
     path: str = Field("fer2013", pattern=r"^[^\x00-\x1f]+$", description="fer2013, demo, or a path")
-    side: int = Field(48, ge=8, le=512, description="height and width in pixels; images are resized to it")
+    side: int = Field(SIDE, ge=8, le=512, description="height and width in pixels; images are resized to it")
     channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
 
 
 class Search(Section):
-    """What is searched, and how. `load` reads the fields of type Any, which depend on the family."""
+    """What is searched, and how.
+
+    `load` reads the fields of type Any, which depend on the family.
+    """
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
@@ -66,7 +70,7 @@ class Limits(Section):
     """How long a run waits before it acts, in seconds. No limit changes what a trial measures."""
 
     trial_timeout: float | None = Field(
-        None, gt=0, le=1e8, description="seconds that a trial may take, all attempts together; null is no limit"
+        None, gt=0, le=1e8, description="seconds that a trial may take, all attempts together; null sets no limit"
     )
     hang_timeout: float = Field(
         300.0,
@@ -130,15 +134,16 @@ class Sweep:
     text: str = ""
     notes: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
-    side: int = 48
+    side: int = SIDE
     channels: int = 1
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
-        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start, sampler
-        and pruner are not in it: they decide what is tried and for how long, not what a measurement
-        means. The path of the data is not in it either: the study compares the signature of the images.
+        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start,
+        sampler and pruner are not in it: they decide what is tried and for how long, not what a
+        measurement means. The path of the data is not in it either: the study compares the
+        signature of the images.
         """
         return {
             "family": self.family,
@@ -152,7 +157,10 @@ class Sweep:
         }
 
     def signature(self) -> str:
-        """Returns the SHA-256 of `describe`, 64 hex digits. The layout of the file does not matter."""
+        """Returns the SHA-256 of `describe`, 64 hex digits.
+
+        The layout of the file does not matter.
+        """
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

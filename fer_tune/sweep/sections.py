@@ -56,7 +56,8 @@ def read_pruner(node: Node | None, path: str, budget: Budget, problems: Problems
     if chosen is None or node is None:
         return None if chosen is None else PrunerSpec(chosen[0], chosen[1].model_dump())
     name, options = chosen[0], chosen[1].model_dump()
-    if name == "hyperband" and options["max_resource"] is None:  # Optuna's default waits for a complete trial
+    # Optuna's default waits for a complete trial
+    if name == "hyperband" and options["max_resource"] is None:
         options["max_resource"] = max(budget.epochs, options["min_resource"])
     if name == "patient":
         wrapped = node.entries.get("wrapped_pruner")

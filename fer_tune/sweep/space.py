@@ -5,9 +5,10 @@ hyperparameter that it sets. They differ only if a hyperparameter has **alternat
 one learning rate does not suit both sgd and adam:
 
     lr:
-      - {low: 0.01, high: 0.3, log: true, when: {optimizer: sgd}}            # key lr[optimizer=sgd]
-      - {low: 1e-4, high: 5e-3, log: true, when: {optimizer: [adam, adamw]}}  # key lr[optimizer=adam,adamw]
+      - {low: 0.01, high: 0.3, log: true, when: {optimizer: sgd}}
+      - {low: 1e-4, high: 5e-3, log: true, when: {optimizer: [adam, adamw]}}
 
+Their keys are `lr[optimizer=sgd]` and `lr[optimizer=adam,adamw]`.
 Alternatives exclude one another: at most one of them is active, and the parameters of a trial
 have the plain name. A parameter comes after those that its conditions name. So a configuration
 is drawn by walking through the space in its order:
@@ -120,14 +121,20 @@ class Parameter:
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def active(self, params: Mapping[str, Value]) -> bool:
-        """Returns whether the parameter is active, given those before it. A condition on an inactive one fails."""
+        """Returns whether the parameter is active, given those before it.
+
+        A condition on an inactive one fails.
+        """
         return all(
             name in params and any(same(params[name], value) for value in values) for name, values in self.when.items()
         )
 
     @property
     def condition(self) -> str:
-        """Returns the conditions in words: `optimizer is adam or adamw`. Empty without conditions."""
+        """Returns the conditions in words: `optimizer is adam or adamw`.
+
+        Empty without conditions.
+        """
         return " and ".join(f"{name} is {' or '.join(map(show, values))}" for name, values in self.when.items())
 
 

@@ -34,7 +34,10 @@ _CORE: tuple[tuple[str, str, list[str | None]], ...] = (
     ("merge", r"<<", ["<"]),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 )
-"""Tag, pattern and first characters of each type; see YAML 1.2.2, section 10.3.2. The first match counts."""
+"""Tag, pattern and first characters of each type; see YAML 1.2.2, section 10.3.2.
+
+The first match counts.
+"""
 
 
 class _Loader(yaml.SafeLoader):
@@ -59,7 +62,8 @@ class Node:
 
     Attributes:
         value: a scalar, a list of nodes, or a mapping of text to nodes.
-        line: counted from 1. The line of a mapping's entry is that of its key. 0 is the command line.
+        line: counted from 1. The line of a mapping's entry is that of its key. 0 is the command
+            line.
         origin: the place as errors name it: `line 12` or `--set lr=1`.
     """
 
@@ -139,7 +143,8 @@ def parse(text: str, problems: Problems, origin: str = "") -> Node:
     except RecursionError:
         problems.add(top, "", f"nested more than {DEEPEST} deep")
         return top
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError, OverflowError: escapes beyond Unicode
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # ValueError and OverflowError are escapes beyond Unicode.
         problems.add(top, "", f"not YAML: {str(error).splitlines()[0]}")
         return top
     return top if composed is None else _Reader(problems, origin).read(composed, "", 0)
@@ -218,7 +223,8 @@ class _Reader:
             elif kind in ("int", "float"):
                 node.value = float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
                 if not isfinite(node.value):
-                    node.value = text  # a key that needs a number refuses it, and says what is allowed
+                    # A key that needs a number refuses it, and says what is allowed.
+                    node.value = text
             elif kind != "null":
                 node.value = text
         except (ValueError, KeyError):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
 from fer_tune.train.cuda_graphs import captured
@@ -36,7 +37,7 @@ from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
 HELD_BATCH = 1024
-"""Images evaluated at once: more gains nothing on a GPU, and leaves a CPU's caches."""
+"""Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
 
 class Engine:
@@ -260,7 +261,8 @@ class Engine:
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
         self.flat.model.eval()
-        for part in alike(len(self.inputs.held), HELD_BATCH // self.parts):
+        most = HELD_BATCH * FER2013.side**2 // self.data.spec.side**2 // self.parts
+        for part in alike(len(self.inputs.held), max(1, most)):
             self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
         self.flat.model.train()
         self.flat.values.copy_(self._backup)

@@ -114,8 +114,8 @@ class EngineCache:
             self._limits[plan.network] = _Limit(plan.images(self._parts), needed, self._memory.available())
             self._fewest(plan)
 
-    def load(self, faces: Callable[[], Loaded]) -> Loaded:
-        """Returns what `faces` does: the images of jobs. Engines make room for them if they must.
+    def load(self, images: Callable[[], Loaded]) -> Loaded:
+        """Returns what `images` does: the images of jobs. Engines make room for them if they must.
 
         Raises:
             TooLargeError: not even an empty device has memory for it.
@@ -123,7 +123,7 @@ class EngineCache:
         for _ in range(2):
             self._memory.watch()
             try:
-                return faces()
+                return images()
             except Exception as error:
                 if not out_of_memory(error):
                     raise

@@ -19,7 +19,7 @@ CHUNK = {"cuda": 32768, "cpu": 1024}
 """Images of FER2013's size augmented at once: many on a GPU (2 GB without Triton), few in a CPU's
 caches."""
 
-LARGEST_FUSED = 128 * 128
+LARGEST_FUSED = 64 * 64
 """Pixels of the largest image that the kernel augments: one program holds a whole image."""
 
 

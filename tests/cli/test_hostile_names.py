@@ -19,7 +19,7 @@ from tests.studies import SWEEP, make_study
 
 HOSTILE = "lr from paper [/3] [link=x]y[/link] [bold]z :smile:"
 ESCAPES = "\x1b[31m\x1b]8;;x\x07\u202e\r"
-"""What changes a terminal's colour, makes a link, reverses the text, or returns to the start of the line."""
+"""What changes a terminal's colour, makes a link, reverses text, or returns to the line's start."""
 
 MOVING = "\x1b\x07\u202e\r"
 

@@ -1,4 +1,4 @@
-"""What a slip of the finger, a script with an empty variable, or a machine that lacks something makes of a command."""
+"""Commands with a slip of the finger or an empty variable, or where something is missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.studies import SWEEP, make_study
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study `tiny`, sweeps good and bad, and things that are no files. No test changes it."""
+    """A folder with a study, sweeps and things that are not files. No test changes it."""
     place = tmp_path_factory.mktemp("odd")
     root = place / "storage"
     make_study(Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db")).close()
@@ -82,8 +82,8 @@ REFUSED = {
     "dashboard --port 0 --host 203.0.113.1": "an address of this machine",
     f"dashboard --port 0 --host {'é' * 100}": "is not a valid host name",
     "retrain --trial -1": "has no trial -1",
-    "retrain --devices tpu": "'tpu' is not a valid device",
-    "retrain --devices cuda:99": "there is no cuda:99",
+    "retrain --devices tpu": "--devices must be cpu, cuda, auto, or a list such as cuda:0,cuda:1 (got tpu)",
+    "retrain --devices cuda:99": "cuda:99 does not exist",
     "data folder": "no images and no CSV",
     "data=": "name is empty",
     "data ~no.such.user/faces": "No such file",
@@ -108,7 +108,7 @@ def test_what_makes_no_sense_is_refused(words: str, here: Path) -> None:
 
 
 def test_a_pipe_stays_a_pipe(here: Path) -> None:
-    """And so do a device and a link: root could put a file in the place of `/dev/null` or `/dev/stdout`."""
+    """So do a device and a link: root could replace `/dev/null` or `/dev/stdout` by a file."""
     for name in ("pipe", "link"):
         assert call(f"report --out {name}").exit_code == 2
     assert stat.S_ISFIFO((here / "pipe").stat().st_mode)

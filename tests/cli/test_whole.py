@@ -49,7 +49,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     words = ("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
     first = fer_tune(*words, "--trials", 1)
     assert first.exit_code == 0, first.output
-    assert "1 trials (1 done" in first.stdout
+    assert "1 trial (1 complete" in first.stdout
     assert "trial 0 complete" in first.stdout
     folder = folder.rename(tmp_path / "moved")  # the same images at another path continue the study
     words = ("run", sweep, "--data", folder, *words[4:])
@@ -66,7 +66,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "storage" / "artifacts" / "model"
     retrained = fer_tune("retrain", "--out", out, "--devices", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
-    assert "opened for the first time" in retrained.stdout
+    assert "test images of this split were opened: once" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
     assert "whole: 0 runs are below" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
@@ -75,9 +75,9 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert "whole: 3 runs are below" in synced.stdout
     assert "wandb login" in synced.stderr
     runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
-    assert sorted(runs["retrain"].artifacts) == ["whole-confusion", "whole-model"]
-    assert len(runs["retrain"].rows) == 1
-    assert len(runs["trial"].rows) == 1
+    assert sorted(runs["final"].artifacts) == ["whole-confusion", "whole-model"]
+    assert len(runs["final"].rows) == 1
+    assert len(runs["search"].rows) == 1
 
     image = next((folder / "train" / "happy").iterdir())
     [answer] = json.loads(fer_tune("predict", out, image, "--json").stdout)

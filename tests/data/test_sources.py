@@ -400,7 +400,7 @@ def test_a_zip_that_inflates_without_measure(tmp_path: Path, settings: Settings,
     monkeypatch.setattr(containers, "MAX_BYTES", 1 << 20)
     refuse(bomb, "inflates to 0.1 GiB", settings)
     monkeypatch.setattr(containers, "MAX_ENTRIES", 20)
-    refuse(write_zip(tmp_path / "b.zip", tree_files(IMAGES, LABELS)), "21 entries, more than the 20", settings)
+    refuse(write_zip(tmp_path / "b.zip", tree_files(IMAGES, LABELS)), "21 entries, more than the limit of 20", settings)
 
 
 def test_a_zip_that_understates_its_size(tmp_path: Path, settings: Settings):

@@ -17,6 +17,7 @@ from fer_tune.display.live import LiveView
 from fer_tune.display.run_state import RunState, ShownJob
 from fer_tune.job import EpochRow, Job, StepProgress
 from fer_tune.jobs import Ended, Plan
+from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.outcome import EndState
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
@@ -57,7 +58,7 @@ def row(number: int, epoch: int, attempt: int = 0) -> EpochRow:
 
 def feed(state: RunState, *rows: EpochRow) -> None:
     for one in rows:
-        number = int(one.job, 16)
+        number = next(number for number in range(30) if uid_of(number) == one.job)
         state.epoch(job_of(number, one.attempt), one, one.val_accuracy, False)
 
 
@@ -110,6 +111,16 @@ def test_a_trial_that_is_queued_again_counts_only_where_it_continues() -> None:
     assert (state.finished, state.spent, list(state.last)) == (0, None, [])
 
 
+def test_each_study_of_a_run_begins_with_a_fresh_state() -> None:
+    state = opened(Counts(failed=2))
+    state.worker_ready(WORKERS[0])
+    state.recall([ended(1, 0.5, epochs=2)])
+    state.study_closed(None)  # type: ignore[arg-type]
+    state.study_opened(replace(PLAN, study="other"), Counts(), WORKERS)
+    assert (state.study, state.finished, state.spent, state.best, state.over) == ("other", 0, None, [], None)
+    assert state.workers[0].doing == "idle"
+
+
 def test_final_fits_have_no_validation_part() -> None:
     plan = Plan("tiny", "final", "simple_cnn", "demo", "train_accuracy", jobs=2, epochs=3)
     state = opened(Counts(), plan)
@@ -147,7 +158,8 @@ def test_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     state.recall(ended(number, 0.5, epochs=2) for number in range(15))
     state.job_started(job_of(15), WORKERS[0])
     feed(state, row(15, 1))
-    # Two workers; trials had two epochs on average: one is left of this trial, and eight of four more.
+    # Two workers; trials had two epochs on average: one is left of this trial, and eight of four
+    # more.
     assert state.left == pytest.approx(9 / 2 * 0.25)
     state.job_progress(job_of(15), StepProgress(uid_of(15), 0, 2, 30, 40))
     assert state.left == pytest.approx(8.25 / 2 * 0.25)
@@ -182,8 +194,11 @@ def test_a_display_that_fails_does_not_end_the_run(searching: Settings, monkeypa
     monkeypatch.setattr("fer_tune.display.live.draw", broken)  # in the thread that draws
     monkeypatch.setattr(RunState, "epoch", broken)  # in the run itself
     options = RunOptions(engine="inline", devices="cpu", workers=1, wandb="disabled")
-    view = LiveView(Console(file=out, force_terminal=True, width=200))
-    outcome = run_sweeps([obedient_sweep(2)], searching, options, view, obedient)
+    state = RunState()
+    view = LiveView(Console(file=out, force_terminal=True, width=200), state)
+    outcome = run_sweeps(
+        [obedient_sweep(2)], searching, options, Observers([state, view], searching.logs / "observers.log"), obedient
+    )
     assert outcome.studies[0].counts.finished == 2
     assert "The live view could not be drawn. The run continues." in out.getvalue()
     assert "a bug in the display" in (searching.logs / "observers.log").read_text()
@@ -193,11 +208,17 @@ def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
     """Twice, the second time a study that is continued."""
     options = RunOptions(engine="inline", devices="cpu", workers=2, wandb="disabled")
     for trials in (5, 9):
-        view = LiveView(Console(quiet=True), lambda state: recall(state, searching))
-        run_sweeps([obedient_sweep(trials)], searching, options, view, obedient)
+        heard = RunState()
+        view = LiveView(Console(quiet=True), heard, lambda state: recall(state, searching))
+        run_sweeps(
+            [obedient_sweep(trials)],
+            searching,
+            options,
+            Observers([heard, view], searching.logs / "observers.log"),
+            obedient,
+        )
         with Store.of(searching) as store:
             read = StudyReader(store, store.studies.get("obedient")).read()
-        heard = view.state
         for name in ("study", "family", "data", "objective", "budget", "epochs", "hours", "fixed", "unit"):
             assert getattr(read, name) == getattr(heard, name), name
         for state in ("complete", "pruned", "failed"):

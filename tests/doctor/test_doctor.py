@@ -1,4 +1,6 @@
-"""A study that is well, and then each thing that can be wrong with it: it is found, and left as it was."""
+"""A study that is well, and then each thing that can be wrong with it: it is found, and left as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,8 @@ def test_little_space(well: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_that_is_not_writable(well: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != well.artifacts)  # root may write anywhere
+    # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != well.artifacts)
     assert "FER_TUNE_DIR" in the_problem(well, "folder", "artifacts").advice
 
 

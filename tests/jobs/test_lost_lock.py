@@ -69,7 +69,7 @@ def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answe
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: answers.append(TakenOverError("s", "fer-tune 7 on there"))))
     with pytest.raises(TakenOverError, match="The study s was taken over by fer-tune 7 on there"):
         run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
-    assert states(settings) == ["complete", "running"]  # the other run queues it again
+    assert states(settings) == ["complete", "interrupted"]  # not queued again: the other run does that
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["by the lock", "by a trial that is told"])

@@ -198,8 +198,7 @@ run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LO
 
 
 def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:
-    """With the real trainer: its worker ends by itself. The next run continues the trial and counts
-    it once."""
+    """With the real trainer, the worker ends by itself. The next run continues the trial, once."""
     process = subprocess.Popen(
         [sys.executable, "-c", REAL, str(settings.root), settings.url, str(settings.data_source)],
         stdout=subprocess.PIPE,

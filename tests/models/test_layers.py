@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from fer_tune.models import layers
+from fer_tune.models.blocks import BlurredConv2d
 from fer_tune.models.layers import (
     AntialiasedPool,
     BiasReLUPool,
-    BlurredConv2d,
     Flatten,
     GreyConv2d,
     NormReLU,

@@ -51,15 +51,15 @@ def test_without_a_gpu_auto_is_half_the_cores(monkeypatch: pytest.MonkeyPatch) -
 def test_a_bad_name_is_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(SettingsError, match="--devices") as caught:
         choose_devices(text)
-    assert "cuda:0" in caught.value.hint
+    assert "cuda:0" in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="there is no cuda:0") as caught:
+    with pytest.raises(SettingsError, match="cuda:0 does not exist") as caught:
         choose_devices("cuda:0")
     assert "cpu" in caught.value.hint
-    with pytest.raises(SettingsError, match="there is no cuda"):
+    with pytest.raises(SettingsError, match="cuda does not exist"):
         choose_devices("cuda")
 
 

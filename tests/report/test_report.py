@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 import pytest
 from PIL import Image
-from sqlalchemy import insert
+from sqlalchemy import delete, insert, select
 from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
@@ -38,7 +38,7 @@ from fer_tune.store import Store, tables
 from fer_tune.study import Proposal, trials
 from fer_tune.study.storage import optuna_storage
 from tests import browser
-from tests.studies import SWEEP, Curve, epoch_row, make_study, trial_job
+from tests.studies import SWEEP, Curve, epoch_row, make_study, trial_job, uid_of
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
 
@@ -186,7 +186,7 @@ def test_importance_counts_pruned_trials(settings: Settings) -> None:
         report = read_study(store, "tiny")
         assert report.compared == 40
         assert report.importance["width"] > 0.5
-        assert "What sets the best tenth of 40 trials apart" in read(render(store, ["tiny"]))
+        assert "What sets the best 5 of 40 trials apart" in read(render(store, ["tiny"]))
 
 
 def test_the_best_start_and_the_best_sampled_trial(store: Store) -> None:
@@ -232,19 +232,33 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         make_study(Settings(root, store.url), (), FER.replace("study: tiny", "study: other")).close()
         for name, count in (("tiny", 200), ("other", 100)):
             study = optuna.load_study(study_name=name, storage=optuna_storage(store))
-            rows, keys = [], []
-            for number in range(len(study.trials), len(study.trials) + count):
-                state = draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"])
-                values = [draw.random() for _ in range(12 if state == "COMPLETE" else 5)]
-                study.add_trial(trial := finished(draw, state, values))
-                job = trial_job(store, name, Proposal(number, trial.params, None, 0, 0))
-                store.jobs.put(job)
-                keys.append({"job_id": store.jobs.key(job.uid), "attempt": 0})
-                rows += [keys[-1] | epoch_columns(epoch, value) for epoch, value in enumerate(values, 1)]
-            with store.engine.begin() as tx:
-                tx.execute(insert(tables.attempts), [key | attempt_columns() for key in keys])
-                tx.execute(insert(tables.epochs), rows)
+            first = len(study.trials)
+            states = [draw.choice(["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"]) for _ in range(count)]
+            values = [[draw.random() for _ in range(12 if state == "COMPLETE" else 5)] for state in states]
+            ended = [finished(draw, state, curve) for state, curve in zip(states, values, strict=True)]
+            study.add_trials(ended)
+            write_epochs(store, name, dict(enumerate(ended, first)))
         yield store
+
+
+def write_epochs(store: Store, study: str, trials: dict[int, optuna.trial.FrozenTrial]) -> None:
+    """Writes a job, an attempt and the epochs of each trial, in one transaction."""
+    uid = store.jobs.put(trial_job(store, study, Proposal(min(trials), {}, None, 0, 0))).uid
+    with store.engine.begin() as tx:
+        model = dict(tx.execute(select(tables.jobs).where(tables.jobs.c.uid == uid)).mappings().one())
+        tx.execute(delete(tables.jobs).where(tables.jobs.c.uid == uid))
+        keys = {number: model["id"] + place for place, number in enumerate(trials)}
+        jobs = [{"uid": uid_of(number, study), "number": number, "params": trials[number].params} for number in keys]
+        tx.execute(
+            insert(tables.jobs), [model | {"id": key} | job for key, job in zip(keys.values(), jobs, strict=True)]
+        )
+        tx.execute(insert(tables.attempts), [{"job_id": key} | attempt_columns() for key in keys.values()])
+        rows = [
+            {"job_id": keys[number], "attempt": 0} | epoch_columns(epoch, value)
+            for number, trial in trials.items()
+            for epoch, value in trial.intermediate_values.items()
+        ]
+        tx.execute(insert(tables.epochs), rows)
 
 
 def finished(draw: random.Random, state: str, values: list[float]) -> optuna.trial.FrozenTrial:
@@ -267,14 +281,14 @@ def epoch_columns(epoch: int, value: float) -> dict[str, object]:
 
 def attempt_columns() -> dict[str, object]:
     started = {"worker": 0, "device": "cuda:0", "started": datetime.now(UTC)}
-    return started | {"reason": "", "detail": "", "parameters": 0, "notes": []}
+    return started | {"attempt": 0, "reason": "", "detail": "", "parameters": 0, "notes": []}
 
 
 def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: Path) -> None:
     page = render(large, ["tiny", "other"])
     assert len(page.encode()) < 2_000_000
     text = read(page)
-    for part in ("2 studies, 300 trials", "Parallel coordinates", "What sets the best tenth", "GPU-h"):
+    for part in ("2 studies, 300 trials", "Parallel coordinates", "What sets the best", "GPU-h"):
         assert part in text
     assert len(re.findall("<svg", page)) == 2 * 5  # history, curves, 2 slices, parallel
     assert read_study(large, "tiny").importance.keys() == {"lr", "width"}

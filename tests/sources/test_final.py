@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from fer_tune.settings import Settings
-from fer_tune.sources.final import last_epoch
+from fer_tune.sources.final import FinalFits, Request, last_epoch
 from fer_tune.study.summaries import ranking
-from tests.studies import make_study, uid_of
+from tests.studies import SWEEP, make_study, uid_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_it_goes_to_the_end_where_nothing_is_known_of_the_trial(settings: Settin
         )
         unknown = dataclasses.replace(record, split=dataclasses.replace(record.split, counts={}))
         assert last_epoch(store, unknown, chosen, 60) == 60
+
+
+@pytest.mark.parametrize(("line", "seconds"), [("checkpoint_interval: 0.5\n", 0.5), ("", 10.0)])
+def test_its_checkpoints_are_as_far_apart_as_the_sweep_says(settings: Settings, line: str, seconds: float) -> None:
+    with make_study(settings, sweep=SWEEP + line) as store:
+        fits = FinalFits(store, settings, "tiny", Request())
+        assert [job.checkpoint_seconds for job in fits.jobs] == [seconds]
+        fits.lock.release()

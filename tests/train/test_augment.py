@@ -110,7 +110,7 @@ def test_probabilities_choose_how_many_are_mixed():
 
 
 def test_nothing_drawn_changes_nothing():
-    """What the kernel is given at strength 0 and without mixing; no random number is used up for it."""
+    """Returns the kernel's inputs at strength 0 without mixing. It uses up no random number."""
     torch.manual_seed(0)
     changes, blend = draw_changes(FACES, 0.0), draw_blend(FACES, 0.0, 0.0)
     unused = torch.rand(3)
@@ -136,7 +136,7 @@ def test_rectangles_lie_inside_and_have_the_edges_they_should():
 
 
 def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int, chunk: int) -> float:
-    """The largest between the inputs (or shares) of an epoch drawn by the kernel and by torch's operations."""
+    """Returns the largest difference between an epoch of the kernel and one of torch."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=generator).to(device)
     labels = (torch.arange(count) % 3).to(device)
@@ -169,7 +169,10 @@ def test_kernel_agrees_with_the_operations(strength, mixup, cutmix):
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 def test_interpreted_kernel_agrees_with_the_operations():
-    """In a process of its own: Triton decides when it is imported whether kernels are interpreted."""
+    """In a process of its own:
+
+    Triton decides when it is imported whether kernels are interpreted.
+    """
     code = """if True:
         import torch
         from tests.train.test_augment import _difference

@@ -11,7 +11,7 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.spec import DataRef, DataSpec
 from fer_tune.data.splits import reference, store_split
 from fer_tune.errors import DataError, StorageError
-from fer_tune.job import Job, StepProgress
+from fer_tune.job import EpochRow, Job, StepProgress
 from fer_tune.models import FAMILIES
 from fer_tune.settings import Settings
 from fer_tune.train.export import Predictor
@@ -56,6 +56,9 @@ PETS = {
 }
 
 
+ODD = [DataSpec(("a", "b", "c"), 45, 1), DataSpec(("a", "b"), 96, 1)]
+
+
 @pytest.mark.parametrize("spec", PETS.values(), ids=PETS)
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path, family, spec):
@@ -77,6 +80,27 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     assert predictor.spec == spec
     assert predictor.predict(images[:5], flip=True).shape == (5, len(spec.classes))
     assert np.allclose(predictor.predict(images[:5]).sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "spec", [*PETS.values(), DataSpec(("a", "b", "c"), 45, 1), DataSpec(("a", "b"), 96, 1)], ids=str
+)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_other_classes_sides_and_colours_train_on_a_gpu(tmp_path, family, spec):
+    """Kernels are for grey images, even edges, or small images; torch does the rest."""
+    images, labels = arrays(40, classes=len(spec.classes), side=spec.side, channels=spec.channels)
+    for label in range(len(spec.classes)):
+        images[labels == label, : 4 + 3 * label] //= 4
+    dataset = Dataset.of(images, labels, classes=spec.classes)
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path}/fer_tune.db")
+    data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
+    params = {**smallest(FAMILIES[family]), "batch_size": 16, "augment": 0.2, "mixup": 0.2, "lr": 0.003}
+    job = Job("a1b2c3", "s", "search", family, params, 4, 5, data)
+    *on_gpu, end = Bench("cuda").trainer.train(job)
+    assert (end.status, end.notes) == ("completed", ()), end.detail or end.reason
+    rows = [message for message in on_gpu if isinstance(message, EpochRow)]
+    assert rows[-1].train_loss < rows[0].train_loss
 
 
 def test_images_that_are_too_small_for_a_family_fail_the_job_with_what_to_do(tmp_path):

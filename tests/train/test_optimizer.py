@@ -66,7 +66,7 @@ def test_agrees_with_torch(kind):
 
 
 def test_muon_agrees_with_torch():
-    """Which has it for matrices alone; the rest of the network is adamw's, and the last layer belongs to it too."""
+    """Only matrices are muon's. The rest of the network, and the last layer, is adamw's."""
     config = TrainConfig(optimizer="muon", lr=0.01, weight_decay=0.1, momentum=0.9)
 
     def network() -> nn.Module:

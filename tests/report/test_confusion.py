@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.report.figures import confusion_png
+from fer_tune.report.confusion import confusion_png
 
 
 def colours(path: Path) -> set[tuple[int, int, int]]:

@@ -1,0 +1,137 @@
+"""The tables of docs/what-helped.md. A row names trainings by their record and their places in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.tables import markdown, percent, record, thousands
+
+Trainings = Sequence[tuple[str, str, tuple[int, ...]]]
+"""Rows of a table: what was trained, the record, and the places of its runs there."""
+
+STRONG = "ablation-strong-h100.json"
+WIDTH: Trainings = (
+    ("vgg", STRONG, (0,)),
+    ("vgg", STRONG, (3,)),
+    ("vgg, rotation 15", STRONG, (1,)),
+    ("vgg, rotation 15", STRONG, (5,)),
+    ("**vgg, width 1.5**", STRONG, (7,)),
+    ("vgg, width 1.5, rotation 15, average over 2,000 steps", STRONG, (15,)),
+    ("**vgg, width 2, rotation 15**", STRONG, (16,)),
+    ("vgg, squeeze-and-excitation", STRONG, (14,)),
+    ("vgg, half of the images not moved, half not relit", STRONG, (11,)),
+    ("vgg, average over 2,000 steps (`ema` 0.9995)", STRONG, (9,)),
+    ("vgg, a hidden layer of 512 on all of the last map, not its mean", STRONG, (6,)),
+    ("vgg, each image normalised by itself", STRONG, (10,)),
+    ("vgg, torch's operations for augmentation and first convolution", STRONG, (8,)),
+    ("vgg, 60 epochs", STRONG, (13,)),
+    ("resnet, antialiased", STRONG, (2,)),
+    ("resnet, antialiased, rotation 15", STRONG, (12,)),
+    ("resnet, SGD 0.1, decay 1e-3, self-distillation 0.7, augmentation 0.7, mixup 0.4, 100 epochs", STRONG, (4,)),
+)
+TWICE_THE_WIDTH: Trainings = (
+    ("vgg", "wide-seed-1-h100.json", (0,)),
+    ("vgg, decay 0.8, augmentation 1, mixup 0.7", "wide-regularised-h100.json", (0,)),
+    ("vgg, decay 1", "wide-regularised-h100.json", (1,)),
+    ("vgg, mixup 0.5, cutmix 0.3", "wide-regularised-h100.json", (2,)),
+    ("vgg, augmentation 1", "wide-regularised-h100.json", (3,)),
+    ("vgg, rate 0.004, decay 0.25", "wide-rate-smoothing-h100.json", (0,)),
+    ("vgg, label smoothing 0", "wide-rate-smoothing-h100.json", (1,)),
+    ("vgg, rate 0.001, decay 1", "wide-rate-batch-h100.json", (0,)),
+    ("vgg, batch 256, rate 0.003", "wide-rate-batch-h100.json", (1,)),
+    ("vgg, squeeze-and-excitation", "wide-attention-h100.json", (0,)),
+    ("vgg, squeeze-and-excitation, augmentation 1", "wide-attention-h100.json", (1,)),
+    ("vgg, squeeze-and-excitation, augmentation 1, 130 epochs", "wide-attention-long-h100.json", (0,)),
+    ("vgg, augmentation 1, 180 epochs", "wide-long-h100.json", (0,)),
+    ("resnet, width 1.5, augmentation 1", "wide-resnet-h100.json", (0,)),
+    ("resnet, stochastic depth 0.2", "stochastic-depth-h100.json", (0,)),
+    ("resnet, stochastic depth 0.2", "stochastic-depth-h100.json", (1,)),
+    ("resnet", "stochastic-depth-h100.json", (2,)),
+)
+WEAKER_AUGMENTATION: Trainings = (
+    ("shift 0.1", "geometry-h100.json", (0, 1)),
+    ("scale 0.12", "geometry-h100.json", (2, 3)),
+    ("erasing 0.25", "geometry-h100.json", (4, 5)),
+    ("brightness 0.15, contrast 0.25", "geometry-h100.json", (8, 9)),
+    ("shift 0.1, scale 0.12", "geometry-h100.json", (6, 7)),
+    ("shift 0.1, scale 0.12, erasing 0.25", "geometry-wide-h100.json", (2, 3)),
+    ("the same, rotation 8", "geometry-wide-h100.json", (6, 7)),
+    ("shift 0.1, scale 0.12, erasing 0.25, width 1.5", "geometry-wide-h100.json", (8, 9)),
+    ("shift 0.1, scale 0.12, erasing 0.25, width 2", "geometry-wide-h100.json", (0, 1)),
+    ("shift 0.1, scale 0.12, width 2", "geometry-wide-h100.json", (4, 5)),
+    ("taught, the target weighing 0.7 throughout", "taught-h100.json", (2, 3)),
+    ("the same, predictions for faces as they are, after training", "taught-h100.json", (4, 7)),
+    ("taught, weighing 0.9 throughout (seed 0)", "taught-h100.json", (8,)),
+    ("taught, the weight rising to 0.9 (seed 0)", "taught-h100.json", (6,)),
+    ("taught, weighing 0.7, width 2 (seed 0)", "taught-h100.json", (5,)),
+    ("the teachers", "taught-h100.json", (0, 1)),
+)
+
+
+def runs(trainings: Trainings) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns the trainings of each row."""
+    return [(what, [record(name)["runs"][place] for place in places]) for what, name, places in trainings]
+
+
+def width() -> str:
+    """Returns the table of width, rotation and seeds."""
+    headings = ["", "seed", "last ten val %", "flip, last val %", "train %", "thousand images/s"]
+    rows = [
+        [
+            what, str(run["seed"]), percent(sum(run["curve"][-10:]) / 10), percent(run["last_flip_averaged"]),
+            f"{100 * run['train']:.1f}", thousands(run["images_per_second"], 0),
+        ]
+        for what, [run] in runs(WIDTH)
+    ]  # fmt: skip
+    return markdown(headings, rows)
+
+
+def twice_the_width() -> str:
+    """Returns the table of changes at twice the width."""
+    headings = ["", "seed", "last ten val %", "best val %", "train %", "thousand images/s"]
+    rows = [
+        [
+            what, str(run["seed"]), percent(run["last"]), percent(run["best"]),
+            f"{100 * run['train']:.1f}", thousands(run["images_per_second"]),
+        ]
+        for what, [run] in runs(TWICE_THE_WIDTH)
+    ]  # fmt: skip
+    return markdown(headings, rows)
+
+
+def weaker_augmentation() -> str:
+    """Returns the table of weaker augmentation and of teachers, one figure for each seed."""
+    rows = [
+        [
+            what,
+            ", ".join(percent(run["last"]) for run in found),
+            ", ".join(percent(run["flip"]) for run in found),
+            ", ".join(f"{100 * run['train']:.1f}" for run in found),
+        ]
+        for what, found in runs(WEAKER_AUGMENTATION)
+    ]
+    return markdown(["", "last ten val %", "flip, last val %", "train %"], rows)
+
+
+FITS = (
+    ("**resnet, antialiased, width 1.5, rotation 15**", "h100-resnet.json"),
+    ("vgg, width 2, rotation 15", "h100-vgg-180.json"),
+    ("vgg, the same, 100 epochs", "h100-vgg-100.json"),
+    ("**vgg, width 2, squeeze-and-excitation, augmentation 1**", "h100-vgg.json"),
+    ("deep_cnn, the sweep's best of 34", "h100-deep_cnn.json"),
+    ("simple_cnn", "h100-simple_cnn.json"),
+)
+
+
+def final_fits() -> str:
+    """Returns the table of the final fits that were recorded."""
+    rows = []
+    for what, name in FITS:
+        fit = record(name)["retrain"]
+        rows.append(
+            [f"{what} ([record](../benchmarks/results/{name}))", f"{fit['epochs']} of {fit['schedule']}"]
+            + [percent(fit["test"][how]["accuracy"]) for how in ("plain", "flip")]
+            + [f"{fit['seconds']:.0f} s"]
+        )
+    return markdown(["fit", "epochs of schedule", "plain", "flip-averaged", "training"], rows)

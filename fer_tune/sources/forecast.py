@@ -1,0 +1,70 @@
+"""A warning before a sweep on the CPU whose hours do not suffice for one epoch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from fer_tune.data.spec import DataSpec
+from fer_tune.pool.devices import threads_each
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Fixed
+
+TIMEOUT = 30.0
+"""Seconds that the measurement may take. Then an image takes longer than that."""
+
+
+def warning(sweep: Sweep, spec: DataSpec, images: int, devices: Sequence[str]) -> str | None:
+    """Returns a sentence for the user if no trial can finish an epoch within the sweep's hours.
+
+    It measures one small step of the first configuration, in a process of its own. That takes some
+    seconds, so it is done only where it can matter: on the CPU, and where the hours are limited.
+
+    Args:
+        images: of the training part.
+        devices: of the workers.
+    """
+    hours = sweep.budget.hours
+    if hours is None or any(device != "cpu" for device in devices):
+        return None
+    each = _seconds_for_an_image(sweep, spec, threads_each(devices))
+    if each is None or each * images <= 3600 * hours:
+        return None
+    return (
+        f"{sweep.study}: an epoch takes about {_long(each * images)} on this CPU, and the run ends after "
+        f"{_long(3600 * hours)}. No trial will finish an epoch. Use a GPU, more --hours, or a smaller "
+        "network (fer-tune run sweeps/simple_cnn.yaml, or --set width=...)."
+    )
+
+
+def first_configuration(sweep: Sweep) -> dict[str, Any]:
+    """Returns the hyperparameters that are tried first: the fixed ones and those of the first start."""
+    fixed = {
+        parameter.name: parameter.domain.value
+        for parameter in sweep.space.values()
+        if isinstance(parameter.domain, Fixed)
+    }
+    return fixed | (dict(sweep.start[0].params) if sweep.start else {})
+
+
+def _seconds_for_an_image(sweep: Sweep, spec: DataSpec, threads: int) -> float | None:
+    """The measured seconds, at least `TIMEOUT` where it was not ready, or None where it failed."""
+    asked = {"family": sweep.family, "params": first_configuration(sweep), "spec": spec.as_dict(), "threads": threads}
+    command = [sys.executable, "-m", "fer_tune.train.estimate", json.dumps(asked)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        return float(done.stdout)
+    except subprocess.TimeoutExpired:
+        return TIMEOUT
+    except (OSError, subprocess.CalledProcessError, ValueError):  # the training itself will say what is wrong
+        return None
+
+
+def _long(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
