@@ -23,7 +23,7 @@ from fer_tune.jobs.running import Running
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
-from fer_tune.jobs.supervision import STOP_GRACE, Failures, Limits, Pace
+from fer_tune.jobs.supervision import EPOCH_GRACE, STOP_GRACE, Failures, Limits, Pace
 from fer_tune.pool import EndEvent, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
@@ -135,7 +135,7 @@ class Runner:
         entry.worker = self.pool.workers[index]
         self.store.jobs.start_attempt(entry.job, index, entry.worker.device)
         self.observers.job_started(entry.job, entry.worker)
-        entry.heard = entry.epoch_began = self._now()
+        entry.heard = self._now()
         entry.began = entry.heard if entry.began is None else entry.began
         self.pool.submit(index, entry.job)
 
@@ -147,7 +147,7 @@ class Runner:
                 self.observers.worker_ready(self.pool.workers[worker])
             case ProgressEvent(_, progress):
                 entry = self.running[progress.job]
-                entry.heard, entry.progress = self._now(), progress
+                entry.heard = self._now()
                 self.observers.job_progress(entry.job, progress)
             case RowEvent(_, row):
                 self._row(row)
@@ -159,8 +159,7 @@ class Runner:
 
     def _row(self, row: EpochRow) -> None:
         entry = self.running[row.job]
-        entry.heard = entry.epoch_began = self._now()
-        entry.progress = None
+        entry.heard = self._now()
         if entry.verdict:
             return
         self.store.epochs.add(row)
@@ -231,7 +230,7 @@ class Runner:
             if silence > self.pace.patience:
                 self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
             elif entry.stopped is not None and now - entry.stopped > STOP_GRACE:
-                why = entry.overdue or "the hours of the run are over"
+                why = entry.overdue or ("the hours of the run are over" if entry.out_of_time else "interrupted")
                 self._end_worker(entry, f"the worker was killed {STOP_GRACE:g} s after it was asked to stop ({why})")
 
     def _end_overdue(self, entry: Running, now: float) -> None:
@@ -289,16 +288,26 @@ class Runner:
                 self.pool.stop_job(entry.worker.index, keep=True)
         if on_workers:
             self.observers.note(
-                f"Interrupted: {_finishing(len(on_workers))}"
-                f"{_for_about(on_workers)}. The same command continues from there. A second Ctrl-C ends the run at "
-                "once and loses the unfinished epochs."
+                f"Interrupted: {_finishing(len(on_workers))}. The same command continues from there. A second "
+                "Ctrl-C ends the run at once and loses the unfinished epochs."
             )
+        patience = self._now() + EPOCH_GRACE
         while any(entry.worker is not None for entry in self.running.values()):
             self.source.hold()
             for event in self.pool.events(TICK):
                 self._handle_last(event)
+            if self._now() > patience:
+                self._stop_slow_epochs()
             self._supervise()
             self.observers.tick()
+
+    def _stop_slow_epochs(self) -> None:
+        """Stops the jobs whose epoch takes too long after an interruption. They wrote their
+        checkpoints when they were asked to finish."""
+        for entry in self.running.values():
+            if entry.worker is not None and entry.stopped is None:
+                entry.stopped = self._now()
+                self.pool.stop_job(entry.worker.index)
 
     def _handle_last(self, event: PoolEvent) -> None:
         """Handles an event after an interruption: no job is tried again, and none is started."""
@@ -363,14 +372,8 @@ def discard_unrecorded(store: Store, study: str, uid: str, folder: Path) -> None
                     path.unlink()
 
 
-def _for_about(entries: list[Running]) -> str:
-    """Returns ` (about N minutes)` for the slowest of these epochs, or nothing below 90 seconds."""
-    longest = max((entry.rest_of_epoch for entry in entries), default=0.0)
-    return f" (about {longest / 60:.0f} minutes)" if longest > 90 else ""
-
-
 def _finishing(jobs: int) -> str:
     """Returns what the running jobs do now, in the right number."""
     if jobs == 1:
-        return "1 running job finishes its epoch and leaves a checkpoint"
-    return f"{jobs} running jobs finish their epochs and leave checkpoints"
+        return f"1 running job has {EPOCH_GRACE:g} s to finish its epoch, and leaves a checkpoint"
+    return f"{jobs} running jobs have {EPOCH_GRACE:g} s to finish their epochs, and leave checkpoints"

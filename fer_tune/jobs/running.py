@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, merged
+from fer_tune.job import EpochRow, Job, JobEnd, merged
 from fer_tune.jobs.outcome import Ended, EndState
 from fer_tune.jobs.states import State
 from fer_tune.pool import WorkerInfo
@@ -25,14 +25,12 @@ class Running:
         stopping: whether it was asked to stop, for any reason.
         began: when its first attempt of this run began.
         heard: when its worker last sent a message.
-        epoch_began: when its present epoch began.
         stopped: when it was asked to stop because its time was over.
         hung: how often its worker was ended for silence.
         losses: how often its worker was lost in this run.
         earlier: epochs that were recorded before this attempt, by epoch.
         rows: epochs that count; see `job.merged`.
         last: the last finite objective.
-        progress: how far it is within its epoch, or None.
     """
 
     job: Job
@@ -44,14 +42,12 @@ class Running:
     stopping: bool = False
     began: float | None = None
     heard: float = 0.0
-    epoch_began: float = 0.0
     stopped: float | None = None
     hung: int = 0
     losses: int = 0
     earlier: dict[int, EpochRow] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
     last: float | None = None
-    progress: StepProgress | None = None
 
     def value(self, row: EpochRow) -> float:
         """Returns the objective of an epoch."""
@@ -65,18 +61,11 @@ class Running:
         before = self.earlier.get(row.epoch)
         return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
 
-    @property
-    def rest_of_epoch(self) -> float:
-        """Seconds until the present epoch ends, at its pace so far; 0 if the pace is unknown."""
-        if self.progress is None or not self.progress.step:
-            return 0.0
-        return (self.heard - self.epoch_began) * (self.progress.steps / self.progress.step - 1)
-
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
         self.earlier = {row.epoch: row for row in self.rows}
         self.job = replace(self.job, attempt=self.job.attempt + 1)
-        self.worker, self.rows, self.progress = None, [], None
+        self.worker, self.rows = None, []
 
     @property
     def best(self) -> EpochRow | None:

@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
     assert "ended at once. The same command continues" in watch.notes[-1]
     with Store.of(settings) as store:
         assert [row.epoch for row in store.epochs.all("s")] == [1]
-        assert [trial.state for trial in trials(store, "s")] == ["running"]
+        assert [trial.state for trial in trials(store, "s")] == ["interrupted"]
     outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
     assert outcome.studies[0].counts.waiting == 1  # the next run queued the trial again
 

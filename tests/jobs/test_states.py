@@ -77,6 +77,7 @@ class ScriptedPool:
     busy: Job | None = None
     ready: bool = False
     ended_because: str = ""
+    stops: list[str] = field(default_factory=list)
     workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cpu", 1)])
 
     def idle(self) -> list[int]:
@@ -86,7 +87,7 @@ class ScriptedPool:
         self.busy = job
 
     def stop_job(self, worker: int, keep: bool = False) -> None:
-        pass
+        self.stops.append("keep" if keep else "stop")
 
     def end_worker(self, worker: int, why: str) -> None:
         self.ended_because = why
@@ -275,6 +276,23 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, mo
     assert "after it was asked to stop" in pool.ended_because
     assert [(ended.state, ended.reason) for ended in source.heard] == [("pruned", "time")]
     assert outcome.reason == "budget"
+
+
+def test_ctrl_c_does_not_wait_for_a_slow_epoch(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch can take an hour on a CPU. The job is stopped then, and keeps its checkpoint."""
+    monkeypatch.setattr(runner, "EPOCH_GRACE", 0.1)
+    signals = Signals()
+
+    def stops_when_asked(pool: ScriptedPool) -> list[PoolEvent]:
+        runner.time.sleep(0.01)
+        return ends("stopped")(pool) if pool.stops == ["keep", "stop"] else []
+
+    pool = ScriptedPool([epoch(1), interrupts, *[stops_when_asked] * 100], signals)
+    source = OneJob(job, store)
+    Runner(source, pool, store, Observer(), signals, Limits()).run()
+    assert [ended.state for ended in source.heard] == ["requeued"]
+    assert job.checkpoint is not None
+    assert job.checkpoint.exists()
 
 
 def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> None:
