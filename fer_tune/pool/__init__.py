@@ -1,4 +1,7 @@
-"""Workers: the port that the runner uses, and its adapters (inline, local processes)."""
+"""Pools of workers: the interface that the runner uses, and two implementations of it.
+
+`InlinePool` trains in this process, `LocalPool` in processes of this machine.
+"""
 
 from fer_tune.pool.devices import choose_devices, threads_each
 from fer_tune.pool.inline import InlinePool
