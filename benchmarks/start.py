@@ -13,7 +13,7 @@ kernels'); the later ones are what counts. In seconds:
     asked     until the trial was given to it
     prepared  until the first training step: the faces on the device, the network built, its step
               captured
-    between   from a trial's last row, some milliseconds after its last step, to the next one's first step
+    between   from a trial's last row, just after its last step, to the next one's first step
 
 All trials of a run have the same shape; `between` is the largest of them.
 """
