@@ -267,7 +267,7 @@ def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule
     trial overfitted, and the fit stops at the same fraction of its schedule as the trial's best
     epoch. Otherwise it trains to the end of the schedule.
 
-    The reason: the best of many epochs is best mostly by the noise of validation, and a fit that
+    The reason: the best of many epochs is best mostly by the noise of validation. And a fit that
     stops early ends with a high learning rate. So this is the rule of one standard error (Breiman
     et al. 1984, section 3.4.3): a difference below one standard error counts as none.
 
