@@ -58,6 +58,9 @@ def main(path: Path) -> None:
         state = RunState()
         observers = Observers([state, Recorded(path, state)], settings.logs / "observers.log")
         run_sweeps([sweep], settings, RunOptions(workers=2, wandb="disabled"), observers)
+        if not path.exists():
+            log = settings.logs / "observers.log"
+            sys.exit(log.read_text("utf-8") if log.exists() else "No epoch ended while both workers were busy.")
 
 
 if __name__ == "__main__":

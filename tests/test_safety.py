@@ -364,7 +364,7 @@ def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
 def mirrored_online(settings: Settings, enough: Callable[[str], bool]) -> str:
     """Returns the mirror's log once `enough` accepts it, or after a minute."""
     make_study(settings).close()
-    handle = start(settings, "tiny", "online", "normal")
+    handle = start(settings, "tiny", "online", priority="normal")
     until = time.monotonic() + 60
     while not enough(handle.log.read_text()) and time.monotonic() < until:
         time.sleep(0.1)

@@ -24,6 +24,6 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Write the results of the studies into one HTML file that loads nothing from elsewhere."""
-    names = None if studies is None else [name.strip() for name in studies.split(",")]
+    names = None if studies is None else [name.strip(" ") for name in studies.split(",")]
     file = api.write_report(out or f"report.{form}", names, form, storage=storage)
     terminal.line(terminal.console(), str(file))

@@ -141,7 +141,7 @@ class Drawing:
         when = Text(f"{terminal.clock(state.elapsed)} elapsed{left}")
         done = Text(f" {state.finished}/{state.budget}", "bold")
         progress = Table.grid()
-        progress.add_row(ProgressBar(max(1, state.budget), state.finished, max(1, self.width - len(done))), done)
+        progress.add_row(bar(state.finished, state.budget, max(1, self.width - len(done))), done)
         saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
         costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}")
         best = self._best() if state.kind == "search" else Text("final fits", "dim")
@@ -201,8 +201,9 @@ class Drawing:
         for label, job in jobs:
             name = f" ({job.name})" if job.name else ""
             text = f"{label}{name}: {self._settings(job)}"
-            lines += map(Text, wrap(text, self.width, max_lines=most, subsequent_indent="  ", placeholder=" …"))
-        return [one_line(line) for line in lines]
+            wrapped = wrap(text, self.width, max_lines=most, subsequent_indent="  ", placeholder=" …")
+            lines += [one_line(Text(line, "dim")) for line in wrapped]
+        return lines
 
     # the trials ---------------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class Drawing:
         rate = terminal.rate(last.images_per_second if last else None)
         return {
             "trial": Text(str(job.number)),
-            "bar": ProgressBar(max(1, job.epochs), job.position, self.layout.bar),
+            "bar": bar(job.position, job.epochs, self.layout.bar),
             "state": terminal.state(job.state),
             "epochs": Text(f"{job.epoch}/{job.epochs}"),
             "in epoch": Text(in_epoch(job)),
@@ -266,6 +267,11 @@ class Drawing:
         for row in rows:
             table.add_row(*(row.get(name, "") for name in columns))
         return table
+
+
+def bar(done: float, total: int, cells: int) -> ProgressBar:
+    """Returns a bar that says how much is done."""
+    return ProgressBar(max(1, total), done, cells, complete_style="cyan", finished_style="green")
 
 
 def one_line(text: Text) -> Text:

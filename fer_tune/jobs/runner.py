@@ -289,7 +289,7 @@ class Runner:
                 self.pool.stop_job(entry.worker.index, keep=True)
         if on_workers:
             self.observers.note(
-                f"Interrupted: {len(on_workers)} running jobs finish their epoch and leave checkpoints"
+                f"Interrupted: {_finishing(len(on_workers))}"
                 f"{_for_about(on_workers)}. The same command continues from there. A second Ctrl-C ends the run at "
                 "once and loses the unfinished epochs."
             )
@@ -367,3 +367,10 @@ def _for_about(entries: list[Running]) -> str:
     """Returns ` (about N minutes)` for the slowest of these epochs, or nothing below 90 seconds."""
     longest = max((entry.rest_of_epoch for entry in entries), default=0.0)
     return f" (about {longest / 60:.0f} minutes)" if longest > 90 else ""
+
+
+def _finishing(jobs: int) -> str:
+    """Returns what the running jobs do now, in the right number."""
+    if jobs == 1:
+        return "1 running job finishes its epoch and leaves a checkpoint"
+    return f"{jobs} running jobs finish their epochs and leave checkpoints"

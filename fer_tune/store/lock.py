@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import socket
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ from fer_tune.store.serverlock import ServerLock
 
 if TYPE_CHECKING:
     from fer_tune.store.store import Store
+
+GLANCE = 0.5
+"""Seconds within which a reader that looks at who holds a lock has let go of it again."""
 
 START_TOLERANCE = 60.0
 """Seconds by which two readings of a process's start may differ, because somebody may set the
@@ -152,11 +156,9 @@ class StudyLock:
             raise StorageError(
                 f"The lock file {self.path} cannot be written: {error.strerror}.", "Make the storage folder writable."
             ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(file):
             with file:
-                raise self._refusal(file) from error
+                raise self._refusal(file)
         try:
             self._server.acquire()
         except BaseException:
@@ -243,3 +245,19 @@ def is_run(store: Store, study: str) -> bool:
     """
     lock = StudyLock(Settings(store.root, store.url), store.url, study)
     return lock.holder() is not None or lock.server_holder() is not None
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock for this process; returns False where another one keeps it.
+
+    A reader holds it for an instant, to see whether anybody runs the study. That is waited for.
+    """
+    deadline = time.monotonic() + GLANCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)

@@ -1,9 +1,11 @@
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     settings = Settings(tmp_path / "file", f"sqlite:///{tmp_path}/a.db")
     with pytest.raises(StorageError, match="lock file"):
         lock(settings).acquire()
+
+
+def test_a_reader_s_glance_does_not_refuse_a_run(settings: Settings) -> None:
+    """Who looks at the lock holds it for an instant. A run that begins then waits for it."""
+    with lock(settings):
+        pass  # the file is there
+    path = lock(settings).path
+    with path.open("r+") as glance:
+        fcntl.flock(glance, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (glance, fcntl.LOCK_UN)).start()
+        with lock(settings) as held:
+            assert held.holder() is not None

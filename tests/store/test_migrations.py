@@ -115,6 +115,17 @@ def test_a_final_fit_becomes_a_job_with_its_files_and_its_opening(root: Path) ->
         assert [entry.job for entry in store.ledger.of_study("old")] == [job.uid]
 
 
+def test_a_final_fit_that_wandb_has_keeps_its_run(root: Path) -> None:
+    """Format 1 numbered its cursor by the place of its opening in the ledger, below zero."""
+    with closing(sqlite3.connect(root / "fer_tune.db")) as database, database:
+        database.execute("insert into fer_mirror_cursors values (1, -1, '9884e577-retrain-001', 0, 2, 1)")
+    with opened(root) as store:
+        (job,) = store.jobs.of("old", "final")
+        assert job.mirrored
+        cursor = store.cursors.of("old", "wandb")[job.uid]
+        assert (cursor.run, cursor.epoch, cursor.finished) == ("9884e577-retrain-001", 2, True)
+
+
 def test_a_final_fit_whose_files_are_gone_still_counts_as_an_opening(root: Path) -> None:
     with opened(root) as store:
         (job,) = store.jobs.of("old", "final")

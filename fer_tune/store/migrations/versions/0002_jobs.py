@@ -173,6 +173,7 @@ class _Study:
         self._final_jobs(jobs)
         for row in self._rows("select * from fer_mirror_cursors where study_id = :id"):
             if row["number"] in jobs:
+                self._run("update fer_jobs set mirrored = :yes where id = :job", yes=True, job=jobs[row["number"]])
                 values = {name: row[name] for name in ("run", "attempt", "epoch", "finished")}
                 self._insert("fer_cursors", job_id=jobs[row["number"]], tracker="wandb", **values)
 
@@ -279,6 +280,7 @@ class _Study:
             if row["kind"].startswith("retrain "):
                 folders.setdefault(row["path"].rpartition("/")[0], []).append(row)
         waiting = self._rows("select * from fer_ledger where study_id = :id order by id")
+        places = {entry["id"]: place for place, entry in enumerate(waiting, 1)}
         for folder, files in folders.items():
             job = self._final_job(folder, files)
             for row in files:
@@ -287,6 +289,8 @@ class _Study:
             if mine is not None:
                 waiting.remove(mine)
                 self._put_opening(mine, job)
+                # Format 1 numbered the cursor of a final fit so.
+                jobs[-places[mine["id"]]] = job
         # A fit that was killed, or wrote to another folder, opened test too.
         for entry in waiting:
             self._put_opening(entry, None)
