@@ -95,7 +95,7 @@ class FinalFits:
             budget={"seeds": request.seeds, "epochs": self._schedule},
         )
 
-    # what the runner asks -----------------------------------------------------------------------------------------
+    # called by the runner -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not
@@ -153,7 +153,7 @@ class FinalFits:
         counts = Counts(complete=states.count("complete"), failed=states.count("failed"))
         return StudyOutcome(self.plan.study, counts, self._chosen.number, None, reason)
 
-    # what the caller asks -----------------------------------------------------------------------------------------
+    # called by run_final_fits -------------------------------------------------------------------------------------
 
     @property
     def trial(self) -> int:
