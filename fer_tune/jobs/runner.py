@@ -111,7 +111,7 @@ class Runner:
     def _may_start(self) -> bool:
         return time.monotonic() < self.deadline and self.source.wanted()
 
-    # -- jobs out -----------------------------------------------------------------------------------------
+    # jobs for workers ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         """Gives each idle worker a job: first those that lost their worker, then the source's

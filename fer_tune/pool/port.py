@@ -2,7 +2,7 @@
 
 The pool sends a `ReadyEvent` when a worker is ready. The runner then gives the worker one `Job`.
 The pool sends one `RowEvent` for each epoch and one `EndEvent` at the end; then the worker is idle
-and can get the next job. When a worker dies, the pool sends one `LostEvent` and starts another
+and can get the next job. When a worker dies, the pool sends one `LostEvent`. It then starts another
 worker with the same index, which becomes ready like the first.
 
 The pool moves messages and keeps workers alive. The runner decides what to train, and what to do

@@ -95,7 +95,7 @@ class FinalFits:
             budget={"seeds": request.seeds, "epochs": self._schedule},
         )
 
-    # what the runner asks -----------------------------------------------------------------------------------------
+    # called by the runner -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not
@@ -153,7 +153,7 @@ class FinalFits:
         counts = Counts(complete=states.count("complete"), failed=states.count("failed"))
         return StudyOutcome(self.plan.study, counts, self._chosen.number, None, reason)
 
-    # what the caller asks -----------------------------------------------------------------------------------------
+    # called by run_final_fits -------------------------------------------------------------------------------------
 
     @property
     def trial(self) -> int:
@@ -267,7 +267,7 @@ def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule
     trial overfitted, and the fit stops at the same fraction of its schedule as the trial's best
     epoch. Otherwise it trains to the end of the schedule.
 
-    The reason: the best of many epochs is best mostly by the noise of validation, and a fit that
+    The reason: the best of many epochs is best mostly by the noise of validation. And a fit that
     stops early ends with a high learning rate. So this is the rule of one standard error (Breiman
     et al. 1984, section 3.4.3): a difference below one standard error counts as none.
 

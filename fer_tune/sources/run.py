@@ -20,7 +20,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import warning
 
-if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
+if TYPE_CHECKING:  # imported later, while the workers start, because SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
     from fer_tune.store import Patience, Store
     from fer_tune.sweep.schema import Sweep

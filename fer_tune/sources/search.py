@@ -68,7 +68,7 @@ class Search:
             budget=sweep.budget.model_dump(mode="json"),
         )
 
-    # what the runner asks -----------------------------------------------------------------------------------------
+    # called by the runner -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job

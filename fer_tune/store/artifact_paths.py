@@ -45,7 +45,7 @@ def inside(root: Path, path: Path) -> Path:
         if not path.is_absolute() and not whole.exists() and path.exists():
             whole = path.absolute()
         resolved = whole.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a zero byte, or half a letter
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte, or an incomplete character
         raise StorageError(f"{str(path)!a} is not a valid path: {error}.") from error
     if not resolved.is_relative_to(base) or resolved == base:
         raise StorageError(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fer_tune.store.store import Store
 
 GLANCE = 0.5
-"""Seconds within which a reader that looks at who holds a lock has let go of it again."""
+"""Seconds to wait for a lock at most. A reader holds it for less time, to see who holds it."""
 
 START_TOLERANCE = 60.0
 """Seconds by which two readings of a process's start may differ, because somebody may set the
@@ -248,9 +248,10 @@ def is_run(store: Store, study: str) -> bool:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Takes the lock for this process; returns False where another one keeps it.
+    """Takes the lock for this process. Returns False if another process keeps it.
 
-    A reader holds it for an instant, to see whether anybody runs the study. That is waited for.
+    A reader takes the lock for a moment, to see whether a process runs the study. So this function
+    tries again for `GLANCE` seconds.
     """
     deadline = time.monotonic() + GLANCE
     while True:

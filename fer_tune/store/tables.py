@@ -1,10 +1,9 @@
 """The tables of fer-tune. They are in one database with Optuna's, and their names begin with fer_.
 
 Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values and
-attributes. Our tables hold the rest: the sweep and the split of a study, every job with its
-attempts and epochs, the files that it left, and each opening of test images. A job of a search has
-the number of its trial. There are no foreign keys to Optuna's tables, because Optuna may change
-them.
+attributes. Our tables hold the rest: studies with their sweep and split, jobs with their attempts,
+epochs and files, and each opening of test images. A job of a search has the number of its trial.
+There are no foreign keys to Optuna's tables, because Optuna may change them.
 
 A change of these tables needs a migration in store/migrations/versions/.
 """

@@ -18,7 +18,7 @@ class ReplayedCmaEsSampler(CmaEsSampler):
     """Optuna's CmaEsSampler with its optimizer in memory.
 
     A new process computes the optimizer from the completed trials. The mean, the step size and the
-    covariance depend only on the values of the generations, and the draws are seeded again for each
+    covariance depend only on the values of the generations. The draws are seeded again for each
     trial.
 
     There is one difference to an undisturbed study. A generation may have more completed trials

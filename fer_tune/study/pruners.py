@@ -55,7 +55,9 @@ def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
         case "patient":
             wrapped = options.pop("wrapped_pruner", None)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # its interface may change; versions are pinned
+                warnings.simplefilter(
+                    "ignore", ExperimentalWarning
+                )  # its interface may change; our versions are bounded
                 return PatientPruner(make_pruner(wrapped, epochs) if wrapped else None, **options)
         case "none":
             return NopPruner()

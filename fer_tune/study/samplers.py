@@ -27,8 +27,8 @@ hour."""
 class RepeatableRandomSampler(RandomSampler):
     """Random search in which a draw depends only on the seed, the trial's position and the key.
 
-    So a study draws the same configurations when it is interrupted and continued, when trials are
-    queued again, and with any number of workers.
+    So an interrupted study draws the same configurations as one without interruptions. Requeued
+    trials and the number of workers do not matter.
 
     Args:
         seed: of the study.

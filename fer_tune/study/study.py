@@ -345,5 +345,5 @@ class Study:
     def _patiently(self, work: Callable[[], T]) -> T:
         try:
             return self.store.patiently(work)
-        except optuna.exceptions.UpdateFinishedTrialError as error:  # this process tells each trial once
+        except optuna.exceptions.UpdateFinishedTrialError as error:  # another process has told it
             raise TakenOverError(self.name) from error

@@ -101,7 +101,7 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: the study does not exist.
     """
-    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
+    inner, alive = _load(store, study), is_run(store, study)  # first the lock: trials end before their run
     jobs = _jobs(store, study)
     found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
     return [_summary(trial, state, jobs) for trial, state in found if state in states]
@@ -154,7 +154,7 @@ def last_budget(store: Store, study: str) -> dict[str, Any]:
     """
     inner = _load(store, study)
     kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
-    if kept is None:  # the last run was by a version that did not record it: take the first run's
+    if kept is None:  # an older version ran it last: use the budget of the first run
         first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept

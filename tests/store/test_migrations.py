@@ -116,7 +116,7 @@ def test_a_final_fit_becomes_a_job_with_its_files_and_its_opening(root: Path) ->
 
 
 def test_a_final_fit_that_wandb_has_keeps_its_run(root: Path) -> None:
-    """Format 1 numbered its cursor by the place of its opening in the ledger, below zero."""
+    """Format 1 numbered its cursor by the position of its opening in the ledger, below zero."""
     with closing(sqlite3.connect(root / "fer_tune.db")) as database, database:
         database.execute("insert into fer_mirror_cursors values (1, -1, '9884e577-retrain-001', 0, 2, 1)")
     with opened(root) as store:

@@ -289,7 +289,7 @@ class _Study:
             if mine is not None:
                 waiting.remove(mine)
                 self._put_opening(mine, job)
-                # Format 1 numbered the cursor of a final fit so.
+                # In format 1, the cursor of a final fit has the position in the ledger, negated.
                 jobs[-places[mine["id"]]] = job
         # A fit that was killed, or wrote to another folder, opened test too.
         for entry in waiting:
