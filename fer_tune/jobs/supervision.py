@@ -20,8 +20,10 @@ With the default `hang_timeout` that is an hour.
 """
 
 EPOCH_GRACE = 60.0
-"""Seconds that a job has to finish its epoch after an interruption. Then it is stopped, and the next
-run repeats that epoch from the last checkpoint."""
+"""Seconds that a job has to finish its epoch after an interruption.
+
+Then it is stopped, and the next run repeats that epoch from the last checkpoint.
+"""
 
 STOP_GRACE = 10.0
 """Seconds that a worker has to stop a job whose time is over. Then the worker is ended."""
