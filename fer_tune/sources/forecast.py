@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_tune.data.spec import DataSpec
 from fer_tune.pool.devices import threads_each
+from fer_tune.store import StudyRecord
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed
 
@@ -17,21 +18,21 @@ TIMEOUT = 30.0
 """Seconds that the measurement may take. If it takes longer, this is the time for one image."""
 
 
-def warning(sweep: Sweep, spec: DataSpec, images: int, devices: Sequence[str]) -> str | None:
+def warning(sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> str | None:
     """Returns a sentence for the user if no trial can finish an epoch within the sweep's hours.
 
     It measures one small step of the first configuration, in a process of its own. That takes
     several seconds. So it measures only if all workers are on the CPU and the hours are limited.
 
     Args:
-        spec: what the images are like.
-        images: number of images in the training part.
+        study: what its images are like, and how many are in the training part.
         devices: one for each worker.
     """
     hours = sweep.budget.hours
     if hours is None or any(device != "cpu" for device in devices):
         return None
-    each = _seconds_for_an_image(sweep, spec, threads_each(devices))
+    images = study.split.counts.get("train", 0)
+    each = _seconds_for_an_image(sweep, study.data_spec, threads_each(devices))
     if each is None or each * images <= 3600 * hours:
         return None
     return (

@@ -87,6 +87,8 @@ def run_sweeps(
         searches = [
             _prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
         ]
+        if trainer is load_trainer:
+            _warn_of_slow_epochs(sweeps, searches, options, observers)
         watch_results(observers, store, settings, options)
         signals.hurry = store.patiently.hurry
         stack.enter_context(signals.handled())
@@ -206,8 +208,14 @@ def _prepare(
     stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
     data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
-    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
-    if said := warning(sweep, data.spec, stored.counts.get("train", 0), devices):
-        observers.note(said)
     mirrored = options.wandb != "disabled"
     return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)
+
+
+def _warn_of_slow_epochs(
+    sweeps: Sequence[Sweep], searches: Sequence[Search], options: RunOptions, observers: Observers
+) -> None:
+    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
+    for sweep, search in zip(sweeps, searches, strict=True):
+        if said := warning(sweep, search.record, devices):
+            observers.note(said)

@@ -52,7 +52,8 @@ class Search:
     ) -> None:
         self._sweep, self._study, self._data, self._store, self._lock = sweep, study, data, store, lock
         self._mirrored, self._note = mirrored, note
-        self._uid = store.studies.get(sweep.study).uid
+        self.record = store.studies.get(sweep.study)
+        self._uid = self.record.uid
         self._settings = settings
         self._finished = 0
         self._running: set[str] = set()

@@ -232,7 +232,7 @@ def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     assert outcome.studies[0].counts.complete == 4
     with Store.of(settings) as store:
         interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
-        assert interrupted.params == again.params
+        assert interrupted.params.items() <= again.params.items(), "what was searched"
         assert (interrupted.job, [one.attempt for one in attempts_of(store, "s", 3)]) == (None, [0, 1]), (
             "two trials, one job"
         )

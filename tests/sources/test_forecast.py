@@ -11,17 +11,26 @@ from fer_tune.data.spec import FER2013
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import first_configuration, warning
 from fer_tune.sources.run import run_sweeps
+from fer_tune.store import StudyRecord
 from fer_tune.sweep.load import load_sweep
-from tests.jobs.helpers import INLINE, Notebook
+from tests.jobs.helpers import INLINE, Notebook, real_sweep
 from tests.pool.trainers import obedient
 from tests.searches import make_sweep
+from tests.store.conftest import record
 
-RESNET = Path(__file__).parents[2] / "sweeps" / "resnet.yaml"
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+RESNET, SIMPLE = SWEEPS / "resnet.yaml", SWEEPS / "simple_cnn.yaml"
+
+
+def study(images: int) -> StudyRecord:
+    """Returns a study of FER2013 with so many training images."""
+    whole = record(data_spec=FER2013)
+    return replace(whole, split=replace(whole.split, counts={"train": images}))
 
 
 def test_a_large_network_on_a_cpu_is_warned_of() -> None:
     sweep = load_sweep(RESNET, ["budget.hours=0.03"])
-    said = warning(sweep, FER2013, 20_096, ["cpu"])
+    said = warning(sweep, study(20_096), ["cpu"])
     assert said is not None
     assert "No trial will finish an epoch" in said
     assert "the run ends after 108 seconds" in said
@@ -38,14 +47,14 @@ def test_a_large_network_on_a_cpu_is_warned_of() -> None:
     ids=["no hours", "a GPU", "hours that suffice"],
 )
 def test_nobody_is_warned_without_a_reason(changes: list[str], images: int, devices: list[str]) -> None:
-    sweep = load_sweep(RESNET, changes)
+    sweep = load_sweep(SIMPLE, changes)
     if not changes:
         sweep = replace(sweep, budget=sweep.budget.model_copy(update={"hours": None}))
-    assert warning(sweep, FER2013, images, devices) is None
+    assert warning(sweep, study(images), devices) is None
 
 
 def test_what_cannot_be_measured_is_no_warning() -> None:
-    assert warning(replace(make_sweep(hours=0.01), family="none"), FER2013, 100, ["cpu"]) is None
+    assert warning(replace(make_sweep(hours=0.01), family="none"), study(100), ["cpu"]) is None
 
 
 def test_the_first_configuration_is_the_first_start_with_what_is_fixed() -> None:
@@ -56,5 +65,11 @@ def test_the_first_configuration_is_the_first_start_with_what_is_fixed() -> None
 def test_a_run_says_it_before_its_first_trial(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_tune.sources.run.warning", lambda *_: "No trial will finish an epoch.")
     watch = Notebook()
-    run_sweeps([make_sweep(budget=1)], searching, INLINE, watch, obedient)
+    run_sweeps([real_sweep(1)], searching, INLINE, watch)
     assert watch.notes[0] == "No trial will finish an epoch."
+
+
+def test_a_stand_in_for_the_trainer_is_not_measured(searching: Settings) -> None:
+    watch = Notebook()
+    run_sweeps([make_sweep(budget=1, hours=1e-6)], searching, INLINE, watch, obedient)
+    assert not [note for note in watch.notes if "epoch" in note]
