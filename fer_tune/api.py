@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fer_tune.jobs import Observer, RunOutcome
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
+    from fer_tune.pool.engines import EngineName
     from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.lock import Holder
@@ -78,7 +79,7 @@ def run(
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
-    engine: Literal["local", "inline"] = "local",
+    engine: EngineName = "local",
     wandb: Mode | None = None,
     observer: Observer | None = None,
     storage: str | None = None,
@@ -329,7 +330,7 @@ def retrain(
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
     devices: str | None = None,
-    engine: Literal["local", "inline"] = "local",
+    engine: EngineName = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
     wandb: Mode | None = None,
     observer: Observer | None = None,

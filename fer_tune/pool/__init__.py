@@ -1,4 +1,7 @@
-"""Workers: the port that the runner uses, and its adapters (inline, local processes)."""
+"""Workers: the port that the runner uses, and its engines (inline, local processes).
+
+`engines.py` lists the engines by name.
+"""
 
 from fer_tune.pool.devices import choose_devices, threads_each
 from fer_tune.pool.inline import InlinePool

@@ -1,4 +1,4 @@
-"""What every pool must do; each test runs against each adapter."""
+"""What every pool must do; each test runs against each engine."""
 
 from __future__ import annotations
 
