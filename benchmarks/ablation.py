@@ -1,14 +1,16 @@
 """What one change to a recipe does to validation accuracy, all else and the seed being equal.
 
-    python -m benchmarks.ablation --data storage/data/fer2013.zip --family vgg --epochs 100 --seeds 0,1 \\
+    python -m benchmarks.ablation --data FILE --family vgg --epochs 100 --seeds 0,1 \\
         --change width=1.5 --change augment=1.0,ema=0.9995 --out result.json
 
-Trains the recipe below, from which the sweeps of vgg and resnet start, and each changed one, once a seed, on one device
-or several, and writes the file anew after each training, so that nothing is lost when time is up. `last` is the mean
-accuracy of the last ten epochs, when the rate has fallen so far that they hardly differ; `best` is the best epoch's;
-`flip` the last epoch's, averaged over each face and its mirror image.
+Trains the recipe below, from which the sweeps of vgg and resnet start, and each changed one, once
+a seed, on one device or several, and writes the file again after each training, so that nothing is
+lost when time is up. `last` is the mean accuracy of the last ten epochs, when the rate has fallen
+so far that they hardly differ; `best` is the best epoch's; `flip` the last epoch's, averaged over
+each face and its mirror image.
 
-A change names hyperparameters, or, in capitals, constants of `fer_tune.train.augment`: `--change SHIFT=0.1,width=2.0`.
+A change names hyperparameters, or, in capitals, constants of `fer_tune.train.augment`: `--change
+SHIFT=0.1,width=2.0`.
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ def main() -> None:
 def spread(
     wanted: Sequence[tuple[Job, dict[str, Value]]], devices: Sequence[str], ends: float
 ) -> Iterator[tuple[int, Run]]:
-    """Trains each, one at a time on a device; yields each one's place and what came of it as soon as it is there.
+    """Trains each, one at a time on a device, and yields each one's place and its run.
 
     Args:
         ends: seconds since the epoch after which no training is begun.

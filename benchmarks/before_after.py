@@ -1,7 +1,7 @@
 """Compares the training speed of this checkout with that of an earlier one, on one machine.
 
     git worktree add ../before COMMIT
-    python -m benchmarks.before_after ../before --data FILE --out benchmarks/results/before-after-h100.json
+    python -m benchmarks.before_after ../before --data FILE --out before-after.json
 
 Runs `benchmarks.training` of the earlier checkout and of this one in turn, each in a process of its
 own and with a storage folder of its own. For each family and batch size it writes the images a
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.circumstances import today
+from benchmarks.circumstances import commit, today
 
 HERE = Path(__file__).parent.parent
 RATES = ("trial", "bare")
@@ -70,7 +70,7 @@ def measure(tree: Path, options: argparse.Namespace, storage: Path) -> dict[str,
     words = ["--data", data, "--families", options.families, "--batches", options.batches, "--loaders", ""]
     words += ["--epochs", options.epochs, "--steps", "10", "--out", str(out), *(["--cpu"] if options.cpu else [])]
     environment = os.environ | {"PYTHONPATH": str(tree), "FER_TUNE_DIR": str(storage)}
-    environment["FER_TUNE_COMMIT"] = commit_of(tree)
+    environment["FER_TUNE_COMMIT"] = commit() if tree == HERE else commit_of(tree)
     subprocess.run(
         [sys.executable, "-m", "benchmarks.training", *words], cwd=tree, env=environment, check=True, stdout=sys.stderr
     )

@@ -1,7 +1,7 @@
-"""Repeats the nine experiments that were done by hand, and sets what comes out beside what was recorded.
+"""Repeats the nine experiments that were done by hand, beside what was recorded then.
 
     python -m benchmarks.by_hand --data FILE --test --out benchmarks/results/by-hand-h100.json
-    python -m benchmarks.by_hand --data FILE --only 7,8 --set width=0.5 --set 8:stem=7x7 --out try.json
+    python -m benchmarks.by_hand --data FILE --only 7,8 --set width=0.5 --out try.json
 
 Each experiment is the configuration `by hand N` of its family's sweep. It is trained as it was
 then: on train.csv alone (28,709 images), with a plain stratified split of 70, 15 and 15 per cent
@@ -55,7 +55,10 @@ TOLERANCE = 2.0
 
 @dataclass(frozen=True)
 class Run:
-    """One training. Accuracies are in per cent, losses in nats. `curve` has each epoch's training and validation."""
+    """One training. Accuracies are in per cent, losses in nats.
+
+    `curve` has each epoch's training and validation.
+    """
 
     seed: int
     train_accuracy: float
@@ -167,7 +170,7 @@ def _do(task: Task, ends: float) -> dict[str, Any] | None:
 
 
 def plain_pixels() -> None:
-    """Lets this process's trainers take pixels in 0..1 as they are, instead of with mean 0 and deviation 1."""
+    """Lets this process's trainers take pixels in 0..1 as they are, without normalising them."""
     load = DeviceData.load
 
     def loaded(*args: Any) -> DeviceData:

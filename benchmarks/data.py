@@ -4,9 +4,9 @@
     python -m benchmarks.data --source PATH    the rows of a data set of your own
     python -m benchmarks.data --rows 2000      quicker
 
-Pandas' way is `read_csv`, then `np.fromstring` row by row. Both parse the same file, turn by turn, and must
-give the same pixels; the shortest times are compared, since other work on the machine
-only adds. Writes benchmarks/results/data.json.
+Pandas' way is `read_csv`, then `np.fromstring` row by row. Both parse the same file, turn by
+turn, and must give the same pixels; the shortest times are compared, since other work on the
+machine only adds. Writes benchmarks/results/data.json.
 """
 
 from __future__ import annotations

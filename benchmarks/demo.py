@@ -1,9 +1,9 @@
-"""How much the hyperparameters matter on the demo set: random configurations of sweeps/demo.yaml, none pruned.
+"""How much the hyperparameters matter on the demo set, by random configurations of its sweep.
 
     python -m benchmarks.demo [--trials 24] [--workers 1]
 
-The set is worth searching if val accuracies spread by 25 points or more and the best stays below 95 %.
-Writes benchmarks/results/demo.json.
+The set is worth searching if val accuracies spread by 25 points or more and the best stays below
+95 %. Writes benchmarks/results/demo.json.
 """
 
 from __future__ import annotations

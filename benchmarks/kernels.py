@@ -1,18 +1,18 @@
-"""What each Triton kernel gains in the captured step, beside its formula in torch and that formula compiled.
+"""What each Triton kernel gains beside its formula in torch, and that formula compiled.
 
-    python -m benchmarks.kernels --data storage/data/fer2013.zip --out benchmarks/results/kernels-h100.json
+    python -m benchmarks.kernels --data FILE --out benchmarks/results/kernels-h100.json
     python -m benchmarks.kernels --cpu
 
-One kernel at a time is exchanged, in a network that ships and at a batch size that ships. All others stay. For each
-there are training images a second of the captured step:
+One kernel at a time is exchanged, in a network that ships and at a batch size that ships. All
+others stay. For each there are training images a second of the captured step:
 
     ours      the step as it ships, with the kernel
     torch     with the kernel's formula in torch's operations
     compiled  with that formula compiled by torch.compile for this shape alone
     gain      ours over the better of the other two
 
-The kernel that draws an epoch's images is not in the step. Its rates are those of a whole epoch: the images drawn,
-then all steps.
+The kernel that draws an epoch's images is not in the step. Its rates are those of a whole epoch:
+the images drawn, then all steps.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ NETWORKS = (
     Network("resnet, 7x7 stem", "resnet", ("norm_relu",), {"stem": "7x7"}),
     Network("simple_cnn, narrow", "simple_cnn", ("bias_relu_pool", "fused_update"), {"width": 16}),
 )  # fmt: skip
-"""The families' defaults, the first configurations of two sweeps, and sizes in which a kernel weighs most."""
+"""The families' defaults, the first configurations of two sweeps, and sizes in which a kernel
+weighs most."""
 
 BATCHES: dict[str, tuple[int, ...]] = {"simple_cnn": (32, 64, 128, 256)}
 """The batch sizes of a family's sweep; of the others 64, 128 and 256."""
@@ -94,7 +95,7 @@ PARAMS: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "augment": 0.3, "em
 
 
 def main() -> None:
-    """Measures, prints a line for each kernel, network and batch size, and writes JSON if asked to."""
+    """Measures, prints a line for each cell, and writes JSON if asked to."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="demo")
     parser.add_argument("--cpu", action="store_true", help="to try the script: nothing is captured, kernels do not run")
@@ -127,7 +128,10 @@ def main() -> None:
 
 
 def cells(options: argparse.Namespace) -> Iterator[tuple[Network, int]]:
-    """Yields the networks and batch sizes to measure: first the ends of the batch sizes, then what is between."""
+    """Yields the networks and batch sizes to measure.
+
+    First the ends of the batch sizes, then what is between.
+    """
     asked = [int(size) for size in options.batches.split(",") if size]
     wanted = [one for one in NETWORKS if one.name in options.networks.split(";")]
     found = [
@@ -177,7 +181,7 @@ def measure(
 
 @contextmanager
 def exchanged(name: str, way: str) -> Iterator[None]:
-    """Puts the kernel's formula in its place: as it is (`torch`), compiled (`compiled`), or not at all (`ours`)."""
+    """Puts the kernel's formula in its place, as it is (`torch`) or compiled."""
     module, function, formula = KERNELS[name]
     if way == "ours" or not torch.cuda.is_available():  # without a GPU no kernel is in use
         yield
@@ -210,7 +214,7 @@ def step_rate(engine: Engine, steps: int, step: Callable[[], None] | None = None
 
 
 def epoch_rate(engine: Engine, rate: float, way: str) -> float:
-    """Images a second of an epoch whose images are drawn first and whose steps have the given rate."""
+    """Returns images a second of an epoch: its images drawn, then its steps at the given rate."""
     images = engine.steps_per_epoch * engine.batch_size
 
     def draw() -> None:
@@ -222,7 +226,10 @@ def epoch_rate(engine: Engine, rate: float, way: str) -> float:
 
 
 def _allow_many_graphs() -> None:
-    """Lets torch.compile keep a graph for each shape: past eight it would leave a function uncompiled."""
+    """Lets torch.compile keep a graph for each shape.
+
+    Past eight it would leave a function uncompiled.
+    """
     settings = import_module("torch._dynamo.config")
     for name in ("recompile_limit", "accumulated_recompile_limit"):
         setattr(settings, name, 1024)

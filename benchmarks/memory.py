@@ -1,12 +1,13 @@
-"""Whether a worker's memory grows: many trials of mixed shapes, more shapes than stay captured, one after another.
+"""Whether a worker's memory grows over many trials of more shapes than stay captured.
 
     python -m benchmarks.memory --out benchmarks/results/memory-h100.json
     python -m benchmarks.memory --cpu --trials 30
 
-First each shape once, then shapes drawn at random, so that some engines are found and others captured again. After
-each trial it reads what lies in tensors, what torch holds of the device for them, and what is taken of the device in
-all; on a CPU all three are the process's resident memory, to try the script. `growth` compares the most that was
-held after the first trial of each shape with the most that was held by then.
+First each shape once, then shapes drawn at random, so that some engines are found and others
+captured again. After each trial it reads what is in tensors, what torch holds of the device for
+them, and what is taken of the device in all; on a CPU all three are the process's resident
+memory, to try the script. `growth` compares the most that was held after the first trial of each
+shape with the most that was held by then.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SHAPES: tuple[tuple[str, dict[str, Value]], ...] = (
     ("resnet", {"width": 0.25, "batch_size": 64, "optimizer": "sgd", "stem": "7x7"}),
     ("resnet", {"width": 0.5, "batch_size": 128, "optimizer": "adamw", "stem": "7x7"}),
 )
-"""Two more than an `EngineCache` holds: every fifth trial or so captures anew."""
+"""Two more than an `EngineCache` holds: every fifth trial or so captures again."""
 TINY: dict[str, Value] = {"batch_size": 32}
 """On a CPU."""
 
@@ -122,7 +123,10 @@ def _refuse(end: EpochRow | JobEnd) -> None:
 
 
 def growth(rows: list[dict[str, Any]], name: str) -> float:
-    """By what fraction the most after the first trial of each shape exceeds the most until then; below 0 is none."""
+    """By what fraction the most after the first trial of each shape exceeds the most until then.
+
+    Below 0 is none.
+    """
     first, rest = rows[: len(SHAPES)], rows[len(SHAPES) :]
     if not rest:
         return 0.0

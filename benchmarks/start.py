@@ -1,17 +1,19 @@
 """How long a user waits: from the shell to the first training step, and from one trial to the next.
 
-    python -m benchmarks.start --data storage/data/fer2013.zip --out benchmarks/results/start-h100.json
+    python -m benchmarks.start --data FILE --out benchmarks/results/start-h100.json
     python -m benchmarks.start --families simple_cnn --epochs 1
 
-Runs a small sweep of each family several times, as a user does, and reads from the events of `--json-lines` when what
-happened. The first run of all finds empty caches (the data set's, the kernels'); the later ones are what counts. In
-seconds:
+Runs a small sweep of each family several times, as a user does, and reads from the events of
+`--json-lines` when what happened. The first run of all finds empty caches (the data set's, the
+kernels'); the later ones are what counts. In seconds:
 
     opened    from the shell until the study is open: Python, the sweep, the data set, the database
-    ready     until a worker could take a trial: its Python, torch and the device; it starts before `opened`
+    ready     until a worker could take a trial: its Python, torch and the device (it starts
+              before `opened`)
     asked     until the trial was given to it
-    prepared  until the first training step: the faces brought to the device, the network built, its step captured
-    between   from a trial's last row, which is some milliseconds after its last step, to the next trial's first step
+    prepared  until the first training step: the faces on the device, the network built, its step
+              captured
+    between   from a trial's last row, just after its last step, to the next one's first step
 
 All trials of a run have the same shape; `between` is the largest of them.
 """
@@ -106,7 +108,7 @@ def measure(sweep: Path, data: str, trials: int) -> dict[str, float]:
 
 
 def _steps(events: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    """When each trial's first step began, and when its last row was told, in the order of the trials."""
+    """Returns when each trial's first step began, and when its last row came, in their order."""
     firsts: dict[int, float] = {}
     lasts: dict[int, float] = {}
     for event in events:

@@ -1,8 +1,9 @@
 """Runs a sweep as a user would, then best and retrain, and stores what came out.
 
-    python -m benchmarks.sweep sweeps/resnet.yaml --data storage/data/fer2013.zip --hours 0.1 --out result.json
+    python -m benchmarks.sweep sweeps/resnet.yaml --data FILE --hours 0.1 --out result.json
 
-Every figure is read back from the commands' own output or from the database; wall times include starting Python.
+Every figure is read back from the commands' own output or from the database; wall times include
+starting Python.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store
 
 HAND_TUNED_TEST = 0.5816
-"""The accuracy on test that a person reached by hand; a sweep is timed until a trial's val accuracy passes it."""
+"""The accuracy on test that a person reached by hand; a sweep is timed until a trial's val
+accuracy passes it."""
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("--retrain-epochs", type=int)
     parser.add_argument("--retrain-until", default="best", choices=["best", "end"])
     parser.add_argument("--retrain-set", action="append", default=[], dest="retrain_changes")
-    parser.add_argument("--only", choices=["search", "retrain"], help="half of it; retrain goes on with the file")
+    parser.add_argument("--only", choices=["search", "retrain"], help="half of it; retrain continues the file")
     options = parser.parse_args()
 
     result = json.loads(options.out.read_text(encoding="utf-8")) if options.only == "retrain" else search(options)
@@ -87,7 +89,7 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def retrain(options: argparse.Namespace) -> dict[str, Any]:
-    """Trains the sweep's best anew, and tests it."""
+    """Runs the final fit of the sweep's best, and tests it."""
     study = options.sweep.stem
     words = ["retrain", "--study", study]
     words += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
@@ -138,7 +140,10 @@ def _optuna_best(study: str) -> dict[str, Any]:
 
 
 def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | None:
-    """From `began` until the first epoch of any trial whose val accuracy exceeds `threshold`; None if none did."""
+    """From `began` until the first epoch of any trial whose val accuracy exceeds `threshold`.
+
+    None if none did.
+    """
     with Store.of(Settings.from_environment(), create=False) as store:
         passed = []
         for attempt in store.jobs.attempts(study):

@@ -49,7 +49,7 @@ def thousands(rate: float, digits: int = 1) -> str:
     return f"{rate / 1000:.{digits}f}"
 
 
-# -- README.md --------------------------------------------------------------------------------------
+# -- README.md ------------------------------------------------------------------------------------
 
 
 def by_hand() -> str:
@@ -154,7 +154,7 @@ def on_test(result: Record, how: str, *, error: bool = False) -> str:
 
 
 def openings(result: Record, every: Sequence[Record]) -> str:
-    """Returns how often final fits had opened that test split before, and how often of this family."""
+    """Returns how often final fits opened that test split before, in all and by family."""
     if result["retrain"] is None:
         return NONE
     before = [one["family"] for one in every if one["retrain"] is not None and when(one) < when(result)]
@@ -162,7 +162,7 @@ def openings(result: Record, every: Sequence[Record]) -> str:
     return f"{len(before)} ({before.count(result['family'])} by {result['family']})"
 
 
-# -- benchmarks/README.md -----------------------------------------------------------------------------
+# -- benchmarks/README.md --------------------------------------------------------------------------
 
 
 TRAINED = 20096
@@ -186,9 +186,10 @@ def kernels() -> str:
 
 
 def gain_in_a_trial(row: Record, images: int) -> str:
-    """Returns what a kernel gains in a trial that is the first of its shape, so that it has to compile.
+    """Returns what a kernel gains in a trial that is the first of its shape.
 
-    The other ways are the formula in torch's operations, and the formula compiled.
+    The other ways are the formula in torch's operations, and the formula compiled. The latter has
+    to compile first.
     """
     if "seconds_to_capture_compiled" not in row:
         return NONE

@@ -1,23 +1,24 @@
 """How fast fer-tune trains, beside a plain script on the same device and the same faces.
 
-    python -m benchmarks.training --data storage/data/fer2013.zip --out benchmarks/results/training-h100.json
+    python -m benchmarks.training --data FILE --out benchmarks/results/training-h100.json
     python -m benchmarks.training --cpu --out benchmarks/results/training-cpu.json
 
 For each family and batch size, in training images a second:
 
-    plain N   Dataset, torchvision transforms, DataLoader with N loader processes, float32, Adam, `.item()` each step
+    plain N   Dataset, torchvision transforms, DataLoader with N loader processes, float32, Adam,
+              and `.item()` in each step
     eager     faces on the device, fer-tune's step run without capture
-    trial     fer-tune's engine in a real trial, from row to row: drawing, evaluation and reporting included
+    trial     fer-tune's engine in a real trial, from row to row, with drawing and evaluation
     bare      the captured step replayed, and nothing else
     share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
-    torch     with --compile: bare, but of torch's layers instead of fer-tune's kernels; the optimizer stays ours
-    compiled  with --compile: the same, compiled by torch.compile, which the first capture of each shape waits for
+    torch     with --compile: bare, but of torch's layers instead of our kernels
+    compiled  with --compile: the same, compiled by torch.compile for this shape
 
-and where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation, mixing), `steps`, `evaluate`, each
-measured by itself and waited for, and `rest`, what the trial's median epoch has beside them (below 0 where they
-overlap in a trial).
+`epoch_ms` says where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation,
+mixing), `steps` and `evaluate`, each measured by itself and waited for. `rest` is what the trial's
+median epoch has beside them. It is below 0 where they overlap in a trial.
 
-Absolute figures mean something on a GPU only; on a CPU read the ratios.
+Absolute figures mean something on a GPU only. On a CPU read the ratios.
 """
 
 from __future__ import annotations
@@ -240,7 +241,10 @@ def bare(engine: Engine) -> float:
 
 
 def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, float]:
-    """What is added to a row: images a second of torch's layers, captured, and of the same, compiled and captured."""
+    """What is added to a row.
+
+    Images a second of torch's layers, captured, and of the same, compiled and captured.
+    """
     spec = _with(base, family, batch)
     plan, config = trainer._plan(spec)
     with torch_layers():
@@ -258,7 +262,10 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
 
 
 def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
-    """Milliseconds of the parts of an epoch that takes `epoch` seconds in a trial; the best of three each."""
+    """Milliseconds of the parts of an epoch that takes `epoch` seconds in a trial.
+
+    The best of three each.
+    """
 
     def steps() -> None:
         engine._cursor.zero_()
@@ -285,7 +292,10 @@ def seconds(where: torch.device, run: Callable[[], object]) -> float:
 
 
 def flops(family: str) -> int:
-    """Floating-point operations of a training step for one image: forward and backward, by torch's counter."""
+    """Floating-point operations of a training step for one image.
+
+    Forward and backward, by torch's counter.
+    """
     model = FAMILIES[family].build(configurations(family, {})[1], FER2013).train()
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(2, 1, 48, 48)).sum().backward()
@@ -293,7 +303,7 @@ def flops(family: str) -> int:
 
 
 def matrix_rate(where: torch.device) -> float:
-    """Operations a second of a large bfloat16 matrix product (float32 on a CPU), the best of ten."""
+    """Returns operations a second of a large matrix product, bfloat16 or on a CPU float32."""
     size, dtype = (8192, torch.bfloat16) if where.type == "cuda" else (1024, torch.float32)
     a, b = (torch.randn(size, size, device=where, dtype=dtype) for _ in range(2))
     best = float("inf")

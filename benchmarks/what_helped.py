@@ -1,4 +1,7 @@
-"""The tables of docs/what-helped.md. A row names trainings by their record and their places in it."""
+"""The tables of docs/what-helped.md.
+
+A row names trainings by their record and their places in it.
+"""
 
 from __future__ import annotations
 

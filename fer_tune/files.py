@@ -1,5 +1,7 @@
-"""Files that appear whole or not at all: written beside their place, flushed to the disk, and
-renamed."""
+"""Writes files so that they appear whole or not at all.
+
+A file is written under another name in the same folder, flushed to the disk, and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +17,22 @@ from typing import IO, Any
 from fer_tune.errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What a full disk answers."""
+"""Error numbers of a full disk."""
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes text to a file, whole or not at all. See `replace_file` for the errors."""
     replace_file(path, lambda stream: stream.write(text.encode()))
 
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write(stream)` on a file beside `path`, then moves it into place.
+    """Calls `write(stream)` on a new file in the same folder, then renames that file to `path`.
 
     Raises:
-        StorageError: the disk refused, or the path is a folder, a link or a device. Root could
-            replace `/dev/null` or `/dev/stdout` with a file, and break the machine.
+        StorageError: the file cannot be written, or the path is a folder, a link or a device.
     """
     with writing(path):
+        # Root could replace /dev/null or /dev/stdout with a file, and so break the machine.
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise StorageError(f"cannot write {path}: it is not a regular file", "Name another file.")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +47,7 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def append_text(path: Path, text: str) -> bool:
-    """Adds text to a log; returns False where the disk refuses, since no work should be lost over a
-    log."""
+    """Adds text to a log. Returns False, and raises nothing, if the log cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
@@ -58,16 +59,20 @@ def append_text(path: Path, text: str) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a refusal of the disk into a StorageError."""
+    """Turns an OSError within the context into a StorageError that names `path`."""
     try:
         yield
     except OSError as error:
         full = error.errno in FULL
-        hint = "Free some space, or set FER_TUNE_DIR to another folder." if full else "Choose a place to write to."
+        hint = (
+            "Free some space, or set FER_TUNE_DIR to another folder."
+            if full
+            else "Choose a folder that can be written."
+        )
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
 def flush(stream: IO[Any]) -> None:
-    """Makes the disk take what was written."""
+    """Flushes a stream to the disk."""
     stream.flush()
     os.fsync(stream.fileno())

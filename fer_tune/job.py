@@ -1,8 +1,8 @@
-"""What the orchestrator and a worker say to each other about one training.
+"""The messages between the orchestrator and a worker about one job.
 
-A worker is given a `Job`. It answers with one `EpochRow` an epoch and, last, one `JobEnd`.
-All three are plain data: they cross process borders and are kept in the database. Importing
-them costs neither torch nor Optuna.
+The worker gets a `Job`. It sends one `EpochRow` for each epoch and one `JobEnd` at the end. All
+three are plain data, because they cross processes and are kept in the database. This module
+imports neither torch nor Optuna.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fer_tune.data.spec import DataRef
 Value = bool | int | float | str
 
 Kind = Literal["search", "confirm", "final"]
-"""What a job is for: a trial of a search, a winner under another seed, or the final model."""
+"""What a job is for: a trial of a search, a good trial under another seed, or the final model."""
 
 Part = Literal["train", "train+val"]
 """The part of the data that a job fits."""
@@ -30,44 +30,47 @@ def new_uid() -> str:
 
 
 class Wish(IntEnum):
-    """What the orchestrator wishes of a running job. All but the first are true."""
+    """What the orchestrator asks of a running job. All members but `CONTINUE` are true."""
 
     CONTINUE = 0
     STOP_AND_KEEP = 1
-    """Finish the epoch and leave a checkpoint, from which the job will continue."""
+    """Finish the epoch and write a checkpoint, from which the job will continue."""
     STOP = 2
-    """Stop at once. It outweighs `STOP_AND_KEEP`, whichever of them came first."""
+    """Stop at once. It overrides `STOP_AND_KEEP`, in either order."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: all that a worker must know of it.
+    """Everything that a worker needs for one training.
 
     A trial of a search, a confirmation and a final fit differ in their values, not in their type.
 
     Attributes:
         uid: identifies the job in its storage for ever. Folders, rows and tracker runs are named by
             it.
-        study: the study that it belongs to.
-        kind: what it is for.
+        study: name of the study that the job belongs to.
+        kind: what the job is for.
         family: key of `models.FAMILIES`.
-        params: every hyperparameter by name, the family's and the training's. An absent one takes
-            its default.
-        schedule: epochs of the learning-rate schedule: passes over the training images.
+        params: hyperparameters of the family and of the training, by name. A missing one takes its
+            default.
+        schedule: epochs of the learning-rate schedule. An epoch is one pass over the training
+            images.
         seed: seeds weights, batches, augmentation and dropout.
-        data: the images.
-        number: Optuna's number of the trial, for a job of a search; None for others.
-        name: label of the start configuration that it came from, or None.
-        attempt: 0 for the first try, and one more for each try after it.
+        data: the images and their split.
+        number: Optuna's trial number, for a job of a search; None for others.
+        name: label of the start configuration that the job came from, or None.
+        attempt: 0 for the first attempt at the job, and one more for each further attempt.
         objective: name of the `EpochRow` field that is maximised.
-        patience: epochs without a better objective after which the job ends by itself; 0 is never.
-        until: the epoch at which to stop; None is the end of the schedule.
-        fit: `train` fits the training part and evaluates on validation. `train+val` fits both and
-            evaluates on nothing.
-        artifacts: folder for the files that the job leaves, or None to leave nothing.
-        checkpoint: file from which the job continues if it exists, and which it writes; None is
-            never.
-        checkpoint_seconds: between two writes, at epochs' ends.
+        patience: epochs without a better objective after which the job ends by itself; 0 means
+            that it does not.
+        until: the epoch after which to stop; None means the end of the schedule.
+        fit: `train` trains on the training part and evaluates on validation. `train+val` trains on
+            both and evaluates on nothing.
+        artifacts: folder for the files that the job leaves; None means that it leaves none.
+        checkpoint: file that the job writes, and continues from if it exists; None means no
+            checkpoint.
+        checkpoint_seconds: shortest time between two checkpoints, which are written at the end of
+            an epoch.
     """
 
     uid: str
@@ -91,12 +94,12 @@ class Job:
 
     @property
     def last_epoch(self) -> int:
-        """The epoch after which nothing is left to train."""
+        """The last epoch that the job trains."""
         return self.until or self.schedule
 
     @property
     def label(self) -> str:
-        """The job's name for people: `trial 7`, or `final fit 1f09c2aa01be`."""
+        """The job's name in messages: `trial 7`, or `final fit 1f09c2aa01be`."""
         return f"trial {self.number}" if self.number is not None else f"{self.kind} fit {self.uid}"
 
 
@@ -105,8 +108,10 @@ class StepProgress:
     """How far a job is within an epoch. Sent at most once a second.
 
     Attributes:
+        job: the uid of the job.
         epoch: counts from 1.
-        step, steps: optimizer steps that are done, and those of the whole epoch.
+        step, steps: optimizer steps done so far in the epoch, and optimizer steps of the whole
+            epoch.
     """
 
     job: str
@@ -123,12 +128,12 @@ class EpochRow:
     Attributes:
         job: the uid of the job.
         epoch: counts from 1.
-        recall: one entry for each class of the data set; nan where the class is absent.
+        recall: one entry for each class of the data set; nan for a class without images.
         lr: learning rate of the epoch's last step.
-        seconds: of training and validation.
-        images_per_second: training images over `seconds`.
+        seconds: duration of training and validation.
+        images_per_second: training images divided by `seconds`.
 
-    Validation fields are nan where the job has no validation part.
+    The `val_` fields and `recall` are nan if the job does not evaluate on validation.
     """
 
     job: str
@@ -155,15 +160,15 @@ class JobEnd:
 
     Attributes:
         job: the uid of the job.
-        status: `completed` (all epochs, or out of patience), `stopped` (asked to), `diverged`
-            (a loss that is not finite), `failed` (an exception).
-        reason: one line for people; empty for a job that ran all its epochs.
+        status: `completed` (all epochs, or its patience ended), `stopped` (the orchestrator asked
+            for it), `diverged` (the loss is not finite) or `failed` (an exception).
+        reason: why the attempt ended so, one line; empty if the job trained all its epochs.
         detail: the traceback of a failure, else empty.
-        parameters: number of trainable parameters; 0 if the model was never built.
-        notes: what the user should know, such as that the step ran eagerly.
-        files: what the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
-        infeasible: above 0 where the job failed because it needs more memory than the device has:
-            the fraction that it needs more.
+        parameters: number of trainable parameters; 0 if the model was not built.
+        notes: what the user should know, for example that the step ran eagerly.
+        files: files that the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
+        infeasible: above 0 if the job failed because it needs more memory than the device has. It
+            is the fraction by which the need exceeds the device's memory.
     """
 
     job: str
@@ -178,23 +183,28 @@ class JobEnd:
 
 
 PRUNED_IN = "pruned in epoch"
-"""Prefix of the reason that is recorded when the pruner stops a trial. Trials whose time was over,
-or whose loss was not finite, are pruned too, since they keep a value."""
+"""Prefix of the reason that is recorded when the pruner stops a trial.
+
+Trials are also pruned because their time was over or their loss was not finite. They have other
+reasons.
+"""
 
 
 def by_pruner(state: str, reason: str) -> bool:
-    """Returns whether the pruner stopped a trial that ended so, which saves the rest of its
-    schedule."""
+    """Returns whether the pruner stopped a trial that ended with this state and reason."""
     return state == "pruned" and reason.startswith(PRUNED_IN)
 
 
 def merged(rows: list[EpochRow], row: EpochRow) -> list[EpochRow]:
-    """Adds an epoch to a job's curve: it replaces the same epoch, and all later ones, of earlier
-    attempts.
+    """Adds an epoch to a job's curve, and returns the curve.
 
-    This is the one rule that says which attempt's epochs count. An attempt that began from the
-    start stands alone; one that continued from a checkpoint follows what came before. A row that
-    was sent again changes nothing but the attempt it belongs to.
+    The epoch replaces the same epoch, and all later ones, of earlier attempts. This is the only
+    rule for which epochs count. If an attempt began from the start, only its own epochs count. If
+    it continued from a checkpoint, the epochs before the checkpoint count too. A row that was sent
+    again changes only the attempt that it belongs to.
+
+    Args:
+        rows: the curve, by epoch. It is changed in place.
     """
     while rows and rows[-1].epoch >= row.epoch:
         rows.pop()

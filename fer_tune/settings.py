@@ -11,7 +11,7 @@ from urllib.parse import quote
 def at_home(path: str) -> Path:
     """Returns `path` with `~` expanded.
 
-    A user without a home keeps `~`: containers have such users.
+    A user without a home, as in some containers, keeps the `~`.
     """
     return Path(os.path.expanduser(path))
 

@@ -1,6 +1,4 @@
-"""What `import fer_tune` exports: the functions that the command line calls, described and cheap to
-import.
-"""
+"""Tests of what `import fer_tune` exports: documented functions that are quick to import."""
 
 from __future__ import annotations
 

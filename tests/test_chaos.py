@@ -1,4 +1,4 @@
-"""Campaigns of faults against real runs. Each check that follows them can fail."""
+"""Tests of campaigns of faults against real runs, and that their checks can fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KILLS = 8
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
-    """Yields the run without faults, which all campaigns are compared with."""
+    """Yields the inline run that all campaigns are compared with."""
     undisturbed = Undisturbed(tmp_path_factory.mktemp("undisturbed"))
     yield undisturbed
     undisturbed.close()

@@ -1,4 +1,4 @@
-"""The tables in docs/architecture.md are those of the code."""
+"""Tests that the tables in docs/architecture.md are those of the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def states_table() -> str:
 
 
 def test_the_page_prints_the_table_of_states() -> None:
-    """To write it again: python -m tests.test_docs"""
+    """`python -m tests.test_docs` writes the table again."""
     found = BLOCK.search(PAGE.read_text(encoding="utf-8"))
     assert found is not None
     assert found.group(2) == states_table()

@@ -1,4 +1,4 @@
-"""The check of plain English, `.ci/prose.py`, finds what it must find and nothing else."""
+"""Tests that the check of plain English, `.ci/prose.py`, finds what it must and nothing else."""
 
 from __future__ import annotations
 

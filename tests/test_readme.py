@@ -1,4 +1,4 @@
-"""The README's and the docs' commands, as a reader would type them."""
+"""Tests of the README and the docs: commands, links, and figures that were measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """All lines of the shell blocks that call fer-tune."""
+    """Returns all lines of shell blocks that call fer-tune."""
     lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
     return [line for line in lines if line.startswith("fer-tune ")]
 
@@ -53,7 +53,7 @@ def test_runnable_commands_run(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_shown_is_one(command: str) -> None:
-    """Its name and its options exist, and its arguments parse; nothing is run."""
+    """Its name and its options exist, and its arguments can be parsed. Nothing is run."""
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
     group = get_command(app)
     if words[0].startswith("-"):

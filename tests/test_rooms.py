@@ -1,4 +1,4 @@
-"""Imports point down a list of rooms, libraries stay in theirs, and light rooms stay light."""
+"""Tests that imports point down the list of rooms, and that libraries stay in their rooms."""
 
 import ast
 import subprocess
@@ -33,7 +33,7 @@ LEVELS = (
     {"data"},
     {"errors", "files", "settings", "__init__"},
 )
-"""From top to bottom; a room imports from itself and from lower levels only."""
+"""Rooms from top to bottom. A room imports only from itself and from lower levels."""
 
 LIBRARIES = {
     "optuna": {"study", "report", "dashboard", "doctor"},
@@ -43,7 +43,7 @@ LIBRARIES = {
     "sklearn": {"data"},
     "pandas": {"data", "report", "api"},
 }
-"""Rooms that may import a library, inside functions or not."""
+"""Rooms that may import a library, at the top or inside functions."""
 
 TORCHLESS = {
     "sweep",
@@ -74,12 +74,12 @@ def room_of(path: Path) -> str:
 
 def level_of(room: str) -> int:
     found = [number for number, rooms in enumerate(LEVELS) if room in rooms]
-    assert found, f"{room} is a room that the list of rooms does not know"
+    assert found, f"{room} is not in the list of rooms"
     return found[0]
 
 
 def imports_of(source: str, path: Path) -> Iterator[tuple[str, int]]:
-    """Every imported name with its line, also inside functions; relative ones made absolute."""
+    """Yields every imported name with its line, also inside functions. All names are absolute."""
     package = ("fer_tune", *path.relative_to(PACKAGE).parent.parts)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -102,7 +102,7 @@ def violations(source: str, path: Path) -> list[str]:
             base = level_of(target) == level_of(room) == len(LEVELS) - 1
             door = (
                 room == "__init__" and target == "api"
-            )  # what `import fer_tune` exports, imported when it is asked for
+            )  # the names that `import fer_tune` exports and imports on first use
             allowed = down or base or door
         else:
             allowed = room in LIBRARIES.get(top, {room}) and not (top == "torch" and room in TORCHLESS)

@@ -1,4 +1,8 @@
-"""What must never happen: files that run code, paths that leave the storage folder, kept keys."""
+"""Tests of what must never happen.
+
+fer-tune never runs code from a file, never writes outside the storage folder, and never keeps a key
+or a password.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ UNSAFE_LOADERS = {"Loader", "FullLoader", "UnsafeLoader", "CLoader", "CUnsafeLoa
 
 
 def dangers(source: str) -> Iterator[str]:
-    """What a module does that could run what it reads."""
+    """Yields the calls of a module that could run what it reads."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name.split(".")[0] for alias in node.names} if isinstance(node, ast.Import) else set()
@@ -124,7 +128,7 @@ NAMES = st.sampled_from(HOSTILE) | st.text(max_size=70) | st.text("./\\:~ aA0-_\
 
 
 def stays_inside(settings: Settings, name: str) -> None:
-    """Everything that a run or a reader calls after a study lies directly in its own folder."""
+    """Asserts that all files named after a study are directly in their own folders."""
     assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", name)
     assert not name.endswith(".")
     for folder in (settings.artifacts, settings.checkpoints, settings.logs):
@@ -155,7 +159,7 @@ def test_no_hostile_name_is_a_studys(name: str) -> None:
 
 
 def options() -> dict[str, set[str]]:
-    """The long options of each command."""
+    """Returns the long options of each command."""
     return {
         name: {text for parameter in command.params for text in parameter.opts if text.startswith("--")}
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
@@ -282,11 +286,11 @@ def test_the_dashboard_serves_no_file_outside(store: Store, settings: Settings) 
 # keys -----------------------------------------------------------------------------------------------------------------
 
 KEYS = ("f00dfeed" * 5, "wandb_v1_" + "S3cretKey" * 8 + "Tail0")
-"""Of 40 and of 86 characters, the two lengths that wandb's keys have."""
+"""Keys of 40 and of 86 characters, the two lengths of wandb's keys."""
 
 
 def holding(places: list[Path], *outputs: str | bytes, secret: str) -> list[str]:
-    """Where a secret stands, plain, as an Authorization header carries it, or quoted for a URL."""
+    """Returns where a secret is: plain, as in an Authorization header, or quoted for a URL."""
     header = base64.b64encode(f"api:{secret}".encode()).decode()
     traces = [form.encode() for text in (secret, header[8:-4]) for form in (text, quote(text, safe=""))]
     texts = {f"output {number}": text for number, text in enumerate(outputs)}
@@ -304,7 +308,7 @@ def holding(places: list[Path], *outputs: str | bytes, secret: str) -> list[str]
 def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
     key: str, mirror: str, tmp_path: Path, demo: Dataset, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real run, and real offline runs: made beside it, or afterwards."""
+    """Runs a sweep with real offline runs of wandb, which are written during the run or later."""
     assert len(key) in (40, 86)
     (tmp_path / "faces.csv").write_text(csv_text(demo.images, demo.labels))
     sweep = tmp_path / "keyed.yaml"
@@ -320,20 +324,23 @@ def test_a_run_keeps_no_key(  # noqa: PLR0917 - fixtures
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
-    assert list(settings.root.rglob("run-*.wandb")), "nothing was mirrored"
+    assert list(settings.root.rglob("run-*.wandb")), "no wandb run was written"
     assert holding([tmp_path], *outputs, secret=key) == []
 
 
 @contextmanager
 def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
-    """A server in wandb's place. It refuses everything, and echoes the Authorization headers."""
+    """Yields the URL of a server that plays wandb, and the Authorization headers it has received.
+
+    It refuses everything, and its answers echo these headers.
+    """
     heard: list[str] = []
 
     class Refuses(BaseHTTPRequestHandler):
         def answer(self) -> None:
             heard.append(str(self.headers.get("Authorization", "")))
-            told = f"user is not logged in with {heard[-1]} or {quote(heard[-1])}"
-            body = json.dumps({"errors": [{"message": told}]}).encode()
+            said = f"user is not logged in with {heard[-1]} or {quote(heard[-1])}"
+            body = json.dumps({"errors": [{"message": said}]}).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -355,7 +362,7 @@ def wandb_server(status: int) -> Iterator[tuple[str, list[str]]]:
 
 
 def mirrored_online(settings: Settings, enough: Callable[[str], bool]) -> str:
-    """What the mirror's log says once that is enough, or after a minute of trying."""
+    """Returns the mirror's log once `enough` accepts it, or after a minute."""
     make_study(settings).close()
     handle = start(settings, "tiny", "online", priority="normal")
     until = time.monotonic() + 60
@@ -373,7 +380,7 @@ def test_a_login_that_is_refused_keeps_no_key(
     with wandb_server(401) as (address, heard):
         monkeypatch.setenv("WANDB_BASE_URL", address)
         log = mirrored_online(settings, lambda log: "401" in log)
-    assert holding([], *heard, secret=key), "the key was not even tried"
+    assert holding([], *heard, secret=key), "the mirror did not send the key"
     assert "401" in log
     assert holding([tmp_path], log, secret=key) == []
 
@@ -392,7 +399,7 @@ def test_a_network_that_is_down_keeps_no_key(
 def test_a_network_that_goes_down_meanwhile_keeps_no_key(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """wandb itself has begun, and its tries fail."""
+    """wandb itself has started, and cannot reach its server."""
     monkeypatch.setenv("WANDB_API_KEY", KEYS[1])
     with wandb_server(503) as (address, heard):
         monkeypatch.setenv("WANDB_BASE_URL", address)

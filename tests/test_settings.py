@@ -1,4 +1,4 @@
-"""Where the storage folder and the database are."""
+"""Tests of the paths of the storage folder and the database."""
 
 from __future__ import annotations
 

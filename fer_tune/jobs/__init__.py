@@ -1,17 +1,18 @@
-"""Jobs: the runner that supervises everything that trains, and what it needs.
+"""Jobs: the runner that supervises everything that trains, and the parts that it is made of.
 
-    source.py       the port that jobs come from
-    runner.py       one supervised loop: jobs out to workers, news in, the end
-    running.py      a job that this run has begun
-    states.py       every way that a job can go, in one table
-    supervision.py  how long a job may be silent and may take, and when a run is hopeless
-    checkpoints.py  checkpoints as files
+    source.py       the interface of a source, which proposes jobs
+    runner.py       the supervised loop: gives jobs to workers and handles their messages
+    running.py      a job that this run has started and not yet finished
+    states.py       the states of a job and all transitions between them, in one table
+    supervision.py  time limits of jobs and workers, and when a run is hopeless
+    checkpoints.py  paths of checkpoints, and their removal
     signals.py      Ctrl-C and SIGTERM
-    observers.py    who hears what happens; none of them can end a run
-    outcome.py      what a run is to do, and what it and its jobs came to
+    observers.py    observers of a run; an observer that fails does not end the run
+    outcome.py      the plan of a run, and the results of runs, studies and jobs
 
-While the database is locked, or its disk is full or read-only, the run waits for the sweep's
-`storage_patience`. Deadlines wait with it. At the end of `--hours` running jobs are stopped.
+The database may be locked, or its disk full or read-only. The run then waits for up to the sweep's
+`storage_patience`. This time does not count towards a job's time limits. When the `--hours` of a
+run are over, the runner stops the running jobs.
 """
 
 from fer_tune.jobs.observers import Observer

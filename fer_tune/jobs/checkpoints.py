@@ -1,4 +1,4 @@
-"""A study's checkpoints as files: where they are, and which of them nothing needs any more."""
+"""Checkpoint files of a study: their paths, and the removal of those that no job needs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ SUFFIX = ".safetensors"
 
 
 def checkpoint_path(folder: Path, uid: str) -> Path:
-    """Returns the file from which a job continues."""
+    """Returns the checkpoint file of a job, from which the job continues."""
     return folder / f"{uid}{SUFFIX}"
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Removes a job's checkpoint, and what a worker left of it that was killed while it wrote
-    one."""
-    with suppress(OSError):  # the next run sweeps it up
+    """Removes a job's checkpoint, and half-written drafts of it that a killed worker left."""
+    with suppress(OSError):  # the next run removes it
         path.unlink(missing_ok=True)
         for draft in path.parent.glob(f".{path.name}.*"):
             draft.unlink(missing_ok=True)
 
 
 def sweep_up(folder: Path, needed: Collection[str]) -> int:
-    """Removes what a killed run left: all but the needed jobs' files, and what was set aside of
-    them.
+    """Removes all checkpoint files except those of the needed jobs. A killed run leaves such files.
 
-    Call it while no worker of the study's search runs. A final fit may be running: its files are
-    needed.
+    Call it while no worker of the study's search runs. A final fit may be running, so its uid must
+    be in `needed`.
 
     Args:
-        needed: uids of jobs that are not over.
+        needed: uids of the jobs that have not ended.
 
     Returns:
-        How many checkpoints were removed. Halves of files are not counted.
+        The number of removed checkpoints. Half-written drafts are removed too, but not counted.
     """
     removed = 0
     with suppress(OSError):

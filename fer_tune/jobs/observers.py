@@ -1,4 +1,4 @@
-"""Observers hear everything that happens in a run, and decide nothing."""
+"""Observers: the runner calls them for everything that happens in a run. They decide nothing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Hears what happens. This one does nothing; a subclass overrides what interests it, and
-    returns quickly.
+    """Base class of observers. Each method does nothing; a subclass overrides those that it needs.
 
-    It is also a context manager, so that a display can open and close.
+    A method must return quickly, because the runner waits for it. An observer is also a context
+    manager, so that a display can open and close.
     """
 
     def __enter__(self) -> Self:
@@ -33,51 +33,63 @@ class Observer:
         pass
 
     def note(self, text: str) -> None:
-        """The user should know this, one line."""
+        """Called with one line that the user should read."""
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
-        """A study's turn on the workers begins; `counts` are those of earlier runs."""
+        """Called when a study begins to use the workers.
+
+        Args:
+            plan: what this run will do.
+            counts: the study's trials by state, from earlier runs.
+            workers: all workers of the run.
+        """
 
     def tick(self) -> None:
         """Called several times a second, between events."""
 
     def worker_ready(self, worker: WorkerInfo) -> None:
-        """A worker, first or fresh, can take a job."""
+        """Called when a worker can take a job, at its start or after it replaced a lost one."""
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        """A worker died; a fresh one is being started in its place."""
-
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
-        """A worker was given the job or, with `job.attempt` above 0, another attempt at it."""
-
-    def job_progress(self, job: Job, progress: StepProgress) -> None:
-        """A job is within an epoch; heard at most about once a second."""
-
-    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
-        """A job finished an epoch.
+        """Called when a worker died. The pool starts another process in its place.
 
         Args:
-            value: its objective.
-            replayed: the epoch was trained by an earlier attempt; this one continued from its
-                checkpoint.
+            reason: how it died, one line.
+            log_tail: the last lines of its log.
+        """
+
+    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+        """Called when a worker starts a job. It is a further attempt if `job.attempt` is above
+        0."""
+
+    def job_progress(self, job: Job, progress: StepProgress) -> None:
+        """Called about once a second, at most, while a job is within an epoch."""
+
+    def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+        """Called when a job finished an epoch.
+
+        Args:
+            value: the epoch's objective.
+            replayed: whether an earlier attempt trained the epoch. The present attempt continued
+                from the checkpoint and sent the row again.
         """
 
     def job_ended(self, job: Job, ended: Ended) -> None:
-        """This run is done with a job, and its source was told."""
+        """Called when this run has finished with a job. The job's source has recorded the end."""
 
     def study_closed(self, outcome: StudyOutcome) -> None:
-        """A study's turn is over."""
+        """Called when the run leaves a study."""
 
 
 class Observers(Observer):
     """Passes each call to every observer.
 
-    An observer that raises an error is dropped. The trace goes to a log, the user is told once
-    through the others, and the run continues without it. KeyboardInterrupt is not an error of an
-    observer and passes.
+    An observer that raises an error is removed, and the run continues without it. The traceback is
+    added to a log file. The other observers get a note about it, once. KeyboardInterrupt is not
+    caught.
 
     Args:
-        log: the file that traces are added to.
+        log: the file that tracebacks are added to.
     """
 
     def __init__(self, observers: Iterable[Observer], log: Path) -> None:
@@ -85,11 +97,11 @@ class Observers(Observer):
         self._log = log
 
     def add(self, observer: Observer) -> None:
-        """Adds an observer, which hears what happens from now on."""
+        """Adds an observer. It is called for what happens from now on."""
         self._observers.append(observer)
 
     def remove(self, observer: Observer) -> None:
-        """Takes an observer out, unless it was dropped already."""
+        """Removes an observer. Does nothing if it was removed already."""
         if observer in self._observers:
             self._observers.remove(observer)
 
@@ -143,6 +155,6 @@ class Observers(Observer):
         self._observers.remove(observer)
         name = type(observer).__name__
         trace = "".join(traceback.format_exception(error))
-        kept = append_text(self._log, f"{name} failed and was dropped:\n{trace}\n")
-        where = f" The trace is in {self._log}." if kept else ""
+        kept = append_text(self._log, f"{name} failed and was removed:\n{trace}\n")
+        where = f" The traceback is in {self._log}." if kept else ""
         self.note(f"{name} failed ({type(error).__name__}: {error}). The run continues without it.{where}")

@@ -1,4 +1,4 @@
-"""What a run is to do, and what it and its jobs came to."""
+"""The plan of a run, and the results of a run, its studies and its jobs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from fer_tune.study import Counts
 
 EndState = Literal["complete", "pruned", "failed", "requeued"]
-"""How a run left a job. A requeued one continues in a later run."""
+"""The state in which a run leaves a job. A requeued job continues in a later run."""
 
 Reason = Literal["budget", "hours", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a turn on the workers is to do.
+    """What a run will do for one study.
 
     Attributes:
         data: the data set, as the sweep names it.
         objective: name of the `EpochRow` field that is maximised.
-        jobs: how many, those of earlier turns included.
-        epochs: of a job that is not stopped.
-        hours: of wall time; None is no limit.
-        budget: the same as the sweep says it, for a machine to read.
+        jobs: number of jobs in all, including those of earlier runs.
+        epochs: epochs of a job that nothing stops early.
+        hours: wall time after which running jobs are stopped; None means no limit.
+        budget: the `budget:` of the sweep, for programs that read the plan.
     """
 
     study: str
@@ -46,13 +46,15 @@ class Ended:
     """How a run left a job.
 
     Attributes:
-        number: of the trial, for a job of a search.
-        value: the objective that was recorded: the best epoch's, or the last one's if it did not
-            complete; None if it has none.
-        epochs: those that count, see `job.merged`.
-        seconds: what these took.
-        infeasible: above 0 if it needs more memory than there is, by what fraction.
-        facts: what a search keeps beside the value: device, parameters, best epoch and so on.
+        job: uid of the job.
+        number: Optuna's trial number, for a job of a search; None for others.
+        value: the recorded objective. A complete job has that of its best epoch, another job that
+            of its last epoch. None if the job has no finite value.
+        reason: why the job ended so, one line; empty if it trained its whole schedule.
+        epochs: number of epochs that count; see `job.merged`.
+        seconds: time that these epochs took.
+        infeasible: 0, or the fraction by which the job's need of memory exceeds the device's.
+        facts: what a search records beside the value: device, parameters, best epoch and so on.
     """
 
     job: str
@@ -71,9 +73,9 @@ class StudyOutcome:
     """How a run left a study.
 
     Attributes:
-        counts: of all its trials, those of earlier runs included.
+        counts: all trials of the study by state, including those of earlier runs.
         best, value: number and objective of the best completed trial; None if none completed.
-        reason: why the run left it.
+        reason: why the run left the study.
     """
 
     study: str
@@ -85,13 +87,17 @@ class StudyOutcome:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run came to. If it was `interrupted` by Ctrl-C or SIGTERM, it did not begin the later
-    sweeps."""
+    """The result of a run.
+
+    Attributes:
+        studies: the studies that the run began, in order.
+        interrupted: whether Ctrl-C or SIGTERM ended the run. Later sweeps were not begun then.
+    """
 
     studies: tuple[StudyOutcome, ...] = ()
     interrupted: bool = False
 
     @property
     def completed(self) -> int:
-        """Completed trials in all its studies."""
+        """Number of completed trials in all studies of the run."""
         return sum(outcome.counts.complete for outcome in self.studies)

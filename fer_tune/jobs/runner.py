@@ -1,7 +1,7 @@
 """The runner: gives jobs to workers and supervises them until their source has no more.
 
-It knows no Optuna, no terminal and no GPU. It knows which job is on which worker. What comes in is
-in the database before anything is decided by it.
+It knows nothing of Optuna, the terminal or GPUs. It knows which job is on which worker. It writes
+each message of a worker to the database before it decides anything by it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,27 @@ from fer_tune.jobs.running import Running
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
-from fer_tune.jobs.supervision import STOP_GRACE, Failures, Limits, Pace
+from fer_tune.jobs.supervision import EPOCH_GRACE, STOP_GRACE, Failures, Limits, Pace
 from fer_tune.pool import EndEvent, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
 
 TICK = 0.2
-"""Seconds that the runner waits for workers at most before it looks at the clock and at signals."""
+"""Seconds that the runner waits for workers, at most, before it checks clock and signals."""
 
 OUT_OF_TIME = "time"
-"""Reason that is recorded where the hours of a run were over."""
+"""Reason that is recorded for a job that was stopped because the hours of its run were over."""
 
 
 @dataclass
 class Runner:
-    """Moves jobs between a source and the workers of a pool."""
+    """Moves jobs between a source and the workers of a pool.
+
+    Attributes:
+        running: the jobs that this run has started and not yet finished, by uid.
+        waiting: those of them that lost their worker and wait for another one.
+        deadline: when the hours of the run are over, by `time.monotonic`.
+    """
 
     source: Source
     pool: Pool
@@ -46,9 +52,7 @@ class Runner:
     signals: Signals
     limits: Limits = field(default_factory=Limits)
     running: dict[str, Running] = field(default_factory=dict)
-    """Jobs that this run has begun and is not done with, by uid."""
     waiting: deque[Running] = field(default_factory=deque)
-    """Those of them that lost their worker and wait for another."""
     deadline: float = math.inf
     failures: Failures = field(default_factory=Failures)
 
@@ -57,12 +61,12 @@ class Runner:
         self.study = self.source.plan.study
 
     def run(self) -> StudyOutcome:
-        """Trains until the source has no more jobs, the hours are over, or an interruption.
+        """Trains until the source has no more jobs, the hours are over, or a signal interrupts it.
 
         Raises:
             TakenOverError: another process trains these jobs now.
-            FerTuneError: the storage stayed out of reach, workers keep dying, or every job fails.
-                Jobs that were running are queued again.
+            FerTuneError: the storage could not be reached for too long, workers keep dying, or
+                every job fails. The running jobs are queued again.
         """
         counts = self.source.begin()
         if self.limits.hours is not None:
@@ -71,9 +75,9 @@ class Runner:
         try:
             reason = self._loop()
         except TakenOverError:
-            raise  # the jobs are the other run's by now
+            raise  # the jobs belong to the other run now, so this one must not queue them again
         except FerTuneError:
-            self.store.patiently.hurry()  # what cannot be recorded now, the next run finds
+            self.store.patiently.hurry()  # the next run requeues what cannot be recorded now
             with suppress(FerTuneError):
                 self._queue_all("the run ended with an error")
             raise
@@ -97,17 +101,21 @@ class Runner:
         return "interrupted"
 
     def _now(self) -> float:
-        """The runner's clock, in seconds. It stands still while the storage is waited for, when
-        nobody listens."""
+        """Returns the runner's clock, in seconds.
+
+        It leaves out the time spent waiting for the storage: no message is read then, so a silent
+        worker may be healthy.
+        """
         return time.monotonic() - self.store.patiently.waited
 
     def _may_start(self) -> bool:
         return time.monotonic() < self.deadline and self.source.wanted()
 
-    # -- jobs out -----------------------------------------------------------------------------------------
+    # jobs for workers ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Gives each idle worker a job: one that lost its worker, else the source's next."""
+        """Gives each idle worker a job: first those that lost their worker, then the source's
+        next."""
         for index in self.pool.idle():
             if self.waiting:
                 entry = self.waiting.popleft()
@@ -127,11 +135,11 @@ class Runner:
         entry.worker = self.pool.workers[index]
         self.store.jobs.start_attempt(entry.job, index, entry.worker.device)
         self.observers.job_started(entry.job, entry.worker)
-        entry.heard = entry.epoch_began = self._now()
+        entry.heard = self._now()
         entry.began = entry.heard if entry.began is None else entry.began
         self.pool.submit(index, entry.job)
 
-    # -- news in ------------------------------------------------------------------------------------------
+    # messages of workers ------------------------------------------------------------------------------------------
 
     def _handle(self, event: PoolEvent) -> None:
         match event:
@@ -139,20 +147,19 @@ class Runner:
                 self.observers.worker_ready(self.pool.workers[worker])
             case ProgressEvent(_, progress):
                 entry = self.running[progress.job]
-                entry.heard, entry.progress = self._now(), progress
+                entry.heard = self._now()
                 self.observers.job_progress(entry.job, progress)
             case RowEvent(_, row):
                 self._row(row)
             case EndEvent(_, end):
                 self._ended(self.running[end.job], end)
-                self._fill()  # before other workers' news: this one waits
+                self._fill()  # at once, because this worker is idle
             case LostEvent():
                 self._lost(event)
 
     def _row(self, row: EpochRow) -> None:
         entry = self.running[row.job]
-        entry.heard = entry.epoch_began = self._now()
-        entry.progress = None
+        entry.heard = self._now()
         if entry.verdict:
             return
         self.store.epochs.add(row)
@@ -166,7 +173,11 @@ class Runner:
             self._stop(entry)
 
     def _ended(self, entry: Running, end: JobEnd, lost: bool = False) -> None:
-        """Takes the end of an attempt that is the job's end too; `lost` where its worker died."""
+        """Records an attempt whose end is also the job's end.
+
+        Args:
+            lost: whether the attempt ended because its worker died.
+        """
         self.store.jobs.end_attempt(end)
         cut = lost or end.status == "stopped"
         if entry.verdict:
@@ -208,10 +219,10 @@ class Runner:
             entry.try_again()
             self.waiting.append(entry)
 
-    # -- supervision --------------------------------------------------------------------------------------
+    # supervision ----------------------------------------------------------------------------------------------
 
     def _supervise(self) -> None:
-        """Ends what is silent for too long, or takes too long."""
+        """Stops jobs that take too long, and ends workers that are silent for too long."""
         now = self._now()
         for entry in list(self.running.values()):
             self._end_overdue(entry, now)
@@ -219,15 +230,15 @@ class Runner:
             if silence > self.pace.patience:
                 self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
             elif entry.stopped is not None and now - entry.stopped > STOP_GRACE:
-                why = entry.overdue or "the hours of the run are over"
-                self._end_worker(entry, f"it did not stop within {STOP_GRACE:g} s although {why}, so it was ended")
+                why = entry.overdue or ("the hours of the run are over" if entry.out_of_time else "interrupted")
+                self._end_worker(entry, f"the worker was killed {STOP_GRACE:g} s after it was asked to stop ({why})")
 
     def _end_overdue(self, entry: Running, now: float) -> None:
         """Stops a job whose time limit is over."""
         limit = self.limits.job_timeout
         if limit is None or entry.began is None or now - entry.began <= limit or entry.verdict or entry.overdue:
             return
-        entry.overdue = f"it took longer than its trial_timeout of {limit:g} s"
+        entry.overdue = f"the job took longer than its trial_timeout of {limit:g} s"
         if entry.worker is None:
             self.waiting.remove(entry)
             event = Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE
@@ -237,18 +248,19 @@ class Runner:
             entry.stopped = now
 
     def _end_worker(self, entry: Running, why: str) -> None:
-        """Ends a job's worker, once; its loss arrives as an event."""
+        """Ends a job's worker, once. The pool reports the loss as a `LostEvent`."""
         if entry.worker is not None and entry.worker.can_hang and entry.heard < math.inf:
             entry.hung, entry.heard, entry.stopped = entry.hung + 1, math.inf, None
             self.pool.end_worker(entry.worker.index, why)
 
-    # -- ends ---------------------------------------------------------------------------------------------
+    # ends -----------------------------------------------------------------------------------------------------
 
     def _leave(self, entry: Running, event: Event, reason: str, end: JobEnd | None) -> None:
-        """This run is done with a job: its source records what became of it."""
+        """Finishes with a job in this run: its source records how it ended."""
         move = transition(entry.state, event)
         state: EndState = "requeued" if move.after == "queued" else move.after  # type: ignore[assignment]
-        self._discard_files([entry.job])  # first: a run that is killed in between finds a job that is still running
+        # Files first: if this process is killed in between, the next run finds a running job.
+        self._discard_files([entry.job])
         ended = entry.ended(state, reason, end)
         self.source.ended(entry.job, ended)
         del self.running[entry.job.uid]
@@ -257,18 +269,18 @@ class Runner:
         if move.after == "failed":
             self.failures.add(reason, ended.infeasible > 0)
         elif move.after != "queued":
-            self.failures.forget()
+            self.failures.reset()
         self.observers.job_ended(entry.job, ended)
 
     def _discard_files(self, jobs: Iterable[Job]) -> None:
-        """Deletes files of attempts whose end was never recorded: nobody would know of them."""
+        """Deletes the files of attempts whose end was not recorded, because no record names
+        them."""
         for job in jobs:
             if job.artifacts is not None:
                 discard_unrecorded(self.store, job.study, job.uid, job.artifacts)
 
     def _leave_checkpoints(self) -> None:
-        """Lets running jobs finish their epoch and keep what they have trained, and waits for
-        them."""
+        """Asks running jobs to finish their epoch and write a checkpoint, and waits for them."""
         on_workers = [entry for entry in self.running.values() if entry.worker is not None]
         for entry in on_workers:
             if entry.worker is not None and not entry.stopping:
@@ -276,20 +288,31 @@ class Runner:
                 self.pool.stop_job(entry.worker.index, keep=True)
         if on_workers:
             self.observers.note(
-                f"Interrupted: {_finishing(len(on_workers))}"
-                f"{_for_about(on_workers)}. The same command continues from there. A second Ctrl-C ends the run at "
-                "once, and loses the epochs that are not finished."
+                f"Interrupted: {_finishing(len(on_workers))}. The same command continues from there. A second "
+                "Ctrl-C ends the run at once and loses the unfinished epochs."
             )
+        patience = self._now() + EPOCH_GRACE
         while any(entry.worker is not None for entry in self.running.values()):
             self.source.hold()
             for event in self.pool.events(TICK):
-                self._hear_out(event)
+                self._handle_last(event)
+            if self._now() > patience:
+                self._stop_slow_epochs()
             self._supervise()
             self.observers.tick()
 
-    def _hear_out(self, event: PoolEvent) -> None:
+    def _stop_slow_epochs(self) -> None:
+        """Stops the jobs whose epoch takes too long after an interruption. They wrote their
+        checkpoints when they were asked to finish."""
+        for entry in self.running.values():
+            if entry.worker is not None and entry.stopped is None:
+                entry.stopped = self._now()
+                self.pool.stop_job(entry.worker.index)
+
+    def _handle_last(self, event: PoolEvent) -> None:
+        """Handles an event after an interruption: no job is tried again, and none is started."""
         match event:
-            case EndEvent(_, end) if end.status == "stopped" and not self._must_end(self.running[end.job]):
+            case EndEvent(_, end) if end.status == "stopped" and not self._is_decided(self.running[end.job]):
                 self.store.jobs.end_attempt(end)
                 self.running[end.job].worker = None
             case EndEvent(_, end):
@@ -300,11 +323,13 @@ class Runner:
             case RowEvent() | ProgressEvent():
                 self._handle(event)
 
-    def _must_end(self, entry: Running) -> bool:
+    def _is_decided(self, entry: Running) -> bool:
+        """Returns whether the job ends for a reason of its own, and not because of the
+        interruption."""
         return bool(entry.verdict or entry.overdue or entry.out_of_time)
 
     def _stop_all(self) -> None:
-        """The hours are over: stops what runs, and ends what waits for a worker."""
+        """Stops running jobs and ends waiting ones, because the hours of the run are over."""
         while self.waiting:
             entry = self.waiting.popleft()
             self._leave(entry, self._out_of_time(entry), OUT_OF_TIME, None)
@@ -320,7 +345,7 @@ class Runner:
             self.pool.stop_job(entry.worker.index)
 
     def _queue_all(self, reason: str) -> None:
-        """Queues again whatever this run has begun."""
+        """Queues again every job that this run has started and not finished."""
         for entry in list(self.running.values()):
             end = JobEnd(entry.job.uid, entry.job.attempt, "stopped", reason)
             if entry.worker is not None:
@@ -333,7 +358,12 @@ class Runner:
 
 
 def discard_unrecorded(store: Store, study: str, uid: str, folder: Path) -> None:
-    """Deletes the files in a job's folder that the store does not know."""
+    """Deletes the files in a job's folder that are not recorded as artifacts.
+
+    Args:
+        uid: the job's.
+        folder: the job's folder, which may not exist.
+    """
     if left := set(folder.glob("*")):
         recorded = {store.artifacts.path(record).resolve() for record in store.artifacts.of(study, uid)}
         for path in left:
@@ -342,14 +372,8 @@ def discard_unrecorded(store: Store, study: str, uid: str, folder: Path) -> None
                     path.unlink()
 
 
-def _for_about(entries: list[Running]) -> str:
-    """Returns how long the slowest of these epochs still takes, where that is long."""
-    longest = max((entry.rest_of_epoch for entry in entries), default=0.0)
-    return f" (about {longest / 60:.0f} minutes)" if longest > 90 else ""
-
-
 def _finishing(jobs: int) -> str:
     """Returns what the running jobs do now, in the right number."""
     if jobs == 1:
-        return "1 running job finishes its epoch and leaves a checkpoint"
-    return f"{jobs} running jobs finish their epochs and leave checkpoints"
+        return f"1 running job has {EPOCH_GRACE:g} s to finish its epoch, and leaves a checkpoint"
+    return f"{jobs} running jobs have {EPOCH_GRACE:g} s to finish their epochs, and leave checkpoints"

@@ -1,4 +1,4 @@
-"""A job that this run has begun, and what the runner remembers of it."""
+"""A job that this run has started, and what the runner remembers of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, merged
+from fer_tune.job import EpochRow, Job, JobEnd, merged
 from fer_tune.jobs.outcome import Ended, EndState
 from fer_tune.jobs.states import State
 from fer_tune.pool import WorkerInfo
@@ -14,26 +14,23 @@ from fer_tune.pool import WorkerInfo
 
 @dataclass
 class Running:
-    """A job of this run that is not over.
+    """A job of this run that has not ended. Times are in seconds, by the runner's clock.
 
     Attributes:
         state: see `states`.
-        worker: that has it, or None while it waits for one.
-        verdict: why its source stopped it. What it says from then on is ignored, except for its
-            end.
-        overdue: why, once its time limit is over.
-        out_of_time: the hours of the run are over, and it was told to stop.
-        stopping: it was told to stop.
-        began: when its first attempt of this run began, by the runner's clock.
-        heard: when its worker was last heard, by the same clock.
-        epoch_began: when the epoch that it is in began, by the same clock.
-        stopped: when it was told to stop because its time was over, by the same clock.
-        hung: how often its worker was ended for its silence.
+        worker: the worker that trains the job, or None while it waits for one.
+        verdict: why its source stopped it, or empty. The runner then ignores further epochs.
+        overdue: the reason to record if its time limit is over, else empty.
+        out_of_time: whether it was asked to stop because the hours of the run are over.
+        stopping: whether it was asked to stop, for any reason.
+        began: when its first attempt of this run began.
+        heard: when its worker last sent a message.
+        stopped: when it was asked to stop because its time was over.
+        hung: how often its worker was ended for silence.
         losses: how often its worker was lost in this run.
         earlier: epochs that were recorded before this attempt, by epoch.
-        rows: epochs that count.
-        last: the finite value that was reported last.
-        progress: where it is within its epoch.
+        rows: epochs that count; see `job.merged`.
+        last: the last finite objective.
     """
 
     job: Job
@@ -45,49 +42,43 @@ class Running:
     stopping: bool = False
     began: float | None = None
     heard: float = 0.0
-    epoch_began: float = 0.0
     stopped: float | None = None
     hung: int = 0
     losses: int = 0
     earlier: dict[int, EpochRow] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
     last: float | None = None
-    progress: StepProgress | None = None
 
     def value(self, row: EpochRow) -> float:
         """Returns the objective of an epoch."""
         return float(getattr(row, self.job.objective))
 
     def add(self, row: EpochRow) -> bool:
-        """Takes an epoch; returns whether an earlier attempt had trained it and this one only sent
-        it again."""
+        """Adds an epoch. Returns whether an earlier attempt trained it and sent the same row."""
         merged(self.rows, row)
         if math.isfinite(value := self.value(row)):
             self.last = value
         before = self.earlier.get(row.epoch)
         return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
 
-    @property
-    def rest_of_epoch(self) -> float:
-        """Seconds that the epoch it is in still takes, at its pace so far; 0 while nobody knows."""
-        if self.progress is None or not self.progress.step:
-            return 0.0
-        return (self.heard - self.epoch_began) * (self.progress.steps / self.progress.step - 1)
-
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
         self.earlier = {row.epoch: row for row in self.rows}
         self.job = replace(self.job, attempt=self.job.attempt + 1)
-        self.worker, self.rows, self.progress = None, [], None
+        self.worker, self.rows = None, []
 
     @property
     def best(self) -> EpochRow | None:
-        """The first epoch with the highest objective."""
+        """The first epoch with the highest finite objective, or None."""
         finite = [row for row in self.rows if math.isfinite(self.value(row))]
         return max(finite, key=self.value, default=None)
 
     def ended(self, state: EndState, reason: str, end: JobEnd | None) -> Ended:
-        """Returns how this run leaves the job."""
+        """Returns how this run leaves the job.
+
+        Args:
+            end: the last message of its worker, or None if it waits for a worker.
+        """
         complete = state == "complete" and self.best is not None
         return Ended(
             job=self.job.uid,
@@ -102,8 +93,10 @@ class Running:
         )
 
     def _facts(self, end: JobEnd | None) -> dict[str, Any]:
-        """What a study keeps beside the value, shown by optuna-dashboard; see `job.EpochRow` for
-        the units."""
+        """Returns what a study records beside the value and optuna-dashboard shows.
+
+        `job.EpochRow` has the units.
+        """
         best, seconds = self.best, sum(row.seconds for row in self.rows)
         images = sum(row.images_per_second * row.seconds for row in self.rows)
         return {

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first is a request, the second an end."""
+"""Ctrl-C and SIGTERM: the first asks the run to end, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Signals:
     KeyboardInterrupt.
 
     Attributes:
-        requested: whether the run is to end.
-        hurry: called with the request, between two instructions of whatever runs: it may set a
-            value and no more.
+        requested: whether the run was asked to end.
+        hurry: called at the first signal. It may interrupt any code, so it must do no more than
+            set a value.
     """
 
     def __init__(self, hurry: Callable[[], None] = lambda: None) -> None:
@@ -24,19 +24,20 @@ class Signals:
         self.hurry = hurry
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Listens while the context lasts; only the main thread can."""
+    def handled(self) -> Iterator[None]:
+        """Handles the two signals while the context lasts. Does nothing outside the main thread,
+        because Python allows signal handlers only there."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

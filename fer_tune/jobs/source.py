@@ -1,4 +1,7 @@
-"""The port that a runner takes its jobs from. A search asks Optuna; a final fit walks a list."""
+"""The interface of a source, from which a runner takes its jobs.
+
+`sources.search` asks Optuna for the next job; `sources.final` has a fixed list.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from fer_tune.study import Counts
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a source says of a running job after an epoch: `reason` is set where the job is to
-    stop."""
+    """A source's decision about a running job after an epoch.
+
+    Attributes:
+        reason: why the job must stop; empty if it continues.
+    """
 
     reason: str = ""
 
     @property
     def stop(self) -> bool:
-        """Whether the job is to stop."""
+        """Whether the job must stop."""
         return bool(self.reason)
 
 
@@ -27,24 +33,25 @@ CONTINUE = Verdict()
 
 
 class Source(Protocol):
-    """Proposes jobs and hears what became of them. It knows no workers."""
+    """Proposes jobs, judges their epochs and records their ends. It knows nothing of workers."""
 
     @property
     def plan(self) -> Plan:
-        """What is to be done in all."""
+        """What the run will do in all."""
         ...
 
     def begin(self) -> Counts:
-        """Takes over what earlier runs left; returns how many jobs are in which state. Called once,
-        first."""
+        """Cleans up after earlier runs, and returns how many jobs are in which state.
+
+        The runner calls it once, before any other method.
+        """
         ...
 
     def hold(self) -> None:
-        """Makes sure that the jobs are still this process's to train. Called several times a
-        second.
+        """Checks that this process still holds the lock on the jobs. Called several times a second.
 
         Raises:
-            TakenOverError: another process trains them now, or did.
+            TakenOverError: another process trains the jobs now, or did so meanwhile.
         """
         ...
 
@@ -53,22 +60,32 @@ class Source(Protocol):
         ...
 
     def next(self) -> Job:
-        """Returns the next job, new or to be continued, with the number of this attempt. It is
-        recorded."""
+        """Records and returns the next job, with the number of this attempt.
+
+        The job is new, or it was interrupted and continues.
+        """
         ...
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
-        """Decides whether a job continues. The row is in the database already."""
+        """Decides whether a job continues after an epoch. The row is in the database already.
+
+        Args:
+            value: the epoch's objective, which may be nan or infinite.
+        """
         ...
 
     def ended(self, job: Job, ended: Ended) -> None:
-        """Records what became of a job that this run is done with."""
+        """Records how a job ended that this run has finished with."""
         ...
 
     def completed(self) -> int:
-        """Returns how many jobs ever completed."""
+        """Returns how many jobs completed, including those of earlier runs."""
         ...
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns where the study is."""
+        """Returns the state of the study after the run.
+
+        Args:
+            reason: why the run leaves the study.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Every way that a job can go, in one table. The runner reads it, and a test walks it."""
+"""The states of a job and every transition between them, in one table that the runner reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 State = Literal["queued", "running", "complete", "pruned", "failed"]
-"""Where a job is. The last three are final."""
+"""The state of a job. The last three are final."""
 
 
 class Event(StrEnum):
@@ -35,10 +35,11 @@ class Transition:
     """One row of the table.
 
     Attributes:
-        checkpoint: whether the job's checkpoint stays.
-        leaves: whether this run is done with the job. A queued job that leaves continues in a later
-            run.
-        then: what else happens, for people.
+        before, after: the job's states before and after the event.
+        checkpoint: whether the job's checkpoint is kept.
+        leaves: whether this run has finished with the job. A queued job that leaves continues in a
+            later run.
+        then: what else happens, in words, for the documentation.
     """
 
     before: State
@@ -80,7 +81,7 @@ TABLE: tuple[Transition, ...] = (
     _later("running", Event.OUT_OF_TIME_EMPTY),
     _later("running", Event.INTERRUPTED),
     _later("running", Event.LEFT_BEHIND),
-    # A job that lost its worker waits as queued for another one.
+    # A job that lost its worker is queued while it waits for another one.
     _final("queued", Event.OVERDUE, "pruned", "it keeps the value reported last"),
     _final("queued", Event.OVERDUE_EMPTY, "failed", "the reason is kept"),
     _final("queued", Event.OUT_OF_TIME, "pruned", "it keeps the value reported last"),
@@ -92,9 +93,9 @@ _BY_KEY = {(row.before, row.event): row for row in TABLE}
 
 
 def transition(before: State, event: Event) -> Transition:
-    """Returns what becomes of a job in this state when this happens.
+    """Returns the row of the table for a job in this state and this event.
 
     Raises:
-        KeyError: the table has no such row, which is a bug.
+        KeyError: the table has no such row. That is a bug.
     """
     return _BY_KEY[before, event]

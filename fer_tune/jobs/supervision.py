@@ -1,4 +1,4 @@
-"""How long a job may be silent and may take, and when a run in which nothing works is ended."""
+"""Time limits of jobs and workers, and the check that ends a run in which every job fails."""
 
 from __future__ import annotations
 
@@ -8,22 +8,34 @@ from dataclasses import dataclass, field
 from fer_tune.errors import TrainingError
 
 HANG_FACTOR = 20.0
-"""A worker may be silent for this many of the run's slowest epochs, and for the sweep's
-`hang_timeout` at least."""
+"""A worker may be silent for this many times the run's slowest epoch.
+
+The sweep's `hang_timeout` is the lower bound.
+"""
 
 FIRST_FACTOR = 12.0
-"""While no epoch was measured, it may be silent for this many times `hang_timeout`: an hour, by
-default."""
+"""Until an epoch was measured, a worker may be silent for this many times `hang_timeout`.
+
+With the default `hang_timeout` that is an hour.
+"""
+
+EPOCH_GRACE = 60.0
+"""Seconds that a job has to finish its epoch after an interruption.
+
+Then it is stopped, and the next run repeats that epoch from the last checkpoint.
+"""
 
 STOP_GRACE = 10.0
-"""Seconds that a worker has to stop a job whose time is over, before the worker is ended."""
+"""Seconds that a worker has to stop a job whose time is over. Then the worker is ended."""
 
 HOPELESS = 5
-"""A run ends after this many failures in a row, if nothing but failures happened."""
+"""A run ends after this many failures in a row, if all jobs of the run failed."""
 
 TOO_LARGE = 20
-"""A run ends after this many jobs in a row that do not fit into memory, if no job did anything
-else. It is more than `HOPELESS`, since each of them teaches the sampler where not to look."""
+"""A run ends after this many jobs in a row did not fit into memory, if no job of the run did.
+
+It is more than `HOPELESS`, because the sampler learns from each of these jobs where not to look.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,10 +43,10 @@ class Limits:
     """When a runner stops waiting. Times are in seconds.
 
     Attributes:
-        hang_timeout: silence after which a worker hangs, at least; see `Pace`.
-        job_timeout: what a job may take, its further attempts included; None is no limit.
+        hang_timeout: shortest silence after which a worker is taken to hang; see `Pace`.
+        job_timeout: longest time of a job, over all its attempts in this run; None means no limit.
         retries: how often a job is tried again after its worker died.
-        hours: of wall time; None is no limit.
+        hours: wall time of the run, in hours; None means no limit.
     """
 
     hang_timeout: float = 300.0
@@ -45,23 +57,23 @@ class Limits:
 
 @dataclass
 class Pace:
-    """How long the epochs of a run take, and so how long a worker may be silent.
+    """How long a worker may be silent, computed from the slowest epoch of the run.
 
-    Args:
-        hang_timeout: seconds; see the sweep's key.
+    Attributes:
+        hang_timeout: seconds, as the sweep's key of that name says.
+        slowest: seconds of the slowest epoch so far; None before the first one.
     """
 
     hang_timeout: float
     slowest: float | None = None
-    """Seconds of the slowest epoch so far."""
 
     def took(self, seconds: float) -> None:
-        """Notes how long an epoch took."""
+        """Records how long an epoch took."""
         self.slowest = max(seconds, self.slowest or 0.0)
 
     @property
     def patience(self) -> float:
-        """Seconds of silence after which a worker hangs."""
+        """Seconds of silence after which a worker is taken to hang."""
         if self.slowest is None:
             return FIRST_FACTOR * self.hang_timeout
         return max(self.hang_timeout, HANG_FACTOR * self.slowest)
@@ -69,45 +81,54 @@ class Pace:
 
 @dataclass
 class Failures:
-    """Failures in a row. They end a run in which nothing works."""
+    """Counts failures in a row, and ends a run in which every job fails.
+
+    Attributes:
+        reasons: one for each failure since the last job that did not fail.
+        too_large: one for each job since then that did not fit into memory. These are not in
+            `reasons`.
+        only: whether all jobs of this run have failed or did not fit into memory.
+    """
 
     reasons: list[str] = field(default_factory=list)
-    """Of the failures since the last job that did not fail."""
     too_large: list[str] = field(default_factory=list)
-    """Of the jobs since then that did not fit into memory. They do not count as failures here."""
     only: bool = True
-    """No job of this run did anything else."""
 
     def add(self, reason: str, infeasible: bool) -> None:
-        """Counts a failure; `infeasible` if the job needs more memory than there is."""
+        """Counts a failure.
+
+        Args:
+            infeasible: whether the job needs more memory than the device has.
+        """
         (self.too_large if infeasible else self.reasons).append(reason)
 
-    def forget(self) -> None:
-        """A job did not fail."""
+    def reset(self) -> None:
+        """Starts to count again, because a job did not fail."""
         self.reasons.clear()
         self.too_large.clear()
         self.only = False
 
     def refuse_hopeless(self, study: str, completed: Callable[[], int]) -> None:
-        """Ends a run in which every job fails.
+        """Raises an error if every job fails.
 
         Args:
-            completed: returns how many jobs of the study ever completed.
+            completed: returns how many jobs of the study completed, in all its runs.
 
         Raises:
-            TrainingError: the first jobs of this run all failed or did not fit into memory, or no
-                job of the study ever completed and the last ones failed for the same reason.
+            TrainingError: all jobs of this run failed or did not fit into memory. Or no job of the
+                study has completed, and the last ones failed for the same reason.
         """
         if self.only and len(self.too_large) >= TOO_LARGE:
             raise TrainingError(
-                f"{study}: {len(self.too_large)} trials in a row did not fit into the memory, the last one with: "
+                f"{study}: {len(self.too_large)} trials in a row did not fit into memory. The last one failed with: "
                 f"{self.too_large[-1]}",
                 "Let the sweep search smaller networks and batches, or use a device with more memory. "
-                f"`fer-tune trials --failed --study {study}` shows what each one needed. The same command continues.",
+                f"`fer-tune trials --failed --study {study}` shows what each one needed. The same command continues "
+                "the study.",
             )
         row = self.reasons[-HOPELESS:]
         if len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0)):
             raise TrainingError(
-                f"{study}: {len(self.reasons)} trials in a row failed, the last one with: {row[-1]}",
-                f"`fer-tune trials --study {study}` lists the reasons. The same command continues.",
+                f"{study}: {len(self.reasons)} trials in a row failed. The last one failed with: {row[-1]}",
+                f"`fer-tune trials --study {study}` lists the reasons. The same command continues the study.",
             )

@@ -1,1 +1,1 @@
-"""Triton kernels and, in `formulas` and `image_changes`, what they compute in torch's operations."""
+"""Triton kernels and, in `formulas` and `image_changes`, the same in torch's operations."""

@@ -55,7 +55,10 @@ def _forward(x, y, height, width, high, wide, rows, columns, BR: tl.constexpr, B
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(gradient, x, dx, height, width, high, wide, rows, columns, BR: tl.constexpr, BC: tl.constexpr):
-    """Gathers each pixel's gradient from its four windows. A window's first largest pixel has it."""
+    """Gathers each pixel's gradient from its four windows.
+
+    A window's first largest pixel has it.
+    """
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     image, i, j = r // (height * width), r // width % height, r % width

@@ -1,8 +1,8 @@
 """The optimizer's update as one pass over memory, for CUDA devices with Triton.
 
-In torch's operations an update reads and writes the weights a dozen times. Here each value is read
-and written once. `train.optimizer.Optimizer.update` holds the formulas in torch. CPUs run those, and
-a test on a GPU compares both.
+In torch's operations an update reads and writes the weights a dozen times. Here each value is
+read and written once. `train.optimizer.Optimizer.update` holds the formulas in torch. CPUs run
+those, and a test on a GPU compares both.
 """
 
 from __future__ import annotations

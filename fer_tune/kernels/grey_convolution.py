@@ -122,7 +122,7 @@ class _GreyConvolution(torch.autograd.Function):
 
 
 def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, int]]:
-    """Returns the output's rows, blocks of its columns, and the sizes that kernels are compiled for."""
+    """Returns the output's rows, blocks of its columns, and the sizes to compile kernels for."""
     count, _, height, width = x.shape
     columns, kernel = len(weight), weight.shape[-1]
     block = min(64, max(16, triton.next_power_of_2(columns)))

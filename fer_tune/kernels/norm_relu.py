@@ -2,9 +2,9 @@
 
 torch runs these as five kernels forward and six backward. Each reads and writes the whole feature
 map in channels_last. Together they cost more than the convolutions between them. Here the forward
-pass reads the map twice (moments, then output), and so does the backward pass (sums, then gradient).
-`formulas.norm_relu` is the same in torch's operations. CPUs run it, and a test on a GPU compares
-both, gradients too.
+pass reads the map twice (moments, then output), and so does the backward pass (sums, then
+gradient). `formulas.norm_relu` is the same in torch's operations. CPUs run it, and a test on a
+GPU compares both, gradients too.
 
 A map [N, C, H, W] in channels_last is a matrix of R = N H W rows and C columns. Sums over rows are
 made in two steps, partial sums and then their total, so that they do not depend on the order of
@@ -28,7 +28,10 @@ PROGRAMS = 528
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _moments(x, shift, parts, rows, columns, chunk, BR: tl.constexpr, BC: tl.constexpr):
-    """Writes partial sums of x - shift and its square. The shift, the running mean, saves digits."""
+    """Writes partial sums of x - shift and its square.
+
+    The shift is the running mean. Without it float32 would lose digits.
+    """
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     first = tl.program_id(1) * chunk
     last = tl.minimum(first + chunk, rows)

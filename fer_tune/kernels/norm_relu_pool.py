@@ -3,12 +3,13 @@
 Of a map that is pooled at once, only the pooled quarter is ever written. The backward pass finds
 again in the norm's input which pixel of a window was the largest. With torch's operations pooling
 takes more time than the convolutions of a small network, and adding a convolution's bias to the
-whole map as much as the convolution. `formulas` holds the same in torch's operations. CPUs run those,
-and a test on a GPU compares both, gradients too. Sums are made as in `norm_relu`, with its moments.
+whole map as much as the convolution. `formulas` holds the same in torch's operations. CPUs run
+those, and a test on a GPU compares both, gradients too. Sums are made as in `norm_relu`, with its
+moments.
 
-A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns.
-Each row belongs to a window of four pixels, numbered 0 to 3 in reading order. Among equals the first
-is the largest, as in torch.
+A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C
+columns. Each row belongs to a window of four pixels, numbered 0 to 3 in reading order. Among
+equals the first is the largest, as in torch.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def _forward(
     x, keep, y, mean_at, scale_at, weight, bias, rows, columns, high, wide, eps,
     NORM: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Writes y, the maxima of relu(norm(x)), times keep. With RUNNING `scale_at` holds variances."""
+    """Writes y, the maxima of relu(norm(x)), times keep.
+
+    With RUNNING `scale_at` holds variances.
+    """
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
@@ -219,7 +223,11 @@ def _grid(pooled: Tensor) -> tuple[int, int]:
 
 
 def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float, running: bool) -> Tensor:
-    """Returns the pooled map. `norm` is mean, 1/deviation (`running`: variance), weight, bias; or a bias."""
+    """Returns the pooled map.
+
+    Args:
+        norm: mean, 1/deviation (a variance if `running`), weight and bias; or a bias alone.
+    """
     count, columns, height, width = x.shape
     y = torch.empty(
         (count, columns, height // 2, width // 2), device=x.device, dtype=x.dtype, memory_format=torch.channels_last

@@ -1,6 +1,7 @@
-"""Workers: the port that the runner uses, and its engines (inline, local processes).
+"""Pools of workers: the interface that the runner uses, and the engines that implement it.
 
-`engines.py` lists the engines by name.
+`InlinePool` trains in this process, `LocalPool` in processes of this machine. `engines.py` lists
+the engines by name.
 """
 
 from fer_tune.pool.devices import choose_devices, threads_each

@@ -1,4 +1,4 @@
-"""Which devices there are, and how workers share them. Never imports torch."""
+"""The devices of this machine, and how workers share them. This module never imports torch."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ Count = int | Literal["auto"]
 CUDA_LIBRARY = "libcuda.so.1"
 MONITOR_LIBRARY = "libnvidia-ml.so.1"
 MOST_WORKERS = 1024
-"""More is a slip of the finger; each is a process."""
+"""The highest number of workers. Each worker is a process, so a higher number is a typing error."""
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_devices(devices: str | None = None, workers: Count | None = None) -> list[str]:
-    """One device for each worker, such as `["cuda:0", "cuda:1", "cuda:0"]`.
+    """Returns one device for each worker, such as `["cuda:0", "cuda:1", "cuda:0"]`.
 
     Args:
-        devices: `cpu`, `cuda` (all GPUs), `cuda:0,cuda:1`, or None or `auto`: all GPUs if there are
-            any, else the CPU.
-        workers: how many, dealt round-robin over the devices; None or `auto`: one for each GPU, or
-            for half the cores.
+        devices: `cpu`, `cuda` (all GPUs), or a list such as `cuda:0,cuda:1`. None and `auto` mean
+            all GPUs, or the CPU if there are none.
+        workers: how many workers share the devices, in turn. None and `auto` mean one for each GPU,
+            or one for every two cores of a CPU.
 
     Raises:
-        SettingsError: a name is not a device, a GPU does not exist, or there are less than one or
-            more than `MOST_WORKERS` workers.
+        SettingsError: a device name is not valid, a GPU does not exist, or the number of workers is
+            not between 1 and `MOST_WORKERS`.
     """
     names = _named(devices or "auto")
     if workers is None or workers == "auto":
@@ -78,10 +78,10 @@ def _gpus() -> list[str]:
 
 
 def count_gpus() -> int:
-    """Number of CUDA devices, asked of the driver itself: as torch counts them (it obeys
-    CUDA_VISIBLE_DEVICES too).
+    """Returns the number of CUDA devices. It obeys CUDA_VISIBLE_DEVICES, as torch does.
 
-    Costs a few ms and no device memory, where importing torch to ask costs 2 s.
+    It asks the driver. That takes a few milliseconds and no device memory; importing torch to ask
+    takes 2 s.
     """
     try:
         driver = ctypes.CDLL(CUDA_LIBRARY)
@@ -94,7 +94,8 @@ def count_gpus() -> int:
 
 
 def driver_version() -> str | None:
-    """`580.65.06, CUDA 13.0` as the driver says it; None where there is none."""
+    """Returns the driver's version, such as `580.65.06, CUDA 13.0`, or None if there is no
+    driver."""
     try:
         driver, monitor = ctypes.CDLL(CUDA_LIBRARY), ctypes.CDLL(MONITOR_LIBRARY)
     except OSError:
@@ -102,14 +103,13 @@ def driver_version() -> str | None:
     cuda, text = ctypes.c_int(0), ctypes.create_string_buffer(80)
     if driver.cuDriverGetVersion(ctypes.byref(cuda)) != 0 or monitor.nvmlInit_v2() != 0:
         return None
-    told = text.value.decode() if monitor.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text))) == 0 else ""
+    version = text.value.decode() if monitor.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text))) == 0 else ""
     monitor.nvmlShutdown()
-    return f"{told or 'unknown'}, CUDA {cuda.value // 1000}.{cuda.value % 1000 // 10}"
+    return f"{version or 'unknown'}, CUDA {cuda.value // 1000}.{cuda.value % 1000 // 10}"
 
 
 def cores() -> int:
-    """Cores that this process may use: its affinity, and its container's quota where there is
-    one."""
+    """Returns how many cores this process may use, by its affinity and its container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = CPU_QUOTA.read_text().split()
@@ -120,18 +120,22 @@ def cores() -> int:
 
 
 def threads_each(devices: Sequence[str]) -> int:
-    """Threads for each of these workers, so that together they fill the cores and do not fight for
-    them."""
+    """Returns the number of threads for each worker, so that all workers together fill the
+    cores.
+
+    Args:
+        devices: one for each worker.
+    """
     return max(1, cores() // len(devices))
 
 
 def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
-    """The environment of a worker's process, and what its device is called in there.
+    """Returns the environment of a worker's process, and the name of its device in there.
 
-    A worker sees its own GPU alone, as `cuda:0`: so no stray allocation lands on another's. Its
-    threads sleep where they wait for one another, unless the user's environment says otherwise:
-    with more work than cores, spinning was measured to double the processor time, and on idle cores
-    it gained nothing.
+    A worker sees only its own GPU, as `cuda:0`. So it cannot allocate memory on another worker's
+    GPU by mistake. Its threads sleep while they wait for each other, unless the user's environment
+    says otherwise. With more work than cores, spinning doubled the processor time in a measurement;
+    on idle cores it gained nothing.
     """
     variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
@@ -144,9 +148,10 @@ def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
 
 
 def gpu_uuid(device: str) -> str | None:
-    """The UUID of `cuda:N`, 32 hexadecimal digits and dashes, or None where there is no such GPU.
+    """Returns the UUID of `cuda:N`, 32 hexadecimal digits and dashes, or None without such a GPU.
 
-    It names the same GPU to every tool, whatever CUDA_VISIBLE_DEVICES and the order of counting.
+    The UUID names the same GPU to every tool. An index does not, because CUDA_VISIBLE_DEVICES and
+    the order of counting change it.
     """
     try:
         driver = ctypes.CDLL(CUDA_LIBRARY)

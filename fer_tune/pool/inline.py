@@ -1,5 +1,4 @@
-"""A pool without processes: for tests, for a debugger, and for runs that must come out the same
-twice."""
+"""A pool that trains in this process: for tests, debuggers and runs that must be repeatable."""
 
 from __future__ import annotations
 
@@ -31,10 +30,10 @@ class _Worker:
 
 
 class InlinePool:
-    """One worker for each entry of `devices`; each call of `events` trains one epoch of one of
-    them, in turn.
+    """Workers within this process, one for each entry of `devices`.
 
-    An exception that leaves the trainer is a bug and is let through, to the debugger.
+    Each call of `events` lets one worker train one epoch; the workers take turns. The pool does not
+    catch exceptions of the trainer. Such an exception is a bug, and a debugger should see it.
     """
 
     def __init__(self, devices: Sequence[str], trainer: TrainerFactory = load_trainer) -> None:
@@ -49,7 +48,7 @@ class InlinePool:
 
     def submit(self, worker: int, job: Job) -> None:
         state = self._state[worker]
-        assert worker in self.idle(), "only an idle worker takes a job"
+        assert worker in self.idle(), "the worker is not idle"
         assert state.trainer is not None
         state.job, state.wish = job, Wish.CONTINUE
         state.training = state.trainer.train(job, lambda: state.wish)
@@ -59,13 +58,13 @@ class InlinePool:
         state.wish = max(state.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
 
     def end_worker(self, worker: int, why: str) -> None:
-        """As the port says; here it is between two epochs."""
+        """Ends a worker, as the interface says. Here the worker is always between two epochs."""
         state = self._state[worker]
         self._lost.append(LostEvent(worker, state.job if state.training else None, why, ""))
         state.trainer = state.training = None
 
     def events(self, timeout: float) -> list[Event]:
-        """As the port says, except that it never waits: it trains."""
+        """Returns what happened, as the interface says. It never waits, because it trains."""
         if self._lost:
             lost, self._lost = self._lost, []
             return lost

@@ -1,9 +1,10 @@
-"""Workers as processes of this machine.
+"""A pool whose workers are processes of this machine.
 
-Each is a fresh interpreter (never a fork: CUDA and threads do not survive one) with one
-pipe. Not `multiprocessing.Process`, for three things that it cannot give: the worker's
-environment is set before its first import, its output lies in a log from the first line
-of the interpreter on, and it stands in a session of its own, where Ctrl-C never reaches.
+Each worker is a new interpreter, connected by one pipe. It is never a fork, because CUDA and
+threads do not survive one. This module does without `multiprocessing.Process`, which cannot do
+three things. It cannot set the worker's environment before the first import. It cannot write all
+output of the interpreter to a log. It cannot start the worker in a session of its own, which keeps
+Ctrl-C in the terminal away from it.
 """
 
 from __future__ import annotations
@@ -39,31 +40,30 @@ from fer_tune.pool.port import (
 )
 
 DEATHS = 5
-"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds without a
-finished job. The same number in a row of workers that never became ready stops it too, however long
-each took."""
+"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds, if the worker
+finished no job in between. It also stops after this many starts in a row that failed."""
 DEATHS_WITHIN = 60.0
-"""Seconds."""
-STARTING = 300.0
-"""Seconds that a worker has to become ready: it imports torch, perhaps from a slow disk, and wakes
+"""Seconds; see `DEATHS`."""
+START_SECONDS = 300.0
+"""Seconds that a worker has to become ready. It imports torch, perhaps from a slow disk, and starts
 its device."""
-REAPING = 10.0
-"""Seconds after SIGKILL in which a process ends, unless a driver holds it. Then the pool gives it
-up."""
+KILL_SECONDS = 10.0
+"""Seconds that a process has to end after SIGKILL. Then the pool gives it up: a driver can hold a
+process for ever."""
 LOG_LINES = 20
 """Lines of a worker's log that an error shows."""
 
 
 class LocalPool:
-    """One worker process for each entry of `devices`.
+    """Worker processes on this machine, one for each entry of `devices`.
 
     Args:
         devices: `cpu` or `cuda:N` for each worker; see `choose_devices`.
         logs: folder for the workers' logs.
-        trainer: makes what trains, in the worker; a function that can be imported there.
+        trainer: makes the trainer, in the worker. It must be a function that can be imported there.
 
     Raises:
-        PoolError: no process can be started, or no log written.
+        PoolError: a process cannot be started, or its log cannot be written.
     """
 
     def __init__(self, devices: Sequence[str], logs: Path, trainer: TrainerFactory = load_trainer) -> None:
@@ -78,7 +78,7 @@ class LocalPool:
                 self._workers.append(_Process(index, device, threads, log, trainer))
         except OSError as error:
             self.close(0)
-            raise PoolError(f"A worker cannot be started: {error}.", f"Its log would lie in {logs}.") from error
+            raise PoolError(f"A worker cannot be started: {error}.", f"Its log would be in {logs}.") from error
 
     @property
     def workers(self) -> list[WorkerInfo]:
@@ -88,7 +88,7 @@ class LocalPool:
         return [worker.index for worker in self._workers if worker.ready and worker.job is None]
 
     def submit(self, worker: int, job: Job) -> None:
-        assert worker in self.idle(), "only an idle worker takes a job"
+        assert worker in self.idle(), "the worker is not idle"
         self._workers[worker].job = job
         self._workers[worker].send(job)
 
@@ -122,24 +122,24 @@ class LocalPool:
 
 
 class _Process:
-    """One worker's process, this end of its pipe, and what it is doing."""
+    """One worker's process, our end of its pipe, and its present job."""
 
     def __init__(self, index: int, device: str, threads: int, log: Path, trainer: TrainerFactory) -> None:
         self.index, self.device, self.log = index, device, log
         self._threads, self._trainer = threads, trainer
         self._deaths: list[float] = []
-        self._stillborn = 0
+        self._failed_starts = 0
         self.start()
 
     def start(self) -> None:
-        """Starts a process, which imports torch while the caller goes on."""
+        """Starts a process and returns at once. The process then imports torch."""
         self.ready, self.lost = False, False
         self.job: Job | None = None
         self.why = ""
         self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
-        # The caller's import path, as multiprocessing hands it on; -P keeps the current folder from
-        # shadowing modules.
+        # The worker gets the caller's import path, as with multiprocessing. -P keeps modules of the
+        # current folder from replacing others.
         variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         ours, theirs = Pipe()
         with theirs, _opened(self.log) as log:
@@ -156,26 +156,30 @@ class _Process:
         self.send(Setup(self._trainer, device, self._threads))
 
     def replace(self) -> None:
-        """Starts a fresh process for one that was lost, unless that has happened too often."""
+        """Starts a new process for one that was lost.
+
+        Raises:
+            PoolError: the worker died too often, or no process can be started.
+        """
         often = len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN
-        if often or self._stillborn >= DEATHS:
+        if often or self._failed_starts >= DEATHS:
             raise PoolError(
-                f"Worker {self.index} on {self.device} died {DEATHS} times in a row; the last lines of its log:\n"
+                f"Worker {self.index} on {self.device} died {DEATHS} times in a row. The last lines of its log:\n"
                 f"{self.tail()}",
-                f"The whole log: {self.log}",
+                f"The whole log is {self.log}.",
             )
         try:
             self.start()
         except OSError as error:
-            raise PoolError(f"Worker {self.index} died and no other can be started: {error}.") from error
+            raise PoolError(f"Worker {self.index} died, and another cannot be started: {error}.") from error
 
     def send(self, message: object) -> None:
-        with suppress(OSError):  # it has just died: its end of the pipe says so at the next read
+        with suppress(OSError):  # it has just died, which the next read notices
             self.connection.send(message)
 
     def read(self) -> Iterator[Event]:
-        """Everything that the pipe holds; last, the loss of the process if that is how it ends."""
-        gone = self.gone  # asked first: what it wrote before its end is in the pipe now
+        """Yields all messages that are in the pipe, and then the loss of the process if it died."""
+        gone = self.gone  # read first: what the process wrote before its end is then in the pipe
         try:
             while self.connection.poll():
                 yield self._event(self.connection.recv())
@@ -186,7 +190,7 @@ class _Process:
 
     def _event(self, message: object) -> Event:
         if isinstance(message, Ready):
-            self.ready, self._stillborn = True, 0
+            self.ready, self._failed_starts = True, 0
             return ReadyEvent(self.index)
         if isinstance(message, JobEnd):
             self.job = None
@@ -198,7 +202,7 @@ class _Process:
 
     def _loss(self) -> LostEvent:
         self._deaths.append(time.monotonic())
-        self._stillborn += not self.ready
+        self._failed_starts += not self.ready
         self.lost, self.ready = True, False
         job, self.job = self.job, None
         self.connection.close()
@@ -210,30 +214,35 @@ class _Process:
 
     @property
     def gone(self) -> bool:
-        """Whether the process has ended; or is given up, since it outlives even SIGKILL."""
-        return self.process.poll() is not None or time.monotonic() > self._killed + REAPING
+        """Whether the process has ended, or was given up because even SIGKILL did not end it."""
+        return self.process.poll() is not None or time.monotonic() > self._killed + KILL_SECONDS
 
     def kill(self, why: str) -> None:
-        """Ends the process; that it is lost, with that reason, is read later."""
+        """Kills the process. A later `read` yields its loss, with `why` as the reason."""
         self.why, self._killed = why, time.monotonic()
         self.process.kill()
 
     def end_if_late(self) -> None:
-        """Ends a process that hangs before it is ready: it has no trial whose silence anybody would
-        notice."""
-        if not (self.ready or self.lost) and self._killed == math.inf and time.monotonic() > self._began + STARTING:
-            self.kill(f"worker {self.index} was not ready after {STARTING:g} s, so it was ended")
+        """Kills a process that hangs before it is ready.
 
-    def end(self, patience: float = REAPING) -> None:
-        """Ends the process and reaps it, unless a driver holds it for more than `patience`
-        seconds."""
+        The runner cannot notice this, because it supervises only workers that have a job.
+        """
+        if (
+            not (self.ready or self.lost)
+            and self._killed == math.inf
+            and time.monotonic() > self._began + START_SECONDS
+        ):
+            self.kill(f"worker {self.index} was not ready after {START_SECONDS:g} s and was killed")
+
+    def end(self, patience: float = KILL_SECONDS) -> None:
+        """Kills the process, and waits up to `patience` seconds for its end."""
         if self.process.poll() is None:
             self.process.kill()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience)
 
     def tail(self) -> str:
-        """The last lines of the log."""
+        """Returns the last lines of the log."""
         try:
             text = self.log.read_bytes()[-16384:].decode(errors="replace")
         except OSError:
@@ -242,8 +251,8 @@ class _Process:
 
 
 def _opened(log: Path) -> IO[bytes]:
-    """The log, or nothing at all where the disk has become read-only: a fresh worker matters
-    more."""
+    """Opens the log, or `os.devnull` if the disk is read-only: a worker without a log is better
+    than none."""
     try:
         return log.open("ab")
     except OSError:
@@ -251,9 +260,9 @@ def _opened(log: Path) -> IO[bytes]:
 
 
 def _how(returncode: int | None) -> str:
-    """`was killed by SIGKILL (out of memory?)` or `exited with 1`."""
+    """Returns how a process ended: `was killed by SIGKILL (out of memory?)` or `exited with 1`."""
     if returncode is None:
-        return "closed its pipe and does not end"
+        return "closed its pipe but did not end"
     if returncode >= 0:
         return f"exited with {returncode}"
     with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""What a pool and a worker's process say to each other besides jobs and what becomes of them."""
+"""Messages between a pool and a worker's process, besides those in `fer_tune.job`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fer_tune.pool.port import TrainerFactory
 
 @dataclass(frozen=True)
 class Setup:
-    """The first message to a worker: what it trains with."""
+    """The first message to a worker: its trainer, device and number of threads."""
 
     trainer: TrainerFactory
     device: str
@@ -19,10 +19,10 @@ class Setup:
 
 @dataclass(frozen=True)
 class Stop:
-    """Asks the running job to end. An idle worker ignores it."""
+    """Asks the worker to end its job. An idle worker ignores it."""
 
     wish: Wish
 
 
 class Ready:
-    """The worker's first message: its trainer is ready."""
+    """The first message of a worker: its trainer is ready."""

@@ -1,9 +1,8 @@
-"""How busy workers are and how much memory they hold: looked at from beside the run, never in its
-way.
+"""Measures the load and the memory of workers, without disturbing the run.
 
 A thread of the orchestrator asks the driver's management library (NVML) or the operating system
-every two seconds; a look takes a millisecond. Whatever cannot be had is missing: no GPU, driver or
-permission ever troubles a run.
+every two seconds. A measurement takes a millisecond. A value that cannot be measured, for example
+because a driver is missing, is None; it is never an error.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from fer_tune.pool.devices import gpu_uuid
 from fer_tune.pool.port import WorkerInfo
 
 EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 
 @dataclass(frozen=True)
 class Gauge:
-    """One look at a worker; None is what could not be had.
+    """One measurement of a worker. A value that could not be measured is None.
 
     Attributes:
-        used: bytes. Of a GPU, all that is in use on it, by this worker and others; on the CPU, the
-            worker's own resident memory.
-        total: bytes that the GPU has; None on the CPU.
-        load: of a GPU, the share of the last moments in which it was running kernels (0..1); on the
-            CPU, the cores that the worker keeps busy (1.5 is one and a half).
+        used: bytes. On a GPU, the memory that this worker and all other processes use; on the CPU,
+            the worker's resident memory.
+        total: bytes of the GPU's memory; None on the CPU.
+        load: on a GPU, the share of the last moments in which it ran kernels (0..1); on the CPU,
+            the number of cores that the worker keeps busy, such as 1.5.
     """
 
     used: int | None = None
@@ -40,8 +39,11 @@ class Gauge:
 
 
 class Monitor:
-    """Looks at the workers it was told to follow, in a thread of its own; use it as a context
-    manager."""
+    """Measures workers in a thread of its own. Use it as a context manager.
+
+    Args:
+        every: seconds between two measurements.
+    """
 
     def __init__(self, every: float = EVERY) -> None:
         self.every = every
@@ -61,16 +63,15 @@ class Monitor:
         self._thread.join(self.every)
 
     def follow(self, worker: WorkerInfo) -> None:
-        """Looks at this worker from now on; a fresh process under the same index takes the old
-        one's place."""
+        """Measures this worker from now on. It replaces an earlier worker of the same index."""
         self._workers[worker.index] = worker
 
     def get(self, index: int) -> Gauge:
-        """The last look at a worker."""
+        """Returns the last measurement of a worker."""
         return self._seen.get(index, Gauge())
 
     def look(self) -> None:
-        """One look at each worker."""
+        """Measures each worker once."""
         for worker in list(self._workers.values()):
             self._seen[worker.index] = self._process(worker) if worker.device == "cpu" else self._gpu(worker.device)
 
@@ -83,7 +84,7 @@ class Monitor:
             process = self._processes.get(worker.pid)
             if process is None:
                 process = self._processes[worker.pid] = psutil.Process(worker.pid)
-                process.cpu_percent()  # counts from here on
+                process.cpu_percent()  # the next call measures from here on
                 return Gauge(process.memory_info().rss)
             return Gauge(process.memory_info().rss, None, process.cpu_percent() / 100)
         except (psutil.Error, OSError):
@@ -107,8 +108,10 @@ class Monitor:
 
 
 def _handle(device: str) -> Any:
-    """NVML's handle of `cuda:N`, or None; found by UUID, since NVML counts GPUs in an order of its
-    own."""
+    """Returns NVML's handle of `cuda:N`, or None.
+
+    It looks the GPU up by UUID, because NVML may count GPUs in another order than CUDA.
+    """
     uuid = gpu_uuid(device)
     if uuid is None:
         return None
@@ -116,7 +119,7 @@ def _handle(device: str) -> Any:
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # the library of the driver is not there, or not of its version
+    except pynvml.NVMLError:  # the driver's library is missing, or of another version
         return None
     for kind in ("GPU", "MIG"):
         with suppress(pynvml.NVMLError):

@@ -1,10 +1,12 @@
-"""The port: what every pool of workers can do, wherever its workers run.
+"""The interface of a pool of workers, wherever its workers run.
 
-A worker says that it is ready with a `ReadyEvent`. It is given one `Job`, and answers with one
-`RowEvent` an epoch and, last, one `EndEvent`. Then it is idle and can be given the next. Of a
-worker that dies, one `LostEvent` tells; a fresh worker with the same index replaces it, and is
-ready in its turn. The pool moves messages and keeps workers alive. What to train, and what a lost
-job means, is the runner's to decide.
+The pool sends a `ReadyEvent` when a worker is ready. The runner then gives the worker one `Job`.
+The pool sends one `RowEvent` for each epoch and one `EndEvent` at the end; then the worker is idle
+and can get the next job. When a worker dies, the pool sends one `LostEvent`. It then starts another
+worker with the same index, which becomes ready like the first.
+
+The pool moves messages and keeps workers alive. The runner decides what to train, and what to do
+about a lost job.
 """
 
 from __future__ import annotations
@@ -16,25 +18,30 @@ from typing import Protocol
 from fer_tune.job import EpochRow, Job, JobEnd, StepProgress
 
 Message = StepProgress | EpochRow | JobEnd
-"""What a worker says of its job."""
+"""What a worker sends while it trains a job."""
 
 
 class Trains(Protocol):
-    """What a worker runs: `train.loop.Trainer`, or a test's stand-in for it."""
+    """A trainer, which a worker runs: `train.loop.Trainer`, or a replacement for it in a test."""
 
     def train(self, job: Job, stop_requested: Callable[[], int], /) -> Iterator[Message]:
-        """Yields a row an epoch and ends with one `JobEnd`; asks often, and cheaply, which `Wish`
-        there is."""
+        """Trains a job. Yields one row for each epoch, and one `JobEnd` at the end.
+
+        Args:
+            stop_requested: returns the present `Wish`. It is cheap, and the trainer calls it often.
+        """
         ...
 
 
 TrainerFactory = Callable[[str, int | None], Trains]
-"""Device and number of threads (None: as the process has them) to a trainer; importable, since it
-crosses processes."""
+"""Makes a trainer from a device and a number of threads; None leaves the threads as they are.
+
+It must be importable by name, because it is sent to another process.
+"""
 
 
 def load_trainer(device: str, threads: int | None) -> Trains:
-    """The real trainer. This call imports torch: some 2 s, which a pool spends in its workers."""
+    """Returns the real trainer. The call imports torch, which takes about 2 s."""
     from fer_tune.train.loop import Trainer
 
     return Trainer(device, threads)
@@ -45,9 +52,10 @@ class WorkerInfo:
     """One worker.
 
     Attributes:
-        index: counts from 0, and stays when the process behind it is replaced.
-        pid: of its process on this machine, or None.
-        can_hang: whether it can be silent while the pool listens, and be ended from outside.
+        index: counts from 0. It stays the same when the worker's process is replaced.
+        device: `cpu` or `cuda:N`.
+        pid: of the worker's process on this machine, or None.
+        can_hang: whether the worker can be silent while the pool waits for it, and can be ended.
     """
 
     index: int
@@ -58,7 +66,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class ReadyEvent:
-    """The worker has started and can be given a job."""
+    """The worker has started and can get a job."""
 
     worker: int
 
@@ -92,7 +100,7 @@ class LostEvent:
     """The worker died.
 
     Attributes:
-        job: that it was training, or None if it had none.
+        job: the job that it was training, or None.
         reason: how it died, one line.
         log_tail: the last lines of its log.
     """
@@ -107,7 +115,7 @@ Event = ReadyEvent | ProgressEvent | RowEvent | EndEvent | LostEvent
 
 
 class Pool(Protocol):
-    """A fixed number of workers, each on one device, alive from job to job."""
+    """A fixed number of workers, each on one device. A worker trains one job after another."""
 
     @property
     def workers(self) -> list[WorkerInfo]:
@@ -119,29 +127,35 @@ class Pool(Protocol):
         ...
 
     def submit(self, worker: int, job: Job) -> None:
-        """Gives an idle worker its job. Never blocks. If the worker has just died, an event says
+        """Gives an idle worker a job. Never blocks. If the worker has just died, an event says
         so."""
         ...
 
     def stop_job(self, worker: int, keep: bool = False) -> None:
-        """Asks the worker to end its job soon (`JobEnd.status` is then `stopped`); does nothing if
-        it has none.
+        """Asks the worker to end its job soon. Does nothing if the worker has no job.
 
-        With `keep` the job finishes its epoch and leaves a checkpoint. A plain stop outweighs it,
-        whichever came first.
+        The job's end then has the status `stopped`. Never blocks: the job may still send a row, or
+        complete, before it receives the request.
 
-        Never blocks. A job may still report a row, or complete, before it hears of it.
+        Args:
+            keep: the job first finishes its epoch and writes a checkpoint. A request without
+                `keep` overrides one with it, in either order.
         """
         ...
 
     def end_worker(self, worker: int, why: str) -> None:
-        """Ends a worker that does not answer; a `LostEvent` with that reason follows. Never
-        blocks."""
+        """Ends a worker that does not respond. Never blocks.
+
+        Args:
+            why: the reason in the `LostEvent` that follows.
+        """
         ...
 
     def events(self, timeout: float) -> list[Event]:
-        """What happened since the last call, oldest first for each worker; waits `timeout` seconds
-        at most.
+        """Returns what happened since the last call, the oldest first for each worker.
+
+        Args:
+            timeout: seconds to wait, at most, until something happens.
 
         Raises:
             PoolError: a worker died five times in a row within a minute, or before it was ready.
@@ -149,6 +163,9 @@ class Pool(Protocol):
         ...
 
     def close(self, grace: float = 10) -> None:
-        """Ends all workers, whatever they do; kills those still alive after `grace` seconds. Can be
-        called twice."""
+        """Ends all workers, also busy ones. May be called twice.
+
+        Args:
+            grace: seconds that workers have to end before they are killed.
+        """
         ...

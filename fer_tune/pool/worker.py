@@ -1,9 +1,9 @@
-"""The worker: takes a job, trains it, and says what happened, again and again.
+"""The worker: trains one job after another and sends what happened.
 
-It knows nothing of Optuna, SQL, wandb or the terminal. All it has is one pipe to the
-orchestrator, and when that closes it is over: whether the run ended, or the orchestrator
-was killed, the process exits at once, also in the middle of an epoch. It owns nothing
-that could be torn: rows are the orchestrator's to keep, files are replaced whole.
+It knows nothing of Optuna, SQL, wandb or the terminal. It has one pipe to the orchestrator. When
+the pipe closes, the run has ended or the orchestrator was killed. The worker then exits at once,
+also in the middle of an epoch. That damages nothing, because the orchestrator keeps the rows, and
+the worker only ever replaces whole files.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from fer_tune.pool.messages import Ready, Setup, Stop
 class Inbox:
     """Reads the pipe in a thread of its own.
 
-    So the training loop asks for a stop at the price of an attribute, and a closed pipe
-    ends the process however long the loop is busy. The pipe keeps the order, so a stop
-    that comes after its trial's end is cleared by the next trial, never applied to it.
+    So the training loop can ask for a stop by reading an attribute. And a closed pipe ends the
+    process at once, however busy the loop is. The pipe keeps the order of messages: the next job
+    clears a stop that came after the end of its own job.
     """
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
@@ -39,7 +39,7 @@ class Inbox:
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def stop_requested(self) -> Wish:
-        """What the orchestrator wishes of the running job."""
+        """Returns whether, and how, the orchestrator has asked the running job to stop."""
         return self._wish
 
     def _read(self) -> None:
@@ -47,7 +47,7 @@ class Inbox:
             try:
                 message = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # not sys.exit: this is not the main thread, and that one may be deep in a kernel
+                os._exit(0)  # sys.exit would only end this thread, and the main one may be in a kernel
             if isinstance(message, Stop):
                 self._wish = max(self._wish, message.wish)
             else:
@@ -56,10 +56,14 @@ class Inbox:
 
 
 def main(descriptor: int) -> None:
-    """Runs a worker on the pipe with this file descriptor, until the pipe closes."""
+    """Runs a worker until its pipe closes.
+
+    Args:
+        descriptor: the file descriptor of the worker's end of the pipe.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the orchestrator decides when to end
-    faulthandler.enable()  # a crash in native code leaves its stack in the log
+    faulthandler.enable()  # a crash in native code then writes its stack to the log
     os.set_inheritable(descriptor, False)
     connection: Connection[Any, Any] = Connection(descriptor)
     inbox = Inbox(connection)
@@ -71,7 +75,7 @@ def main(descriptor: int) -> None:
         job = inbox.next()
         assert isinstance(job, Job)
         now = datetime.now(UTC)
-        with suppress(OSError):  # a full disk costs a line of the log
+        with suppress(OSError):  # the disk is full; the job matters more than its line in the log
             print(f"{now:%F %T} study {job.study}, {job.label}, attempt {job.attempt}", flush=True)
         for message in trainer.train(job, inbox.stop_requested):
             connection.send(message)

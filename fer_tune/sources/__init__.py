@@ -1,1 +1,1 @@
-"""Where jobs come from: the search of a sweep, and final fits."""
+"""Sources of jobs: the search of a sweep, and final fits."""

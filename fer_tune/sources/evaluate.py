@@ -1,7 +1,7 @@
-"""The evaluation of final fits on test. This is the only place that opens test images.
+"""The evaluation of final fits on test. Only this module opens test images.
 
-Each opening is entered in the ledger before it happens, so that a figure can be read together with
-how often the images of that split had been looked at before.
+It enters each opening in the ledger before it opens the images. So a reader of a test figure can
+see how often the test images of that split were opened before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from fer_tune.train.metrics import Scores
 
 PURPOSE = "final fit"
-"""What the ledger says that test was opened for."""
+"""The purpose of an opening, as the ledger records it."""
 
 PREDICTIONS = "predictions.npz"
-"""What was predicted of the test images, by position in the data set: int64 `index` and `label`
-[T], and the probabilities `plain` and `flip`, float32 [T, C]."""
+"""File of the predictions for the test images.
+
+It holds int64 `index` (position in the data set) and `label` [T], and the probabilities `plain` and
+`flip`, float32 [T, C].
+"""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,12 @@ class TestScores:
     """What was measured on test.
 
     Attributes:
-        scores: accuracy, macro-F1, balanced accuracy, recall.
-        error: standard error of the accuracy, sqrt(p (1 - p) / n).
-        confusion: counts, C rows of true and C columns of predicted classes.
+        scores: accuracy, macro-F1, balanced accuracy and recall.
+        error: standard error of the accuracy p of n images, sqrt(p (1 - p) / n).
+        confusion: counts of images, C rows of true classes and C columns of predicted ones.
     """
 
-    __test__ = False  # not a test class, whatever its name begins with
+    __test__ = False  # tells pytest that this is not a test class, despite its name
 
     scores: Scores
     error: float
@@ -48,23 +51,24 @@ class TestScores:
 
 @dataclass(frozen=True)
 class FinalFit:
-    """What a final fit left.
+    """The result of a final fit.
 
     Attributes:
-        job: its uid.
+        job: uid of the job.
+        trial: number of the trial whose configuration was trained.
         folder: holds `model.safetensors`, `config.json`, `metrics.json`, `epochs.json`,
             `confusion.json`, `confusion.png`, `report.json`, `predictions.npz`.
-        trial: number of the trial whose configuration was trained.
-        params, seed: what was trained, changes included.
+        params: hyperparameters by name, including the changes.
         changes: hyperparameters that replaced the trial's.
         classes: names of the data's classes.
-        epochs, schedule: how many were trained, and the length of the schedule that they belong to.
-        rows: one an epoch. What is measured on validation is nan, since that was trained on.
-        images, test_images: how many were fitted, and how many were evaluated.
-        seconds: of training.
-        plain: the network as it is; flip: its prediction averaged over each image and its mirror
-            image.
-        openings: how often test images of this split have been opened, this time included.
+        epochs, schedule: number of trained epochs, and of epochs of the learning-rate schedule.
+        rows: one for each epoch. Validation figures are nan, because the fit trained on that part.
+        images, test_images: number of images that were trained on, and that were evaluated.
+        parameters: number of trainable parameters.
+        seconds: duration of the training.
+        plain: scores of the network's predictions.
+        flip: scores of its predictions averaged over each image and its mirror image.
+        openings: how often test images of this split have been opened, including this time.
     """
 
     study: str
@@ -88,15 +92,15 @@ class FinalFit:
 
 
 def evaluate(store: Store, study: StudyRecord, job: JobRecord, folder: Path, device: str) -> FinalFit:
-    """Evaluates a trained job on test, and records the files that this leaves.
+    """Evaluates a trained job on test. Writes the results to files and records these as artifacts.
 
     Args:
-        folder: the job's, with its model.
+        folder: the job's folder, which holds its model.
         device: `cpu` or `cuda:N`.
 
     Raises:
-        TrainingError: the job is not trained.
-        DataError: the study's data or split is gone from the cache.
+        TrainingError: the job is not complete.
+        DataError: the study's data or split is not in the cache any more.
         StorageError: the model cannot be read, or the files cannot be written.
     """
     if job.state != "complete":
@@ -126,7 +130,7 @@ def evaluate(store: Store, study: StudyRecord, job: JobRecord, folder: Path, dev
         flip=flip,
         openings=sum(opening.id <= entry for opening in store.ledger.of_split(study.split.hash)),
     )
-    for kind, path in _write(fit).items():  # the metrics last: with them, the rest is there
+    for kind, path in _write(fit).items():  # the metrics come last: if they are recorded, all else is
         store.artifacts.add(study.name, job.uid, kind, path)
     return fit
 
@@ -141,9 +145,9 @@ def _failure(job: JobRecord) -> tuple[str, str]:
 
 
 def _open_test(study: StudyRecord, root: Path, folder: Path, device: str) -> tuple[TestScores, TestScores]:
-    """Opens test: plain scores and flip-averaged ones, from the files that were written.
+    """Opens test, and returns the plain and the flip-averaged scores of the job's saved model.
 
-    Keeps what was predicted, so that nobody has to open test again to see which images were
+    It writes the predictions to a file. So nobody has to open test again to see which images were
     mistaken.
     """
     import numpy as np
@@ -176,7 +180,7 @@ def _scores(labels: Any, predicted: Any, classes: int) -> TestScores:
 
 
 def _write(fit: FinalFit) -> dict[str, Path]:
-    """Writes what was measured; returns all files by kind, the metrics last."""
+    """Writes what was measured. Returns the files by kind, the metrics last."""
     from fer_tune.files import replace_text
     from fer_tune.report.confusion import confusion_png
 
@@ -214,7 +218,7 @@ def _write(fit: FinalFit) -> dict[str, Path]:
 
 
 def _plain(row: EpochRow) -> dict[str, Any]:
-    """A row as JSON can say it, which has no nan."""
+    """Returns a row for JSON, with None in place of nan."""
     values = asdict(row) | {"recall": [None if isnan(value) else value for value in row.recall]}
     return {key: None if isinstance(value, float) and isnan(value) else value for key, value in values.items()}
 
@@ -229,7 +233,15 @@ def _figures(measured: TestScores) -> dict[str, float]:
 
 
 def class_report(classes: Sequence[str], confusion: list[list[int]]) -> dict[str, dict[str, float]]:
-    """Returns precision, recall, F1 and support of each class; 0 where nothing was predicted."""
+    """Returns precision, recall, F1 and support for each class.
+
+    Args:
+        classes: C names.
+        confusion: counts of images, C rows of true classes and C columns of predicted ones.
+
+    Returns:
+        The figures by class name. A fraction whose divisor is 0 is 0.
+    """
     report = {}
     for index, name in enumerate(classes):
         right = confusion[index][index]

@@ -1,5 +1,7 @@
-"""Final fits: a chosen configuration, trained on training and validation under one or several
-seeds."""
+"""The source of final fits: one configuration, trained on training and validation.
+
+It is trained once for each seed.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +32,19 @@ if TYPE_CHECKING:
 Until = Literal["best", "end"]
 
 CHECKPOINT_SECONDS = 10.0
-"""Between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
+"""Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained.
+    """What the user wants to train.
 
     Attributes:
-        trial: number of the trial whose configuration it is; None is the best.
-        epochs: length of the schedule; None is the study's.
-        until: `best` stops where the trial was at its best, at the same fraction of the schedule,
-            if the trial was worse at its end by more than a standard error: then it had overfitted.
-            Otherwise, and with `end`, the fit goes to the schedule's end, where the learning rate
-            is smallest.
-        seeds: how many fits, under the study's seed and those that follow it.
+        trial: number of the trial whose configuration is trained; None means the best trial.
+        epochs: length of the learning-rate schedule; None means that of the study.
+        until: `end` trains to the end of the schedule, where the learning rate is smallest. `best`
+            stops early if the trial overfitted, and else trains to the end too. See `last_epoch`.
+        seeds: number of fits. They use the study's seed and those that follow it.
         changes: hyperparameters that replace the trial's.
     """
 
@@ -56,14 +56,21 @@ class Request:
 
 
 class FinalFits:
-    """The fits of one request.
+    """The source of the fits of one request.
 
-    A request whose fits were interrupted is continued by the same request; one that was finished is
-    made again, with jobs of its own. Two processes never train the same jobs: whoever comes second
-    makes its own.
+    If the fits of an equal request were interrupted, they continue. If they were finished, new jobs
+    are made. Two processes never train the same jobs: the second one makes its own.
+
+    Args:
+        mirrored: whether trackers may copy the fits.
 
     Attributes:
         jobs: the fits, by seed.
+        lock: keeps other processes away from these fits.
+        plan: see `Source.plan`.
+
+    Raises:
+        StudyError: the study or the trial does not exist, or no trial is complete yet.
     """
 
     def __init__(self, store: Store, settings: Settings, study: str, request: Request, mirrored: bool = True) -> None:
@@ -88,11 +95,14 @@ class FinalFits:
             budget={"seeds": request.seeds, "epochs": self._schedule},
         )
 
-    # what the runner asks -----------------------------------------------------------------------------------------
+    # called by the runner -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not
-        record."""
+        record.
+
+        Returns the number of complete fits.
+        """
         running = {record.uid for record in self.records() if record.state == "running"}
         for job in self.jobs:
             if job.uid in running:
@@ -103,7 +113,7 @@ class FinalFits:
         return Counts(complete=len(self.jobs) - len(self._todo))
 
     def hold(self) -> None:
-        """Keeps the lock of these fits."""
+        """Checks that this process still holds the lock of these fits."""
         self._store.patiently(self.lock.keep)
 
     def wanted(self) -> bool:
@@ -111,7 +121,7 @@ class FinalFits:
         return bool(self._todo)
 
     def next(self) -> Job:
-        """Returns the next fit, which is recorded."""
+        """Records and returns the next fit."""
         job = self._todo.popleft()
         origin = {
             "trial": self._chosen.number,
@@ -125,7 +135,7 @@ class FinalFits:
         return job
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
-        """Continues: a final fit has no validation part to be judged by."""
+        """Returns `CONTINUE`, because a final fit has no validation part to be judged by."""
         return CONTINUE
 
     def ended(self, job: Job, ended: Ended) -> None:
@@ -143,7 +153,7 @@ class FinalFits:
         counts = Counts(complete=states.count("complete"), failed=states.count("failed"))
         return StudyOutcome(self.plan.study, counts, self._chosen.number, None, reason)
 
-    # what the caller asks -----------------------------------------------------------------------------------------
+    # called by run_final_fits -------------------------------------------------------------------------------------
 
     @property
     def trial(self) -> int:
@@ -156,7 +166,7 @@ class FinalFits:
         return self._record
 
     def records(self) -> list[JobRecord]:
-        """Returns what is recorded of the fits that were begun."""
+        """Returns the records of the fits that were started."""
         known = {record.uid: record for record in self._store.jobs.of(self._record.name, "final")}
         return [known[job.uid] for job in self.jobs if job.uid in known]
 
@@ -164,14 +174,17 @@ class FinalFits:
 
     @property
     def _signature(self) -> str:
-        """Equal for requests of the same fits."""
+        """A hash of the request. Requests for the same fits have the same hash."""
         request = self._request
         deciding = [self._chosen.number, self._schedule, self._until, request.seeds, sorted(request.changes.items())]
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
 
     def _find_or_begin(self) -> tuple[str, StudyLock]:
-        """The batch of an interrupted request like this one that nobody trains now, else a new one;
-        and its lock."""
+        """Returns the id of a batch of fits, and its lock.
+
+        It is the batch of an equal, interrupted request that no process trains now, else a new
+        batch.
+        """
         for batch in self._unfinished_batches():
             lock = _lock(self._settings, self._record.name, batch)
             try:
@@ -189,7 +202,7 @@ class FinalFits:
         return [batch for batch, jobs in batches.items() if not self._finished(jobs)]
 
     def _finished(self, jobs: Sequence[JobRecord]) -> bool:
-        """Whether every fit of a batch is evaluated, or has failed for good."""
+        """Returns whether every fit of a batch is evaluated or failed."""
         evaluated = {file.job for file in self._store.artifacts.of(self._record.name) if file.kind == "metrics"}
         over = [job.uid in evaluated or job.state == "failed" for job in jobs]
         return all(over) and len(jobs) == self._request.seeds
@@ -248,12 +261,20 @@ def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
 
 
 def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
-    """Returns the epoch of a schedule at which to stop, from where the trial's best one was in its
-    own schedule.
+    """Returns the last epoch of a final fit with `until="best"`.
 
-    The best of many epochs is mostly the noise of validation, and a schedule that is left early is
-    left with a high learning rate. So the rule of one standard error (Breiman et al. 1984, section
-    3.4.3): what was not worse by more than that was as good.
+    The trial's last epoch may be worse than its best one by more than a standard error. Then the
+    trial overfitted, and the fit stops at the same fraction of its schedule as the trial's best
+    epoch. Otherwise it trains to the end of the schedule.
+
+    The reason: the best of many epochs is best mostly by the noise of validation. And a fit that
+    stops early ends with a high learning rate. So this is the rule of one standard error (Breiman
+    et al. 1984, section 3.4.3): a difference below one standard error counts as none.
+
+    Args:
+        record: of the study.
+        chosen: the trial whose configuration is trained.
+        schedule: epochs of the fit's schedule.
     """
     curve = store.epochs.curve(record.name, chosen.job) if chosen.job else []
     if not curve or chosen.best_epoch is None:

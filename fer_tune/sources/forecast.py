@@ -1,4 +1,4 @@
-"""A warning before a sweep on the CPU whose hours do not suffice for one epoch."""
+"""Warns before a sweep on the CPU if its hours are too short for one epoch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed
 
 TIMEOUT = 30.0
-"""Seconds that the measurement may take. Then an image takes longer than that."""
+"""Seconds that the measurement may take. If it takes longer, this is the time for one image."""
 
 
 def warning(sweep: Sweep, spec: DataSpec, images: int, devices: Sequence[str]) -> str | None:
     """Returns a sentence for the user if no trial can finish an epoch within the sweep's hours.
 
-    It measures one small step of the first configuration, in a process of its own. That takes some
-    seconds, so it is done only where it can matter: on the CPU, and where the hours are limited.
+    It measures one small step of the first configuration, in a process of its own. That takes
+    several seconds. So it measures only if all workers are on the CPU and the hours are limited.
 
     Args:
-        images: of the training part.
-        devices: of the workers.
+        spec: what the images are like.
+        images: number of images in the training part.
+        devices: one for each worker.
     """
     hours = sweep.budget.hours
     if hours is None or any(device != "cpu" for device in devices):
@@ -41,7 +42,7 @@ def warning(sweep: Sweep, spec: DataSpec, images: int, devices: Sequence[str]) -
 
 
 def first_configuration(sweep: Sweep) -> dict[str, Any]:
-    """Returns the hyperparameters that are tried first: the fixed ones and those of the first start."""
+    """Returns the hyperparameters of the first trial: fixed ones, and those of the first start."""
     fixed = {
         parameter.name: parameter.domain.value
         for parameter in sweep.space.values()
@@ -51,7 +52,7 @@ def first_configuration(sweep: Sweep) -> dict[str, Any]:
 
 
 def _seconds_for_an_image(sweep: Sweep, spec: DataSpec, threads: int) -> float | None:
-    """The measured seconds, at least `TIMEOUT` where it was not ready, or None where it failed."""
+    """Returns the measured seconds, `TIMEOUT` if that was too short, or None if it failed."""
     asked = {"family": sweep.family, "params": first_configuration(sweep), "spec": spec.as_dict(), "threads": threads}
     command = [sys.executable, "-m", "fer_tune.train.estimate", json.dumps(asked)]
     try:
@@ -59,12 +60,12 @@ def _seconds_for_an_image(sweep: Sweep, spec: DataSpec, threads: int) -> float |
         return float(done.stdout)
     except subprocess.TimeoutExpired:
         return TIMEOUT
-    except (OSError, subprocess.CalledProcessError, ValueError):  # the training itself will say what is wrong
+    except (OSError, subprocess.CalledProcessError, ValueError):  # the training will report the error
         return None
 
 
 def _long(seconds: float) -> str:
-    """A duration in the unit that suits it."""
+    """Returns a duration in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

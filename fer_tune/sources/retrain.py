@@ -1,5 +1,4 @@
-"""A run of final fits: trained on all workers through the runner, then evaluated on test once
-each."""
+"""A run of final fits: the runner trains them on all workers, then each is evaluated on test."""
 
 from __future__ import annotations
 
@@ -33,27 +32,26 @@ def run_final_fits(
     out: Path | None = None,
     trainer: TrainerFactory = load_trainer,
 ) -> tuple[FinalFit, ...] | None:
-    """Trains a study's best configuration, or a chosen one, on training and validation; evaluates
-    it on test.
+    """Trains a study's best configuration, or a chosen one, and evaluates it on test.
 
-    Whatever is true of a trial is true of these fits: they run side by side on all devices, they
-        are recorded epoch by
-    epoch, and a run that was killed is continued by the same call, from the last checkpoints. Test
-    is opened once for each fit.
+    The fits train on training and validation. Like trials, they run side by side on all devices,
+    and every epoch is recorded. After a run was killed, the same call continues from the last
+    checkpoints. Test is opened once for each fit.
 
     Args:
-        out: a folder to copy the model and its figures to; one below it for each seed if there are
-            several.
-        observer: hears what happens, such as a display.
+        observer: is called for everything that happens, such as a display.
+        out: a folder to copy the model and its figures to. If there are several seeds, each has a
+            folder below it.
 
     Returns:
-        The fits by seed, or None if the run was interrupted by Ctrl-C or SIGTERM.
+        The fits by seed, or None if Ctrl-C or SIGTERM interrupted the run.
 
     Raises:
-        StudyError: there is no such study or trial, or none is complete yet.
-        SettingsError: there is no such device.
-        TrainingError: a fit failed or diverged; the others are evaluated.
-        DataError: the study's data or split is gone from the cache.
+        StudyError: the study or the trial does not exist, or no trial is complete yet.
+        SettingsError: a device does not exist.
+        TrainingError: a fit failed or diverged. The others are evaluated first.
+        DataError: the study's data or split is not in the cache any more.
+        StorageError: the database cannot be used, or a file cannot be written.
         PoolError: workers cannot be started, or keep dying.
     """
     options = options or RunOptions()
@@ -62,19 +60,19 @@ def run_final_fits(
     signals = Signals()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(observers)
-        Store.of(settings, create=False, note=observers.note).close()  # a wrong storage is not waited for
+        Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
         store = stack.enter_context(open_store(settings, patience, observers.note))
         fits = FinalFits(store, settings, study, request, mirrored=options.wandb != "disabled")
         stack.callback(fits.lock.release)
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
-        stack.enter_context(signals.heard())
+        stack.enter_context(signals.handled())
         limits = Limits(retries=int(fits.record.sweep_json.get("retries", Limits().retries)))
         if fits.wanted():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
             stack.callback(pool.close)
             outcome = Runner(fits, pool, store, observers, signals, limits).run()
-            pool.close()  # before test is opened: its memory is needed
+            pool.close()  # the evaluation needs the memory of the workers
         else:
             outcome = fits.outcome("budget")
         if not signals.requested:
@@ -90,7 +88,7 @@ def run_final_fits(
 def _evaluate(
     fits: FinalFits, store: Store, settings: Settings, device: str, observers: Observers
 ) -> tuple[FinalFit, ...]:
-    """Evaluates every fit that is trained, then raises the error of one that failed."""
+    """Evaluates every trained fit. Then raises the error of the first one that failed, if any."""
     found, errors = [], []
     record = fits.record
     for job in fits.records():
@@ -112,14 +110,14 @@ def _show_in_dashboard(fit: FinalFit, store: Store, settings: Settings, observer
     try:
         NoteWriter(store, settings, fit.study).add_final_fit(fit.trial, fit.folder / "confusion.png")
     except (FerTuneError, OSError, KeyError) as error:
-        observers.note(f"{fit.study}: the dashboard does not show the confusion matrix: {error}")
+        observers.note(f"{fit.study}: the confusion matrix cannot be added to optuna-dashboard: {error}")
 
 
 def _delivered(fits: Sequence[FinalFit], out: Path | None) -> tuple[FinalFit, ...]:
-    """Copies what the fits left to where the user wants it.
+    """Copies the fits' files to the folder that the user named, and returns the fits.
 
     Raises:
-        StorageError: it cannot be written there.
+        StorageError: the files cannot be copied.
     """
     for fit in fits if out is not None else ():
         assert out is not None
@@ -128,6 +126,6 @@ def _delivered(fits: Sequence[FinalFit], out: Path | None) -> tuple[FinalFit, ..
             shutil.copytree(fit.folder, target, dirs_exist_ok=True)
         except OSError as error:
             raise StorageError(
-                f"The model cannot be copied to {target}: {error}.", f"It is in {fit.folder}; copy it from there."
+                f"The model cannot be copied to {target}: {error}.", f"Copy it yourself from {fit.folder}."
             ) from error
     return tuple(fits)

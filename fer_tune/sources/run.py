@@ -1,4 +1,4 @@
-"""A run of sweeps: its workers, its store and its observers, and its studies one after another."""
+"""A run of sweeps: opens workers, store and observers, and runs one study after another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import warning
 
-if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLAlchemy and Optuna take a second
+if TYPE_CHECKING:  # imported later, while the workers start, because SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
     from fer_tune.store import Patience, Store
     from fer_tune.sweep.schema import Sweep
@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # imported where they are used, while the workers start: SQLA
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How jobs are trained. What is trained is in the sweep or the request.
+    """How jobs are trained. The sweep or the request says what is trained.
 
     Attributes:
-        workers: how many, or None or `auto`; see `pool.choose_devices`.
-        devices: `cpu`, `cuda`, `cuda:0,cuda:1`, or None or `auto`.
-        engine: `local` trains in worker processes, `inline` in this one (one worker unless told
-            otherwise).
-        wandb: the mirror's mode; None lets the mirror choose.
+        workers: number of workers, None or `auto`; see `pool.choose_devices`.
+        devices: `cpu`, `cuda`, `cuda:0,cuda:1`, None or `auto`; see `pool.choose_devices`.
+        engine: `local` trains in worker processes, `inline` in this process. `inline` has one
+            worker unless `workers` is a number.
+        wandb: the mode of the wandb mirror; None lets the mirror choose.
     """
 
     workers: Count | None = None
@@ -54,17 +54,23 @@ def run_sweeps(
 ) -> RunOutcome:
     """Runs sweeps one after another on the same workers, each until its budget is met.
 
-    Every study is locked, its data loaded and its sweep compared before the first trial starts, so
-    that what is wrong with the last sweep is said at once. Meanwhile the workers import torch. A
-    study that exists is continued. Ctrl-C ends the run and keeps what was finished; a second one
-    ends it at once.
+    Before the first trial starts, it locks every study, loads its data and compares its sweep with
+    the recorded one. So a mistake in the last sweep is reported at once. Meanwhile the workers
+    import torch. A study that exists is continued. The first Ctrl-C ends the run after the present
+    epochs and keeps their results; a second one ends it at once.
 
     Args:
-        observer: hears what happens, such as a display. A failure of it does not end the run.
+        observer: is called for everything that happens, such as a display. If it fails, the run
+            continues without it.
+        trainer: makes what trains the jobs. Tests replace it.
+
+    Returns:
+        The outcome of each study that was begun.
 
     Raises:
         SettingsError, DataError, StudyError, StorageError: a sweep cannot be run as it is.
-        PoolError: workers cannot be started, or keep dying; running trials are queued again.
+        PoolError: workers cannot be started, or keep dying. Running trials are queued again.
+        TrainingError: every job fails.
     """
     from fer_tune.jobs.runner import Runner
 
@@ -84,7 +90,7 @@ def run_sweeps(
         ]
         watch_results(observers, store, settings, options)
         signals.hurry = store.patiently.hurry
-        stack.enter_context(signals.heard())
+        stack.enter_context(signals.handled())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
             outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
@@ -98,18 +104,18 @@ def run_sweeps(
 
 
 def limits_of(sweep: Sweep) -> Limits:
-    """Returns when a run of this sweep stops waiting."""
+    """Returns the time limits of a run of this sweep."""
     limits = sweep.limits
     return Limits(limits.hang_timeout, limits.trial_timeout, sweep.retries, sweep.budget.hours)
 
 
 def observers_of(settings: Settings, observer: Observer | None) -> Observers:
-    """Returns the list of a run's observers, to begin with the caller's."""
+    """Returns the list of a run's observers, with the caller's as its first member."""
     return Observers([observer] if observer is not None else [], settings.logs / "observers.log")
 
 
 def watch_results(observers: Observers, store: Store, settings: Settings, options: RunOptions) -> None:
-    """Adds the observers that copy results elsewhere: the dashboard's notes, and the mirrors."""
+    """Adds the observers that copy results: the notes for optuna-dashboard, and the mirrors."""
     from fer_tune.dashboard.observer import DashboardNotes
     from fer_tune.mirror.supervisor import supervisors
 
@@ -130,12 +136,13 @@ def open_pool(
     """Starts the workers.
 
     Args:
-        patience: seconds to wait for a disk that takes no logs.
-        most: how many workers have something to do; None is no limit.
+        patience: seconds to wait for a disk that refuses the logs.
+        note: is called with one line when it must wait.
+        most: the highest number of workers that have something to do; None means no limit.
 
     Raises:
-        SettingsError: there is no such device, or the number of workers is not valid.
-        PoolError: no worker can be started.
+        SettingsError: a device does not exist, or the number of workers is not valid.
+        PoolError: a worker cannot be started.
     """
 
     def work() -> Pool:
@@ -144,12 +151,17 @@ def open_pool(
 
     try:
         return work()
-    except PoolError:  # perhaps the disk that holds the logs: waited for as everywhere, and only then
+    except PoolError:  # the disk of the logs may be full or read-only for a while
         return _patience(settings, patience, note)(work)
 
 
 def open_store(settings: Settings, patience: float, note: Callable[[str], object]) -> Store:
-    """Opens the database for a run, which waits for it `patience` seconds and says so."""
+    """Opens the database for a run.
+
+    Args:
+        patience: seconds that the run waits for the database, here and later.
+        note: is called with one line when it must wait.
+    """
     from fer_tune.store import Store
 
     return Store.of(settings, patience=_patience(settings, patience, note), note=note)
@@ -161,7 +173,7 @@ def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
         if sweep.study in files:
             raise StudyError(
                 f"{files[sweep.study].path} and {sweep.path} both describe the study {sweep.study}.",
-                "Give one of them another name (study: ...), or run one of them.",
+                "Give one of them another study name (`study: NAME` in the file), or run only one of them.",
             )
         files[sweep.study] = sweep
 
@@ -175,8 +187,10 @@ def _patience(settings: Settings, seconds: float, note: Callable[[str], object])
 def _prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
-    """Locks, loads, splits, opens: all that can be refused, in the order of what is refused
-    fastest."""
+    """Locks the study, loads and splits its data, and opens it.
+
+    The fastest checks come first.
+    """
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
     from fer_tune.sources.search import Search

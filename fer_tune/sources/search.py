@@ -1,4 +1,4 @@
-"""The search: jobs that Optuna proposes, and what Optuna is told of them."""
+"""The source of a search: Optuna proposes its jobs, and it reports their results to Optuna."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 
 class Search:
-    """The trials of one study, until its budget is met.
+    """The source of one study's trials, until its budget is used up.
 
-    Each step waits for the storage as long as the sweep's `storage_patience` says.
+    Each method waits for the storage as long as the sweep's `storage_patience` says.
 
     Args:
-        mirrored: whether trackers may have the trials.
-        note: is given what the user should know, one line.
+        lock: the study's lock, which this process holds.
+        mirrored: whether trackers may copy the trials.
+        note: is called with one line that the user should read.
+
+    Attributes:
+        plan: see `Source.plan`.
     """
 
     def __init__(
@@ -64,13 +68,16 @@ class Search:
             budget=sweep.budget.model_dump(mode="json"),
         )
 
-    # what the runner asks -----------------------------------------------------------------------------------------
+    # called by the runner -----------------------------------------------------------------------------------------
 
     def begin(self) -> Counts:
-        """Queues again what a run left running that was killed, and removes the files that nothing
-        needs."""
+        """Queues again the trials that a killed run left running, and removes files that no job
+        needs.
+
+        Returns the trials by state.
+        """
         name = self._sweep.study
-        self._store.patiently(self._lock.keep)  # it was taken when the run began, perhaps some sweeps ago
+        self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
         self._settle()
@@ -82,30 +89,30 @@ class Search:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
-            self._note(f"{name}: {stray} checkpoints that nothing needs any more were removed.")
+            self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         counts = self._study.counts()
         self._finished = counts.finished
         return counts
 
     def hold(self) -> None:
-        """Makes sure that the study is still this run's; it may have been another's while the
-        server was away.
+        """Checks that this run still has the study. Another run may have taken it while the
+        database server could not be reached.
 
         Raises:
-            TakenOverError: it is another's now, or was.
+            TakenOverError: another run has the study now, or had it meanwhile.
         """
         if self._store.patiently(self._lock.keep):
             counts = self._study.counts()
             if (counts.finished, counts.running) != (self._finished, len(self._running)):
                 raise TakenOverError(self._sweep.study)
-            self._note(f"{self._sweep.study}: the server had dropped the study's lock; it is held again.")
+            self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial."""
         return self._finished + len(self._running) < self._sweep.budget.trials
 
     def next(self) -> Job:
-        """Returns the next trial: one that waits in Optuna's queue, else one that the sampler
+        """Records and returns the next trial: one from Optuna's queue, else one that the sampler
         draws."""
         proposal = self._study.ask()
         known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
@@ -117,7 +124,7 @@ class Search:
         return job
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
-        """Reports an epoch to Optuna, and asks its pruner."""
+        """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
         if not self._study.report(job.number, row.epoch, value):
             return CONTINUE
@@ -125,7 +132,7 @@ class Search:
         return Verdict(f"{PRUNED_IN if finite else f'{job.objective} is not finite in epoch'} {row.epoch}")
 
     def ended(self, job: Job, ended: Ended) -> None:
-        """Tells Optuna how a trial ended, or queues it again, and records the same of the job."""
+        """Tells Optuna how a trial ended, or queues it again. Records the same for the job."""
         number, study = job.number, self._study
         assert number is not None
         match ended.state:
@@ -145,11 +152,11 @@ class Search:
         self._running.discard(job.uid)
 
     def completed(self) -> int:
-        """Returns how many trials of the study ever completed."""
+        """Returns how many trials of the study completed, in all its runs."""
         return self._study.counts().complete
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns where the study is."""
+        """Returns the state of the study and its best trial."""
         from fer_tune.study import ranking
 
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
@@ -162,12 +169,14 @@ class Search:
         )
 
     def _settle(self) -> None:
-        """Records the ends that Optuna was told of by a run that was killed before it recorded them
-        here."""
-        told = {trial.number: trial for trial in self._study.finished()}
+        """Records the ends of trials that have ended in Optuna, but not in our tables.
+
+        A run that was killed between the two steps leaves such trials.
+        """
+        finished = {trial.number: trial for trial in self._study.finished()}
         for job in self._store.jobs.of(self._sweep.study, "search"):
-            if job.state in ("queued", "running") and job.number in told:
-                trial = told[job.number]
+            if job.state in ("queued", "running") and job.number in finished:
+                trial = finished[job.number]
                 self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
 
     # within -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,17 @@
-"""The database: engine, tables, records, artifacts, the ledger of test openings, and who runs which
-study."""
+"""The database: its tables and records, its upgrades, and the locks of studies.
+
+store.py        `Store`, which opens a database and has one object for each kind of thing:
+studies.py      studies and their splits
+jobs.py         jobs, and the attempts at them
+epochs.py       the measurements after each epoch
+artifacts.py    files that jobs left
+ledger.py       each opening of test images
+cursors.py      how far trackers have copied jobs
+tables.py       the tables, beside Optuna's
+migrations/     upgrades of older databases
+lock.py         keeps two runs out of one study
+retry.py        waits for a database or a disk that does not work for a while
+"""
 
 from fer_tune.store.lock import StudyLock, final_lock, is_run
 from fer_tune.store.records import (

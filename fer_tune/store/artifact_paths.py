@@ -1,5 +1,4 @@
-"""Files below the storage folder: their paths cannot leave it, and a hash says what they
-contain."""
+"""Paths and hashes of artifacts, which are always below the storage folder."""
 
 from __future__ import annotations
 
@@ -12,18 +11,19 @@ from typing import Any
 from fer_tune.errors import StorageError
 
 KIND = r"[A-Za-z0-9 ._-]{1,64}"
-"""What a kind of artifact may be called."""
+"""A regular expression for valid kinds of artifacts."""
 
 
 def described(root: Path, kind: str, path: Path) -> dict[str, Any]:
-    """Returns the columns of an artifact's row: kind, relative path, hash, size and this moment.
+    """Returns the columns of an artifact's row: kind, relative path, hash, size and present time.
 
     Raises:
         StorageError: the kind is not valid, or the file is missing or outside the storage folder.
     """
     if not re.fullmatch(KIND, kind):
         raise StorageError(
-            f"{kind[:80]!a} is not a valid kind of artifact.", "It is 1 to 64 of A-Z a-z 0-9 . _ - and space."
+            f"{kind[:80]!a} is not a valid kind of artifact.",
+            "Use 1 to 64 of the characters A-Z a-z 0-9 . _ - and space.",
         )
     relative = inside(root, path)
     digest, size = sha256(root / relative)
@@ -32,12 +32,12 @@ def described(root: Path, kind: str, path: Path) -> dict[str, Any]:
 
 
 def inside(root: Path, path: Path) -> Path:
-    """`path` relative to `root`, links and `..` resolved.
+    """Returns `path` relative to `root`, with links and `..` resolved.
 
-    A relative `path` counts from `root` if such a file is there, else from the working folder.
+    A relative `path` is below `root` if such a file exists, else below the working folder.
 
     Raises:
-        StorageError: it lies outside.
+        StorageError: the path is outside of `root`, or is not a valid path.
     """
     whole = path if path.is_absolute() else root / path
     base = root.resolve()
@@ -45,16 +45,17 @@ def inside(root: Path, path: Path) -> Path:
         if not path.is_absolute() and not whole.exists() and path.exists():
             whole = path.absolute()
         resolved = whole.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a zero byte, or half a letter
-        raise StorageError(f"{str(path)!a} is no path: {error}.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte, or an incomplete character
+        raise StorageError(f"{str(path)!a} is not a valid path: {error}.") from error
     if not resolved.is_relative_to(base) or resolved == base:
-        raise StorageError(f"{path} lies outside the storage folder {root}.", "Artifacts must lie below it.")
+        raise StorageError(
+            f"The artifact {path} is outside the storage folder {root}.", "Write artifacts below that folder."
+        )
     return resolved.relative_to(base)
 
 
 def below(root: Path, path: Path) -> str:
-    """`path` relative to `root` where it lies below it, else absolute: what a record keeps of a
-    path."""
+    """Returns a path as records keep it: relative if it is below `root`, else absolute."""
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
@@ -62,10 +63,10 @@ def below(root: Path, path: Path) -> str:
 
 
 def sha256(path: Path) -> tuple[str, int]:
-    """Hash (64 hex digits) and size in bytes of a file.
+    """Returns the SHA-256 hash (64 hex digits) and the size in bytes of a file.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -24,10 +24,10 @@ class Artifacts:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def add(self, study: str, uid: str | None, kind: str, path: Path) -> None:
-        """Records a file with its hash. Recording the same path again replaces the record.
+        """Records a file with its hash. An earlier record of the same path is replaced.
 
         Args:
-            uid: of the job that left it, or None for the study's own.
+            uid: of the job that left the file, or None for a file of the study itself.
 
         Raises:
             StorageError: the file is missing or outside the storage folder.
@@ -37,8 +37,8 @@ class Artifacts:
         self._database.write(lambda tx: put(tx, values))
 
     def of(self, study: str, uid: str | None = None) -> list[ArtifactRecord]:
-        """Returns the artifacts of a study, or of one of its jobs, in the order in which they were
-        recorded."""
+        """Returns the artifacts of a study, or of one of its jobs, in the order of their
+        recording."""
         table = tables.artifacts
         query = select(table, tables.jobs.c.uid.label("job")).outerjoin(tables.jobs, tables.jobs.c.id == table.c.job_id)
         query = query.where(table.c.study_id == self._studies.key(study))
@@ -48,16 +48,21 @@ class Artifacts:
         return [ArtifactRecord(**without(row, "id", "study_id", "job_id")) for row in rows]
 
     def path(self, artifact: ArtifactRecord) -> Path:
-        """Returns where the file is.
+        """Returns the path of the artifact's file.
 
         Raises:
-            StorageError: the record points outside the storage folder, so somebody else wrote it.
+            StorageError: the path is outside the storage folder. fer-tune never records such a
+                path.
         """
         return self._database.root / inside(self._database.root, self._database.root / artifact.path)
 
 
 def put(tx: Connection, values: dict[str, Any]) -> None:
-    """Writes an artifact's row in place of an earlier one of the same file."""
+    """Writes an artifact's row, and replaces an earlier one of the same file.
+
+    Args:
+        values: all columns but `id`.
+    """
     same_file = matches(tables.artifacts, {name: values[name] for name in ("study_id", "path")})
     tx.execute(delete(tables.artifacts).where(same_file))
     tx.execute(insert(tables.artifacts).values(**values))

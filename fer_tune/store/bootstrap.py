@@ -17,17 +17,18 @@ from fer_tune.store.connection import shown
 from fer_tune.store.database import Database
 
 OPTUNA_TABLES = {"alembic_version", "studies", "trials"}
-"""Tables by which a database of Optuna is recognised. It may share one with us."""
+"""Tables that every database of Optuna has. fer-tune adds its tables to such a database."""
 
 UPGRADABLE = (1,)
 """Older formats that the migrations can upgrade."""
 
 
 def prepare_folder(url: URL, create: bool) -> None:
-    """Makes the folder of an SQLite file, or refuses a file that does not exist.
+    """Creates the folder of an SQLite file. With `create=False`, it refuses a missing file.
 
     Raises:
-        StorageError: the file does not exist and is not to be made, or the folder cannot be made.
+        StorageError: the file does not exist and `create` is False, or the folder cannot be
+            created.
     """
     if url.get_backend_name() != "sqlite" or not url.database:
         return
@@ -35,27 +36,29 @@ def prepare_folder(url: URL, create: bool) -> None:
     if file.is_file():
         return
     if file.exists():
-        raise StorageError(f"{file} is not a file.", "The storage URL must name a database file.")
+        raise StorageError(f"{file} is not a regular file.", "The storage URL must name a database file.")
     if not create:
         raise StorageError(
-            f"There is no database {shown(url)}.", "`fer-tune run SWEEP` makes one; --storage URL names another."
+            f"There is no database {shown(url)}.", "`fer-tune run SWEEP` makes one. --storage URL names another one."
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"The folder {file.parent} cannot be made: {error.strerror}.") from error
+        raise StorageError(f"The folder {file.parent} cannot be created: {error.strerror}.") from error
 
 
 def prepare(database: Database, create: bool, note: Callable[[str], object]) -> None:
-    """Checks that the database is ours and of this format. Makes its tables, or upgrades them,
-    where it must.
+    """Makes sure that the database has our tables in the present format.
+
+    It upgrades tables of an older format.
 
     Args:
-        create: makes the tables where there are none.
-        note: is given one line where the database was upgraded.
+        create: whether to create missing tables.
+        note: is called with one line if the database was upgraded.
 
     Raises:
-        StorageError: it is foreign, newer, unknown, or empty and not to be made.
+        StorageError: the database belongs to another program, has a newer or unknown format, or has
+            no tables and `create` is False.
     """
     engine = database.engine
     with engine.connect() as connection:
@@ -66,15 +69,15 @@ def prepare(database: Database, create: bool, note: Callable[[str], object]) -> 
         _upgrade(database, found, note)
         return
     if not create:
-        raise StorageError(f"{database.shown} holds no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
+        raise StorageError(f"{database.shown} has no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
     try:
         with engine.begin() as tx:
             _lock(tx)
             if _format(tx, database.shown) is None:
                 _create(tx)
     except DBAPIError as error:
-        # A server lets two processes make them at once and refuses one of the two: then they are
-        # there now.
+        # On a server, two processes may create the tables at once, and one of them fails. The
+        # tables exist then.
         if not (isinstance(error, IntegrityError) or "already exists" in str(error.orig)):
             raise
         prepare(database, False, note)
@@ -87,7 +90,7 @@ def _create(tx: Connection) -> None:
 
 
 def _upgrade(database: Database, found: int, note: Callable[[str], object]) -> None:
-    """Upgrades the tables in one transaction, after an SQLite file was copied."""
+    """Upgrades the tables in one transaction. It first makes a copy of an SQLite file."""
     from fer_tune.store.migrations import back_up, upgrade
 
     file = database.engine.url.database
@@ -97,32 +100,32 @@ def _upgrade(database: Database, found: int, note: Callable[[str], object]) -> N
     try:
         with database.engine.begin() as tx:
             _lock(tx)
-            if _format(tx, database.shown) == found:  # and not upgraded by another process meanwhile
+            if _format(tx, database.shown) == found:  # another process may have upgraded it meanwhile
                 upgrade(tx, database.root)
-    except (KeyError, TypeError, ValueError, IndexError) as error:  # a column has what no fer-tune wrote
+    except (KeyError, TypeError, ValueError, IndexError) as error:  # a column holds what fer-tune never wrote
         raise StorageError(
             f"{database.shown} has format {found} and cannot be upgraded: {type(error).__name__} {error}.",
-            "Something in it is damaged. Nothing was changed; restore a sound copy, or use another database.",
+            "The database is damaged. Nothing was changed. Restore an undamaged copy, or use another database.",
         ) from error
-    kept = f" A copy of the old one is {copy}." if copy else ""
+    kept = f" A copy of the old database is {copy}." if copy else ""
     note(f"The database was upgraded from format {found} to {tables.FORMAT}.{kept}")
 
 
 def _lock(tx: Connection) -> None:
-    """Begins SQLite's transaction, which Python's driver does not do before CREATE TABLE.
+    """Begins a transaction in SQLite, because Python's driver does not do so before CREATE TABLE.
 
-    So the tables come all at once or not at all, and a second process waits for them.
+    So either all tables are created or none, and a second process waits for them.
     """
     if tx.engine.dialect.name == "sqlite":
         tx.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _format(connection: Connection, where: str) -> int | None:
-    """Returns the format of our tables, or None where there are none yet.
+    """Returns the format of our tables, or None if the database has none yet.
 
     Raises:
-        StorageError: the database is of another program, or of a format that this version does not
-            know.
+        StorageError: the database belongs to another program, or has a format that this version
+            does not know.
     """
     names = set(inspect(connection).get_table_names())
     if tables.schema.name not in names:
@@ -136,6 +139,6 @@ def _format(connection: Connection, where: str) -> int | None:
     if version == tables.FORMAT or version in UPGRADABLE:
         return int(version)
     raise StorageError(
-        f"{where} was made by a newer or unknown fer-tune (format {version}; this one knows {tables.FORMAT}).",
-        "Update: pip install --upgrade fer-tune.",
+        f"{where} was made by a newer or unknown fer-tune: it has format {version}, not {tables.FORMAT}.",
+        "Update fer-tune: pip install --upgrade fer-tune.",
     )

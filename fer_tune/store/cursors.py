@@ -1,4 +1,4 @@
-"""Cursors: how far each tracker's copy of a job has got."""
+"""Cursors: how far each tracker's mirror has copied each job."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ class Cursors:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def of(self, study: str, tracker: str) -> dict[str, Cursor]:
-        """Returns the cursors of the jobs that a tracker's mirror has begun to copy, by the job's
-        uid."""
+        """Returns the cursors of a study's jobs that a tracker's mirror has begun to copy.
+
+        Returns:
+            The cursors by the uid of the job.
+        """
         query = select(tables.cursors, tables.jobs.c.uid.label("job")).join(tables.jobs)
         query = query.where(tables.jobs.c.study_id == self._studies.key(study), tables.cursors.c.tracker == tracker)
         rows = self._database.rows(query.order_by(tables.cursors.c.job_id))
         return {row["job"]: Cursor(**without(row, "job_id")) for row in rows}
 
     def set(self, cursor: Cursor) -> None:
-        """Moves the cursor of one job."""
+        """Writes the cursor of one job and tracker."""
         key: dict[str, Any] = {"job_id": self._jobs.key(cursor.job), "tracker": cursor.tracker}
         values = {name: getattr(cursor, name) for name in ("run", "attempt", "epoch", "finished")}
 

@@ -1,5 +1,4 @@
-"""The connection that the store's aggregates share: transactions, queries, and patience with a busy
-database."""
+"""The open database that all objects of a store share: transactions and queries."""
 
 from __future__ import annotations
 
@@ -18,18 +17,17 @@ T = TypeVar("T")
 
 
 class Database:
-    """One database of fer-tune, opened.
+    """One open database of fer-tune.
 
-    A database that is locked, full or away is tried again as its `patience` says. After that, and
-    for any other trouble, each method raises StorageError.
+    A method tries again, as the database's `Patience` says, while the database is locked, full or
+    cannot be reached. After that, and for any other error, it raises StorageError.
 
     Attributes:
         engine: SQLAlchemy's.
-        url: of the database, made definite (absolute path, driver).
-        shown: the same for people, without password.
-        root: the storage folder, which the paths of artifacts are relative to.
-        patiently: does work, one transaction in this database, again while a trouble lasts that may
-            pass.
+        url: of the database in full, with absolute path, driver and password.
+        shown: the URL for messages, without password.
+        root: the storage folder. Paths of artifacts are relative to it.
+        patiently: the `Patience`. Call it with a function that does one transaction.
     """
 
     def __init__(self, url: URL, engine: Engine, root: Path, patience: Patience) -> None:
@@ -41,10 +39,11 @@ class Database:
         patience.engines.append(engine)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Does `work` in one transaction.
+        """Calls `work` in one transaction, and returns its result.
 
         Raises:
-            IntegrityError: passed through, since only the caller knows what it means.
+            StorageError: the database does not work.
+            IntegrityError: as SQLAlchemy raises it, because only the caller knows what it means.
         """
 
         def transaction() -> T:
@@ -54,7 +53,11 @@ class Database:
         return self.patiently(transaction)
 
     def rows(self, query: Any) -> Sequence[RowMapping]:
-        """Returns the rows of a query."""
+        """Returns the rows of a query.
+
+        Raises:
+            StorageError: the database does not work.
+        """
 
         def work() -> Sequence[RowMapping]:
             with self.engine.connect() as connection:
@@ -69,10 +72,10 @@ def matches(table: Table, key: dict[str, Any]) -> ColumnElement[bool]:
 
 
 def without(row: RowMapping, *names: str) -> dict[str, Any]:
-    """Returns a row's values but those of these columns."""
+    """Returns a row's values by column, except those of the named columns."""
     return {name: value for name, value in row.items() if name not in names}
 
 
 def now() -> datetime:
-    """Returns this moment, UTC."""
+    """Returns the present time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Epochs: what was measured after each, by job and attempt."""
+"""Epochs: what was measured after each epoch, by job and attempt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEASURES = (
     "seconds",
     "images_per_second",
 )
-"""The numbers of an `EpochRow`."""
+"""The fields of an `EpochRow` that are measured numbers."""
 
 
 class Epochs:
@@ -36,11 +36,13 @@ class Epochs:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def add(self, row: EpochRow) -> bool:
-        """Records one epoch of a started attempt. Returns False, and changes nothing, if it is
-        there already.
+        """Records one epoch of a started attempt.
+
+        Returns:
+            False if the epoch was recorded already. Then nothing changes.
 
         Raises:
-            StorageError: the attempt was never started.
+            StorageError: the attempt was not started.
         """
         key = {"job_id": self._jobs.key(row.job), "attempt": row.attempt, "epoch": row.epoch}
         values: dict[str, Any] = {name: getattr(row, name) for name in MEASURES}
@@ -49,14 +51,16 @@ class Epochs:
         try:
             return self._database.write(lambda tx: add(tx, tables.epochs, key, values))
         except IntegrityError as error:
-            raise StorageError(f"Attempt {row.attempt} of job {row.job} was never started.") from error
+            raise StorageError(f"Attempt {row.attempt} of job {row.job} was not started.") from error
 
     def all(self, study: str, uid: str | None = None) -> list[EpochRow]:
-        """Returns every recorded epoch of a study's jobs, or of one of them, by job, attempt and
-        epoch.
+        """Returns every recorded epoch of a study's jobs, or of one job.
+
+        Returns:
+            The rows in the order of job, attempt and epoch.
 
         Raises:
-            StudyError: there is no such study.
+            StudyError: the study does not exist.
         """
         table = tables.epochs
         query = select(table, tables.jobs.c.uid.label("job")).join(tables.jobs, tables.jobs.c.id == table.c.job_id)
@@ -68,15 +72,17 @@ class Epochs:
         ]
 
     def curves(self, study: str) -> dict[str, list[EpochRow]]:
-        """Returns the epochs that count, by the job's uid; see `job.merged`. Jobs without an epoch
-        are left out."""
+        """Returns the epochs that count by the uid of the job; see `job.merged`.
+
+        Jobs without an epoch are left out.
+        """
         found: dict[str, list[EpochRow]] = {}
         for row in self.all(study):
             merged(found.setdefault(row.job, []), row)
         return found
 
     def curve(self, study: str, uid: str) -> list[EpochRow]:
-        """Returns the epochs of one job that count."""
+        """Returns the epochs of one job that count; see `job.merged`."""
         curve: list[EpochRow] = []
         for row in self.all(study, uid):
             merged(curve, row)

@@ -1,4 +1,4 @@
-"""Jobs and the attempts at them: everything that trains, whatever it is for."""
+"""Jobs, and the attempts at them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fer_tune.store.studies import Studies
 
 
 class Jobs:
-    """The jobs of a database. A job is named by its uid."""
+    """The jobs of a database, and the attempts at them. A job is named by its uid."""
 
     def __init__(self, database: Database, studies: Studies) -> None:
         self._database, self._studies = database, studies
@@ -29,12 +29,16 @@ class Jobs:
     # jobs ---------------------------------------------------------------------------------------------------------
 
     def put(self, job: Job, mirrored: bool = True, origin: Mapping[str, Any] | None = None) -> JobRecord:
-        """Records a job that is about to be trained. One that is recorded already is queued again
-        as this trial.
+        """Records a job that will be trained, and returns its record.
+
+        A job that is recorded already is queued again, under the trial number of `job`.
 
         Args:
-            mirrored: whether trackers may have it.
-            origin: where it comes from, for a job that is not a search's.
+            mirrored: whether trackers may copy the job.
+            origin: see `JobRecord.origin`.
+
+        Raises:
+            StudyError: the study does not exist.
         """
         of_job = tables.jobs.c.uid == job.uid
         changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
@@ -61,7 +65,12 @@ class Jobs:
         return self.get(job.uid)
 
     def set_state(self, uid: str, state: str, reason: str = "", value: float | None = None) -> None:
-        """Records where a job has got to; see `jobs.states`."""
+        """Records the state of a job; see `jobs.states`.
+
+        Args:
+            reason: why the job ended so.
+            value: the objective, or None.
+        """
         over = state in ("complete", "pruned", "failed")
         values = {"state": state, "reason": reason, "value": value, "ended": now() if over else None}
         self._database.write(
@@ -69,10 +78,10 @@ class Jobs:
         )
 
     def get(self, uid: str) -> JobRecord:
-        """Returns the job.
+        """Returns the job with this uid.
 
         Raises:
-            StorageError: there is none of that uid.
+            StorageError: the job does not exist.
         """
         found = self._select(tables.jobs.c.uid == uid)
         if not found:
@@ -80,32 +89,38 @@ class Jobs:
         return found[0]
 
     def of(self, study: str, kind: Kind | None = None) -> list[JobRecord]:
-        """Returns the jobs of a study, of one kind or of all, in the order in which they were made.
+        """Returns the jobs of a study, of one kind or of all kinds, the oldest first.
 
         Raises:
-            StudyError: there is no such study.
+            StudyError: the study does not exist.
         """
         conditions: list[ColumnElement[bool]] = [tables.jobs.c.study_id == self._studies.key(study)]
         return self._select(*conditions, *([tables.jobs.c.kind == kind] if kind else []))
 
     def find_trial(self, study: str, number: int) -> JobRecord | None:
-        """Returns the job that is Optuna's trial of this number now, or None."""
+        """Returns the job that has this trial number now, or None."""
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
         return next(iter(self._select(matches(tables.jobs, key))), None)
 
     def renumber(self, study: str, number: int, to: int, reason: str) -> None:
-        """Records that a trial is queued again under another number. Nothing happens if no job was
-        made of it yet."""
+        """Queues a trial's job again under another trial number.
+
+        Does nothing if the trial has no job yet.
+
+        Args:
+            to: the new number.
+            reason: why it is queued again.
+        """
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
         values = {"number": to, "state": "queued", "reason": reason}
         this = matches(tables.jobs, key)
         self._database.write(lambda tx: tx.execute(update(tables.jobs).where(this).values(**values)))
 
     def key(self, uid: str) -> int:
-        """Returns the job's key in the tables. It never changes, so it is read once.
+        """Returns the job's key in the tables. It never changes, so it is read only once.
 
         Raises:
-            StorageError: there is no such job.
+            StorageError: the job does not exist.
         """
         if uid not in self._ids:
             rows = self._database.rows(select(tables.jobs.c.id).where(tables.jobs.c.uid == uid))
@@ -120,13 +135,21 @@ class Jobs:
         return [JobRecord(**without(row, "id", "study_id")) for row in rows]
 
     def _unknown(self, uid: str) -> StorageError:
-        return StorageError(f"There is no job {uid} in {self._database.shown}.", "It was deleted while it was in use.")
+        return StorageError(
+            f"There is no job {uid} in {self._database.shown}.", "Somebody deleted it while it was in use."
+        )
 
     # attempts -----------------------------------------------------------------------------------------------------
 
     def start_attempt(self, job: Job, worker: int, device: str) -> None:
-        """Records that a worker starts on a job, which is running from now on. A second call
-        changes nothing."""
+        """Records that a worker starts an attempt. The job's state becomes `running`.
+
+        A second call for the same attempt changes nothing.
+
+        Args:
+            worker: index of the worker.
+            device: `cpu` or `cuda:N`.
+        """
         key = {"job_id": self.key(job.uid), "attempt": job.attempt}
         values = {"worker": worker, "device": device, "started": now(), **_NOTHING_YET}
 
@@ -139,11 +162,14 @@ class Jobs:
     def end_attempt(self, end: JobEnd) -> bool:
         """Records how an attempt ended, and the files that it left, in one transaction.
 
-        Returns False, and changes nothing, if it has ended already. A file that is gone is noted,
-        since a job's end must not be lost over it.
+        A missing file becomes a note of the attempt and not an error, because the job's end must be
+        recorded.
+
+        Returns:
+            False if the attempt has ended already. Then nothing changes.
 
         Raises:
-            StorageError: the attempt was never started, or a file is outside the storage folder.
+            StorageError: the attempt was not started, or a file is outside the storage folder.
         """
         present = {kind: path for kind, path in end.files.items() if path.is_file()}
         gone = [f"{kind} was not found at {end.files[kind]}" for kind in end.files.keys() - present.keys()]
@@ -156,7 +182,7 @@ class Jobs:
             still_open = this & tables.attempts.c.ended.is_(None)
             if tx.execute(update(tables.attempts).where(still_open).values(**values)).rowcount == 0:
                 if tx.execute(select(tables.attempts.c.attempt).where(this)).first() is None:
-                    raise StorageError(f"Attempt {end.attempt} of job {end.job} was never started.")
+                    raise StorageError(f"Attempt {end.attempt} of job {end.job} was not started.")
                 return False
             owner = tx.execute(
                 select(tables.jobs.c.id, tables.jobs.c.study_id).where(tables.jobs.c.uid == end.job)
@@ -171,17 +197,15 @@ class Jobs:
         return described(self._database.root, kind, path)
 
     def abandon_attempts(self, study: str, kind: Kind, reason: str) -> int:
-        """Ends as `lost` the attempts that no process works on any more; returns how many.
+        """Ends all open attempts of a study's jobs of one kind as `lost`. Returns how many.
 
-        Args:
-            kind: of the jobs. The caller holds the lock that says that none of them is being
-                trained.
+        The caller must hold the lock of these jobs, so that no other process trains them.
         """
         of_kind = [tables.jobs.c.study_id == self._studies.key(study), tables.jobs.c.kind == kind]
         return self._abandon(reason, *of_kind)
 
     def abandon_attempts_of(self, uid: str, reason: str) -> int:
-        """Ends as `lost` the open attempts of one job; returns how many."""
+        """Ends the open attempts of one job as `lost`. Returns how many."""
         return self._abandon(reason, tables.jobs.c.uid == uid)
 
     def _abandon(self, reason: str, *conditions: ColumnElement[bool]) -> int:
@@ -193,10 +217,10 @@ class Jobs:
         )
 
     def attempts(self, study: str, uid: str | None = None) -> list[AttemptRecord]:
-        """Returns the attempts at a study's jobs, or at one of them, by job and attempt.
+        """Returns the attempts at a study's jobs, or at one job, in the order of job and attempt.
 
         Raises:
-            StudyError: there is no such study.
+            StudyError: the study does not exist.
         """
         named = (tables.jobs.c.uid.label("job"), tables.jobs.c.kind, tables.jobs.c.number)
         query = select(tables.attempts, *named).join(tables.jobs)
@@ -211,8 +235,11 @@ _NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "no
 
 
 def add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Inserts a row unless its key is there; returns whether it did. Works on any dialect, since
-    one process writes."""
+    """Inserts a row if there is none with its key. Returns whether it did.
+
+    It first looks for the key, which every database can do. That is safe because only one process
+    writes.
+    """
     if tx.execute(select(*(table.c[name] for name in key)).where(matches(table, key))).first() is not None:
         return False
     tx.execute(insert(table).values(**key, **values))

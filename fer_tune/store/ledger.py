@@ -1,4 +1,4 @@
-"""The ledger of test openings: how often the test images of a split were looked at."""
+"""The ledger: each opening of the test images of a split."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Ledger:
         self._database, self._studies, self._jobs = database, studies, jobs
 
     def open_test(self, study: str, uid: str, split_hash: str, purpose: str) -> int:
-        """Enters that a job is about to be evaluated on test; returns the entry's id.
+        """Records that a job will be evaluated on test. Returns the id of the entry.
 
-        Call it before the images are opened, so that no opening goes unrecorded. A job that is
-        evaluated again, because the first evaluation was killed, is one opening: its entry is
-        found.
+        Call it before the images are opened, so that every opening is recorded. If an evaluation
+        was killed and is repeated, it counts as one opening: the second call returns the first
+        entry.
         """
         owner = {"study_id": self._studies.key(study), "job_id": self._jobs.key(uid)}
         key: dict[str, Any] = {**owner, "split_hash": split_hash, "purpose": purpose}
@@ -40,12 +40,11 @@ class Ledger:
         return self._database.write(work)
 
     def of_study(self, study: str) -> list[LedgerRecord]:
-        """Returns every opening on behalf of a study, the oldest first."""
+        """Returns every opening by the jobs of a study, the oldest first."""
         return self._select(tables.ledger.c.study_id == self._studies.key(study))
 
     def of_split(self, split_hash: str) -> list[LedgerRecord]:
-        """Returns every opening of a split's test images, whichever study asked for it, the oldest
-        first."""
+        """Returns every opening of a split's test images by any study, the oldest first."""
         return self._select(tables.ledger.c.split_hash == split_hash)
 
     def _select(self, condition: object) -> list[LedgerRecord]:

@@ -1,8 +1,8 @@
-"""Keeps two orchestrators out of one study. The death of the process that holds the lock releases
-it.
+"""The lock of a study, which keeps two orchestrators out of it.
 
-A lock file keeps out other processes of this storage folder. Where the database is a server, a lock
-in the server keeps out other hosts too.
+A lock file keeps out other processes that use the same storage folder. If the database is a server,
+a lock in the server keeps out other hosts too. When the process that holds the lock dies, the lock
+is released.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from fer_tune.store.store import Store
 
 GLANCE = 0.5
-"""Seconds within which a reader that looks at who holds a lock has let go of it again."""
+"""Seconds to wait for a lock at most. A reader holds it for less time, to see who holds it."""
 
 START_TOLERANCE = 60.0
-"""Seconds by which two readings of a process's start may differ: the clock may have been set in
-between."""
+"""Seconds by which two readings of a process's start may differ, because somebody may set the
+clock."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Holder:
     """The process that holds a lock, as it describes itself in the lock file.
 
     Attributes:
-        process_started: seconds since 1970. Another process with the same pid started at another
-            time.
-        since: when the lock was taken, in ISO form.
+        process_started: when the process started, in seconds since 1970. It differs for another
+            process with the same pid.
+        since: when the lock was taken, in ISO format.
     """
 
     pid: int
@@ -66,8 +66,10 @@ class Holder:
         return self.host == socket.gethostname()
 
     def is_running(self) -> bool:
-        """Returns whether the process with this pid on this host is the holder. A signal reaches no
-        other then."""
+        """Returns whether the process with this pid on this host is the holder.
+
+        If so, a signal to the pid cannot reach another process.
+        """
         try:
             started = psutil.Process(self.pid).create_time()
         except (psutil.Error, ValueError):
@@ -75,10 +77,13 @@ class Holder:
         return self.is_here() and abs(started - self.process_started) <= START_TOLERANCE
 
     def ask_to_end(self, study: str) -> None:
-        """Sends SIGTERM, which a run takes as one Ctrl-C.
+        """Sends SIGTERM, which a run handles like one Ctrl-C.
+
+        Args:
+            study: name of the study, for the messages.
 
         Raises:
-            StudyError: the process is on another host, or cannot be reached from here.
+            StudyError: the process is on another host, is not visible, or belongs to another user.
         """
         if not self.is_here():
             raise StudyError(
@@ -88,14 +93,14 @@ class Holder:
         if not self.is_running():
             raise StudyError(
                 f"The study {study} is being run by {self}, which is not visible from here.",
-                "It may run in a container: stop it there.",
+                "It may run in a container. Stop it there.",
             )
         try:
             os.kill(self.pid, signal.SIGTERM)
         except OSError as error:
             raise StudyError(
-                f"The {self}, which runs {study}, cannot be asked to end: {error.strerror}.",
-                "Ask as the user who started the run.",
+                f"The run of {study} ({self}) cannot be stopped: {error.strerror}.",
+                "Stop it as the user who started it.",
             ) from error
 
     def __str__(self) -> str:
@@ -103,11 +108,11 @@ class Holder:
 
 
 def file_name(study: str, url: str) -> str:
-    """Returns the name of a lock file: readable, safe for any study name, and different for each
-    database.
+    """Returns the name of a study's lock file, which is valid for any study name.
 
-    Links in the path of an SQLite file are resolved, so that a database has one lock however its
-    path is written. The password is left out: whoever changes it runs the same study.
+    The name depends on the database. Links in the path of an SQLite file are resolved, so that two
+    paths of one database give one lock. The password is left out, because the study stays the same
+    when somebody changes it.
     """
     database = parse_url(url)
     if database.get_backend_name() == "sqlite":
@@ -117,18 +122,19 @@ def file_name(study: str, url: str) -> str:
 
 
 class StudyLock:
-    """Held by the process that runs a study. Use it as a context manager, or call `acquire` and
-    `release`.
+    """The lock that the process holds that runs a study.
 
-    It is an advisory lock of the operating system (flock) on a file in `settings.locks`. The file
-    names the holder. It stays when the lock is released, because removing it would let two
-    processes lock two files of one name. Programs that Python starts do not inherit its file
-    descriptors, so a worker that outlives the orchestrator does not hold the lock. A forked child
-    does, as long as it lives.
+    Use it as a context manager, or call `acquire` and `release`. It is an advisory lock of the
+    operating system (flock) on a file in `settings.locks`. The file names the holder.
+
+    The file is kept when the lock is released. If it were removed, two processes could lock two
+    files of one name. Programs that Python starts do not inherit its file descriptors, so a worker
+    that outlives the orchestrator does not hold the lock. A forked child holds it as long as it
+    lives.
     """
 
     kind = ""
-    """Prefix of the lock's name. Locks on something else of a study have their own."""
+    """Prefix of the lock's name. Other locks of a study, such as the mirror's, have another one."""
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:
         self.study = study
@@ -173,14 +179,12 @@ class StudyLock:
         """Releases the lock. Does nothing if it is not held."""
         self._server.release()
         if self._file is not None:
-            # A disk may be read-only by now. The lock is released all the same.
-            with suppress(OSError), self._file:
+            with suppress(OSError), self._file:  # even if the disk is read-only by now, the lock is released
                 self._file.truncate(0)
             self._file = None
 
     def holder(self) -> Holder | None:
-        """Returns the process that holds the lock file now, or None. A dead holder is never
-        returned."""
+        """Returns the living process that holds the lock file now, or None."""
         try:
             with self.path.open("r+", encoding="utf-8") as file:
                 try:
@@ -192,7 +196,7 @@ class StudyLock:
         return None
 
     def server_holder(self) -> str | None:
-        """Returns who holds the lock in a database server, on whatever host, or None."""
+        """Returns the process, on any host, that holds the lock in a database server, or None."""
         return self._server.holder()
 
     def _refusal(self, file: IO[str]) -> StudyError:
@@ -213,7 +217,7 @@ class StudyLock:
 
 
 def _read_holder(file: IO[str]) -> Holder | None:
-    """Returns what the holder wrote, or None: it writes a moment after it takes the lock."""
+    """Returns what the holder wrote. Returns None if it has taken the lock but not yet written."""
     file.seek(0)
     try:
         written = json.loads(file.read())
@@ -230,21 +234,24 @@ def final_lock(study: str, batch: str) -> str:
 
 
 def is_run(store: Store, study: str) -> bool:
-    """Returns whether a process runs the study now, on this host or, where the database is a
-    server, on another.
+    """Returns whether a process runs the study now. The process may be on another host if the
+    database is a server.
 
-    This is the one rule that says whether a run is alive. A trial that the database calls running
-    is interrupted where nobody runs its study. For final fits, give the name that `final_lock`
-    returns.
+    This is the only rule for whether a run is alive. If no process runs the study, trials that the
+    database calls running are interrupted.
+
+    Args:
+        study: name of the study, or for final fits the name that `final_lock` returns.
     """
     lock = StudyLock(Settings(store.root, store.url), store.url, study)
     return lock.holder() is not None or lock.server_holder() is not None
 
 
 def _locked(file: IO[str]) -> bool:
-    """Takes the lock for this process; returns False where another one keeps it.
+    """Takes the lock for this process. Returns False if another process keeps it.
 
-    A reader holds it for an instant, to see whether anybody runs the study. That is waited for.
+    A reader takes the lock for a moment, to see whether a process runs the study. So this function
+    tries again for `GLANCE` seconds.
     """
     deadline = time.monotonic() + GLANCE
     while True:

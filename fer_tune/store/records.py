@@ -1,5 +1,4 @@
-"""The records that the store returns and takes: a plain class for each kind of row. Times are
-UTC."""
+"""The records of the store: a plain class for each kind of row. Times are in UTC."""
 
 from __future__ import annotations
 
@@ -18,10 +17,10 @@ class SplitRecord:
 
     Attributes:
         hash: of its indices.
-        data_signature: of the data set it divides.
-        path: its file, relative to the storage folder where it lies below it.
-        policy: how it was made, as the sweep says it.
-        counts: images in `train`, `val` and `test`; empty where unknown.
+        data_signature: of the data set that it divides.
+        path: its file; relative to the storage folder if it is below it, else absolute.
+        policy: how it was made, as the sweep describes it.
+        counts: number of images in `train`, `val` and `test`; empty if unknown.
     """
 
     hash: str
@@ -33,19 +32,21 @@ class SplitRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study and what it was made from; none of it changes after the study is created.
+    """A study, and what it was made from. None of it changes after the study is created.
 
     Attributes:
         name: unique in the database.
-        uid: 8 hexadecimal digits drawn at its creation, which tell it from another study of the
-            same name elsewhere.
-        sweep_signature: of what may not change; `sweep_json` is what it was computed from.
-        sweep_text: the sweep file as it was run first, overrides applied.
-        data_source: as the sweep names it.
-        data_cache: folder of the parsed data set, relative to the storage folder where it is below
-            it.
+        uid: 8 random hexadecimal digits. They distinguish the study from a study of the same name
+            in another database.
+        sweep_signature: hash of the parts of the sweep that may not change.
+        sweep_text: the sweep file of the first run, with overrides applied.
+        sweep_json: the parts of the sweep that `sweep_signature` was computed from.
+        data_source: the data set, as the sweep names it.
+        data_signature: hash of the images and labels.
+        data_cache: folder of the parsed data set; relative to the storage folder if it is below
+            it, else absolute.
         data_spec: classes, side and channels of the images.
-        versions: of the packages that matter for the numbers, by name.
+        versions: of the packages that influence the results, by name.
     """
 
     name: str
@@ -64,7 +65,11 @@ class StudyRecord:
     created: datetime
 
     def data_ref(self, root: Path) -> DataRef:
-        """Where a worker finds the study's faces, given the storage folder."""
+        """Returns where a worker finds the study's images and split.
+
+        Args:
+            root: the storage folder.
+        """
         return DataRef(
             cache=root / self.data_cache,
             signature=self.data_signature,
@@ -76,16 +81,16 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job: anything that trains; see `job.Job` for what its fields mean.
+    """A job. `job.Job` describes the fields that are not explained here.
 
     Attributes:
-        number: Optuna's number of the trial, for a job of a search.
+        number: Optuna's trial number, for a job of a search; None for others.
         state: see `jobs.states`.
-        reason: why it ended so; empty for a job that ran its whole schedule.
-        value: the objective of a job that is over and has one.
-        mirrored: whether trackers may have it: false where it ran with `--wandb disabled`.
-        origin: where a job comes from that is not a search's: the trial, what was changed, the
-            request.
+        reason: why the job ended so; empty for a job that trained its whole schedule.
+        value: the objective of a job that has ended, or None.
+        mirrored: whether trackers may copy the job; False if it ran with `--wandb disabled`.
+        origin: for a final fit, the trial, the changes and the request that it comes from; empty
+            for a job of a search.
     """
 
     uid: str
@@ -108,16 +113,16 @@ class JobRecord:
 
     @property
     def last_epoch(self) -> int:
-        """The epoch after which nothing is left to train."""
+        """The last epoch that the job trains."""
         return self.until or self.schedule
 
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One try at a job on one worker.
+    """One attempt at a job, on one worker.
 
-    `status` is None while it runs, else one of `job.End`, or `lost` where the orchestrator ended
-    without hearing of its end.
+    `status` is None while the attempt runs. Later it is a `job.End`, or `lost` if the orchestrator
+    ended before the attempt did.
     """
 
     job: str
@@ -137,8 +142,10 @@ class AttemptRecord:
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """A file that a job (or, with job None, a study) left; `path` is relative to the storage
-    folder."""
+    """A file that a job left, or a file of the study itself if `job` is None.
+
+    `path` is relative to the storage folder.
+    """
 
     job: str | None
     kind: str
@@ -150,7 +157,7 @@ class ArtifactRecord:
 
 @dataclass(frozen=True)
 class LedgerRecord:
-    """One opening of the test images."""
+    """One opening of the test images of a split."""
 
     id: int
     study: str
@@ -162,8 +169,10 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a tracker's mirror has copied a job: all rows up to (`attempt`, `epoch`) are in the
-    run `run`."""
+    """How far a tracker's mirror has copied a job.
+
+    The tracker's run `run` has all rows up to (`attempt`, `epoch`).
+    """
 
     job: str
     tracker: str

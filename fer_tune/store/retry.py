@@ -1,5 +1,5 @@
-"""Waiting for storage: a database that is locked or away, a disk that is full or read-only for a
-while."""
+"""Waits for storage: a database that is locked or unreachable, or a disk that is full or
+read-only."""
 
 from __future__ import annotations
 
@@ -18,65 +18,69 @@ from fer_tune.store.connection import database_error, explain, parse_url, sqlite
 T = TypeVar("T")
 
 PAUSE_SECONDS = 0.2
-"""Between two tries; grows to a second."""
+"""Seconds between the first two tries. The pause grows to one second."""
 
 REMIND_SECONDS = 60.0
-"""Between two sentences about one trouble."""
+"""Seconds between two messages about one problem."""
 
 HURRIED_SECONDS = 10.0
-"""Patience that is left once the run is to end."""
+"""Seconds to wait, at most, after the run was asked to end."""
 
 PASSING = {5, 6, 13}
-"""SQLite's busy, locked and full, https://sqlite.org/rescode.html."""
+"""Result codes of SQLite that may pass: busy, locked and full; https://sqlite.org/rescode.html."""
 
 PASSING_FOR_A_RUN = {8, 10, 14}
-"""SQLite's readonly, ioerr and cantopen: what a folder that is read-only for a while, or too full
-for the files that lie beside the database, looks like. A run waits, since it has rows to lose; a
-reader is told at once."""
+"""Further result codes that a run waits for: readonly, ioerr and cantopen.
+
+SQLite answers so while the database's folder is read-only, or too full for SQLite's other files. A
+run waits because it would lose rows. A reader does not wait.
+"""
 
 PASSING_FILES = FULL | {errno.EROFS}
-"""What a file's disk answers while it is full or read-only."""
+"""Error numbers of a disk that is full or read-only."""
 
 
 class Patience:
-    """Does work again while a trouble lasts that may pass by itself.
+    """Tries work again while the storage has a problem that may pass by itself.
 
     Args:
-        url: of the database, for the error's text; a text is made definite as `parse_url` does.
-        seconds: after which the trouble counts as an error.
-        told: given a sentence for the user when work must wait, each minute while it waits, and
-            when it goes on.
-        run: whether this is a run, which waits for read-only and full folders too.
+        url: of the database, for messages.
+        seconds: how long to try. Then the problem is an error.
+        note: is called with one sentence when work must wait, each minute while it waits, and when
+            it continues.
+        run: whether this is a run. A run also waits for folders that are read-only or full.
 
     Attributes:
-        waited: seconds that all work waited so far. Who measures another's silence subtracts them.
-        engines: whose connections are made anew before another try; one that was opened on a
-            read-only disk stays read-only for as long as it is open.
+        waited: seconds that all work has waited so far. The runner subtracts them when it measures
+            how long a worker is silent.
+        engines: the engines that connect again before another try. A connection that was opened on
+            a read-only disk stays read-only.
     """
 
     def __init__(
-        self, url: URL | str, seconds: float, told: Callable[[str], object] | None = None, *, run: bool = False
+        self, url: URL | str, seconds: float, note: Callable[[str], object] | None = None, *, run: bool = False
     ) -> None:
         self.seconds = seconds
-        self.told = told
+        self.note = note
         self.waited = 0.0
         self.engines: list[Engine] = []
         self._url = parse_url(url) if isinstance(url, str) else url
         self._run = run
 
     def hurry(self) -> None:
-        """The run is to end: what is being waited for, and all that follows, has `HURRIED_SECONDS`
-        at most."""
+        """Shortens all waiting to `HURRIED_SECONDS`, because the run was asked to end."""
         self.seconds = min(self.seconds, HURRIED_SECONDS)
 
     def __call__(self, work: Callable[[], T]) -> T:
-        """Does `work`: one transaction or one file, so that a try that failed has left nothing.
+        """Calls `work` until it succeeds, and returns its result.
+
+        Args:
+            work: does one transaction or writes one file, so that a failed try changes nothing.
 
         Raises:
-            StorageError: the database's trouble lasts, or is of a kind that does not pass.
-            FerTuneError: the work's own, about a disk that stays full or read-only.
-            IntegrityError: passed through; only the caller knows what a row that is there already
-                means.
+            StorageError: the database's problem lasts too long, or does not pass by itself.
+            FerTuneError: the error that `work` raised, about a disk that stays full or read-only.
+            IntegrityError: as SQLAlchemy raises it, because only the caller knows what it means.
         """
         start = time.monotonic()
         pause, remind = PAUSE_SECONDS, 0.0
@@ -85,36 +89,40 @@ class Patience:
                 done = work()
             except Exception as error:
                 waiting = time.monotonic() - start
-                trouble = self._trouble(error, waiting, last=waiting + pause > self.seconds)
-                if trouble is None:
+                problem = self._problem(error, waiting, last=waiting + pause > self.seconds)
+                if problem is None:
                     raise
                 if waiting >= remind:
                     remind = waiting + REMIND_SECONDS
-                    self._tell(f"{trouble.message} Trying again for up to {self.seconds - waiting:.0f} s.")
+                    self._say(f"{problem.message} Trying again for up to {self.seconds - waiting:.0f} s.")
                 self._renew()
             else:
                 if remind:
                     self.waited += time.monotonic() - start
-                    self._tell(f"The storage can be written again after {time.monotonic() - start:.0f} s.")
+                    self._say(f"The storage can be written again after {time.monotonic() - start:.0f} s.")
                 return done
             time.sleep(pause)
             pause = min(1.0, 2 * pause)
 
-    def _trouble(self, error: Exception, waiting: float, *, last: bool) -> FerTuneError | None:
-        """What to say while the work waits; None where `error` is to be raised as it is.
+    def _problem(self, error: Exception, waiting: float, *, last: bool) -> FerTuneError | None:
+        """Returns the problem that the work waits for, or None if `error` must be raised as it is.
+
+        Args:
+            waiting: seconds that the work has waited.
+            last: whether there is no time for another try.
 
         Raises:
-            StorageError: the database's trouble, if this was the last try or waiting will not help.
+            StorageError: the database's problem, if this was the last try or waiting does not help.
         """
         cause = database_error(error)
         if cause is None:
             return error if isinstance(error, FerTuneError) and self._file_passes(error) and not last else None
         if isinstance(cause, IntegrityError):
             return None
-        trouble = explain(cause, self._url, waiting)
+        problem = explain(cause, self._url, waiting)
         if last or not self._passes(cause):
-            raise trouble from error
-        return trouble
+            raise problem from error
+        return problem
 
     def _passes(self, error: SQLAlchemyError) -> bool:
         code = sqlite_code(error)
@@ -129,9 +137,9 @@ class Patience:
             error = error.__cause__
         return False
 
-    def _tell(self, text: str) -> None:
-        if self.told is not None:
-            self.told(text)
+    def _say(self, text: str) -> None:
+        if self.note is not None:
+            self.note(text)
 
     def _renew(self) -> None:
         for engine in self.engines:

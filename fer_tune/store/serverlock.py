@@ -1,4 +1,4 @@
-"""One orchestrator for each study, whichever host it runs on: a lock in the database server."""
+"""The lock of a study in a database server, which keeps out orchestrators on other hosts."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ HOLDER = text(
     "AND classid::bigint = (:key >> 32) & 4294967295 AND objid::bigint = :key & 4294967295 "
     "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-"""The name under which the lock's holder is connected;
+"""Query for the name of the connection that holds the lock. See
 https://www.postgresql.org/docs/current/view-pg-locks.html."""
 
 
 OWN = text("SELECT pg_backend_pid()")
 END_OWN = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND application_name = :name")
-"""A connection that is broken only for us still holds the lock, until the server has noticed: it
-may take hours."""
+"""Ends our own earlier connection. If it broke without the server's notice, it still holds the
+lock, perhaps for hours."""
 
 TRIES, PAUSE = 20, 0.1
-"""How often, after so many seconds each, a lock is asked for that our own broken connection may
-hold yet."""
+"""How often to ask for a lock that our own broken connection may still hold, and the seconds
+between."""
 
 
 class ServerLock:
-    """An advisory lock of PostgreSQL, held by a connection of its own and released with it, however
-    it ends.
+    """An advisory lock of PostgreSQL. A connection of its own holds it.
 
-    A holder whose connection is dropped (the server restarts, a network is gone) has lost the lock,
-    and learns of it when it asks by `keep`. SQLite needs none: its file lies on one host.
+    The lock is released when the connection ends, for whatever reason. If the server restarts or
+    the network fails, the holder loses the lock. The next call of `keep` notices that. With SQLite
+    this lock does nothing, because the database file is on one host.
+
+    Args:
+        study: name of the study.
+        kind: prefix of the lock's name, for other locks of a study than that of its run.
     """
 
     def __init__(self, url: URL, study: str, kind: str = "") -> None:
@@ -50,31 +54,30 @@ class ServerLock:
         self._url = url
         self._connection: Connection | None = None
         self._session: int | None = None
-        """The server's process that holds the lock for us, or held it."""
+        """Id of the server's process that holds the lock for us, or held it."""
 
     def acquire(self) -> None:
-        """Takes the lock or refuses at once.
+        """Takes the lock, or fails at once.
 
         Raises:
-            StudyError: another process runs the study; names its host and process id.
-            StorageError: the server.
+            StudyError: another process runs the study. The message names its host and process id.
+            StorageError: the server does not answer.
         """
         if (holder := self._take()) is not None:
             raise StudyError(
                 f"The study {self.study} is being run by {holder}.",
-                "Wait for it, end it, or give this run another study name.",
+                "Wait for it, stop it there, or give this run another study name.",
             )
 
     def keep(self) -> bool:
-        """Makes sure that the lock is held: costs one question to the server. One that was lost is
-        taken again.
+        """Checks that the lock is still held, with one query. Takes it again if it was lost.
 
         Returns:
-            Whether it was taken again: others may have had it meanwhile.
+            Whether the lock was taken again. Another process may have had it meanwhile.
 
         Raises:
-            TakenOverError: another process has it now; names its host and process id.
-            StorageError: the server does not answer; ask again.
+            TakenOverError: another process has it now. The message names its host and process id.
+            StorageError: the server does not answer. The caller may try again.
         """
         if self._url.get_backend_name() != "postgresql":
             return False
@@ -89,7 +92,7 @@ class ServerLock:
         return True
 
     def holder(self) -> str | None:
-        """Returns who holds the lock, such as `fer-tune 123 on HOST`, or None.
+        """Returns the process that holds the lock, such as `fer-tune 123 on HOST`, or None.
 
         Raises:
             StorageError: the server does not answer.
@@ -105,7 +108,7 @@ class ServerLock:
         return None if found is None else str(found)
 
     def _take(self) -> str | None:
-        """Takes the lock; who has it, if that is another."""
+        """Takes the lock. Returns None, or the name of another process that holds it."""
         if self._url.get_backend_name() != "postgresql":
             return None
         name = f"fer-tune {os.getpid()} on {socket.gethostname()}"[:63]  # the server cuts longer ones
@@ -130,15 +133,15 @@ class ServerLock:
         return str(holder or "another process")
 
     def release(self) -> None:
-        """Gives the lock back; nothing happens if it is not held."""
+        """Releases the lock. Does nothing if it is not held."""
         if self._connection is not None:
-            with suppress(SQLAlchemyError):  # it is broken, and closed
+            with suppress(SQLAlchemyError):  # the connection is broken, and so closed already
                 self._connection.close()
             self._connection = None
 
     @property
     def _key(self) -> int:
-        """The study's number among PostgreSQL's advisory locks, a signed 64-bit integer."""
+        """The number of the study's advisory lock in PostgreSQL, a signed 64-bit integer."""
         return int.from_bytes(
             hashlib.sha256(f"fer-tune/{self._kind}{self.study}".encode()).digest()[:8], "big", signed=True
         )

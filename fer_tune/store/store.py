@@ -1,4 +1,4 @@
-"""The store: fer-tune's tables in one database, a small object for each kind of thing in them."""
+"""The store: fer-tune's tables in one database, with one object for each kind of thing in them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from fer_tune.store.studies import Studies
 
 
 class Store(Database):
-    """fer-tune's tables in one database. Each method of an aggregate is one transaction.
+    """fer-tune's tables in one database. Use it as a context manager, or call `close`.
+
+    Each method of its attributes is one transaction.
 
     Attributes:
-        studies, jobs, epochs, artifacts, ledger, cursors: what the tables hold.
+        studies, jobs, epochs, artifacts, ledger, cursors: read and write the tables.
     """
 
     def __init__(self, database: Database) -> None:
@@ -43,25 +45,26 @@ class Store(Database):
         patience: float | Patience = 30.0,
         note: Callable[[str], object] | None = None,
     ) -> Store:
-        """Opens the database at `url`. An older one is upgraded in place, after a copy of it was
-        made.
+        """Opens the database at `url`. Upgrades one of an older format; an SQLite file is copied
+        first.
 
         Args:
-            create: makes the database, its folder and its tables where they are missing.
-            patience: seconds, or how a run waits.
-            note: is given one line where the database was upgraded.
+            create: whether to create the database, its folder and its tables if they are missing.
+            root: the storage folder. Paths of artifacts are relative to it.
+            patience: seconds to wait for a locked database, or a `Patience`.
+            note: is called with one line if the database was upgraded.
 
         Raises:
-            StorageError: it does not exist, cannot be opened, is damaged, is not a database of
-                fer-tune, or was made by a newer one.
-            MissingExtraError: its driver is not installed.
+            StorageError: the database does not exist, cannot be opened, is damaged, belongs to
+                another program, or was made by a newer fer-tune.
+            MissingExtraError: the database's driver is not installed.
         """
         parsed = parse_url(url)
         bootstrap.prepare_folder(parsed, create)
         patient = patience if isinstance(patience, Patience) else Patience(parsed, patience)
         store = cls(Database(parsed, make_engine(parsed), root.absolute(), patient))
-        # A lock on a file passes; a server that is not there at the start is more likely a wrong
-        # URL: said at once.
+        # A locked file is free again soon. But if a server cannot be reached at the start, the URL
+        # is probably wrong, so there is no waiting.
         at_first = patient if parsed.get_backend_name() == "sqlite" else Patience(parsed, 0.0)
         try:
             at_first(lambda: bootstrap.prepare(store, create, note or (lambda text: None)))
@@ -78,12 +81,11 @@ class Store(Database):
         patience: float | Patience = 30.0,
         note: Callable[[str], object] | None = None,
     ) -> Store:
-        """Opens the database that the settings name, with artifacts below their storage folder."""
+        """Opens the database that the settings name. See `open` for the other arguments."""
         return cls.open(settings.url, create, settings.root, patience, note)
 
     def close(self) -> None:
-        """Closes every connection, Optuna's too. The store can still be used, and connects
-        again."""
+        """Closes all connections, including Optuna's. A later use of the store connects again."""
         for engine in self.patiently.engines:
             engine.dispose()
 

@@ -1,5 +1,4 @@
-"""Studies and their splits: what a study was made from. None of it changes after the study is
-created."""
+"""Studies and their splits. None of this changes after a study is created."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ class Studies:
         """Adds a study and its split.
 
         Raises:
-            StudyError: the name is taken.
+            StudyError: a study of this name exists.
         """
 
         def work(tx: Connection) -> None:
@@ -43,10 +42,10 @@ class Studies:
             raise StudyError(f"A study named {record.name} already exists.", "Choose another name.") from error
 
     def get(self, name: str) -> StudyRecord:
-        """Returns the study of that name.
+        """Returns the study with this name.
 
         Raises:
-            StudyError: there is none; the hint names the nearest.
+            StudyError: the study does not exist. The hint gives the nearest name.
         """
         found = self.find(name)
         if found is None:
@@ -54,7 +53,7 @@ class Studies:
         return found
 
     def find(self, name: str) -> StudyRecord | None:
-        """Returns the study of that name, or None."""
+        """Returns the study with this name, or None."""
         return next(iter(self._select(tables.studies.c.name == _printable(name))), None)
 
     def all(self) -> list[StudyRecord]:
@@ -62,10 +61,10 @@ class Studies:
         return self._select()
 
     def key(self, name: str) -> int:
-        """Returns the study's key in the tables. It never changes, so it is read once.
+        """Returns the study's key in the tables. It never changes, so it is read only once.
 
         Raises:
-            StudyError: there is no such study.
+            StudyError: the study does not exist.
         """
         if name not in self._ids:
             query = select(tables.studies.c.id).where(tables.studies.c.name == _printable(name))
@@ -88,13 +87,12 @@ class Studies:
         if near:
             hint = f"The nearest name is {near[0]}; `fer-tune studies` lists all."
         else:
-            hint = f"It has: {', '.join(names)}." if names else "It has none yet: `fer-tune run SWEEP` makes one."
+            hint = f"It has: {', '.join(names)}." if names else "It has no study yet. `fer-tune run SWEEP` makes one."
         return StudyError(f"There is no study {name} in {self._database.shown}.", hint)
 
 
 def _printable(name: str) -> str:
-    """Returns a name that any database and terminal can take; one that had to be escaped is no
-    study's."""
+    """Returns a name that every database and terminal accepts. No study has an escaped name."""
     return name if name and name.isprintable() else ascii(name)
 
 

@@ -1,12 +1,11 @@
-"""The tables that are beside Optuna's in one database. All of them are called fer_*.
+"""The tables of fer-tune. They are in one database with Optuna's, and their names begin with fer_.
 
-Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values,
-attributes. These hold what Optuna has no place for: the sweep of a study, the split, every job with
-each of its attempts and epochs, the files that it left, and each opening of the test images. A job
-of a search knows the number of its trial. No foreign key leads into Optuna's tables, whose schema
-is not ours.
+Optuna's tables hold what its samplers, pruners and dashboard need: trials, parameters, values and
+attributes. Our tables hold the rest: studies with their sweep and split, jobs with their attempts,
+epochs and files, and each opening of test images. A job of a search has the number of its trial.
+There are no foreign keys to Optuna's tables, because Optuna may change them.
 
-A change here needs a migration in store/migrations/versions/.
+A change of these tables needs a migration in store/migrations/versions/.
 """
 
 from __future__ import annotations
@@ -36,17 +35,16 @@ from sqlalchemy import (
 )
 
 FORMAT = 2
-"""Format of these tables, which fer-tune of any version reads in fer_schema before it reads
-anything else."""
+"""Format of these tables. Every version of fer-tune reads it in fer_schema before anything else."""
 
 REVISION = "0002"
-"""Alembic's newest revision in store/migrations/versions/. A test holds it against the folder."""
+"""The newest revision of Alembic in store/migrations/versions/. A test compares the two."""
 
 metadata = MetaData()
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time, kept as UTC without zone, since SQLite has no zones."""
+    """A point in time. It is stored in UTC without a time zone, because SQLite has none."""
 
     impl = DateTime
     cache_ok = True
@@ -59,7 +57,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Measure(TypeDecorator[float]):
-    """A measurement; nan is kept as NULL, which is what SQLite makes of it anyway."""
+    """A measured number. It stores nan as NULL, as SQLite itself does."""
 
     impl = Float(precision=53)
     cache_ok = True

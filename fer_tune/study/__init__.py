@@ -1,5 +1,7 @@
-"""Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial. Optuna,
-never torch."""
+"""Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial.
+
+This room imports Optuna and never torch.
+"""
 
 from fer_tune.study.study import Study
 from fer_tune.study.summaries import (

@@ -1,8 +1,8 @@
-"""CMA-ES whose state is computed from the study's trials, and never unpickled from the database.
+"""CMA-ES that computes its state from the study's trials. It unpickles nothing from the database.
 
-Optuna's sampler keeps its optimizer as a pickle in the trials' attributes, and a pickle can run
-code: whoever may write the database could run it in the next orchestrator. The state follows from
-the trials, so it need not be kept.
+Optuna's sampler keeps its optimizer as a pickle in the trials' attributes. A pickle can run code,
+so everybody who can write the database could run code in the next orchestrator. The state can be
+computed from the trials, so it need not be kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from optuna.trial import FrozenTrial
 
 
 class ReplayedCmaEsSampler(CmaEsSampler):
-    """Optuna's CmaEsSampler with its optimizer in memory, remade in a new process from the
-    completed trials.
+    """Optuna's CmaEsSampler with its optimizer in memory.
 
-    The mean, the step size and the covariance follow from the generations' values alone; the draws
-    are seeded anew for each trial. Where workers finished a generation's trials out of order, and
-    more of them than the population, the replay counts those with the lowest numbers, which an
-    undisturbed study may not have done.
+    A new process computes the optimizer from the completed trials. The mean, the step size and the
+    covariance depend only on the values of the generations. The draws are seeded again for each
+    trial.
+
+    There is one difference to an undisturbed study. A generation may have more completed trials
+    than the population, finished out of order. The new process then uses those with the lowest
+    numbers.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -43,5 +45,5 @@ class ReplayedCmaEsSampler(CmaEsSampler):
         return optimizer
 
     def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
-        """What is to be written to the database of the optimizer: nothing."""
+        """Returns what Optuna should write to the database for the optimizer, which is nothing."""
         return {}

@@ -1,5 +1,4 @@
-"""Creates a study, or continues one with the sweep, the images and the split that it was made
-from."""
+"""Creates a study, or continues it if its sweep, images and split are still the same."""
 
 from __future__ import annotations
 
@@ -23,23 +22,27 @@ from fer_tune.store.artifact_paths import below
 from fer_tune.sweep.schema import Budget, Sweep
 
 PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
-"""Packages whose versions are kept with a study."""
+"""Packages whose versions are recorded with a study."""
 
 BUDGET = "budget"
-"""User attribute of a study: the budget of its last run. The record has the budget of its first."""
+"""User attribute of a study: the budget of its last run. The record has that of its first run."""
 
 KEEP_BOTH = (
-    "Undo the change, or keep both: give the changed sweep a study name of its own "
+    "Undo the change. Or keep both: give the changed sweep another study name "
     "(`study:` in the file, or --set study=NAME)."
 )
 
 
 def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
-    """Returns the record of the sweep's study, which is created if it does not exist.
+    """Returns the record of the sweep's study. Creates the record if it does not exist.
+
+    Args:
+        data: the images and the split.
+        counts: number of images in each part of the split.
 
     Raises:
-        StudyError: the study was made from another sweep, other images or another split. Or only
-            one half of it exists, ours or Optuna's.
+        StudyError: the study was made from another sweep, other images or another split. Or the
+            study exists only in our tables, or only in Optuna's.
     """
     record = store.studies.find(sweep.study)
     in_optuna = store.patiently(lambda: _in_optuna(storage, sweep.study))
@@ -62,8 +65,8 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
 
 
 def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
-    """Writes what readers such as optuna-dashboard should know into Optuna's study, where it is not
-    there yet."""
+    """Writes facts for readers such as optuna-dashboard to Optuna's study, if they are missing or
+    differ."""
     facts: dict[str, Any] = {
         "family": record.family,
         "objective": record.objective,
@@ -76,8 +79,7 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
     }
     if study.metric_names != [record.objective]:
         with warnings.catch_warnings():
-            # the name that optuna-dashboard shows
-            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore", ExperimentalWarning)  # optuna-dashboard shows this name
             study.set_metric_names([record.objective])
     present = study.user_attrs
     for key, value in facts.items():
@@ -86,8 +88,10 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Returns what differs between two descriptions of sweeps, a line for each entry: `space.lr:
-    0.1, now 0.2`."""
+    """Returns the differences between two descriptions of sweeps, one line for each.
+
+    A line is such as `space.lr: 0.1, now 0.2`.
+    """
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         f"{key}: {_show(old, key)}, now {_show(new, key)}"
@@ -97,8 +101,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
-    """Compares what was measured with what would be measured now. Where the images are does not
-    matter."""
+    """Raises StudyError if sweep, images or split differ from those of the study.
+
+    The location of the images may differ.
+    """
     name = record.name
     if lines := differences(_with_shape(record.sweep_json), json.loads(json.dumps(sweep.describe()))):
         what = "\n".join(f"  {line}" for line in lines)
@@ -107,7 +113,7 @@ def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
         raise StudyError(
             f"The study {name} was made from other images than {sweep.data}: "
             f"their signature is {record.data_signature[:12]}, not {data.signature[:12]}.",
-            "Name the images that it was made from with --data or FER_TUNE_DATA, wherever they are now. "
+            "Name the original images with --data or FER_TUNE_DATA. They may be in another folder than before. "
             "Or give this run another study name: --set study=NAME.",
         )
     if record.split.hash != data.split_hash:
@@ -118,8 +124,10 @@ def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
 
 
 def _with_shape(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a description whose `data` is a shape. Older studies have the path of the images
-    there."""
+    """Returns a description of a sweep whose `data` is the shape of the images.
+
+    In older studies, `data` is the path of the images.
+    """
     shape = description.get("data")
     return dict(description) | {
         "data": shape if isinstance(shape, dict) else {"side": FER2013.side, "channels": FER2013.channels}
@@ -153,8 +161,10 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide the numbers, without importing
-    them."""
+    """Returns the versions of Python and of `PACKAGES` by name, without importing them.
+
+    Packages that are not installed are left out.
+    """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

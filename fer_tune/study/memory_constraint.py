@@ -1,11 +1,13 @@
-"""Trials that do not fit into memory, and how a sampler learns from them.
+"""Lets samplers learn from trials that do not fit into memory.
 
-Such a trial is told as failed, with the constraint `memory`: by what fraction it needs more than
-there is. Optuna's samplers pass over failed trials, constraints and all: left alone they would go
-on proposing what cannot be trained. So they are shown the study as if these trials were complete,
-as bad as the worst that is, and infeasible. TPE puts infeasible trials behind all others, the
-Gaussian process learns where the constraint holds, and CMA-ES, which knows no constraints, learns
-from the value. The database keeps what happened.
+Such a trial is recorded as failed, with the constraint `memory`: the fraction by which it needs
+more memory than the device has. Optuna's samplers ignore failed trials and their constraints, so
+they would propose such trials again and again.
+
+`LearningSampler` therefore shows them another view of the study. In it, these trials are complete,
+infeasible, and as bad as the worst complete trial. TPE ranks infeasible trials behind all others.
+The Gaussian process learns where the constraint holds. CMA-ES ignores constraints and learns from
+the value. The database is not changed.
 """
 
 from __future__ import annotations
@@ -20,16 +22,16 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 MEMORY = "memory"
-"""The constraint, and the user attribute by which optuna-dashboard shows it."""
+"""Name of the constraint, and of the user attribute by which optuna-dashboard shows it."""
 _ATTRIBUTE = f"constraints:{MEMORY}"
-"""Where Optuna keeps it."""
+"""System attribute in which Optuna keeps the constraint."""
 FEASIBLE = -1.0
-"""The constraint of trials that were trained: the Gaussian process wants one of each trial or of
-none."""
+"""Value of the constraint for trials that were trained. The Gaussian process needs a value either
+for every trial or for none."""
 
 
 class LearningSampler(BaseSampler):
-    """A sampler that sees infeasible trials; all else is the inner one's."""
+    """A sampler that shows infeasible trials to the sampler within it. See this module."""
 
     def __init__(self, inner: BaseSampler) -> None:
         self.inner = inner
@@ -55,7 +57,7 @@ class LearningSampler(BaseSampler):
         self.inner.before_trial(_seen(study), trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """As Optuna's; the constraint is ours to deal with, CMA-ES need not warn of it."""
+        """As Optuna's, but without the constraint, about which CMA-ES would print a warning."""
         attrs = {key: value for key, value in trial.system_attrs.items() if key != _ATTRIBUTE}
         self.inner.after_trial(_seen(study), _altered(trial, system_attrs=attrs), state, values)
 
@@ -65,8 +67,10 @@ class LearningSampler(BaseSampler):
 
 
 class _Seen:
-    """A study with infeasible trials among the complete ones; like the view that Optuna's Hyperband
-    gives samplers."""
+    """A view of a study in which infeasible trials are complete.
+
+    Optuna's Hyperband shows samplers a similar view.
+    """
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -80,7 +84,7 @@ class _Seen:
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        """What all of Optuna's samplers ask."""
+        """Returns the trials. All of Optuna's samplers call this method."""
         trials = with_infeasible(self._study._get_trials(deepcopy, use_cache=use_cache))
         return [trial for trial in trials if states is None or trial.state in states]
 
@@ -90,8 +94,10 @@ def _seen(study: Study) -> Study:
 
 
 def with_infeasible(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials, where some are infeasible in such a form that samplers heed them; none is
-    changed."""
+    """Returns trials in which samplers can see the infeasible ones.
+
+    The given trials are not changed. If none is infeasible, they are returned as they are.
+    """
     if not any(_infeasible(trial) for trial in trials):
         return trials
     complete = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]

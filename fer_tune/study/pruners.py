@@ -1,4 +1,4 @@
-"""Pruners: from what a sweep says to Optuna's objects. A step is an epoch, counted from 1."""
+"""Makes Optuna's pruner from a sweep. A step is an epoch, counted from 1."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from fer_tune.errors import StudyError
 from fer_tune.sweep.schema import PrunerSpec
 
 RUNG = "completed_rung_"
-"""Prefix of the system attributes in which successive halving and hyperband keep what a trial
-reached."""
+"""Prefix of the system attributes in which successive halving and hyperband keep a trial's
+rungs."""
 
 
 def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
-    """The sweep's pruner, for trials of at most `epochs` epochs.
+    """Returns the sweep's pruner.
+
+    Args:
+        epochs: the highest number of epochs of a trial.
 
     Raises:
-        StudyError: the options leave the pruner nothing to prune by.
+        StudyError: an option is not valid, or there is no pruner of this name.
     """
     options = dict(spec.options)
     match spec.name:
@@ -40,29 +43,34 @@ def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
         case "successive_halving":
             return SuccessiveHalvingPruner(**options)
         case "hyperband":
-            # With `auto`, nothing is pruned until a trial completes, and the brackets depend on
-            # which that is.
+            # With `auto`, Optuna prunes nothing until a trial completes, and the brackets depend on
+            # that trial.
             top = options.pop("max_resource", None) or epochs
             if options.get("min_resource", 1) > top:
-                raise StudyError(f"hyperband's min_resource {options['min_resource']} is above its max_resource {top}.")
+                raise StudyError(
+                    f"The pruner hyperband has min_resource {options['min_resource']} above max_resource {top}.",
+                    "Lower min_resource, or raise max_resource or the epochs.",
+                )
             return HyperbandPruner(max_resource=top, **options)
         case "patient":
             wrapped = options.pop("wrapped_pruner", None)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)  # its interface may change; versions are pinned
+                warnings.simplefilter(
+                    "ignore", ExperimentalWarning
+                )  # its interface may change; our versions are bounded
                 return PatientPruner(make_pruner(wrapped, epochs) if wrapped else None, **options)
         case "none":
             return NopPruner()
-    raise StudyError(f"There is no pruner {spec.name}.", "Pruners: " + ", ".join(NAMES) + ".")
+    raise StudyError(f"There is no pruner {spec.name}.", "The pruners are " + ", ".join(NAMES) + ".")
 
 
 NAMES = ("median", "percentile", "successive_halving", "hyperband", "patient", "none")
 
 
 def warm_up(study: Study) -> None:
-    """Asks the pruner about a trial that has reported nothing.
+    """Asks the pruner about an empty trial, so that hyperband makes its brackets.
 
-    Hyperband makes its brackets at the first question; before it, a process takes every trial to be
-    in bracket 0, and the sampler would see other trials than it did before the study was continued.
+    Hyperband makes them when it is asked first. Before that, it counts every trial to bracket 0. A
+    continued study would then show its sampler other trials than before.
     """
     study.pruner.prune(study, create_trial(value=0.0))

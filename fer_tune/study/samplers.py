@@ -1,4 +1,4 @@
-"""Samplers: from what a sweep says to Optuna's objects, seeded so that a study can be continued."""
+"""Makes Optuna's sampler from a sweep, with a seed that suits a continued study."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from fer_tune.study.memory_constraint import LearningSampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
-"""Packages that a sampler imports only when it first draws, by which time others have trained for
-an hour."""
+"""Packages that a sampler imports only when it first draws. By then, trials may have trained for an
+hour."""
 
 
 class RepeatableRandomSampler(RandomSampler):
-    """Random search in which a draw depends on nothing but the seed, its place in the study, and
-    its key.
+    """Random search in which a draw depends only on the seed, the trial's position and the key.
 
-    So an interrupted and continued study, one with requeued trials, and one run by more workers
-    draw the same configurations as an undisturbed one.
+    So an interrupted study draws the same configurations as one without interruptions. Requeued
+    trials and the number of workers do not matter.
 
     Args:
         seed: of the study.
-        place: from a trial's number to its place among the draws; a requeued trial keeps its place.
+        place: returns the position among the draws for a trial's number. A requeued trial has the
+            position of the interrupted one.
     """
 
     def __init__(self, seed: int, place: Callable[[int], int]) -> None:
         super().__init__(seed=seed)
         self._seed = seed
         self._place = place
-        self._known = (-1, -1)  # number and place of the trial that is being drawn
+        self._known = (-1, -1)  # number and position of the trial that is being drawn
 
     def reseed_rng(self) -> None:
-        """Nothing to do: no draw depends on those before it."""
+        """Does nothing, because no draw depends on earlier ones."""
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """One value of one parameter."""
+        """Returns one value of one parameter."""
         if self._known[0] != trial.number:
             self._known = (trial.number, self._place(trial.number))
         digest = hashlib.sha256(f"{self._seed}/{self._known[1]}/{param_name}".encode()).digest()
@@ -57,28 +57,28 @@ class RepeatableRandomSampler(RandomSampler):
 
 
 def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSampler:
-    """The sweep's sampler; that it fits the space was checked when the sweep was loaded.
+    """Returns the sweep's sampler. The sweep has already checked that it suits the space.
 
     Args:
-        trials: how many the study has already. It shifts the seed of samplers whose random state
-            dies with their process, so that a continued study does not replay the draws it began
-            with.
+        trials: how many trials the study has. It shifts the seed of samplers whose random state is
+            lost with their process. Without that, a continued study would repeat its first draws.
         place: see `RepeatableRandomSampler`.
 
     Raises:
-        StudyError: a package that it needs is missing.
+        StudyError: a package that the sampler needs is not installed, or there is no sampler of
+            this name.
     """
     spec = sweep.sampler
     _check(spec.name)
     seed = sweep.seed if spec.seed is None else spec.seed
     shifted = (seed + trials) % 2**32
     random = RepeatableRandomSampler(seed, place)
-    # What these samplers cannot draw jointly they draw independently. It is what conditions ask
-    # for, no mishap to be warned of at every trial.
+    # These samplers draw independently what they cannot draw jointly. Conditional parameters need
+    # that, so it deserves no warning at every trial.
     independent: dict[str, Any] = {"independent_sampler": random, "warn_independent_sampling": False}
     with warnings.catch_warnings():
-        # TPE's group, QMC and others are marked experimental: their interface may change, and
-        # versions are pinned.
+        # TPE's group, QMC and others are marked experimental, because their interface may change.
+        # Our versions are bounded.
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
@@ -87,11 +87,11 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
                 return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":
                 return LearningSampler(ReplayedCmaEsSampler(seed=shifted, **independent, **spec.options))
-            case "qmc":  # the sequence is one for the study, and the database counts its points: never shifted
+            case "qmc":  # not shifted: a study has one sequence, and the database counts its points
                 return QMCSampler(seed=seed, **independent, **spec.options)
             case "random":
                 return random
-    raise StudyError(f"There is no sampler {spec.name}.", "Samplers: tpe, gp, random, cmaes, qmc.")
+    raise StudyError(f"There is no sampler {spec.name}.", "The samplers are tpe, gp, random, cmaes, qmc.")
 
 
 def _check(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Optuna's storage on the store's database."""
+"""Optuna's storage, in the same database as the store's tables."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
 
 
 def optuna_storage(store: Store) -> BaseStorage:
-    """Optuna's storage beside the store's tables; made once for a store, since it remembers the
-    finished trials.
+    """Returns Optuna's storage for a store, made only once because it caches finished trials.
 
-    Reading 10,000 trials for the first time takes ten seconds, the second time milliseconds.
+    Reading 10,000 trials takes ten seconds the first time, and milliseconds the second time.
 
     Raises:
-        StorageError: Optuna's tables were made by a version of Optuna that this one cannot read.
+        StorageError: another version of Optuna made its tables, and this version cannot read them.
     """
     if store not in _storages:
-        # The progress shown is ours; Optuna would print a line for each study and trial.
+        # fer-tune shows the progress itself. Optuna would print a line for each study and trial.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         backend = store.patiently(lambda: _backend(store))
         tune(backend.engine)
-        backend.engine.dispose()  # connections made before the pragmas were asked for
+        backend.engine.dispose()  # closes connections that were made without the pragmas
         store.patiently.engines.append(backend.engine)
         _storages[store] = optuna.storages.get_storage(backend)
     return _storages[store]
@@ -40,10 +39,10 @@ def _backend(store: Store) -> RDBStorage:
     options = engine_options(make_url(store.url))
     try:
         return RDBStorage(store.url, engine_kwargs=options)
-    except RuntimeError as error:  # what Optuna raises for another version's tables
+    except RuntimeError as error:  # Optuna raises it for the tables of another version
         raise StorageError(
-            f"Optuna's tables in {store.shown} are of another version of Optuna.",
-            "`optuna storage upgrade --storage URL` lifts older ones; newer ones need `pip install --upgrade optuna`.",
+            f"Another version of Optuna made its tables in {store.shown}.",
+            "If they are older: `optuna storage upgrade --storage URL`. If newer: `pip install --upgrade optuna`.",
         ) from error
     except Exception as error:
         cause = database_error(error)

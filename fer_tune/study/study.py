@@ -1,4 +1,4 @@
-"""A study that is being run: ask for trials, report their epochs, tell how they ended."""
+"""A study that this process runs: asks for trials, reports their epochs, tells how they ended."""
 
 from __future__ import annotations
 
@@ -44,12 +44,11 @@ FIXED = "fixed_params"
 
 
 class Study:
-    """One study, owned by this process: hold its `StudyLock` before opening it.
+    """One study. The process must hold its `StudyLock` before it opens the study.
 
-    Only one process may ask and tell: Optuna's queue hands one trial to two otherwise. All methods
-        wait for a
-    locked database as long as the store has patience, then raise StorageError. A trial that
-    somebody else has told meanwhile raises TakenOverError.
+    Only one process may ask and tell, because Optuna's queue can give one trial to two processes.
+    All methods wait for a locked database as long as the store's `Patience` says, and then raise
+    StorageError. They raise TakenOverError if another process has told the trial meanwhile.
     """
 
     def __init__(self, sweep: Sweep, store: Store, study: optuna.Study) -> None:
@@ -58,21 +57,20 @@ class Study:
         self.name = sweep.study
         self._study = study
         self._trials: dict[int, Trial] = {}
-        self._answers: dict[int, tuple[int, bool]] = {}  # by number: the last epoch reported, and what was answered
+        self._answers: dict[int, tuple[int, bool]] = {}  # by number: the last reported epoch, and the answer to it
 
     @classmethod
     def open(cls, sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int] | None = None) -> Study:
-        """Creates the sweep's study or continues it, and enqueues the start configurations that it
-        does not have.
+        """Creates or continues the sweep's study, and enqueues start configurations that are new.
 
         Args:
-            data: the faces and the split; a study never mixes two.
-            counts: images in each part of the split, for the record.
+            data: the images and the split. All trials of a study have the same.
+            counts: number of images in each part of the split, for the record.
 
         Raises:
-            StudyError: the study was made by another sweep, from other faces or with another split,
-                was not made by fer-tune, or its sampler or pruner cannot work.
-            StorageError: the database.
+            StudyError: the study was made from another sweep, other images or another split, or not
+                by fer-tune. Or its sampler or pruner cannot be made.
+            StorageError: the database does not work.
         """
         storage = optuna_storage(store)
         pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
@@ -92,7 +90,7 @@ class Study:
     # asking -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> Proposal:
-        """The next trial: one that waits in the queue, else one that the sampler draws."""
+        """Returns the next trial: one from the queue, else one that the sampler draws."""
         trial = self._begin()
         params: dict[str, Value] = {}
         for key, parameter in self.sweep.space.items():
@@ -109,10 +107,10 @@ class Study:
         )
 
     def _begin(self) -> Trial:
-        """A running trial from Optuna's queue, else a new one.
+        """Returns a trial that is now running, from Optuna's queue or new.
 
-        Asking is several transactions. A try that the database cut short may have begun a trial
-        that nobody would ever end: the next try takes it over.
+        Optuna needs several transactions for that. If the database fails in between, a trial may be
+        running already. The next try takes this trial, which nobody would end otherwise.
         """
         tried = False
 
@@ -125,8 +123,10 @@ class Study:
         return self._patiently(work)
 
     def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
-        """The trial's value; what was enqueued comes back as it was written, hence the
-        conversions."""
+        """Returns the trial's value of a parameter.
+
+        Optuna returns enqueued values as they were written, so they are converted here.
+        """
         if isinstance(domain, Fixed):
             return domain.value
         if isinstance(domain, Choice):
@@ -142,12 +142,12 @@ class Study:
     # telling ------------------------------------------------------------------------------------------------------
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Takes an epoch's objective; True if the trial should be pruned.
+        """Reports an epoch's objective. Returns whether the trial should be pruned.
 
-        The pruner is asked exactly once an epoch, since successive halving answers a second
-        question differently: an epoch that was reported already gets the answer it got. A trial in
-        its last epoch is never pruned, there being nothing left to save; a value that is not finite
-        is not kept, and prunes.
+        It asks the pruner once for each epoch, because successive halving answers a second question
+        differently. An epoch that was reported before gets its former answer. A trial is never
+        pruned in its last epoch, because that would save nothing. A value that is not finite is not
+        reported, and the answer is True.
         """
         trial = self._running(number)
         last, answer = self._answers.get(number, (0, False))
@@ -161,25 +161,29 @@ class Study:
         return prune
 
     def complete(self, number: int, value: float, attrs: Mapping[str, Any] | None = None) -> None:
-        """Tells that a trial is complete with its best epoch's objective.
+        """Tells Optuna that a trial is complete.
+
+        Args:
+            value: the objective of the best epoch.
+            attrs: user attributes to record.
 
         Raises:
-            StudyError: the value is not finite, or there is no such trial.
+            StudyError: the value is not finite, or the trial does not exist.
         """
         if not isfinite(value):
             raise StudyError(f"Trial {number} of {self.name} cannot be complete with the value {value}.")
         self._end(number, TrialState.COMPLETE, attrs or {}, value)
 
     def prune(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None) -> None:
-        """Tells that a trial was pruned; it keeps the value that was reported last."""
+        """Tells Optuna that a trial was pruned. Its value is the one that was reported last."""
         self._end(number, TrialState.PRUNED, {**(attrs or {}), REASON: reason})
 
     def fail(self, number: int, reason: str, attrs: Mapping[str, Any] | None = None, infeasible: float = 0.0) -> None:
-        """Tells that a trial failed; the budget counts it.
+        """Tells Optuna that a trial failed. It counts towards the budget.
 
         Args:
-            infeasible: above 0 if it needs more memory than there is, by what fraction; the sampler
-                learns from it.
+            infeasible: 0, or the fraction by which the trial's need of memory exceeds the device's.
+                The sampler learns from it.
         """
         attrs = {**(attrs or {}), REASON: reason}
         if infeasible > 0 and not self._frozen(number).state.is_finished():
@@ -190,7 +194,7 @@ class Study:
         self._end(number, TrialState.FAIL, attrs)
 
     def _end(self, number: int, state: TrialState, attrs: Mapping[str, Any], value: float | None = None) -> None:
-        """Tells a trial's end; one that has ended keeps the end it has."""
+        """Tells Optuna how a trial ended. Does nothing if the trial has ended already."""
         if self._frozen(number).state.is_finished():
             return
         trial = self._running(number)
@@ -204,15 +208,17 @@ class Study:
     # interrupted trials -------------------------------------------------------------------------------------------
 
     def requeue(self, number: int, reason: str) -> int:
-        """Enqueues an interrupted trial's configuration again, and tells that the interrupted one
-        is over.
+        """Enqueues the configuration of an interrupted trial again, and ends the interrupted trial.
 
-        The new trial keeps the name, the parameters and the place among the draws; the budget
-        counts only it. Done in an order in which a crash at any point leaves something that the
-        next `requeue` of the same trial completes.
+        The new trial has the same name, parameters and position among the draws. Only the new trial
+        counts towards the budget. After a crash at any point, a second call for the same trial
+        completes the work.
 
         Returns:
             The new trial's number.
+
+        Raises:
+            StudyError: the trial has ended.
         """
         frozen = self._frozen(number)
         if frozen.state.is_finished():
@@ -229,7 +235,7 @@ class Study:
         )
 
         def enqueue() -> None:
-            if self._copy_of(number) is None:  # left by a crash, or by a try that only seemed to fail
+            if self._copy_of(number) is None:  # a crash, or a try that only seemed to fail, may have left one
                 self._study.add_trial(again)
 
         self._patiently(enqueue)
@@ -241,10 +247,12 @@ class Study:
         return copy
 
     def reconcile(self, reason: str = "The orchestrator ended before the trial did.") -> list[int]:
-        """Queues again what a dead orchestrator left running; returns the numbers of the
-        interrupted trials.
+        """Queues again the trials that a dead orchestrator left running.
 
-        To be called once, before the first `ask`, by the process that holds the study's lock.
+        Call it once, before the first `ask`, in the process that holds the study's lock.
+
+        Returns:
+            The numbers of the interrupted trials.
         """
         left = [trial.number for trial in self._running_trials()]
         for number in left:
@@ -256,10 +264,10 @@ class Study:
         return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
 
     def _forget_rungs(self, trial: FrozenTrial) -> None:
-        """Takes an interrupted trial out of successive halving, where it would compete with the one
-        it lives on as.
+        """Removes an interrupted trial from successive halving, where it would compete with its
+        copy.
 
-        Optuna has no call for it; its caches do not keep a trial that is still running.
+        Optuna has no call for it. Its caches do not hold a trial that is still running.
         """
         attributes = table("trial_system_attributes", column("trial_id"), column("key"))
         of_trial = (attributes.c.trial_id == trial._trial_id) & attributes.c.key.startswith(RUNG)
@@ -282,14 +290,16 @@ class Study:
     # counting -----------------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
-        """How many trials are in which state."""
+        """Returns how many trials are in which state."""
         return count(self._all())
 
     # within -------------------------------------------------------------------------------------------------------
 
     def _enqueue_start(self) -> None:
-        """Enqueues the start configurations that were never enqueued; by content, so that a sweep
-        may gain some."""
+        """Enqueues the start configurations that were not enqueued before.
+
+        It compares their contents, so that the user can add some to a sweep.
+        """
         known = [t.system_attrs[FIXED] for t in self._all() if FIXED in t.system_attrs and RETRY_OF not in t.user_attrs]
         for place, start in enumerate(self.sweep.start, 1):
             params = keyed(self.sweep.space, start.params)
@@ -299,7 +309,11 @@ class Study:
                 known.append(params)
 
     def _running(self, number: int) -> Trial:
-        """The trial as Optuna handles it; one that this process did not ask for is taken over."""
+        """Returns Optuna's object of a running trial, even if another process asked for the trial.
+
+        Raises:
+            StudyError: the trial does not exist, or is not running.
+        """
         if number not in self._trials:
             frozen = self._frozen(number)
             if frozen.state != TrialState.RUNNING:
@@ -324,11 +338,12 @@ class Study:
         return place_of(self._all(), number)
 
     def _all(self) -> list[FrozenTrial]:
-        """All trials by number, not to be changed: copying 10,000 of them takes a second."""
+        """Returns all trials by number. Do not change them: they are not copies, because copying
+        10,000 trials takes a second."""
         return self._patiently(lambda: self._study.get_trials(deepcopy=False))
 
     def _patiently(self, work: Callable[[], T]) -> T:
         try:
             return self.store.patiently(work)
-        except optuna.exceptions.UpdateFinishedTrialError as error:  # this process tells no trial before its end
+        except optuna.exceptions.UpdateFinishedTrialError as error:  # another process has told it
             raise TakenOverError(self.name) from error

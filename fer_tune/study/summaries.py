@@ -1,4 +1,4 @@
-"""Studies for readers: ranking, trials, summaries. Needs the database, not the sweep file."""
+"""Reads studies: ranking, trials and summaries. It needs the database, not the sweep file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from fer_tune.sweep.space import named
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """A trial for readers.
+    """A trial, as readers see it.
 
     Attributes:
-        job: uid of the job that it is; None if no worker was given it, or if it continues as
-            another trial.
-        value: the objective of the best epoch if complete, of the last one if pruned; None if there
-            is none.
-        params: hyperparameters by name, also the fixed ones once a worker was given the trial.
-        epochs: how many were reported.
+        number: Optuna's trial number.
+        job: uid of the trial's job. None if no worker has started the trial, or if another trial
+            continued it.
+        value: the objective of the best epoch if the trial is complete, or of the last epoch if it
+            is pruned; None if there is none.
+        params: hyperparameters by name. They include the fixed ones if a worker has started the
+            trial.
+        epochs: number of reported epochs.
         best_epoch: the first epoch with the highest objective, or None.
-        name: of the `start:` configuration that it came from, or None.
-        started, ended: UTC.
+        name: label of the `start:` configuration that the trial came from, or None.
+        started, ended: in UTC, or None.
         attrs: Optuna's user attributes.
     """
 
@@ -62,7 +64,7 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A study for readers; `best` is the best complete trial, or None."""
+    """A study, as readers see it. `best` is the best complete trial, or None."""
 
     record: StudyRecord
     counts: Counts
@@ -75,15 +77,15 @@ class StudySummary:
 
 
 def ranking(store: Store, study: str, top: int | None = 1, states: Collection[State] = COMPLETE) -> list[TrialSummary]:
-    """Returns the best trials, best first; by default of the complete ones.
+    """Returns the best trials, the best one first.
 
-    Only complete trials were trained to their end.
-
-    Trials of equal value rank by number. But the first is always the one that Optuna calls best.
-    Optuna does not say how it orders equal values, so it is asked which of them it prefers.
+    Trials of equal value are in the order of their numbers. But the first trial is always the one
+    that Optuna calls best, because Optuna does not document how it orders equal values.
 
     Args:
-        top: how many, or None for all.
+        top: how many trials, or None for all.
+        states: which trials to rank. By default only complete ones, because others were not trained
+            to their end.
 
     Raises:
         StudyError: the study does not exist.
@@ -99,14 +101,16 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: the study does not exist.
     """
-    inner, alive = _load(store, study), is_run(store, study)  # before the trials are read: they end before their run
+    inner, alive = _load(store, study), is_run(store, study)  # first the lock: trials end before their run
     jobs = _jobs(store, study)
     found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
     return [_summary(trial, state, jobs) for trial, state in found if state in states]
 
 
 def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
-    """Returns all trials by number, and the number of the best complete one. Reads the study once.
+    """Returns all trials by number, and the number of the best complete one or None.
+
+    It reads the study only once.
 
     Raises:
         StudyError: the study does not exist.
@@ -118,7 +122,7 @@ def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int |
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
-    """Returns one trial. Reads no other.
+    """Returns one trial, without reading others.
 
     Raises:
         StudyError: the study or the trial does not exist.
@@ -138,7 +142,7 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
 
 
 def summaries(store: Store) -> list[StudySummary]:
-    """Returns all studies, the oldest first. A study whose trials were deleted has none."""
+    """Returns all studies, the oldest first. It includes studies whose trials were deleted."""
     return [_study_summary(store, record) for record in store.studies.all()]
 
 
@@ -150,7 +154,7 @@ def last_budget(store: Store, study: str) -> dict[str, Any]:
     """
     inner = _load(store, study)
     kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
-    if kept is None:  # the last run was by a version that did not record it: take the first run's
+    if kept is None:  # an older version ran it last: use the budget of the first run
         first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept
@@ -173,7 +177,8 @@ def _load(store: Store, study: str) -> optuna.Study:
     except KeyError as error:
         raise StudyError(
             f"The trials of the study {study} are not in {store.shown}.",
-            "Somebody deleted them, or the first run of the study ended before it had any.",
+            "Somebody deleted them, or the study's first run ended before its first trial. "
+            "Another study name makes a new study: --set study=NAME.",
         ) from error
 
 

@@ -1,5 +1,4 @@
-"""Trials as a study counts them: Optuna's states, but for trials that were tried again under
-another number."""
+"""The states of trials: Optuna's, and more states for trials that were interrupted."""
 
 from __future__ import annotations
 
@@ -14,27 +13,27 @@ from fer_tune.job import Value
 
 State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
-"""An `interrupted` trial was running when its run ended; the next run of the study queues it again.
-A `requeued` one was queued again as another trial, and counts as nothing."""
+"""All states. An `interrupted` trial was running when its run ended; the next run of the study
+queues it again. A `requeued` trial was queued again as another trial, and is not counted."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
-"""What a ranking ranks unless told otherwise."""
+"""The states that a ranking includes by default."""
 
 START = "start"
 """User attribute: the name of the `start:` configuration."""
 PARAMS = "params"
-"""User attribute of trials that an earlier version ran: all hyperparameters by name, also the fixed
-ones."""
+"""User attribute of trials of older versions: all hyperparameters by name, including fixed ones."""
 REASON = "reason"
 """User attribute: why a trial was pruned or failed."""
 REQUEUED_AS = "requeued_as"
-"""User attribute of an interrupted trial: the number it lives on as."""
+"""User attribute of an interrupted trial: the number of the trial that continues it."""
 RETRY_OF = "retry_of"
-"""User attribute of the trial it lives on as: its number."""
+"""User attribute of a trial that continues another one: the number of that one."""
 ATTEMPT = "attempt"
-"""User attribute of the trial it lives on as: how many were interrupted before."""
+"""User attribute of a trial that continues another one: how many trials it continues."""
 PLACE = "place"
-"""User attribute of the trial it lives on as: the place of the first of them among the draws."""
+"""User attribute of a trial that continues another one: the position of the first of these trials
+among the draws."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class Proposal:
     """A trial to train.
 
     Attributes:
-        number: Optuna's.
-        params: every hyperparameter of the sweep that is active, by name, the fixed ones too.
-        name: of the `start:` configuration it came from, or None.
-        attempt: how often this configuration was interrupted before; 0 for the first try.
-        seed: for the training. It follows from the study's seed and the place among the draws, not
-            from the number, so that a requeued trial trains as the interrupted one would have.
+        number: Optuna's trial number.
+        params: all active hyperparameters of the sweep by name, including fixed ones.
+        name: label of the `start:` configuration that it came from, or None.
+        attempt: how often this configuration was interrupted before.
+        seed: seed of the training. It depends on the study's seed and the trial's position among
+            the draws. A requeued trial has the position, and so the seed, of the interrupted one.
     """
 
     number: int
@@ -59,7 +58,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial whose end Optuna was told of."""
+    """A trial that has ended in Optuna."""
 
     number: int
     state: State
@@ -69,7 +68,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials of a study are in which state; requeued ones are not counted."""
+    """How many trials of a study are in which state. Requeued trials are not counted."""
 
     complete: int = 0
     pruned: int = 0
@@ -80,13 +79,16 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """What the budget counts: complete, pruned and failed."""
+        """Number of trials that count towards the budget: complete, pruned and failed ones."""
         return self.complete + self.pruned + self.failed
 
 
 def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
-    """Returns the trial's state in our words. `is_run` says whether a process runs the study
-    now."""
+    """Returns the state of a trial.
+
+    Args:
+        is_run: whether a process runs the study now.
+    """
     match trial.state:
         case TrialState.COMPLETE:
             return "complete"
@@ -107,8 +109,13 @@ def count(trials: Iterable[FrozenTrial], is_run: bool = True) -> Counts:
 
 
 def place_of(trials: Iterable[FrozenTrial], number: int) -> int:
-    """The place of trial `number` among the draws of its study: its number, had no trial ever been
-    requeued."""
+    """Returns the position of a trial among the draws of its study.
+
+    It is the number that the trial would have if no trial had been requeued.
+
+    Args:
+        trials: all trials of the study, by number.
+    """
     copies = 0
     for trial in trials:
         if trial.number == number and PLACE in trial.user_attrs:

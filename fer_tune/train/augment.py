@@ -1,8 +1,8 @@
 """Draws what becomes of each image: flip, rotation, shift, scale, light, erasing, mixup and cutmix.
 
-One strength in 0..1 scales all amounts. At 0 the output equals the input exactly. Amounts at strength 1 are two to
-three times what suits 48x48 faces, so that a search also finds too much. A few numbers for each image are drawn here.
-`kernels.image_changes` applies them.
+One strength in 0..1 scales all amounts. At 0 the output equals the input exactly. Amounts at
+strength 1 are two to three times what suits 48x48 faces, so that a search also finds too much. A
+few numbers for each image are drawn here. `kernels.image_changes` applies them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from torch import Tensor
 from fer_tune.kernels.image_changes import Blend, Changes
 
 FLIP = 0.5
-"""Probability of mirroring. Strength 0.25 reaches it, and more keeps it: a mirrored face is as good as the face."""
+"""Probability of mirroring. Strength 0.25 reaches it, and more keeps it: a mirrored face is as
+good as the face."""
 ROTATION = 15.0
-"""Degrees to either side at strength 1. Twice as much cost a third of a point (docs/what-helped.md)."""
+"""Degrees to either side at strength 1. Twice as much cost a third of a point
+(docs/what-helped.md)."""
 SHIFT = 0.2
 """Shift as a fraction of the edge, in x and y, to either side at strength 1."""
 SCALE = 0.25
@@ -29,13 +31,17 @@ BRIGHTNESS = 0.3
 CONTRAST = 0.5
 """Relative change of the distance to the image's mean, to either side at strength 1."""
 ERASING = 0.5
-"""Probability at strength 1 that a rectangle is filled with the image's mean (Zhong et al. 2020)."""
+"""Probability at strength 1 that a rectangle is filled with the image's mean (Zhong et al.
+2020)."""
 ERASED = (0.1, 0.45)
 """Edges of that rectangle as fractions of the image's edge."""
 
 
 def draw_changes(images: Tensor, strength: float) -> Changes:
-    """Draws changes for `images`, [N, C, H, W], of which only the shape counts. Strength 0 changes nothing."""
+    """Draws changes for `images`, [N, C, H, W], of which only the shape counts.
+
+    Strength 0 changes nothing.
+    """
     drawn = _uniform(12, images, needed=strength > 0)
     mirrored, chosen = drawn[2] < FLIP * min(1.0, 4 * strength), drawn[7] < ERASING * strength
     angle, size, _, right, down, brightness, contrast, *_ = drawn * 2 - 1
@@ -55,7 +61,10 @@ def draw_changes(images: Tensor, strength: float) -> Changes:
 
 
 def draw_blend(images: Tensor, mixup: float, cutmix: float) -> Blend:
-    """Draws mixtures for `images`, [N, C, H, W], of which only the shape counts. See `mix` for the probabilities."""
+    """Draws mixtures for `images`, [N, C, H, W], of which only the shape counts.
+
+    See `mix` for the probabilities.
+    """
     draw, half, down, right = _uniform(4, images, needed=mixup > 0 or cutmix > 0)
     share = 1 - half / 2
     blended, cut = draw < mixup, (draw >= mixup) & (draw < mixup + cutmix)
@@ -96,14 +105,14 @@ def augment(images: Tensor, strength: float) -> Tensor:
 def mix(images: Tensor, shown: Tensor, mixup: float, cutmix: float) -> Mixed:
     """Mixes some images with their neighbour in the (already shuffled) batch.
 
-    The image itself keeps a share that is uniform in 0.5..1. That is Beta(1, 1) folded: which of a pair counts as the
-    first is arbitrary.
+    The image itself keeps a share that is uniform in 0.5..1. That is Beta(1, 1) folded: which of
+    a pair counts as the first is arbitrary.
 
     Args:
         images: float32 [N, C, H, W].
         shown: int64 [N], what each image shows: its label, or its place among the faces.
-        mixup, cutmix: probabilities that an image is blended with its neighbour, or gets a rectangle of it. If they
-            add to more than 1, cutmix has what mixup leaves.
+        mixup, cutmix: probabilities that an image is blended with its neighbour, or gets a
+            rectangle of it. If they add to more than 1, cutmix has what mixup leaves.
     """
     if mixup == 0 and cutmix == 0:
         return Mixed(images, shown, shown, torch.ones(len(images), device=images.device))
@@ -114,7 +123,8 @@ def mix(images: Tensor, shown: Tensor, mixup: float, cutmix: float) -> Mixed:
 def _uniform(rows: int, images: Tensor, *, needed: bool) -> Tensor:
     """Returns float32 [rows, N] in 0..1, drawn in one launch.
 
-    If they are not needed, all are 0 and none is drawn. So a seed means the same with and without the kernel.
+    If they are not needed, all are 0 and none is drawn. So a seed means the same with and without
+    the kernel.
     """
     shape = (rows, len(images))
     return torch.rand(shape, device=images.device) if needed else torch.zeros(shape, device=images.device)

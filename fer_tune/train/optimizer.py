@@ -1,12 +1,13 @@
 """Updates all weights at once, with every hyperparameter read from device memory.
 
-`torch.optim` takes weight decay and momentum as numbers, which a captured step would freeze. Here they are tensors,
-so one capture serves every trial of the same shape. The formulas are torch's, with decay on weights only. A test
-compares them with `torch.optim`.
+`torch.optim` takes weight decay and momentum as numbers, which a captured step would freeze. Here
+they are tensors, so one capture serves every trial of the same shape. The formulas are torch's,
+with decay on weights only. A test compares them with `torch.optim`.
 
-Muon (Jordan et al. 2024) replaces an inner layer's update, a matrix, by the nearest orthogonal one. So all directions
-move alike, including those with small gradients. AdamW trains the rest at the same learning rate, because orthogonal
-updates are scaled to the size of AdamW's (Liu et al. 2025).
+Muon (Jordan et al. 2024) replaces an inner layer's update, a matrix, by the nearest orthogonal
+one. So all directions move alike, including those with small gradients. AdamW trains the rest at
+the same learning rate, because orthogonal updates are scaled to the size of AdamW's (Liu et al.
+2025).
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ NAMES: Final = ("weight_decay", "momentum", "label_smoothing", "ema", "grad_clip
 """Fields of `TrainConfig` that the step reads."""
 QUINTIC: Final = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS: Final = 5
-"""Five steps of this polynomial bring singular values to about 0.7 to 1.2, as good as 1 (Jordan et al. 2024)."""
+"""Five steps of this polynomial bring singular values to about 0.7 to 1.2, as good as 1 (Jordan
+et al. 2024)."""
 ADAMW_SIZE: Final = 0.2
-"""Root mean square of AdamW's updates. Muon's updates are scaled to it (Liu et al. 2025, section 2.2)."""
+"""Root mean square of AdamW's updates. Muon's updates are scaled to it (Liu et al. 2025, section
+2.2)."""
 
 
 class Hyperparameters:
-    """The numbers that the step reads, as views of one float32 tensor. So one copy writes them all."""
+    """The numbers that the step reads, as views of one float32 tensor.
+
+    So one copy writes them all.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._all = torch.zeros(len(NAMES), device=device)
@@ -45,16 +51,19 @@ class Hyperparameters:
 
 
 class Optimizer:
-    """SGD with Nesterov momentum, Adam, AdamW or Muon over a `FlatModel`, and the moving average of its values.
+    """SGD with Nesterov momentum, Adam, AdamW or Muon over a `FlatModel`, and an average of it.
 
     Attributes:
-        BETA2, EPSILON: of adam, adamw and muon's adamw (Kingma & Ba 2015). `momentum` is their first beta.
-        first, second: float32 [P], momentum or first moment, and second moment. sgd has no second moment.
-        average: float32, like `FlatModel.values`, the average that is evaluated and saved.
+        BETA2, EPSILON: of adam, adamw and muon's adamw (Kingma & Ba 2015). `momentum` is their
+            first beta.
+        first, second: float32 [P], momentum or first moment, and second moment. sgd has no second
+            moment.
+        average: float32, like `FlatModel.values`, the moving average that is evaluated and saved.
         inner: number of values, from the start, that Muon updates. It is 0 for other optimizers.
         orthogonal: float32 [inner], this step's orthogonal update of these.
         steps: float32 scalar, updates done in this trial.
-        fused: whether the update runs as one kernel (CUDA with Triton) instead of torch's operations.
+        fused: whether the update runs as one kernel (CUDA with Triton) instead of torch's
+            operations.
     """
 
     BETA2: Final = 0.999
@@ -96,7 +105,7 @@ class Optimizer:
             self.update(computed, scales, clip, lr)
 
     def update(self, computed: Tensor, scales: Tensor, clip: Tensor, lr: Tensor) -> None:
-        """Updates weights and average in torch's operations, as the kernel `fused_update.update` does in one.
+        """Updates weights and average in torch's operations, as `fused_update.update` in one.
 
         Args:
             computed: gradient in the compute dtype, [C].
@@ -109,7 +118,7 @@ class Optimizer:
         self._average()
 
     def _clip(self, *gradients: Tensor) -> Tensor:
-        """Returns the factor that scales the gradient down to the norm `grad_clip` (Pascanu et al. 2013)."""
+        """Returns a factor that limits the norm to `grad_clip` (Pascanu et al. 2013)."""
         norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms))
         factor: Tensor = self.hyper.grad_clip / (norm + 1e-6)
@@ -141,7 +150,7 @@ class Optimizer:
         weights.addcmul_(first / root, -lr / (1 - beta**self.steps))
 
     def _orthogonalise(self, gradient: Tensor) -> None:
-        """Fills `orthogonal` from the inner weights' gradient, float32 [inner], and their Nesterov momentum."""
+        """Fills `orthogonal` from the inner gradient, float32 [inner], and its momentum."""
         momentum = self.first[: self.inner]
         momentum.lerp_(gradient, 1 - self.hyper.momentum)
         ahead = gradient.lerp_(momentum, self.hyper.momentum)
@@ -151,7 +160,10 @@ class Optimizer:
             torch.mul(update, ADAMW_SIZE * max(rows, columns) ** 0.5, out=self.orthogonal[part].view_as(update))
 
     def _average(self) -> None:
-        """Moves the average. Its decay warms up as (1 + t) / (10 + t), so early weights are soon forgotten."""
+        """Moves the average.
+
+        Its decay warms up as (1 + t) / (10 + t), so early weights are soon forgotten.
+        """
         decay = torch.minimum(self.hyper.ema, (1 + self.steps) / (10 + self.steps))
         self.average.lerp_(self.flat.values, 1 - decay)
 

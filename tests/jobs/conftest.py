@@ -9,5 +9,5 @@ from fer_tune.settings import Settings
 
 @pytest.fixture
 def settings(searching: Settings) -> Settings:
-    """Returns an empty storage folder, and data: the tiny faces."""
+    """Returns settings with an empty storage folder and the tiny faces as data."""
     return searching

@@ -1,4 +1,4 @@
-"""Sweeps, an observer that keeps what it hears, and readers of what a run left."""
+"""Sweeps, an observer that records what happens, and functions that read the results of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCAL = RunOptions(engine="local", devices="cpu", workers=2, wandb="disabled")
 
 @dataclass
 class Notebook(Observer):
-    """Keeps what it hears. `on_epoch` may act in between."""
+    """Records what happens. Calls `on_epoch` after each epoch."""
 
     on_epoch: Callable[[Job, EpochRow], None] | None = None
     notes: list[str] = field(default_factory=list)
@@ -74,13 +74,13 @@ def number_of(job: Job) -> int:
 
 
 def rows_of(store: Store, study: str, number: int) -> list[EpochRow]:
-    """Returns every recorded epoch of the job that is this trial now."""
+    """Returns every recorded epoch of the job that has this trial number now."""
     job = store.jobs.find_trial(study, number)
     return store.epochs.all(study, job.uid) if job else []
 
 
 def attempts_of(store: Store, study: str, number: int) -> list[AttemptRecord]:
-    """Returns the attempts at the job that is this trial now."""
+    """Returns the attempts at the job that has this trial number now."""
     job = store.jobs.find_trial(study, number)
     return store.jobs.attempts(study, job.uid) if job else []
 
@@ -105,7 +105,7 @@ def real_sweep(epochs: int) -> Sweep:
 
 
 def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
-    """Returns the study's value, and epoch and accuracy of its last trial's last attempt."""
+    """Returns the value of the study's last trial, and epoch and accuracy of its last attempt."""
     with Store.of(of) as store:
         last = trials(store, "s")[-1]
         rows = rows_of(store, "s", last.number)

@@ -1,4 +1,4 @@
-"""A run whose database's server forgets that the study is its own."""
+"""Tests of a run whose database server loses the lock of its study."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def states(of: Settings) -> list[str]:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[bool | Exception]:
-    """What asking for the lock comes to, from now on; False where nothing is left of it."""
+    """Returns a list of answers to the next calls of `StudyLock.keep`. Later answers are False."""
     given: list[bool | Exception] = []
 
     def keep(_: StudyLock) -> bool:
@@ -62,7 +62,7 @@ def test_a_lock_that_was_taken_again_is_a_note(settings: Settings, answers: list
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: answers.extend([away, True])))
     outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
     assert outcome.studies[0].counts.complete == 3
-    assert [note for note in watch.notes if "it is held again" in note]
+    assert [note for note in watch.notes if "This run holds it again" in note]
 
 
 def test_a_study_that_another_run_has_is_left_as_it_is(settings: Settings, answers: list[bool | Exception]) -> None:
@@ -78,7 +78,7 @@ def test_a_study_that_another_run_had_meanwhile_is_left_as_it_is(
     settings: Settings,
     answers: list[bool | Exception],
 ) -> None:
-    """It came and went: its lock is free again, but the trials are not what they were."""
+    """The other run has ended and its lock is free again, but the trials have changed."""
     sweep = make_sweep(budget=3)
 
     def another() -> None:
@@ -107,12 +107,12 @@ def ask(of: Settings, query: str) -> list[tuple[object, ...]]:
 
 
 def holders(of: Settings) -> list[tuple[object, ...]]:
-    """The server's processes that hold a lock of this run."""
+    """Returns the server's processes that hold a lock of this run."""
     return ask(of, f"SELECT pid {OF_THIS_RUN} AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')")
 
 
 def drop(of: Settings) -> None:
-    """The server ends the connection that holds the lock, as it does when it restarts."""
+    """Lets the server end the connection that holds the lock, as when it restarts."""
     assert len(ask(of, f"SELECT pg_terminate_backend(pid) {OF_THIS_RUN}")) == 1
     while holders(of):
         time.sleep(0.01)
@@ -130,7 +130,7 @@ def test_a_dropped_lock_is_taken_again(on_server: Settings) -> None:
     watch = Notebook(on_epoch=look)
     outcome = run_sweeps([make_sweep(budget=2)], on_server, INLINE, watch, obedient)
     assert outcome.studies[0].counts.complete == 2
-    assert [note for note in watch.notes if "it is held again" in note]
+    assert [note for note in watch.notes if "This run holds it again" in note]
     assert held[0] == held[1] != held[2] == held[3]
     assert holders(on_server) == []
 
@@ -139,7 +139,7 @@ def test_a_dropped_lock_is_taken_again(on_server: Settings) -> None:
 def test_a_dropped_lock_that_another_host_has_taken_ends_the_run(on_server: Settings, tmp_path: Path) -> None:
     there = StudyLock(replace(on_server, root=tmp_path / "there"), on_server.url, "s")
     watch = Notebook(on_epoch=in_epoch(1, 2, lambda: (drop(on_server), there.acquire())))
-    with pytest.raises(TakenOverError, match=f"taken over by {NAME}"):  # this process stands for that host's
+    with pytest.raises(TakenOverError, match=f"taken over by {NAME}"):  # this process plays the other host
         run_sweeps([make_sweep(budget=3)], on_server, INLINE, watch, obedient)
     there.release()
     assert states(on_server) == ["complete", "running"]
@@ -148,7 +148,8 @@ def test_a_dropped_lock_that_another_host_has_taken_ends_the_run(on_server: Sett
 
 @pytest.mark.slow
 def test_a_connection_that_is_broken_only_for_us_keeps_nobody_out(on_server: Settings) -> None:
-    """The server has not noticed, and holds the lock for a connection that is ours no more."""
+    """The server has not noticed, and keeps the lock for a connection that we cannot use any
+    more."""
     lock = StudyLock(on_server, on_server.url, "s").acquire()
     ours, lock._server._connection = lock._server._connection, Broken()  # type: ignore[assignment]
     before = holders(on_server)

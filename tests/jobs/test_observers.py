@@ -1,4 +1,4 @@
-"""An observer may fail; the run may not."""
+"""Tests that a run continues when an observer fails."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOOKS = [
 
 
 class Broken(Observer):
-    """Raises in one of its hooks, and counts how often it was called there."""
+    """Raises an error in one of its methods, and counts the calls of that method."""
 
     def __init__(self, hook: str) -> None:
         self.calls = 0
@@ -49,7 +49,7 @@ def test_an_observer_that_fails_is_dropped_and_the_run_goes_on(hook: str, settin
     said = [note for note in other.notes if "Broken failed" in note]
     assert said == [
         "Broken failed (ZeroDivisionError: a display's mistake). The run continues without it. "
-        f"The trace is in {settings.logs / 'observers.log'}."
+        f"The traceback is in {settings.logs / 'observers.log'}."
     ]
     trace = (settings.logs / "observers.log").read_text()
     assert "a display's mistake" in trace
@@ -61,7 +61,7 @@ def test_a_display_that_fails_does_not_end_a_run_that_is_given_it(settings: Sett
 
 
 def test_every_hook_reaches_every_observer(tmp_path: Path) -> None:
-    """A hook that `Observers` does not pass on would be lost without a word."""
+    """`Observers` must define each method, because the base class ignores a call."""
     assert set(HOOKS) <= set(vars(Observers))
 
 

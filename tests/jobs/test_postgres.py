@@ -1,4 +1,4 @@
-"""A whole run on a real PostgreSQL server, whose password is written nowhere."""
+"""Tests of a whole run on a real PostgreSQL server. Its password must not be written anywhere."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_whole_run(postgres: NewDatabase, tmp_path: Path, demo: Dataset, setti
         assert done.returncode == (2 if "nonesuch" in words else 0), done.stdout + done.stderr
         printed[words[0]] = done.stdout + done.stderr
     assert len(json.loads(printed["trials"])) == 3
-    told = json.loads(printed["doctor"])["findings"]
-    assert {finding["state"] for finding in [*told["storage"], *told["studies"]]} == {"ok"}
-    assert any("me:***@127.0.0.1" in finding["found"] for finding in told["storage"])
+    found = json.loads(printed["doctor"])["findings"]
+    assert {finding["state"] for finding in [*found["storage"], *found["studies"]]} == {"ok"}
+    assert any("me:***@127.0.0.1" in finding["found"] for finding in found["storage"])
 
     kept = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert any(name.endswith(".wandb") for name in kept)
@@ -59,7 +59,7 @@ def test_a_whole_run(postgres: NewDatabase, tmp_path: Path, demo: Dataset, setti
 
 
 def everything(url: str) -> str:
-    """All rows of all tables, as text."""
+    """Returns all rows of all tables, as text."""
     engine = create_engine(parse_url(url))
     with engine.connect() as connection:
         names = inspect(connection).get_table_names()
@@ -80,7 +80,7 @@ def test_a_wrong_password_and_a_database_that_is_not_there(postgres: NewDatabase
 
 
 def test_a_study_is_run_once_and_mirrored_once_at_a_time(postgres: NewDatabase, tmp_path: Path) -> None:
-    """Each from any host: another storage folder stands for one, whose lock files are others."""
+    """Another storage folder plays another host, because it has other lock files."""
     url = postgres()
     here, there = Settings(tmp_path / "here", url), Settings(tmp_path / "there", url)
     with StudyLock(here, url, "tiny"), MirrorLock(here, "tiny"):  # a run and its mirror do not keep each other out

@@ -1,4 +1,4 @@
-"""What the orchestrator does about lost, hung and interrupted trials, and when nothing works."""
+"""Tests of lost, hung and interrupted trials, and of runs in which everything fails."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_interrupted_trial_goes_on_and_ends_as_an_undisturbed_one(settings: S
     assert value_of(settings) == value_of(calm)
     assert [epoch for epoch, _ in value_of(settings)[1]] == [1, 2, 3, 4]
     with Store.of(settings) as store:
-        assert any("went on after epoch" in note for note in attempts_of(store, "s", 1)[1].notes)
+        assert any("continued after epoch" in note for note in attempts_of(store, "s", 1)[1].notes)
     assert not list(settings.checkpoints.rglob("*.safetensors"))
 
 
@@ -92,7 +92,7 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkey
     assert [attempt for _, _, attempt in watch.started] == [0]
     assert watch.states() == ["failed"]
     assert "trial_timeout of 0.5 s" in watch.ended[0].reason
-    assert ["did not stop" in reason for reason in watch.lost] == [True]
+    assert ["after it was asked to stop" in reason for reason in watch.lost] == [True]
 
 
 def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:
@@ -107,7 +107,7 @@ def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch
 
 @dataclass
 class Impatient(Notebook):
-    """Strikes Ctrl-C again as soon as it hears that the run was interrupted."""
+    """Sends a second Ctrl-C as soon as a note says that the run was interrupted."""
 
     def note(self, text: str) -> None:
         super().note(text)
@@ -132,15 +132,15 @@ def test_a_second_ctrl_c_ends_the_run_at_once(settings: Settings) -> None:
     assert "ended at once. The same command continues" in watch.notes[-1]
     with Store.of(settings) as store:
         assert [row.epoch for row in store.epochs.all("s")] == [1]
-        assert [trial.state for trial in trials(store, "s")] == ["running"]
+        assert [trial.state for trial in trials(store, "s")] == ["interrupted"]
     outcome = run_sweeps([sweep], settings, INLINE, stop_at(1), obedient)
-    assert outcome.studies[0].counts.waiting == 1  # reconciled: the run that was cut short is the next one's first
+    assert outcome.studies[0].counts.waiting == 1  # the next run queued the trial again
 
 
 def test_a_run_in_which_everything_fails_stops(settings: Settings) -> None:
     sweep = replace(real_sweep(2), family="none", budget=make_sweep(budget=300).budget)
     watch = Notebook()
-    with pytest.raises(TrainingError, match="5 trials in a row failed, the last one with: Unknown family 'none'"):
+    with pytest.raises(TrainingError, match=r"5 trials in a row failed\. The last .* with: Unknown family 'none'"):
         run_sweeps([sweep], settings, INLINE, watch)
     assert watch.states() == ["failed"] * 5 + ["requeued"]
     with Store.of(settings) as store:
@@ -180,7 +180,7 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None
     assert [attempt for _, _, attempt in watch.started] == [0, 1]
     assert [epoch for epoch, _ in value_of(settings)[1]] == list(range(1, 16))
     with Store.of(settings) as store:
-        assert "went on after epoch" in attempts_of(store, "s", 0)[1].notes[0]
+        assert "continued after epoch" in attempts_of(store, "s", 0)[1].notes[0]
 
 
 REAL = """
@@ -220,15 +220,15 @@ def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Set
     assert trained == list(range(1, 9))
     with Store.of(settings) as store:
         (note,) = attempts_of(store, "s", 1)[1].notes
-        went_on = int(re.findall(r"went on after epoch (\d+)", note)[0])
-        assert 1 <= went_on <= 8
-        assert went_on >= before - 2, "more than one checkpoint interval is trained again"
+        continued = int(re.findall(r"continued after epoch (\d+)", note)[0])
+        assert 1 <= continued <= 8
+        assert continued >= before - 2, "more than one checkpoint interval is trained again"
         assert [trial.state for trial in trials(store, "s")] == ["requeued", "complete"]
         assert [row.epoch for (curve,) in [store.epochs.curves("s").values()] for row in curve] == list(range(1, 9))
 
 
 def test_replayed_rows_count_once(settings: Settings) -> None:
-    """Two attempts have a killed worker's epochs. Curves and tables have each of them once."""
+    """Two attempts have the epochs of a killed worker, but curves and tables count each once."""
     from fer_tune import load_epochs
 
     sweep = make_sweep(budget=1, epochs=6, die=4, deaths=1)
@@ -236,7 +236,7 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
     with Store.of(settings) as store:
         rows = store.epochs.all("s")
         assert len({(row.job, row.attempt, row.epoch) for row in rows}) == len(rows) == 9
-        assert not store.epochs.add(rows[0]), "a second time changes nothing"
+        assert not store.epochs.add(rows[0]), "a second call changed something"
         assert len(store.epochs.all("s")) == 9
         assert [row.epoch for row in store.epochs.curve("s", rows[0].job)] == [1, 2, 3, 4, 5, 6]
         (trial,) = trials(store, "s")
@@ -248,7 +248,7 @@ def test_replayed_rows_count_once(settings: Settings) -> None:
 
 def test_what_a_killed_try_wrote_and_nobody_recorded_is_deleted(settings: Settings) -> None:
     def die() -> None:
-        raise KeyboardInterrupt  # as a second Ctrl-C: nothing is recorded any more
+        raise KeyboardInterrupt  # like a second Ctrl-C, after which nothing is recorded
 
     run_sweeps([real_sweep(2)], settings, INLINE, Notebook(on_epoch=once(1, die)))
     with Store.of(settings) as store:

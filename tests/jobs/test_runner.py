@@ -1,4 +1,7 @@
-"""Whole runs with a real store, study and processes. Most replace only the training."""
+"""Tests of whole runs with a real store, a real study and real processes.
+
+Most of them use a trainer that only pretends to train.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class TestARun:
         assert pruned.epochs < 10
         assert "pruned in epoch" in pruned.reason
         assert outcome.studies[0].counts.pruned == 1
-        assert len(epochs(settings, "s", 3)) == pruned.epochs  # what came after the decision was ignored
+        assert len(epochs(settings, "s", 3)) == pruned.epochs  # epochs after the decision were ignored
         with Store.of(settings) as store:
             (trial,) = [trial for trial in trials(store, "s") if trial.number == 3]
             assert trial.value == pytest.approx(0.1 + pruned.epochs / 100)
@@ -163,7 +166,7 @@ def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None
 
 
 class TooLarge(Obedient):
-    """The first trials do not fit into memory."""
+    """A trainer for which the first trials do not fit into memory."""
 
     many = 1
 
@@ -178,7 +181,7 @@ def test_a_trial_that_does_not_fit_fails_once_and_the_sampler_is_told(settings: 
     watch = Notebook()
     outcome = run_sweeps([make_sweep(budget=2)], settings, INLINE, watch, TooLarge)
     assert watch.states() == ["failed", "complete"]
-    assert watch.started == [("s", 0, 0), ("s", 1, 0)], "it is not tried again"
+    assert watch.started == [("s", 0, 0), ("s", 1, 0)], "it was tried again"
     assert outcome.studies[0].counts.failed == 1
     with Store.of(settings) as store:
         failed = next(trial for trial in trials(store, "s") if trial.number == 0)
@@ -203,7 +206,7 @@ def test_more_trials_that_do_not_fit_than_may_fail_end_no_run(settings: Settings
 
 def test_a_run_in_which_nothing_fits_stops(settings: Settings) -> None:
     watch = Notebook()
-    with pytest.raises(TrainingError, match="20 trials in a row did not fit into the memory, the last one with: needs"):
+    with pytest.raises(TrainingError, match=r"20 trials in a row did not fit into memory\. The last .* with: needs"):
         run_sweeps([make_sweep(budget=100)], settings, INLINE, watch, AlwaysTooLarge)
     assert watch.states().count("failed") == 20
 
@@ -230,7 +233,9 @@ def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     with Store.of(settings) as store:
         interrupted, again = (next(t for t in trials(store, "s") if t.number == number) for number in (2, 3))
         assert interrupted.params == again.params
-        assert (interrupted.job, [one.attempt for one in attempts_of(store, "s", 3)]) == (None, [0, 1]), "one job"
+        assert (interrupted.job, [one.attempt for one in attempts_of(store, "s", 3)]) == (None, [0, 1]), (
+            "two trials, one job"
+        )
 
 
 SCRIPT = textwrap.dedent(
@@ -257,7 +262,7 @@ SCRIPT = textwrap.dedent(
 
 @pytest.fixture
 def orchestrator(settings: Settings) -> Any:
-    """An orchestrator in a process of its own, in the middle of two trials, and its two workers."""
+    """Yields an orchestrator process that trains two trials, and its two workers."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(settings.root), settings.url, str(settings.data_source)],
         stdout=subprocess.PIPE,

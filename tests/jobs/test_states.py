@@ -1,4 +1,4 @@
-"""Every way that a job can go: the runner, or a source that begins, walks each row of the table."""
+"""Tests of the table of states: the runner takes each transition, but one that sources take."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.store.conftest import record
 
 UID = "0" * 12
 Step = Callable[["ScriptedPool"], list[PoolEvent]]
-"""What happens the next time that the runner listens."""
+"""Returns what happens the next time that the runner asks for events."""
 
 
 @dataclass
@@ -70,13 +70,14 @@ class OneJob:
 
 @dataclass
 class ScriptedPool:
-    """One worker that does what the steps say, one step each time that the runner listens."""
+    """A pool of one worker. It does one of the steps each time that the runner asks for events."""
 
     steps: list[Step]
     signals: Signals
     busy: Job | None = None
     ready: bool = False
     ended_because: str = ""
+    stops: list[str] = field(default_factory=list)
     workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cpu", 1)])
 
     def idle(self) -> list[int]:
@@ -86,7 +87,7 @@ class ScriptedPool:
         self.busy = job
 
     def stop_job(self, worker: int, keep: bool = False) -> None:
-        pass
+        self.stops.append("keep" if keep else "stop")
 
     def end_worker(self, worker: int, why: str) -> None:
         self.ended_because = why
@@ -193,7 +194,7 @@ ROADS: dict[str, tuple[list[Step], Limits, Event, str]] = {
 }
 
 walked: set[tuple[State, Event]] = set()
-"""What the roads below have walked, for the test that comes last."""
+"""The transitions that the roads have taken, for the test after them."""
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
 
 
 def test_every_row_of_the_table_was_walked() -> None:
-    """The last row is a source's: it begins, and finds what a killed run left."""
+    """A source takes the last transition, when it finds what a killed run left."""
     if len(walked) < len(ROADS):
         pytest.skip("the roads were not walked in this process")
     assert {(row.before, row.event) for row in TABLE} - walked == {("running", Event.LEFT_BEHIND)}
@@ -261,7 +262,7 @@ def test_an_end_is_an_end() -> None:
 
 
 def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After --hours, a job that does not stop within STOP_GRACE seconds loses its worker."""
+    """At the end of --hours, a job that does not stop within STOP_GRACE loses its worker."""
     monkeypatch.setattr(runner, "STOP_GRACE", 0.1)
     signals = Signals()
 
@@ -272,13 +273,30 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, mo
     steps: Sequence[Step] = [epoch(1), *[dies_when_ended] * 100]
     pool, source = ScriptedPool(list(steps), signals), OneJob(job, store)
     outcome = Runner(source, pool, store, Observer(), signals, Limits(hours=0.05 / 3600)).run()
-    assert "did not stop within" in pool.ended_because
+    assert "after it was asked to stop" in pool.ended_because
     assert [(ended.state, ended.reason) for ended in source.heard] == [("pruned", "time")]
     assert outcome.reason == "budget"
 
 
+def test_ctrl_c_does_not_wait_for_a_slow_epoch(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch can take an hour on a CPU. The job is stopped then, and keeps its checkpoint."""
+    monkeypatch.setattr(runner, "EPOCH_GRACE", 0.1)
+    signals = Signals()
+
+    def stops_when_asked(pool: ScriptedPool) -> list[PoolEvent]:
+        runner.time.sleep(0.01)
+        return ends("stopped")(pool) if pool.stops == ["keep", "stop"] else []
+
+    pool = ScriptedPool([epoch(1), interrupts, *[stops_when_asked] * 100], signals)
+    source = OneJob(job, store)
+    Runner(source, pool, store, Observer(), signals, Limits()).run()
+    assert [ended.state for ended in source.heard] == ["requeued"]
+    assert job.checkpoint is not None
+    assert job.checkpoint.exists()
+
+
 def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> None:
-    """A job that continues from a checkpoint sends its rows again: their cost counts once."""
+    """A job that continues from a checkpoint sends its rows again. Their cost counts once."""
     heard: list[tuple[int, int, bool]] = []
 
     class Listener(Observer):

@@ -1,4 +1,7 @@
-"""A run whose storage fails for a while: a full disk, a locked database, a read-only folder."""
+"""Tests of a run whose storage does not work for a while.
+
+The disk is full, the database is locked, the folder is read-only, or a transaction fails.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,16 @@ connection.execute("ROLLBACK")
 
 @pytest.fixture(autouse=True)
 def impatient_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite answers 'locked' soon, so that the waiting is ours."""
+    """Lets SQLite answer `locked` soon, so that `Patience` does the waiting."""
     monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
 
 
 @pytest.fixture
 def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
-    """Yields the storage folder, on a disk of 12 MB. Skips the test if it cannot be mounted."""
+    """Yields the storage folder, on a disk of its own of 12 MB.
+
+    Skips the test if the user may not mount one.
+    """
     settings.root.mkdir()
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(settings.root)], capture_output=True, check=False
@@ -56,7 +62,7 @@ def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Takes all the room there is."""
+    """Fills the disk. Returns the file that fills it."""
     balloon = disk / "balloon"
     with balloon.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(b"\0" * 4096):
@@ -73,7 +79,7 @@ def remount(disk: Path, how: str) -> None:
 
 
 def recorded(of: Settings) -> dict[int, list[tuple[int, int]]]:
-    """By trial, attempt and epoch of its rows."""
+    """Returns attempt and epoch of all rows, by trial."""
     with Store.of(of) as store:
         found: dict[int, list[tuple[int, int]]] = {}
         numbers = {job.uid: job.number or 0 for job in store.jobs.of("s")}
@@ -109,7 +115,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(disk: Path
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_trial(disk: Path, settings: Settings) -> None:
-    """Training continues while the run waits, so the real trainer meets the full disk."""
+    """Training continues while the run waits, so the trainer cannot write its checkpoint."""
     watch = Notebook(on_epoch=once(2, lambda: later(2.0, fill(disk).unlink)))
     sweep = bearing(real_sweep(12), checkpoint_interval=0)
     outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch)
@@ -137,7 +143,7 @@ def test_a_locked_database_is_waited_for(settings: Settings) -> None:
 
 
 def test_waiting_for_storage_is_no_hang(disk: Path, settings: Settings) -> None:
-    """Nobody listens meanwhile: neither silence nor a trial's time counts."""
+    """While the run waits, neither a worker's silence nor a trial's time counts."""
     watch = Notebook(on_epoch=once(2, lambda: later(2.5, fill(disk).unlink)))
     sweep = bearing(make_sweep(budget=2, seconds=0.05), hang_timeout=1.0, trial_timeout=2.0)
     outcome = run_sweeps([sweep], settings, LOCAL, watch, obedient)
@@ -162,7 +168,7 @@ def test_a_folder_that_stays_read_only_is_said(disk: Path, settings: Settings) -
 
 
 def test_a_trial_whose_asking_was_cut_short_is_taken_over(settings: Settings, monkeypatch) -> None:
-    """Optuna has begun the trial when the database refuses; it is not left running for ever."""
+    """The database fails after Optuna has begun a trial. The trial must not run for ever."""
     from fer_tune.study import study as module
 
     whole = module.optuna.Study.ask
@@ -189,7 +195,10 @@ def sqlite3_busy() -> sqlite3.OperationalError:
 
 
 def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None:
-    """The run removes checkpoints that nothing needs. An interrupted trial may need its own."""
+    """Checkpoints of a trial that ended are removed, and half-written ones.
+
+    The checkpoint of an interrupted trial is kept.
+    """
     interrupted = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
     sweep = make_sweep(budget=2)
     run_sweeps([sweep], settings, INLINE, interrupted, obedient)
@@ -204,12 +213,12 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     watch = Notebook(on_epoch=once(1, lambda: started.append(sorted(path.name for path in folder.iterdir()))))
     run_sweeps([sweep], settings, INLINE, watch, obedient)
     assert started == [needed]
-    assert any("2 checkpoints that nothing needs" in note for note in watch.notes)
-    assert [path.name for path in folder.iterdir()] == needed[1:], "the told trial's own is gone"
+    assert any("2 checkpoints that no job needs" in note for note in watch.notes)
+    assert [path.name for path in folder.iterdir()] == needed[1:], "the checkpoint of the ended trial was removed"
 
 
 def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:
-    """A server that is lost in the middle of a commit may have done it."""
+    """If the connection breaks during a commit, the server may have committed."""
     from fer_tune.study import study as module
 
     whole = module.optuna.Study.add_trial

@@ -27,7 +27,7 @@ def engine(request: pytest.FixtureRequest) -> EngineName:
 
 @pytest.fixture
 def make_pool(engine: EngineName, tmp_path: Path) -> Iterator[MakePool]:
-    """Pools of the engine under test, closed at the end."""
+    """Yields a function that makes pools. They are closed after the test."""
     pools: list[Pool] = []
 
     def make(workers: int = 1, trainer: TrainerFactory = obedient) -> Pool:
@@ -46,15 +46,15 @@ def job(number: int = 0, epochs: int = 2, **params: Value) -> Job:
 
 
 def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 20.0) -> list[Event]:
-    """Collects events until the condition on all of them holds."""
+    """Collects events until `until` returns true for all of them. Returns the events."""
     events: list[Event] = []
     deadline = time.monotonic() + seconds
     while not until(events):
-        assert time.monotonic() < deadline, f"never came; so far: {events}"
+        assert time.monotonic() < deadline, f"the condition did not become true; the events: {events}"
         events += pool.events(0.2)
     return events
 
 
 def start(pool: Pool, seconds: float = 20.0) -> None:
-    """Waits for all workers."""
+    """Waits until all workers are ready."""
     listen(pool, lambda events: sum(isinstance(event, ReadyEvent) for event in events) == len(pool.workers), seconds)

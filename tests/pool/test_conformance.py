@@ -1,4 +1,4 @@
-"""What every pool must do; each test runs against each engine."""
+"""What every pool must do. Each test runs against each engine."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ class TestConformance:
         pool = make_pool()
         start(pool)
         pool.submit(0, job(0, epochs=3, deaf=True))
-        pool.stop_job(0)  # the trial does not hear it, and completes
+        pool.stop_job(0)  # the trial ignores it and completes
         events = listen(pool, ended())
         assert end(events).end.status == "completed"
-        pool.stop_job(0)  # and this one finds the worker idle
+        pool.stop_job(0)  # the worker is idle now
         pool.submit(0, job(1, epochs=3))
         assert end(listen(pool, ended()), 1).end.status == "completed"
 
@@ -126,7 +126,7 @@ class TestConformance:
         pool.submit(0, job(epochs=10_000, seconds=0.01, deaf=True))
         pool.close(5)
         pool.close(5)
-        assert not [pid for pid in pids if psutil.pid_exists(pid)], "a worker outlives its pool"
+        assert not [pid for pid in pids if psutil.pid_exists(pid)], "a worker outlived its pool"
 
     def test_it_trains_real_networks(self, make_pool: MakePool, faces: DataRef, tmp_path: Path) -> None:
         pool = make_pool(1, load_trainer)

@@ -1,4 +1,4 @@
-"""What only processes can show: they die, they outlive, they are pinned."""
+"""Tests of worker processes: they die, hang, ignore signals, and have their own environment."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_rows_sent_before_the_death_arrive_before_the_loss(make_pool: MakePool) 
     pool = make_pool()
     start(pool)
     pool.submit(0, job(epochs=10, die=4))
-    time.sleep(0.3)  # the worker is dead before anybody reads
+    time.sleep(0.3)  # the worker is dead before the pool reads
     events = listen(pool, lost)
     assert [event.row.epoch for event in events if isinstance(event, RowEvent)] == [1, 2, 3]
     assert isinstance(events[-1], LostEvent)
@@ -71,7 +71,7 @@ def test_an_idle_worker_that_dies_loses_no_trial(make_pool: MakePool) -> None:
     pid = pool.workers[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    pool.submit(0, job(3))  # not noticed yet, and no error
+    pool.submit(0, job(3))  # the pool has not noticed the death, and raises no error
     (event,) = lost(listen(pool, lost))
     assert event.job is not None
     assert event.job.uid == uid_of(3)
@@ -89,7 +89,7 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
 
 
 def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five within the time stop the run. Here any two deaths are further apart than that."""
+    """Only five deaths within a minute stop the run. Here the deaths are further apart."""
     monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
     pool = make_pool()
     deaths = 0
@@ -103,21 +103,21 @@ def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch
 def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However far apart they are: a device that does not wake up takes minutes each time."""
+    """The time between them does not matter: a device that does not start takes minutes."""
     monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
-    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.2)
+    monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.2)
     pool = make_pool(1, sleepy)
     events: list[object] = []
     with pytest.raises(PoolError, match="died 5 times in a row"):
         events.extend(event for _ in range(1000) for event in pool.events(0.1))
-    assert [event.reason for event in lost(events)] == ["worker 0 was not ready after 0.2 s, so it was ended"] * 5
+    assert [event.reason for event in lost(events)] == ["worker 0 was not ready after 0.2 s and was killed"] * 5
 
 
 def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listened meanwhile. The message that it is ready is in the pipe."""
+    """The pool did not read meanwhile, so the message of the ready worker is still in the pipe."""
     pool = make_pool()
     assert pool._workers[0].connection.poll(20.0)
-    monkeypatch.setattr("fer_tune.pool.local.STARTING", 0.0)
+    monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.0)
     start(pool)
     pool.submit(0, job(1, seconds=0.3))
     events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
@@ -125,8 +125,8 @@ def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, m
 
 
 def test_a_process_that_outlives_sigkill_is_given_up(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one does that a driver holds. Here it is stopped, and no signal is sent to it."""
-    monkeypatch.setattr("fer_tune.pool.local.REAPING", 0.3)
+    """A driver can hold such a process. This test sends no signal to the process instead."""
+    monkeypatch.setattr("fer_tune.pool.local.KILL_SECONDS", 0.3)
     pool = make_pool()
     start(pool)
     pool.submit(0, job(7, seconds=60.0))
@@ -156,7 +156,7 @@ def test_a_trial_that_ends_resets_the_count_of_deaths(make_pool: MakePool) -> No
         if number < 7:
             pool.submit(0, job(number, die=1))
             deaths += len(lost(listen(pool, lost)))
-    assert deaths == 7  # three in a row, then four: five in a row stop the run
+    assert deaths == 7  # three in a row, then four; only five in a row stop the run
 
 
 def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
@@ -164,7 +164,7 @@ def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
     start(pool)
     pid = pool.workers[0].pid
     assert pid is not None
-    assert os.getsid(pid) != os.getsid(0)  # so a terminal's Ctrl-C does not either
+    assert os.getsid(pid) != os.getsid(0)  # so Ctrl-C in a terminal does not reach it either
     pool.submit(0, job(epochs=20, seconds=0.01))
     os.kill(pid, signal.SIGINT)
     os.kill(pid, signal.SIGTERM)

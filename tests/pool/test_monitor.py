@@ -1,4 +1,4 @@
-"""Memory and load of real processes, and of what is not there."""
+"""Tests of memory and load: of real processes, and of processes and GPUs that do not exist."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_process_that_works_and_one_that_is_gone() -> None:
             busy.wait()
             gauges.look()
             assert gauges.get(0) == Gauge()
-            gauges.follow(WorkerInfo(0, "cpu", os.getpid()))  # a fresh process in its place
+            gauges.follow(WorkerInfo(0, "cpu", os.getpid()))  # another process under the same index
             gauges.look()
             assert gauges.get(0).used
     finally:

@@ -1,4 +1,4 @@
-"""Stand-ins for the real trainer: they behave as a trial's parameters say, and need no torch."""
+"""Trainers for tests. They behave as the parameters of the trial say, and need no torch."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def row(spec: Job, epoch: int, value: float) -> EpochRow:
 
 
 class Obedient:
-    """Reports `value` plus a hundredth an epoch; an epoch takes `seconds`. `deaf` to stops.
+    """A trainer that does what the trial's parameters say.
 
-    Dies in epoch `die`, before its row; only the first `deaths` attempts do. A test that kills from
-    outside, at a row that it received, cannot know how many more the worker has written by then.
+    Its objective is `value`, plus a hundredth in each epoch. An epoch takes `seconds`. If `deaf` is
+    true, it ignores stops. In the first `deaths` attempts it kills its process in epoch `die`,
+    before it sends the row. A test that kills the worker from outside cannot know how many rows the
+    worker has sent by then.
     """
 
     def __init__(self, device: str, threads: int | None) -> None:

@@ -1,7 +1,4 @@
-"""Where a final fit ends.
-
-What it trains and leaves is shown by the commands, in `cli/test_whole.py`.
-"""
+"""Tests of the last epoch of a final fit; `cli/test_whole.py` tests what it trains and leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a sweep that cannot finish one epoch on this CPU, the user reads what to do."""
+"""Tests of the warning before a sweep that cannot finish one epoch on this CPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_large_network_on_a_cpu_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("changes", "images", "devices"),
     [
-        ([], 20_096, ["cpu"]),  # no limit of its own here
+        ([], 20_096, ["cpu"]),  # the hours are removed below
         (["budget.hours=0.03"], 20_096, ["cuda:0"]),
         (["budget.hours=100"], 10, ["cpu"]),
     ],

@@ -1,4 +1,4 @@
-"""Final fits use the runner of trials: side by side, supervised, recorded, continued."""
+"""Tests of final fits, which the runner supervises, records and continues like trials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.pool.trainers import Obedient
 
 
 class Heard(Observer):
-    """Keeps what it hears of fits, and may act in an epoch."""
+    """Records what happens to fits, and calls `act` after each epoch."""
 
     def __init__(self, act: Callable[[Job, EpochRow], None] = lambda job, row: None) -> None:
         self.rows: list[tuple[int, int, int, bool]] = []
@@ -116,7 +116,7 @@ def test_an_interrupted_fit_is_continued_by_the_same_request(searched: Settings)
             signal.raise_signal(signal.SIGINT)
 
     assert run_final_fits("s", Request(epochs=5), searched, INLINE, observer=Heard(interrupt)) is None
-    assert openings(searched) == [], "test stays closed"
+    assert openings(searched) == [], "an interrupted fit opened test"
     with Store.of(searched) as store:
         assert [job.state for job in store.jobs.of("s", "final")] == ["queued"]
     heard = Heard()
@@ -124,7 +124,7 @@ def test_an_interrupted_fit_is_continued_by_the_same_request(searched: Settings)
     assert [row[1:] for row in heard.rows] == [(1, 1, True), (1, 2, True), (1, 3, False), (1, 4, False), (1, 5, False)]
     assert openings(searched) == [fit.job]
     (calm,) = fitted(searched, Request(epochs=5))
-    assert [row.train_loss for row in calm.rows] == [row.train_loss for row in fit.rows], "bit for bit"
+    assert [row.train_loss for row in calm.rows] == [row.train_loss for row in fit.rows], "not equal bit for bit"
 
 
 KILLED = textwrap.dedent(
@@ -148,7 +148,7 @@ KILLED = textwrap.dedent(
 
 
 def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settings) -> None:
-    """SIGKILL in the middle. The same call continues, and test is opened once."""
+    """After SIGKILL, the same call continues the fit, and test is opened once."""
     command = [sys.executable, "-c", KILLED, str(searched.root), searched.url, str(searched.data_source)]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     environment = dict(os.environ, PYTHONPATH=path)
@@ -158,7 +158,7 @@ def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settin
         process.kill()
     heard = Heard()
     (fit,) = fitted(searched, Request(epochs=9), heard)
-    assert sum(replayed for *_, replayed in heard.rows) >= 2, "it began again from the start"
+    assert sum(replayed for *_, replayed in heard.rows) >= 2, "it started again from the first epoch"
     assert [row.epoch for row in fit.rows] == list(range(1, 10))
     assert openings(searched) == [fit.job]
     with Store.of(searched) as store:
@@ -181,12 +181,12 @@ def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
     monkeypatch.setattr(evaluate, "_write", whole)
     heard = Heard()
     (fit,) = fitted(searched, Request(), heard)
-    assert heard.rows == [], "it is not trained again"
+    assert heard.rows == [], "it was trained again"
     assert openings(searched) == [fit.job]
 
 
 def test_two_requests_at_once_have_fits_and_folders_of_their_own(searched: Settings) -> None:
-    """The second finds the first one's fits unfinished, and their lock held."""
+    """The second request finds unfinished fits of the first one, whose lock is held."""
     with Store.of(searched) as store:
         first, second = (FinalFits(store, searched, "s", Request()) for _ in range(2))
         try:
@@ -209,7 +209,7 @@ def test_a_worker_that_dies_costs_an_attempt(searched: Settings) -> None:
 
 
 class TooLarge(Obedient):
-    """Nothing fits into its memory."""
+    """A trainer for which no job fits into memory."""
 
     def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
         yield JobEnd(spec.uid, spec.attempt, "failed", "vgg does not fit into memory", infeasible=0.5)
@@ -240,7 +240,7 @@ def test_a_study_without_a_complete_trial_is_refused(searching: Settings) -> Non
 
 
 def test_two_databases_in_one_folder_never_share_a_job_s_files(searching: Settings) -> None:
-    """The same study in a second database once deleted the first one's files."""
+    """In an earlier version, a study in a second database deleted the files of the first one."""
     other = replace(searching, url=f"sqlite:///{searching.root}/other.db")
     for settings in (searching, other):
         run_sweeps([real_sweep(1)], settings, INLINE, Notebook())

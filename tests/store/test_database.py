@@ -1,4 +1,7 @@
-"""Databases that are missing, foreign, newer, damaged, locked or read-only; URLs with passwords."""
+"""Tests of databases that cannot be used, and of URLs with passwords.
+
+A database is missing, damaged, locked or read-only, or another program or version made it.
+"""
 
 import sqlite3
 import subprocess
@@ -68,7 +71,7 @@ def test_a_newer_database_is_recognised(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_recognised_and_left_alone(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "torn.db"
     file.write_bytes(content + b"\xff" * 4096)
-    with pytest.raises(StorageError, match=r"no SQLite database|damaged"):
+    with pytest.raises(StorageError, match=r"not an SQLite database|damaged"):
         Store.open(at(file))
     assert file.read_bytes() == content + b"\xff" * 4096
 
@@ -89,13 +92,13 @@ def test_a_damaged_page_is_an_error_for_the_user(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="is not a file"):
+    with pytest.raises(StorageError, match="is not a regular file"):
         Store.open(at(tmp_path))
 
 
 def test_a_file_in_the_way_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot be made"):
+    with pytest.raises(StorageError, match="cannot be created"):
         Store.open(at(tmp_path / "file/a.db"))
 
 
@@ -121,7 +124,7 @@ def test_a_lock_is_waited_for_and_said(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
     with Store.open(at(tmp_path / "a.db"), patience=10) as store:
         said: list[str] = []
-        store.patiently.told = said.append
+        store.patiently.note = said.append
         holder = hold(tmp_path / "a.db", 1.0)
         store.studies.add(record())
         holder.join()

@@ -128,9 +128,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_reader_s_glance_does_not_refuse_a_run(settings: Settings) -> None:
-    """Who looks at the lock holds it for an instant. A run that begins then waits for it."""
+    """A reader takes the lock for a moment. A run that starts then waits for it."""
     with lock(settings):
-        pass  # the file is there
+        pass  # creates the file
     path = lock(settings).path
     with path.open("r+") as glance:
         fcntl.flock(glance, fcntl.LOCK_SH)

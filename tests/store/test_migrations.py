@@ -1,8 +1,8 @@
-"""A database of format 1 is upgraded in place, after a copy was made. `format-1.db` was made by
-fer-tune 0.1.0.
+"""Tests that a database of format 1 is copied and then upgraded in place.
 
-It has one study of six trials: complete, pruned, and one that a killed run left and the next one
-trained again under another number; and one final fit, whose epochs were in a file only.
+fer-tune 0.1.0 made `format-1.db`. It has one study of six trials: complete ones, pruned ones, and
+one that a killed run left. The next run trained that one again under another number. The study also
+has one final fit, whose epochs were only in a file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_an_old_database_is_upgraded_with_one_line_and_a_copy(root: Path) -> Non
         assert list(copy.iterdump()) == list(old.iterdump())
     assert (root / "fer_tune.db").read_bytes() != before
     with opened(root, notes):
-        assert len(notes) == 1, "it is upgraded once"
+        assert len(notes) == 1, "it was upgraded more than once"
 
 
 def test_the_new_tables_are_those_of_a_new_database(root: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_final_fit_becomes_a_job_with_its_files_and_its_opening(root: Path) ->
 
 
 def test_a_final_fit_that_wandb_has_keeps_its_run(root: Path) -> None:
-    """Format 1 numbered its cursor by the place of its opening in the ledger, below zero."""
+    """Format 1 numbered its cursor by the position of its opening in the ledger, below zero."""
     with closing(sqlite3.connect(root / "fer_tune.db")) as database, database:
         database.execute("insert into fer_mirror_cursors values (1, -1, '9884e577-retrain-001', 0, 2, 1)")
     with opened(root) as store:

@@ -1,6 +1,6 @@
-"""A real PostgreSQL: made for this file, gone after it.
+"""Tests with a real PostgreSQL server, which is made for this file.
 
-Skipped where there is none, or no driver for it.
+They are skipped if PostgreSQL or its driver is not installed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ pytest.importorskip("psycopg")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The URL of an empty database."""
+    """Yields the URL of an empty database."""
     programs = [
         shutil.which(name) or next(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), None) for name in PROGRAMS
     ]
     if None in programs:
         pytest.skip("no PostgreSQL is installed")
     initdb, postgres = map(str, programs)
-    user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket has 107 bytes
+    user = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short, because the path of a socket has 107 bytes at most
     if user:
         shutil.chown(folder, user)
     with socket.socket() as free:
@@ -76,7 +76,7 @@ def lock(server: str, folder: Path, study: str = "resnet") -> StudyLock:
 
 
 def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
-    """Two storage folders stand for two hosts."""
+    """Two storage folders play two hosts."""
     assert lock(server, tmp_path / "there").server_holder() is None
     with lock(server, tmp_path / "here"):
         held_by = lock(server, tmp_path / "there").server_holder()
@@ -84,7 +84,7 @@ def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
         with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
             lock(server, tmp_path / "there").acquire()
         with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
-            pass  # another study, and the mirror of the same one
+            pass  # the locks of another study, and of the mirror, are free
     with lock(server, tmp_path / "there"), pytest.raises(StudyError):
         lock(server, tmp_path / "here").acquire()
     with lock(server, tmp_path / "here"):

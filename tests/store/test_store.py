@@ -109,13 +109,13 @@ def test_the_database_itself_keeps_epochs_unique(store: Store) -> None:
 
 def test_an_epoch_needs_its_attempt(store: Store) -> None:
     store.jobs.put(job())
-    with pytest.raises(StorageError, match="never started"):
+    with pytest.raises(StorageError, match="not started"):
         store.epochs.add(row())
 
 
 def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     begin(store)
-    begin(store)  # a replay
+    begin(store)  # a second call changes nothing
     left = root / "artifacts/resnet/0/val_logits.npy"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")
@@ -146,7 +146,7 @@ def test_an_end_whose_file_is_outside_leaves_the_attempt_open(store: Store, tmp_
 
 def test_an_end_needs_its_attempt(store: Store) -> None:
     store.jobs.put(job())
-    with pytest.raises(StorageError, match="never started"):
+    with pytest.raises(StorageError, match="not started"):
         store.jobs.end_attempt(JobEnd(JOB, 0, "completed"))
 
 

@@ -35,7 +35,7 @@ MakeSweep = Callable[..., Sweep]
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> MakeSweep:
-    """Loads the sweep above, with overrides."""
+    """Returns a function that loads the sweep above, with overrides."""
     path = tmp_path / "tiny.yaml"
     path.write_text(SWEEP)
     return lambda *overrides: load_sweep(path, overrides)
@@ -53,6 +53,6 @@ def faces(store: Store, signature: str = "faces", split: str = "split") -> DataR
 
 
 def reopen(sweep: Sweep, store: Store) -> tuple[Study, Store]:
-    """As another process would open the study: nothing remembered."""
+    """Opens the study as another process would, without anything that this process remembers."""
     again = Store.open(store.url, root=store.root)
     return Study.open(sweep, again, faces(again)), again

@@ -1,4 +1,4 @@
-"""A study is continued with the images that it was made from, wherever they are by now."""
+"""Tests that a study continues with the images that it was made from, also in another folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_images_of_another_shape_are_refused(override: str, sweep: MakeSweep, st
 
 
 def test_a_study_whose_record_has_the_path_is_continued(sweep: MakeSweep, store: Store) -> None:
-    """Studies were recorded so before images had a side and channels."""
+    """Older studies are recorded so, from before images had a side and channels."""
     Study.open(sweep("data=faces"), store, faces(store))
     record = store.studies.get("tiny")
     with store.engine.begin() as tx:

@@ -1,4 +1,4 @@
-"""Trials that did not fit into memory: told as failed, and avoided by samplers from then on."""
+"""Tests that trials which do not fit into memory fail, and that samplers then avoid such trials."""
 
 import warnings
 
@@ -17,16 +17,16 @@ SPACE = (
     "budget={trials: 100, epochs: 9}",
 )
 ROOM = 10_000.0
-"""Widths times batch sizes that fit: half of the space does not."""
+"""The largest product of width and batch size that fits. Half of the space does not fit."""
 
 
 def need(params: dict[str, object]) -> float:
-    """By what fraction a trial needs more than there is."""
+    """Returns the fraction by which a trial needs more memory than there is."""
     return int(params["width"]) * int(params["batch_size"]) / ROOM - 1  # type: ignore[call-overload]
 
 
 def search(study: Study, count: int, learn: bool = True) -> list[bool]:
-    """Asks and tells, the wider the better; which of the trials did not fit."""
+    """Asks and tells trials that are better the wider they are. Returns which ones did not fit."""
     too_large = []
     for _ in range(count):
         proposal = study.ask()
@@ -48,7 +48,8 @@ def search(study: Study, count: int, learn: bool = True) -> list[bool]:
 def test_samplers_avoid_what_did_not_fit(
     sweep: MakeSweep, store: Store, sampler: str, drawn: int, counted: int
 ) -> None:
-    """The same search without these constraints keeps proposing what cannot be trained."""
+    """Compares with a search in which samplers do not see the constraint. That search keeps
+    proposing trials that do not fit."""
     found = {}
     for learn in (True, False):
         study = Study.open(sweep(f"sampler={sampler}", f"study=learn-{learn}", *SPACE), store, faces(store))
@@ -59,7 +60,7 @@ def test_samplers_avoid_what_did_not_fit(
 def test_the_gaussian_process_takes_them_beside_trials_without_a_constraint(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep("sampler={name: gp, n_startup_trials: 5}", *SPACE), store, faces(store))
     too_large = search(study, 6)
-    assert 0 < sum(too_large[:5]) < 5, "the draws of the start should be of both kinds"
+    assert 0 < sum(too_large[:5]) < 5, "the first draws should include trials that fit and trials that do not"
 
 
 def test_cmaes_takes_them_for_the_worst_and_warns_of_nothing(sweep: MakeSweep, store: Store) -> None:
@@ -75,14 +76,14 @@ def test_cmaes_takes_them_for_the_worst_and_warns_of_nothing(sweep: MakeSweep, s
         assert shown.state == TrialState.COMPLETE
         assert shown.value == (worst if failed else trial.value)
         assert (shown.constraints["memory"] > 0) == failed
-        assert trial.state == (TrialState.FAIL if failed else TrialState.COMPLETE), "the study itself is unchanged"
+        assert trial.state == (TrialState.FAIL if failed else TrialState.COMPLETE), "the study itself changed"
 
 
 def test_the_database_says_failed_and_by_how_much(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep("sampler=tpe", *SPACE), store, faces(store))
     number = study.ask().number
     study.fail(number, "does not fit", infeasible=0.25)
-    study.fail(number, "again", infeasible=0.5)  # one that has ended keeps the end it has
+    study.fail(number, "again", infeasible=0.5)  # the trial has ended, so this changes nothing
     again, other = reopen(sweep("sampler=tpe", *SPACE), store)
     (trial,) = again._all()
     assert (trial.state, trial.constraints) == (TrialState.FAIL, {"memory": 0.25})

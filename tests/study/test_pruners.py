@@ -20,7 +20,7 @@ PRUNERS = (
 
 
 def train(study: Study, height: float, falls: bool = False) -> int:
-    """Trains a trial whose curve stays at `height`. Returns the epoch that pruned it, or all."""
+    """Trains a trial whose curve stays at `height`. Returns the number of its epochs."""
     number = study.ask().number
     for epoch in range(1, EPOCHS + 1):
         value = height - (epoch / 100 if falls else 0)
@@ -51,7 +51,7 @@ def test_a_second_report_of_an_epoch_gets_the_first_answer(sweep: MakeSweep, sto
     train(study, 0.9)
     number = study.ask().number
     assert study.report(number, 1, 0.1)
-    assert study.report(number, 1, 0.1)  # Optuna itself would say False now
+    assert study.report(number, 1, 0.1)  # Optuna itself would answer False now
 
 
 def test_the_last_epoch_is_never_pruned(sweep: MakeSweep, store: Store) -> None:
@@ -91,5 +91,5 @@ def test_hyperband_knows_its_brackets_before_the_first_report(sweep: MakeSweep, 
 
 
 def test_hyperband_refuses_resources_that_leave_no_bracket() -> None:
-    with pytest.raises(StudyError, match="min_resource 10 is above"):
+    with pytest.raises(StudyError, match="min_resource 10 above max_resource 9"):
         make_pruner(PrunerSpec("hyperband", {"min_resource": 10}), EPOCHS)

@@ -1,4 +1,4 @@
-"""Interrupted trials are queued again under another number, counted once, and drawn as before."""
+"""Tests of interrupted trials: they are queued again under another number and counted once."""
 
 import subprocess
 import sys
@@ -126,7 +126,7 @@ def test_a_trial_that_died_while_it_was_drawn_is_drawn_to_the_end(sweep: MakeSwe
     study = Study.open(sweep(), store, faces(store))
     study.ask()
     whole = study.ask()
-    with store.engine.begin() as tx:  # as if the process had died after the first parameters
+    with store.engine.begin() as tx:  # as if the process had died after it asked for the first parameters
         tx.execute(text("DELETE FROM trial_params WHERE trial_id = 2 AND param_name IN ('augment', 'batch_size')"))
         tx.execute(text("DELETE FROM trial_user_attributes WHERE trial_id = 2"))
     again, other = reopen(sweep(), store)

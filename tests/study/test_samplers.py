@@ -56,13 +56,13 @@ def test_the_same_seed_draws_the_same(sweep: MakeSweep, store: Store, sampler: s
 
 
 def state_of(study: Study) -> tuple[int, list[float], float]:
-    """Generation, mean and step size of CMA-ES."""
+    """Returns generation, mean and step size of CMA-ES."""
     optimizer = study._study.sampler.inner._optimizer  # type: ignore[attr-defined]
     return optimizer.generation, optimizer._mean.tolist(), optimizer._sigma
 
 
 def test_cmaes_goes_on_from_its_trials_and_no_pickle_is_read_or_written(sweep: MakeSweep, store: Store) -> None:
-    """The trap in the database is one that Optuna's own sampler walks into."""
+    """The database has a pickle that runs code if Optuna's own sampler reads it."""
     wanted = sweep("sampler={name: cmaes, popsize: 4}", *NUMBERS)
     study = Study.open(wanted, store, faces(store))
     run(study, 15)
@@ -86,12 +86,12 @@ def test_cmaes_goes_on_from_its_trials_and_no_pickle_is_read_or_written(sweep: M
     theirs = optuna.samplers.CmaEsSampler(warn_independent_sampling=False)
     same = optuna.load_study(study_name="tiny", storage=again._study._storage, sampler=theirs)
     same.ask().suggest_float("lr", 1e-4, 1e-2, log=True)
-    assert trap.exists(), "the trap is none"
+    assert trap.exists(), "the pickle did not run its code"
     other.close()
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -56,7 +56,7 @@ def test_how_trials_end_and_what_is_counted(sweep: MakeSweep, store: Store) -> N
     assert complete.seconds is not None
     assert (pruned.value, pruned.attrs["reason"]) == (0.2, "worse than the median")
     assert (failed.state, failed.value, failed.attrs["reason"]) == ("failed", None, "out of memory")
-    assert (running.state, running.ended) == ("interrupted", None)  # nobody holds the study's lock
+    assert (running.state, running.ended) == ("interrupted", None)  # no process holds the study's lock
 
 
 def test_a_trial_ends_once(sweep: MakeSweep, store: Store) -> None:
@@ -118,7 +118,7 @@ def test_a_changed_sweep_is_refused_with_what_differs(sweep: MakeSweep, store: S
     with pytest.raises(StudyError) as caught:
         Study.open(sweep(override), store, faces(store))
     assert said in caught.value.message
-    assert caught.value.message.count("\n") == 1  # nothing else differs
+    assert caught.value.message.count("\n") == 1  # there is one line of differences
     assert "--set study=NAME" in caught.value.hint
     Study.open(sweep(override, "study=another"), store, faces(store))
 
@@ -175,6 +175,6 @@ def test_optunas_tables_of_another_version_are_recognised(sweep: MakeSweep, stor
     Study.open(sweep(), store, faces(store))
     with store.engine.begin() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
-    with pytest.raises(StorageError, match="another version of Optuna") as caught:
+    with pytest.raises(StorageError, match="Another version of Optuna") as caught:
         reopen(sweep(), store)
     assert "upgrade" in caught.value.hint

@@ -28,7 +28,7 @@ def test_the_ranking_agrees_with_optunas_command_line(sweep: MakeSweep, store: S
     told(study, 0.3, 0.6, 0.5, 0.6, 0.6)
     study.ask()
     study.report(5, 1, 0.99)
-    study.prune(5, "told to")  # a pruned trial is never the best
+    study.prune(5, "pruned")  # a pruned trial is never the best
     command = [sys.executable, "-m", "optuna.cli", "best-trial", "--storage", store.url, "--study-name", "tiny"]
     command = [sys.executable, "-c", "import sys; from optuna.cli import main; sys.exit(main())", *command[3:]]
     done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=60, check=False)
@@ -62,11 +62,11 @@ def test_trials_read_without_the_sweep(sweep: MakeSweep, store: Store) -> None:
         first, second = trials(reader, "tiny")
         assert first.params == {
             name: value for name, value in asked.params.items() if name != "ema"
-        }  # no job: searched
+        }  # these are the searched ones, because the trial has no job
         assert first.started is not None
         assert first.started.utcoffset() is not None
         assert abs(first.started.timestamp() - time.time()) < 60
-        assert trials(reader, "tiny", states=("interrupted",)) == [second]  # nobody holds the study's lock
+        assert trials(reader, "tiny", states=("interrupted",)) == [second]  # no process holds the study's lock
 
 
 def test_params_that_an_earlier_version_recorded_are_read(sweep: MakeSweep, store: Store) -> None:
@@ -81,7 +81,7 @@ def test_params_that_an_earlier_version_recorded_are_read(sweep: MakeSweep, stor
 
 
 def test_no_attribute_of_a_trial_is_a_long_line(sweep: MakeSweep, store: Store) -> None:
-    """optuna-dashboard shows each attribute on one line and makes its page as wide."""
+    """optuna-dashboard shows each attribute on one line, and makes its page as wide as that."""
     study = Study.open(sweep(), store, faces(store))
     told(study, 0.5)
     [trial] = optuna.load_study(study_name="tiny", storage=store.url).get_trials()

@@ -1,6 +1,4 @@
-"""The shipped sweeps and the template load, search what they must, and hold the nine experiments by
-hand.
-"""
+"""The shipped sweeps and the template load, and search what they must. The nine by hand are in."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_kernel_agrees_with_the_operations(strength, mixup, cutmix):
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 def test_interpreted_kernel_agrees_with_the_operations():
-    """In a process of its own:
+    """In a process of its own.
 
     Triton decides when it is imported whether kernels are interpreted.
     """

@@ -1,4 +1,4 @@
-"""Lifts a database of an older format to the present one, with Alembic."""
+"""Upgrades a database of an older format to the present one, with Alembic."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fer_tune.errors import StorageError
 
 
 def upgrade(connection: Connection, root: Path) -> None:
-    """Upgrades the tables to the newest revision, in the transaction that `connection` is in.
+    """Upgrades the tables to the newest revision, in the transaction of `connection`.
 
     Args:
-        root: the storage folder. Format 1 kept the epochs of final fits there.
+        root: the storage folder. In format 1, the epochs of final fits are files there.
     """
     from alembic import command
     from alembic.config import Config
@@ -27,14 +27,16 @@ def upgrade(connection: Connection, root: Path) -> None:
 
 
 def back_up(database: Path, name: str) -> Path:
-    """Copies an SQLite database, with what is still in its write-ahead log, to a new file beside
-    it.
+    """Copies an SQLite database, including its write-ahead log, to a new file in the same folder.
 
     Args:
-        name: what the copy's name ends with.
+        name: suffix of the copy's name.
+
+    Returns:
+        The path of the copy.
 
     Raises:
-        StorageError: the copy cannot be written, or does not read back whole.
+        StorageError: the copy cannot be written, or the copy is damaged.
     """
     copy, attempt = database.with_name(f"{database.name}.{name}"), 1
     while copy.exists():
@@ -47,12 +49,13 @@ def back_up(database: Path, name: str) -> Path:
     except sqlite3.Error as error:
         copy.unlink(missing_ok=True)
         raise StorageError(
-            f"The database {database} must be upgraded, and the copy {copy} cannot be written first: {error}.",
-            "Make room beside it, or make the folder writable. Nothing was changed.",
+            f"The database {database} must be upgraded, but its backup {copy} cannot be written: {error}.",
+            "Free some space, or make the folder writable. Nothing was changed.",
         ) from error
     if answer != "ok":
         copy.unlink(missing_ok=True)
         raise StorageError(
-            f"The database {database} must be upgraded, and is damaged: {answer}.", "Restore a sound copy of it."
+            f"The database {database} must be upgraded, but it is damaged: {answer}.",
+            "Restore an undamaged copy of it. Nothing was changed.",
         )
     return copy

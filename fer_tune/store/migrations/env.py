@@ -1,5 +1,5 @@
-"""Alembic's entry: runs the revisions on the connection, and in the transaction, that `upgrade` was
-given."""
+"""Alembic runs this file. It runs the revisions on the connection that `upgrade` was called
+with."""
 
 from alembic import context
 

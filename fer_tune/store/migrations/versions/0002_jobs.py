@@ -1,9 +1,9 @@
-"""Format 2: rows belong to jobs, which have an identity of their own.
+"""Upgrade from format 1 to 2: rows belong to jobs, which have uids of their own.
 
-Format 1 named a trial by its study and its number. A trial that was interrupted lived on under
-another number; both become attempts at one job here. Final fits had files and no rows; they become
-jobs too, with the epochs that their files tell. What trackers may have was not recorded: jobs that
-the mirror had begun to copy may be copied.
+Format 1 named a trial by its study and its number. An interrupted trial continued under another
+number; both become attempts at one job. Final fits had files and no rows. They become jobs too, and
+their epochs come from their files. Format 1 did not record which trials trackers may copy. So
+trackers may copy the jobs that the mirror had already begun to copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FER2013 = {
     "side": 48,
     "channels": 1,
 }
-"""What all images of format 1 were."""
+"""Description of the images. In format 1, all images were like this."""
 
 MEASURES = (
     "train_loss, train_accuracy, val_loss, val_accuracy, val_macro_f1, val_balanced_accuracy, recall, lr, seconds, "
@@ -38,7 +38,7 @@ STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING
 
 
 class Trial(NamedTuple):
-    """What Optuna's tables say of a trial."""
+    """A trial, from Optuna's tables."""
 
     state: str
     value: float | None
@@ -46,9 +46,10 @@ class Trial(NamedTuple):
 
 
 def upgrade() -> None:
-    """Makes the new tables, fills them from the old ones, and drops these."""
+    """Creates the new tables, fills them from the old ones, and drops the old ones."""
     tx = op.get_bind()
-    # Not in batch mode, which drops the old table of studies, and with it whatever belongs to them.
+    # Not in batch mode: it would drop the old table of studies, and with it all rows that refer to
+    # it.
     spec = sa.Column("data_spec", sa.JSON, nullable=False, server_default=json.dumps(FER2013))
     op.add_column("fer_studies", spec)
     _create()
@@ -156,7 +157,7 @@ def _create() -> None:
 
 
 class _Study:
-    """One study of format 1, read and written again."""
+    """Converts one study of format 1."""
 
     def __init__(self, tx: sa.Connection, record: dict[str, Any]) -> None:
         self.tx, self.id, self.uid, self.name = tx, record["id"], record["uid"], record["name"]
@@ -166,7 +167,7 @@ class _Study:
         self.trials = self._optuna()
 
     def convert(self) -> None:
-        """Writes the study's jobs, and moves its rows to them."""
+        """Creates the study's jobs, and moves its rows to them."""
         jobs = dict(self._search_jobs())
         self._move_artifacts(jobs)
         self._final_jobs(jobs)
@@ -179,8 +180,10 @@ class _Study:
     # trials of the search -----------------------------------------------------------------------------------------
 
     def _search_jobs(self) -> Iterator[tuple[int, int]]:
-        """Makes a job of each trial that had an attempt, with those it lived on as; yields numbers
-        and the job's id."""
+        """Creates one job for each chain of trials; see `_chains`.
+
+        Yields the number of each trial and the id of its job.
+        """
         copied = {row["number"] for row in self._rows("select number from fer_mirror_cursors where study_id = :id")}
         for chain in self._chains():
             attempts = [row for row in self.attempts if row["number"] in chain]
@@ -224,7 +227,10 @@ class _Study:
         )
 
     def _chains(self) -> list[list[int]]:
-        """Numbers of the trials that had an attempt, each with those that it lived on as."""
+        """Returns chains of trial numbers: a trial, and the trials that continued it.
+
+        Only trials that had an attempt are in a chain.
+        """
         chains: dict[int, list[int]] = {}
         first: dict[int, int] = {}
         for number in sorted({row["number"] for row in self.attempts}):
@@ -235,7 +241,7 @@ class _Study:
         return list(chains.values())
 
     def _optuna(self) -> dict[int, Trial]:
-        """Trials by number, from Optuna's tables; none where they are gone."""
+        """Returns the trials by number, from Optuna's tables; none if the tables were deleted."""
         if not {"studies", "trials"} <= set(sa.inspect(self.tx).get_table_names()):
             return {}
         of_study = "from trials t join studies s on s.study_id = t.study_id"
@@ -268,8 +274,7 @@ class _Study:
         )
 
     def _final_jobs(self, jobs: dict[int, int]) -> None:
-        """Makes a job of each folder that a final fit left, and gives it its entry in the
-        ledger."""
+        """Creates a job for each folder of a final fit, and moves its entry of the ledger to it."""
         folders: dict[str, list[dict[str, Any]]] = {}
         for row in self._rows("select * from fer_artifacts where study_id = :id order by id"):
             if row["kind"].startswith("retrain "):
@@ -284,8 +289,10 @@ class _Study:
             if mine is not None:
                 waiting.remove(mine)
                 self._put_opening(mine, job)
-                jobs[-places[mine["id"]]] = job  # format 1 numbered the cursor of a final fit so
-        for entry in waiting:  # opened, and then killed or written elsewhere: an opening all the same
+                # In format 1, the cursor of a final fit has the position in the ledger, negated.
+                jobs[-places[mine["id"]]] = job
+        # A fit that was killed, or wrote to another folder, opened test too.
+        for entry in waiting:
             self._put_opening(entry, None)
 
     def _put_opening(self, row: dict[str, Any], job: int | None) -> None:
@@ -336,7 +343,7 @@ class _Study:
         return job
 
     def _json(self, folder: str, name: str) -> Any:
-        """The content of a final fit's file, or None where it is gone or torn."""
+        """Returns the content of a final fit's file, or None if it is missing or damaged."""
         try:
             return json.loads((Path(context.config.attributes["root"]) / folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -355,7 +362,7 @@ class _Study:
         self.tx.execute(sa.text(statement), {"id": self.id, **values})
 
     def _insert(self, table: str, **values: Any) -> int:
-        """Inserts a row; returns its id where the table has one."""
+        """Inserts a row. Returns its id if the table is fer_jobs, else 0."""
         columns = (sa.column(name, sa.JSON) if name in JSON_COLUMNS else sa.column(name) for name in values)
         self.tx.execute(sa.insert(sa.table(table, *columns)).values(**values))
         if table != "fer_jobs":
@@ -365,5 +372,5 @@ class _Study:
 
 
 def _json(value: Any) -> Any:
-    """The content of a JSON column, which SQLite gives as text and PostgreSQL as it is."""
+    """Returns the content of a JSON column. SQLite returns it as text, PostgreSQL as an object."""
     return json.loads(value) if isinstance(value, str) else value
