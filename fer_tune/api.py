@@ -274,6 +274,7 @@ def sync(
     study: str,
     *,
     include_disabled: bool = False,
+    tracker: str = "wandb",
     progress: Callable[[int], object] = lambda runs: None,
     storage: str | None = None,
 ) -> Synced:
@@ -281,13 +282,14 @@ def sync(
 
     Args:
         include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
+        tracker: another tracker to copy to.
         progress: is called with the number of runs that are finished.
     """
     from fer_tune.mirror.sync import sync as copy
 
     with open_store(storage) as store:
         settings = Settings.from_environment(storage)
-        return copy(settings, store, study, progress, include_disabled=include_disabled)
+        return copy(settings, store, study, progress, include_disabled=include_disabled, tracker=tracker)
 
 
 def audit_data(
