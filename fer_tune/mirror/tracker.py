@@ -9,8 +9,8 @@ The mirror's core knows `Run` and `Tracker` only. To add a tracker:
 
 Every run then starts a mirror for it, unless the adapter's `mode` is `disabled`. The mirror keeps a
 cursor for each job and tracker, copies each row once, and tries again whatever failed.
-`fer-tune sync --tracker NAME` copies the rest. `--wandb` sets the mode of wandb alone. But a job that
-ran with `--wandb disabled` goes to no tracker.
+`fer-tune sync --tracker NAME` copies the rest. `--wandb` sets the mode of wandb alone. But a job
+that ran with `--wandb disabled` goes to no tracker.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every family in `FAMILIES` is covered by itself: a new one needs no test of its own.
 
-The tests read the hyperparameters off the configuration. They know no names of a family.
+The tests read the hyperparameters off the configuration.
 """
 
 import itertools
