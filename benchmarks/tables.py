@@ -54,10 +54,17 @@ def thousands(rate: float, digits: int = 1) -> str:
 
 def by_hand() -> str:
     """Returns what was recorded by hand beside what the same experiments give now."""
-    path = RESULTS / "by-hand-h100.json"
-    repeated = json.loads(path.read_text(encoding="utf-8"))["experiments"] if path.exists() else []
     headings = ["", "family", "by hand", "epochs", "train %", "again", "val %", "again", "test %", "again"]
+    repeated = experiments_again()
     return markdown(headings, [by_hand_row(one, repetition(one, repeated)) for one in BY_HAND])
+
+
+def experiments_again() -> list[Record]:
+    """Returns the experiments by hand in the records, those of the later record first."""
+    found = []
+    for name in ("by-hand-h100.json", "by-hand-first-h100.json"):
+        found += json.loads((RESULTS / name).read_text(encoding="utf-8"))["experiments"]
+    return found
 
 
 def repetition(one: ByHand, experiments: Sequence[Record]) -> Record | None:
