@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fer_tune.jobs import Observer, RunOutcome
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
+    from fer_tune.pool.engines import EngineName
     from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.lock import Holder
@@ -78,7 +79,7 @@ def run(
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
-    engine: Literal["local", "inline"] = "local",
+    engine: EngineName = "local",
     wandb: Mode | None = None,
     observer: Observer | None = None,
     storage: str | None = None,
@@ -273,6 +274,7 @@ def sync(
     study: str,
     *,
     include_disabled: bool = False,
+    tracker: str = "wandb",
     progress: Callable[[int], object] = lambda runs: None,
     storage: str | None = None,
 ) -> Synced:
@@ -280,13 +282,14 @@ def sync(
 
     Args:
         include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
+        tracker: another tracker to copy to.
         progress: is called with the number of runs that are finished.
     """
     from fer_tune.mirror.sync import sync as copy
 
     with open_store(storage) as store:
         settings = Settings.from_environment(storage)
-        return copy(settings, store, study, progress, include_disabled=include_disabled)
+        return copy(settings, store, study, progress, include_disabled=include_disabled, tracker=tracker)
 
 
 def audit_data(
@@ -329,7 +332,7 @@ def retrain(
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
     devices: str | None = None,
-    engine: Literal["local", "inline"] = "local",
+    engine: EngineName = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
     wandb: Mode | None = None,
     observer: Observer | None = None,

@@ -20,6 +20,9 @@ Value = bool | int | float | str
 Kind = Literal["search", "confirm", "final"]
 """What a job is for: a trial of a search, a good trial under another seed, or the final model."""
 
+NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "repeat", "final": "final fit"}
+"""What people call a job of each kind."""
+
 Part = Literal["train", "train+val"]
 """The part of the data that a job fits."""
 
@@ -100,7 +103,7 @@ class Job:
     @property
     def label(self) -> str:
         """The job's name in messages: `trial 7`, or `final fit 1f09c2aa01be`."""
-        return f"trial {self.number}" if self.number is not None else f"{self.kind} fit {self.uid}"
+        return f"{NOUNS[self.kind]} {self.uid if self.number is None else self.number}"
 
 
 @dataclass(frozen=True)

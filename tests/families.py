@@ -33,8 +33,12 @@ def contexts(family: Family) -> list[Values]:
 
     Some fields matter only beside another choice.
     """
-    fields = family.config.model_fields
-    return [{}, *({name: _another(info)} for name, info in fields.items() if not _is_number(info))]
+    return [{}, *({name: value} for name, value in choices(family).items())]
+
+
+def choices(family: Family) -> Values:
+    """Returns for each field that is not a number a value other than its default."""
+    return {name: _another(info) for name, info in family.config.model_fields.items() if not _is_number(info)}
 
 
 def _another(info: FieldInfo) -> Any:

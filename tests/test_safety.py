@@ -132,7 +132,7 @@ def stays_inside(settings: Settings, name: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", name)
     assert not name.endswith(".")
     for folder in (settings.artifacts, settings.checkpoints, settings.logs):
-        for made in (folder / name, folder / f"{name}-0123abcd", folder / f"mirror-{name}.log"):
+        for made in (folder / name, folder / f"{name}-0123abcd", folder / f"mirror-wandb-{name}.log"):
             assert made.resolve().parent == folder.resolve()
     assert StudyLock(settings, settings.url, name).path.resolve().parent == settings.locks.resolve()
 

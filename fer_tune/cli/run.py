@@ -15,6 +15,7 @@ from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storag
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
+from fer_tune.pool.engines import EngineName
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(  # noqa: PLR0917 - options
     ] = None,
     storage: Storage = None,
     engine: Annotated[
-        Literal["local", "inline"], typer.Option("--engine", help="inline trains in this process, for a debugger.")
+        EngineName, typer.Option("--engine", help="inline trains in this process, for a debugger.")
     ] = "local",
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)

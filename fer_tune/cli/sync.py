@@ -23,6 +23,7 @@ def sync(
     include_disabled: Annotated[
         bool, typer.Option("--include-disabled", help="Also copy what ran with --wandb disabled.")
     ] = False,
+    tracker: Annotated[str, typer.Option("--tracker", metavar="NAME", help="Copy to another tracker.")] = "wandb",
     storage: Storage = None,
 ) -> None:
     """Copy to wandb what it does not have: online with a key, else as offline files."""
@@ -38,7 +39,9 @@ def sync(
                 status.update(f"{name}: {runs} runs")
 
             try:
-                done.append(api.sync(name, include_disabled=include_disabled, progress=show, storage=storage))
+                done.append(
+                    api.sync(name, include_disabled=include_disabled, tracker=tracker, progress=show, storage=storage)
+                )
             except FerTuneError as trouble:  # the other studies can be copied nevertheless
                 troubles.append(trouble)
     for synced in done:
@@ -50,14 +53,14 @@ def sync(
 
 
 def _show(synced: Synced, settings: Settings) -> None:
-    where = "on wandb" if synced.mode == "online" else f"below {settings.wandb}"
+    where = f"on {synced.tracker}" if synced.mode == "online" else f"below {settings.root / synced.tracker}"
     terminal.line(terminal.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
     if synced.left_out:
         terminal.note(
             f"{synced.left_out} jobs of {synced.study} ran with --wandb disabled and were left out. "
             "--include-disabled copies them too."
         )
-    if synced.mode == "offline":
+    if synced.mode == "offline" and synced.tracker == "wandb":
         from fer_tune.mirror.wandb_tracker.environment import keys
 
         why = "WANDB_MODE is offline: without it" if keys() else "No wandb key is configured: after `wandb login`"

@@ -6,6 +6,8 @@ first of this list is read, and a note names the others:
 
     1. a CSV with a Usage column     2. another CSV with emotion and pixels
     3. images                        4. a zip
+
+To add a kind of data set, write a function that finds it in a container, and name it in `FINDERS`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import cast
 from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged, printable
 from fer_tune.data.csvfile import LONGEST, Table, columns, read_csv, read_header
 from fer_tune.data.dataset import Dataset
-from fer_tune.data.fer2013 import EMOTIONS, SIDE
+from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.images import is_image, resized
 from fer_tune.data.tree import read_tree
 from fer_tune.errors import DataError
@@ -61,7 +63,7 @@ def read_source(path: Path, reading: Reading | None = None) -> Dataset:
         dataset = _read_file(path, reading)
     else:
         raise DataError(f"{printable(str(path))}: neither a file nor a folder", SOURCES)
-    return _checked(dataset)
+    return fitted(_checked(dataset), reading.side, reading.channels)
 
 
 def fitted(dataset: Dataset, side: int, channels: int) -> Dataset:
@@ -132,27 +134,37 @@ def _read_file(path: Path, reading: Reading) -> Dataset:
             if start.startswith(magic):
                 raise DataError(f"{where}: a {kind} file, which fer-tune does not read", f"Unpack it first. {SOURCES}")
         stream.seek(0)
-        return _from_table(read_csv(stream, where, reading.progress), where, reading)
+        return _from_table(read_csv(stream, where, reading.progress), where)
 
 
 _PACKED = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "rar", b"BZh": "bzip2", b"\xfd7zX": "xz"}
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """Something in a container that can be read. The one with the smallest rank is read."""
+class Candidate:
+    """Something in a container that can be read.
 
-    rank: int
+    Attributes:
+        name: what to call it in a note.
+        read: reads it, with images of any size.
+        rank: among those of one finder, the smallest is read.
+    """
+
     name: str
     read: Callable[[], Dataset]
+    rank: int = 0
 
 
 def _read_container(container: Container, reading: Reading) -> Dataset:
     """Finds the candidates and reads the best one."""
-    found = [*_tables(container, reading), *_images(container, reading), *_zips(container, reading)]
+    found = [
+        candidate
+        for find in FINDERS
+        for candidate in sorted(find(container, reading), key=lambda candidate: (candidate.rank, candidate.name))
+    ]
     if not found:
         _explain_nothing(container)
-    best, *others = sorted(found, key=lambda candidate: (candidate.rank, candidate.name))
+    best, *others = found
     dataset = best.read()
     if not others:
         return dataset
@@ -161,7 +173,7 @@ def _read_container(container: Container, reading: Reading) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, note))
 
 
-def _tables(container: Container, reading: Reading) -> list[_Candidate]:
+def _tables(container: Container, reading: Reading) -> list[Candidate]:
     candidates = []
     for name in _csv_files(container):
         with damaged(container.at(name)), container.open(name) as stream:
@@ -171,23 +183,23 @@ def _tables(container: Container, reading: Reading) -> list[_Candidate]:
             def read(name: str = name) -> Dataset:
                 where = container.at(name)
                 with damaged(where), io.BufferedReader(cast(io.RawIOBase, container.open(name)), 1 << 20) as stream:
-                    return _from_table(read_csv(stream, where, reading.progress), where, reading)
+                    return _from_table(read_csv(stream, where, reading.progress), where)
 
-            candidates.append(_Candidate(0 if "usage" in names else 1, name, read))
+            candidates.append(Candidate(name, read, rank=0 if "usage" in names else 1))
     return candidates
 
 
-def _images(container: Container, reading: Reading) -> list[_Candidate]:
+def _images(container: Container, reading: Reading) -> list[Candidate]:
     if not any(is_image(name) for name in container.files):
         return []
 
     def read() -> Dataset:
         return read_tree(container, reading.side, reading.channels, reading.progress)
 
-    return [_Candidate(2, "the images in folders", read)]
+    return [Candidate("the images in folders", read)]
 
 
-def _zips(container: Container, reading: Reading) -> list[_Candidate]:
+def _zips(container: Container, reading: Reading) -> list[Candidate]:
     """Returns the zips in a folder. A zip inside a zip is not read."""
     if not isinstance(container, Folder):
         return []
@@ -198,8 +210,12 @@ def _zips(container: Container, reading: Reading) -> list[_Candidate]:
             def read(name: str = name) -> Dataset:
                 return _read_container(Zip(container.path(name)), reading)
 
-            candidates.append(_Candidate(3, name, read))
+            candidates.append(Candidate(name, read))
     return candidates
+
+
+FINDERS: tuple[Callable[[Container, Reading], list[Candidate]], ...] = (_tables, _images, _zips)
+"""What can be read. If several find something, the first of them is read."""
 
 
 def _csv_files(container: Container) -> list[str]:
@@ -216,10 +232,9 @@ def _explain_nothing(container: Container) -> None:
     raise DataError(f"{container.shown}: no images and no CSV in it", SOURCES)
 
 
-def _from_table(table: Table, where: str, reading: Reading) -> Dataset:
+def _from_table(table: Table, where: str) -> Dataset:
     names = [f"row {row}" for row in range(1, len(table.labels) + 1)]
-    dataset = Dataset.of(table.images, table.labels, table.usage, names=names, source=where)
-    return fitted(dataset, reading.side, reading.channels) if len(dataset) else dataset
+    return Dataset.of(table.images, table.labels, table.usage, names=names, source=where)
 
 
 def _checked(dataset: Dataset) -> Dataset:
@@ -230,6 +245,6 @@ def _checked(dataset: Dataset) -> Dataset:
     if empty:
         raise DataError(
             f"{dataset.source}: no image of {', '.join(empty)}",
-            f"All classes of FER2013 are needed: {', '.join(EMOTIONS)}.",
+            f"Every class needs images: {', '.join(dataset.spec.classes)}.",
         )
     return dataset

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fer_tune.display import terminal
+from fer_tune.job import NOUNS
 from fer_tune.jobs import Ended, Observer, Plan
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Lines(Observer):
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         devices = ", ".join(worker.device for worker in workers)
-        jobs = "final fits" if plan.kind == "final" else "trials"
+        jobs = f"{NOUNS[plan.kind]}s"
         self._line(f"{plan.study}: {counts.finished} of {plan.jobs} {jobs} finished; workers: {devices}")
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from fer_tune.display import terminal
 from fer_tune.display.run_state import RunState, ShownJob, ShownWorker
 from fer_tune.display.sparklines import Scale
+from fer_tune.job import NOUNS
 
 if TYPE_CHECKING:
     from fer_tune.pool.monitor import Monitor
@@ -126,8 +127,9 @@ class Drawing:
         self.scale = Scale.of([value for job in jobs for value in job.curve])
         self.headings = {"bar": "", "value": OBJECTIVES.get(state.objective, state.objective), "load": state.unit}
         self.columns = self.layout.workers.split("|")
-        if state.kind == "final":  # known by its seed, and without a validation part: its value is the training's
+        if state.kind != "search":  # known by its seed
             self.headings["trial"] = "seed"
+        if state.kind == "final":  # without a validation part: its value is the training's
             self.columns = [name for name in self.columns if name not in {"train acc", "loss"}]
             self.columns.insert(self.columns.index("value"), "loss")
 
@@ -144,7 +146,7 @@ class Drawing:
         progress.add_row(bar(state.finished, state.budget, max(1, self.width - len(done))), done)
         saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
         costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}")
-        best = self._best() if state.kind == "search" else Text("final fits", "dim")
+        best = self._best() if state.kind == "search" else Text(f"{NOUNS[state.kind]}s", "dim")
         lines = [*self._sides(what, when), progress, *self._sides(self._counts(), best), one_line(costs)]
         return lines + ([one_line(Text(state.remark, "dim"))] if state.remark else [])
 

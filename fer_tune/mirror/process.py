@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -109,11 +108,11 @@ def start(
         OSError: the process or its log cannot be started.
     """
     to = adapter(tracker)
-    log = settings.logs / f"mirror-{study}.log"
+    log = settings.logs / f"mirror-{tracker}-{study}.log"
     mode = to.mode(mode)
     if mode == "disabled":
         return MirrorHandle(None, log, settings, tracker)
-    if find_spec(to.package) is None:
+    if to.package and find_spec(to.package) is None:
         raise FerTuneError(f"{to.package} is not installed.", f"pip install {to.package}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -126,22 +125,6 @@ def start(
             start_new_session=True,
         )
     return MirrorHandle(process, log, settings, tracker)
-
-
-@contextmanager
-def mirrored(settings: Settings, study: str, mode: Mode | None, note: Callable[[str], object]) -> Iterator[None]:
-    """Runs the mirror beside what the caller does meanwhile. Its troubles are notes."""
-    try:
-        handle = start(settings, study, mode)
-    except (OSError, FerTuneError) as error:
-        note(f"{study} is not mirrored to wandb: {error}")
-        yield
-        return
-    try:
-        yield
-    finally:
-        if not handle.stop():
-            note(f"{study}: wandb does not have everything yet. `fer-tune sync` copies the rest ({handle.log}).")
 
 
 def _environment(settings: Settings, changes: dict[str, str | None]) -> dict[str, str]:

@@ -61,7 +61,7 @@ class MirrorSupervisor(Observer):
             return
         now = time.monotonic()
         if self._due is None:
-            what = "It is started again." if self._restarts else "`fer-tune sync` copies what is missing."
+            what = "It is started again." if self._restarts else f"`{self._command}` copies what is missing."
             self._tell(f"{self._study}: the mirror to {self._tracker} died. {what} ({self._handle.log})")
             self._due = now + self._restarts.pop(0) if self._restarts else float("inf")
         if now >= self._due:
@@ -89,9 +89,15 @@ class MirrorSupervisor(Observer):
         handle, self._handle = self._handle, None
         if handle is not None and not handle.stop(grace):
             self._tell(
-                f"{self._study}: {self._tracker} does not have everything yet. `fer-tune sync --study {self._study}` "
+                f"{self._study}: {self._tracker} does not have everything yet. `{self._command}` "
                 f"or the next run copies the rest ({handle.log})."
             )
+
+    @property
+    def _command(self) -> str:
+        """Copies what is missing."""
+        other = "" if self._tracker == WANDB else f" --tracker {self._tracker}"
+        return f"fer-tune sync --study {self._study}{other}"
 
 
 def supervisors(settings: Settings, wandb: Mode | None, note: Callable[[str], object]) -> list[MirrorSupervisor]:

@@ -1,4 +1,4 @@
-"""Copies a study to wandb after the fact, whatever a run, a crash or an earlier sync left."""
+"""Copies a study to a tracker after the fact, whatever a run, a crash or an earlier sync left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fer_tune.errors import FerTuneError, SettingsError
 from fer_tune.mirror.process import WANDB, MirrorHandle, MirrorLock, busy, start
-from fer_tune.mirror.tracker import Mode
+from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -22,7 +22,7 @@ TAIL = 2000
 
 @dataclass(frozen=True)
 class Synced:
-    """What wandb has of a study now.
+    """What a tracker has of a study now.
 
     Attributes:
         runs: of jobs that are over.
@@ -33,6 +33,7 @@ class Synced:
     runs: int
     mode: Mode
     left_out: int = 0
+    tracker: str = WANDB
 
 
 def sync(
@@ -42,42 +43,47 @@ def sync(
     progress: Callable[[int], object] = lambda runs: None,
     *,
     include_disabled: bool = False,
+    tracker: str = WANDB,
 ) -> Synced:
-    """Copies all that is in the database: online with a key, else into offline files.
+    """Copies all that is in the database. To wandb: online with a key, else into offline files.
 
     Args:
-        progress: is called now and then with the number of runs that wandb has.
+        progress: is called now and then with the number of runs that the tracker has.
         include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
 
     Raises:
         StudyError: there is no such study, or it is being mirrored.
-        SettingsError: WANDB_MODE forbids it.
-        FerTuneError: wandb is not installed, or did not get everything. What it has stays; the next
-            sync continues.
+        SettingsError: there is no such tracker, or its settings forbid it.
+        FerTuneError: its package is not installed, or it did not get everything. What it has stays;
+            the next sync continues.
     """
     store.studies.get(study)
-    mode = adapter(WANDB).mode(None)
+    mode = adapter(tracker).mode(None)
     if mode == "disabled":
-        raise SettingsError("WANDB_MODE is disabled, so nothing is copied to wandb.", "Unset it, then run this again.")
-    holder = MirrorLock(settings, study).holder()
+        switch = "WANDB_MODE" if tracker == WANDB else tracker
+        raise SettingsError(
+            f"{switch} is disabled, so nothing is copied to {tracker}.", "Enable it, then run this again."
+        )
+    holder = MirrorLock(settings, study, tracker).holder()
     if holder is not None:
         raise busy(study, holder)
-    handle = start(settings, study, mode, priority="normal", jobs="all" if include_disabled else "allowed")
+    jobs: Jobs = "all" if include_disabled else "allowed"
+    handle = start(settings, study, mode, priority="normal", tracker=tracker, jobs=jobs)
     try:
         handle.let_go()
         while handle.running:
-            progress(_finished(store, study))
+            progress(_finished(store, study, tracker))
             time.sleep(LOOK)
         complete = handle.stop()
     finally:
         handle.stop(timeout=0.0)  # after Ctrl-C
     if not complete:
         raise FerTuneError(
-            f"wandb did not get everything of {study}: {_last_line(handle)}", "The same command copies the rest."
+            f"{tracker} did not get everything of {study}: {_last_line(handle)}", "The same command copies the rest."
         )
-    cursors = store.cursors.of(study, WANDB)
+    cursors = store.cursors.of(study, tracker)
     left_out = sum(not job.mirrored and job.uid not in cursors for job in store.jobs.of(study))
-    return Synced(study, _finished(store, study), mode, left_out)
+    return Synced(study, _finished(store, study, tracker), mode, left_out, tracker)
 
 
 def _last_line(handle: MirrorHandle) -> str:
@@ -85,5 +91,5 @@ def _last_line(handle: MirrorHandle) -> str:
     return lines[-1] if lines else "its mirror ended"
 
 
-def _finished(store: Store, study: str) -> int:
-    return sum(cursor.finished for cursor in store.cursors.of(study, WANDB).values())
+def _finished(store: Store, study: str, tracker: str) -> int:
+    return sum(cursor.finished for cursor in store.cursors.of(study, tracker).values())

@@ -5,10 +5,12 @@ The mirror's core knows `Run` and `Tracker` only. To add a tracker:
 1. Write `mirror/NAME_tracker.py` (or a folder of that name) with a class that has `Tracker`'s
    methods and a subclass of `Adapter` that connects it. Import the tracker's library in `connect`.
 2. Add the adapter to `TRACKERS` in `mirror/trackers.py`.
-3. Add the library to `LIBRARIES` in tests/test_rooms.py.
+3. If it has a library, add that to `LIBRARIES` in tests/test_rooms.py.
 
-The mirror then keeps a cursor for each job and tracker, copies each row once, and tries again
-whatever failed.
+Every run then starts a mirror for it, unless the adapter's `mode` is `disabled`. The mirror keeps a
+cursor for each job and tracker, copies each row once, and tries again whatever failed.
+`fer-tune sync --tracker NAME` copies the rest. `--wandb` sets the mode of wandb alone. But a job
+that ran with `--wandb disabled` goes to no tracker.
 """
 
 from __future__ import annotations
@@ -93,14 +95,17 @@ class Adapter:
 
     Attributes:
         name: key in `TRACKERS`, and of the cursors in the database.
-        package: the Python package that it needs.
+        package: the Python package that it needs, or an empty text.
     """
 
     name: str
-    package: str
+    package: str = ""
 
     def mode(self, asked: Mode | None) -> Mode:
-        """Returns the mode that the user asked for, else the one that the environment allows."""
+        """Returns the mode that the user asked for, else the one that the environment allows.
+
+        Return `disabled` for a tracker that the user has not set up: each run asks.
+        """
         return asked or "online"
 
     def trouble(self, timeout: float) -> str:

@@ -1,6 +1,7 @@
-"""Pools of workers: the interface that the runner uses, and two implementations of it.
+"""Pools of workers: the interface that the runner uses, and the engines that implement it.
 
-`InlinePool` trains in this process, `LocalPool` in processes of this machine.
+`InlinePool` trains in this process, `LocalPool` in processes of this machine. `engines.py` lists
+the engines by name.
 """
 
 from fer_tune.pool.devices import choose_devices, threads_each

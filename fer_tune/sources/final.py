@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -15,16 +14,14 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from fer_tune.errors import StudyError
-from fer_tune.job import EpochRow, Job, Value, new_uid
+from fer_tune.job import Job, Value, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
-from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
-from fer_tune.jobs.runner import discard_unrecorded
-from fer_tune.jobs.source import CONTINUE, Verdict
-from fer_tune.jobs.states import Event, transition
+from fer_tune.jobs.outcome import Plan
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
+from fer_tune.sources.job_list import JobList
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
-from fer_tune.study import Counts, TrialSummary, ranking, trials
+from fer_tune.study import TrialSummary, ranking, trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +52,7 @@ class Request:
     changes: Mapping[str, Value] = field(default_factory=dict)
 
 
-class FinalFits:
+class FinalFits(JobList):
     """The source of the fits of one request.
 
     If the fits of an equal request were interrupted, they continue. If they were finished, new jobs
@@ -74,84 +71,34 @@ class FinalFits:
     """
 
     def __init__(self, store: Store, settings: Settings, study: str, request: Request, mirrored: bool = True) -> None:
-        self._store, self._settings, self._mirrored = store, settings, mirrored
+        self._store, self._settings = store, settings
         self._record = record = store.studies.get(study)
         self._chosen = chosen = _choose(store, study, request.trial)
         self._schedule = request.epochs or int(record.sweep_json["epochs"])
         self._until = last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
         self._request = request
-        self._batch, self.lock = self._find_or_begin()
+        self._batch, lock = self._find_or_begin()
         seed = int(record.sweep_json["seed"])
-        self.jobs = [self._job(seed + place) for place in range(request.seeds)]
-        self._todo = deque(job for job in self.jobs if not self._trained(job))
-        self.plan = Plan(
+        plan = Plan(
             study=study,
             kind="final",
             family=record.family,
             data=record.data_source,
             objective="train_accuracy",
-            jobs=len(self.jobs),
+            jobs=request.seeds,
             epochs=self._until,
             budget={"seeds": request.seeds, "epochs": self._schedule},
         )
-
-    # called by the runner -----------------------------------------------------------------------------------------
-
-    def begin(self) -> Counts:
-        """Ends the attempts that a killed process left open, and removes files that it did not
-        record.
-
-        Returns the number of complete fits.
-        """
-        running = {record.uid for record in self.records() if record.state == "running"}
-        for job in self.jobs:
-            if job.uid in running:
-                self._store.jobs.abandon_attempts_of(job.uid, "The orchestrator ended before the fit did.")
-                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
-            if job.artifacts is not None:
-                discard_unrecorded(self._store, job.study, job.uid, job.artifacts)
-        return Counts(complete=len(self.jobs) - len(self._todo))
-
-    def hold(self) -> None:
-        """Checks that this process still holds the lock of these fits."""
-        self._store.patiently(self.lock.keep)
-
-    def wanted(self) -> bool:
-        """Returns whether there is another fit to start."""
-        return bool(self._todo)
-
-    def next(self) -> Job:
-        """Records and returns the next fit."""
-        job = self._todo.popleft()
         origin = {
-            "trial": self._chosen.number,
-            "until": self._request.until,
-            "changes": dict(self._request.changes),
+            "trial": chosen.number,
+            "until": request.until,
+            "changes": dict(request.changes),
             "request": self._signature,
             "batch": self._batch,
-            "seeds": self._request.seeds,
+            "seeds": request.seeds,
         }
-        self._store.jobs.put(job, mirrored=self._mirrored, origin=origin)
-        return job
-
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
-        """Returns `CONTINUE`, because a final fit has no validation part to be judged by."""
-        return CONTINUE
-
-    def ended(self, job: Job, ended: Ended) -> None:
-        """Records how a fit ended."""
-        state = "queued" if ended.state == "requeued" else ended.state
-        self._store.jobs.set_state(job.uid, state, ended.reason)
-
-    def completed(self) -> int:
-        """Returns how many of the fits are trained."""
-        return sum(self._trained(job) for job in self.jobs)
-
-    def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns what became of the fits."""
-        states = [record.state for record in self.records()]
-        counts = Counts(complete=states.count("complete"), failed=states.count("failed"))
-        return StudyOutcome(self.plan.study, counts, self._chosen.number, None, reason)
+        jobs = [self._job(seed + place) for place in range(request.seeds)]
+        super().__init__(store, plan, jobs, lock=lock, origin=origin, mirrored=mirrored)
 
     # called by run_final_fits -------------------------------------------------------------------------------------
 
@@ -164,11 +111,6 @@ class FinalFits:
     def record(self) -> StudyRecord:
         """The study."""
         return self._record
-
-    def records(self) -> list[JobRecord]:
-        """Returns the records of the fits that were started."""
-        known = {record.uid: record for record in self._store.jobs.of(self._record.name, "final")}
-        return [known[job.uid] for job in self.jobs if job.uid in known]
 
     # within -------------------------------------------------------------------------------------------------------
 
@@ -206,10 +148,6 @@ class FinalFits:
         evaluated = {file.job for file in self._store.artifacts.of(self._record.name) if file.kind == "metrics"}
         over = [job.uid in evaluated or job.state == "failed" for job in jobs]
         return all(over) and len(jobs) == self._request.seeds
-
-    def _trained(self, job: Job) -> bool:
-        found = [record for record in self.records() if record.uid == job.uid]
-        return bool(found) and found[0].state == "complete"
 
     def _job(self, seed: int) -> Job:
         record = self._record

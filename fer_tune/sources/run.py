@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
@@ -14,8 +14,9 @@ from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
-from fer_tune.pool import InlinePool, LocalPool, Pool
-from fer_tune.pool.devices import Count, choose_devices
+from fer_tune.pool import Pool
+from fer_tune.pool.devices import Count
+from fer_tune.pool.engines import EngineName, engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import warning
@@ -40,7 +41,7 @@ class RunOptions:
 
     workers: Count | None = None
     devices: str | None = None
-    engine: Literal["local", "inline"] = "local"
+    engine: EngineName = "local"
     wandb: Mode | None = None
 
 
@@ -147,10 +148,8 @@ def open_pool(
     """
 
     def work() -> Pool:
-        if options.engine == "inline":
-            workers = 1 if options.workers in (None, "auto") else options.workers
-            return InlinePool(choose_devices(options.devices, workers)[:most], trainer)
-        return LocalPool(choose_devices(options.devices, options.workers)[:most], settings.logs, trainer)
+        chosen = engine(options.engine)
+        return chosen.make(chosen.devices(options.devices, options.workers)[:most], settings.logs, trainer)
 
     try:
         return work()
@@ -215,7 +214,9 @@ def _prepare(
 def _warn_of_slow_epochs(
     sweeps: Sequence[Sweep], searches: Sequence[Search], options: RunOptions, observers: Observers
 ) -> None:
-    devices = choose_devices(options.devices, options.workers if options.engine == "local" else 1)
+    chosen = engine(options.engine)
+    devices = chosen.devices(options.devices, options.workers)
+    at_once = devices if chosen.parallel else devices[:1]
     for sweep, search in zip(sweeps, searches, strict=True):
-        if said := warning(sweep, search.record, devices):
+        if said := warning(sweep, search.record, at_once):
             observers.note(said)

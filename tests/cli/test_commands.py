@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from fer_tune.cli.app import app
 from fer_tune.cli.run import exit_code
 from fer_tune.jobs import RunOutcome, StudyOutcome
+from fer_tune.models import FAMILIES
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts
@@ -139,7 +140,7 @@ def test_bad_input_ends_with_2_and_a_hint(fer_tune: Run, words: list[str]) -> No
 
 
 def test_every_template_checks(fer_tune: Run, tmp_path: Path) -> None:
-    for family in ("simple_cnn", "deep_cnn", "resnet", "vgg"):
+    for family in FAMILIES:
         sweep = tmp_path / f"{family}.yaml"
         sweep.write_text(fer_tune("init", family).stdout)
         shown = fer_tune("check", sweep)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_tune.data import containers
+from fer_tune.data import containers, sources
 from fer_tune.data import images as image_files
+from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import EMOTIONS, SIDE
 from fer_tune.data.load import load_faces
 from fer_tune.data.sources import Reading, identity, read_source
@@ -206,9 +207,28 @@ def test_a_bad_row_in_a_zip_is_named(tmp_path: Path, settings: Settings):
     refuse(write_zip(tmp_path / "a.zip", {"train.csv": bad}), "entry train.csv, row 19: emotion '8'", settings)
 
 
+def test_a_kind_of_data_set_is_added_by_its_finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The images that it reads may be of any size, and an earlier finder goes first."""
+    images, labels = arrays(classes=3, side=32)
+
+    def find(container: containers.Container, reading: Reading) -> list[sources.Candidate]:
+        def read() -> Dataset:
+            return Dataset.of(images, labels, classes=("a", "b", "c"))
+
+        return [sources.Candidate(name, read) for name in container.files if name.endswith(".raw")]
+
+    monkeypatch.setattr(sources, "FINDERS", (find, *sources.FINDERS))
+    faces = read_source(write_tree(tmp_path / "faces", {"all.raw": b"", "train.csv": CSV}))
+    assert faces.spec == DataSpec(("a", "b", "c"), 48, 1)
+    assert "also there and not read: train.csv" in faces.notes[0]
+
+
 def test_an_empty_class(tmp_path: Path, settings: Settings):
     (tmp_path / "a.csv").write_text(csv_text(IMAGES[LABELS != 1], LABELS[LABELS != 1]))
     refuse(tmp_path / "a.csv", "no image of disgust", settings)
+    with pytest.raises(DataError) as caught:
+        read_source(tmp_path / "a.csv")
+    assert caught.value.hint == "Every class needs images: angry, disgust, fear, happy, sad, surprise, neutral."
     files = {name: data for name, data in tree_files(IMAGES, LABELS, "train/").items() if "fear" not in name}
     write_tree(tmp_path / "t", files)
     (tmp_path / "t" / "train" / "fear").mkdir()

@@ -15,7 +15,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.display.from_database import StudyReader
 from fer_tune.display.live import LiveView
 from fer_tune.display.run_state import RunState, ShownJob
-from fer_tune.job import EpochRow, Job, StepProgress
+from fer_tune.job import EpochRow, Job, Kind, StepProgress
 from fer_tune.jobs import Ended, Plan
 from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.outcome import EndState
@@ -132,6 +132,13 @@ def test_final_fits_have_no_validation_part() -> None:
     assert state.left == pytest.approx(5 / 2 * 0.25)
     state.job_ended(fit, replace(end_of(7, 0.5), number=None))
     assert (state.finished, state.best, list(state.last)) == (1, [], [job])
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"), [("search", "trial 7"), ("confirm", f"repeat {uid_of(7)}"), ("final", f"final fit {uid_of(7)}")]
+)
+def test_a_job_is_named_after_its_kind(kind: Kind, label: str) -> None:
+    assert replace(job_of(7), kind=kind, number=7 if kind == "search" else None).label == label
 
 
 def test_what_pruning_saved_is_the_epochs_not_run_at_the_trials_own_pace() -> None:

@@ -179,6 +179,14 @@ def test_final_fits_show_loss_and_accuracy_on_what_they_train_on() -> None:
         assert "saved by pruning" not in text
 
 
+def test_repeats_are_known_by_their_seeds_and_have_a_validation_part() -> None:
+    state = full()
+    state.kind, state.best = "confirm", []
+    text = "\n".join(drawn(state, 120))
+    assert all(part in text for part in ("repeats", "seed", "val acc"))
+    assert "saved by pruning" not in text
+
+
 def test_a_view_without_a_monitor_has_no_empty_columns() -> None:
     assert "GPU " not in "\n".join(drawn(full(), 140)).replace("GPU-hours", "")
 

@@ -196,6 +196,8 @@ def test_sync_refuses_what_makes_no_sense(settings: Settings, store: Store, monk
         sync(settings, store, "tiny")
     with pytest.raises(StudyError, match="There is no study tny"):
         sync(settings, store, "tny")
+    with pytest.raises(SettingsError, match="There is no tracker nonesuch"):
+        sync(settings, store, "tiny", tracker="nonesuch")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with pytest.raises(SettingsError, match="WANDB_MODE"):
         sync(settings, store, "tiny")

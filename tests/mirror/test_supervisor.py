@@ -96,6 +96,20 @@ def test_a_run_that_ends_with_an_error_leaves_no_mirror(settings: Settings, mirr
     assert handle.graces == [GRACE_INTERRUPTED]
 
 
+@pytest.mark.parametrize(("tracker", "command"), [("wandb", "--study s`"), ("csv", "--study s --tracker csv`")])
+def test_it_names_the_command_that_copies_the_rest(
+    settings: Settings, mirrors: Mirrors, tracker: str, command: str
+) -> None:
+    mirrors.handles = [Handle(complete=False)]
+    notes: list[str] = []
+    mirror = MirrorSupervisor(settings, None, notes.append, tracker)
+    open_study(mirror)
+    mirror.study_closed(outcome("s"))
+    [note] = notes
+    assert f"`fer-tune sync {command}" in note
+    assert tracker in note
+
+
 @pytest.mark.parametrize("absent", [True, False])
 def test_a_mirror_that_cannot_start_is_a_note(
     absent: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -154,7 +168,7 @@ def test_a_mirror_that_dies_is_started_again_and_the_run_does_not_wait(
 
     def look(spec: Job, row: EpochRow) -> None:
         for child in psutil.Process().children():
-            if child.status() != psutil.STATUS_ZOMBIE and "fer_tune.mirror" in child.cmdline():
+            if child.status() != psutil.STATUS_ZOMBIE and {"fer_tune.mirror", "wandb"} <= {*child.cmdline()}:
                 seen.append(child.pid)
                 if row.epoch == 3:
                     child.send_signal(signal.SIGKILL)

@@ -9,7 +9,8 @@ import pytest
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Job, Value
-from fer_tune.pool import Event, InlinePool, LocalPool, Pool, ReadyEvent
+from fer_tune.pool import Event, Pool, ReadyEvent
+from fer_tune.pool.engines import ENGINES, EngineName
 from fer_tune.pool.port import TrainerFactory
 from tests.studies import uid_of
 
@@ -18,21 +19,19 @@ from .trainers import obedient
 MakePool = Callable[..., Any]
 
 
-@pytest.fixture(params=["inline", "local"])
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    name: EngineName = request.param
+    return name
 
 
 @pytest.fixture
-def make_pool(engine: str, tmp_path: Path) -> Iterator[MakePool]:
+def make_pool(engine: EngineName, tmp_path: Path) -> Iterator[MakePool]:
     """Yields a function that makes pools. They are closed after the test."""
     pools: list[Pool] = []
 
     def make(workers: int = 1, trainer: TrainerFactory = obedient) -> Pool:
-        devices = ["cpu"] * workers
-        pool: Pool = (
-            InlinePool(devices, trainer) if engine == "inline" else LocalPool(devices, tmp_path / "logs", trainer)
-        )
+        pool = ENGINES[engine].make(["cpu"] * workers, tmp_path / "logs", trainer)
         pools.append(pool)
         return pool
 

@@ -1,4 +1,4 @@
-"""Tests that every pool must pass. Each test runs with each implementation."""
+"""What every pool must do. Each test runs against each engine."""
 
 from __future__ import annotations
 
