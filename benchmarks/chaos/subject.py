@@ -51,8 +51,8 @@ EPOCHS = 20
 INTERVAL = 0.5
 """Seconds between the checkpoints of a job."""
 
-FINAL_EPOCHS = 40
-"""Epochs of a final fit, which takes about as long as two trials."""
+FINAL_EPOCHS = 24
+"""Epochs of a final fit."""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 
