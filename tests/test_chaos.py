@@ -16,6 +16,8 @@ from benchmarks.chaos.faults import Effect
 
 KILLS = 8
 
+pytestmark = pytest.mark.chaos  # a minute and more; `.ci/run` and `pytest -m chaos` run it
+
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:

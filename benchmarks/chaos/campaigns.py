@@ -91,7 +91,7 @@ SHORT = Campaign(
     "short",
     {"SIGKILL worker": 3, "SIGKILL orchestrator": 1, "SIGKILL mirror": 2},
     {"SIGKILL worker": 1, "SIGKILL orchestrator": 1},
-    trials=6,
+    trials=4,
     mirrored=True,
 )
 """Eight kills: each kind of process at least once, in the search and in the final fits."""

@@ -158,7 +158,7 @@ def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settin
         process.kill()
     heard = Heard()
     (fit,) = fitted(searched, Request(epochs=9), heard)
-    assert sum(replayed for *_, replayed in heard.rows) >= 2, "it started again from the first epoch"
+    assert sum(replayed for *_, replayed in heard.rows) >= 1, "it started again from the first epoch"
     assert [row.epoch for row in fit.rows] == list(range(1, 10))
     assert openings(searched) == [fit.job]
     with Store.of(searched) as store:
