@@ -16,7 +16,7 @@ from benchmarks.chaos.faults import Effect
 
 KILLS = 8
 
-pytestmark = pytest.mark.chaos  # a minute and more; `.ci/run` and `pytest -m chaos` run it
+pytestmark = pytest.mark.chaos  # a minute and more; `.ci/run` runs the short one
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_nothing_is_lost_in_a_short_campaign(short: Result) -> None:
     assert short.attempts > short.budget + short.fits > short.budget, "no job was interrupted"
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("campaign", LONG, ids=lambda campaign: campaign.name)
 def test_nothing_is_lost_in_a_long_campaign(campaign: Campaign, calm: Undisturbed, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .subject import StuckError
 def main() -> int:
     """Parses the arguments and carries out the campaigns. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(about or "").splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="the campaign that `make test` runs")
+    parser.add_argument("--short", action="store_true", help="the campaign that the tests marked chaos run")
     parser.add_argument("--only", action="append", metavar="NAME", help="a campaign of the long ones; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="draws the order of the faults and their moments")
     parser.add_argument(
