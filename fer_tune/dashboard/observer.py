@@ -71,6 +71,7 @@ class DashboardNotes(Observer):
         try:
             with Store.of(self._settings, create=False) as store:
                 writer = NoteWriter(store, self._settings, study)
+                writer.remove_drafts()
                 writer.write_study()
                 for number in chain(trials_without_note(store, study), iter(self._ended.get, None)):
                     if time.monotonic() > self._deadline:

@@ -6,6 +6,7 @@ then on it belongs to the user, who may change it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +46,16 @@ class NoteWriter:
         for number in numbers:
             self.write(number)
         return len(numbers)
+
+    def remove_drafts(self) -> None:
+        """Removes half-written pictures of a run that was killed.
+
+        Call it with the study's lock: nobody else writes pictures of its trials then.
+        """
+        for kind in (CURVES, CONFUSION):
+            for draft in self._folder.glob(f".{self._record.uid}-*-{kind}.*"):
+                with suppress(OSError):  # the next run removes it
+                    draft.unlink()
 
     def write_study(self) -> None:
         """Writes the study's note, unless it has one."""
