@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from fer_tune.errors import FerTuneError, StorageError, TrainingError
@@ -93,7 +94,8 @@ def _evaluate(
     record = fits.record
     for job in fits.records():
         try:
-            fit = evaluate(store, record, job, settings.job_folder(record.name, record.uid, job.uid), device)
+            folder = settings.job_folder(record.name, record.uid, job.uid)
+            fit = store.patiently(partial(evaluate, store, record, job, folder, device))
         except TrainingError as error:
             errors.append(error)
             continue

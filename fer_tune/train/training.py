@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,12 @@ from fer_tune.train.checkpoint import Keeper, State
 from fer_tune.train.engine import Engine
 from fer_tune.train.export import save_model
 from fer_tune.train.metrics import Measured, scores
+
+SAVE_SECONDS = 240.0
+"""Seconds that a trained model waits for a full disk. A worker may be silent for longer than that."""
+
+SAVE_PAUSE = 1.0
+"""Seconds between two tries to save a model."""
 
 
 @dataclass
@@ -145,7 +153,7 @@ class Training:
         if job.artifacts is None or engine is None:
             return {}
         if job.fit == "train+val" and self.status == "completed":
-            save_model(job.artifacts, job, engine.state_dict(), engine.data)
+            _patiently(partial(save_model, job.artifacts, job, engine.state_dict(), engine.data))
             return {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
         if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
             try:
@@ -160,3 +168,20 @@ def _save_logits(folder: Path, logits: Tensor) -> Path:
     path = folder / "val_logits.npy"
     replace_file(path, lambda file: np.save(file, logits.half().cpu().numpy(), allow_pickle=False))
     return path
+
+
+def _patiently(save: Callable[[], object]) -> None:
+    """Calls `save` again while the disk refuses: a model that is trained is worth the wait.
+
+    Raises:
+        StorageError: the disk still refuses after SAVE_SECONDS.
+    """
+    deadline = time.monotonic() + SAVE_SECONDS
+    while True:
+        try:
+            save()
+            return
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(SAVE_PAUSE)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fer_tune.errors import StudyError, TrainingError
+from fer_tune.errors import StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
@@ -183,6 +183,25 @@ def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
     (fit,) = fitted(searched, Request(), heard)
     assert heard.rows == [], "it was trained again"
     assert openings(searched) == [fit.job]
+
+
+def test_a_trained_model_waits_for_a_full_disk(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign of kills found a fit that failed for good because the disk was full for 4 s."""
+    from fer_tune.train import training
+
+    whole, refused = training.save_model, [1, 2]
+
+    def save(*words: Any) -> None:
+        if refused:
+            refused.pop()
+            raise StorageError("the disk is full")
+        whole(*words)
+
+    monkeypatch.setattr(training, "save_model", save)
+    monkeypatch.setattr(training, "SAVE_PAUSE", 0.01)
+    (fit,) = fitted(searched, Request())
+    assert refused == []
+    assert (fit.folder / "model.safetensors").is_file()
 
 
 def test_two_requests_at_once_have_fits_and_folders_of_their_own(searched: Settings) -> None:
