@@ -21,7 +21,7 @@ from fer_tune.train.export import save_model
 from fer_tune.train.metrics import Measured, scores
 
 SAVE_SECONDS = 240.0
-"""Seconds that a trained model waits for a full disk. A worker may be silent for longer than that."""
+"""Seconds that a trained model waits for a full disk. A worker may be silent for longer."""
 
 SAVE_PAUSE = 1.0
 """Seconds between two tries to save a model."""
