@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,7 +259,9 @@ class Runner:
         move = transition(entry.state, event)
         state: EndState = "requeued" if move.after == "queued" else move.after  # type: ignore[assignment]
         # Files first: if this process is killed in between, the next run finds a running job.
-        self._discard_files([entry.job])
+        if entry.job.artifacts is not None:
+            # First: a run that is killed in between finds a job that is still running.
+            discard_unrecorded(self.store, entry.job.study, entry.job.uid, entry.job.artifacts)
         ended = entry.ended(state, reason, end)
         self.source.ended(entry.job, ended)
         del self.running[entry.job.uid]
@@ -271,13 +272,6 @@ class Runner:
         elif move.after != "queued":
             self.failures.reset()
         self.observers.job_ended(entry.job, ended)
-
-    def _discard_files(self, jobs: Iterable[Job]) -> None:
-        """Deletes the files of attempts whose end was not recorded, because no record names
-        them."""
-        for job in jobs:
-            if job.artifacts is not None:
-                discard_unrecorded(self.store, job.study, job.uid, job.artifacts)
 
     def _leave_checkpoints(self) -> None:
         """Asks running jobs to finish their epoch and write a checkpoint, and waits for them."""
