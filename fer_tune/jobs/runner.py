@@ -260,7 +260,6 @@ class Runner:
         state: EndState = "requeued" if move.after == "queued" else move.after  # type: ignore[assignment]
         # Files first: if this process is killed in between, the next run finds a running job.
         if entry.job.artifacts is not None:
-            # First: a run that is killed in between finds a job that is still running.
             discard_unrecorded(self.store, entry.job.study, entry.job.uid, entry.job.artifacts)
         ended = entry.ended(state, reason, end)
         self.source.ended(entry.job, ended)
