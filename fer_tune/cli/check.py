@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def check(
     sweep: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders of them, or names such as resnet.")
+        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders of them, or or names.")
     ],
     settings: Changes = None,
 ) -> None:
