@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def check(
     sweep: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders of them, or or names.")
+        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
     ],
     settings: Changes = None,
 ) -> None:
