@@ -209,9 +209,13 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()
-    known = family.value if family.value in FAMILIES else next(iter(get_close_matches(family.value, FAMILIES, 1)), None)
+    known = (
+        family.value
+        if family.value in FAMILIES
+        else next(iter(get_close_matches(family.value, list(FAMILIES), 1)), None)
+    )
     if family.value not in FAMILIES:
-        problems.add(family, "family", unknown("family", family.value, FAMILIES))
+        problems.add(family, "family", unknown("family", family.value, FAMILIES.alternatives(family.value)))
     if known is None:
         return {}, (), ()
     params_reader = ParamsReader(catalogue(known), problems, changed)
