@@ -7,6 +7,7 @@ imports neither torch nor Optuna.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -135,6 +136,8 @@ class EpochRow:
         lr: learning rate of the epoch's last step.
         seconds: duration of training and validation.
         images_per_second: training images divided by `seconds`.
+        device_seconds: the job's share of its device in `seconds`. Lanes that train at the same
+            time share it by their images, so that the sum over all lanes counts the device once.
 
     The `val_` fields and `recall` are nan if the job does not evaluate on validation.
     """
@@ -152,6 +155,11 @@ class EpochRow:
     lr: float
     seconds: float
     images_per_second: float
+    device_seconds: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.device_seconds):  # the job had its device alone
+            object.__setattr__(self, "device_seconds", self.seconds)
 
 
 End = Literal["completed", "stopped", "diverged", "failed"]
@@ -183,6 +191,10 @@ class JobEnd:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     infeasible: float = 0.0
+
+
+class Crowded:
+    """What a trainer says when a job waits until another lane of its device gives memory back."""
 
 
 PRUNED_IN = "pruned in epoch"

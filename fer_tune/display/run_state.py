@@ -246,7 +246,7 @@ class RunState(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self.workers[worker.index] = ShownWorker(worker.device)
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         shown = self.unfinished.setdefault(job.uid, shown_job(job))
         shown.starts(time.monotonic())
         self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
