@@ -387,7 +387,7 @@ def test_every_option_is_one_of_optunas() -> None:
         ("data: ''", "data"),
         ("params: [1]", "must be a mapping"),
         ("start: {lr: 1}", "must be a list"),
-        ("search: pomote", "must be prune, promote, not pomote; nearest: promote"),
+        ("search: pomote", "must be 'prune' or 'promote', not pomote; nearest: promote"),
         ("search: {strategy: promote, rungs: [4, 4]}", "rungs must be rising epochs from 1"),
         ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
         ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
