@@ -50,7 +50,9 @@ class Place:
         values: by seed.
         error: standard error of the mean, over seeds and images.
         interval: of the mean; None of a single seed.
-        p: of the comparison with the leader; 1 for the leader itself.
+        gap: how far its mean is behind the leader's.
+        gap_error: standard error of the gap; None if the variation of seeds is unknown.
+        p: probability of such a gap between equals; 1 for the leader itself.
         behind_after: number of seeds after which it was clearly behind; None if it is not.
     """
 
@@ -59,6 +61,8 @@ class Place:
     mean: float
     error: float
     interval: Interval | None
+    gap: float
+    gap_error: float | None
     p: float
     behind_after: int | None = None
 
@@ -108,6 +112,8 @@ def race(runs: Mapping[int, Sequence[Run]], seeds: int, images: int, level: floa
         images: number of validation images.
         level: 1 minus the probability of naming a winner among equals.
     """
+    if not runs:
+        return Race((), (), 0, None)
     alpha = (1 - level) / max(1, seeds - FIRST_LOOK + 1)
     racing, behind, done = list(runs), {}, 0
     for count in range(1, seeds + 1):
@@ -167,9 +173,11 @@ def _places(
     places = []
     for key in order:
         error, interval = _uncertain(known[key], spread, images, level)
-        p = 1.0 if key == order[0] else difference(known[order[0]], known[key], spread, images)[2]
+        gap, gap_error, p = difference(known[order[0]], known[key], spread, images)
+        of_gap = 0.0 if key == order[0] else gap_error if spread.freedom else None
         values = tuple(run.value for run in known[key])
-        places.append(Place(key, values, mean(values), error, interval, p, behind.get(key)))
+        p = 1.0 if key == order[0] else p
+        places.append(Place(key, values, mean(values), error, interval, gap, of_gap, p, behind.get(key)))
     return tuple(places)
 
 
