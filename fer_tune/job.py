@@ -21,7 +21,7 @@ Value = bool | int | float | str
 Kind = Literal["search", "confirm", "final"]
 """What a job is for: a trial of a search, a good trial under another seed, or the final model."""
 
-NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "repeat", "final": "final fit"}
+NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "confirmation", "final": "final fit"}
 """What people call a job of each kind."""
 
 Part = Literal["train", "train+val"]

@@ -85,9 +85,12 @@ class JobList:
 
     def outcome(self, reason: Reason) -> StudyOutcome:
         """Returns what became of the jobs."""
+        return StudyOutcome(self.plan.study, self.counts(), self._origin["trial"], None, reason)
+
+    def counts(self) -> Counts:
+        """Returns how many jobs ended in which way."""
         states = [record.state for record in self.records()]
-        counts = Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
-        return StudyOutcome(self.plan.study, counts, self._origin["trial"], None, reason)
+        return Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
 
     def records(self) -> list[JobRecord]:
         """Returns the records of the jobs that were started."""
