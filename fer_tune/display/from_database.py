@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from fer_tune.display.run_state import KEPT, RunState, ShownJob, ShownWorker, fixed_in, pruned_pace, unit_of
 
 if TYPE_CHECKING:
-    from fer_tune.job import Kind
-    from fer_tune.store import Store, StudyRecord
+    from fer_tune.job import EpochRow, Kind
+    from fer_tune.store import JobRecord, Store, StudyRecord
     from fer_tune.store.outlines import AttemptOutline, JobOutline
 
 PAUSE = timedelta(seconds=60)
@@ -23,6 +23,8 @@ MOMENT = timedelta(seconds=5)
 """A run may take so long between two jobs."""
 
 ENDED = ("complete", "pruned", "failed")
+MANY = 100
+"""More jobs than these are read with all the others of the study, and not one by one."""
 
 
 @dataclass
@@ -31,8 +33,8 @@ class StudyReader:
 
     store: Store
     record: StudyRecord
-    _kept: dict[str, ShownJob] = field(default_factory=dict)
-    """Jobs that have ended, by uid, as far as they were shown."""
+    _kept: dict[tuple[str, str, int], ShownJob] = field(default_factory=dict)
+    """Jobs that were shown while they did not run, by uid, state and number of epochs."""
 
     def recall(self, state: RunState) -> None:
         """Adds the trials of earlier runs to the state of a run, which has counted them."""
@@ -75,9 +77,9 @@ class StudyReader:
         state.unit = unit_of(attempt.device for attempt in attempts)
         self._put_ended(state, jobs)
         running = [job for job in jobs if job.state == "running"]
-        for job in running:
-            state.unfinished[job.uid] = self._shown(job.uid, state.objective)
-        state.counts = Counter(job.state for job in jobs if job.state in ENDED)
+        paused = [job for job in jobs if job.state == "paused"]
+        state.unfinished = self._shown([*running, *paused], state.objective)
+        state.counts = Counter(job.state for job in jobs if job.state in (*ENDED, "paused"))
         if alive:
             _put_workers(state, attempts, now)
         else:
@@ -92,30 +94,40 @@ class StudyReader:
         for job in ended:
             pace = pruned_pace(job.state, job.reason, job.epochs, job.seconds)
             state.costs.include(job.epochs, job.seconds, pace * (job.last_epoch - job.reached))
-        complete = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
-        complete.sort(key=lambda job: (-(job.value or 0.0), job.number or 0))
-        state.last.extendleft(self._ended(job.uid, state.objective) for job in ended[-KEPT:])
+        last, best = ended[-KEPT:], []
         if state.kind == "search":
-            state.best = [self._ended(job.uid, state.objective) for job in complete[:KEPT]]
+            best = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
+            best = sorted(best, key=lambda job: (-(job.value or 0.0), job.number or 0))[:KEPT]
+        shown = self._shown([*last, *best], state.objective)
+        state.last.extendleft(shown[job.uid] for job in last)
+        state.best = [shown[job.uid] for job in best]
 
-    def _ended(self, uid: str, objective: str) -> ShownJob:
-        if uid not in self._kept:
-            self._kept[uid] = self._shown(uid, objective)
-        return self._kept[uid]
+    def _shown(self, jobs: Sequence[JobOutline], objective: str) -> dict[str, ShownJob]:
+        """Returns jobs with their epochs, as they are shown, by uid."""
+        store, study = self.store, self.record.name
+        keys = {job.uid: (job.uid, job.state, job.epochs) for job in jobs}
+        new = {uid for uid, key in keys.items() if key not in self._kept or key[1] == "running"}
+        if len(new) > MANY:
+            records, curves = {job.uid: job for job in store.jobs.of(study)}, store.epochs.curves(study)
+        else:
+            records = {uid: store.jobs.get(uid) for uid in new}
+            curves = {uid: store.epochs.curve(study, uid) for uid in new}
+        shown = {uid: _shown(records[uid], keys[uid][1], objective, curves.get(uid, [])) for uid in new}
+        self._kept |= {keys[uid]: job for uid, job in shown.items() if job.state != "running"}
+        return {uid: shown.get(uid) or self._kept[key] for uid, key in keys.items()}
 
-    def _shown(self, uid: str, objective: str) -> ShownJob:
-        """Returns a job with its epochs, as it is shown."""
-        job = self.store.jobs.get(uid)
-        label = f"final fit {job.uid}" if job.number is None else f"trial {job.number}"
-        number = job.seed if job.number is None else job.number
-        rows = self.store.epochs.curve(job.study, uid)
-        shown = ShownJob(label, number, objective, job.last_epoch, job.name, job.params, rows)
-        shown.ends(job.state, job.value, job.reason)
-        return shown
+
+def _shown(job: JobRecord, state: str, objective: str, rows: list[EpochRow]) -> ShownJob:
+    label = f"final fit {job.uid}" if job.number is None else f"trial {job.number}"
+    number = job.seed if job.number is None else job.number
+    epochs = job.schedule if job.number is not None else job.last_epoch
+    shown = ShownJob(label, number, objective, epochs, job.name, job.params, rows)
+    shown.ends(state, job.value, job.reason)
+    return shown
 
 
 def last_run(attempts: Iterable[AttemptOutline], now: datetime) -> list[AttemptOutline]:
-    """Returns those of the attempts, which are in the order of their starts, since the last pause."""
+    """Returns the attempts since the last pause. They are in the order of their starts."""
     run: list[AttemptOutline] = []
     busy = datetime.min.replace(tzinfo=UTC)
     for attempt in attempts:

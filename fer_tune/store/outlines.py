@@ -42,8 +42,8 @@ class JobOutline(NamedTuple):
 
     @property
     def last_epoch(self) -> int:
-        """The last epoch that the job trains."""
-        return self.until or self.schedule
+        """The last epoch that the job trains if it is not stopped. A paused trial may continue."""
+        return self.schedule if self.number is not None else self.until or self.schedule
 
 
 class AttemptOutline(NamedTuple):

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.job import Value
 from fer_tune.store import Store
-from fer_tune.study.trial_states import REQUEUED_AS
+from fer_tune.study.trial_states import MARKS
 
 T = TypeVar("T")
 
@@ -203,11 +203,15 @@ class StudyTables:
             for trial, place, state, value, kind, started, ended in self.connection.execute(query)
         ]
 
-    def requeued(self) -> set[int]:
-        """Returns the keys of the trials that were queued again as another trial."""
-        query = select(TRIALS.c.trial_id).join(USER_ATTRIBUTES, USER_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id)
-        of_study = TRIALS.c.study_id == self._study_id
-        return set(self.connection.execute(query.where(of_study, USER_ATTRIBUTES.c.key == REQUEUED_AS)).scalars())
+    def marks(self) -> dict[int, dict[str, Any]]:
+        """Returns the user attributes by which `trial_states.state_named` knows states, by trial."""
+        key, text = USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
+        found: dict[int, dict[str, Any]] = {}
+        for trial, name, value in self.connection.execute(
+            self._of(USER_ATTRIBUTES, None, key, text).where(key.in_(MARKS))
+        ):
+            found.setdefault(trial, {})[name] = json.loads(value)
+        return found
 
     def infeasible(self) -> set[int]:
         """Returns the keys of the trials with a constraint above 0."""

@@ -187,8 +187,8 @@ def _states(rows: StudyTables, alive: bool = True, number: int | None = None) ->
     Args:
         alive: whether a process runs the study now.
     """
-    heads, requeued = rows.heads(number), rows.requeued()
-    return [_Trial(head, state_named(head.state, head.id in requeued, alive)) for head in heads]
+    heads, marks = rows.heads(number), rows.marks()
+    return [_Trial(head, state_named(head.state, marks.get(head.id, {}), alive)) for head in heads]
 
 
 def _ranked(rows: StudyTables, trials: Sequence[_Trial], states: Collection[State] = COMPLETE) -> list[_Trial]:

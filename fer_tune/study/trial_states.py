@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fer_tune.job import Value
 
 if TYPE_CHECKING:  # readers do not need Optuna
     from optuna.trial import FrozenTrial
 
-State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
+State = Literal["complete", "pruned", "failed", "requeued", "paused", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
 """All states. An `interrupted` trial was running when its run ended; the next run of the study
-queues it again. A `requeued` trial was queued again as another trial, and is not counted."""
+queues it again. A `requeued` trial was queued again as another trial, and is not counted. A
+`paused` trial reached a rung, and continues if it is promoted; Optuna calls it running."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """The states that a ranking includes by default."""
@@ -34,6 +35,10 @@ ATTEMPT = "attempt"
 """User attribute of a trial that continues another one: how many trials it continues."""
 BUDGET = "budget"
 """User attribute of a study: the budget of its last run. The record has that of its first run."""
+PAUSED = "paused"
+"""User attribute of a trial that reached a rung: whether it is paused now."""
+PAUSED_AT = "rung"
+"""User attribute of a trial that reached a rung: the epoch of the rung."""
 PLACE = "place"
 """User attribute of a trial that continues another one: the position of the first of these trials
 among the draws."""
@@ -79,6 +84,7 @@ class Counts:
     running: int = 0
     waiting: int = 0
     interrupted: int = 0
+    paused: int = 0
 
     @property
     def finished(self) -> int:
@@ -92,15 +98,19 @@ def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
     Args:
         is_run: whether a process runs the study now.
     """
-    return state_named(trial.state.name, REQUEUED_AS in trial.user_attrs, is_run)
+    return state_named(trial.state.name, trial.user_attrs, is_run)
 
 
-def state_named(name: str, requeued: bool, is_run: bool = True) -> State:
+MARKS = (REQUEUED_AS, PAUSED)
+"""The user attributes that say more about the state of a trial than Optuna's state."""
+
+
+def state_named(name: str, marks: Mapping[str, Any], is_run: bool = True) -> State:
     """Returns the state of a trial.
 
     Args:
         name: Optuna's name of the state.
-        requeued: whether another trial continues it.
+        marks: the trial's user attributes, at least those of `MARKS`.
         is_run: whether a process runs the study now.
     """
     match name:
@@ -109,10 +119,12 @@ def state_named(name: str, requeued: bool, is_run: bool = True) -> State:
         case "PRUNED":
             return "pruned"
         case "RUNNING":
+            if marks.get(PAUSED):
+                return "paused"
             return "running" if is_run else "interrupted"
         case "WAITING":
             return "waiting"
-    return "requeued" if requeued else "failed"
+    return "requeued" if REQUEUED_AS in marks else "failed"
 
 
 def count(trials: Iterable[FrozenTrial], is_run: bool = True) -> Counts:

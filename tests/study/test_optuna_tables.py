@@ -63,6 +63,10 @@ def all_kinds(sweep: MakeSweep, store: Store) -> optuna.Study:
     theirs.enqueue_trial({"batch_size": 64}, user_attrs={"start": "by hand"})
     study.ask()  # the queued one runs
     study.report(5, 1, 0.75)
+    number = study.ask().number
+    study.report(number, 1, 0.5)
+    study.pause(number, 1)
+    theirs.enqueue_trial({"batch_size": 128})
     return optuna.load_study(study_name="tiny", storage=store.url)
 
 
