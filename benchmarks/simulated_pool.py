@@ -123,7 +123,7 @@ class SimulatedPool:
         raise AssertionError(why)
 
     def events(self, timeout: float) -> list[Event]:
-        """As the port says, but it does not wait. The clock goes on instead."""
+        """As the port says, but it does not wait. The clock advances instead."""
         self._begin()
         with self._simulating() as now:
             if not self._ready:
@@ -213,7 +213,7 @@ class SimulatedPool:
         return JobEnd(job.uid, job.attempt, status, parameters=1_000_000, files=files)
 
     def _write(self, path: Path, job: Job) -> None:
-        """Writes predictions such as a real job leaves, from which the dashboard's picture is drawn."""
+        """Writes predictions as a real job does. The dashboard's picture is drawn from them."""
         if self._logits is None:
             shape = (len(open_search(job.data).val), len(job.data.spec.classes))
             np.save(path, np.random.default_rng(0).normal(size=shape).astype(np.float16))
