@@ -95,12 +95,12 @@ class ConfirmationSource(JobList):
 
     # called by the runner -----------------------------------------------------------------------------------------
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Tries failed jobs again, as a new run does, and cleans up after earlier runs."""
         for record in self.records():
             if record.state == "failed":
                 self._store.jobs.set_state(record.uid, "queued")
-        counts = super().begin()
+        counts = super().begin(left)
         self._state = self._read()
         return counts
 
