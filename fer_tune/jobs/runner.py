@@ -72,7 +72,7 @@ class Runner:
             FerTuneError: the storage could not be reached for too long, workers keep dying, or
                 every job fails. The running jobs are queued again.
         """
-        counts = self.source.begin()
+        counts = self.source.begin(self._left)
         self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
             self.deadline = time.monotonic() + 3600 * self.limits.hours
@@ -112,6 +112,10 @@ class Runner:
         worker may be healthy.
         """
         return time.monotonic() - self.store.patiently.waited
+
+    def _left(self) -> float:
+        """Returns the seconds until the hours of the run are over."""
+        return max(0.0, self.deadline - time.monotonic())
 
     def _may_start(self) -> bool:
         return time.monotonic() < self.deadline and self.source.wanted()
@@ -188,9 +192,11 @@ class Runner:
         cut = lost or end.status == "stopped"
         if entry.verdict:
             event, reason = Event.STOPPED, entry.verdict
+        elif end.status == "paused" and entry.best is not None:
+            event, reason = Event.PAUSED, end.reason
         elif end.status == "completed" and (entry.best is not None or entry.job.fit != "train"):
             event, reason = Event.COMPLETED, end.reason
-        elif end.status == "completed":
+        elif end.status in ("completed", "paused"):
             event, reason = Event.NEVER_FINITE, f"{entry.job.objective} was never finite"
         elif cut and entry.overdue:
             event, reason = (Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE), entry.overdue

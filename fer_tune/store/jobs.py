@@ -41,7 +41,8 @@ class Jobs:
             StudyError: the study does not exist.
         """
         of_job = tables.jobs.c.uid == job.uid
-        changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
+        changing = {"number": job.number, "until": job.until, "state": "queued"}
+        changing |= {"reason": "", "value": None, "ended": None}
         values = {
             "uid": job.uid,
             "study_id": self._studies.key(job.study),
@@ -50,7 +51,6 @@ class Jobs:
             "params": dict(job.params),
             "seed": job.seed,
             "schedule": job.schedule,
-            "until": job.until,
             "fit": job.fit,
             "mirrored": mirrored,
             "origin": dict(origin or {}),

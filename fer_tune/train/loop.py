@@ -224,7 +224,7 @@ class Trainer:
                 if wish == Wish.STOP_AND_KEEP:
                     keeper.write()
                 return training.end("stopped", f"asked to stop after epoch {epoch}")
-        return training.end("completed")
+        return training.finish(keeper)
 
     def _epoch(
         self, training: Training, keeper: Keeper, epoch: int, stop_requested: Callable[[], int]

@@ -41,7 +41,7 @@ class OneJob:
     given: bool = False
     plan: Plan = field(default_factory=lambda: Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3))
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         return Counts()
 
     def hold(self) -> None:
@@ -152,6 +152,7 @@ NAN = float("nan")
 
 ROADS: dict[str, tuple[list[Step], Limits, Event, str]] = {
     "complete": ([epoch(1), ends("completed")], Limits(), Event.COMPLETED, "complete"),
+    "paused": ([epoch(1), ends("paused")], Limits(), Event.PAUSED, "paused"),
     "never finite": ([epoch(1, NAN), ends("completed")], Limits(), Event.NEVER_FINITE, "failed"),
     "stopped by its source": ([epoch(1), epoch(2), ends("stopped")], Limits(), Event.STOPPED, "pruned"),
     "diverged": ([epoch(1), ends("diverged")], Limits(), Event.DIVERGED, "pruned"),
@@ -238,15 +239,19 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     assert ended.state == state
     assert rows[-1].leaves
     assert job.checkpoint is not None
-    assert job.checkpoint.exists() == rows[-1].checkpoint == (state == "requeued")
+    assert job.checkpoint.exists() == rows[-1].checkpoint == (state in ("requeued", "paused"))
     assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
 
 
 def test_every_row_of_the_table_was_walked() -> None:
-    """A source takes the last transition, when it finds what a killed run left."""
+    """A source takes the others: for what a killed run left, and for jobs that are paused."""
     if len(walked) < len(ROADS):
         pytest.skip("the roads were not walked in this process")
-    assert {(row.before, row.event) for row in TABLE} - walked == {("running", Event.LEFT_BEHIND)}
+    assert {(row.before, row.event) for row in TABLE} - walked == {
+        ("running", Event.LEFT_BEHIND),
+        ("paused", Event.PROMOTED),
+        ("paused", Event.NOT_PROMOTED),
+    }
 
 
 def test_the_table_has_one_row_for_each_thing_that_can_happen() -> None:
@@ -254,7 +259,7 @@ def test_the_table_has_one_row_for_each_thing_that_can_happen() -> None:
     assert len(keys) == len(set(keys))
     assert {row.event for row in TABLE} == set(Event)
     assert {row.after for row in TABLE} == set(get_args(State))
-    assert all(row.checkpoint == (row.after in ("queued", "running")) for row in TABLE)
+    assert all(row.checkpoint == (row.after in ("queued", "running", "paused")) for row in TABLE)
 
 
 def test_an_end_is_an_end() -> None:
