@@ -187,6 +187,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
         side=images.side,
         channels=images.channels,
+        objective_of=header.objective_of,
     )
 
 
