@@ -242,6 +242,7 @@ class Search:
             name=proposal.name,
             attempt=attempt,
             objective=sweep.objective,
+            objective_of=sweep.objective_of,
             patience=sweep.patience,
             artifacts=self._folder(uid),
             checkpoint=checkpoint_path(self._checkpoints, uid),
