@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,8 @@ class Runner:
         running: the jobs that this run has started and not yet finished, by uid.
         waiting: those of them that lost their worker and wait for another one.
         lanes: how many jobs a worker trains at the same time; see `Pool.use_lanes`.
-        deadline: when the hours of the run are over, by `time.monotonic`.
+        clock: returns the time in seconds. A simulation has a clock of its own.
+        deadline: when the hours of the run are over, by the clock.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class Runner:
     waiting: deque[Running] = field(default_factory=deque)
     deadline: float = math.inf
     failures: Failures = field(default_factory=Failures)
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.limits.hang_timeout)
@@ -75,7 +78,7 @@ class Runner:
         counts = self.source.begin(self._left)
         self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
-            self.deadline = time.monotonic() + 3600 * self.limits.hours
+            self.deadline = self.clock() + 3600 * self.limits.hours
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         try:
             reason = self._loop()
@@ -91,7 +94,7 @@ class Runner:
     def _loop(self) -> Reason:
         while not self.signals.requested:
             self.source.hold()
-            if time.monotonic() >= self.deadline:
+            if self.clock() >= self.deadline:
                 self._stop_all()
             self._fill()
             if not self.running and not self._may_start():
@@ -111,14 +114,14 @@ class Runner:
         It leaves out the time spent waiting for the storage: no message is read then, so a silent
         worker may be healthy.
         """
-        return time.monotonic() - self.store.patiently.waited
+        return self.clock() - self.store.patiently.waited
 
     def _left(self) -> float:
         """Returns the seconds until the hours of the run are over."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - self.clock())
 
     def _may_start(self) -> bool:
-        return time.monotonic() < self.deadline and self.source.wanted()
+        return self.clock() < self.deadline and self.source.wanted()
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
