@@ -19,9 +19,21 @@ from fer_tune.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fer_tune.store import Store, StudyLock
+    from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
+
+MOST_AHEAD = 16
+"""Trials that are asked for ahead of time, at most."""
+
+
+def ahead(slots: int) -> int:
+    """Returns how many trials to ask for ahead of time: one for eight slots, and none for one.
+
+    With several slots, each draw lacks the results of the other slots anyway. With one slot, every
+    draw would lack the newest result.
+    """
+    return 0 if slots == 1 else min(MOST_AHEAD, max(1, slots // 8))
 
 
 class Search:
@@ -81,11 +93,12 @@ class Search:
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
-        self._settle()
-        for job in self._store.jobs.of(name, "search"):
-            if job.state == "running":
-                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
-        unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running")]
+        unfinished = self._store.jobs.unfinished(name)
+        with self._store.batch():
+            for job in unfinished:
+                if job.kind == "search":
+                    self._settle(job)
+        unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
@@ -103,6 +116,7 @@ class Search:
             TakenOverError: another run has the study now, or had it meanwhile.
         """
         if self._store.patiently(self._lock.keep):
+            self._study.look()
             counts = self._study.counts()
             if (counts.finished, counts.running) != (self._finished, len(self._running)):
                 raise TakenOverError(self._sweep.study)
@@ -115,14 +129,28 @@ class Search:
     def next(self) -> Job:
         """Records and returns the next trial: one from Optuna's queue, else one that the sampler
         draws."""
-        proposal = self._study.ask()
-        known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
-        uid = known.uid if known else new_uid()
-        attempts = self._store.jobs.attempts(self._sweep.study, uid) if known else []
-        job = self._job(proposal, uid, max((attempt.attempt + 1 for attempt in attempts), default=0))
-        self._store.jobs.put(job, mirrored=self._mirrored)
-        self._running.add(uid)
-        return job
+        self._store.commit()
+        while True:
+            with self._store.batch():
+                proposal = self._study.propose()
+                job = self._job_of(proposal)
+                self._store.jobs.put(job, mirrored=self._mirrored)
+                if self._study.start(proposal):
+                    self._running.add(job.uid)
+                    return job
+
+    def prepare(self, slots: int) -> bool:
+        """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
+        missing = self._finished + len(self._running) + self._study.prepared < self._sweep.budget.trials
+        if not missing or self._study.prepared >= ahead(slots):
+            return False
+        self._study.prepare()
+        return self._study.prepared < ahead(slots)
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Writes an epoch for Optuna, as `judge` will report it."""
+        assert job.number is not None
+        self._study.record(job.number, row.epoch, value)
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
@@ -136,6 +164,11 @@ class Search:
         """Tells Optuna how a trial ended, or queues it again. Records the same for the job."""
         number, study = job.number, self._study
         assert number is not None
+        with self._store.batch():
+            self._end(job, number, ended, study)
+        self._running.discard(job.uid)
+
+    def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
             case "complete":
                 assert ended.value is not None
@@ -150,7 +183,6 @@ class Search:
         if ended.state != "requeued":
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1
-        self._running.discard(job.uid)
 
     def completed(self) -> int:
         """Returns how many trials of the study completed, in all its runs."""
@@ -160,6 +192,8 @@ class Search:
         """Returns the state of the study and its best trial."""
         from fer_tune.study import ranking
 
+        self._study.forget_prepared()
+        self._store.commit()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
         return StudyOutcome(
             self._sweep.study,
@@ -169,18 +203,25 @@ class Search:
             reason,
         )
 
-    def _settle(self) -> None:
-        """Records the ends of trials that have ended in Optuna, but not in our tables.
+    def _settle(self, job: JobRecord) -> None:
+        """Records how a job ended whose trial has ended, and that no worker trains it now.
 
-        A run that was killed between the two steps leaves such trials.
+        Older versions, killed between the two steps, left trials that had ended without their job.
         """
-        finished = {trial.number: trial for trial in self._study.finished()}
-        for job in self._store.jobs.of(self._sweep.study, "search"):
-            if job.state in ("queued", "running") and job.number in finished:
-                trial = finished[job.number]
-                self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        if job.number is not None and (trial := self._study.ended(job.number)):
+            self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        elif job.state == "running":
+            self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
 
     # within -------------------------------------------------------------------------------------------------------
+
+    def _job_of(self, proposal: Proposal) -> Job:
+        """Returns the job of a trial. A trial from the queue may continue a job that exists."""
+        study = self._sweep.study
+        known = self._store.jobs.find_trial(study, proposal.number) if proposal.queued else None
+        attempts = self._store.jobs.attempts(study, known.uid) if known else []
+        attempt = max((attempt.attempt + 1 for attempt in attempts), default=0)
+        return self._job(proposal, known.uid if known else new_uid(), attempt)
 
     def _job(self, proposal: Proposal, uid: str, attempt: int) -> Job:
         sweep = self._sweep

@@ -133,7 +133,7 @@ def insert_new(engine: Engine, table: Table, replace: Sequence[str] = (), key: S
         replace: columns to change in the rows that are in the table, instead of leaving them out.
         key: columns of the key; by default those of the primary key.
     """
-    dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    dialects: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
     make = dialects.get(engine.dialect.name)
     if make is None:  # then it is an error if the key is in the table
         return insert(table)

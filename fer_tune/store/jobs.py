@@ -100,6 +100,11 @@ class Jobs:
         conditions: list[ColumnElement[bool]] = [tables.jobs.c.study_id == self._studies.key(study)]
         return self._select(*conditions, *([tables.jobs.c.kind == kind] if kind else []))
 
+    def unfinished(self, study: str) -> list[JobRecord]:
+        """Returns the jobs of a study that are queued or running, the oldest first."""
+        of_study = tables.jobs.c.study_id == self._studies.key(study)
+        return self._select(of_study, tables.jobs.c.state.in_(("queued", "running")))
+
     def find_trial(self, study: str, number: int) -> JobRecord | None:
         """Returns the job that has this trial number now, or None."""
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
