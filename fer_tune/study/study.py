@@ -134,9 +134,10 @@ class Study:
             False if another process changed the queue meanwhile. Then nothing is recorded, and
             what waited is given up.
         """
-        self._storage.start(proposal.number)
         try:
-            self.store.commit()
+            with self.store.batch():
+                self._storage.start(proposal.number)
+                self.store.commit()
         except StaleError:
             self.store.pending.discard()
             self.forget_prepared()
