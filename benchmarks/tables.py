@@ -62,7 +62,7 @@ def by_hand() -> str:
 def experiments_again() -> list[Record]:
     """Returns the experiments by hand in the records, those of the later record first."""
     found = []
-    for name in ("by-hand-h100.json", "by-hand-first-h100.json"):
+    for name in ("by-hand-h100.json", "by-hand-first-h100.json", "by-hand-second-h100.json"):
         found += json.loads((RESULTS / name).read_text(encoding="utf-8"))["experiments"]
     return found
 

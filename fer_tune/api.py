@@ -1,7 +1,7 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, run, stop
+    find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     train:   retrain, load_model, predict
@@ -59,8 +59,23 @@ def template(family: str) -> str:
     return write(family)
 
 
+def copy_sweeps() -> list[Path]:
+    """Copies the sweeps that come with fer-tune into `sweeps/`, and returns the copies.
+
+    Raises:
+        SweepError: one of the files exists.
+        StorageError: the folder cannot be written.
+    """
+    from fer_tune.sweep.shipped import copy_all
+
+    return copy_all()
+
+
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     """Reads sweep files, and the sweep files in folders.
+
+    A name such as `resnet` is the sweep of that name in `sweeps/`, or else the one that comes with
+    fer-tune.
 
     Args:
         changes: `key=value`, as `--set` takes them.
@@ -187,7 +202,7 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
     | column | dtype | |
     |---|---|---|
     | number | int64 | from 0 |
-    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | state | str | complete, pruned, failed, paused, requeued, running, interrupted or waiting |
     | value | float64 | in 0..1: best epoch of a complete trial, last one of a pruned one |
     | epochs | int64 | how many were reported |
     | best_epoch | Int64 | the first epoch with the highest objective, from 1 |

@@ -15,6 +15,7 @@ from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
+from fer_tune.sources.paused import PausedTrials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,8 @@ class Search:
         self._settings = settings
         self._finished = 0
         self._running: set[str] = set()
+        self._requeued = 0
+        self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -83,7 +86,7 @@ class Search:
 
     # called by the runner -----------------------------------------------------------------------------------------
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job
         needs.
 
@@ -93,18 +96,20 @@ class Search:
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
-        unfinished = self._store.jobs.unfinished(name)
+        unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
         with self._store.batch():
             for job in unfinished:
-                if job.kind == "search":
-                    self._settle(job)
+                self._settle(job)
         unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
+        self._paused.recall()
         counts = self._study.counts()
+        queued = sum(job.kind == "search" and job.state != "paused" for job in unfinished)
+        self._requeued = min(queued, counts.waiting)
         self._finished = counts.finished
         return counts
 
@@ -123,26 +128,23 @@ class Search:
             self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
     def wanted(self) -> bool:
-        """Returns whether the budget has room for another trial."""
-        return self._finished + len(self._running) < self._sweep.budget.trials
+        """Returns whether the budget has room for another trial, or a paused trial may continue."""
+        return self._has_room() or self._promotable() is not None
 
     def next(self) -> Job:
-        """Records and returns the next trial: one from Optuna's queue, else one that the sampler
-        draws."""
-        self._store.commit()
-        while True:
-            with self._store.batch():
-                proposal = self._study.propose()
-                job = self._job_of(proposal)
-                self._store.jobs.put(job, mirrored=self._mirrored)
-                if self._study.start(proposal):
-                    self._running.add(job.uid)
-                    return job
+        """Records and returns the next trial.
+
+        The first choice is a trial that an earlier run left unfinished, the next one a paused trial
+        that may continue. Then come those in Optuna's queue, and those that the sampler draws.
+        """
+        uid = None if self._requeued else self._promotable()
+        job = self._asked() if uid is None else self._continued(uid)
+        self._running.add(job.uid)
+        return job
 
     def prepare(self, slots: int) -> bool:
         """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
-        missing = self._finished + len(self._running) + self._study.prepared < self._sweep.budget.trials
-        if not missing or self._study.prepared >= ahead(slots):
+        if not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
             return False
         self._study.prepare()
         return self._study.prepared < ahead(slots)
@@ -155,6 +157,7 @@ class Search:
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
+        self._paused.heard(job, row.epoch, value)
         if not self._study.report(job.number, row.epoch, value):
             return CONTINUE
         finite = math.isfinite(value)
@@ -170,6 +173,8 @@ class Search:
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
+            case "paused":
+                self._paused.add(job, ended)
             case "complete":
                 assert ended.value is not None
                 study.complete(number, ended.value, ended.facts)
@@ -180,7 +185,7 @@ class Search:
             case "requeued":
                 study.requeue(number, ended.reason)
                 self._store.jobs.set_state(job.uid, "queued", ended.reason)
-        if ended.state != "requeued":
+        if ended.state not in ("requeued", "paused"):
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1
 
@@ -189,11 +194,14 @@ class Search:
         return self._study.counts().complete
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns the state of the study and its best trial."""
+        """Ends the paused trials if the budget is used up. Returns the state of the study and its
+        best trial."""
         from fer_tune.study import ranking
 
         self._study.forget_prepared()
         self._store.commit()
+        if reason == "budget":
+            self._finished += self._paused.end_all()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
         return StudyOutcome(
             self._sweep.study,
@@ -204,26 +212,64 @@ class Search:
         )
 
     def _settle(self, job: JobRecord) -> None:
-        """Records how a job ended whose trial has ended, and that no worker trains it now.
+        """Records that a job ended or paused if its trial did, and else that it does not run.
 
         Older versions, killed between the two steps, left trials that had ended without their job.
         """
-        if job.number is not None and (trial := self._study.ended(job.number)):
+        assert job.number is not None
+        if trial := self._study.ended(job.number):
             self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        elif self._study.is_paused(job.number):
+            if job.state != "paused":
+                self._store.jobs.set_state(job.uid, "paused")
         elif job.state == "running":
             self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _job_of(self, proposal: Proposal) -> Job:
-        """Returns the job of a trial. A trial from the queue may continue a job that exists."""
-        study = self._sweep.study
-        known = self._store.jobs.find_trial(study, proposal.number) if proposal.queued else None
-        attempts = self._store.jobs.attempts(study, known.uid) if known else []
-        attempt = max((attempt.attempt + 1 for attempt in attempts), default=0)
-        return self._job(proposal, known.uid if known else new_uid(), attempt)
+    def _has_room(self, prepared: int = 0) -> bool:
+        started = self._finished + len(self._running) + len(self._paused)
+        return started + prepared < self._sweep.budget.trials
 
-    def _job(self, proposal: Proposal, uid: str, attempt: int) -> Job:
+    def _promotable(self) -> str | None:
+        """Returns the uid of the paused trial that should continue now, or None."""
+        closing = not self._running and not self._has_room()
+        return self._paused.best(closing)
+
+    def _asked(self) -> Job:
+        """Records and returns a trial that Optuna proposes, or queued again."""
+        self._store.commit()
+        while True:
+            with self._store.batch():
+                proposal = self._study.propose()
+                known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
+                job = self._new(proposal) if known is None else self._again(proposal, known)
+                self._store.jobs.put(job, mirrored=self._mirrored)
+                if self._study.start(proposal):
+                    self._requeued -= known is not None
+                    return job
+
+    def _new(self, proposal: Proposal) -> Job:
+        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+
+    def _again(self, proposal: Proposal, known: JobRecord) -> Job:
+        until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
+        return self._job(proposal, known.uid, self._attempt(known.uid), until)
+
+    def _continued(self, uid: str) -> Job:
+        """Records and returns a paused trial that continues to its next rung."""
+        attempt = self._attempt(uid)
+        proposal, epoch = self._paused.promote(uid)
+        job = self._job(proposal, uid, attempt, self._paused.rungs.next_after(epoch))
+        self._store.jobs.put(job, mirrored=self._mirrored)
+        return job
+
+    def _attempt(self, uid: str) -> int:
+        """Returns the number of the next attempt at a job."""
+        attempts = self._store.jobs.attempts(self._sweep.study, uid)
+        return max((attempt.attempt + 1 for attempt in attempts), default=0)
+
+    def _job(self, proposal: Proposal, uid: str, attempt: int, until: int | None) -> Job:
         sweep = self._sweep
         return Job(
             uid=uid,
@@ -232,6 +278,7 @@ class Search:
             family=sweep.family,
             params=proposal.params,
             schedule=sweep.budget.epochs,
+            until=until,
             seed=proposal.seed,
             data=self._data,
             number=proposal.number,

@@ -42,7 +42,8 @@ class Jobs:
             StudyError: the study does not exist.
         """
         of_job = tables.jobs.c.uid == job.uid
-        changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
+        changing = {"number": job.number, "until": job.until, "state": "queued"}
+        changing |= {"reason": "", "value": None, "ended": None}
         values = {
             "uid": job.uid,
             "study_id": self._studies.key(job.study),
@@ -51,7 +52,6 @@ class Jobs:
             "params": dict(job.params),
             "seed": job.seed,
             "schedule": job.schedule,
-            "until": job.until,
             "fit": job.fit,
             "mirrored": mirrored,
             "origin": dict(origin or {}),
@@ -101,9 +101,9 @@ class Jobs:
         return self._select(*conditions, *([tables.jobs.c.kind == kind] if kind else []))
 
     def unfinished(self, study: str) -> list[JobRecord]:
-        """Returns the jobs of a study that are queued or running, the oldest first."""
+        """Returns the jobs of a study that are queued, running or paused, the oldest first."""
         of_study = tables.jobs.c.study_id == self._studies.key(study)
-        return self._select(of_study, tables.jobs.c.state.in_(("queued", "running")))
+        return self._select(of_study, tables.jobs.c.state.in_(("queued", "running", "paused")))
 
     def find_trial(self, study: str, number: int) -> JobRecord | None:
         """Returns the job that has this trial number now, or None."""
@@ -149,7 +149,7 @@ class Jobs:
 
     # attempts -----------------------------------------------------------------------------------------------------
 
-    def start_attempt(self, job: Job, worker: int, device: str) -> None:
+    def start_attempt(self, job: Job, worker: int, device: str, lane: int = 0) -> None:
         """Records that a worker starts an attempt. The job's state becomes `running`.
 
         A second call for the same attempt changes nothing.
@@ -157,9 +157,10 @@ class Jobs:
         Args:
             worker: index of the worker.
             device: `cpu` or `cuda:N`.
+            lane: of the worker.
         """
         key = {"job_id": self.key(job.uid), "attempt": job.attempt}
-        values = {**key, "worker": worker, "device": device, "started": now(), **_NOTHING_YET}
+        values = {**key, "worker": worker, "lane": lane, "device": device, "started": now(), **_NOTHING_YET}
 
         def work(tx: Connection) -> None:
             if tx.execute(self._insert_attempt, values).rowcount:

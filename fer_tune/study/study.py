@@ -23,6 +23,8 @@ from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.storage import optuna_backend, optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
+    PAUSED,
+    PAUSED_AT,
     PLACE,
     REASON,
     REQUEUED_AS,
@@ -160,14 +162,16 @@ class Study:
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
         self._trials[trial.number] = trial
-        attrs = trial.user_attrs
+        return self._proposal(trial.number, params, trial.user_attrs)
+
+    def _proposal(self, number: int, params: dict[str, Value], attrs: Mapping[str, Any]) -> Proposal:
         return Proposal(
-            number=trial.number,
+            number=number,
             params=params,
             name=attrs.get(START),
             attempt=attrs.get(ATTEMPT, 0),
-            seed=self._seed(self._place(trial.number)),
-            queued=self._storage.drafts[trial.number] is not None,
+            seed=self._seed(self._place(number)),
+            queued=self._storage.drafts.get(number) is not None,
         )
 
     def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
@@ -253,12 +257,46 @@ class Study:
             return
         trial = self._running(number)
         with self.store.batch():
-            for key, entry in attrs.items():
-                if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
-                    trial.set_user_attr(key, entry)
+            self._set_attrs(trial, attrs)
             self._study.tell(trial, value, state)
         self._trials.pop(number, None)
         self._answers.pop(number, None)
+
+    def _set_attrs(self, trial: Trial, attrs: Mapping[str, Any]) -> None:
+        for key, entry in attrs.items():
+            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
+                trial.set_user_attr(key, entry)
+
+    # paused trials ------------------------------------------------------------------------------------------------
+
+    def pause(self, number: int, epoch: int, attrs: Mapping[str, Any] | None = None) -> None:
+        """Records that a trial is paused at a rung. For Optuna it is running.
+
+        Args:
+            epoch: of the rung.
+            attrs: user attributes to record.
+        """
+        with self.store.batch():
+            self._set_attrs(self._running(number), {**(attrs or {}), PAUSED_AT: epoch, PAUSED: True})
+        self._trials.pop(number, None)
+        self._answers.pop(number, None)
+
+    def promote(self, number: int, params: dict[str, Value]) -> Proposal:
+        """Records that a paused trial continues, and returns it.
+
+        Args:
+            params: its hyperparameters, which the caller has recorded.
+        """
+        self._set_attrs(self._running(number), {PAUSED: False})
+        return self._proposal(number, params, self._frozen(number).user_attrs)
+
+    def paused(self) -> list[int]:
+        """Returns the numbers of the paused trials."""
+        return sorted(self._storage.memory.paused)
+
+    def is_paused(self, number: int) -> bool:
+        """Returns whether a trial is paused."""
+        return number in self._storage.memory.paused
 
     # interrupted trials -------------------------------------------------------------------------------------------
 
@@ -320,7 +358,9 @@ class Study:
             The numbers of the interrupted trials.
         """
         self.look()
-        left = [trial.number for trial in self._storage.memory.of((TrialState.RUNNING,))]
+        left = [
+            trial.number for trial in self._storage.memory.of((TrialState.RUNNING,)) if not self.is_paused(trial.number)
+        ]
         for number in left:
             self.requeue(number, reason)
         self.store.jobs.abandon_attempts(self.name, "search", reason)

@@ -8,7 +8,7 @@ from heapq import merge
 
 from optuna.trial import FrozenTrial, TrialState
 
-from fer_tune.study.trial_states import PLACE, REQUEUED_AS, RETRY_OF, Counts
+from fer_tune.study.trial_states import PAUSED, PLACE, REQUEUED_AS, RETRY_OF, Counts
 
 
 class TrialMemory:
@@ -17,11 +17,13 @@ class TrialMemory:
     Attributes:
         trials: all trials, by number.
         completed: complete trials in the order in which they became so. It only grows.
+        paused: the numbers of paused trials, which Optuna calls running.
     """
 
     def __init__(self, trials: Iterable[FrozenTrial] = ()) -> None:
         self.trials: list[FrozenTrial] = []
         self.completed: list[FrozenTrial] = []
+        self.paused: set[int] = set()
         self._numbers: dict[int, int] = {}
         self._by_state: dict[TrialState, list[int]] = {state: [] for state in TrialState}
         self._copies: dict[int, int] = {}
@@ -44,6 +46,10 @@ class TrialMemory:
             if PLACE in trial.user_attrs:
                 self._placed.append(number)
         self._numbers[trial._trial_id] = number
+        if trial.state == TrialState.RUNNING and trial.user_attrs.get(PAUSED):
+            self.paused.add(number)
+        else:
+            self.paused.discard(number)
         if before is None or before.state != trial.state:
             if before is not None:
                 self._leave(before)
@@ -97,7 +103,8 @@ class TrialMemory:
             complete=number[TrialState.COMPLETE],
             pruned=number[TrialState.PRUNED],
             failed=number[TrialState.FAIL] - self._requeued,
-            running=number[TrialState.RUNNING],
+            running=number[TrialState.RUNNING] - len(self.paused),
+            paused=len(self.paused),
             waiting=number[TrialState.WAITING],
         )
 

@@ -17,6 +17,7 @@ from sqlalchemy import MetaData, Table, select
 from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
+from fer_tune.sweep.space import keyed
 from tests.studies import job_of
 
 from .conftest import MakeSweep, faces, reopen
@@ -79,7 +80,7 @@ def test_the_database_is_the_one_that_optuna_itself_writes(
         pruner=optunas,
     )
     plain.enqueue_trial(
-        {"optimizer": "sgd", "sgd.lr": 0.1, "momentum": 0.9, "batch_size": 64, "augment": 0},
+        keyed(wanted.space, wanted.start[0].params),
         user_attrs={"start": "by hand 1"},
     )
     twin = Study.__new__(Study)  # draws from the sweep's space by Optuna's own storage
@@ -143,7 +144,7 @@ def test_a_trial_that_another_process_enqueues_comes_next(sweep: MakeSweep, stor
     study = Study.open(sweep("start=[]"), store, faces(store))
     first = study.ask()
     study.prepare()
-    other_study(store).enqueue_trial({"optimizer": "adamw", "adamw.lr": 0.001, "batch_size": 77, "augment": 0.5})
+    other_study(store).enqueue_trial({"optimizer": "adamw", "batch_size": 77})
     queued = study.ask()
     assert (first.number, queued.number, queued.params["batch_size"], queued.queued) == (0, 1, 77, True)
     assert study.ask().number == 2
