@@ -5,7 +5,7 @@ It is a race. A trial that is clearly behind gets no more seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from fer_tune.errors import StudyError
