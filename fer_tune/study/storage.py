@@ -35,6 +35,13 @@ def optuna_storage(store: Store) -> BaseStorage:
     return _storages[store]
 
 
+def optuna_backend(store: Store) -> RDBStorage:
+    """Returns the part of a store's Optuna storage that reads the database each time."""
+    backend = optuna_storage(store)._backend  # type: ignore[attr-defined]
+    assert isinstance(backend, RDBStorage)
+    return backend
+
+
 def _backend(store: Store) -> RDBStorage:
     options = engine_options(make_url(store.url))
     try:

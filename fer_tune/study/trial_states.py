@@ -55,6 +55,7 @@ class Proposal:
         attempt: how often this configuration was interrupted before.
         seed: seed of the training. It depends on the study's seed and the trial's position among
             the draws. A requeued trial has the position, and so the seed, of the interrupted one.
+        queued: whether it comes from the queue, and was not drawn.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Proposal:
     name: str | None
     attempt: int
     seed: int
+    queued: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,3 @@ def counted(states: Iterable[State]) -> Counts:
     by_state = Counter[str](states)
     del by_state["requeued"]
     return Counts(**by_state)
-
-
-def place_of(trials: Iterable[FrozenTrial], number: int) -> int:
-    """Returns the position of a trial among the draws of its study.
-
-    It is the number that the trial would have if no trial had been requeued.
-
-    Args:
-        trials: all trials of the study, by number.
-    """
-    copies = 0
-    for trial in trials:
-        if trial.number == number and PLACE in trial.user_attrs:
-            return int(trial.user_attrs[PLACE])
-        copies += trial.number < number and PLACE in trial.user_attrs
-    return number - copies
