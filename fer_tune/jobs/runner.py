@@ -42,6 +42,8 @@ class Runner:
         running: the jobs that this run has started and not yet finished, by uid.
         waiting: those of them that lost their worker and wait for another one.
         deadline: when the hours of the run are over, by `time.monotonic`.
+        spent: seconds of devices that the study has used, in all its runs.
+        ticked: when `spent` was counted last, by `time.monotonic`.
     """
 
     source: Source
@@ -54,6 +56,8 @@ class Runner:
     waiting: deque[Running] = field(default_factory=deque)
     deadline: float = math.inf
     failures: Failures = field(default_factory=Failures)
+    spent: float = 0.0
+    ticked: float = math.inf
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.limits.hang_timeout)
@@ -70,6 +74,7 @@ class Runner:
         counts = self.source.begin(self._left)
         if self.limits.hours is not None:
             self.deadline = time.monotonic() + 3600 * self.limits.hours
+        self.spent = self.limits.spent()
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         try:
             reason = self._loop()
@@ -85,11 +90,11 @@ class Runner:
     def _loop(self) -> Reason:
         while not self.signals.requested:
             self.source.hold()
-            if time.monotonic() >= self.deadline:
+            if self._left() <= 0:
                 self._stop_all()
             self._fill()
             if not self.running and not self._may_start():
-                return "hours" if self.source.wanted() else "budget"
+                return "hours" if self.source.wanted() and self._device_hours_left() > 0 else "budget"
             for event in self.pool.events(TICK):
                 self._handle(event)
             self._supervise()
@@ -108,11 +113,21 @@ class Runner:
         return time.monotonic() - self.store.patiently.waited
 
     def _left(self) -> float:
-        """Returns the seconds until the hours of the run are over."""
-        return max(0.0, self.deadline - time.monotonic())
+        """Returns the seconds until the hours of the run or the study's GPU-hours are over."""
+        return min(max(0.0, self.deadline - time.monotonic()), self._device_hours_left())
+
+    def _device_hours_left(self) -> float:
+        """Returns the seconds until the study's GPU-hours are over, if all workers are busy."""
+        if self.limits.gpu_hours is None:
+            return math.inf
+        now = time.monotonic()
+        busy = {entry.worker.index for entry in self.running.values() if entry.worker is not None}
+        self.spent += len(busy) * max(0.0, now - self.ticked)
+        self.ticked = now
+        return max(0.0, 3600 * self.limits.gpu_hours - self.spent) / max(1, len(self.pool.workers))
 
     def _may_start(self) -> bool:
-        return time.monotonic() < self.deadline and self.source.wanted()
+        return self._left() > 0 and self.source.wanted()
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
