@@ -7,6 +7,7 @@ imports neither torch nor Optuna.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,8 +21,12 @@ Value = bool | int | float | str
 Kind = Literal["search", "confirm", "final"]
 """What a job is for: a trial of a search, a good trial under another seed, or the final model."""
 
-NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "repeat", "final": "final fit"}
+NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "confirmation", "final": "final fit"}
 """What people call a job of each kind."""
+
+ObjectiveOf = Literal["max", "last", "mean_last"]
+"""Which epochs decide the objective of a complete training: the best one, the last one, or the
+mean of the last few (see `selection.objective`)."""
 
 Part = Literal["train", "train+val"]
 """The part of the data that a job fits."""
@@ -64,6 +69,7 @@ class Job:
         name: label of the start configuration that the job came from, or None.
         attempt: 0 for the first attempt at the job, and one more for each further attempt.
         objective: name of the `EpochRow` field that is maximised.
+        objective_of: which epochs decide the objective of the whole training.
         patience: epochs without a better objective after which the job ends by itself; 0 means
             that it does not.
         until: the epoch after which to stop; None means the end of the schedule. A job of a search
@@ -89,6 +95,7 @@ class Job:
     name: str | None = None
     attempt: int = 0
     objective: str = "val_accuracy"
+    objective_of: ObjectiveOf = "max"
     patience: int = 0
     until: int | None = None
     fit: Part = "train"
@@ -142,6 +149,8 @@ class EpochRow:
         lr: learning rate of the epoch's last step.
         seconds: duration of training and validation.
         images_per_second: training images divided by `seconds`.
+        device_seconds: the job's share of its device in `seconds`. Lanes that train at the same
+            time share it by their images, so that the sum over all lanes counts the device once.
 
     The `val_` fields and `recall` are nan if the job does not evaluate on validation.
     """
@@ -159,6 +168,11 @@ class EpochRow:
     lr: float
     seconds: float
     images_per_second: float
+    device_seconds: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.device_seconds):  # the job had its device alone
+            object.__setattr__(self, "device_seconds", self.seconds)
 
 
 End = Literal["completed", "paused", "stopped", "diverged", "failed"]
@@ -177,7 +191,8 @@ class JobEnd:
         detail: the traceback of a failure, else empty.
         parameters: number of trainable parameters; 0 if the model was not built.
         notes: what the user should know, for example that the step ran eagerly.
-        files: files that the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
+        files: files that the job left, by kind: `val_logits` (float16 [V, C], of the best epoch, or
+            of the last one if the objective is not that of the best), `model`.
         infeasible: above 0 if the job failed because it needs more memory than the device has. It
             is the fraction by which the need exceeds the device's memory.
     """
@@ -191,6 +206,10 @@ class JobEnd:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     infeasible: float = 0.0
+
+
+class Crowded:
+    """What a trainer says when a job waits until another lane of its device gives memory back."""
 
 
 PRUNED_IN = "pruned in epoch"

@@ -70,6 +70,13 @@ class JobList:
         self._store.jobs.put(job, mirrored=self._mirrored, origin=self._origin)
         return job
 
+    def prepare(self, slots: int) -> bool:
+        """Does nothing, because the jobs are known."""
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Does nothing, because nobody judges the epochs."""
+
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Returns `CONTINUE`: each job is trained to its end."""
         return CONTINUE
@@ -85,9 +92,12 @@ class JobList:
 
     def outcome(self, reason: Reason) -> StudyOutcome:
         """Returns what became of the jobs."""
+        return StudyOutcome(self.plan.study, self.counts(), self._origin["trial"], None, reason)
+
+    def counts(self) -> Counts:
+        """Returns how many jobs ended in which way."""
         states = [record.state for record in self.records()]
-        counts = Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
-        return StudyOutcome(self.plan.study, counts, self._origin["trial"], None, reason)
+        return Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
 
     def records(self) -> list[JobRecord]:
         """Returns the records of the jobs that were started."""

@@ -13,7 +13,7 @@ lock.py         keeps two runs out of one study
 retry.py        waits for a database or a disk that does not work for a while
 """
 
-from fer_tune.store.lock import StudyLock, final_lock, is_run
+from fer_tune.store.lock import StudyLock, confirm_lock, final_lock, is_run
 from fer_tune.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -37,6 +37,7 @@ __all__ = [
     "Store",
     "StudyLock",
     "StudyRecord",
+    "confirm_lock",
     "final_lock",
     "is_run",
 ]

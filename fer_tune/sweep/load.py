@@ -200,6 +200,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         side=images.side,
         channels=images.channels,
         search=search,
+        objective_of=header.objective_of,
     )
 
 
@@ -222,9 +223,13 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()
-    known = family.value if family.value in FAMILIES else next(iter(get_close_matches(family.value, FAMILIES, 1)), None)
+    known = (
+        family.value
+        if family.value in FAMILIES
+        else next(iter(get_close_matches(family.value, list(FAMILIES), 1)), None)
+    )
     if family.value not in FAMILIES:
-        problems.add(family, "family", unknown("family", family.value, FAMILIES))
+        problems.add(family, "family", unknown("family", family.value, FAMILIES.alternatives(family.value)))
     if known is None:
         return {}, (), ()
     params_reader = ParamsReader(catalogue(known), problems, changed)

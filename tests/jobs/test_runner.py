@@ -94,6 +94,14 @@ class TestARun:
         assert outcome.studies[0].counts.running == 0
 
 
+@pytest.mark.parametrize(("rule", "value"), [("max", 0.53), ("last", 0.53), ("mean_last", 0.52)])
+def test_the_objective_is_of_the_epochs_that_the_sweep_names(settings: Settings, rule: Any, value: float) -> None:
+    """The trainer's objective rises by 0.01 in each of three epochs."""
+    sweep = make_sweep(start=[{"value": 0.5}], budget=1)
+    outcome, _ = run(replace(sweep, objective_of=rule), settings)
+    assert outcome.studies[0].value == pytest.approx(value)
+
+
 def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings) -> None:
     outcome, watch = run(make_sweep(seconds=30.0, hours=0.5 / 3600, budget=1), settings, LOCAL)
     assert watch.states() == ["requeued"]

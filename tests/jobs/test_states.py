@@ -19,7 +19,7 @@ from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import TABLE, Event, State, Transition, transition
 from fer_tune.jobs.supervision import Limits
-from fer_tune.pool import EndEvent, LostEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool import EndEvent, Lanes, LostEvent, ReadyEvent, RowEvent, Slot, WorkerInfo
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
 from fer_tune.study import Counts
@@ -55,6 +55,12 @@ class OneJob:
         self.store.jobs.put(self.job)
         return self.job
 
+    def prepare(self, slots: int) -> bool:
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        pass
+
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         return Verdict("enough") if row.epoch == self.stop_in else CONTINUE
 
@@ -80,13 +86,16 @@ class ScriptedPool:
     stops: list[str] = field(default_factory=list)
     workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cpu", 1)])
 
-    def idle(self) -> list[int]:
-        return [0] if self.ready and self.busy is None else []
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        pass
 
-    def submit(self, worker: int, job: Job) -> None:
+    def idle(self) -> list[Slot]:
+        return [Slot(0)] if self.ready and self.busy is None else []
+
+    def submit(self, slot: Slot, job: Job) -> None:
         self.busy = job
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
         self.stops.append("keep" if keep else "stop")
 
     def end_worker(self, worker: int, why: str) -> None:
@@ -106,7 +115,7 @@ def epoch(number: int, value: float = 0.5) -> Step:
     def step(pool: ScriptedPool) -> list[PoolEvent]:
         assert pool.busy is not None
         measured = (1.0, 0.5, 1.0, value, 0.4, 0.4, (0.5, 0.5), 0.1, 1.0, 10.0)
-        return [RowEvent(0, EpochRow(pool.busy.uid, pool.busy.attempt, number, *measured))]
+        return [RowEvent(Slot(0), EpochRow(pool.busy.uid, pool.busy.attempt, number, *measured))]
 
     return step
 
@@ -115,14 +124,14 @@ def ends(status: str, infeasible: float = 0.0) -> Step:
     def step(pool: ScriptedPool) -> list[PoolEvent]:
         job, pool.busy = pool.busy, None
         assert job is not None
-        return [EndEvent(0, JobEnd(job.uid, job.attempt, status, status, infeasible=infeasible))]  # type: ignore[arg-type]
+        return [EndEvent(Slot(0), JobEnd(job.uid, job.attempt, status, status, infeasible=infeasible))]  # type: ignore[arg-type]
 
     return step
 
 
 def lost(pool: ScriptedPool) -> list[PoolEvent]:
     job, pool.busy, pool.ready = pool.busy, None, False
-    return [LostEvent(0, job, "it was killed", "")]
+    return [LostEvent(0, () if job is None else (job,), "it was killed", "")]
 
 
 def lost_for_good(pool: ScriptedPool) -> list[PoolEvent]:

@@ -46,7 +46,7 @@ def test_an_old_database_is_upgraded_with_one_line_and_a_copy(root: Path) -> Non
     with opened(root, notes):
         pass
     (said,) = notes
-    assert "from format 1 to 2" in said
+    assert "from format 1 to 3" in said
     assert str(root / "fer_tune.db.format-1") in said
     with closing(sqlite3.connect(root / "fer_tune.db.format-1")) as copy, closing(sqlite3.connect(OLD)) as old:
         assert list(copy.iterdump()) == list(old.iterdump())
