@@ -156,7 +156,7 @@ class Runner:
     # jobs for workers ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Returns the seconds until the hours of the run, or the GPU-hours, are over."""
+        """Gives each idle slot a job: first those that lost their worker, then new ones."""
         for slot in self.pool.idle():
             if self.waiting:
                 entry = self.waiting.popleft()
