@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fer_tune.pool.engines import EngineName
     from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
-    from fer_tune.store.lock import Holder
+    from fer_tune.store.holder import Holder
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.sweep import Sweep
     from fer_tune.train.export import Predictor
