@@ -414,14 +414,14 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
 
 
 def open_store(storage: str | None = None) -> Store:
-    """Opens a database that exists. Reading creates none.
+    """Opens a database that exists, also in a folder that cannot be written. Reading creates none.
 
     Raises:
         StorageError: there is no database, or it cannot be read.
     """
-    from fer_tune.store import Store
+    from fer_tune.store.reading import open_reader
 
-    return Store.of(Settings.from_environment(storage), create=False)
+    return open_reader(Settings.from_environment(storage))
 
 
 def study_name(store: Store, asked: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from optuna.artifacts import FileSystemArtifactStore
@@ -16,7 +17,8 @@ def application(store: Store, settings: Settings) -> Any:
     """Returns the dashboard as a WSGI application."""
     from optuna_dashboard import wsgi
 
-    settings.pictures.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # a folder that cannot be written is still shown
+        settings.pictures.mkdir(parents=True, exist_ok=True)
     return wsgi(optuna_storage(store), artifact_store=FileSystemArtifactStore(settings.pictures))
 
 

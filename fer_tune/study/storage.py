@@ -6,12 +6,11 @@ from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fer_tune.errors import StorageError
 from fer_tune.store import Store
-from fer_tune.store.connection import database_error, engine_options, tune
+from fer_tune.store.connection import database_error, engine_options, full, tune
 
 _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
 
@@ -36,9 +35,10 @@ def optuna_storage(store: Store) -> BaseStorage:
 
 
 def _backend(store: Store) -> RDBStorage:
-    options = engine_options(make_url(store.url))
+    url = full(store.engine.url)  # a reader's engine cannot write
+    options = engine_options(store.engine.url)
     try:
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)
     except RuntimeError as error:  # Optuna raises it for the tables of another version
         raise StorageError(
             f"Another version of Optuna made its tables in {store.shown}.",
@@ -51,4 +51,4 @@ def _backend(store: Store) -> RDBStorage:
         )
         if not made_meanwhile:
             raise
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)
