@@ -15,11 +15,12 @@ test: .venv/installed  ## the tests, without the slow ones and those that need a
 chaos: .venv/installed  ## kills, hangs, full disks and damaged files against real runs, for 6 to 30 minutes
 	$(BIN)/python -m benchmarks.chaos
 
-check: .venv/installed  ## style, types and plain English
+check: .venv/installed  ## style, types, plain English, and the documentation in build/site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python .ci/prose.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The stamp is written last, so that an installation that was cut short is repeated.
 .venv/installed: pyproject.toml constraints.txt

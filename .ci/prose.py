@@ -19,7 +19,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PLACES = ("README.md", "CHANGELOG.md", "docs", "storage", "fer_tune", "benchmarks", "tests", ".ci")
+PLACES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs",
+    "storage",
+    "fer_tune",
+    "benchmarks",
+    "tests",
+    ".ci",
+)
 
 LONGEST = 100
 """Characters that a line of prose may have."""

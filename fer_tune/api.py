@@ -1,7 +1,7 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, run, stop
+    find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     train:   retrain, load_model, predict
@@ -59,8 +59,23 @@ def template(family: str) -> str:
     return write(family)
 
 
+def copy_sweeps() -> list[Path]:
+    """Copies the sweeps that come with fer-tune into `sweeps/`, and returns the copies.
+
+    Raises:
+        SweepError: one of the files exists.
+        StorageError: the folder cannot be written.
+    """
+    from fer_tune.sweep.shipped import copy_all
+
+    return copy_all()
+
+
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     """Reads sweep files, and the sweep files in folders.
+
+    A name such as `resnet` is the sweep of that name in `sweeps/`, or else the one that comes with
+    fer-tune.
 
     Args:
         changes: `key=value`, as `--set` takes them.

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    sweep: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, or folders of them.")],
+    sweep: Annotated[
+        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
+    ],
     settings: Changes = None,
 ) -> None:
     """Check sweeps and show what they search, without training."""

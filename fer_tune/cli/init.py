@@ -7,9 +7,24 @@ from typing import Annotated
 import typer
 
 from fer_tune import api
+from fer_tune.errors import SettingsError
 from fer_tune.models import FAMILIES
 
 
-def init(family: Annotated[str, typer.Argument(metavar="FAMILY", help=f"{', '.join(FAMILIES)}.")]) -> None:
+def init(
+    family: Annotated[
+        str | None, typer.Argument(metavar="[FAMILY]", help=f"{', '.join(FAMILIES)}.", show_default=False)
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")
+    ] = False,
+) -> None:
     """Print a commented sweep of a family: fer-tune init resnet > sweeps/mine.yaml."""
-    typer.echo(api.template(family), nl=False)
+    if everything and family is None:
+        for path in api.copy_sweeps():
+            typer.echo(path)
+    elif family is not None and not everything:
+        typer.echo(api.template(family), nl=False)
+    else:
+        hint = f"FAMILY is one of {', '.join(FAMILIES)}."
+        raise SettingsError("`fer-tune init` needs either a family or --all.", hint)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def run(  # noqa: PLR0917 - options
-    sweep: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, or folders of them.")],
+    sweep: Annotated[
+        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
+    ],
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
+from fer_tune.sweep import shipped
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
@@ -88,13 +89,16 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
     """Returns the files, and the `*.yaml` and `*.yml` files in the folders by name, each once.
 
+    A path that does not exist may be the name of a sweep that comes with fer-tune.
+
     Raises:
         SweepError: a path does not exist, or a folder has no sweep.
     """
     found: dict[Path, None] = {}
-    for path in paths:
-        if not _exists(path):
-            raise _missing(path)
+    for given in paths:
+        path = given if _exists(given) else shipped.named(str(given))
+        if path is None:
+            raise _missing(given)
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
             if not inside:
@@ -133,8 +137,11 @@ def _missing(path: Path) -> SweepError:
     except OSError:
         beside = []
     close = get_close_matches(path.name, [*beside], 1, 0.4)
+    shipped_names = ", ".join(shipped.names())
     hint = (
-        f"Did you mean {path.parent / close[0]}?" if close else "`fer-tune init FAMILY` prints a sweep to start from."
+        f"Did you mean {path.parent / close[0]}?"
+        if close
+        else f"These sweeps come with fer-tune and need no file: {shipped_names}."
     )
     return SweepError(f"{path}: this file does not exist.", hint)
 
@@ -202,9 +209,13 @@ def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tu
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
         return {}, (), ()
-    known = family.value if family.value in FAMILIES else next(iter(get_close_matches(family.value, FAMILIES, 1)), None)
+    known = (
+        family.value
+        if family.value in FAMILIES
+        else next(iter(get_close_matches(family.value, list(FAMILIES), 1)), None)
+    )
     if family.value not in FAMILIES:
-        problems.add(family, "family", unknown("family", family.value, FAMILIES))
+        problems.add(family, "family", unknown("family", family.value, FAMILIES.alternatives(family.value)))
     if known is None:
         return {}, (), ()
     params_reader = ParamsReader(catalogue(known), problems, changed)

@@ -43,7 +43,11 @@ def template(family: str) -> str:
         SweepError: `family` is not the name of a family.
     """
     if family not in FAMILIES:
-        raise SweepError(f"{family!r} is not a family{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}.")
+        near = nearest(family, FAMILIES.alternatives(family))
+        raise SweepError(
+            f"{family!r} is not a family{near}.",
+            f"Families: {', '.join(FAMILIES)}, and torchvision/NAME for torchvision's networks.",
+        )
     return "\n".join(_lines(family)) + "\n"
 
 
