@@ -5,6 +5,7 @@ others.
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     train:   retrain, load_model, predict
+    keep:    backup, restore
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from fer_tune.pool.engines import EngineName
     from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
+    from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
+    from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.sweep import Sweep
     from fer_tune.train.export import Predictor
@@ -423,6 +426,39 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     rows = model.predict(pixels, flip=flip).tolist()
     ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
     return [{name: probability for probability, name in row} for row in ranked]
+
+
+# keep -----------------------------------------------------------------------------------------------------------------
+
+
+def backup(to: str | os.PathLike[str] | None = None, *, artifacts: bool = False, storage: str | None = None) -> Backup:
+    """Copies the database into one file, also during a run, and reads the copy back.
+
+    Args:
+        to: a file that does not exist yet, or a folder. None is `backups/` in the storage folder.
+        artifacts: whether to include models and all other files of jobs.
+
+    Raises:
+        StorageError: the backup cannot be written, or the database is damaged or on a server.
+    """
+    from fer_tune.store.backup import back_up
+
+    with open_store(storage) as store:
+        return back_up(store, None if to is None else Path(to), artifacts)
+
+
+def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str | None = None) -> Restored:
+    """Puts a backup in the place of the database, and its artifacts into the storage folder.
+
+    Args:
+        replace: whether to move a database aside that is there.
+
+    Raises:
+        StorageError: the file is not a backup, a database is there, or a run uses it.
+    """
+    from fer_tune.store.restore import restore as put_back
+
+    return put_back(Path(file), Settings.from_environment(storage), replace)
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

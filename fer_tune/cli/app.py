@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from fer_tune.cli import (
+    backup,
     best,
     check,
     dashboard,
@@ -16,6 +17,7 @@ from fer_tune.cli import (
     init,
     predict,
     report,
+    restore,
     retrain,
     run,
     stop,
@@ -96,7 +98,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: retrain, predict.
+    dashboard. Last: retrain, predict. To keep: backup, restore.
     """
 
 
@@ -115,6 +117,8 @@ for command in (
     sync.sync,
     retrain.retrain,
     predict.predict,
+    backup.backup,
+    restore.restore,
     doctor.doctor,
     version,
 ):

@@ -217,6 +217,18 @@ def is_run(store: Store, study: str) -> bool:
     return lock.holder() is not None or lock.server_holder() is not None
 
 
+def running(folder: Path) -> list[str]:
+    """Returns the processes that hold a lock file in a folder, such as `process 123 (tiny)`."""
+    found = []
+    for path in sorted(folder.glob("*.lock")):
+        with suppress(OSError), path.open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(f"{_read_holder(file) or 'a process'} ({path.name})")
+    return found
+
+
 def _locked(file: IO[str]) -> bool:
     """Takes the lock for this process. Returns False if another process keeps it.
 

@@ -7,18 +7,23 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import OperationalError
 
 from fer_tune.errors import StorageError
-from fer_tune.settings import Settings
-from fer_tune.store import bootstrap
+from fer_tune.files import writing
+from fer_tune.settings import Settings, sqlite_url
+from fer_tune.store import bootstrap, tables
+from fer_tune.store.backup import copy_database
 from fer_tune.store.connection import engine_options, make_engine, parse_url
 from fer_tune.store.database import Database
+from fer_tune.store.folder import take
 from fer_tune.store.retry import Patience
 from fer_tune.store.store import Store
 
@@ -44,6 +49,41 @@ def open_reader(settings: Settings, note: Callable[[str], object] = lambda text:
             return store
         store.close()
     return _read_copy(url, settings, patience)
+
+
+def working_copy(settings: Settings, root: Path) -> Settings:
+    """Returns a storage folder with a copy of the database, for work that is recorded.
+
+    A copy that is there already is used again, so that a killed command continues. It finds the
+    images where the original has them.
+
+    Raises:
+        StorageError: the copy cannot be written.
+    """
+    own = replace(settings, root=root, url=sqlite_url(root / "fer_tune.db"))
+    file = root / "fer_tune.db"
+    if not file.exists():
+        draft = root / f".{file.name}"
+        with open_reader(settings) as store, writing(file):
+            root.mkdir(parents=True, exist_ok=True)
+            draft.unlink(missing_ok=True)
+            copy_database(store, draft)
+            with Store.open(sqlite_url(draft), create=False, root=root) as copy:
+                _point_to(copy, settings.root.resolve())
+                take(copy)
+            draft.rename(file)
+    return own
+
+
+def _point_to(copy: Database, root: Path) -> None:
+    """Makes the paths of images and splits absolute. They were relative to another folder."""
+
+    def work(tx: Connection) -> None:
+        for table, column in ((tables.studies, "data_cache"), (tables.splits, "path")):
+            for path in set(tx.execute(select(table.c[column])).scalars()):
+                tx.execute(update(table).where(table.c[column] == path).values({column: str(root / path)}))
+
+    copy.write(work)
 
 
 def is_writable(url: URL) -> bool:
