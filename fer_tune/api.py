@@ -205,7 +205,7 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
     | column | dtype | |
     |---|---|---|
     | number | int64 | from 0 |
-    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | state | str | complete, pruned, failed, paused, requeued, running, interrupted or waiting |
     | value | float64 | in 0..1: best epoch of a complete trial, last one of a pruned one |
     | epochs | int64 | how many were reported |
     | best_epoch | Int64 | the first epoch with the highest objective, from 1 |

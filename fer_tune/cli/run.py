@@ -155,8 +155,10 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     """Prints what a study came to, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
-    trials = "1 trial" if counts.finished == 1 else f"{counts.finished} trials"
+    number = counts.finished + counts.paused
+    trials = "1 trial" if number == 1 else f"{number} trials"
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+    states += f", {counts.paused} paused" if counts.paused else ""
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")

@@ -66,10 +66,10 @@ class StudyReader:
         state.unit = unit_of(attempt.device for attempt in attempts)
         state.recall(self._ended(jobs, state.objective))
         running = [job for job in jobs if job.state == "running"]
-        for job in running:
+        for job in [*running, *(job for job in jobs if job.state == "paused")]:
             rows = self.store.epochs.curve(state.study, job.uid)
             state.unfinished[job.uid] = _shown(job, state.objective, rows)
-        state.counts = Counter(job.state for job in jobs if job.state in ENDED)
+        state.counts = Counter(job.state for job in jobs if job.state in (*ENDED, "paused"))
         if alive:
             _put_workers(state, attempts, now)
         else:
@@ -93,7 +93,8 @@ class StudyReader:
 def _shown(job: JobRecord, objective: str, rows: list[EpochRow]) -> ShownJob:
     label = f"final fit {job.uid}" if job.number is None else f"trial {job.number}"
     number = job.seed if job.number is None else job.number
-    shown = ShownJob(label, number, objective, job.last_epoch, job.name, job.params, rows)
+    epochs = job.schedule if job.number is not None else job.last_epoch
+    shown = ShownJob(label, number, objective, epochs, job.name, job.params, rows)
     shown.ends(job.state, job.value, job.reason)
     return shown
 

@@ -11,8 +11,9 @@ from fer_tune.job import Kind
 if TYPE_CHECKING:
     from fer_tune.study import Counts
 
-EndState = Literal["complete", "pruned", "failed", "requeued"]
-"""The state in which a run leaves a job. A requeued job continues in a later run."""
+EndState = Literal["complete", "paused", "pruned", "failed", "requeued"]
+"""The state in which a run leaves a job. A requeued job continues in a later run. A paused job
+continues when its source promotes it."""
 
 Reason = Literal["budget", "hours", "interrupted"]
 

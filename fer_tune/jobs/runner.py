@@ -23,12 +23,15 @@ from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
 from fer_tune.jobs.supervision import EPOCH_GRACE, STOP_GRACE, Failures, Limits, Pace
-from fer_tune.pool import EndEvent, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent
+from fer_tune.pool import EndEvent, Lanes, LanesEvent, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent, Slot
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
 
 TICK = 0.2
 """Seconds that the runner waits for workers, at most, before it checks clock and signals."""
+
+LANES_FILE = "lanes.json"
+"""File in the storage folder in which workers keep how many lanes are worth it."""
 
 OUT_OF_TIME = "time"
 """Reason that is recorded for a job that was stopped because the hours of its run were over."""
@@ -41,6 +44,7 @@ class Runner:
     Attributes:
         running: the jobs that this run has started and not yet finished, by uid.
         waiting: those of them that lost their worker and wait for another one.
+        lanes: how many jobs a worker trains at the same time; see `Pool.use_lanes`.
         deadline: when the hours of the run are over, by `time.monotonic`.
     """
 
@@ -50,6 +54,7 @@ class Runner:
     observers: Observer
     signals: Signals
     limits: Limits = field(default_factory=Limits)
+    lanes: Lanes = "auto"
     running: dict[str, Running] = field(default_factory=dict)
     waiting: deque[Running] = field(default_factory=deque)
     deadline: float = math.inf
@@ -67,7 +72,8 @@ class Runner:
             FerTuneError: the storage could not be reached for too long, workers keep dying, or
                 every job fails. The running jobs are queued again.
         """
-        counts = self.source.begin()
+        counts = self.source.begin(self._left)
+        self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
             self.deadline = time.monotonic() + 3600 * self.limits.hours
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
@@ -107,36 +113,39 @@ class Runner:
         """
         return time.monotonic() - self.store.patiently.waited
 
+    def _left(self) -> float:
+        """Returns the seconds until the hours of the run are over."""
+        return max(0.0, self.deadline - time.monotonic())
+
     def _may_start(self) -> bool:
         return time.monotonic() < self.deadline and self.source.wanted()
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Gives each idle worker a job: first those that lost their worker, then the source's
-        next."""
-        for index in self.pool.idle():
+        """Gives each idle slot a job: first those that lost their worker, then the source's next."""
+        for slot in self.pool.idle():
             if self.waiting:
                 entry = self.waiting.popleft()
             elif self._may_start() and not self.signals.requested:
                 entry = self._begin(self.source.next())
             else:
                 return
-            self._submit(entry, index)
+            self._submit(entry, slot)
 
     def _begin(self, job: Job) -> Running:
         earlier = self.store.epochs.curve(job.study, job.uid) if job.attempt else []
         entry = self.running[job.uid] = Running(job, earlier={row.epoch: row for row in earlier})
         return entry
 
-    def _submit(self, entry: Running, index: int) -> None:
+    def _submit(self, entry: Running, slot: Slot) -> None:
         entry.state = transition(entry.state, Event.SUBMITTED).after
-        entry.worker = self.pool.workers[index]
-        self.store.jobs.start_attempt(entry.job, index, entry.worker.device)
-        self.observers.job_started(entry.job, entry.worker)
+        entry.worker, entry.slot = self.pool.workers[slot.worker], slot
+        self.store.jobs.start_attempt(entry.job, slot.worker, entry.worker.device, slot.lane)
+        self.observers.job_started(entry.job, entry.worker, slot.lane)
         entry.heard = self._now()
         entry.began = entry.heard if entry.began is None else entry.began
-        self.pool.submit(index, entry.job)
+        self.pool.submit(slot, entry.job)
 
     # messages of workers ------------------------------------------------------------------------------------------
 
@@ -144,6 +153,8 @@ class Runner:
         match event:
             case ReadyEvent(worker):
                 self.observers.worker_ready(self.pool.workers[worker])
+            case LanesEvent(worker):
+                self.observers.lanes_changed(self.pool.workers[worker])
             case ProgressEvent(_, progress):
                 entry = self.running[progress.job]
                 entry.heard = self._now()
@@ -152,7 +163,7 @@ class Runner:
                 self._row(row)
             case EndEvent(_, end):
                 self._ended(self.running[end.job], end)
-                self._fill()  # at once, because this worker is idle
+                self._fill()  # at once, because this slot is idle
             case LostEvent():
                 self._lost(event)
 
@@ -181,9 +192,11 @@ class Runner:
         cut = lost or end.status == "stopped"
         if entry.verdict:
             event, reason = Event.STOPPED, entry.verdict
+        elif end.status == "paused" and entry.best is not None:
+            event, reason = Event.PAUSED, end.reason
         elif end.status == "completed" and (entry.best is not None or entry.job.fit != "train"):
             event, reason = Event.COMPLETED, end.reason
-        elif end.status == "completed":
+        elif end.status in ("completed", "paused"):
             event, reason = Event.NEVER_FINITE, f"{entry.job.objective} was never finite"
         elif cut and entry.overdue:
             event, reason = (Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE), entry.overdue
@@ -202,11 +215,14 @@ class Runner:
 
     def _lost(self, event: LostEvent) -> None:
         self.observers.worker_lost(self.pool.workers[event.worker], event.reason, event.log_tail)
-        if event.job is None:
-            return
-        entry = self.running[event.job.uid]
-        end = JobEnd(event.job.uid, event.job.attempt, "failed", event.reason, event.log_tail)
-        entry.losses += 1
+        hung = any(self.running[job.uid].ended_worker for job in event.jobs)
+        for job in event.jobs:
+            entry = self.running[job.uid]
+            entry.losses += entry.may_be_guilty(hung, alone=len(event.jobs) == 1)
+            self._lost_job(entry, event)
+
+    def _lost_job(self, entry: Running, event: LostEvent) -> None:
+        end = JobEnd(entry.job.uid, entry.job.attempt, "failed", event.reason, event.log_tail)
         if entry.verdict or entry.overdue or entry.out_of_time:
             self._ended(entry, end, lost=True)
         elif entry.hung > 1 or entry.losses > self.limits.retries:
@@ -250,6 +266,7 @@ class Runner:
         """Ends a job's worker, once. The pool reports the loss as a `LostEvent`."""
         if entry.worker is not None and entry.worker.can_hang and entry.heard < math.inf:
             entry.hung, entry.heard, entry.stopped = entry.hung + 1, math.inf, None
+            entry.ended_worker = True
             self.pool.end_worker(entry.worker.index, why)
 
     # ends -----------------------------------------------------------------------------------------------------
@@ -276,9 +293,9 @@ class Runner:
         """Asks running jobs to finish their epoch and write a checkpoint, and waits for them."""
         on_workers = [entry for entry in self.running.values() if entry.worker is not None]
         for entry in on_workers:
-            if entry.worker is not None and not entry.stopping:
+            if not entry.stopping:
                 entry.stopping = True
-                self.pool.stop_job(entry.worker.index, keep=True)
+                self.pool.stop_job(entry.where, keep=True)
         if on_workers:
             self.observers.note(
                 f"Interrupted: {_finishing(len(on_workers))}. The same command continues from there. A second "
@@ -300,7 +317,7 @@ class Runner:
         for entry in self.running.values():
             if entry.worker is not None and entry.stopped is None:
                 entry.stopped = self._now()
-                self.pool.stop_job(entry.worker.index)
+                self.pool.stop_job(entry.where)
 
     def _handle_last(self, event: PoolEvent) -> None:
         """Handles an event after an interruption: no job is tried again, and none is started."""
@@ -310,9 +327,10 @@ class Runner:
                 self.running[end.job].worker = None
             case EndEvent(_, end):
                 self._ended(self.running[end.job], end)
-            case LostEvent(_, job) if job is not None:
-                self.store.jobs.end_attempt(JobEnd(job.uid, job.attempt, "failed", event.reason, event.log_tail))
-                self.running[job.uid].worker = None
+            case LostEvent(_, jobs):
+                for job in jobs:
+                    self.store.jobs.end_attempt(JobEnd(job.uid, job.attempt, "failed", event.reason, event.log_tail))
+                    self.running[job.uid].worker = None
             case RowEvent() | ProgressEvent():
                 self._handle(event)
 
@@ -332,10 +350,9 @@ class Runner:
                 self._stop(entry)
 
     def _stop(self, entry: Running) -> None:
-        assert entry.worker is not None
         if not entry.stopping:
             entry.stopping = True
-            self.pool.stop_job(entry.worker.index)
+            self.pool.stop_job(entry.where)
 
     def _queue_all(self, reason: str) -> None:
         """Queues again every job that this run has started and not finished."""

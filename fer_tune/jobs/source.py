@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,10 +41,13 @@ class Source(Protocol):
         """What the run will do in all."""
         ...
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Cleans up after earlier runs, and returns how many jobs are in which state.
 
         The runner calls it once, before any other method.
+
+        Args:
+            left: returns the seconds until the hours of the run are over; infinite without a limit.
         """
         ...
 
@@ -62,7 +66,7 @@ class Source(Protocol):
     def next(self) -> Job:
         """Records and returns the next job, with the number of this attempt.
 
-        The job is new, or it was interrupted and continues.
+        The job is new, or it was interrupted or paused and continues.
         """
         ...
 
@@ -83,7 +87,9 @@ class Source(Protocol):
         ...
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns the state of the study after the run.
+        """Ends what only a continuing study needs, and returns the state of the study.
+
+        The runner calls it once, after the last job.
 
         Args:
             reason: why the run leaves the study.

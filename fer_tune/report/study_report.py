@@ -34,7 +34,7 @@ class StudyReport:
     """What a report says about one study.
 
     Attributes:
-        trials: those that ended, by number.
+        trials: those that ended or are paused, by number.
         curves: the epochs of each trial, by number.
         top: the best complete trials, the best first.
         importance: the share of each hyperparameter, the greatest first; empty with too few trials.
@@ -165,7 +165,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         StudyError: there is no study of that name.
     """
     record = store.studies.get(study)
-    found = trials(store, study, states=("complete", "pruned", "failed"))
+    found = trials(store, study, states=("complete", "pruned", "paused", "failed"))
     by_job = store.epochs.curves(study)
     curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
     stored = optuna.load_study(study_name=study, storage=optuna_storage(store))

@@ -174,11 +174,12 @@ class FinalFits(JobList):
             fit="train+val",
             artifacts=self._settings.job_folder(record.name, record.uid, uid),
             checkpoint=checkpoint_path(checkpoints, uid),
-            checkpoint_seconds=_checkpoint_seconds(record),
+            checkpoint_seconds=checkpoint_seconds(record),
         )
 
 
-def _checkpoint_seconds(record: StudyRecord) -> float:
+def checkpoint_seconds(record: StudyRecord) -> float:
+    """Returns the seconds between two checkpoints, as the study's sweep says."""
     return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", CHECKPOINT_SECONDS))
 
 

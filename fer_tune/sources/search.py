@@ -15,6 +15,7 @@ from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
+from fer_tune.sources.paused import PausedTrials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,8 @@ class Search:
         self._settings = settings
         self._finished = 0
         self._running: set[str] = set()
+        self._requeued = 0
+        self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -71,7 +74,7 @@ class Search:
 
     # called by the runner -----------------------------------------------------------------------------------------
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job
         needs.
 
@@ -85,13 +88,16 @@ class Search:
         for job in self._store.jobs.of(name, "search"):
             if job.state == "running":
                 self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
-        unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running")]
+        unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running", "paused")]
         for job in unfinished:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
+        self._paused.recall()
         counts = self._study.counts()
+        queued = sum(job.kind == "search" and job.state != "paused" for job in unfinished)
+        self._requeued = min(queued, counts.waiting)
         self._finished = counts.finished
         return counts
 
@@ -109,24 +115,25 @@ class Search:
             self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
     def wanted(self) -> bool:
-        """Returns whether the budget has room for another trial."""
-        return self._finished + len(self._running) < self._sweep.budget.trials
+        """Returns whether the budget has room for another trial, or a paused trial may continue."""
+        return self._has_room() or self._promotable() is not None
 
     def next(self) -> Job:
-        """Records and returns the next trial: one from Optuna's queue, else one that the sampler
-        draws."""
-        proposal = self._study.ask()
-        known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
-        uid = known.uid if known else new_uid()
-        attempts = self._store.jobs.attempts(self._sweep.study, uid) if known else []
-        job = self._job(proposal, uid, max((attempt.attempt + 1 for attempt in attempts), default=0))
+        """Records and returns the next trial.
+
+        The first choice is a trial that an earlier run left unfinished, the next one a paused trial
+        that may continue. Then come those in Optuna's queue, and those that the sampler draws.
+        """
+        uid = None if self._requeued else self._promotable()
+        job = self._asked() if uid is None else self._continued(uid)
         self._store.jobs.put(job, mirrored=self._mirrored)
-        self._running.add(uid)
+        self._running.add(job.uid)
         return job
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
+        self._paused.heard(job, row.epoch, value)
         if not self._study.report(job.number, row.epoch, value):
             return CONTINUE
         finite = math.isfinite(value)
@@ -137,6 +144,8 @@ class Search:
         number, study = job.number, self._study
         assert number is not None
         match ended.state:
+            case "paused":
+                self._paused.add(job, ended)
             case "complete":
                 assert ended.value is not None
                 study.complete(number, ended.value, ended.facts)
@@ -147,7 +156,7 @@ class Search:
             case "requeued":
                 study.requeue(number, ended.reason)
                 self._store.jobs.set_state(job.uid, "queued", ended.reason)
-        if ended.state != "requeued":
+        if ended.state not in ("requeued", "paused"):
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1
         self._running.discard(job.uid)
@@ -157,9 +166,12 @@ class Search:
         return self._study.counts().complete
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns the state of the study and its best trial."""
+        """Ends the paused trials if the budget is used up. Returns the state of the study and its
+        best trial."""
         from fer_tune.study import ranking
 
+        if reason == "budget":
+            self._finished += self._paused.end_all()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
         return StudyOutcome(
             self._sweep.study,
@@ -170,19 +182,51 @@ class Search:
         )
 
     def _settle(self) -> None:
-        """Records the ends of trials that have ended in Optuna, but not in our tables.
+        """Records the ends and pauses of trials that Optuna has recorded, and our tables have not.
 
         A run that was killed between the two steps leaves such trials.
         """
         finished = {trial.number: trial for trial in self._study.finished()}
+        paused = set(self._study.paused())
         for job in self._store.jobs.of(self._sweep.study, "search"):
             if job.state in ("queued", "running") and job.number in finished:
                 trial = finished[job.number]
                 self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+            elif job.number in paused and job.state != "paused":
+                self._store.jobs.set_state(job.uid, "paused")
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _job(self, proposal: Proposal, uid: str, attempt: int) -> Job:
+    def _has_room(self) -> bool:
+        started = self._finished + len(self._running) + len(self._paused)
+        return started < self._sweep.budget.trials
+
+    def _promotable(self) -> str | None:
+        """Returns the uid of the paused trial that should continue now, or None."""
+        closing = not self._running and not self._has_room()
+        return self._paused.best(closing)
+
+    def _asked(self) -> Job:
+        """Returns a trial that Optuna proposes, or queued again."""
+        proposal = self._study.ask()
+        known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
+        if known is None:
+            return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+        self._requeued -= 1
+        until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
+        return self._job(proposal, known.uid, self._attempt(known.uid), until)
+
+    def _continued(self, uid: str) -> Job:
+        """Returns a paused trial that continues to its next rung."""
+        proposal, epoch = self._paused.promote(uid)
+        return self._job(proposal, uid, self._attempt(uid), self._paused.rungs.next_after(epoch))
+
+    def _attempt(self, uid: str) -> int:
+        """Returns the number of the next attempt at a job."""
+        attempts = self._store.jobs.attempts(self._sweep.study, uid)
+        return max((attempt.attempt + 1 for attempt in attempts), default=0)
+
+    def _job(self, proposal: Proposal, uid: str, attempt: int, until: int | None) -> Job:
         sweep = self._sweep
         return Job(
             uid=uid,
@@ -191,6 +235,7 @@ class Search:
             family=sweep.family,
             params=proposal.params,
             schedule=sweep.budget.epochs,
+            until=until,
             seed=proposal.seed,
             data=self._data,
             number=proposal.number,

@@ -20,7 +20,7 @@ from fer_tune.store.database import Database
 OPTUNA_TABLES = {"alembic_version", "studies", "trials"}
 """Tables that every database of Optuna has. fer-tune adds its tables to such a database."""
 
-UPGRADABLE = (1, 2)
+UPGRADABLE = (1, 2, 3)
 """Older formats that the migrations can upgrade."""
 
 

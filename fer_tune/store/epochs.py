@@ -25,6 +25,7 @@ MEASURES = (
     "lr",
     "seconds",
     "images_per_second",
+    "device_seconds",
 )
 """The fields of an `EpochRow` that are measured numbers."""
 

@@ -41,7 +41,8 @@ class Jobs:
             StudyError: the study does not exist.
         """
         of_job = tables.jobs.c.uid == job.uid
-        changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
+        changing = {"number": job.number, "until": job.until, "state": "queued"}
+        changing |= {"reason": "", "value": None, "ended": None}
         values = {
             "uid": job.uid,
             "study_id": self._studies.key(job.study),
@@ -50,7 +51,6 @@ class Jobs:
             "params": dict(job.params),
             "seed": job.seed,
             "schedule": job.schedule,
-            "until": job.until,
             "fit": job.fit,
             "mirrored": mirrored,
             "origin": dict(origin or {}),
@@ -141,7 +141,7 @@ class Jobs:
 
     # attempts -----------------------------------------------------------------------------------------------------
 
-    def start_attempt(self, job: Job, worker: int, device: str) -> None:
+    def start_attempt(self, job: Job, worker: int, device: str, lane: int = 0) -> None:
         """Records that a worker starts an attempt. The job's state becomes `running`.
 
         A second call for the same attempt changes nothing.
@@ -149,9 +149,10 @@ class Jobs:
         Args:
             worker: index of the worker.
             device: `cpu` or `cuda:N`.
+            lane: of the worker.
         """
         key = {"job_id": self.key(job.uid), "attempt": job.attempt}
-        values = {"worker": worker, "device": device, "started": now(), **_NOTHING_YET}
+        values = {"worker": worker, "lane": lane, "device": device, "started": now(), **_NOTHING_YET}
 
         def work(tx: Connection) -> None:
             if add(tx, tables.attempts, key, values):

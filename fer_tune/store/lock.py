@@ -203,6 +203,11 @@ def final_lock(study: str, batch: str) -> str:
     return f"{study} final {batch}"
 
 
+def confirm_lock(study: str) -> str:
+    """Returns the name under which a process locks the confirmations of a study."""
+    return f"{study} confirm"
+
+
 def is_run(store: Store, study: str) -> bool:
     """Returns whether a process runs the study now. The process may be on another host if the
     database is a server.

@@ -22,6 +22,8 @@ from fer_tune.study.samplers import make_sampler
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
+    PAUSED,
+    PAUSED_AT,
     PLACE,
     REASON,
     REQUEUED_AS,
@@ -97,13 +99,15 @@ class Study:
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
         self._trials[trial.number] = trial
-        attrs = trial.user_attrs
+        return self._proposal(trial.number, params, trial.user_attrs)
+
+    def _proposal(self, number: int, params: dict[str, Value], attrs: Mapping[str, Any]) -> Proposal:
         return Proposal(
-            number=trial.number,
+            number=number,
             params=params,
             name=attrs.get(START),
             attempt=attrs.get(ATTEMPT, 0),
-            seed=self._seed(self._place(trial.number)),
+            seed=self._seed(self._place(number)),
         )
 
     def _begin(self) -> Trial:
@@ -198,12 +202,42 @@ class Study:
         if self._frozen(number).state.is_finished():
             return
         trial = self._running(number)
-        for key, entry in attrs.items():
-            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
-                self._patiently(partial(trial.set_user_attr, key, entry))
+        self._set_attrs(trial, attrs)
         self._patiently(lambda: self._study.tell(trial, value, state, skip_if_finished=True))
         self._trials.pop(number, None)
         self._answers.pop(number, None)
+
+    def _set_attrs(self, trial: Trial, attrs: Mapping[str, Any]) -> None:
+        for key, entry in attrs.items():
+            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
+                self._patiently(partial(trial.set_user_attr, key, entry))
+
+    # paused trials ------------------------------------------------------------------------------------------------
+
+    def pause(self, number: int, epoch: int, attrs: Mapping[str, Any] | None = None) -> None:
+        """Records that a trial is paused at a rung. For Optuna it is running.
+
+        Args:
+            epoch: of the rung.
+            attrs: user attributes to record.
+        """
+        # The mark comes last. Without it, the next run repeats the end of the trial.
+        self._set_attrs(self._running(number), {**(attrs or {}), PAUSED_AT: epoch, PAUSED: True})
+        self._trials.pop(number, None)
+        self._answers.pop(number, None)
+
+    def promote(self, number: int, params: dict[str, Value]) -> Proposal:
+        """Records that a paused trial continues, and returns it.
+
+        Args:
+            params: its hyperparameters, which the caller has recorded.
+        """
+        self._set_attrs(self._running(number), {PAUSED: False})
+        return self._proposal(number, params, self._frozen(number).user_attrs)
+
+    def paused(self) -> list[int]:
+        """Returns the numbers of the paused trials."""
+        return [trial.number for trial in self._all() if state_of(trial) == "paused"]
 
     # interrupted trials -------------------------------------------------------------------------------------------
 
@@ -329,7 +363,7 @@ class Study:
         return trials[number]
 
     def _running_trials(self) -> list[FrozenTrial]:
-        return [trial for trial in self._all() if trial.state == TrialState.RUNNING]
+        return [trial for trial in self._all() if state_of(trial) == "running"]
 
     def _seed(self, place: int) -> int:
         return (self.sweep.seed + place) % 2**32

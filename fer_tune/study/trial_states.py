@@ -11,10 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.job import Value
 
-State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
+State = Literal["complete", "pruned", "failed", "requeued", "paused", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
 """All states. An `interrupted` trial was running when its run ended; the next run of the study
-queues it again. A `requeued` trial was queued again as another trial, and is not counted."""
+queues it again. A `requeued` trial was queued again as another trial, and is not counted. A
+`paused` trial reached a rung, and continues if it is promoted; Optuna calls it running."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """The states that a ranking includes by default."""
@@ -31,6 +32,10 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that continues another one: the number of that one."""
 ATTEMPT = "attempt"
 """User attribute of a trial that continues another one: how many trials it continues."""
+PAUSED = "paused"
+"""User attribute of a trial that reached a rung: whether it is paused now."""
+PAUSED_AT = "rung"
+"""User attribute of a trial that reached a rung: the epoch of the rung."""
 PLACE = "place"
 """User attribute of a trial that continues another one: the position of the first of these trials
 among the draws."""
@@ -76,6 +81,7 @@ class Counts:
     running: int = 0
     waiting: int = 0
     interrupted: int = 0
+    paused: int = 0
 
     @property
     def finished(self) -> int:
@@ -95,6 +101,8 @@ def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
         case TrialState.PRUNED:
             return "pruned"
         case TrialState.RUNNING:
+            if trial.user_attrs.get(PAUSED):
+                return "paused"
             return "running" if is_run else "interrupted"
         case TrialState.WAITING:
             return "waiting"

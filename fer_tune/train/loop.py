@@ -137,7 +137,7 @@ class Trainer:
                 if wish == Wish.STOP_AND_KEEP:
                     keeper.write()
                 return training.end("stopped", f"asked to stop after epoch {epoch}")
-        return training.end("completed")
+        return training.finish(keeper)
 
     # -- what stays between jobs ---------------------------------------------------------------
 

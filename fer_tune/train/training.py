@@ -128,6 +128,13 @@ class Training:
         """Says how the training ended."""
         self.status, self.reason = status, reason
 
+    def finish(self, keeper: Keeper) -> None:
+        """Ends a training after its last epoch. A job that pauses there leaves a checkpoint."""
+        if self.job.pauses:
+            keeper.remember(self.state)
+            keeper.write()
+        self.end("paused" if self.job.pauses else "completed")
+
     def message(self, detail: str = "", files: dict[str, Path] | None = None, infeasible: float = 0.0) -> JobEnd:
         """Returns the end as a message."""
         assert self.status is not None

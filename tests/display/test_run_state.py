@@ -135,7 +135,8 @@ def test_final_fits_have_no_validation_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "label"), [("search", "trial 7"), ("confirm", f"repeat {uid_of(7)}"), ("final", f"final fit {uid_of(7)}")]
+    ("kind", "label"),
+    [("search", "trial 7"), ("confirm", f"confirmation {uid_of(7)}"), ("final", f"final fit {uid_of(7)}")],
 )
 def test_a_job_is_named_after_its_kind(kind: Kind, label: str) -> None:
     assert replace(job_of(7), kind=kind, number=7 if kind == "search" else None).label == label

@@ -183,7 +183,7 @@ def test_repeats_are_known_by_their_seeds_and_have_a_validation_part() -> None:
     state = full()
     state.kind, state.best = "confirm", []
     text = "\n".join(drawn(state, 120))
-    assert all(part in text for part in ("repeats", "seed", "val acc"))
+    assert all(part in text for part in ("confirmations", "seed", "val acc"))
     assert "saved by pruning" not in text
 
 

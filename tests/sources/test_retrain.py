@@ -41,7 +41,7 @@ class Heard(Observer):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def job_started(self, job: Job, worker: Any) -> None:
+    def job_started(self, job: Job, worker: Any, lane: int = 0) -> None:
         self.workers.append(worker.index)
 
     def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:

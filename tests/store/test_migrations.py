@@ -165,15 +165,15 @@ def test_the_newest_revision_is_the_one_that_new_databases_have() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == tables.REVISION
 
 
-def test_a_database_of_format_2_gets_a_storage_folder_at_its_next_run(root: Path) -> None:
+def test_a_database_of_format_3_gets_a_storage_folder_at_its_next_run(root: Path) -> None:
     with opened(root) as store, store.engine.begin() as tx:
         for column in ("folder", "folder_path"):
             tx.exec_driver_sql(f"ALTER TABLE fer_schema DROP COLUMN {column}")
-        tx.exec_driver_sql("UPDATE fer_schema SET version = 2")
-        tx.exec_driver_sql("UPDATE fer_alembic_version SET version_num = '0002'")
+        tx.exec_driver_sql("UPDATE fer_schema SET version = 3")
+        tx.exec_driver_sql("UPDATE fer_alembic_version SET version_num = '0003'")
     notes: list[str] = []
     with opened(root, notes) as store:
         claim(store)
         assert len(store.jobs.of("old", "search")) == 6
-    assert "from format 2" in notes[0]
-    assert (root / "fer_tune.db.format-2").is_file()
+    assert "from format 3" in notes[0]
+    assert (root / "fer_tune.db.format-3").is_file()

@@ -88,6 +88,29 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optim
         assert torch.equal(tensor, after[name]), name
 
 
+def test_a_paused_trial_continues_bit_for_bit(rare: Job) -> None:
+    undisturbed, continued = Bench(), Bench()
+    expected, _ = _run(undisturbed.trainer, dataclasses.replace(rare, checkpoint=None))
+    _, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=1))
+    assert end.status == "paused"
+    _, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=3, attempt=1))
+    assert end.status == "paused"
+    rows, end = _run(continued.trainer, dataclasses.replace(rare, attempt=2))
+    assert end.notes == ("continued after epoch 3 from a checkpoint",)
+    assert _numbers(rows) == _numbers(expected)
+    before, after = undisturbed.engine.state(), continued.engine.state()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_a_trial_that_is_paused_already_pauses_at_once(rare: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may be killed after a trial paused, and before it recorded that."""
+    job = dataclasses.replace(rare, until=2)
+    _run(Trainer("cpu", threads=1), job)
+    monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: pytest.fail("it trained"))
+    rows, end = _run(Trainer("cpu", threads=1), dataclasses.replace(job, attempt=1))
+    assert (len(rows), end.status) == (2, "paused")
+
+
 def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:
     _break_off(trainer, spec, 3)
     trained, whole = [], Engine.train_epoch

@@ -311,13 +311,15 @@ def test_past_predictions_are_those_of_images_that_show_one_face(spec):
 def test_a_trial_can_end_within_its_schedule(trainer, spec):
     whole, _ = _run(trainer, spec(epochs=3))
     cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2))
-    assert end.status == "completed"
+    assert end.status == "paused"
     assert _numbers(cut) == _numbers(whole[:2])
+    _, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2, kind="confirm"))
+    assert end.status == "completed"
 
 
 def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer, spec):
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
-    assert (len(rows), end.status) == (1, "completed")
+    assert (len(rows), end.status) == (1, "paused")
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "stopped")
 
