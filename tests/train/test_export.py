@@ -34,7 +34,7 @@ def _final(tiny_data: DataRef, folder: Path, family: str, **params: object) -> J
 
 def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params: object) -> Bench:
     bench = Bench()
-    *_, end = bench.trainer.train(_final(tiny_data, folder, family, **params))
+    *_, end = bench.trainer.train_alone(_final(tiny_data, folder, family, **params))
     assert end.status == "completed", end.detail or end.reason
     return bench
 
@@ -76,11 +76,11 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     job = _final(data, tmp_path / "model", family, batch_size=8, augment=0.5, mixup=0.5, self_distillation=0.5)
     search = dataclasses.replace(job, fit="train", artifacts=None)
     bench = Bench()
-    row, end = (message for message in bench.trainer.train(search) if not isinstance(message, StepProgress))
+    row, end = (message for message in bench.trainer.train_alone(search) if not isinstance(message, StepProgress))
     assert end.status == "completed", end.detail or end.reason
     assert len(row.recall) == len(spec.classes)
     assert bench.engine.logits.shape == (len(open_search(data).val), len(spec.classes))
-    *_, end = bench.trainer.train(job)
+    *_, end = bench.trainer.train_alone(job)
     assert end.status == "completed", end.detail or end.reason
     predictor = Predictor.load(tmp_path / "model")
     assert predictor.spec == spec
@@ -103,7 +103,7 @@ def test_other_classes_sides_and_colours_train_on_a_gpu(tmp_path, family, spec):
     data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
     params = {**smallest(FAMILIES[family]), "batch_size": 16, "augment": 0.2, "mixup": 0.2, "lr": 0.003}
     job = Job("a1b2c3", "s", "search", family, params, 4, 5, data)
-    *on_gpu, end = Bench("cuda").trainer.train(job)
+    *on_gpu, end = Bench("cuda").trainer.train_alone(job)
     assert (end.status, end.notes) == ("completed", ()), end.detail or end.reason
     rows = [message for message in on_gpu if isinstance(message, EpochRow)]
     assert rows[-1].train_loss < rows[0].train_loss
@@ -114,7 +114,7 @@ def test_images_that_are_too_small_for_a_family_fail_the_job_with_what_to_do(tmp
     dataset = Dataset.of(images, labels, classes=("cat", "dog", "parrot"))
     settings = Settings(tmp_path, f"sqlite:///{tmp_path}/fer_tune.db")
     data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
-    [end] = Trainer("cpu", threads=1).train(_final(data, tmp_path / "model", "vgg"))
+    [end] = Trainer("cpu", threads=1).train_alone(_final(data, tmp_path / "model", "vgg"))
     assert (end.status, end.detail) == ("failed", "")
     assert "vgg needs images of at least 16 pixels a side (got 12)" in end.reason
 
@@ -250,6 +250,6 @@ def test_weights_that_are_no_numbers_are_refused(model: Path, tmp_path: Path) ->
 def test_final_fit_of_another_seed_is_another_model(tiny_data, tmp_path):
     spec = _final(tiny_data, tmp_path / "a", "simple_cnn")
     trainer = Trainer("cpu", threads=1)
-    list(trainer.train(spec))
-    list(trainer.train(dataclasses.replace(spec, seed=6, artifacts=tmp_path / "b")))
+    list(trainer.train_alone(spec))
+    list(trainer.train_alone(dataclasses.replace(spec, seed=6, artifacts=tmp_path / "b")))
     assert (tmp_path / "a/model.safetensors").read_bytes() != (tmp_path / "b/model.safetensors").read_bytes()
