@@ -502,13 +502,19 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
 
 
 @contextmanager
-def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
-    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page."""
-    from fer_tune.dashboard.server import application, study_id
+def dashboard_application(
+    study: str | None = None, *, host: str = "127.0.0.1", storage: str | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page.
+
+    Args:
+        host: the address that it is served at. It answers under no other name.
+    """
+    from fer_tune.dashboard.server import application, guarded, study_id
 
     with open_store(storage) as store:
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
-        yield application(store, Settings.from_environment(storage)), page
+        yield guarded(application(store, Settings.from_environment(storage)), host), page
 
 
 def _paths(given: Any) -> list[Path]:
