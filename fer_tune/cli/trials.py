@@ -105,5 +105,5 @@ def _print_csv(found: Sequence[TrialSummary]) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Returns a value for CSV. A text that a spreadsheet would run as a formula gets an apostrophe."""
+    """Returns a value for CSV. A text that is a formula to a spreadsheet gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -19,7 +19,6 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
 
-
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

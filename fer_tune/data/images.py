@@ -30,8 +30,9 @@ LARGEST_AREA = 16_000_000
 """Pixels of an image file, checked before it is decoded. Pillow needs up to eight bytes for each."""
 
 MARGIN = 2
-"""A JPEG may be decoded at a fraction of its size, if each side keeps this multiple of what is
-needed. So a photograph of a modern camera passes, although it has more than `LARGEST_AREA`."""
+"""A JPEG may be decoded at a fraction of its size, if a side keeps this multiple of what is needed.
+
+So a photograph of a modern camera passes, although it has more pixels than `LARGEST_AREA`."""
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images with so many channels."""
