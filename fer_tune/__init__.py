@@ -6,6 +6,7 @@
     fer_tune.best("resnet")                             the best trial
     fer_tune.load_trials("resnet")                      all trials as a pandas DataFrame
     fer_tune.load_epochs("resnet")                      the learning curves
+    fer_tune.confirm("resnet", top=5, seeds=3)          the best trials under new seeds
     result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
     fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         backup,
         best,
         check,
+        confirm,
         copy_sweeps,
         diagnose,
         failures,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         restore,
         retrain,
         run,
+        standings,
         stop,
         studies,
         sync,
@@ -56,6 +59,7 @@ __all__ = [
     "backup",
     "best",
     "check",
+    "confirm",
     "copy_sweeps",
     "diagnose",
     "failures",
@@ -67,6 +71,7 @@ __all__ = [
     "restore",
     "retrain",
     "run",
+    "standings",
     "stop",
     "studies",
     "sync",

@@ -11,6 +11,7 @@ from fer_tune.cli import (
     backup,
     best,
     check,
+    confirm,
     dashboard,
     data,
     doctor,
@@ -98,7 +99,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: retrain, predict. To keep: backup, restore.
+    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
     """
 
 
@@ -115,6 +116,7 @@ for command in (
     report.report,
     dashboard.dashboard,
     sync.sync,
+    confirm.confirm,
     retrain.retrain,
     predict.predict,
     backup.backup,
