@@ -21,6 +21,7 @@ from fer_tune.errors import FerTuneError
 if TYPE_CHECKING:
     from fer_tune.api import (
         audit_data,
+        backup,
         best,
         check,
         confirm,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         load_model,
         load_trials,
         predict,
+        restore,
         retrain,
         run,
         standings,
@@ -50,6 +52,7 @@ __all__ = [
     "FerTuneError",
     "__version__",
     "audit_data",
+    "backup",
     "best",
     "check",
     "confirm",
@@ -61,6 +64,7 @@ __all__ = [
     "load_model",
     "load_trials",
     "predict",
+    "restore",
     "retrain",
     "run",
     "standings",

@@ -168,10 +168,19 @@ def open_store(settings: Settings, patience: float, note: Callable[[str], object
     Args:
         patience: seconds that the run waits for the database, here and later.
         note: is called with one line when it must wait.
-    """
-    from fer_tune.store import Store
 
-    return Store.of(settings, patience=_patience(settings, patience, note), note=note)
+    Raises:
+        StorageError: the database cannot be used, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store, claim
+
+    store = Store.of(settings, patience=_patience(settings, patience, note), note=note)
+    try:
+        store.patiently(lambda: claim(store))
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
