@@ -93,6 +93,7 @@ def run(
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
+    lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -107,8 +108,9 @@ def run(
     Args:
         sweeps: files, folders of files, or what `check` returns.
         changes: `key=value`, as `--set` takes them.
-        workers: how many trials train at the same time. `auto` is one for each GPU, or one for
-            every two cores.
+        workers: how many processes train. `auto` is one for each GPU, or one for every two cores.
+        lanes: how many trials a worker trains at the same time. `auto` measures how many are worth
+            it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
         engine: `local` trains in worker processes, `inline` in this process.
@@ -123,7 +125,7 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb)
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 

@@ -37,7 +37,7 @@ Speeds = dict[str, float]
 class _Window:
     """A time in which the same jobs train."""
 
-    began: float = field(default_factory=time.monotonic)
+    began: float
     images: Counter[str] = field(default_factory=Counter)
     turns: Counter[str] = field(default_factory=Counter)
 
@@ -96,7 +96,7 @@ class LaneCount:
         if self._settled or busy < self.lanes or len(self._trained) < busy:
             return
         if self._window is None:
-            self._window = _Window()
+            self._window = _Window(time.monotonic())
         seconds = time.monotonic() - self._window.began
         if seconds < WINDOW or len(self._window.turns) < busy or min(self._window.turns.values()) < FEWEST_TURNS:
             return
