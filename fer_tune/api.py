@@ -237,6 +237,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
+    | device_seconds | float64 | the trial's share of its device in `seconds` |
     | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fer_tune.display.run_state import RunState, ShownJob, ShownWorker, fixed_in, unit_of
 from fer_tune.job import EpochRow
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.store import AttemptRecord, JobRecord, Store, StudyRecord
@@ -114,7 +115,12 @@ def last_run(attempts: Iterable[AttemptRecord], now: datetime) -> list[AttemptRe
 def _put_workers(state: RunState, attempts: Iterable[AttemptRecord], now: datetime) -> None:
     """Adds the workers of the last run, and what they train."""
     for attempt in attempts:
-        worker = state.workers[attempt.worker] = ShownWorker(attempt.device, ready=True)
+        slot = Slot(attempt.worker, attempt.lane)
+        if attempt.ended is not None and slot.lane:
+            state.workers.pop(slot, None)  # nobody recorded how many lanes there are
+            state.workers.setdefault(Slot(slot.worker), ShownWorker(attempt.device, ready=True))
+            continue
+        worker = state.workers[slot] = ShownWorker(attempt.device, ready=True)
         job = state.unfinished.get(attempt.job)
         if attempt.ended is None and job is not None:
             worker.job = job

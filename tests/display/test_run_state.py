@@ -19,7 +19,7 @@ from fer_tune.job import EpochRow, Job, Kind, StepProgress
 from fer_tune.jobs import Ended, Plan
 from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.outcome import EndState
-from fer_tune.pool import WorkerInfo
+from fer_tune.pool import Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
@@ -77,13 +77,13 @@ def test_it_follows_a_trial_from_worker_to_worker() -> None:
     [job] = state.running
     assert (job.name, job.params, job.epoch, job.shown_value) == ("by hand", {"lr": 0.1}, 2, 0.52)
     state.worker_lost(WORKERS[0], "killed", "")
-    assert (state.running, state.workers[0].doing) == ([], "starting")
+    assert (state.running, state.workers[Slot(0)].doing) == ([], "starting")
     state.job_started(job_of(7, attempt=1, name="by hand"), WORKERS[1])
     feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1), row(7, 3, attempt=1))
     state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
     assert (state.counts["complete"], state.running, state.best, list(state.last)) == (5, [], [job], [job])
     assert [one.epoch for one in job.rows] == [1, 2, 3]
-    assert state.workers[1].doing == "idle"
+    assert state.workers[Slot(1)].doing == "idle"
 
 
 def test_an_epoch_that_is_sent_again_costs_nothing() -> None:
@@ -118,7 +118,7 @@ def test_each_study_of_a_run_begins_with_a_fresh_state() -> None:
     state.study_closed(None)  # type: ignore[arg-type]
     state.study_opened(replace(PLAN, study="other"), Counts(), WORKERS)
     assert (state.study, state.finished, state.spent, state.best, state.over) == ("other", 0, None, [], None)
-    assert state.workers[0].doing == "idle"
+    assert state.workers[Slot(0)].doing == "idle"
 
 
 def test_final_fits_have_no_validation_part() -> None:
