@@ -204,3 +204,14 @@ def test_numbers_as_text() -> None:
     assert [terminal.rate(value) for value in (None, 940.4, 17_123.0, float("inf"))] == ["–", "940", "17.1k", "–"]
     assert [terminal.clock(value) for value in (None, 4.4, 187, 3729)] == ["–", "0:04", "3:07", "1:02:09"]
     assert [terminal.hours(value) for value in (None, 4.4, 3729)] == ["–", "0:00:04", "1:02:09"]
+
+
+def test_a_worker_of_several_lanes_has_a_line_for_each_and_is_measured_once() -> None:
+    state = full()
+    state.workers = {Slot(0, lane): worker for lane, worker in enumerate(state.workers.values())}
+    page = drawn(state, 120, None, Still())
+    first, second = (next(line for line in page if f"0.{lane} cuda:0" in line) for lane in range(2))
+    assert "GiB" in "".join(page)
+    assert "%" in first[-12:]
+    assert "%" not in second[-12:]
+    assert any("cuda:0" in line and "images/s" in line and "spent" in line for line in page)
