@@ -6,6 +6,7 @@
     fer_tune.best("resnet")                             the best trial
     fer_tune.load_trials("resnet")                      all trials as a pandas DataFrame
     fer_tune.load_epochs("resnet")                      the learning curves
+    fer_tune.confirm("resnet", top=5, seeds=3)          the best trials under new seeds
     result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
     fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         audit_data,
         best,
         check,
+        confirm,
         copy_sweeps,
         diagnose,
         failures,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         predict,
         retrain,
         run,
+        standings,
         stop,
         studies,
         sync,
@@ -53,6 +56,7 @@ __all__ = [
     "audit_data",
     "best",
     "check",
+    "confirm",
     "copy_sweeps",
     "diagnose",
     "failures",
@@ -63,6 +67,7 @@ __all__ = [
     "predict",
     "retrain",
     "run",
+    "standings",
     "stop",
     "studies",
     "sync",

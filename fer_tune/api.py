@@ -4,6 +4,7 @@ others.
     find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
+    choose:  standings, confirm
     train:   retrain, load_model, predict
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.lock import Holder
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
     from fer_tune.train.export import Predictor
 
@@ -336,6 +338,66 @@ def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:
     from fer_tune.doctor import examine
 
     return examine(Settings.from_environment(storage))
+
+
+# choose ---------------------------------------------------------------------------------------------------------------
+
+
+def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", storage: str | None = None) -> Standings:
+    """Returns the best trials of a study, how sure their order is, and the one to choose.
+
+    Confirmed trials come first, ranked by their means. Where the trials' predictions are stored,
+    they are compared image by image with the leader.
+
+    Args:
+        top: how many trials, at least.
+        rule: `max` chooses the leader. `one_se` chooses the cheapest trial within one standard
+            error of it: with the fewest parameters, then the fastest.
+    """
+    from fer_tune.study.standings import standings as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), top, rule)
+
+
+def confirm(
+    study: str | None = None,
+    *,
+    top: int = 5,
+    seeds: int = 3,
+    devices: str | None = None,
+    engine: EngineName = "local",
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> Standings | None:
+    """Trains the best trials of a study under new seeds, and returns the study's standings.
+
+    A trial that is clearly behind gets no more seeds. A call that was killed is continued by the
+    same call, and a complete one trains nothing more.
+
+    Args:
+        top: how many of the best trials are confirmed.
+        seeds: how many new seeds each of them gets at most.
+        devices, engine, wandb, observer: as in `run`.
+
+    Returns:
+        The standings, or None if Ctrl-C or SIGTERM interrupted the run.
+
+    Raises:
+        StudyError: no trial is complete yet, or another process confirms this study.
+    """
+    from fer_tune.sources.confirm import run_confirmations
+    from fer_tune.sources.run import RunOptions
+
+    return run_confirmations(
+        find_study(study, storage=storage).name,
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        top=top,
+        seeds=seeds,
+        observer=observer,
+    )
 
 
 # train ----------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from fer_tune.cli import (
     best,
     check,
+    confirm,
     dashboard,
     data,
     doctor,
@@ -96,7 +97,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: retrain, predict.
+    dashboard. Last: confirm, retrain, predict.
     """
 
 
@@ -113,6 +114,7 @@ for command in (
     report.report,
     dashboard.dashboard,
     sync.sync,
+    confirm.confirm,
     retrain.retrain,
     predict.predict,
     doctor.doctor,

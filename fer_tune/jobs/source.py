@@ -34,7 +34,11 @@ CONTINUE = Verdict()
 
 
 class Source(Protocol):
-    """Proposes jobs, judges their epochs and records their ends. It knows nothing of workers."""
+    """Proposes jobs, judges their epochs and records their ends. It knows nothing of workers.
+
+    While jobs train, a batch of the store is open. What the methods write waits for the runner's
+    next commit, unless they commit it themselves.
+    """
 
     @property
     def plan(self) -> Plan:
@@ -68,6 +72,24 @@ class Source(Protocol):
 
         The job is new, or it was interrupted or paused and continues.
         """
+        ...
+
+    def prepare(self, slots: int) -> bool:
+        """Makes a job ready that `next` may return, so that a free worker need not wait for it.
+
+        The runner calls it while workers train. It records nothing.
+
+        Args:
+            slots: how many jobs can be trained at the same time.
+
+        Returns:
+            Whether it should soon be called again.
+        """
+        ...
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Records what `judge` needs to know of an epoch. The runner then commits it, and calls
+        `judge`."""
         ...
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:

@@ -70,6 +70,13 @@ class JobList:
         self._store.jobs.put(job, mirrored=self._mirrored, origin=self._origin)
         return job
 
+    def prepare(self, slots: int) -> bool:
+        """Does nothing, because the jobs are known."""
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Does nothing, because nobody judges the epochs."""
+
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Returns `CONTINUE`: each job is trained to its end."""
         return CONTINUE

@@ -26,8 +26,7 @@ GB = 1e9
 class PausedTrials:
     """The trials of one study that wait at a rung.
 
-    Optuna is told first and our tables second, as for the ends of trials. `Search.begin` completes
-    what a killed run left between the two.
+    What Optuna is told and what our tables say is one transaction, as for the ends of trials.
 
     Args:
         checkpoints: the folder of the study's checkpoints.
@@ -104,8 +103,9 @@ class PausedTrials:
         for uid, epoch in paused:
             job, reason = self._store.jobs.get(uid), f"{PRUNED_IN} {epoch}, where it was not among the best"
             assert job.number is not None
-            self._study.prune(job.number, reason, {PAUSED: False})
-            self._store.jobs.set_state(uid, after, reason, job.value)
+            with self._store.batch():
+                self._study.prune(job.number, reason, {PAUSED: False})
+                self._store.jobs.set_state(uid, after, reason, job.value)
             remove_checkpoint(checkpoint_path(self._checkpoints, uid))
             self.rungs.leave(uid)
         return len(paused)

@@ -20,9 +20,21 @@ from fer_tune.sources.paused import PausedTrials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fer_tune.store import Store, StudyLock
+    from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
+
+MOST_AHEAD = 16
+"""Trials that are asked for ahead of time, at most."""
+
+
+def ahead(slots: int) -> int:
+    """Returns how many trials to ask for ahead of time: one for eight slots, and none for one.
+
+    With several slots, each draw lacks the results of the other slots anyway. With one slot, every
+    draw would lack the newest result.
+    """
+    return 0 if slots == 1 else min(MOST_AHEAD, max(1, slots // 8))
 
 
 class Search:
@@ -84,11 +96,11 @@ class Search:
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
-        self._settle()
-        for job in self._store.jobs.of(name, "search"):
-            if job.state == "running":
-                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
-        unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running", "paused")]
+        unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
+        with self._store.batch():
+            for job in unfinished:
+                self._settle(job)
+        unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
@@ -109,6 +121,7 @@ class Search:
             TakenOverError: another run has the study now, or had it meanwhile.
         """
         if self._store.patiently(self._lock.keep):
+            self._study.look()
             counts = self._study.counts()
             if (counts.finished, counts.running) != (self._finished, len(self._running)):
                 raise TakenOverError(self._sweep.study)
@@ -126,9 +139,20 @@ class Search:
         """
         uid = None if self._requeued else self._promotable()
         job = self._asked() if uid is None else self._continued(uid)
-        self._store.jobs.put(job, mirrored=self._mirrored)
         self._running.add(job.uid)
         return job
+
+    def prepare(self, slots: int) -> bool:
+        """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
+        if not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
+            return False
+        self._study.prepare()
+        return self._study.prepared < ahead(slots)
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Writes an epoch for Optuna, as `judge` will report it."""
+        assert job.number is not None
+        self._study.record(job.number, row.epoch, value)
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
@@ -143,6 +167,11 @@ class Search:
         """Tells Optuna how a trial ended, or queues it again. Records the same for the job."""
         number, study = job.number, self._study
         assert number is not None
+        with self._store.batch():
+            self._end(job, number, ended, study)
+        self._running.discard(job.uid)
+
+    def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
             case "paused":
                 self._paused.add(job, ended)
@@ -159,7 +188,6 @@ class Search:
         if ended.state not in ("requeued", "paused"):
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1
-        self._running.discard(job.uid)
 
     def completed(self) -> int:
         """Returns how many trials of the study completed, in all its runs."""
@@ -170,6 +198,8 @@ class Search:
         best trial."""
         from fer_tune.study import ranking
 
+        self._study.forget_prepared()
+        self._store.commit()
         if reason == "budget":
             self._finished += self._paused.end_all()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
@@ -181,25 +211,25 @@ class Search:
             reason,
         )
 
-    def _settle(self) -> None:
-        """Records the ends and pauses of trials that Optuna has recorded, and our tables have not.
+    def _settle(self, job: JobRecord) -> None:
+        """Records that a job ended or paused if its trial did, and else that it does not run.
 
-        A run that was killed between the two steps leaves such trials.
+        Older versions, killed between the two steps, left trials that had ended without their job.
         """
-        finished = {trial.number: trial for trial in self._study.finished()}
-        paused = set(self._study.paused())
-        for job in self._store.jobs.of(self._sweep.study, "search"):
-            if job.state in ("queued", "running") and job.number in finished:
-                trial = finished[job.number]
-                self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
-            elif job.number in paused and job.state != "paused":
+        assert job.number is not None
+        if trial := self._study.ended(job.number):
+            self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        elif self._study.is_paused(job.number):
+            if job.state != "paused":
                 self._store.jobs.set_state(job.uid, "paused")
+        elif job.state == "running":
+            self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _has_room(self) -> bool:
+    def _has_room(self, prepared: int = 0) -> bool:
         started = self._finished + len(self._running) + len(self._paused)
-        return started < self._sweep.budget.trials
+        return started + prepared < self._sweep.budget.trials
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""
@@ -207,19 +237,32 @@ class Search:
         return self._paused.best(closing)
 
     def _asked(self) -> Job:
-        """Returns a trial that Optuna proposes, or queued again."""
-        proposal = self._study.ask()
-        known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
-        if known is None:
-            return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
-        self._requeued -= 1
+        """Records and returns a trial that Optuna proposes, or queued again."""
+        self._store.commit()
+        while True:
+            with self._store.batch():
+                proposal = self._study.propose()
+                known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
+                job = self._new(proposal) if known is None else self._again(proposal, known)
+                self._store.jobs.put(job, mirrored=self._mirrored)
+                if self._study.start(proposal):
+                    self._requeued -= known is not None
+                    return job
+
+    def _new(self, proposal: Proposal) -> Job:
+        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+
+    def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
         return self._job(proposal, known.uid, self._attempt(known.uid), until)
 
     def _continued(self, uid: str) -> Job:
-        """Returns a paused trial that continues to its next rung."""
+        """Records and returns a paused trial that continues to its next rung."""
+        attempt = self._attempt(uid)
         proposal, epoch = self._paused.promote(uid)
-        return self._job(proposal, uid, self._attempt(uid), self._paused.rungs.next_after(epoch))
+        job = self._job(proposal, uid, attempt, self._paused.rungs.next_after(epoch))
+        self._store.jobs.put(job, mirrored=self._mirrored)
+        return job
 
     def _attempt(self, uid: str) -> int:
         """Returns the number of the next attempt at a job."""
@@ -242,6 +285,7 @@ class Search:
             name=proposal.name,
             attempt=attempt,
             objective=sweep.objective,
+            objective_of=sweep.objective_of,
             patience=sweep.patience,
             artifacts=self._folder(uid),
             checkpoint=checkpoint_path(self._checkpoints, uid),

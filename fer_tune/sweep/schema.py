@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.job import Value
+from fer_tune.job import ObjectiveOf, Value
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import SearchSpec
@@ -73,6 +73,9 @@ class Search(Section):
     data: Any = Field(None, description="fer2013, demo, a path, or {path: ..., side: 64, channels: 3}")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")
+    objective_of: ObjectiveOf = Field(
+        "max", description="a trial's value: of its best epoch (max), its last one, or the mean of its last five"
+    )
     sampler: Any = None
     pruner: Any = None
     search: Any = None
@@ -127,6 +130,7 @@ class Sweep:
         data: `fer2013`, `demo` or a path, as the sweep names it.
         side, channels: see `Images`.
         objective: the field of `EpochRow` to maximise.
+        objective_of: which epochs decide the objective of a trial.
         seed: the seed of the sampler and of the trials.
         patience: see `Job`.
         retries: how often a trial is continued after its worker died.
@@ -160,6 +164,7 @@ class Sweep:
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
+    objective_of: ObjectiveOf = "max"
     lanes: int | Literal["auto"] = "auto"
 
     def describe(self) -> dict[str, Any]:
@@ -170,7 +175,9 @@ class Sweep:
         not what a measurement means. The path of the data is not in it either: the study compares
         the signature of the images.
         """
-        return {
+        # A study from before there was a choice has the first one.
+        chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
+        return chosen | {
             "family": self.family,
             "data": {"side": self.side, "channels": self.channels},
             "split": self.split.model_dump(),
@@ -205,6 +212,7 @@ class Sweep:
             "data": images,
             "split": self.split.model_dump(),
             "objective": self.objective,
+            "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
             "search": self.search.model_dump(),

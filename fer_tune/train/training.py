@@ -35,7 +35,7 @@ class Training:
         engine: trains it; None before the first epoch, and after memory ran out.
         rows: of all epochs so far.
         best, best_epoch: of the objective; -inf and 0 before the first epoch.
-        logits: of the best epoch, float32 [V, classes].
+        logits: of the epoch that decides the objective, float32 [V, classes].
         yielded: the last epoch whose row was yielded. A training that begins again in smaller parts
             yields none twice.
         due: when to say next how far the job is, by `time.monotonic`.
@@ -108,12 +108,13 @@ class Training:
         )
 
     def add(self, row: EpochRow) -> None:
-        """Adds an epoch, and keeps its logits if it is the best so far."""
+        """Adds an epoch, and keeps its logits if it decides the objective so far."""
         assert self.engine is not None
         self.rows.append(row)
         value = getattr(row, self.job.objective)
         if value > self.best:
             self.best, self.best_epoch = value, row.epoch
+        if self.best_epoch == row.epoch or self.job.objective_of != "max":
             self.logits = self.engine.logits.clone()
 
     def diverged(self, row: EpochRow) -> bool:

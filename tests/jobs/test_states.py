@@ -55,6 +55,12 @@ class OneJob:
         self.store.jobs.put(self.job)
         return self.job
 
+    def prepare(self, slots: int) -> bool:
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        pass
+
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         return Verdict("enough") if row.epoch == self.stop_in else CONTINUE
 

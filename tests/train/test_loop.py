@@ -242,6 +242,18 @@ def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
     assert accuracy == pytest.approx(max(row.val_accuracy for row in rows), abs=0.02)
 
 
+def test_keeps_the_logits_of_the_last_epoch_if_that_decides_the_objective(trainer, spec, tmp_path):
+    job = dataclasses.replace(spec(epochs=3), artifacts=tmp_path / "trial")
+    by_rule = {}
+    for rule in ("max", "last", "mean_last"):
+        rows, end = _run(trainer, dataclasses.replace(job, objective_of=rule))
+        by_rule[rule] = np.load(end.files["val_logits"], allow_pickle=False)
+    data = open_search(job.data)
+    accuracy = (by_rule["last"].argmax(1) == data.labels[data.val]).mean()
+    assert accuracy == pytest.approx(rows[-1].val_accuracy, abs=0.02)
+    assert (by_rule["last"] == by_rule["mean_last"]).all()
+
+
 def test_a_final_fit_uses_validation_images_and_evaluates_nothing(trainer, spec, tmp_path):
     final = dataclasses.replace(spec(epochs=1), fit="train+val", artifacts=tmp_path)
     rows, end = _run(trainer, final)
