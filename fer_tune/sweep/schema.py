@@ -52,6 +52,9 @@ class Budget(Section):
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: float | None = Field(
+        None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
+    )
 
 
 class Images(Section):
