@@ -98,6 +98,7 @@ def run(
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
+    lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -112,8 +113,9 @@ def run(
     Args:
         sweeps: files, folders of files, or what `check` returns.
         changes: `key=value`, as `--set` takes them.
-        workers: how many trials train at the same time. `auto` is one for each GPU, or one for
-            every two cores.
+        workers: how many processes train. `auto` is one for each GPU, or one for every two cores.
+        lanes: how many trials a worker trains at the same time. `auto` measures how many are worth
+            it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
         engine: `local` trains in worker processes, `inline` in this process.
@@ -128,7 +130,7 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb)
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 
@@ -240,6 +242,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
+    | device_seconds | float64 | the trial's share of its device in `seconds` |
     | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:

@@ -76,7 +76,7 @@ def run_final_fits(
         if fits.wanted():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
             stack.callback(pool.close)
-            outcome = Runner(fits, pool, store, observers, signals, limits).run()
+            outcome = Runner(fits, pool, store, observers, signals, limits, options.lanes or "auto").run()
             pool.close()  # the evaluation needs the memory of the workers
         else:
             outcome = fits.outcome("budget")

@@ -183,6 +183,11 @@ class Trainer:
         return self._plan(job, self._room.free_lane())
 
     @property
+    def lanes(self) -> list[EngineCache]:
+        """The lanes that have trained so far."""
+        return self._room.lanes
+
+    @property
     def latest(self) -> Engine:
         """The engine of the job that was trained last, in the first lane."""
         return self._room.lanes[0].latest
