@@ -23,14 +23,17 @@ from fer_tune import __version__
 from fer_tune.data.spec import DataSpec
 from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_file, replace_text
-from fer_tune.job import Job
+from fer_tune.job import Job, Tta
 from fer_tune.models import FAMILIES
 from fer_tune.train.config import configurations
 from fer_tune.train.inputs import DeviceData
+from fer_tune.train.views import views
 
 FORMAT = 2
 """Version of `config.json` and the weights beside it. Counts up when an older version would misread
 them."""
+CALIBRATION = "calibration.json"
+"""File of a calibrated model: the temperature, and how it was found."""
 BATCH = 512
 """Images predicted at once."""
 
@@ -79,13 +82,17 @@ class Predictor:
     Attributes:
         description: the content of `config.json`.
         spec: what the images are that it takes.
+        temperature: divides the logits, so that the probabilities mean what they say.
     """
 
-    def __init__(self, model: nn.Module, description: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, description: Mapping[str, Any], device: torch.device, temperature: float = 1.0
+    ) -> None:
         self.model = model.eval().to(device)
         self.description = description
         self.spec = _spec(description)
         self.device = device
+        self.temperature = temperature
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Predictor:
@@ -105,14 +112,14 @@ class Predictor:
                 f"{folder / 'model.safetensors'} cannot be read: {str(error).splitlines()[0]}",
                 "The file is damaged or of another network. Run `fer-tune retrain` again.",
             ) from error
-        return cls(model, description, torch.device(device))
+        return cls(model, description, torch.device(device), _temperature(folder))
 
     @torch.no_grad()
-    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], flip: bool = False) -> np.ndarray[Any, Any]:
+    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], tta: Tta = "none") -> np.ndarray[Any, Any]:
         """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S] or [N, S, S, 3].
 
         Args:
-            flip: average the probabilities of each image and its mirror image.
+            tta: the views of an image whose probabilities are averaged.
         """
         parts = [np.zeros((0, len(self.spec.classes)), np.float32)]
         side, channels = self.spec.side, self.spec.channels
@@ -120,11 +127,20 @@ class Predictor:
             part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
             x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
             x = (x.float() / 255 - self.description["input"]["mean"]) / self.description["input"]["std"]
-            probabilities = functional.softmax(self.model(x), dim=1)
-            if flip:
-                probabilities = (probabilities + functional.softmax(self.model(x.flip(3)), dim=1)) / 2
-            parts.append(probabilities.cpu().numpy())
+            seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, side)]
+            parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)
+
+
+def _temperature(folder: Path) -> float:
+    """Returns the temperature of a calibrated model, or 1."""
+    path = folder / CALIBRATION
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+    except FileNotFoundError:
+        return 1.0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} is damaged: it has no temperature.", "Run `fer-tune retrain` again.") from error
 
 
 def _spec(description: Mapping[str, Any]) -> DataSpec:

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import torch
 
-from fer_tune.data.access import open_search
+from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
@@ -157,6 +157,7 @@ class Trainer:
     def _load(self, job: Job) -> Inputs:
         key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._inputs:
-            data, dtype = open_search(job.data), compute_dtype(self.device)
+            data = open_all(job.data) if job.fit == "all" else open_search(job.data)
+            dtype = compute_dtype(self.device)
             self._inputs[key] = self._engines.load(lambda: Inputs(DeviceData.load(data, job.fit, self.device), dtype))
         return self._inputs[key]
