@@ -6,6 +6,7 @@ others.
     show:    write_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, confirm, overtuning
     train:   retrain, load_model, predict
+    keep:    backup, restore
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from fer_tune.selection.overtuning import Meter
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.store import Store, StudyRecord
-    from fer_tune.store.lock import Holder
+    from fer_tune.store.backup import Backup
+    from fer_tune.store.holder import Holder
+    from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
@@ -205,7 +208,7 @@ def load_trials(study: str | None = None, *, storage: str | None = None) -> Data
     | column | dtype | |
     |---|---|---|
     | number | int64 | from 0 |
-    | state | str | complete, pruned, failed, requeued, running or waiting |
+    | state | str | complete, pruned, failed, paused, requeued, running, interrupted or waiting |
     | value | float64 | in 0..1: best epoch of a complete trial, last one of a pruned one |
     | epochs | int64 | how many were reported |
     | best_epoch | Int64 | the first epoch with the highest objective, from 1 |
@@ -513,18 +516,51 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, tta: Tta = "none")
     return [{name: probability for probability, name in row} for row in ranked]
 
 
+# keep -----------------------------------------------------------------------------------------------------------------
+
+
+def backup(to: str | os.PathLike[str] | None = None, *, artifacts: bool = False, storage: str | None = None) -> Backup:
+    """Copies the database into one file, also during a run, and reads the copy back.
+
+    Args:
+        to: a file that does not exist yet, or a folder. None is `backups/` in the storage folder.
+        artifacts: whether to include models and all other files of jobs.
+
+    Raises:
+        StorageError: the backup cannot be written, or the database is damaged or on a server.
+    """
+    from fer_tune.store.backup import back_up
+
+    with open_store(storage) as store:
+        return back_up(store, None if to is None else Path(to), artifacts)
+
+
+def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str | None = None) -> Restored:
+    """Puts a backup in the place of the database, and its artifacts into the storage folder.
+
+    Args:
+        replace: whether to move a database aside that is there.
+
+    Raises:
+        StorageError: the file is not a backup, a database is there, or a run uses it.
+    """
+    from fer_tune.store.restore import restore as put_back
+
+    return put_back(Path(file), Settings.from_environment(storage), replace)
+
+
 # helpers of the command line ------------------------------------------------------------------------------------------
 
 
 def open_store(storage: str | None = None) -> Store:
-    """Opens a database that exists. Reading creates none.
+    """Opens a database that exists, also in a folder that cannot be written. Reading creates none.
 
     Raises:
         StorageError: there is no database, or it cannot be read.
     """
-    from fer_tune.store import Store
+    from fer_tune.store.reading import open_reader
 
-    return Store.of(Settings.from_environment(storage), create=False)
+    return open_reader(Settings.from_environment(storage))
 
 
 def study_name(store: Store, asked: str | None) -> str:
@@ -554,13 +590,19 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
 
 
 @contextmanager
-def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
-    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page."""
-    from fer_tune.dashboard.server import application, study_id
+def dashboard_application(
+    study: str | None = None, *, host: str = "127.0.0.1", storage: str | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page.
+
+    Args:
+        host: the address that it is served at. It answers under no other name.
+    """
+    from fer_tune.dashboard.server import application, guarded, study_id
 
     with open_store(storage) as store:
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
-        yield application(store, Settings.from_environment(storage)), page
+        yield guarded(application(store, Settings.from_environment(storage)), host), page
 
 
 def _paths(given: Any) -> list[Path]:

@@ -7,6 +7,7 @@ imports neither torch nor Optuna.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -74,7 +75,8 @@ class Job:
         objective_of: which epochs decide the objective of the whole training.
         patience: epochs without a better objective after which the job ends by itself; 0 means
             that it does not.
-        until: the epoch after which to stop; None means the end of the schedule.
+        until: the epoch after which to stop; None means the end of the schedule. A job of a search
+            pauses there; see `pauses`.
         fit: `train` trains on the training part and evaluates on validation. `train+val` trains on
             both, and `all` also on test; they evaluate on nothing.
         artifacts: folder for the files that the job leaves; None means that it leaves none.
@@ -119,6 +121,12 @@ class Job:
         return self.until or self.schedule
 
     @property
+    def pauses(self) -> bool:
+        """Whether the job pauses after its last epoch: it leaves a checkpoint, from which a later
+        attempt continues."""
+        return self.kind == "search" and self.last_epoch < self.schedule
+
+    @property
     def label(self) -> str:
         """The job's name in messages: `trial 7`, or `final fit 1f09c2aa01be`."""
         return f"{NOUNS[self.kind]} {self.uid if self.number is None else self.number}"
@@ -153,6 +161,8 @@ class EpochRow:
         lr: learning rate of the epoch's last step.
         seconds: duration of training and validation.
         images_per_second: training images divided by `seconds`.
+        device_seconds: the job's share of its device in `seconds`. Lanes that train at the same
+            time share it by their images, so that the sum over all lanes counts the device once.
 
     The `val_` fields and `recall` are nan if the job does not evaluate on validation.
     """
@@ -170,9 +180,14 @@ class EpochRow:
     lr: float
     seconds: float
     images_per_second: float
+    device_seconds: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.device_seconds):  # the job had its device alone
+            object.__setattr__(self, "device_seconds", self.seconds)
 
 
-End = Literal["completed", "stopped", "diverged", "failed"]
+End = Literal["completed", "paused", "stopped", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -181,8 +196,9 @@ class JobEnd:
 
     Attributes:
         job: the uid of the job.
-        status: `completed` (all epochs, or its patience ended), `stopped` (the orchestrator asked
-            for it), `diverged` (the loss is not finite) or `failed` (an exception).
+        status: `completed` (all epochs, or its patience ended), `paused` (it reached `Job.until`
+            and left a checkpoint), `stopped` (the orchestrator asked for it), `diverged` (the loss
+            is not finite) or `failed` (an exception).
         reason: why the attempt ended so, one line; empty if the job trained all its epochs.
         detail: the traceback of a failure, else empty.
         parameters: number of trainable parameters; 0 if the model was not built.
@@ -202,6 +218,10 @@ class JobEnd:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     infeasible: float = 0.0
+
+
+class Crowded:
+    """What a trainer says when a job waits until another lane of its device gives memory back."""
 
 
 PRUNED_IN = "pruned in epoch"

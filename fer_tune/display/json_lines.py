@@ -54,7 +54,7 @@ class JsonLines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         self._of_job(
             "trial_started",
             job,

@@ -39,7 +39,7 @@ class Lines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         name = f", {job.name}" if job.name else ""
         attempt = f", attempt {job.attempt}" if job.attempt else ""
         self._line(f"{job.study}: {job.label} started on worker {worker.index} ({worker.device}){name}{attempt}")

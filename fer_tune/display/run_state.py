@@ -84,9 +84,8 @@ class ShownJob:
     @property
     def saved(self) -> float:
         """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
-        if not by_pruner(self.state, self.reason) or not self.rows:
-            return 0.0
-        return max(0, self.epochs - self.epoch) * self.seconds / len(self.rows)
+        left = self.epochs - self.epoch
+        return left * pruned_pace(self.state, self.reason, len(self.rows), self.seconds)
 
     def starts(self, since: float) -> None:
         """The job starts an epoch."""
@@ -123,10 +122,14 @@ class Costs:
 
     def add(self, job: ShownJob) -> None:
         """Adds a job."""
+        self.include(len(job.rows), job.seconds, job.saved)
+
+    def include(self, epochs: int, seconds: float, saved: float) -> None:
+        """Adds the figures of a job."""
         self.jobs += 1
-        self.epochs += len(job.rows)
-        self.seconds += job.seconds
-        self.saved += job.saved
+        self.epochs += epochs
+        self.seconds += seconds
+        self.saved += saved
 
 
 @dataclass
@@ -165,14 +168,14 @@ class RunState(Observer):
     best: list[ShownJob] = field(default_factory=list)
     remark: str = ""
     unfinished: dict[str, ShownJob] = field(default_factory=dict)
-    """Jobs that are not over, by uid. They outlive a lost worker."""
+    """Jobs that are not over, by uid, paused ones too. They outlive a lost worker."""
 
     # what follows from it ---------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> int:
         """The jobs that the budget counts."""
-        return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
+        return sum(self.counts[state] for state in ("complete", "pruned", "failed", "paused"))
 
     @property
     def running(self) -> list[ShownJob]:
@@ -208,7 +211,11 @@ class RunState(Observer):
         A job is expected to take as many epochs as those that ended took on average. One that has
         had more is expected to train its whole schedule.
         """
-        usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.epochs
+        known = replace(self.costs)
+        for job in list(self.unfinished.values()):
+            if job.state == "paused":
+                known.add(job)
+        usual = known.epochs / known.jobs if known.jobs else self.epochs
         rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
         queued = max(0, self.budget - self.finished - len(rests)) * usual
         return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
@@ -236,7 +243,9 @@ class RunState(Observer):
         self.objective, self.budget, self.hours, self.epochs = plan.objective, plan.jobs, plan.hours, plan.epochs
         self.unit = unit_of(worker.device for worker in workers)
         self.began = time.monotonic()
-        self.counts = Counter(complete=counts.complete, pruned=counts.pruned, failed=counts.failed)
+        self.counts = Counter(
+            complete=counts.complete, pruned=counts.pruned, failed=counts.failed, paused=counts.paused
+        )
         for worker in workers:
             self.workers.setdefault(worker.index, ShownWorker(worker.device))
 
@@ -246,8 +255,11 @@ class RunState(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self.workers[worker.index] = ShownWorker(worker.device)
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         shown = self.unfinished.setdefault(job.uid, shown_job(job))
+        if shown.state == "paused":
+            self.counts["paused"] -= 1
+            shown.state, shown.value = "running", None
         shown.starts(time.monotonic())
         self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
 
@@ -268,16 +280,24 @@ class RunState(Observer):
                 worker.job = None
         if ended.state != "requeued":
             self.counts[ended.state] += 1
-        self.recall([shown])
+        if ended.state == "paused":
+            self.unfinished[job.uid] = shown
+            self.last.appendleft(shown)
+        else:
+            self.recall([shown])
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self.over = time.monotonic()
+        if self.counts["paused"]:  # the end of a study prunes its paused trials
+            self.counts["paused"], self.counts["pruned"] = outcome.counts.paused, outcome.counts.pruned
 
     def recall(self, ended: Iterable[ShownJob]) -> None:
         """Keeps jobs that are counted already, in the order in which they ended."""
         for job in ended:
             if job.state == "requeued":  # a later run continues it, with these epochs
                 continue
+            if job in self.last:  # it was paused
+                self.last.remove(job)
             self.costs.add(job)
             self.last.appendleft(job)
             if self.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
@@ -287,7 +307,13 @@ class RunState(Observer):
 def shown_job(job: Job) -> ShownJob:
     """Returns a job as it is shown before it has trained anything."""
     number = job.seed if job.number is None else job.number
-    return ShownJob(job.label, number, job.objective, job.last_epoch, job.name, dict(job.params))
+    epochs = job.schedule if job.pauses else job.last_epoch
+    return ShownJob(job.label, number, job.objective, epochs, job.name, dict(job.params))
+
+
+def pruned_pace(state: str, reason: str, epochs: int, seconds: float) -> float:
+    """Returns the seconds of an epoch of a job that the pruner stopped, and 0 for any other job."""
+    return seconds / epochs if epochs and by_pruner(state, reason) else 0.0
 
 
 def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:

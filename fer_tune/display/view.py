@@ -158,7 +158,8 @@ class Drawing:
 
     def _counts(self) -> Text:
         counts = {**self.state.counts, "running": len(self.state.running)}
-        states = ["complete", "running", "pruned", "failed", *(["interrupted"] if counts.get("interrupted") else [])]
+        states = ["complete", "running", "pruned", "failed"]
+        states += [state for state in ("paused", "interrupted") if counts.get(state)]
         parts = [
             Text(f"{counts.get(state, 0)} {state}", terminal.STYLES[state] if counts.get(state) else "dim")
             for state in states

@@ -11,8 +11,9 @@ from fer_tune.job import Kind
 if TYPE_CHECKING:
     from fer_tune.study import Counts
 
-EndState = Literal["complete", "pruned", "failed", "requeued"]
-"""The state in which a run leaves a job. A requeued job continues in a later run."""
+EndState = Literal["complete", "paused", "pruned", "failed", "requeued"]
+"""The state in which a run leaves a job. A requeued job continues in a later run. A paused job
+continues when its source promotes it."""
 
 Reason = Literal["budget", "hours", "interrupted"]
 
@@ -77,6 +78,8 @@ class StudyOutcome:
         counts: all trials of the study by state, including those of earlier runs.
         best, value: number and objective of the best completed trial; None if none completed.
         reason: why the run left the study.
+        spent: seconds of training in all runs, by what became of the trials; see
+            `selection.spending`.
     """
 
     study: str
@@ -84,6 +87,7 @@ class StudyOutcome:
     best: int | None
     value: float | None
     reason: Reason
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

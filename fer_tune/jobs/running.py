@@ -9,7 +9,7 @@ from typing import Any
 from fer_tune.job import EpochRow, Job, JobEnd, merged
 from fer_tune.jobs.outcome import Ended, EndState
 from fer_tune.jobs.states import State
-from fer_tune.pool import WorkerInfo
+from fer_tune.pool import Slot, WorkerInfo
 from fer_tune.selection.objective import objective_of
 
 
@@ -20,6 +20,7 @@ class Running:
     Attributes:
         state: see `states`.
         worker: the worker that trains the job, or None while it waits for one.
+        slot: the worker and the lane that train the job, or that trained it last.
         verdict: why its source stopped it, or empty. The runner then ignores further epochs.
         overdue: the reason to record if its time limit is over, else empty.
         out_of_time: whether it was asked to stop because the hours of the run are over.
@@ -28,7 +29,9 @@ class Running:
         heard: when its worker last sent a message.
         stopped: when it was asked to stop because its time was over.
         hung: how often its worker was ended for silence.
-        losses: how often its worker was lost in this run.
+        ended_worker: whether its worker was ended because of it, in this attempt.
+        losses: how often its worker was lost in this run and it may have been the reason.
+        furthest: the last epoch that an earlier attempt of this run reached.
         earlier: epochs that were recorded before this attempt, by epoch.
         rows: epochs that count; see `job.merged`.
         last: the last finite objective.
@@ -37,6 +40,7 @@ class Running:
     job: Job
     state: State = "queued"
     worker: WorkerInfo | None = None
+    slot: Slot | None = None
     verdict: str = ""
     overdue: str = ""
     out_of_time: bool = False
@@ -45,7 +49,9 @@ class Running:
     heard: float = 0.0
     stopped: float | None = None
     hung: int = 0
+    ended_worker: bool = False
     losses: int = 0
+    furthest: int = 0
     earlier: dict[int, EpochRow] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
     last: float | None = None
@@ -62,8 +68,32 @@ class Running:
         before = self.earlier.get(row.epoch)
         return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
 
+    @property
+    def where(self) -> Slot:
+        """The slot of a job that is in training."""
+        assert self.slot is not None, "the job was never given to a worker"
+        return self.slot
+
+    @property
+    def reached(self) -> int:
+        """The last epoch of this attempt."""
+        return self.rows[-1].epoch if self.rows else 0
+
+    def may_be_guilty(self, hung: bool, alone: bool) -> bool:
+        """Returns whether the job may be why its worker was lost.
+
+        A job that was alone may be. Of several jobs, those may be that got no further than before.
+        So a job that kills its worker again and again is found, and its neighbours continue.
+
+        Args:
+            hung: whether the worker was ended because one of its jobs did not respond.
+            alone: whether the worker had no other job.
+        """
+        return self.ended_worker if hung else alone or self.reached <= self.furthest
+
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
+        self.ended_worker, self.furthest = False, max(self.furthest, self.reached)
         self.earlier = {row.epoch: row for row in self.rows}
         self.job = replace(self.job, attempt=self.job.attempt + 1)
         self.worker, self.rows = None, []
@@ -105,11 +135,13 @@ class Running:
         images = sum(row.images_per_second * row.seconds for row in self.rows)
         return {
             "device": self.worker.device if self.worker else None,
+            "lane": self.slot.lane if self.slot else None,
             "parameters": end.parameters if end else None,
             "epochs": len(self.rows),
             "best_epoch": best.epoch if best else None,
             "macro_f1": round(best.val_macro_f1, 4) if best else None,
             "attempt": self.job.attempt,
             "seconds": round(seconds, 3),
+            "device_seconds": round(sum(row.device_seconds for row in self.rows), 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
         }

@@ -5,7 +5,7 @@ It is a race. A trial that is clearly behind gets no more seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 from fer_tune.errors import StudyError
@@ -95,12 +95,12 @@ class ConfirmationSource(JobList):
 
     # called by the runner -----------------------------------------------------------------------------------------
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Tries failed jobs again, as a new run does, and cleans up after earlier runs."""
         for record in self.records():
             if record.state == "failed":
                 self._store.jobs.set_state(record.uid, "queued")
-        counts = super().begin()
+        counts = super().begin(left)
         self._state = self._read()
         return counts
 

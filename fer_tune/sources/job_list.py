@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fer_tune.job import EpochRow, Job
@@ -41,7 +41,7 @@ class JobList:
         over = {record.uid for record in self.records() if record.state in ("complete", "pruned")}
         self._todo = deque(job for job in self.jobs if job.uid not in over)
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not
         record.
 
@@ -69,6 +69,13 @@ class JobList:
         job = self._todo.popleft()
         self._store.jobs.put(job, mirrored=self._mirrored, origin=self._origin)
         return job
+
+    def prepare(self, slots: int) -> bool:
+        """Does nothing, because the jobs are known."""
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Does nothing, because nobody judges the epochs."""
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Returns `CONTINUE`: each job is trained to its end."""

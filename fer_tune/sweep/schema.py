@@ -14,11 +14,12 @@ from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
+from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
     "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
-    "PrunerSpec", "SamplerSpec", "Search", "Section", "Start", "Sweep",
+    "PrunerSpec", "SamplerSpec", "Search", "SearchSpec", "Section", "Start", "Sweep",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -35,6 +36,9 @@ class Budget(Section):
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: float | None = Field(
+        None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
+    )
 
 
 class Images(Section):
@@ -61,6 +65,7 @@ class Search(Section):
     )
     sampler: Any = None
     pruner: Any = None
+    search: Any = None
     budget: Any = None
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
     patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
@@ -119,6 +124,7 @@ class Sweep:
         text: the text of the file. With overrides it is the text of a sweep that has them in it.
         notes: what the overrides excluded.
         limits: how long a run waits before it acts.
+        search: whether poor trials are pruned, or paused at rungs.
     """
 
     study: str
@@ -140,14 +146,15 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     side: int = SIDE
     channels: int = 1
+    search: SearchSpec = field(default_factory=SearchSpec)
     objective_of: ObjectiveOf = "max"
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
         A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start,
-        sampler and pruner are not in it: they decide what is tried and for how long, not what a
-        measurement means. The path of the data is not in it either: the study compares the
+        sampler, pruner and search are not in it: they decide what is tried and for how long, not
+        what a measurement means. The path of the data is not in it either: the study compares the
         signature of the images.
         """
         # A study from before there was a choice has the first one.
@@ -190,6 +197,7 @@ class Sweep:
             "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
+            "search": self.search.model_dump(),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,

@@ -43,7 +43,11 @@ def template(family: str) -> str:
         SweepError: `family` is not the name of a family.
     """
     if family not in FAMILIES:
-        raise SweepError(f"{family!r} is not a family{nearest(family, FAMILIES)}.", f"Families: {', '.join(FAMILIES)}.")
+        near = nearest(family, FAMILIES.alternatives(family))
+        raise SweepError(
+            f"{family!r} is not a family{near}.",
+            f"Families: {', '.join(FAMILIES)}, and torchvision/NAME for torchvision's networks.",
+        )
     return "\n".join(_lines(family)) + "\n"
 
 
@@ -68,6 +72,7 @@ def _lines(family: str) -> Iterator[str]:
         f"sampler: tpe  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
         f"# one of {', '.join(PRUNERS)}; a step is an epoch",
         "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
+        "# search: {strategy: promote, factor: 3}  # pauses trials at rungs, and continues the best third of each",
         "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",

@@ -53,7 +53,8 @@ class FlatModel:
         weights = [*inner, first, last]
         biases = [p for p in parameters if id(p) not in norms and p.dim() == 1]
         scales = [p for p in parameters if id(p) in norms]
-        statistics = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
+        buffers = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
+        statistics = [buffer for buffer in buffers if buffer.is_floating_point()]  # others are constants
 
         self.model = model
         self.device = device
@@ -132,6 +133,9 @@ class FlatModel:
         host = values.detach().cpu()
         state = {}
         for name, tensor in self.model.state_dict(keep_vars=True).items():
+            if id(tensor) not in self._slots:
+                state[name] = tensor.detach().cpu()
+                continue
             start, end = self._slots[id(tensor)]
             state[name] = _shaped(host[start:end], tensor).contiguous().clone()
         return state
