@@ -51,7 +51,7 @@ from fer_tune.job import EpochRow, Job, Value
 from fer_tune.models import FAMILIES, layers
 from fer_tune.settings import Settings
 from fer_tune.train.config import configurations
-from fer_tune.train.cuda_graphs import captured
+from fer_tune.train.cuda_graphs import captured_alone
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 
@@ -124,11 +124,11 @@ def measure(
             plain(open_search(spec.data), family, batch, loaders=count, steps=steps, where=trainer.device)
         )
     began = time.perf_counter()
-    engine = trainer._engine(spec)
+    engine = trainer.engine(spec)
     synchronise(trainer.device)
     row["seconds_to_capture"] = round(time.perf_counter() - began, 2)
     row["eager"] = round(eager(engine, steps))
-    ended = [time.perf_counter() for message in trainer.train(spec) if isinstance(message, EpochRow)]
+    ended = [time.perf_counter() for message in trainer.train_alone(spec) if isinstance(message, EpochRow)]
     lasted = [after - before for before, after in itertools.pairwise(ended)]
     images = engine.steps_per_epoch * engine.batch_size
     row["trial"] = round(images * len(lasted) / sum(lasted))
@@ -140,7 +140,7 @@ def measure(
     row["flops_per_image"] = flops(family)
     row["share"] = round(row["bare"] * row["flops_per_image"] / peak, 3)
     began = time.perf_counter()
-    trainer._engine(spec)
+    trainer.engine(spec)
     synchronise(trainer.device)
     row["seconds_to_next_trial"] = round(time.perf_counter() - began, 4)
     row["notes"] = list(engine.notes)
@@ -246,16 +246,16 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
     Images a second of torch's layers, captured, and of the same, compiled and captured.
     """
     spec = _with(base, family, batch)
-    plan, config = trainer._plan(spec)
+    plan, config = trainer.plan(spec)
     with torch_layers():
-        engine = Engine(plan)
+        engine = Engine(plan).prepared()
         engine.begin(config, plan.shape, spec.seed, spec.schedule)
         uncompiled = bare(engine)
         torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
         engine.flat.model.compile(dynamic=False)
         began = time.perf_counter()
         if engine.device.type == "cuda":
-            engine._replay_step = captured(engine._train_step, engine.device, rewind=engine._cursor.zero_)
+            engine._replay_step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
         bare(engine)
         waited = time.perf_counter() - began
         return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}

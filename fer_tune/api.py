@@ -4,7 +4,9 @@ others.
     find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
+    choose:  standings, confirm
     train:   retrain, load_model, predict
+    keep:    backup, restore
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -37,8 +39,11 @@ if TYPE_CHECKING:
     from fer_tune.pool.engines import EngineName
     from fer_tune.sources.evaluate import FinalFit
     from fer_tune.store import Store, StudyRecord
-    from fer_tune.store.lock import Holder
+    from fer_tune.store.backup import Backup
+    from fer_tune.store.holder import Holder
+    from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
     from fer_tune.train.export import Predictor
 
@@ -335,6 +340,66 @@ def diagnose(*, storage: str | None = None) -> dict[str, list[Finding]]:
     return examine(Settings.from_environment(storage))
 
 
+# choose ---------------------------------------------------------------------------------------------------------------
+
+
+def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", storage: str | None = None) -> Standings:
+    """Returns the best trials of a study, how sure their order is, and the one to choose.
+
+    Confirmed trials come first, ranked by their means. Where the trials' predictions are stored,
+    they are compared image by image with the leader.
+
+    Args:
+        top: how many trials, at least.
+        rule: `max` chooses the leader. `one_se` chooses the cheapest trial within one standard
+            error of it: with the fewest parameters, then the fastest.
+    """
+    from fer_tune.study.standings import standings as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), top, rule)
+
+
+def confirm(
+    study: str | None = None,
+    *,
+    top: int = 5,
+    seeds: int = 3,
+    devices: str | None = None,
+    engine: EngineName = "local",
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> Standings | None:
+    """Trains the best trials of a study under new seeds, and returns the study's standings.
+
+    A trial that is clearly behind gets no more seeds. A call that was killed is continued by the
+    same call, and a complete one trains nothing more.
+
+    Args:
+        top: how many of the best trials are confirmed.
+        seeds: how many new seeds each of them gets at most.
+        devices, engine, wandb, observer: as in `run`.
+
+    Returns:
+        The standings, or None if Ctrl-C or SIGTERM interrupted the run.
+
+    Raises:
+        StudyError: no trial is complete yet, or another process confirms this study.
+    """
+    from fer_tune.sources.confirm import run_confirmations
+    from fer_tune.sources.run import RunOptions
+
+    return run_confirmations(
+        find_study(study, storage=storage).name,
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        top=top,
+        seeds=seeds,
+        observer=observer,
+    )
+
+
 # train ----------------------------------------------------------------------------------------------------------------
 
 
@@ -425,18 +490,51 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     return [{name: probability for probability, name in row} for row in ranked]
 
 
+# keep -----------------------------------------------------------------------------------------------------------------
+
+
+def backup(to: str | os.PathLike[str] | None = None, *, artifacts: bool = False, storage: str | None = None) -> Backup:
+    """Copies the database into one file, also during a run, and reads the copy back.
+
+    Args:
+        to: a file that does not exist yet, or a folder. None is `backups/` in the storage folder.
+        artifacts: whether to include models and all other files of jobs.
+
+    Raises:
+        StorageError: the backup cannot be written, or the database is damaged or on a server.
+    """
+    from fer_tune.store.backup import back_up
+
+    with open_store(storage) as store:
+        return back_up(store, None if to is None else Path(to), artifacts)
+
+
+def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str | None = None) -> Restored:
+    """Puts a backup in the place of the database, and its artifacts into the storage folder.
+
+    Args:
+        replace: whether to move a database aside that is there.
+
+    Raises:
+        StorageError: the file is not a backup, a database is there, or a run uses it.
+    """
+    from fer_tune.store.restore import restore as put_back
+
+    return put_back(Path(file), Settings.from_environment(storage), replace)
+
+
 # helpers of the command line ------------------------------------------------------------------------------------------
 
 
 def open_store(storage: str | None = None) -> Store:
-    """Opens a database that exists. Reading creates none.
+    """Opens a database that exists, also in a folder that cannot be written. Reading creates none.
 
     Raises:
         StorageError: there is no database, or it cannot be read.
     """
-    from fer_tune.store import Store
+    from fer_tune.store.reading import open_reader
 
-    return Store.of(Settings.from_environment(storage), create=False)
+    return open_reader(Settings.from_environment(storage))
 
 
 def study_name(store: Store, asked: str | None) -> str:
@@ -466,13 +564,19 @@ def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
 
 
 @contextmanager
-def dashboard_application(study: str | None = None, *, storage: str | None = None) -> Iterator[tuple[Any, str]]:
-    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page."""
-    from fer_tune.dashboard.server import application, study_id
+def dashboard_application(
+    study: str | None = None, *, host: str = "127.0.0.1", storage: str | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page.
+
+    Args:
+        host: the address that it is served at. It answers under no other name.
+    """
+    from fer_tune.dashboard.server import application, guarded, study_id
 
     with open_store(storage) as store:
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
-        yield application(store, Settings.from_environment(storage)), page
+        yield guarded(application(store, Settings.from_environment(storage)), host), page
 
 
 def _paths(given: Any) -> list[Path]:

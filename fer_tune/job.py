@@ -24,6 +24,10 @@ Kind = Literal["search", "confirm", "final"]
 NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "confirmation", "final": "final fit"}
 """What people call a job of each kind."""
 
+ObjectiveOf = Literal["max", "last", "mean_last"]
+"""Which epochs decide the objective of a complete training: the best one, the last one, or the
+mean of the last few (see `selection.objective`)."""
+
 Part = Literal["train", "train+val"]
 """The part of the data that a job fits."""
 
@@ -65,6 +69,7 @@ class Job:
         name: label of the start configuration that the job came from, or None.
         attempt: 0 for the first attempt at the job, and one more for each further attempt.
         objective: name of the `EpochRow` field that is maximised.
+        objective_of: which epochs decide the objective of the whole training.
         patience: epochs without a better objective after which the job ends by itself; 0 means
             that it does not.
         until: the epoch after which to stop; None means the end of the schedule. A job of a search
@@ -90,6 +95,7 @@ class Job:
     name: str | None = None
     attempt: int = 0
     objective: str = "val_accuracy"
+    objective_of: ObjectiveOf = "max"
     patience: int = 0
     until: int | None = None
     fit: Part = "train"
@@ -185,7 +191,8 @@ class JobEnd:
         detail: the traceback of a failure, else empty.
         parameters: number of trainable parameters; 0 if the model was not built.
         notes: what the user should know, for example that the step ran eagerly.
-        files: files that the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
+        files: files that the job left, by kind: `val_logits` (float16 [V, C], of the best epoch, or
+            of the last one if the objective is not that of the best), `model`.
         infeasible: above 0 if the job failed because it needs more memory than the device has. It
             is the fraction by which the need exceeds the device's memory.
     """

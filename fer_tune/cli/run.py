@@ -16,6 +16,7 @@ from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
 from fer_tune.pool.engines import EngineName
+from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,17 @@ def run(  # noqa: PLR0917 - options
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
+    ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-hours",
+            min=0.0001,
+            max=1_000_000,
+            metavar="H",
+            help="Budget: hours of all devices together.",
+            show_default=False,
+        ),
     ] = None,
     hours: Annotated[
         float | None,
@@ -70,7 +82,13 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
+    budget = {
+        "budget.trials": trials,
+        "budget.epochs": epochs,
+        "budget.hours": hours,
+        "budget.gpu_hours": gpu_hours,
+        "data.path": data,
+    }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
@@ -160,6 +178,8 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
     states += f", {counts.paused} paused" if counts.paused else ""
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
+    if said := shares(study.spent):
+        terminal.line(out, f"  {terminal.duration(sum(study.spent.values()))} of training: {said}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:

@@ -84,9 +84,8 @@ class ShownJob:
     @property
     def saved(self) -> float:
         """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
-        if not by_pruner(self.state, self.reason) or not self.rows:
-            return 0.0
-        return max(0, self.epochs - self.epoch) * self.seconds / len(self.rows)
+        left = self.epochs - self.epoch
+        return left * pruned_pace(self.state, self.reason, len(self.rows), self.seconds)
 
     def starts(self, since: float) -> None:
         """The job starts an epoch."""
@@ -123,10 +122,14 @@ class Costs:
 
     def add(self, job: ShownJob) -> None:
         """Adds a job."""
+        self.include(len(job.rows), job.seconds, job.saved)
+
+    def include(self, epochs: int, seconds: float, saved: float) -> None:
+        """Adds the figures of a job."""
         self.jobs += 1
-        self.epochs += len(job.rows)
-        self.seconds += job.seconds
-        self.saved += job.saved
+        self.epochs += epochs
+        self.seconds += seconds
+        self.saved += saved
 
 
 @dataclass
@@ -306,6 +309,11 @@ def shown_job(job: Job) -> ShownJob:
     number = job.seed if job.number is None else job.number
     epochs = job.schedule if job.pauses else job.last_epoch
     return ShownJob(job.label, number, job.objective, epochs, job.name, dict(job.params))
+
+
+def pruned_pace(state: str, reason: str, epochs: int, seconds: float) -> float:
+    """Returns the seconds of an epoch of a job that the pruner stopped, and 0 for any other job."""
+    return seconds / epochs if epochs and by_pruner(state, reason) else 0.0
 
 
 def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:

@@ -47,7 +47,10 @@ class Runner:
         running: the jobs that this run has started and not yet finished, by uid.
         waiting: those of them that lost their worker and wait for another one.
         lanes: how many jobs a worker trains at the same time; see `Pool.use_lanes`.
-        deadline: when the hours of the run are over, by `time.monotonic`.
+        clock: returns the time in seconds. A simulation has a clock of its own.
+        deadline: when the hours of the run are over, by the clock.
+        spent: seconds of devices that the study has used, in all its runs.
+        ticked: when `spent` was counted last, by the clock.
         afterwards: what must wait until the database has what happened, such as calls of observers.
     """
 
@@ -62,6 +65,9 @@ class Runner:
     waiting: deque[Running] = field(default_factory=deque)
     deadline: float = math.inf
     failures: Failures = field(default_factory=Failures)
+    spent: float = 0.0
+    ticked: float = math.inf
+    clock: Callable[[], float] = time.monotonic
     afterwards: list[Callable[[], object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,7 +85,8 @@ class Runner:
         counts = self.source.begin(self._left)
         self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
-            self.deadline = time.monotonic() + 3600 * self.limits.hours
+            self.deadline = self.clock() + 3600 * self.limits.hours
+        self.spent = self.limits.spent()
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         with self.store.batch():
             try:
@@ -99,10 +106,10 @@ class Runner:
         self._tell()
         while not self.signals.requested:
             self.source.hold()
-            if time.monotonic() >= self.deadline:
+            if self._left() <= 0:
                 self._stop_all()
             if not self.running and not self._may_start():
-                return "hours" if self.source.wanted() else "budget"
+                return "hours" if self.source.wanted() and self._device_hours_left() > 0 else "budget"
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
             self._handle(self.pool.events(0 if more else TICK), self._event)
             self._supervise()
@@ -127,19 +134,29 @@ class Runner:
         It leaves out the time spent waiting for the storage: no message is read then, so a silent
         worker may be healthy.
         """
-        return time.monotonic() - self.store.patiently.waited
+        return self.clock() - self.store.patiently.waited
 
     def _left(self) -> float:
-        """Returns the seconds until the hours of the run are over."""
-        return max(0.0, self.deadline - time.monotonic())
+        """Returns the seconds until the hours of the run or the study's GPU-hours are over."""
+        return min(max(0.0, self.deadline - self.clock()), self._device_hours_left())
+
+    def _device_hours_left(self) -> float:
+        """Returns the seconds until the study's GPU-hours are over, if all workers are busy."""
+        if self.limits.gpu_hours is None:
+            return math.inf
+        now = self.clock()
+        busy = {entry.worker.index for entry in self.running.values() if entry.worker is not None}
+        self.spent += len(busy) * max(0.0, now - self.ticked)
+        self.ticked = now
+        return max(0.0, 3600 * self.limits.gpu_hours - self.spent) / max(1, len(self.pool.workers))
 
     def _may_start(self) -> bool:
-        return time.monotonic() < self.deadline and self.source.wanted()
+        return self._left() > 0 and self.source.wanted()
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Gives each idle slot a job: first those that lost their worker, then the source's next."""
+        """Gives each idle slot a job: first those that lost their worker, then new ones."""
         for slot in self.pool.idle():
             if self.waiting:
                 entry = self.waiting.popleft()

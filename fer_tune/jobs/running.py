@@ -10,6 +10,7 @@ from fer_tune.job import EpochRow, Job, JobEnd, merged
 from fer_tune.jobs.outcome import Ended, EndState
 from fer_tune.jobs.states import State
 from fer_tune.pool import Slot, WorkerInfo
+from fer_tune.selection.objective import objective_of
 
 
 @dataclass
@@ -103,6 +104,9 @@ class Running:
         finite = [row for row in self.rows if math.isfinite(self.value(row))]
         return max(finite, key=self.value, default=None)
 
+    def _objective(self) -> float | None:
+        return objective_of([self.value(row) for row in self.rows], self.job.objective_of)
+
     def ended(self, state: EndState, reason: str, end: JobEnd | None) -> Ended:
         """Returns how this run leaves the job.
 
@@ -114,7 +118,7 @@ class Running:
             job=self.job.uid,
             number=self.job.number,
             state=state,
-            value=self.value(self.best) if complete and self.best is not None else self.last,
+            value=self._objective() if complete else self.last,
             reason=reason,
             epochs=len(self.rows),
             seconds=sum(row.seconds for row in self.rows),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
-ObjectiveOf = Literal["max", "last", "mean_last"]
-"""`max` is the best epoch, `last` the last one, `mean_last` the mean of the last LAST epochs."""
+from fer_tune.job import ObjectiveOf
 
 RULES: tuple[ObjectiveOf, ...] = get_args(ObjectiveOf)
 

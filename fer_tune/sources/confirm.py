@@ -168,6 +168,7 @@ class ConfirmationSource(JobList):
             name=trial.name,
             attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
             objective=record.objective,
+            objective_of=record.sweep_json.get("objective_of", "max"),
             patience=int(record.sweep_json["patience"]),
             artifacts=self._settings.job_folder(record.name, record.uid, uid),
             checkpoint=checkpoint_path(checkpoints, uid),

@@ -21,7 +21,8 @@ from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.sources.job_list import JobList
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
-from fer_tune.study import TrialSummary, ranking, trials
+from fer_tune.study import TrialSummary, trials
+from fer_tune.study.standings import leader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,8 @@ class Request:
     """What the user wants to train.
 
     Attributes:
-        trial: number of the trial whose configuration is trained; None means the best trial.
+        trial: number of the trial whose configuration is trained; None means the best trial, by its
+            confirmations if there are any.
         epochs: length of the learning-rate schedule; None means that of the study.
         until: `end` trains to the end of the schedule, where the learning rate is smallest. `best`
             stops early if the trial overfitted, and else trains to the end too. See `last_epoch`.
@@ -189,10 +191,10 @@ def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     if number is None:
-        best = ranking(store, study)
-        if not best:
+        best = leader(store, study)
+        if best is None:
             raise StudyError(f"The study {study} has no complete trial yet.", "Run its sweep for longer first.")
-        return best[0]
+        return best
     found = [summary for summary in trials(store, study) if summary.number == number]
     if not found:
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")

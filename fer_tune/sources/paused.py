@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from fer_tune.job import PRUNED_IN, Job
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.spending import fate
 from fer_tune.study.rungs import Rungs, rung_epochs
 from fer_tune.study.trial_states import PAUSED
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 GB = 1e9
+
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 class PausedTrials:
@@ -47,6 +52,7 @@ class PausedTrials:
             chosen = rung_epochs(epochs, spec.factor, spec.first) if spec.rungs is None else spec.rungs
         self.rungs = Rungs([epoch for epoch in chosen if epoch < epochs], spec.factor)
         self._removed = 0
+        self._paces: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.rungs.paused)
@@ -59,6 +65,7 @@ class PausedTrials:
             value = float(getattr(row, objective))
             if row.job in jobs and math.isfinite(value):
                 self.rungs.record(row.job, row.epoch, value, jobs[row.job].seed)
+                self._paces[row.job] = row.seconds
         for job in jobs.values():
             if job.state == "paused":
                 self.rungs.pause(job.uid, job.last_epoch)
@@ -74,6 +81,7 @@ class PausedTrials:
         self._study.pause(job.number, job.last_epoch, ended.facts)
         self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
         self.rungs.pause(job.uid, job.last_epoch)
+        self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
         self._make_room()
 
     def best(self, closing: bool) -> str | None:
@@ -83,6 +91,34 @@ class PausedTrials:
             closing: see `Rungs.promotable`.
         """
         return next(self.rungs.promotable(closing), None)
+
+    def finishing(self, left: float) -> str | None:
+        """Returns the uid of the trial that should be trained to its end now, or None.
+
+        A complete trial is worth more than many that the end of the run cuts off. So when too
+        little time is left for a new trial, the best paused one that fits is trained to its end.
+
+        Args:
+            left: seconds until the run must end; infinite without a limit.
+        """
+        if not self.rungs.paused or left == math.inf:
+            return None
+        schedule = self._sweep.budget.epochs
+        if schedule * median(self._paces.values()) < RESERVE * left:
+            return None
+        seconds = {uid: (schedule - epoch) * self._paces[uid] for uid, epoch in self.rungs.paused.items()}
+        fitting = (uid for uid in reversed(self.rungs.worst()) if seconds[uid] < RESERVE * left)
+        return max(fitting, key=lambda uid: self.rungs.paused[uid], default=None)
+
+    def spent(self) -> dict[str, float]:
+        """Returns the seconds that the study's trials trained, by what became of them."""
+        name, spent = self._sweep.study, dict[str, float]()
+        curves = self._store.epochs.curves(name)
+        for job in self._store.jobs.of(name, "search"):
+            rows = curves.get(job.uid, [])
+            what = fate(job.state, len(rows), [rung.epoch for rung in self.rungs.rungs])
+            spent[what] = spent.get(what, 0.0) + sum(row.seconds for row in rows)
+        return spent
 
     def promote(self, uid: str) -> tuple[Proposal, int]:
         """Records that a trial continues. Returns it, and the epoch after which it was paused."""

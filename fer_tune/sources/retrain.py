@@ -20,6 +20,8 @@ from fer_tune.sources.evaluate import FinalFit, evaluate
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
 from fer_tune.store import Store
+from fer_tune.store.connection import parse_url, shown
+from fer_tune.store.reading import is_writable, working_copy
 from fer_tune.sweep.schema import Limits as SweepLimits
 
 
@@ -42,7 +44,8 @@ def run_final_fits(
     Args:
         observer: is called for everything that happens, such as a display.
         out: a folder to copy the model and its figures to. If there are several seeds, each has a
-            folder below it.
+            folder below it. If the storage folder cannot be written, the fits are recorded in
+            `out/storage`.
 
     Returns:
         The fits by seed, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -61,6 +64,7 @@ def run_final_fits(
     signals = Signals()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(observers)
+        settings = _writable(settings, out, observers)
         Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
         store = stack.enter_context(open_store(settings, patience, observers.note))
         fits = FinalFits(store, settings, study, request, mirrored=options.wandb != "disabled")
@@ -84,6 +88,25 @@ def run_final_fits(
         return None
     observers.note("The run was ended at once. The same command continues from the last checkpoints.")
     return None
+
+
+def _writable(settings: Settings, out: Path | None, observers: Observers) -> Settings:
+    """Returns the storage folder that records the fits: the user's, or a copy of it below `out` if
+    the user's cannot be written.
+
+    Raises:
+        StorageError: the user's folder cannot be written, and there is no `out`.
+    """
+    url = parse_url(settings.url)
+    if is_writable(url) or not Path(str(url.database)).is_file():
+        return settings
+    if out is None:
+        raise StorageError(
+            f"{shown(url)} cannot be written, so a final fit cannot be recorded there.",
+            "--out FOLDER records it in FOLDER/storage, beside the model.",
+        )
+    observers.note(f"{settings.root} cannot be written. The fit and its opening of test are recorded in {out}/storage.")
+    return working_copy(settings, out / "storage")
 
 
 def _evaluate(

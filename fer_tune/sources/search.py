@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
 from fer_tune.sources.paused import PausedTrials
 
@@ -71,6 +73,7 @@ class Search:
         self._finished = 0
         self._running: set[str] = set()
         self._requeued = 0
+        self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
             study=sweep.study,
@@ -92,7 +95,7 @@ class Search:
 
         Returns the trials by state.
         """
-        name = self._sweep.study
+        name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
@@ -137,8 +140,13 @@ class Search:
         The first choice is a trial that an earlier run left unfinished, the next one a paused trial
         that may continue. Then come those in Optuna's queue, and those that the sampler draws.
         """
-        uid = None if self._requeued else self._promotable()
-        job = self._asked() if uid is None else self._continued(uid)
+        uid = None if self._requeued else self._paused.finishing(self._left())
+        if uid is not None:
+            job = self._continued(uid, to_the_end=True)
+        elif not self._requeued and (uid := self._promotable()) is not None:
+            job = self._continued(uid)
+        else:
+            job = self._asked()
         self._running.add(job.uid)
         return job
 
@@ -209,7 +217,23 @@ class Search:
             best.number if best else None,
             best.value if best else None,
             reason,
+            self._paused.spent(),
         )
+
+    def device_seconds(self) -> float:
+        """Returns for how many seconds devices trained this study in earlier runs."""
+        name = self._sweep.study
+        trained: dict[tuple[str, int], float] = {}
+        for row in self._store.epochs.all(name):
+            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
+        uses = []
+        for one in self._store.jobs.attempts(name):
+            # Nobody recorded when an attempt of a killed run ended.
+            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
+            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
+            if one.kind == "search":
+                uses.append(Use(one.worker, one.started, end))
+        return device_seconds(uses)
 
     def _settle(self, job: JobRecord) -> None:
         """Records that a job ended or paused if its trial did, and else that it does not run.
@@ -256,11 +280,16 @@ class Search:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
         return self._job(proposal, known.uid, self._attempt(known.uid), until)
 
-    def _continued(self, uid: str) -> Job:
-        """Records and returns a paused trial that continues to its next rung."""
+    def _continued(self, uid: str, to_the_end: bool = False) -> Job:
+        """Records and returns a paused trial that continues.
+
+        Args:
+            to_the_end: whether it continues to the end of its schedule, and not to its next rung.
+        """
         attempt = self._attempt(uid)
         proposal, epoch = self._paused.promote(uid)
-        job = self._job(proposal, uid, attempt, self._paused.rungs.next_after(epoch))
+        until = None if to_the_end else self._paused.rungs.next_after(epoch)
+        job = self._job(proposal, uid, attempt, until)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
 
@@ -285,6 +314,7 @@ class Search:
             name=proposal.name,
             attempt=attempt,
             objective=sweep.objective,
+            objective_of=sweep.objective_of,
             patience=sweep.patience,
             artifacts=self._folder(uid),
             checkpoint=checkpoint_path(self._checkpoints, uid),

@@ -136,6 +136,17 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     return Standings(study, record.objective, tuple(ranked), confirmations, rule)
 
 
+def leader(store: Store, study: str) -> TrialSummary | None:
+    """Returns the best trial, by its confirmations if there are any; None if none is complete.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    if store.jobs.of(study, "confirm"):
+        return next((one.trial for one in standings(store, study).ranked), None)
+    return next(iter(ranking(store, study)), None)
+
+
 def _confirmed(
     trials: Sequence[TrialSummary], places: dict[int, Place], objective: str, predictions: Predictions
 ) -> list[Standing]:

@@ -200,6 +200,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         side=images.side,
         channels=images.channels,
         search=search,
+        objective_of=header.objective_of,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.job import Value
+from fer_tune.job import ObjectiveOf, Value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
@@ -36,6 +36,9 @@ class Budget(Section):
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: float | None = Field(
+        None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
+    )
 
 
 class Images(Section):
@@ -57,6 +60,9 @@ class Search(Section):
     data: Any = Field(None, description="fer2013, demo, a path, or {path: ..., side: 64, channels: 3}")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")
+    objective_of: ObjectiveOf = Field(
+        "max", description="a trial's value: of its best epoch (max), its last one, or the mean of its last five"
+    )
     sampler: Any = None
     pruner: Any = None
     search: Any = None
@@ -108,6 +114,7 @@ class Sweep:
         data: `fer2013`, `demo` or a path, as the sweep names it.
         side, channels: see `Images`.
         objective: the field of `EpochRow` to maximise.
+        objective_of: which epochs decide the objective of a trial.
         seed: the seed of the sampler and of the trials.
         patience: see `Job`.
         retries: how often a trial is continued after its worker died.
@@ -140,6 +147,7 @@ class Sweep:
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
+    objective_of: ObjectiveOf = "max"
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
@@ -149,7 +157,9 @@ class Sweep:
         what a measurement means. The path of the data is not in it either: the study compares the
         signature of the images.
         """
-        return {
+        # A study from before there was a choice has the first one.
+        chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
+        return chosen | {
             "family": self.family,
             "data": {"side": self.side, "channels": self.channels},
             "split": self.split.model_dump(),
@@ -184,6 +194,7 @@ class Sweep:
             "data": images,
             "split": self.split.model_dump(),
             "objective": self.objective,
+            "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
             "search": self.search.model_dump(),

@@ -68,6 +68,7 @@ def _lines(family: str) -> Iterator[str]:
         f"data: fer2013  # {about['data']}",
         "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
+        f"objective_of: max  # {about['objective_of']}",
         f"sampler: tpe  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
         f"# one of {', '.join(PRUNERS)}; a step is an epoch",
         "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",

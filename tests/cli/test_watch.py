@@ -24,7 +24,7 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock, final_lock, tables
 from fer_tune.study import trials
 from fer_tune.study.storage import optuna_storage
-from fer_tune.study.summaries import summaries, trial, trials_and_best
+from fer_tune.study.summaries import summaries, trial
 from tests.studies import epoch_row, job_of, make_study
 
 
@@ -109,7 +109,7 @@ def test_every_view_calls_a_trial_without_a_run_interrupted(settings: Settings) 
             assert trial(store, "tiny", number).state == "running"
             assert summaries(store)[0].counts.running == 1
         assert trial(store, "tiny", number).state == "interrupted"
-        assert trials_and_best(store, "tiny")[0][number].state == "interrupted"
+        assert trials(store, "tiny")[number].state == "interrupted"
         counts = summaries(store)[0].counts
         assert (counts.running, counts.interrupted) == (0, 1)
         printed = CliRunner().invoke(app, ["trials", "--study", "tiny"]).stdout

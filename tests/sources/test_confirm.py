@@ -44,7 +44,7 @@ class Heard(Notebook):
         self.trained: list[tuple[float, int]] = []
         self._act = act
 
-    def job_started(self, job: Job, worker: object) -> None:
+    def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
         self.trained.append((float(job.params["value"]), job.seed))
         self._act(len(self.trained))
 

@@ -163,7 +163,7 @@ def test_checkpoints_of_the_worst_paused_trials_make_room(sweep: Sweep, settings
 
 def test_the_checkpoints_of_paused_trials_outlive_the_run(sweep: Sweep, settings: Settings) -> None:
     class Dying(Notebook):
-        def job_started(self, job: Job, worker: object) -> None:
+        def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
             if len({*self.started}) == 3:
                 raise Killed
             super().job_started(job, worker)  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ def test_a_run_that_is_killed_at_any_event_comes_to_the_same(
         countdown = [after]
 
         class Dying(Notebook):
-            def job_started(self, job: Job, worker: object, left: list[int] = countdown) -> None:
+            def job_started(self, job: Job, worker: object, lane: int = 0, left: list[int] = countdown) -> None:
                 count_down(left)
 
             def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool, left: list[int] = countdown) -> None:

@@ -277,3 +277,24 @@ def test_checkpoints_of_a_fit_are_written_more_often_than_a_trial_s(searched: Se
         fits = FinalFits(store, searched, "s", Request())
         fits.lock.release()
         assert fits.jobs[0].checkpoint_seconds == final.CHECKPOINT_SECONDS < 30
+
+
+def test_a_study_that_cannot_be_written_is_retrained_into_another_folder(
+    searched: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_tune.sources.retrain.is_writable", lambda url: False)
+    monkeypatch.setattr("fer_tune.store.reading.is_writable", lambda url: False)
+    with pytest.raises(StorageError, match="cannot be written") as refused:
+        fitted(searched, Request(epochs=1))
+    assert "--out" in refused.value.hint
+    before = {path: path.read_bytes() for path in searched.root.rglob("*") if path.is_file()}
+    for openings_so_far in (1, 2):
+        found = run_final_fits("s", Request(epochs=1), searched, INLINE, out=tmp_path / "out")
+        assert found is not None
+        assert found[0].openings == openings_so_far
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert {path: path.read_bytes() for path in before} == before
+    own = replace(searched, root=tmp_path / "out" / "storage", url=f"sqlite:///{tmp_path}/out/storage/fer_tune.db")
+    monkeypatch.undo()
+    assert openings(searched) == []
+    assert len(openings(own)) == 2

@@ -442,10 +442,12 @@ def test_the_signature_is_of_what_makes_trials_comparable() -> None:
         "split=usage",
         "data.side=64",
         "objective=val_macro_f1",
+        "objective_of=last",
         "mixup=0.1",
     ]
     assert all(loads(ALTERNATIVES, change).signature() == base for change in same)
     assert len({loads(ALTERNATIVES, change).signature() for change in other} | {base}) == len(other) + 1
+    assert loads(ALTERNATIVES, "objective_of=max").signature() == base, "studies from before the key do not continue"
     reordered = "params:\n  weight_decay: 0.1\n  lr: {high: 1.0, low: 0.1}\nfamily: vgg\n"
     assert (
         loads(reordered).signature()

@@ -40,11 +40,11 @@ def rare(spec: Job) -> Job:
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
-    return [dataclasses.replace(row, attempt=0, seconds=0.0, images_per_second=0.0) for row in rows]
+    return [dataclasses.replace(row, attempt=0, seconds=0.0, images_per_second=0.0, device_seconds=0.0) for row in rows]
 
 
 def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], JobEnd]:
-    *rows, end = trainer.train(spec, stop)
+    *rows, end = trainer.train_alone(spec, stop)
     assert isinstance(end, JobEnd)
     return [row for row in rows if isinstance(row, EpochRow)], end
 
@@ -65,7 +65,7 @@ def _break_off(trainer: Trainer, spec: Job, after: int) -> None:
     """Trains so many epochs and leaves, as a killed worker does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "ThreadPoolExecutor", AtOnce)
-        training = trainer.train(spec)
+        training = trainer.train_alone(spec)
         rows = (message for message in training if isinstance(message, EpochRow))
         for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
             next(rows)
@@ -134,7 +134,7 @@ def _stopped_in_the_third_epoch(trainer: Trainer, job: Job, *wishes: Wish) -> tu
     asks = iter([Wish.CONTINUE, *wishes])  # the first one comes at the second epoch's end
     *_, end = (
         rows.append(message) if isinstance(message, EpochRow) else message
-        for message in trainer.train(job, lambda: next(asks, wishes[-1]) if len(rows) >= 2 else Wish.CONTINUE)
+        for message in trainer.train_alone(job, lambda: next(asks, wishes[-1]) if len(rows) >= 2 else Wish.CONTINUE)
     )
     assert isinstance(end, JobEnd)
     return rows, end

@@ -1,0 +1,1 @@
+"""What a search finds, measured on curves of real trainings: collected once, then played often."""
