@@ -108,7 +108,7 @@ class _View:
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        """Returns the trials. All of Optuna's samplers call this method. None of them changes a trial."""
+        """Returns the trials. All of Optuna's samplers call this method, and change none."""
         if self._trials is None:
             storage = self._study._storage
             if self._bounded and isinstance(storage, SingleWriter):

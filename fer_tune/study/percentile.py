@@ -1,4 +1,4 @@
-"""Optuna's median and percentile pruners, which do not read all complete trials at each question."""
+"""Optuna's median and percentile pruners, without reading all complete trials at each question."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class _GrowingSearchSpace(_GroupDecomposedSearchSpace):
 
 
 class _Table:
-    """The parameters of trials as Optuna's numbers: a row for each trial, a column for each name."""
+    """The parameters of trials as Optuna's numbers: a row a trial, a column a name."""
 
     def __init__(self) -> None:
         self._numbers = np.full((64, 8), np.nan)
