@@ -180,11 +180,14 @@ def studies(*, storage: str | None = None) -> list[StudySummary]:
 
 
 def best(study: str | None = None, top: int = 1, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns the best complete trials of a study, the best first. Empty if none has completed."""
-    from fer_tune.study import ranking
+    """Returns the best complete trials of a study, the best first. Empty if none has completed.
+
+    Confirmed trials come first, ranked by their means. `standings` says how sure the order is.
+    """
+    from fer_tune.study.standings import best as read
 
     with open_store(storage) as store:
-        return ranking(store, study_name(store, study), top)
+        return read(store, study_name(store, study), top)
 
 
 def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
@@ -364,11 +367,13 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
         return read(store, study_name(store, study), top, rule)
 
 
-def overtuning(study: str, trial: int, test: Sequence[float] = (), *, storage: str | None = None) -> Meter | None:
+def overtuning(
+    study: str, trial: int, test: Sequence[float] | None = None, *, storage: str | None = None
+) -> Meter | None:
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its accuracies on test, by seed.
+        test: its accuracies on test, by seed. None reads those of its recorded final fits.
 
     Returns:
         The figures, with a warning for each gap that chance does not explain. None if the trial is

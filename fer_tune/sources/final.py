@@ -23,7 +23,7 @@ from fer_tune.sources.job_list import JobList
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
 from fer_tune.store.openings import Openings
 from fer_tune.study import TrialSummary, trials
-from fer_tune.study.standings import leader
+from fer_tune.study.standings import best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,10 +232,10 @@ def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     if number is None:
-        best = leader(store, study)
-        if best is None:
+        first = best(store, study)
+        if not first:
             raise StudyError(f"The study {study} has no complete trial yet.", "Run its sweep for longer first.")
-        return best
+        return first[0]
     found = [summary for summary in trials(store, study) if summary.number == number]
     if not found:
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")
