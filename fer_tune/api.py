@@ -4,7 +4,7 @@ others.
     find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning
+    choose:  standings, confirm, overtuning, compare
     train:   retrain, load_model, predict
     keep:    backup, restore
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
     from fer_tune.selection.overtuning import Meter
+    from fer_tune.sources.compare import Comparison
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
@@ -423,6 +424,25 @@ def confirm(
         seeds=seeds,
         observer=observer,
     )
+
+
+def compare(first: str, second: str, *, storage: str | None = None) -> Comparison:
+    """Compares two studies, families or model folders, and says whether they differ beyond chance.
+
+    A family stands for the best of its studies, and a study for its best trial: the confirmed one
+    if there are confirmations. Models are compared by their stored predictions for test images.
+
+    Raises:
+        StudyError: a name is neither a study nor a family nor a folder, or has no complete trial.
+        DataError: a folder has no predictions, or the two cannot be compared.
+    """
+    from fer_tune.sources.compare import compare_two
+    from fer_tune.sources.evaluate import PREDICTIONS
+
+    if all((Path(name) / PREDICTIONS).is_file() for name in (first, second)):
+        return compare_two(None, first, second)
+    with open_store(storage) as store:
+        return compare_two(store, first, second)
 
 
 # train ----------------------------------------------------------------------------------------------------------------
