@@ -5,7 +5,7 @@ others.
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, confirm, overtuning, compare
-    train:   retrain, load_model, predict
+    train:   retrain, ensemble, load_model, predict
     keep:    backup, restore
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fer_tune.pool.engines import EngineName
     from fer_tune.selection.overtuning import Meter
     from fer_tune.sources.compare import Comparison
+    from fer_tune.sources.ensemble import EnsembleFit
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
+    from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -510,16 +512,65 @@ def retrain(
     )
 
 
-def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor:
-    """Loads the model that `retrain` left in a folder.
+def ensemble(
+    studies: Sequence[str] | None = None,
+    *,
+    size: int = 8,
+    epochs: int | None = None,
+    tta: Tta = "none",
+    test: bool = True,
+    devices: str | None = None,
+    engine: EngineName = "local",
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> EnsembleFit | None:
+    """Chooses trials whose predictions are best together, trains them again, and tests them once.
+
+    The choice is greedy, with replacement, on the stored predictions for validation images. The
+    members are trained on training and validation images. A call that was killed is continued by
+    the same call.
+
+    Args:
+        studies: whose trials may be members. They must have the same split. None is all.
+        size: how many members, at most. One may count more than once.
+        epochs: length of the schedules. None leaves that to the studies.
+        tta, test, devices, engine, wandb, observer: as in `retrain`.
+
+    Returns:
+        The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
+
+    Raises:
+        StudyError: the studies have different splits, or no stored predictions.
+        TrainingError: the training of a member failed.
+    """
+    from fer_tune.sources.ensemble import run_ensemble
+    from fer_tune.sources.run import RunOptions
+
+    with open_store(storage) as store:
+        names = study_names(store, studies)
+    return run_ensemble(
+        names,
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        size=size,
+        epochs=epochs,
+        tta=tta,
+        test=test,
+        observer=observer,
+    )
+
+
+def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor | Ensemble:
+    """Loads the model that `retrain` left in a folder, or the ensemble that `ensemble` left.
 
     Raises:
         DataError: the folder has no model, or one of a newer version.
         StorageError: the files of the model are damaged.
     """
-    from fer_tune.train.export import Predictor
+    from fer_tune.train.ensemble import load_any
 
-    return Predictor.load(Path(folder), device)
+    return load_any(Path(folder), device)
 
 
 def predict(folder: str | os.PathLike[str], images: Paths, *, tta: Tta = "none") -> list[dict[str, float]]:

@@ -16,6 +16,7 @@ from fer_tune.cli import (
     dashboard,
     data,
     doctor,
+    ensemble,
     init,
     predict,
     report,
@@ -100,7 +101,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
+    dashboard. Last: confirm, compare, retrain, ensemble, predict. To keep: backup, restore.
     """
 
 
@@ -120,6 +121,7 @@ for command in (
     confirm.confirm,
     compare.compare,
     retrain.retrain,
+    ensemble.ensemble,
     predict.predict,
     backup.backup,
     restore.restore,
