@@ -5,7 +5,8 @@ others.
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, confirm, overtuning, compare
-    train:   retrain, ensemble, load_model, predict
+    train:   retrain, ensemble
+    use:     load_model, predict, evaluate, export
     keep:    backup, restore
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
     from fer_tune.selection.overtuning import Meter
+    from fer_tune.sources.assess import Assessment
     from fer_tune.sources.compare import Comparison
     from fer_tune.sources.ensemble import EnsembleFit
     from fer_tune.sources.final_result import FinalFit
@@ -561,6 +563,36 @@ def ensemble(
     )
 
 
+def evaluate(
+    folder: str | os.PathLike[str],
+    source: str,
+    *,
+    usage: str | None = None,
+    device: str = "cpu",
+    out: str | os.PathLike[str] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Assessment:
+    """Evaluates a model or an ensemble on a labelled source, plain, with flips and with ten crops.
+
+    If the source is the data set that the model was made from, only the test images of its split
+    are used. Each evaluation is recorded in the ledger of the storage folder.
+
+    Args:
+        folder: what `retrain` or `ensemble` left.
+        source: `fer2013`, `demo`, or a path.
+        usage: a part of the competition, such as `PrivateTest`. None is the whole source.
+        out: a folder for the figures and the predictions.
+        note: is called with a sentence now and then while files are read.
+
+    Raises:
+        DataError: the source cannot be read, or has a class that the model does not know.
+    """
+    from fer_tune.sources.assess import assess
+
+    target = None if out is None else Path(out)
+    return assess(Path(folder), source, Settings.from_environment(), usage=usage, device=device, out=target, note=note)
+
+
 def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor | Ensemble:
     """Loads the model that `retrain` left in a folder, or the ensemble that `ensemble` left.
 
@@ -626,6 +658,23 @@ def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str
     from fer_tune.store.restore import restore as put_back
 
     return put_back(Path(file), Settings.from_environment(storage), replace)
+
+
+def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:
+    """Writes a model or an ensemble as an ONNX file, and compares it with torch in ONNX Runtime.
+
+    The input `images` is uint8 [N, channels, side, side], with any N; the normalisation is inside.
+    The output `probabilities` is float32 [N, classes].
+
+    Returns:
+        The largest difference of a probability from torch's.
+
+    Raises:
+        MissingExtraError: the packages of the extra `onnx` are not installed.
+    """
+    from fer_tune.train.onnx import export_onnx
+
+    return export_onnx(load_model(folder), Path(onnx))
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from fer_tune.cli import (
     data,
     doctor,
     ensemble,
+    evaluate,
+    export,
     init,
     predict,
     report,
@@ -101,7 +103,8 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, compare, retrain, ensemble, predict. To keep: backup, restore.
+    dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To keep:
+    backup, restore.
     """
 
 
@@ -123,6 +126,8 @@ for command in (
     retrain.retrain,
     ensemble.ensemble,
     predict.predict,
+    evaluate.evaluate,
+    export.export,
     backup.backup,
     restore.restore,
     doctor.doctor,
