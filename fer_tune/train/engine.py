@@ -127,7 +127,7 @@ class Engine:
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
     def prepared(self) -> Engine:
-        """Prepares the engine at once, in a lane that does not have its turn. Returns the engine."""
+        """Prepares the engine at once, in a lane that does not have its turn; returns it."""
         with self.lane:
             for _ in self.prepare():
                 pass

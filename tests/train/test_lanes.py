@@ -110,7 +110,7 @@ def test_the_images_between_messages_are_those_of_the_epochs(spec):
     assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
 
 
-# -- memory that is too small for all lanes -----------------------------------------------------------------------
+# -- memory that is too small for all lanes --------------------------------------------------------
 
 
 class SmallDevice(Bench):
