@@ -106,19 +106,25 @@ class Engine:
         self._replay_evaluation: Callable[[], None] | None = None
         self._captures = device.type == "cuda" and capture
 
-    def prepare(self) -> Iterator[None]:
+    def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
         """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
 
         Both stay eager if that fails, but not for memory.
+
+        Args:
+            alone: whether no other lane trains.
+            known: whether this process has built such an engine before. If not, cuDNN measures its
+                algorithms now. Other lanes first come to rest, so that it chooses as if alone.
         """
         if not self._captures:
             return
+        quiet = alone or known
         try:
-            yield from warm_up(self._train_step, rewind=self._cursor.zero_)
-            self._replay_step = captured(self._train_step, self.lane)
+            yield from warm_up(self._train_step, self.device, rewind=self._cursor.zero_, quiet=quiet)
+            self._replay_step = captured(self._train_step, self.lane, alone)
             if len(self.inputs.held):
-                yield from warm_up(self._evaluate_held)
-                self._replay_evaluation = captured(self._evaluate_held, self.lane)
+                yield from warm_up(self._evaluate_held, self.device, quiet=quiet)
+                self._replay_evaluation = captured(self._evaluate_held, self.lane, alone)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
