@@ -13,6 +13,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
+from fer_tune.train.memory import Memory
 from tests.train.bench import Bench
 
 RANDOM: dict[str, Value] = {
@@ -212,3 +213,27 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
     assert [messages[-1].notes for messages in said.values()] == [()] * 4
     streams = {cache.lane.stream.cuda_stream for cache in trainer._room.lanes}
     assert len(streams) == 4
+
+
+@pytest.mark.gpu
+def test_large_jobs_share_a_device_that_has_memory_for_one(tiny_data: DataRef):
+    device = torch.device("cuda", 0)
+    params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
+    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, tiny_data) for n in range(3)]
+    alone = Trainer("cuda")
+    Memory(device).release()
+    before = torch.cuda.memory_reserved(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    assert list(alone.train_alone(jobs[0]))[-1].notes == ()
+    peak = torch.cuda.max_memory_reserved(device) - before
+    del alone
+    Memory(device).release()
+    total = torch.cuda.mem_get_info(device)[1]
+    try:
+        torch.cuda.set_per_process_memory_fraction((before + 1.4 * peak) / total, device)
+        said = side_by_side(Trainer("cuda"), jobs)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        Memory(device).release()
+    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 3
+    assert any(isinstance(message, Crowded) for messages in said.values() for message in messages)
