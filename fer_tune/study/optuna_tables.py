@@ -292,7 +292,8 @@ class StudyTables:
 def external(number: float, distribution: str) -> Value:
     """Returns the value of a parameter, given Optuna's number for it and its distribution."""
     of_number = _conversion(distribution)
-    return of_number[int(number)] if isinstance(of_number, list) else of_number(number)
+    value: Value = of_number[int(number)] if isinstance(of_number, list) else of_number(number)
+    return value
 
 
 @lru_cache(maxsize=4096)
