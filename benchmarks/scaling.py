@@ -130,7 +130,7 @@ def fixed_list(family: str, lanes: str, options: argparse.Namespace, folder: Pat
     sweep = load_sweep(FOLDER / f"{family}.yaml", changes)
     rows: list[dict[str, Any]] = []
     for count in map(int, options.gpus.split(",")):
-        row, seen = measured(sweep, family, count, lanes, options, folder / f"{family}-{lanes}-{count}")
+        row, seen = measured(sweep, count, lanes, options.device, folder / f"{family}-{lanes}-{count}")
         row["trials"], row["epochs"] = trials, epochs
         row["trials_per_hour"] = round(3600 * trials / seen.lasted)
         first = rows[0] if rows else row
@@ -147,7 +147,7 @@ def search(family: str, options: argparse.Namespace, folder: Path) -> list[dict[
     sweep = load_sweep(FOLDER / f"{family}.yaml", changes)
     rows: list[dict[str, Any]] = []
     for count in map(int, options.gpus.split(",")):
-        row, seen = measured(sweep, family, count, "auto", options, folder / f"{family}-search-{count}")
+        row, seen = measured(sweep, count, "auto", options.device, folder / f"{family}-search-{count}")
         target = rows[0]["best"] if rows else seen.best[-1][1]
         reached = next((when - seen.began for when, value in seen.best if value >= target), None)
         row |= {"best": seen.best[-1][1], "seconds_to_best_of_first": None if reached is None else round(reached, 1)}
@@ -156,16 +156,14 @@ def search(family: str, options: argparse.Namespace, folder: Path) -> list[dict[
     return rows
 
 
-def measured(
-    sweep: Sweep, family: str, count: int, lanes: str, options: argparse.Namespace, folder: Path
-) -> tuple[dict[str, Any], Stretch]:
+def measured(sweep: Sweep, count: int, lanes: str, device_kind: str, folder: Path) -> tuple[dict[str, Any], Stretch]:
     """Runs a sweep on so many GPUs in a storage folder of its own."""
     cache = folder.parent / "cache"
     cache.mkdir(exist_ok=True)
     folder.mkdir()
     (folder / "cache").symlink_to(cache)  # the images are read once for all runs
     os.environ["FER_TUNE_DIR"] = str(folder)
-    names = "cpu" if options.device == "cpu" else ",".join(f"cuda:{place}" for place in range(count))
+    names = "cpu" if device_kind == "cpu" else ",".join(f"cuda:{place}" for place in range(count))
     chosen = lanes if lanes == "auto" else int(lanes)
     how = RunOptions(workers=count, devices=names, wandb="disabled", lanes=chosen)  # type: ignore[arg-type]
     seen, cpu = Stretch(), time.process_time()
@@ -173,7 +171,7 @@ def measured(
     used = time.process_time() - cpu
     images = sum(seen.images.values())
     return {
-        "family": family, "gpus": count, "lanes": lanes, "seconds": round(seen.lasted, 2),
+        "family": sweep.family, "gpus": count, "lanes": lanes, "seconds": round(seen.lasted, 2),
         "images_per_second": round(images / seen.lasted),
         "images_per_second_of_each": {name: round(part / seen.lasted) for name, part in sorted(seen.images.items())},
         "idle_share": seen.idle(), "orchestrator_cpu_share": round(used / seen.lasted, 3),

@@ -4,7 +4,7 @@ others.
     find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm
+    choose:  standings, confirm, overtuning
     train:   retrain, load_model, predict
     keep:    backup, restore
 
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
     from fer_tune.data.audit import Audit
     from fer_tune.doctor import Finding
-    from fer_tune.job import Value
+    from fer_tune.job import Part, Tta, Value
     from fer_tune.jobs import Observer, RunOutcome
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
-    from fer_tune.sources.evaluate import FinalFit
+    from fer_tune.selection.overtuning import Meter
+    from fer_tune.sources.final_result import FinalFit
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
@@ -98,6 +99,7 @@ def run(
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
+    lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -112,8 +114,9 @@ def run(
     Args:
         sweeps: files, folders of files, or what `check` returns.
         changes: `key=value`, as `--set` takes them.
-        workers: how many trials train at the same time. `auto` is one for each GPU, or one for
-            every two cores.
+        workers: how many processes train. `auto` is one for each GPU, or one for every two cores.
+        lanes: how many trials a worker trains at the same time. `auto` measures how many are worth
+            it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
         engine: `local` trains in worker processes, `inline` in this process.
@@ -128,7 +131,7 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb)
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 
@@ -240,6 +243,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
+    | device_seconds | float64 | the trial's share of its device in `seconds` |
     | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:
@@ -360,6 +364,22 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
         return read(store, study_name(store, study), top, rule)
 
 
+def overtuning(study: str, trial: int, test: Sequence[float] = (), *, storage: str | None = None) -> Meter | None:
+    """Returns a trial's figures of the search, of its confirmations and of test, side by side.
+
+    Args:
+        test: its accuracies on test, by seed.
+
+    Returns:
+        The figures, with a warning for each gap that chance does not explain. None if the trial is
+        not complete, or if the study's objective is not the accuracy.
+    """
+    from fer_tune.study.standings import overtuning as read
+
+    with open_store(storage) as store:
+        return read(store, study, trial, test)
+
+
 def confirm(
     study: str | None = None,
     *,
@@ -408,6 +428,9 @@ def retrain(
     *,
     trial: int | None = None,
     seeds: int = 1,
+    on: Part = "train+val",
+    tta: Tta = "none",
+    test: bool = True,
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
@@ -421,10 +444,16 @@ def retrain(
     """Trains one configuration on training and validation images, and evaluates it on test once.
 
     The fits run side by side on all devices. A call that was killed is continued by the same call.
+    Each fit is calibrated by a temperature, if validation predictions of the trial are stored.
 
     Args:
-        trial: the number of the trial whose configuration is trained. None is the best.
-        seeds: how many fits, each under its own seed.
+        trial: the number of the trial whose configuration is trained. None is the best, by its
+            confirmations if there are any.
+        seeds: how many fits, each under its own seed. `out` gets the one nearest the median.
+        on: the images to train on. `all` has the test images in it, and is not tested.
+        tta: `crops` evaluates ten crops of each test image too. The network alone and with flips
+            are always evaluated.
+        test: whether to open test.
         epochs: length of the schedule. None is the study's.
         until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
             whole schedule.
@@ -448,7 +477,7 @@ def retrain(
     record = find_study(study, storage=storage)
     return run_final_fits(
         record.name,
-        Request(trial, epochs, until, seeds, read_changes(record.family, changes)),
+        Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
         Settings.from_environment(storage),
         RunOptions(devices=devices, engine=engine, wandb=wandb),
         observer=observer,
@@ -468,12 +497,12 @@ def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor
     return Predictor.load(Path(folder), device)
 
 
-def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False) -> list[dict[str, float]]:
+def predict(folder: str | os.PathLike[str], images: Paths, *, tta: Tta = "none") -> list[dict[str, float]]:
     """Returns the probability of each class for each image file, the most probable class first.
 
     Args:
         folder: what `retrain` left.
-        flip: whether to average over each image and its mirror image.
+        tta: `flip` averages over each image and its mirror image, `crops` over ten crops of it.
 
     Raises:
         DataError: a file is not a readable image.
@@ -485,7 +514,7 @@ def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False
     model = load_model(folder)
     spec = model.spec
     pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
-    rows = model.predict(pixels, flip=flip).tolist()
+    rows = model.predict(pixels, tta).tolist()
     ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
     return [{name: probability for probability, name in row} for row in ranked]
 

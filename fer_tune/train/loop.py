@@ -1,4 +1,4 @@
-"""The trainer of one device: each lane trains one job after another, through its epochs to its end."""
+"""The trainer of one device: each lane trains one job after another, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing
 
 import torch
 
-from fer_tune.data.access import open_search
+from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
@@ -144,7 +144,7 @@ class Trainer:
                 if not out_of_memory(error):
                     raise
                 said = str(error)
-            # After the `except`, no traceback holds the frames of the failed step and their tensors.
+            # After the `except`, no traceback holds the frames of the failed step.
             if training.status is not None:
                 return
             training.release()
@@ -179,8 +179,13 @@ class Trainer:
         return len(self._load(job, self._room.free_lane()).labels)
 
     def plan(self, job: Job) -> tuple[Plan, TrainConfig]:
-        """Returns what an engine for a job is built from in the first free lane, and its numbers."""
+        """Returns what an engine is built from in the first free lane, and its numbers."""
         return self._plan(job, self._room.free_lane())
+
+    @property
+    def lanes(self) -> list[EngineCache]:
+        """The lanes that have trained so far."""
+        return self._room.lanes
 
     @property
     def latest(self) -> Engine:
@@ -279,7 +284,7 @@ class Trainer:
     def _load(self, job: Job, cache: EngineCache) -> DeviceData:
         key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._data:
-            data = open_search(job.data)
+            data = open_all(job.data) if job.fit == "all" else open_search(job.data)
             self._data[key] = self._room.load(lambda: DeviceData.load(data, job.fit, self.device), cache)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other lanes have streams of their own

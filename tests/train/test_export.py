@@ -84,7 +84,7 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     assert end.status == "completed", end.detail or end.reason
     predictor = Predictor.load(tmp_path / "model")
     assert predictor.spec == spec
-    assert predictor.predict(images[:5], flip=True).shape == (5, len(spec.classes))
+    assert predictor.predict(images[:5], tta="flip").shape == (5, len(spec.classes))
     assert np.allclose(predictor.predict(images[:5]).sum(1), 1, atol=1e-5)
 
 
@@ -124,9 +124,9 @@ def test_flip_averages_each_face_and_its_mirror_image(tiny_data, tmp_path):
     predictor = Predictor.load(tmp_path)
     data = open_final(tiny_data)
     images = np.array(data.images[data.test])
-    both = predictor.predict(images, flip=True)
+    both = predictor.predict(images, tta="flip")
     assert np.allclose(both, (predictor.predict(images) + predictor.predict(images[:, :, ::-1])) / 2, atol=1e-6)
-    assert np.allclose(both, predictor.predict(images[:, :, ::-1], flip=True), atol=1e-6)
+    assert np.allclose(both, predictor.predict(images[:, :, ::-1], tta="flip"), atol=1e-6)
     assert not np.allclose(both, predictor.predict(images), atol=1e-4)
 
 
