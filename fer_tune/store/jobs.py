@@ -105,6 +105,12 @@ class Jobs:
         of_study = tables.jobs.c.study_id == self._studies.key(study)
         return self._select(of_study, tables.jobs.c.state.in_(("queued", "running", "paused")))
 
+    def states(self, study: str, kind: Kind) -> dict[str, str]:
+        """Returns the state of each job of a study and kind, by its uid."""
+        of_kind = (tables.jobs.c.study_id == self._studies.key(study)) & (tables.jobs.c.kind == kind)
+        rows = self._database.rows(select(tables.jobs.c.uid, tables.jobs.c.state).where(of_kind))
+        return {row["uid"]: row["state"] for row in rows}
+
     def find_trial(self, study: str, number: int) -> JobRecord | None:
         """Returns the job that has this trial number now, or None."""
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
