@@ -26,6 +26,9 @@ from fer_tune.errors import DataError
 from fer_tune.job import Value
 from fer_tune.sweep.space import Space
 
+VERSION = 1
+"""Counts up when the models change, so that kept ones are fitted again."""
+
 COMPONENTS = 8
 """Principal components of the curves that the models predict."""
 
