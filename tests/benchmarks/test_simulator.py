@@ -88,7 +88,7 @@ def test_configurations_that_diverged_diverge_again() -> None:
         else curve
         for curve in curves.curves
     ]
-    found = Simulator(Curves("simple_cnn", 8, curves.chunks, broken), small().space, "boosted trees")
+    found = Simulator(Curves("simple_cnn", 8, curves.chunks, broken), small().space, "gaussian process")
     base = {"augment": 0.3, "batch_size": 64, "schedule": "cosine"}
     broke = [found.train(base | {"optimizer": "sgd", "lr": 0.05}, seed).diverges for seed in range(20)]
     held = [found.train(base | {"optimizer": "muon", "lr": 0.002}, seed).diverges for seed in range(20)]
@@ -101,7 +101,7 @@ def test_time_shared_with_other_trainings_is_not_counted() -> None:
     shared.chunks[0]["concurrency"] = 4.0
     params = dict(small().start[0].params)
     seconds = [
-        Simulator(curves, small().space, "boosted trees").train(params, 1).rows[0, SECONDS]
+        Simulator(curves, small().space, "gaussian process").train(params, 1).rows[0, SECONDS]
         for curves in (alone, shared)
     ]
     assert seconds[0] == pytest.approx(4 * seconds[1], rel=0.01)
