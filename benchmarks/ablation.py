@@ -153,7 +153,7 @@ def _train(spec: Job, changes: dict[str, Value], ends: float) -> Run | None:
 def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     """Trains the recipe with `changes`; RuntimeError if it does not come to its end."""
     started = time.perf_counter()
-    messages: list[Any] = list(trainer.train(spec))
+    messages: list[Any] = list(trainer.train_alone(spec))
     rows, end = [row for row in messages if isinstance(row, EpochRow)], messages[-1]
     assert isinstance(end, JobEnd)
     if end.status != "completed":
@@ -167,7 +167,7 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
         best=best.val_accuracy,
         best_epoch=best.epoch,
         last=statistics.fmean(row.val_accuracy for row in rows[-10:]),
-        flip=flip_accuracy(trainer._engines.latest),
+        flip=flip_accuracy(trainer.latest),
         train=rows[-1].train_accuracy,
         curve=tuple(round(row.val_accuracy, 4) for row in rows),
         parameters=end.parameters,

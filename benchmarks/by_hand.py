@@ -217,7 +217,7 @@ def repeat(trainer: Trainer, task: Task) -> dict[str, Any]:
 def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
     """Trains one seed. RuntimeError if it does not reach its last epoch."""
     began = time.perf_counter()
-    *messages, end = trainer.train(job)
+    *messages, end = trainer.train_alone(job)
     rows = [row for row in messages if isinstance(row, EpochRow)]
     if len(rows) != job.schedule:
         raise RuntimeError(f"{job.family} {job.params} ended after {len(rows)} epochs: {end}")
@@ -228,7 +228,7 @@ def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
         val_accuracy=100 * row.val_accuracy,
         train_loss=row.train_loss,
         val_loss=row.val_loss,
-        test_accuracy=100 * test_accuracy(trainer._engines.latest, job) if tested else None,
+        test_accuracy=100 * test_accuracy(trainer.latest, job) if tested else None,
         curve=tuple((round(100 * row.train_accuracy, 2), round(100 * row.val_accuracy, 2)) for row in rows),
         seconds=round(time.perf_counter() - began, 2),
     )

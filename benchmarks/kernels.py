@@ -34,7 +34,7 @@ from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.training import default_job, seconds
 from fer_tune.job import Job, Value
 from fer_tune.kernels import formulas, image_changes
-from fer_tune.train.cuda_graphs import captured
+from fer_tune.train.cuda_graphs import captured_alone
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from fer_tune.train.optimizer import Optimizer
@@ -149,8 +149,8 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Yields a row for each kernel of the network."""
     job = replace(base, family=network.family, params={**PARAMS, **network.params, "batch_size": batch})
-    plan, config = trainer._plan(job)
-    engine = Engine(plan)
+    plan, config = trainer.plan(job)
+    engine = Engine(plan).prepared()
     engine.begin(config, plan.shape, job.seed, job.schedule)
     steps = min(options.steps, engine.steps_per_epoch)
     shipped = step_rate(engine, steps)
@@ -201,7 +201,7 @@ def capture(engine: Engine) -> Callable[[], None]:
     """Captures the step as layers and optimizer are now; on a CPU the step itself."""
     if engine.device.type != "cuda":
         return engine._train_step
-    return captured(engine._train_step, engine.device, rewind=engine._cursor.zero_)
+    return captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
 
 
 def step_rate(engine: Engine, steps: int, step: Callable[[], None] | None = None) -> float:

@@ -97,7 +97,7 @@ def measure(where: str, trials: int, data: DataRef) -> list[dict[str, Any]]:
         family, params = SHAPES[shape]
         params = {**params, "lr": 1e-3, "augment": 0.3, "ema": 0.9, **(TINY if where == "cpu" else {})}
         began = time.perf_counter()
-        *_, end = trainer.train(Job(f"memory-{number}", "memory", "search", family, params, 1, number, data))
+        *_, end = trainer.train_alone(Job(f"memory-{number}", "memory", "search", family, params, 1, number, data))
         assert isinstance(end, JobEnd)
         _refuse(end)
         allocated, reserved = memory.used()

@@ -6,6 +6,7 @@
     fer_tune.best("resnet")                             the best trial
     fer_tune.load_trials("resnet")                      all trials as a pandas DataFrame
     fer_tune.load_epochs("resnet")                      the learning curves
+    fer_tune.confirm("resnet", top=5, seeds=3)          the best trials under new seeds
     result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
     fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
 
@@ -13,7 +14,6 @@
 it needs when it is called.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.errors import FerTuneError
@@ -21,8 +21,10 @@ from fer_tune.errors import FerTuneError
 if TYPE_CHECKING:
     from fer_tune.api import (
         audit_data,
+        backup,
         best,
         check,
+        confirm,
         copy_sweeps,
         diagnose,
         failures,
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
         load_epochs,
         load_model,
         load_trials,
+        overtuning,
         predict,
+        restore,
         retrain,
         run,
+        standings,
         stop,
         studies,
         sync,
@@ -42,17 +47,16 @@ if TYPE_CHECKING:
         write_report,
     )
 
-try:
-    __version__ = version("fer-tune")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "FerTuneError",
     "__version__",
     "audit_data",
+    "backup",
     "best",
     "check",
+    "confirm",
     "copy_sweeps",
     "diagnose",
     "failures",
@@ -60,9 +64,12 @@ __all__ = [
     "load_epochs",
     "load_model",
     "load_trials",
+    "overtuning",
     "predict",
+    "restore",
     "retrain",
     "run",
+    "standings",
     "stop",
     "studies",
     "sync",
@@ -75,6 +82,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Returns a public function, and imports `fer_tune.api` for it."""
+    if name == "__version__":
+        return _version()
     if name in __all__:
         from fer_tune import api
 
@@ -85,3 +94,12 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """Returns the public names, for completion."""
     return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fer-tune")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

@@ -7,6 +7,7 @@ imports neither torch nor Optuna.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,11 +21,18 @@ Value = bool | int | float | str
 Kind = Literal["search", "confirm", "final"]
 """What a job is for: a trial of a search, a good trial under another seed, or the final model."""
 
-NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "repeat", "final": "final fit"}
+NOUNS: dict[Kind, str] = {"search": "trial", "confirm": "confirmation", "final": "final fit"}
 """What people call a job of each kind."""
 
-Part = Literal["train", "train+val"]
-"""The part of the data that a job fits."""
+ObjectiveOf = Literal["max", "last", "mean_last"]
+"""Which epochs decide the objective of a complete training: the best one, the last one, or the
+mean of the last few (see `selection.objective`)."""
+
+Part = Literal["train", "train+val", "all"]
+"""The part of the data that a job fits. Only a final fit may train on all images, test included."""
+
+Tta = Literal["none", "flip", "crops"]
+"""Test-time augmentation: the views of an image whose probabilities are averaged."""
 
 
 def new_uid() -> str:
@@ -64,11 +72,13 @@ class Job:
         name: label of the start configuration that the job came from, or None.
         attempt: 0 for the first attempt at the job, and one more for each further attempt.
         objective: name of the `EpochRow` field that is maximised.
+        objective_of: which epochs decide the objective of the whole training.
         patience: epochs without a better objective after which the job ends by itself; 0 means
             that it does not.
-        until: the epoch after which to stop; None means the end of the schedule.
+        until: the epoch after which to stop; None means the end of the schedule. A job of a search
+            pauses there; see `pauses`.
         fit: `train` trains on the training part and evaluates on validation. `train+val` trains on
-            both and evaluates on nothing.
+            both, and `all` also on test; they evaluate on nothing.
         artifacts: folder for the files that the job leaves; None means that it leaves none.
         checkpoint: file that the job writes, and continues from if it exists; None means no
             checkpoint.
@@ -88,6 +98,7 @@ class Job:
     name: str | None = None
     attempt: int = 0
     objective: str = "val_accuracy"
+    objective_of: ObjectiveOf = "max"
     patience: int = 0
     until: int | None = None
     fit: Part = "train"
@@ -95,10 +106,25 @@ class Job:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 30.0
 
+    def __post_init__(self) -> None:
+        """Refuses a job of a search that would train on test images.
+
+        Raises:
+            ValueError: `fit` is `all`, and the job is not a final fit.
+        """
+        if self.fit == "all" and self.kind != "final":
+            raise ValueError(f"a {NOUNS[self.kind]} must not train on test images")
+
     @property
     def last_epoch(self) -> int:
         """The last epoch that the job trains."""
         return self.until or self.schedule
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the job pauses after its last epoch: it leaves a checkpoint, from which a later
+        attempt continues."""
+        return self.kind == "search" and self.last_epoch < self.schedule
 
     @property
     def label(self) -> str:
@@ -135,6 +161,8 @@ class EpochRow:
         lr: learning rate of the epoch's last step.
         seconds: duration of training and validation.
         images_per_second: training images divided by `seconds`.
+        device_seconds: the job's share of its device in `seconds`. Lanes that train at the same
+            time share it by their images, so that the sum over all lanes counts the device once.
 
     The `val_` fields and `recall` are nan if the job does not evaluate on validation.
     """
@@ -152,9 +180,14 @@ class EpochRow:
     lr: float
     seconds: float
     images_per_second: float
+    device_seconds: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.device_seconds):  # the job had its device alone
+            object.__setattr__(self, "device_seconds", self.seconds)
 
 
-End = Literal["completed", "stopped", "diverged", "failed"]
+End = Literal["completed", "paused", "stopped", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -163,13 +196,15 @@ class JobEnd:
 
     Attributes:
         job: the uid of the job.
-        status: `completed` (all epochs, or its patience ended), `stopped` (the orchestrator asked
-            for it), `diverged` (the loss is not finite) or `failed` (an exception).
+        status: `completed` (all epochs, or its patience ended), `paused` (it reached `Job.until`
+            and left a checkpoint), `stopped` (the orchestrator asked for it), `diverged` (the loss
+            is not finite) or `failed` (an exception).
         reason: why the attempt ended so, one line; empty if the job trained all its epochs.
         detail: the traceback of a failure, else empty.
         parameters: number of trainable parameters; 0 if the model was not built.
         notes: what the user should know, for example that the step ran eagerly.
-        files: files that the job left, by kind: `val_logits` (float16 [V, C], best epoch), `model`.
+        files: files that the job left, by kind: `val_logits` (float16 [V, C], of the best epoch, or
+            of the last one if the objective is not that of the best), `model`.
         infeasible: above 0 if the job failed because it needs more memory than the device has. It
             is the fraction by which the need exceeds the device's memory.
     """
@@ -183,6 +218,10 @@ class JobEnd:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     infeasible: float = 0.0
+
+
+class Crowded:
+    """What a trainer says when a job waits until another lane of its device gives memory back."""
 
 
 PRUNED_IN = "pruned in epoch"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import Value
-from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, Start, Sweep
+from fer_tune.sweep.schema import Budget, PrunerSpec, SamplerSpec, SearchSpec, Start, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
 
 
@@ -20,6 +20,7 @@ def make_sweep(
     hours: float | None = None,
     retries: int = 2,
     budget: int = 4,
+    search: SearchSpec | None = None,
     **fixed: Value,
 ) -> Sweep:
     """A sweep for `Obedient`: what it searches is how it behaves."""
@@ -47,6 +48,7 @@ def make_sweep(
         space={name: Parameter(name, name, domain) for name, domain in domains.items()},
         start=tuple(Start(None, params) for params in start),
         path=Path(f"{study}.yaml"),
+        search=search or SearchSpec(),
     )
 
 

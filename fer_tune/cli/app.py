@@ -8,14 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from fer_tune.cli import (
+    backup,
     best,
     check,
+    confirm,
     dashboard,
     data,
     doctor,
     init,
     predict,
     report,
+    restore,
     retrain,
     run,
     stop,
@@ -96,7 +99,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: retrain, predict.
+    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
     """
 
 
@@ -113,8 +116,11 @@ for command in (
     report.report,
     dashboard.dashboard,
     sync.sync,
+    confirm.confirm,
     retrain.retrain,
     predict.predict,
+    backup.backup,
+    restore.restore,
     doctor.doctor,
     version,
 ):

@@ -16,6 +16,7 @@ from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError
 from fer_tune.pool.engines import EngineName
+from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def run(  # noqa: PLR0917 - options
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",
+    lanes: Annotated[
+        str | None,
+        typer.Option(
+            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -39,6 +46,17 @@ def run(  # noqa: PLR0917 - options
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
+    ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-hours",
+            min=0.0001,
+            max=1_000_000,
+            metavar="H",
+            help="Budget: hours of all devices together.",
+            show_default=False,
+        ),
     ] = None,
     hours: Annotated[
         float | None,
@@ -70,7 +88,13 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
+    budget = {
+        "budget.trials": trials,
+        "budget.epochs": epochs,
+        "budget.hours": hours,
+        "budget.gpu_hours": gpu_hours,
+        "data.path": data,
+    }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = api.check(sweep, overrides)
     where = Settings.from_environment(storage)
@@ -82,6 +106,7 @@ def run(  # noqa: PLR0917 - options
     outcome = api.run(
         sweeps,
         workers=_count(workers),
+        lanes=None if lanes is None else _lanes(lanes),
         devices=devices,
         engine=engine,
         wandb=wandb,
@@ -113,6 +138,18 @@ def _count(text: str) -> int | Literal["auto"]:
     if not 1 <= count <= MOST_WORKERS:
         hint = "auto starts one worker for each GPU, or one for every two CPU cores."
         raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
+    return count
+
+
+def _lanes(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    from fer_tune.sweep.schema import MOST_LANES
+
+    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
+    if not 1 <= count <= MOST_LANES:
+        hint = "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
+        raise wrong_value("--lanes", f"between 1 and {MOST_LANES}, or auto", text, hint)
     return count
 
 
@@ -155,9 +192,13 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     """Prints what a study came to, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
-    trials = "1 trial" if counts.finished == 1 else f"{counts.finished} trials"
+    number = counts.finished + counts.paused
+    trials = "1 trial" if number == 1 else f"{number} trials"
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
+    states += f", {counts.paused} paused" if counts.paused else ""
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
+    if said := shares(study.spent):
+        terminal.line(out, f"  {terminal.duration(sum(study.spent.values()))} of training: {said}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:

@@ -26,6 +26,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         Column("family", needs=80),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
+        Column("paused", right=True, needs=80),
         Column("best", right=True),
         Column("created", needs=60),
     ]
@@ -33,7 +34,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         (
             study.name,
             study.record.family,
-            *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running")),
+            *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )

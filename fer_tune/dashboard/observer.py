@@ -58,7 +58,7 @@ class DashboardNotes(Observer):
     def job_ended(self, job: Job, ended: Ended) -> None:
         """Queues a trial."""
         self._raise()
-        if ended.number is not None:
+        if ended.number is not None and ended.state != "paused":
             self._ended.put(ended.number)
 
     def study_closed(self, outcome: StudyOutcome) -> None:
@@ -73,7 +73,9 @@ class DashboardNotes(Observer):
                 writer = NoteWriter(store, self._settings, study)
                 writer.remove_drafts()
                 writer.write_study()
-                for number in chain(trials_without_note(store, study), iter(self._ended.get, None)):
+                ended = iter(self._ended.get, None)
+                at_the_end = (number for _ in (0,) for number in trials_without_note(store, study))
+                for number in chain(trials_without_note(store, study), ended, at_the_end):
                     if time.monotonic() > self._deadline:
                         return
                     writer.write(number)

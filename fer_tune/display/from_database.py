@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fer_tune.display.run_state import RunState, ShownJob, ShownWorker, fixed_in, unit_of
-from fer_tune.job import EpochRow
+from fer_tune.display.run_state import KEPT, RunState, ShownJob, ShownWorker, fixed_in, pruned_pace, unit_of
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
-    from fer_tune.store import AttemptRecord, JobRecord, Store, StudyRecord
+    from fer_tune.job import EpochRow, Kind
+    from fer_tune.store import JobRecord, Store, StudyRecord
+    from fer_tune.store.outlines import AttemptOutline, JobOutline
 
 PAUSE = timedelta(seconds=60)
 """Attempts with a longer pause between them belong to two runs. No table says when a run began."""
@@ -21,22 +24,24 @@ MOMENT = timedelta(seconds=5)
 """A run may take so long between two jobs."""
 
 ENDED = ("complete", "pruned", "failed")
+MANY = 100
+"""More jobs than these are read with all the others of the study, and not one by one."""
 
 
 @dataclass
 class StudyReader:
-    """Reads one study again and again. The epochs of jobs that have ended are read once."""
+    """Reads one study again and again. What it shows of jobs that have ended is read once."""
 
     store: Store
     record: StudyRecord
-    _kept: dict[str, list[EpochRow]] = field(default_factory=dict)
-    """Epochs of the jobs that have ended, by uid."""
+    _kept: dict[tuple[str, str, int], ShownJob] = field(default_factory=dict)
+    """Jobs that were shown while they did not run, by uid, state and number of epochs."""
 
     def recall(self, state: RunState) -> None:
         """Adds the trials of earlier runs to the state of a run, which has counted them."""
         state.fixed = fixed_in(self.record.sweep_json["space"])
         if state.kind == "search":
-            state.recall(self._ended(self.store.jobs.of(self.record.name, "search"), self.record.objective))
+            self._put_ended(state, self._jobs("search"))
 
     def read(self) -> RunState:
         """Returns the search as it is now, or the final fits where only they are being trained."""
@@ -47,29 +52,35 @@ class StudyReader:
         state = RunState(name, "search", record.family, record.data_source, record.objective)
         state.fixed = fixed_in(record.sweep_json["space"])
         alive = is_run(self.store, name)
-        fits = [] if alive else self.store.jobs.of(name, "final")
+        fits = [] if alive else self._jobs("final")
         for fit in fits:
-            if fit.state == "running" and is_run(self.store, final_lock(name, fit.origin["batch"])):
-                jobs = [job for job in fits if job.origin["batch"] == fit.origin["batch"]]
+            batch = fit.origin["batch"] if fit.origin else ""
+            if fit.state == "running" and is_run(self.store, final_lock(name, batch)):
+                jobs = [job for job in fits if job.origin and job.origin["batch"] == batch]
                 state.kind, state.objective, state.epochs = "final", "train_accuracy", fit.last_epoch
-                state.budget = int(fit.origin.get("seeds", len(jobs)))
+                state.budget = int((fit.origin or {}).get("seeds", len(jobs)))
                 return self._filled(state, jobs, alive=True)
         budget = last_budget(self.store, name)
         state.budget, state.hours, state.epochs = int(budget["trials"]), budget["hours"], record.sweep_json["epochs"]
-        return self._filled(state, self.store.jobs.of(name, "search"), alive)
+        return self._filled(state, self._jobs("search"), alive)
 
-    def _filled(self, state: RunState, jobs: Sequence[JobRecord], alive: bool) -> RunState:
+    def _jobs(self, kind: Kind) -> list[JobOutline]:
+        from fer_tune.store.outlines import job_outlines
+
+        return job_outlines(self.store, self.record.name, kind)
+
+    def _filled(self, state: RunState, jobs: Sequence[JobOutline], alive: bool) -> RunState:
         """Adds the jobs, the workers of the last run, and its times to a state."""
+        from fer_tune.store.outlines import attempt_outlines
+
         now = datetime.now(UTC)
-        attempts = [one for one in self.store.jobs.attempts(state.study) if one.kind == state.kind]
-        attempts = last_run(attempts, now)
+        attempts = last_run(attempt_outlines(self.store, state.study, state.kind), now)
         state.unit = unit_of(attempt.device for attempt in attempts)
-        state.recall(self._ended(jobs, state.objective))
+        self._put_ended(state, jobs)
         running = [job for job in jobs if job.state == "running"]
-        for job in running:
-            rows = self.store.epochs.curve(state.study, job.uid)
-            state.unfinished[job.uid] = _shown(job, state.objective, rows)
-        state.counts = Counter(job.state for job in jobs if job.state in ENDED)
+        paused = [job for job in jobs if job.state == "paused"]
+        state.unfinished = self._shown([*running, *paused], state.objective)
+        state.counts = Counter(job.state for job in jobs if job.state in (*ENDED, "paused"))
         if alive:
             _put_workers(state, attempts, now)
         else:
@@ -77,32 +88,51 @@ class StudyReader:
         _put_times(state, attempts, now, alive)
         return state
 
-    def _ended(self, jobs: Sequence[JobRecord], objective: str) -> list[ShownJob]:
-        """Returns the jobs that have ended, in the order in which they did."""
+    def _put_ended(self, state: RunState, jobs: Sequence[JobOutline]) -> None:
+        """Adds what all ended jobs cost, and the few of them that a state keeps."""
         early = datetime.min.replace(tzinfo=UTC)
         ended = sorted((job for job in jobs if job.state in ENDED), key=lambda job: (job.ended or early, job.uid))
-        if not self._kept:
-            curves = self.store.epochs.curves(self.record.name)
-            self._kept = {job.uid: curves.get(job.uid, []) for job in ended}
         for job in ended:
-            if job.uid not in self._kept:
-                self._kept[job.uid] = self.store.epochs.curve(job.study, job.uid)
-        return [_shown(job, objective, self._kept[job.uid]) for job in ended]
+            pace = pruned_pace(job.state, job.reason, job.epochs, job.device_seconds)
+            saved = pace * (job.last_epoch - job.reached)
+            state.costs.include(job.epochs, job.device_seconds, saved, job.seconds)
+        last, best = ended[-KEPT:], []
+        if state.kind == "search":
+            best = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
+            best = sorted(best, key=lambda job: (-(job.value or 0.0), job.number or 0))[:KEPT]
+        shown = self._shown([*last, *best], state.objective)
+        state.last.extendleft(shown[job.uid] for job in last)
+        state.best = [shown[job.uid] for job in best]
+
+    def _shown(self, jobs: Sequence[JobOutline], objective: str) -> dict[str, ShownJob]:
+        """Returns jobs with their epochs, as they are shown, by uid."""
+        store, study = self.store, self.record.name
+        keys = {job.uid: (job.uid, job.state, job.epochs) for job in jobs}
+        new = {uid for uid, key in keys.items() if key not in self._kept or key[1] == "running"}
+        if len(new) > MANY:
+            records, curves = {job.uid: job for job in store.jobs.of(study)}, store.epochs.curves(study)
+        else:
+            records = {uid: store.jobs.get(uid) for uid in new}
+            curves = {uid: store.epochs.curve(study, uid) for uid in new}
+        shown = {uid: _shown(records[uid], keys[uid][1], objective, curves.get(uid, [])) for uid in new}
+        self._kept |= {keys[uid]: job for uid, job in shown.items() if job.state != "running"}
+        return {uid: shown.get(uid) or self._kept[key] for uid, key in keys.items()}
 
 
-def _shown(job: JobRecord, objective: str, rows: list[EpochRow]) -> ShownJob:
+def _shown(job: JobRecord, state: str, objective: str, rows: list[EpochRow]) -> ShownJob:
     label = f"final fit {job.uid}" if job.number is None else f"trial {job.number}"
     number = job.seed if job.number is None else job.number
-    shown = ShownJob(label, number, objective, job.last_epoch, job.name, job.params, rows)
-    shown.ends(job.state, job.value, job.reason)
+    epochs = job.schedule if job.number is not None else job.last_epoch
+    shown = ShownJob(label, number, objective, epochs, job.name, job.params, rows)
+    shown.ends(state, job.value, job.reason)
     return shown
 
 
-def last_run(attempts: Iterable[AttemptRecord], now: datetime) -> list[AttemptRecord]:
-    """Returns the attempts since the last pause, in the order in which they started."""
-    run: list[AttemptRecord] = []
+def last_run(attempts: Iterable[AttemptOutline], now: datetime) -> list[AttemptOutline]:
+    """Returns the attempts since the last pause. They are in the order of their starts."""
+    run: list[AttemptOutline] = []
     busy = datetime.min.replace(tzinfo=UTC)
-    for attempt in sorted(attempts, key=lambda one: one.started):
+    for attempt in attempts:
         if attempt.started - busy > PAUSE:
             run.clear()
         run.append(attempt)
@@ -110,17 +140,22 @@ def last_run(attempts: Iterable[AttemptRecord], now: datetime) -> list[AttemptRe
     return run
 
 
-def _put_workers(state: RunState, attempts: Iterable[AttemptRecord], now: datetime) -> None:
+def _put_workers(state: RunState, attempts: Iterable[AttemptOutline], now: datetime) -> None:
     """Adds the workers of the last run, and what they train."""
     for attempt in attempts:
-        worker = state.workers[attempt.worker] = ShownWorker(attempt.device, ready=True)
+        slot = Slot(attempt.worker, attempt.lane)
+        if attempt.ended is not None and slot.lane:
+            state.workers.pop(slot, None)  # nobody recorded how many lanes there are
+            state.workers.setdefault(Slot(slot.worker), ShownWorker(attempt.device, ready=True))
+            continue
+        worker = state.workers[slot] = ShownWorker(attempt.device, ready=True)
         job = state.unfinished.get(attempt.job)
         if attempt.ended is None and job is not None:
             worker.job = job
             job.starts(_clock(min(now, _heard(state, attempt)), now))
 
 
-def _put_times(state: RunState, attempts: Sequence[AttemptRecord], now: datetime, alive: bool) -> None:
+def _put_times(state: RunState, attempts: Sequence[AttemptOutline], now: datetime, alive: bool) -> None:
     """Adds when the last run began and ended, and says so where it is not running."""
     if not attempts:
         state.remark = "No trial has started yet."
@@ -140,7 +175,7 @@ def _put_times(state: RunState, attempts: Sequence[AttemptRecord], now: datetime
         state.remark = f"Not running. The last trial ended {heard.astimezone():%Y-%m-%d %H:%M:%S}."
 
 
-def _heard(state: RunState, attempt: AttemptRecord) -> datetime:
+def _heard(state: RunState, attempt: AttemptOutline) -> datetime:
     """Returns about when the last epoch of an attempt that has not ended was over."""
     job = state.unfinished.get(attempt.job)
     rows = [row.seconds for row in job.rows if row.attempt == attempt.attempt] if job else []

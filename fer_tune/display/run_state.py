@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_tune.job import EpochRow, StepProgress, Value, by_pruner, merged
 from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.job import Job, Kind
@@ -82,11 +83,21 @@ class ShownJob:
         return sum(row.seconds for row in list(self.rows))
 
     @property
+    def device_seconds(self) -> float:
+        """The job's share of its device in `seconds`."""
+        return sum(row.device_seconds for row in list(self.rows))
+
+    @property
+    def rate(self) -> float:
+        """Images a second in its last epoch."""
+        return self.rows[-1].images_per_second if self.rows else 0.0
+
+    @property
     def saved(self) -> float:
-        """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
-        if not by_pruner(self.state, self.reason) or not self.rows:
-            return 0.0
-        return max(0, self.epochs - self.epoch) * self.seconds / len(self.rows)
+        """Seconds of a device that pruning saved: the epochs that were not trained, at the job's own
+        pace."""
+        left = self.epochs - self.epoch
+        return left * pruned_pace(self.state, self.reason, len(self.rows), self.device_seconds)
 
     def starts(self, since: float) -> None:
         """The job starts an epoch."""
@@ -100,7 +111,8 @@ class ShownJob:
 
 @dataclass
 class ShownWorker:
-    """A worker and the job that it trains, or None. Until it is `ready` it can train nothing."""
+    """A lane of a worker and the job that it trains, or None. Until the worker is `ready` it can
+    train nothing."""
 
     device: str
     ready: bool = False
@@ -114,19 +126,31 @@ class ShownWorker:
 
 @dataclass
 class Costs:
-    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once."""
+    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once.
+
+    Attributes:
+        seconds: of devices. A device counts once, however many lanes it has.
+        saved: seconds of devices that pruning saved.
+        wall: what the epochs took, those of all lanes added up.
+    """
 
     jobs: int = 0
     epochs: int = 0
     seconds: float = 0.0
     saved: float = 0.0
+    wall: float = 0.0
 
     def add(self, job: ShownJob) -> None:
         """Adds a job."""
+        self.include(len(job.rows), job.device_seconds, job.saved, job.seconds)
+
+    def include(self, epochs: int, seconds: float, saved: float, wall: float) -> None:
+        """Adds the figures of a job."""
         self.jobs += 1
-        self.epochs += len(job.rows)
-        self.seconds += job.seconds
-        self.saved += job.saved
+        self.epochs += epochs
+        self.seconds += seconds
+        self.saved += saved
+        self.wall += wall
 
 
 @dataclass
@@ -142,6 +166,7 @@ class RunState(Observer):
             not known, or not yet.
         counts: jobs by state, those of earlier runs included.
         costs: of the jobs that have ended.
+        workers: the lanes of all workers. A worker that trains nothing has its first one.
         last, best: jobs that ended last, the latest first; complete ones, the best first.
         remark: what else the user should know of the run, or nothing.
     """
@@ -160,19 +185,19 @@ class RunState(Observer):
     over: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     costs: Costs = field(default_factory=Costs)
-    workers: dict[int, ShownWorker] = field(default_factory=dict)
+    workers: dict[Slot, ShownWorker] = field(default_factory=dict)
     last: deque[ShownJob] = field(default_factory=lambda: deque(maxlen=KEPT))
     best: list[ShownJob] = field(default_factory=list)
     remark: str = ""
     unfinished: dict[str, ShownJob] = field(default_factory=dict)
-    """Jobs that are not over, by uid. They outlive a lost worker."""
+    """Jobs that are not over, by uid, paused ones too. They outlive a lost worker."""
 
     # what follows from it ---------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> int:
         """The jobs that the budget counts."""
-        return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
+        return sum(self.counts[state] for state in ("complete", "pruned", "failed", "paused"))
 
     @property
     def running(self) -> list[ShownJob]:
@@ -180,8 +205,17 @@ class RunState(Observer):
         return [worker.job for worker in list(self.workers.values()) if worker.job]
 
     @property
+    def rates(self) -> dict[str, float]:
+        """Images a second of each device that trains, the sum over its lanes."""
+        rates: Counter[str] = Counter()
+        for worker in list(self.workers.values()):
+            if worker.job:
+                rates[worker.device] += worker.job.rate  # type: ignore[assignment]
+        return dict(rates)
+
+    @property
     def spent(self) -> float | None:
-        """Seconds of training, each epoch once; None while no epoch has ended."""
+        """Seconds of devices, each epoch once; None while no epoch has ended."""
         costs = self._all_costs()
         return costs.seconds if costs.epochs else None
 
@@ -208,13 +242,20 @@ class RunState(Observer):
         A job is expected to take as many epochs as those that ended took on average. One that has
         had more is expected to train its whole schedule.
         """
-        usual = self.costs.epochs / self.costs.jobs if self.costs.jobs else self.epochs
+        known = replace(self.costs)
+        for job in list(self.unfinished.values()):
+            if job.state == "paused":
+                known.add(job)
+        usual = known.epochs / known.jobs if known.jobs else self.epochs
         rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
         queued = max(0, self.budget - self.finished - len(rests)) * usual
-        return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
+        workers = len({slot.worker for slot in list(self.workers)})
+        costs = self._all_costs()
+        slower = costs.wall / costs.seconds if costs.seconds else 1.0  # a job beside others, than alone
+        return max((queued + sum(rests)) / max(1, workers), *(rest * slower for rest in rests), 0.0)
 
     def _epoch_seconds(self) -> float | None:
-        """Returns how long an epoch takes. Until the first has ended, its steps say so."""
+        """Returns how long an epoch has its device. Until the first has ended, its steps say so."""
         costs = self._all_costs()
         if costs.epochs:
             return costs.seconds / costs.epochs
@@ -236,20 +277,32 @@ class RunState(Observer):
         self.objective, self.budget, self.hours, self.epochs = plan.objective, plan.jobs, plan.hours, plan.epochs
         self.unit = unit_of(worker.device for worker in workers)
         self.began = time.monotonic()
-        self.counts = Counter(complete=counts.complete, pruned=counts.pruned, failed=counts.failed)
+        self.counts = Counter(
+            complete=counts.complete, pruned=counts.pruned, failed=counts.failed, paused=counts.paused
+        )
         for worker in workers:
-            self.workers.setdefault(worker.index, ShownWorker(worker.device))
+            self.workers.setdefault(Slot(worker.index), ShownWorker(worker.device))
 
     def worker_ready(self, worker: WorkerInfo) -> None:
-        self.workers[worker.index] = ShownWorker(worker.device, ready=True)
+        self.workers[Slot(worker.index)] = ShownWorker(worker.device, ready=True)
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        self.workers[worker.index] = ShownWorker(worker.device)
+        for slot in [slot for slot in self.workers if slot.worker == worker.index]:
+            del self.workers[slot]
+        self.workers[Slot(worker.index)] = ShownWorker(worker.device)
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        for slot, shown in list(self.workers.items()):
+            if slot.worker == worker.index and slot.lane >= worker.lanes and shown.job is None:
+                del self.workers[slot]
+
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         shown = self.unfinished.setdefault(job.uid, shown_job(job))
+        if shown.state == "paused":
+            self.counts["paused"] -= 1
+            shown.state, shown.value = "running", None
         shown.starts(time.monotonic())
-        self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
+        self.workers[Slot(worker.index, lane)] = ShownWorker(worker.device, ready=True, job=shown)
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         if shown := self.unfinished.get(job.uid):
@@ -268,16 +321,24 @@ class RunState(Observer):
                 worker.job = None
         if ended.state != "requeued":
             self.counts[ended.state] += 1
-        self.recall([shown])
+        if ended.state == "paused":
+            self.unfinished[job.uid] = shown
+            self.last.appendleft(shown)
+        else:
+            self.recall([shown])
 
     def study_closed(self, outcome: StudyOutcome) -> None:
         self.over = time.monotonic()
+        if self.counts["paused"]:  # the end of a study prunes its paused trials
+            self.counts["paused"], self.counts["pruned"] = outcome.counts.paused, outcome.counts.pruned
 
     def recall(self, ended: Iterable[ShownJob]) -> None:
         """Keeps jobs that are counted already, in the order in which they ended."""
         for job in ended:
             if job.state == "requeued":  # a later run continues it, with these epochs
                 continue
+            if job in self.last:  # it was paused
+                self.last.remove(job)
             self.costs.add(job)
             self.last.appendleft(job)
             if self.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
@@ -287,7 +348,13 @@ class RunState(Observer):
 def shown_job(job: Job) -> ShownJob:
     """Returns a job as it is shown before it has trained anything."""
     number = job.seed if job.number is None else job.number
-    return ShownJob(job.label, number, job.objective, job.last_epoch, job.name, dict(job.params))
+    epochs = job.schedule if job.pauses else job.last_epoch
+    return ShownJob(job.label, number, job.objective, epochs, job.name, dict(job.params))
+
+
+def pruned_pace(state: str, reason: str, epochs: int, seconds: float) -> float:
+    """Returns the seconds of an epoch of a job that the pruner stopped, and 0 for any other job."""
+    return seconds / epochs if epochs and by_pruner(state, reason) else 0.0
 
 
 def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:

@@ -26,6 +26,7 @@ STYLES = {
     "pruned": "yellow",
     "failed": "red",
     "running": "cyan",
+    "paused": "blue",
     "interrupted": "magenta",
     "requeued": "dim",
 }

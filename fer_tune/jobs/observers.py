@@ -58,9 +58,12 @@ class Observer:
             log_tail: the last lines of its log.
         """
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
-        """Called when a worker starts a job. It is a further attempt if `job.attempt` is above
-        0."""
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        """Called when a worker has another number of lanes than before."""
+
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
+        """Called when a lane of a worker starts a job. It is a further attempt if `job.attempt` is
+        above 0."""
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         """Called about once a second, at most, while a job is within an epoch."""
@@ -129,8 +132,11 @@ class Observers(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._each(lambda observer: observer.worker_lost(worker, reason, log_tail))
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
-        self._each(lambda observer: observer.job_started(job, worker))
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        self._each(lambda observer: observer.lanes_changed(worker))
+
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
+        self._each(lambda observer: observer.job_started(job, worker, lane))
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         self._each(lambda observer: observer.job_progress(job, progress))

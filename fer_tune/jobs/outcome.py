@@ -11,8 +11,9 @@ from fer_tune.job import Kind
 if TYPE_CHECKING:
     from fer_tune.study import Counts
 
-EndState = Literal["complete", "pruned", "failed", "requeued"]
-"""The state in which a run leaves a job. A requeued job continues in a later run."""
+EndState = Literal["complete", "paused", "pruned", "failed", "requeued"]
+"""The state in which a run leaves a job. A requeued job continues in a later run. A paused job
+continues when its source promotes it."""
 
 Reason = Literal["budget", "hours", "interrupted"]
 
@@ -48,8 +49,9 @@ class Ended:
     Attributes:
         job: uid of the job.
         number: Optuna's trial number, for a job of a search; None for others.
-        value: the recorded objective. A complete job has that of its best epoch, another job that
-            of its last epoch. None if the job has no finite value.
+        value: the recorded objective. A complete job has that of the epochs that its
+            `objective_of` names, another job that of its last epoch. None if the job has no finite
+            value.
         reason: why the job ended so, one line; empty if it trained its whole schedule.
         epochs: number of epochs that count; see `job.merged`.
         seconds: time that these epochs took.
@@ -76,6 +78,8 @@ class StudyOutcome:
         counts: all trials of the study by state, including those of earlier runs.
         best, value: number and objective of the best completed trial; None if none completed.
         reason: why the run left the study.
+        spent: seconds of training in all runs, by what became of the trials; see
+            `selection.spending`.
     """
 
     study: str
@@ -83,6 +87,7 @@ class StudyOutcome:
     best: int | None
     value: float | None
     reason: Reason
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 from fer_tune.job import EpochRow, Job, JobEnd, merged
 from fer_tune.jobs.outcome import Ended, EndState
 from fer_tune.jobs.states import State
-from fer_tune.pool import WorkerInfo
+from fer_tune.pool import Slot, WorkerInfo
+from fer_tune.selection.objective import objective_of
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Running:
     Attributes:
         state: see `states`.
         worker: the worker that trains the job, or None while it waits for one.
+        slot: the worker and the lane that train the job, or that trained it last.
         verdict: why its source stopped it, or empty. The runner then ignores further epochs.
         overdue: the reason to record if its time limit is over, else empty.
         out_of_time: whether it was asked to stop because the hours of the run are over.
@@ -27,7 +29,11 @@ class Running:
         heard: when its worker last sent a message.
         stopped: when it was asked to stop because its time was over.
         hung: how often its worker was ended for silence.
-        losses: how often its worker was lost in this run.
+        suspect: whether it may have killed a worker that trained other jobs too. No other job
+            starts on its worker until it is `proven`.
+        ended_worker: whether its worker was ended because of it, in this attempt.
+        losses: how often its worker was lost in this run, and it was the reason as far as is known.
+        furthest: the last epoch that an earlier attempt of this run reached.
         earlier: epochs that were recorded before this attempt, by epoch.
         rows: epochs that count; see `job.merged`.
         last: the last finite objective.
@@ -36,6 +42,7 @@ class Running:
     job: Job
     state: State = "queued"
     worker: WorkerInfo | None = None
+    slot: Slot | None = None
     verdict: str = ""
     overdue: str = ""
     out_of_time: bool = False
@@ -44,7 +51,10 @@ class Running:
     heard: float = 0.0
     stopped: float | None = None
     hung: int = 0
+    ended_worker: bool = False
+    suspect: bool = False
     losses: int = 0
+    furthest: int = 0
     earlier: dict[int, EpochRow] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
     last: float | None = None
@@ -61,8 +71,26 @@ class Running:
         before = self.earlier.get(row.epoch)
         return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
 
+    @property
+    def where(self) -> Slot:
+        """The slot of a job that is in training."""
+        assert self.slot is not None, "the job was never given to a worker"
+        return self.slot
+
+    @property
+    def reached(self) -> int:
+        """The last epoch of this attempt."""
+        return self.rows[-1].epoch if self.rows else 0
+
+    @property
+    def proven(self) -> bool:
+        """Whether this attempt got further than the earlier ones, and so did not kill its worker
+        where they were."""
+        return self.reached > self.furthest
+
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
+        self.ended_worker, self.furthest = False, max(self.furthest, self.reached)
         self.earlier = {row.epoch: row for row in self.rows}
         self.job = replace(self.job, attempt=self.job.attempt + 1)
         self.worker, self.rows = None, []
@@ -72,6 +100,9 @@ class Running:
         """The first epoch with the highest finite objective, or None."""
         finite = [row for row in self.rows if math.isfinite(self.value(row))]
         return max(finite, key=self.value, default=None)
+
+    def _objective(self) -> float | None:
+        return objective_of([self.value(row) for row in self.rows], self.job.objective_of)
 
     def ended(self, state: EndState, reason: str, end: JobEnd | None) -> Ended:
         """Returns how this run leaves the job.
@@ -84,7 +115,7 @@ class Running:
             job=self.job.uid,
             number=self.job.number,
             state=state,
-            value=self.value(self.best) if complete and self.best is not None else self.last,
+            value=self._objective() if complete else self.last,
             reason=reason,
             epochs=len(self.rows),
             seconds=sum(row.seconds for row in self.rows),
@@ -101,11 +132,33 @@ class Running:
         images = sum(row.images_per_second * row.seconds for row in self.rows)
         return {
             "device": self.worker.device if self.worker else None,
+            "lane": self.slot.lane if self.slot else None,
             "parameters": end.parameters if end else None,
             "epochs": len(self.rows),
             "best_epoch": best.epoch if best else None,
             "macro_f1": round(best.val_macro_f1, 4) if best else None,
             "attempt": self.job.attempt,
             "seconds": round(seconds, 3),
+            "device_seconds": round(sum(row.device_seconds for row in self.rows), 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
         }
+
+
+def blame(lost: list[Running]) -> None:
+    """Counts a lost worker against the job that was the reason.
+
+    A worker that was ended for silence was lost because of the silent job. Otherwise the reason may
+    be any job that got no further than before. If there are several, they become suspects, and each
+    is tried again beside proven jobs only. So a job that kills its worker again and again is found,
+    and its neighbours lose nothing but time.
+
+    Args:
+        lost: the jobs that the worker trained.
+    """
+    hung = [entry for entry in lost if entry.ended_worker]
+    doubtful = hung or (lost if len(lost) == 1 else [entry for entry in lost if not entry.proven])
+    for entry in doubtful:
+        if hung or len(doubtful) == 1:
+            entry.losses += 1
+        else:
+            entry.suspect = True

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,17 +34,24 @@ CONTINUE = Verdict()
 
 
 class Source(Protocol):
-    """Proposes jobs, judges their epochs and records their ends. It knows nothing of workers."""
+    """Proposes jobs, judges their epochs and records their ends. It knows nothing of workers.
+
+    While jobs train, a batch of the store is open. What the methods write waits for the runner's
+    next commit, unless they commit it themselves.
+    """
 
     @property
     def plan(self) -> Plan:
         """What the run will do in all."""
         ...
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Cleans up after earlier runs, and returns how many jobs are in which state.
 
         The runner calls it once, before any other method.
+
+        Args:
+            left: returns the seconds until the hours of the run are over; infinite without a limit.
         """
         ...
 
@@ -62,8 +70,26 @@ class Source(Protocol):
     def next(self) -> Job:
         """Records and returns the next job, with the number of this attempt.
 
-        The job is new, or it was interrupted and continues.
+        The job is new, or it was interrupted or paused and continues.
         """
+        ...
+
+    def prepare(self, slots: int) -> bool:
+        """Makes a job ready that `next` may return, so that a free worker need not wait for it.
+
+        The runner calls it while workers train. It records nothing.
+
+        Args:
+            slots: how many jobs can be trained at the same time.
+
+        Returns:
+            Whether it should soon be called again.
+        """
+        ...
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Records what `judge` needs to know of an epoch. The runner then commits it, and calls
+        `judge`."""
         ...
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
@@ -83,7 +109,9 @@ class Source(Protocol):
         ...
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns the state of the study after the run.
+        """Ends what only a continuing study needs, and returns the state of the study.
+
+        The runner calls it once, after the last job.
 
         Args:
             reason: why the run leaves the study.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-State = Literal["queued", "running", "complete", "pruned", "failed"]
+State = Literal["queued", "running", "paused", "complete", "pruned", "failed"]
 """The state of a job. The last three are final."""
 
 
@@ -15,6 +15,9 @@ class Event(StrEnum):
 
     SUBMITTED = "a worker takes it"
     COMPLETED = "it finished its schedule"
+    PAUSED = "it reached the next rung"
+    PROMOTED = "it is among the best of its rung"
+    NOT_PROMOTED = "its study ends"
     NEVER_FINITE = "it finished, and its objective was never finite"
     STOPPED = "its source stopped it"
     DIVERGED = "its loss is not finite"
@@ -62,6 +65,23 @@ TABLE: tuple[Transition, ...] = (
     Transition("queued", Event.SUBMITTED, "running", checkpoint=True, leaves=False, then="an attempt starts"),
     _final("running", Event.COMPLETED, "complete", "it keeps its best epoch's value and predictions"),
     _final("running", Event.NEVER_FINITE, "failed", "the reason is kept"),
+    Transition(
+        "running",
+        Event.PAUSED,
+        "paused",
+        checkpoint=True,
+        leaves=True,
+        then="it waits with its checkpoint until its source promotes it",
+    ),
+    Transition(
+        "paused",
+        Event.PROMOTED,
+        "queued",
+        checkpoint=True,
+        leaves=False,
+        then="a worker continues it from its checkpoint",
+    ),
+    _final("paused", Event.NOT_PROMOTED, "pruned", "it keeps the value reported last"),
     _final("running", Event.STOPPED, "pruned", "it keeps the value reported last"),
     _final("running", Event.DIVERGED, "pruned", "it keeps the last finite value"),
     _final("running", Event.RAISED, "failed", "the reason and the traceback are kept"),

@@ -47,12 +47,17 @@ class Limits:
         job_timeout: longest time of a job, over all its attempts in this run; None means no limit.
         retries: how often a job is tried again after its worker died.
         hours: wall time of the run, in hours; None means no limit.
+        gpu_hours: hours in which the study may use devices, over all its runs and summed over the
+            devices; None means no limit.
+        spent: returns the seconds of this limit that earlier runs used.
     """
 
     hang_timeout: float = 300.0
     job_timeout: float | None = None
     retries: int = 2
     hours: float | None = None
+    gpu_hours: float | None = None
+    spent: Callable[[], float] = lambda: 0.0
 
 
 @dataclass

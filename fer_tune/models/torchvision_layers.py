@@ -52,7 +52,7 @@ class ElementDropout(nn.Module):
         return self.scaled(x, x.shape) if self.training else x
 
     def scaled(self, x: Tensor, shape: Sequence[int]) -> Tensor:
-        """Returns `x` times 0 or 1 / (1 - rate). The factors are drawn in `shape`, and broadcast."""
+        """Returns `x` times 0 or 1 / (1 - rate). The factors have `shape`, and broadcast."""
         keep = 1 - self.dropout.rate
         return x * ((torch.rand(shape, device=x.device) < keep) / keep).to(x.dtype)
 

@@ -7,18 +7,33 @@ the engines by name.
 from fer_tune.pool.devices import choose_devices, threads_each
 from fer_tune.pool.inline import InlinePool
 from fer_tune.pool.local import LocalPool
-from fer_tune.pool.port import EndEvent, Event, LostEvent, Pool, ProgressEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool.port import (
+    EndEvent,
+    Event,
+    Lanes,
+    LanesEvent,
+    LostEvent,
+    Pool,
+    ProgressEvent,
+    ReadyEvent,
+    RowEvent,
+    Slot,
+    WorkerInfo,
+)
 
 __all__ = [
     "EndEvent",
     "Event",
     "InlinePool",
+    "Lanes",
+    "LanesEvent",
     "LocalPool",
     "LostEvent",
     "Pool",
     "ProgressEvent",
     "ReadyEvent",
     "RowEvent",
+    "Slot",
     "WorkerInfo",
     "choose_devices",
     "threads_each",

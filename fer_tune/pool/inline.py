@@ -2,99 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from fer_tune.job import Job, JobEnd, StepProgress, Wish
+from fer_tune.job import Job, JobEnd, Wish
+from fer_tune.pool.lanes import LaneSet
 from fer_tune.pool.port import (
-    EndEvent,
     Event,
+    Lanes,
+    LanesEvent,
     LostEvent,
-    Message,
-    ProgressEvent,
     ReadyEvent,
-    RowEvent,
+    Slot,
     TrainerFactory,
-    Trains,
     WorkerInfo,
+    event_of,
+    free_slots,
+    in_turn,
     load_trainer,
 )
 
 
 @dataclass
 class _Worker:
-    trainer: Trains | None = None
-    training: Iterator[Message] | None = None
-    job: Job | None = None
-    wish: Wish = Wish.CONTINUE
+    info: WorkerInfo
+    lanes: LaneSet | None = None
+    jobs: dict[int, Job] = field(default_factory=dict)
+    wishes: dict[int, Wish] = field(default_factory=dict)
 
 
 class InlinePool:
     """Workers within this process, one for each entry of `devices`.
 
-    Each call of `events` lets one worker train one epoch; the workers take turns. The pool does not
-    catch exceptions of the trainer. Such an exception is a bug, and a debugger should see it.
+    Each call of `events` lets one worker train until a job of it has something to say; the workers
+    take turns. The pool does not catch exceptions of the trainer. Such an exception is a bug, and a
+    debugger should see it.
     """
 
     def __init__(self, devices: Sequence[str], trainer: TrainerFactory = load_trainer) -> None:
-        self.workers = [WorkerInfo(index, device, None, can_hang=False) for index, device in enumerate(devices)]
         self._factory = trainer
-        self._state = [_Worker() for _ in devices]
+        self._workers = [
+            _Worker(WorkerInfo(index, device, None, can_hang=False)) for index, device in enumerate(devices)
+        ]
+        self._use: tuple[Lanes, Path | None] = (1, None)
         self._turn = -1
         self._lost: list[Event] = []
 
-    def idle(self) -> list[int]:
-        return [i for i, worker in enumerate(self._state) if worker.trainer is not None and worker.training is None]
+    @property
+    def workers(self) -> list[WorkerInfo]:
+        return [worker.info for worker in self._workers]
 
-    def submit(self, worker: int, job: Job) -> None:
-        state = self._state[worker]
-        assert worker in self.idle(), "the worker is not idle"
-        assert state.trainer is not None
-        state.job, state.wish = job, Wish.CONTINUE
-        state.training = state.trainer.train(job, lambda: state.wish)
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        self._use = lanes, remembered
+        for worker in self._workers:
+            if worker.lanes is not None:
+                worker.lanes.use(lanes, remembered)
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
-        state = self._state[worker]
-        state.wish = max(state.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
+    def idle(self) -> list[Slot]:
+        ready = [worker for worker in self._workers if worker.lanes is not None]
+        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
+
+    def submit(self, slot: Slot, job: Job) -> None:
+        assert slot in self.idle(), "the slot is not idle"
+        worker = self._workers[slot.worker]
+        assert worker.lanes is not None
+        worker.jobs[slot.lane], worker.wishes[slot.lane] = job, Wish.CONTINUE
+        worker.lanes.start(slot.lane, job, lambda: worker.wishes[slot.lane])
+
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        worker = self._workers[slot.worker]
+        if slot.lane in worker.jobs:
+            wish = Wish.STOP_AND_KEEP if keep else Wish.STOP
+            worker.wishes[slot.lane] = max(worker.wishes[slot.lane], wish)
 
     def end_worker(self, worker: int, why: str) -> None:
-        """Ends a worker, as the interface says. Here the worker is always between two epochs."""
-        state = self._state[worker]
-        self._lost.append(LostEvent(worker, state.job if state.training else None, why, ""))
-        state.trainer = state.training = None
+        """Ends a worker, as the interface says. Here the worker is always between two turns."""
+        ended = self._workers[worker]
+        self._lost.append(LostEvent(worker, tuple(ended.jobs.values()), why, ""))
+        self._workers[worker] = _Worker(replace(ended.info, lanes=1))
 
     def events(self, timeout: float) -> list[Event]:
         """Returns what happened, as the interface says. It never waits, because it trains."""
         if self._lost:
             lost, self._lost = self._lost, []
             return lost
-        if started := self._start():
-            return started
-        training = [worker for worker, state in enumerate(self._state) if state.training is not None]
+        if changed := [*self._start(), *self._lanes()]:
+            return changed
+        training = [worker.info.index for worker in self._workers if worker.jobs]
         if not training:
             return []
         self._turn = next((worker for worker in training if worker > self._turn), training[0])
-        return [self._advance(self._turn)]
+        return self._advance(self._workers[self._turn])
 
     def close(self, grace: float = 10) -> None:
-        for state in self._state:
-            state.training = None
+        for worker in self._workers:
+            worker.lanes = None
+            worker.jobs.clear()
 
     def _start(self) -> list[Event]:
         started: list[Event] = []
-        for info, state in zip(self.workers, self._state, strict=True):
-            if state.trainer is None:
-                state.trainer = self._factory(info.device, None)
-                started.append(ReadyEvent(info.index))
+        for worker in self._workers:
+            if worker.lanes is None:
+                worker.lanes = LaneSet(self._factory(worker.info.device, None))
+                worker.lanes.use(*self._use)
+                started.append(ReadyEvent(worker.info.index))
         return started
 
-    def _advance(self, worker: int) -> Event:
-        state = self._state[worker]
-        assert state.training is not None
-        message = next(state.training)
-        if isinstance(message, JobEnd):
-            state.training = None
-            return EndEvent(worker, message)
-        if isinstance(message, StepProgress):
-            return ProgressEvent(worker, message)
-        return RowEvent(worker, message)
+    def _lanes(self) -> list[Event]:
+        """Returns the workers whose number of lanes has changed."""
+        changed: list[Event] = []
+        for worker in self._workers:
+            if worker.lanes is not None and worker.lanes.lanes != worker.info.lanes:
+                worker.info = replace(worker.info, lanes=worker.lanes.lanes)
+                changed.append(LanesEvent(worker.info.index, worker.info.lanes))
+        return changed
+
+    def _advance(self, worker: _Worker) -> list[Event]:
+        assert worker.lanes is not None
+        while not (said := worker.lanes.turn()):
+            pass
+        for lane, message in said:
+            if isinstance(message, JobEnd):
+                del worker.jobs[lane]
+        return [event_of(Slot(worker.info.index, lane), message) for lane, message in said]

@@ -24,18 +24,21 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer_tune.errors import PoolError
-from fer_tune.job import Job, JobEnd, StepProgress, Wish
+from fer_tune.job import Job, JobEnd, Wish
 from fer_tune.pool.devices import environment, threads_each
-from fer_tune.pool.messages import Ready, Setup, Stop
+from fer_tune.pool.messages import Has, Ready, Said, Setup, Start, Stop, UseLanes
 from fer_tune.pool.port import (
-    EndEvent,
     Event,
+    Lanes,
+    LanesEvent,
     LostEvent,
-    ProgressEvent,
     ReadyEvent,
-    RowEvent,
+    Slot,
     TrainerFactory,
     WorkerInfo,
+    event_of,
+    free_slots,
+    in_turn,
     load_trainer,
 )
 
@@ -82,19 +85,26 @@ class LocalPool:
 
     @property
     def workers(self) -> list[WorkerInfo]:
-        return [WorkerInfo(worker.index, worker.device, worker.process.pid) for worker in self._workers]
+        return [worker.info for worker in self._workers]
 
-    def idle(self) -> list[int]:
-        return [worker.index for worker in self._workers if worker.ready and worker.job is None]
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        for worker in self._workers:
+            worker.use_lanes(UseLanes(lanes, remembered))
 
-    def submit(self, worker: int, job: Job) -> None:
-        assert worker in self.idle(), "the worker is not idle"
-        self._workers[worker].job = job
-        self._workers[worker].send(job)
+    def idle(self) -> list[Slot]:
+        ready = [worker for worker in self._workers if worker.ready]
+        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
-        if self._workers[worker].job is not None:
-            self._workers[worker].send(Stop(Wish.STOP_AND_KEEP if keep else Wish.STOP))
+    def submit(self, slot: Slot, job: Job) -> None:
+        assert slot in self.idle(), "the slot is not idle"
+        worker = self._workers[slot.worker]
+        worker.jobs[slot.lane] = job
+        worker.send(Start(slot.lane, job))
+
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        worker = self._workers[slot.worker]
+        if slot.lane in worker.jobs:
+            worker.send(Stop(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
         self._workers[worker].kill(why)
@@ -122,19 +132,21 @@ class LocalPool:
 
 
 class _Process:
-    """One worker's process, our end of its pipe, and its present job."""
+    """One worker's process, our end of its pipe, and the jobs of its lanes."""
 
     def __init__(self, index: int, device: str, threads: int, log: Path, trainer: TrainerFactory) -> None:
         self.index, self.device, self.log = index, device, log
         self._threads, self._trainer = threads, trainer
         self._deaths: list[float] = []
         self._failed_starts = 0
+        self._use = UseLanes(1, None)
         self.start()
 
     def start(self) -> None:
         """Starts a process and returns at once. The process then imports torch."""
         self.ready, self.lost = False, False
-        self.job: Job | None = None
+        self.jobs: dict[int, Job] = {}
+        self.lanes = 1
         self.why = ""
         self._began, self._killed = time.monotonic(), math.inf
         variables, device = environment(self.device, self._threads)
@@ -154,6 +166,17 @@ class _Process:
             )
         self.connection: Connection[Any, Any] = ours
         self.send(Setup(self._trainer, device, self._threads))
+        self.send(self._use)
+
+    @property
+    def info(self) -> WorkerInfo:
+        """The worker as the runner sees it."""
+        return WorkerInfo(self.index, self.device, self.process.pid, lanes=self.lanes)
+
+    def use_lanes(self, message: UseLanes) -> None:
+        """Sets the number of lanes, also of a process that replaces this one."""
+        self._use = message
+        self.send(message)
 
     def replace(self) -> None:
         """Starts a new process for one that was lost.
@@ -192,25 +215,26 @@ class _Process:
         if isinstance(message, Ready):
             self.ready, self._failed_starts = True, 0
             return ReadyEvent(self.index)
-        if isinstance(message, JobEnd):
-            self.job = None
+        if isinstance(message, Has):
+            self.lanes = message.lanes
+            return LanesEvent(self.index, message.lanes)
+        assert isinstance(message, Said), "the worker sends nothing else"
+        if isinstance(message.message, JobEnd):
+            del self.jobs[message.lane]
             self._deaths.clear()
-            return EndEvent(self.index, message)
-        if isinstance(message, StepProgress):
-            return ProgressEvent(self.index, message)
-        return RowEvent(self.index, message)  # type: ignore[arg-type]  # the worker sends nothing else
+        return event_of(Slot(self.index, message.lane), message.message)
 
     def _loss(self) -> LostEvent:
         self._deaths.append(time.monotonic())
         self._failed_starts += not self.ready
         self.lost, self.ready = True, False
-        job, self.job = self.job, None
+        jobs, self.jobs = tuple(self.jobs.values()), {}
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
         self.end(1.0)
         reason = self.why or f"worker {self.index} {_how(self.process.returncode)}"
-        return LostEvent(self.index, job, reason, self.tail())
+        return LostEvent(self.index, jobs, reason, self.tail())
 
     @property
     def gone(self) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from fer_tune.job import Wish
-from fer_tune.pool.port import TrainerFactory
+from fer_tune.job import Job, Wish
+from fer_tune.pool.port import Lanes, Message, TrainerFactory
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,43 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """Asks the worker to end its job. An idle worker ignores it."""
+class UseLanes:
+    """Sets the number of the worker's lanes; see `Pool.use_lanes`."""
 
+    lanes: Lanes
+    remembered: Path | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Gives a lane a job."""
+
+    lane: int
+    job: Job
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Asks a lane to end its job. An idle lane ignores it."""
+
+    lane: int
     wish: Wish
 
 
 class Ready:
     """The first message of a worker: its trainer is ready."""
+
+
+@dataclass(frozen=True)
+class Has:
+    """The worker has so many lanes now."""
+
+    lanes: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a lane's job said."""
+
+    lane: int
+    message: Message

@@ -1,4 +1,4 @@
-"""The worker: trains one job after another and sends what happened.
+"""The worker: trains one job after another in each of its lanes, and sends what happened.
 
 It knows nothing of Optuna, SQL, wandb or the terminal. It has one pipe to the orchestrator. When
 the pipe closes, the run has ended or the orchestrator was killed. The worker then exits at once,
@@ -13,34 +13,38 @@ import os
 import signal
 import sys
 import threading
+from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from fer_tune.job import Job, Wish
-from fer_tune.pool.messages import Ready, Setup, Stop
+from fer_tune.job import Wish
+from fer_tune.pool.lanes import LaneSet
+from fer_tune.pool.messages import Has, Ready, Said, Setup, Start, Stop, UseLanes
 
 
 class Inbox:
     """Reads the pipe in a thread of its own.
 
-    So the training loop can ask for a stop by reading an attribute. And a closed pipe ends the
-    process at once, however busy the loop is. The pipe keeps the order of messages: the next job
-    clears a stop that came after the end of its own job.
+    So the training loop can ask for a stop by reading a dictionary. And a closed pipe ends the
+    process at once, however busy the loop is. The pipe keeps the order of messages: the next job of
+    a lane clears a stop that came after the end of the lane's own job.
     """
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
-        self._wish = Wish.CONTINUE
-        self._messages: SimpleQueue[Setup | Job] = SimpleQueue()
+        self._wishes: defaultdict[int, Wish] = defaultdict(lambda: Wish.CONTINUE)
+        self._messages: SimpleQueue[Setup | UseLanes | Start] = SimpleQueue()
         self.next = self._messages.get
+        self.empty = self._messages.empty
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
-    def stop_requested(self) -> Wish:
-        """Returns whether, and how, the orchestrator has asked the running job to stop."""
-        return self._wish
+    def stop_requested(self, lane: int) -> Wish:
+        """Returns whether, and how, the orchestrator has asked a lane's job to stop."""
+        return self._wishes[lane]
 
     def _read(self) -> None:
         while True:
@@ -49,10 +53,11 @@ class Inbox:
             except (EOFError, OSError):
                 os._exit(0)  # sys.exit would only end this thread, and the main one may be in a kernel
             if isinstance(message, Stop):
-                self._wish = max(self._wish, message.wish)
-            else:
-                self._wish = Wish.CONTINUE
-                self._messages.put(message)
+                self._wishes[message.lane] = max(self._wishes[message.lane], message.wish)
+                continue
+            if isinstance(message, Start):
+                self._wishes[message.lane] = Wish.CONTINUE
+            self._messages.put(message)
 
 
 def main(descriptor: int) -> None:
@@ -69,16 +74,31 @@ def main(descriptor: int) -> None:
     inbox = Inbox(connection)
     setup = inbox.next()
     assert isinstance(setup, Setup)
-    trainer = setup.trainer(setup.device, setup.threads)
+    lanes = LaneSet(setup.trainer(setup.device, setup.threads))
     connection.send(Ready())
+    has = 1
     while True:
-        job = inbox.next()
-        assert isinstance(job, Job)
-        now = datetime.now(UTC)
-        with suppress(OSError):  # the disk is full; the job matters more than its line in the log
-            print(f"{now:%F %T} study {job.study}, {job.label}, attempt {job.attempt}", flush=True)
-        for message in trainer.train(job, inbox.stop_requested):
-            connection.send(message)
+        while not inbox.empty() or not lanes.busy:
+            _obey(inbox.next(), lanes, inbox)
+            if lanes.lanes != has:
+                break
+        for lane, message in lanes.turn():
+            connection.send(Said(lane, message))
+        if lanes.lanes != has:
+            has = lanes.lanes
+            connection.send(Has(has))
+
+
+def _obey(message: object, lanes: LaneSet, inbox: Inbox) -> None:
+    """Does what the orchestrator asks."""
+    if isinstance(message, UseLanes):
+        lanes.use(message.lanes, message.remembered)
+        return
+    assert isinstance(message, Start)
+    job, now = message.job, datetime.now(UTC)
+    with suppress(OSError):  # the disk is full; the job matters more than its line in the log
+        print(f"{now:%F %T} study {job.study}, {job.label}, attempt {job.attempt}, lane {message.lane}", flush=True)
+    lanes.start(message.lane, job, partial(inbox.stop_requested, message.lane))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
+from fer_tune.store import Store
+from fer_tune.study.frozen_trials import frozen_trials
 from fer_tune.sweep.space import name_of
 
 ENOUGH = 20
@@ -23,17 +25,20 @@ def best_of(trials: int) -> int:
     return max(BEST, math.ceil(trials / 10))
 
 
-def importance(study: optuna.Study) -> tuple[dict[str, float], int]:
+def importance(store: Store, study: str) -> tuple[dict[str, float], int]:
     """Returns the share of each hyperparameter, the greatest first, and the number of trials.
 
     The shares are those of PED-ANOVA (Watanabe, Bansal and Hutter 2023). They say how much the best
     trials differ from all. Pruned trials count with their last value. Without them, a choice that
     was always pruned would seem to have no influence. With fewer than ENOUGH trials there are no
     shares.
+
+    Raises:
+        StudyError: the study does not exist.
     """
     trials = [
         trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        for trial in frozen_trials(store, study, (TrialState.COMPLETE, TrialState.PRUNED))
         if trial.value is not None and math.isfinite(trial.value)
     ]
     if len(trials) < ENOUGH:

@@ -1,4 +1,7 @@
-"""The figures of one study as SVG. Blue is complete, amber is pruned, red is failed."""
+"""The figures of one study as SVG.
+
+Blue is complete, amber is pruned, grey is paused, red is failed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from fer_tune.study import TrialSummary
 WIDTH, HEIGHT = 400, 270
 """Of history and curves, in px. It is about the width of a phone, where text stays readable."""
 
-COLOURS = {"complete": BLUE, "pruned": AMBER, "failed": RED}
+COLOURS = {"complete": BLUE, "pruned": AMBER, "paused": GREY, "failed": RED}
 
 SLICES, AXES = 10, 8
 """The largest numbers of hyperparameters that are drawn as slices, and as parallel axes."""
@@ -28,16 +31,16 @@ def history(study: StudyReport) -> str:
     last = max(1, *(trial.number for trial in study.trials))
     title = f"{study.record.objective}, %"
     chart = Chart(WIDTH, HEIGHT, Linear(0, last, whole=True), values, x_title="trial", y_title=title)
-    for state in ("failed", "pruned", "complete"):
+    for state in ("failed", "paused", "pruned", "complete"):
         some = [trial for trial in study.trials if trial.state == state]
         shape: Shape = "dot" if state == "complete" else "cross"
         marks = [(one.number, values.low if one.value is None else _percent(one), _tooltip(one)) for one in some]
         chart.marks(marks, COLOURS[state], shape)
     if steps := _best_so_far(study.trials):
         chart.line([*steps, (last, steps[-1][1])], BLUE, opacity=0.7, tooltip="best so far")
-    for state in ("complete", "pruned", "failed"):
+    for state, colour in COLOURS.items():
         if count := getattr(study.counts, state):
-            chart.key(f"{count} {state}", COLOURS[state], "dot" if state == "complete" else "cross")
+            chart.key(f"{count} {state}", colour, "dot" if state == "complete" else "cross")
     return svg(WIDTH, HEIGHT, chart.draw(), label=f"values of the trials of {study.record.name} in order")
 
 
@@ -63,9 +66,9 @@ def curves(study: StudyReport) -> str:
             opacity=1 if best else opacity,
             tooltip=_tooltip(trial),
         )
-    for state in ("complete", "pruned", "failed"):
+    for state, colour in COLOURS.items():
         if any(trial.state == state and found[trial.number] for trial in study.trials):
-            chart.key(state, COLOURS[state], "line")
+            chart.key(state, colour, "line")
     return svg(WIDTH, HEIGHT, chart.draw(), label=f"learning curves of the trials of {study.record.name}")
 
 

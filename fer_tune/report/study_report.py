@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
 
 from fer_tune.data import cache
 from fer_tune.data.audit import Audit, audit
@@ -19,10 +18,8 @@ from fer_tune.report.final_fit import FinalFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.statistics import error_of_difference, standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyRecord, is_run
-from fer_tune.study import Counts, TrialSummary, ranking, trials
-from fer_tune.study.storage import optuna_storage
-from fer_tune.study.trial_states import count
+from fer_tune.store import Store, StudyRecord
+from fer_tune.study import Counts, TrialSummary, counts, ranking, trials
 from fer_tune.sweep.space import name_of
 
 TOP = 5
@@ -34,7 +31,7 @@ class StudyReport:
     """What a report says about one study.
 
     Attributes:
-        trials: those that ended, by number.
+        trials: those that ended or are paused, by number.
         curves: the epochs of each trial, by number.
         top: the best complete trials, the best first.
         importance: the share of each hyperparameter, the greatest first; empty with too few trials.
@@ -165,14 +162,13 @@ def read_study(store: Store, study: str) -> StudyReport:
         StudyError: there is no study of that name.
     """
     record = store.studies.get(study)
-    found = trials(store, study, states=("complete", "pruned", "failed"))
+    found = trials(store, study, states=("complete", "pruned", "paused", "failed"))
     by_job = store.epochs.curves(study)
     curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
-    stored = optuna.load_study(study_name=study, storage=optuna_storage(store))
-    shares, compared = importance(stored)
+    shares, compared = importance(store, study)
     return StudyReport(
         record=record,
-        counts=count(stored.get_trials(deepcopy=False), is_run(store, study)),
+        counts=counts(store, study),
         trials=found,
         curves=curves,
         top=ranking(store, study, TOP),

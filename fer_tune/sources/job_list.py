@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fer_tune.job import EpochRow, Job
@@ -41,7 +41,7 @@ class JobList:
         over = {record.uid for record in self.records() if record.state in ("complete", "pruned")}
         self._todo = deque(job for job in self.jobs if job.uid not in over)
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not
         record.
 
@@ -70,6 +70,13 @@ class JobList:
         self._store.jobs.put(job, mirrored=self._mirrored, origin=self._origin)
         return job
 
+    def prepare(self, slots: int) -> bool:
+        """Does nothing, because the jobs are known."""
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Does nothing, because nobody judges the epochs."""
+
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Returns `CONTINUE`: each job is trained to its end."""
         return CONTINUE
@@ -85,9 +92,12 @@ class JobList:
 
     def outcome(self, reason: Reason) -> StudyOutcome:
         """Returns what became of the jobs."""
+        return StudyOutcome(self.plan.study, self.counts(), self._origin["trial"], None, reason)
+
+    def counts(self) -> Counts:
+        """Returns how many jobs ended in which way."""
         states = [record.state for record in self.records()]
-        counts = Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
-        return StudyOutcome(self.plan.study, counts, self._origin["trial"], None, reason)
+        return Counts(**{state: states.count(state) for state in ("complete", "pruned", "failed")})
 
     def records(self) -> list[JobRecord]:
         """Returns the records of the jobs that were started."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,28 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
+from fer_tune.sources.paused import PausedTrials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fer_tune.store import Store, StudyLock
+    from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
+
+MOST_AHEAD = 16
+"""Trials that are asked for ahead of time, at most."""
+
+
+def ahead(slots: int) -> int:
+    """Returns how many trials to ask for ahead of time: one for eight slots, and none for one.
+
+    With several slots, each draw lacks the results of the other slots anyway. With one slot, every
+    draw would lack the newest result.
+    """
+    return 0 if slots == 1 else min(MOST_AHEAD, max(1, slots // 8))
 
 
 class Search:
@@ -57,6 +72,9 @@ class Search:
         self._settings = settings
         self._finished = 0
         self._running: set[str] = set()
+        self._requeued = 0
+        self._left: Callable[[], float] = lambda: math.inf
+        self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -71,27 +89,30 @@ class Search:
 
     # called by the runner -----------------------------------------------------------------------------------------
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job
         needs.
 
         Returns the trials by state.
         """
-        name = self._sweep.study
+        name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
-        self._settle()
-        for job in self._store.jobs.of(name, "search"):
-            if job.state == "running":
-                self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
-        unfinished = [job for job in self._store.jobs.of(name) if job.state in ("queued", "running")]
+        unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
+        with self._store.batch():
+            for job in unfinished:
+                self._settle(job)
+        unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
                 discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
+        self._paused.recall()
         counts = self._study.counts()
+        queued = sum(job.kind == "search" and job.state != "paused" for job in unfinished)
+        self._requeued = min(queued, counts.waiting)
         self._finished = counts.finished
         return counts
 
@@ -103,30 +124,48 @@ class Search:
             TakenOverError: another run has the study now, or had it meanwhile.
         """
         if self._store.patiently(self._lock.keep):
+            self._study.look()
             counts = self._study.counts()
             if (counts.finished, counts.running) != (self._finished, len(self._running)):
                 raise TakenOverError(self._sweep.study)
             self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
     def wanted(self) -> bool:
-        """Returns whether the budget has room for another trial."""
-        return self._finished + len(self._running) < self._sweep.budget.trials
+        """Returns whether the budget has room for another trial, or a paused trial may continue."""
+        return self._has_room() or self._promotable() is not None
 
     def next(self) -> Job:
-        """Records and returns the next trial: one from Optuna's queue, else one that the sampler
-        draws."""
-        proposal = self._study.ask()
-        known = self._store.jobs.find_trial(self._sweep.study, proposal.number)
-        uid = known.uid if known else new_uid()
-        attempts = self._store.jobs.attempts(self._sweep.study, uid) if known else []
-        job = self._job(proposal, uid, max((attempt.attempt + 1 for attempt in attempts), default=0))
-        self._store.jobs.put(job, mirrored=self._mirrored)
-        self._running.add(uid)
+        """Records and returns the next trial.
+
+        The first choice is a trial that an earlier run left unfinished, the next one a paused trial
+        that may continue. Then come those in Optuna's queue, and those that the sampler draws.
+        """
+        uid = None if self._requeued else self._paused.finishing(self._left())
+        if uid is not None:
+            job = self._continued(uid, to_the_end=True)
+        elif not self._requeued and (uid := self._promotable()) is not None:
+            job = self._continued(uid)
+        else:
+            job = self._asked()
+        self._running.add(job.uid)
         return job
+
+    def prepare(self, slots: int) -> bool:
+        """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
+        if not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
+            return False
+        self._study.prepare()
+        return self._study.prepared < ahead(slots)
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        """Writes an epoch for Optuna, as `judge` will report it."""
+        assert job.number is not None
+        self._study.record(job.number, row.epoch, value)
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
+        self._paused.heard(job, row.epoch, value)
         if not self._study.report(job.number, row.epoch, value):
             return CONTINUE
         finite = math.isfinite(value)
@@ -136,7 +175,14 @@ class Search:
         """Tells Optuna how a trial ended, or queues it again. Records the same for the job."""
         number, study = job.number, self._study
         assert number is not None
+        with self._store.batch():
+            self._end(job, number, ended, study)
+        self._running.discard(job.uid)
+
+    def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
+            case "paused":
+                self._paused.add(job, ended)
             case "complete":
                 assert ended.value is not None
                 study.complete(number, ended.value, ended.facts)
@@ -147,19 +193,23 @@ class Search:
             case "requeued":
                 study.requeue(number, ended.reason)
                 self._store.jobs.set_state(job.uid, "queued", ended.reason)
-        if ended.state != "requeued":
+        if ended.state not in ("requeued", "paused"):
             self._store.jobs.set_state(job.uid, ended.state, ended.reason, ended.value)
             self._finished += 1
-        self._running.discard(job.uid)
 
     def completed(self) -> int:
         """Returns how many trials of the study completed, in all its runs."""
         return self._study.counts().complete
 
     def outcome(self, reason: Reason) -> StudyOutcome:
-        """Returns the state of the study and its best trial."""
+        """Ends the paused trials if the budget is used up. Returns the state of the study and its
+        best trial."""
         from fer_tune.study import ranking
 
+        self._study.forget_prepared()
+        self._store.commit()
+        if reason == "budget":
+            self._finished += self._paused.end_all()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
         return StudyOutcome(
             self._sweep.study,
@@ -167,22 +217,88 @@ class Search:
             best.number if best else None,
             best.value if best else None,
             reason,
+            self._paused.spent(),
         )
 
-    def _settle(self) -> None:
-        """Records the ends of trials that have ended in Optuna, but not in our tables.
+    def device_seconds(self) -> float:
+        """Returns for how many seconds devices trained this study in earlier runs."""
+        name = self._sweep.study
+        trained: dict[tuple[str, int], float] = {}
+        for row in self._store.epochs.all(name):
+            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
+        uses = []
+        for one in self._store.jobs.attempts(name):
+            # Nobody recorded when an attempt of a killed run ended.
+            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
+            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
+            if one.kind == "search":
+                uses.append(Use(one.worker, one.started, end))
+        return device_seconds(uses)
 
-        A run that was killed between the two steps leaves such trials.
+    def _settle(self, job: JobRecord) -> None:
+        """Records that a job ended or paused if its trial did, and else that it does not run.
+
+        Older versions, killed between the two steps, left trials that had ended without their job.
         """
-        finished = {trial.number: trial for trial in self._study.finished()}
-        for job in self._store.jobs.of(self._sweep.study, "search"):
-            if job.state in ("queued", "running") and job.number in finished:
-                trial = finished[job.number]
-                self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        assert job.number is not None
+        if trial := self._study.ended(job.number):
+            self._store.jobs.set_state(job.uid, trial.state, trial.reason, trial.value)
+        elif self._study.is_paused(job.number):
+            if job.state != "paused":
+                self._store.jobs.set_state(job.uid, "paused")
+        elif job.state == "running":
+            self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _job(self, proposal: Proposal, uid: str, attempt: int) -> Job:
+    def _has_room(self, prepared: int = 0) -> bool:
+        started = self._finished + len(self._running) + len(self._paused)
+        return started + prepared < self._sweep.budget.trials
+
+    def _promotable(self) -> str | None:
+        """Returns the uid of the paused trial that should continue now, or None."""
+        closing = not self._running and not self._has_room()
+        return self._paused.best(closing)
+
+    def _asked(self) -> Job:
+        """Records and returns a trial that Optuna proposes, or queued again."""
+        self._store.commit()
+        while True:
+            with self._store.batch():
+                proposal = self._study.propose()
+                known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
+                job = self._new(proposal) if known is None else self._again(proposal, known)
+                self._store.jobs.put(job, mirrored=self._mirrored)
+                if self._study.start(proposal):
+                    self._requeued -= known is not None
+                    return job
+
+    def _new(self, proposal: Proposal) -> Job:
+        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+
+    def _again(self, proposal: Proposal, known: JobRecord) -> Job:
+        until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
+        return self._job(proposal, known.uid, self._attempt(known.uid), until)
+
+    def _continued(self, uid: str, to_the_end: bool = False) -> Job:
+        """Records and returns a paused trial that continues.
+
+        Args:
+            to_the_end: whether it continues to the end of its schedule, and not to its next rung.
+        """
+        attempt = self._attempt(uid)
+        proposal, epoch = self._paused.promote(uid)
+        until = None if to_the_end else self._paused.rungs.next_after(epoch)
+        job = self._job(proposal, uid, attempt, until)
+        self._store.jobs.put(job, mirrored=self._mirrored)
+        return job
+
+    def _attempt(self, uid: str) -> int:
+        """Returns the number of the next attempt at a job."""
+        attempts = self._store.jobs.attempts(self._sweep.study, uid)
+        return max((attempt.attempt + 1 for attempt in attempts), default=0)
+
+    def _job(self, proposal: Proposal, uid: str, attempt: int, until: int | None) -> Job:
         sweep = self._sweep
         return Job(
             uid=uid,
@@ -191,12 +307,14 @@ class Search:
             family=sweep.family,
             params=proposal.params,
             schedule=sweep.budget.epochs,
+            until=until,
             seed=proposal.seed,
             data=self._data,
             number=proposal.number,
             name=proposal.name,
             attempt=attempt,
             objective=sweep.objective,
+            objective_of=sweep.objective_of,
             patience=sweep.patience,
             artifacts=self._folder(uid),
             checkpoint=checkpoint_path(self._checkpoints, uid),

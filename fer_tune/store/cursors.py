@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select
 
 from fer_tune.store import tables
-from fer_tune.store.database import Database, matches, without
-from fer_tune.store.jobs import Jobs, add
+from fer_tune.store.database import Database, insert_new, without
+from fer_tune.store.jobs import Jobs
 from fer_tune.store.records import Cursor
 from fer_tune.store.studies import Studies
+
+CHANGING = ("run", "attempt", "epoch", "finished")
 
 
 class Cursors:
@@ -18,6 +18,7 @@ class Cursors:
 
     def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
         self._database, self._studies, self._jobs = database, studies, jobs
+        self._put = insert_new(database.engine, tables.cursors, replace=CHANGING)
 
     def of(self, study: str, tracker: str) -> dict[str, Cursor]:
         """Returns the cursors of a study's jobs that a tracker's mirror has begun to copy.
@@ -32,11 +33,5 @@ class Cursors:
 
     def set(self, cursor: Cursor) -> None:
         """Writes the cursor of one job and tracker."""
-        key: dict[str, Any] = {"job_id": self._jobs.key(cursor.job), "tracker": cursor.tracker}
-        values = {name: getattr(cursor, name) for name in ("run", "attempt", "epoch", "finished")}
-
-        def work(tx: Connection) -> None:
-            if not add(tx, tables.cursors, key, values):
-                tx.execute(update(tables.cursors).where(matches(tables.cursors, key)).values(**values))
-
-        self._database.write(work)
+        row = {name: getattr(cursor, name) for name in ("tracker", *CHANGING)} | {"job_id": self._jobs.key(cursor.job)}
+        self._database.later(lambda tx: tx.execute(self._put, row))

@@ -6,13 +6,12 @@ from math import isnan
 from typing import Any
 
 from sqlalchemy import RowMapping, select
-from sqlalchemy.exc import IntegrityError
 
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow, merged
 from fer_tune.store import tables
-from fer_tune.store.database import Database, now, without
-from fer_tune.store.jobs import Jobs, add
+from fer_tune.store.database import Database, insert_new, now, without
+from fer_tune.store.jobs import Jobs
 from fer_tune.store.studies import Studies
 
 MEASURES = (
@@ -25,6 +24,7 @@ MEASURES = (
     "lr",
     "seconds",
     "images_per_second",
+    "device_seconds",
 )
 """The fields of an `EpochRow` that are measured numbers."""
 
@@ -34,24 +34,21 @@ class Epochs:
 
     def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
         self._database, self._studies, self._jobs = database, studies, jobs
+        self._insert = insert_new(database.engine, tables.epochs)
 
-    def add(self, row: EpochRow) -> bool:
-        """Records one epoch of a started attempt.
-
-        Returns:
-            False if the epoch was recorded already. Then nothing changes.
+    def add(self, row: EpochRow) -> None:
+        """Records one epoch of a started attempt. A second call for the same epoch changes nothing.
 
         Raises:
             StorageError: the attempt was not started.
         """
-        key = {"job_id": self._jobs.key(row.job), "attempt": row.attempt, "epoch": row.epoch}
         values: dict[str, Any] = {name: getattr(row, name) for name in MEASURES}
+        values |= {"job_id": self._jobs.key(row.job), "attempt": row.attempt, "epoch": row.epoch}
         values["recall"] = [None if isnan(value) else value for value in row.recall]  # JSON has no nan
         values["recorded"] = now()
-        try:
-            return self._database.write(lambda tx: add(tx, tables.epochs, key, values))
-        except IntegrityError as error:
-            raise StorageError(f"Attempt {row.attempt} of job {row.job} was not started.") from error
+        database = self._database
+        database.pending.add_row(self._insert, tables.epochs, values, lambda: _not_started(row))
+        database.written()
 
     def all(self, study: str, uid: str | None = None) -> list[EpochRow]:
         """Returns every recorded epoch of a study's jobs, or of one job.
@@ -87,6 +84,10 @@ class Epochs:
         for row in self.all(study, uid):
             merged(curve, row)
         return curve
+
+
+def _not_started(row: EpochRow) -> StorageError:
+    return StorageError(f"Attempt {row.attempt} of job {row.job} was not started.")
 
 
 def _row(row: RowMapping) -> EpochRow:

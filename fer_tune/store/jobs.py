@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
 
 from fer_tune.errors import StorageError
 from fer_tune.job import Job, JobEnd, Kind
 from fer_tune.store import tables
 from fer_tune.store.artifact_paths import described
 from fer_tune.store.artifacts import put
-from fer_tune.store.database import Database, matches, now, without
+from fer_tune.store.database import Database, insert_new, matches, now, without
 from fer_tune.store.records import AttemptRecord, JobRecord
 from fer_tune.store.studies import Studies
 
@@ -25,11 +25,12 @@ class Jobs:
     def __init__(self, database: Database, studies: Studies) -> None:
         self._database, self._studies = database, studies
         self._ids: dict[str, int] = {}
+        self._insert_attempt = insert_new(database.engine, tables.attempts)
 
     # jobs ---------------------------------------------------------------------------------------------------------
 
-    def put(self, job: Job, mirrored: bool = True, origin: Mapping[str, Any] | None = None) -> JobRecord:
-        """Records a job that will be trained, and returns its record.
+    def put(self, job: Job, mirrored: bool = True, origin: Mapping[str, Any] | None = None) -> None:
+        """Records a job that will be trained.
 
         A job that is recorded already is queued again, under the trial number of `job`.
 
@@ -41,7 +42,8 @@ class Jobs:
             StudyError: the study does not exist.
         """
         of_job = tables.jobs.c.uid == job.uid
-        changing = {"number": job.number, "state": "queued", "reason": "", "value": None, "ended": None}
+        changing = {"number": job.number, "until": job.until, "state": "queued"}
+        changing |= {"reason": "", "value": None, "ended": None}
         values = {
             "uid": job.uid,
             "study_id": self._studies.key(job.study),
@@ -50,19 +52,20 @@ class Jobs:
             "params": dict(job.params),
             "seed": job.seed,
             "schedule": job.schedule,
-            "until": job.until,
             "fit": job.fit,
             "mirrored": mirrored,
             "origin": dict(origin or {}),
             "created": now(),
         }
+        made: dict[str, int] = {}
 
         def work(tx: Connection) -> None:
+            made.clear()
             if tx.execute(update(tables.jobs).where(of_job).values(**changing)).rowcount == 0:
-                tx.execute(insert(tables.jobs).values(**values, **changing))
+                key = tx.execute(insert(tables.jobs).values(**values, **changing)).inserted_primary_key
+                made[job.uid] = key[0] if key else 0
 
-        self._database.write(work)
-        return self.get(job.uid)
+        self._database.later(work, lambda: self._ids.update(made))
 
     def set_state(self, uid: str, state: str, reason: str = "", value: float | None = None) -> None:
         """Records the state of a job; see `jobs.states`.
@@ -73,7 +76,7 @@ class Jobs:
         """
         over = state in ("complete", "pruned", "failed")
         values = {"state": state, "reason": reason, "value": value, "ended": now() if over else None}
-        self._database.write(
+        self._database.later(
             lambda tx: tx.execute(update(tables.jobs).where(tables.jobs.c.uid == uid).values(**values))
         )
 
@@ -97,6 +100,11 @@ class Jobs:
         conditions: list[ColumnElement[bool]] = [tables.jobs.c.study_id == self._studies.key(study)]
         return self._select(*conditions, *([tables.jobs.c.kind == kind] if kind else []))
 
+    def unfinished(self, study: str) -> list[JobRecord]:
+        """Returns the jobs of a study that are queued, running or paused, the oldest first."""
+        of_study = tables.jobs.c.study_id == self._studies.key(study)
+        return self._select(of_study, tables.jobs.c.state.in_(("queued", "running", "paused")))
+
     def find_trial(self, study: str, number: int) -> JobRecord | None:
         """Returns the job that has this trial number now, or None."""
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
@@ -114,7 +122,7 @@ class Jobs:
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
         values = {"number": to, "state": "queued", "reason": reason}
         this = matches(tables.jobs, key)
-        self._database.write(lambda tx: tx.execute(update(tables.jobs).where(this).values(**values)))
+        self._database.later(lambda tx: tx.execute(update(tables.jobs).where(this).values(**values)))
 
     def key(self, uid: str) -> int:
         """Returns the job's key in the tables. It never changes, so it is read only once.
@@ -141,7 +149,7 @@ class Jobs:
 
     # attempts -----------------------------------------------------------------------------------------------------
 
-    def start_attempt(self, job: Job, worker: int, device: str) -> None:
+    def start_attempt(self, job: Job, worker: int, device: str, lane: int = 0) -> None:
         """Records that a worker starts an attempt. The job's state becomes `running`.
 
         A second call for the same attempt changes nothing.
@@ -149,24 +157,22 @@ class Jobs:
         Args:
             worker: index of the worker.
             device: `cpu` or `cuda:N`.
+            lane: of the worker.
         """
         key = {"job_id": self.key(job.uid), "attempt": job.attempt}
-        values = {"worker": worker, "device": device, "started": now(), **_NOTHING_YET}
+        values = {**key, "worker": worker, "lane": lane, "device": device, "started": now(), **_NOTHING_YET}
 
         def work(tx: Connection) -> None:
-            if add(tx, tables.attempts, key, values):
+            if tx.execute(self._insert_attempt, values).rowcount:
                 tx.execute(update(tables.jobs).where(tables.jobs.c.id == key["job_id"]).values(state="running"))
 
-        self._database.write(work)
+        self._database.later(work)
 
-    def end_attempt(self, end: JobEnd) -> bool:
+    def end_attempt(self, end: JobEnd) -> None:
         """Records how an attempt ended, and the files that it left, in one transaction.
 
         A missing file becomes a note of the attempt and not an error, because the job's end must be
-        recorded.
-
-        Returns:
-            False if the attempt has ended already. Then nothing changes.
+        recorded. If the attempt has ended already, nothing changes.
 
         Raises:
             StorageError: the attempt was not started, or a file is outside the storage folder.
@@ -178,20 +184,19 @@ class Jobs:
         values |= {"notes": [*end.notes, *sorted(gone)], "ended": now()}
         this = matches(tables.attempts, {"job_id": self.key(end.job), "attempt": end.attempt})
 
-        def work(tx: Connection) -> bool:
+        def work(tx: Connection) -> None:
             still_open = this & tables.attempts.c.ended.is_(None)
             if tx.execute(update(tables.attempts).where(still_open).values(**values)).rowcount == 0:
                 if tx.execute(select(tables.attempts.c.attempt).where(this)).first() is None:
                     raise StorageError(f"Attempt {end.attempt} of job {end.job} was not started.")
-                return False
+                return
             owner = tx.execute(
                 select(tables.jobs.c.id, tables.jobs.c.study_id).where(tables.jobs.c.uid == end.job)
             ).one()
             for file in files:
                 put(tx, file | {"study_id": owner.study_id, "job_id": owner.id})
-            return True
 
-        return self._database.write(work)
+        self._database.later(work)
 
     def _file(self, kind: str, path: Path) -> dict[str, Any]:
         return described(self._database.root, kind, path)
@@ -232,18 +237,6 @@ class Jobs:
 
 
 _NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "notes": []}
-
-
-def add(tx: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> bool:
-    """Inserts a row if there is none with its key. Returns whether it did.
-
-    It first looks for the key, which every database can do. That is safe because only one process
-    writes.
-    """
-    if tx.execute(select(*(table.c[name] for name in key)).where(matches(table, key))).first() is not None:
-        return False
-    tx.execute(insert(table).values(**key, **values))
-    return True
 
 
 def _attempt(row: RowMapping) -> AttemptRecord:

@@ -119,7 +119,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One attempt at a job, on one worker.
+    """One attempt at a job, in one lane of one worker.
 
     `status` is None while the attempt runs. Later it is a `job.End`, or `lost` if the orchestrator
     ended before the attempt did.
@@ -130,6 +130,7 @@ class AttemptRecord:
     number: int | None
     attempt: int
     worker: int
+    lane: int
     device: str
     started: datetime
     ended: datetime | None

@@ -34,10 +34,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT = 2
+FORMAT = 4
 """Format of these tables. Every version of fer-tune reads it in fer_schema before anything else."""
 
-REVISION = "0002"
+REVISION = "0004"
 """The newest revision of Alembic in store/migrations/versions/. A test compares the two."""
 
 metadata = MetaData()
@@ -83,6 +83,8 @@ schema = Table(
     Column("id", Integer, primary_key=True),  # always 1: there is one row
     Column("version", Integer, nullable=False),
     Column("made_by", String(64), nullable=False),
+    Column("folder", String(32)),  # id of the storage folder that has the files, and its last path; see folder.py
+    Column("folder_path", Text),
 )
 
 revision = Table(
@@ -151,6 +153,7 @@ attempts = Table(
     Column("job_id", ForeignKey("fer_jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("worker", Integer, nullable=False),
+    Column("lane", Integer, nullable=False, server_default="0"),
     Column("device", String(64), nullable=False),
     Column("started", Moment, nullable=False),
     Column("ended", Moment),
@@ -177,6 +180,7 @@ epochs = Table(
     Column("lr", Measure),
     Column("seconds", Measure),
     Column("images_per_second", Measure),
+    Column("device_seconds", Measure),
     Column("recorded", Moment, nullable=False),
     ForeignKeyConstraint(["job_id", "attempt"], ["fer_attempts.job_id", "fer_attempts.attempt"], ondelete="CASCADE"),
 )

@@ -1,20 +1,25 @@
 """Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial.
 
-This room imports Optuna and never torch.
+This room imports Optuna and never torch. Readers need no Optuna, so `Study` is imported on first
+use.
 """
 
-from fer_tune.study.study import Study
+from typing import TYPE_CHECKING, Any
+
 from fer_tune.study.summaries import (
     StudySummary,
     TrialSummary,
+    counts,
     last_budget,
     ranking,
     summaries,
     trial,
     trials,
-    trials_and_best,
 )
 from fer_tune.study.trial_states import Counts, Proposal
+
+if TYPE_CHECKING:
+    from fer_tune.study.study import Study
 
 __all__ = [
     "Counts",
@@ -22,10 +27,19 @@ __all__ = [
     "Study",
     "StudySummary",
     "TrialSummary",
+    "counts",
     "last_budget",
     "ranking",
     "summaries",
     "trial",
     "trials",
-    "trials_and_best",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Returns `Study`, and imports Optuna for it."""
+    if name == "Study":
+        from fer_tune.study.study import Study
+
+        return Study
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,13 +19,11 @@ from fer_tune.data.spec import FER2013, DataRef
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
+from fer_tune.study.trial_states import BUDGET
 from fer_tune.sweep.schema import Budget, Sweep
 
 PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
 """Packages whose versions are recorded with a study."""
-
-BUDGET = "budget"
-"""User attribute of a study: the budget of its last run. The record has that of its first run."""
 
 KEEP_BOTH = (
     "Undo the change. Or keep both: give the changed sweep another study name "

@@ -10,13 +10,14 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from fer_tune.errors import StudyError
 from fer_tune.study.cmaes import ReplayedCmaEsSampler
 from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
@@ -82,7 +83,7 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
-                return LearningSampler(TPESampler(seed=shifted, **spec.options))
+                return LearningSampler(OnceTPESampler(seed=shifted, **spec.options), bounded=True)
             case "gp":
                 return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":

@@ -6,12 +6,11 @@ from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from fer_tune.errors import StorageError
 from fer_tune.store import Store
-from fer_tune.store.connection import database_error, engine_options, tune
+from fer_tune.store.connection import database_error, engine_options, full, tune
+from fer_tune.study.optuna_tables import made_by_another_version
 
 _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
 
@@ -35,15 +34,20 @@ def optuna_storage(store: Store) -> BaseStorage:
     return _storages[store]
 
 
+def optuna_backend(store: Store) -> RDBStorage:
+    """Returns the part of a store's Optuna storage that reads the database each time."""
+    backend = optuna_storage(store)._backend  # type: ignore[attr-defined]
+    assert isinstance(backend, RDBStorage)
+    return backend
+
+
 def _backend(store: Store) -> RDBStorage:
-    options = engine_options(make_url(store.url))
+    url = full(store.engine.url)  # a reader's engine cannot write
+    options = engine_options(store.engine.url)
     try:
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)
     except RuntimeError as error:  # Optuna raises it for the tables of another version
-        raise StorageError(
-            f"Another version of Optuna made its tables in {store.shown}.",
-            "If they are older: `optuna storage upgrade --storage URL`. If newer: `pip install --upgrade optuna`.",
-        ) from error
+        raise made_by_another_version(store.shown) from error
     except Exception as error:
         cause = database_error(error)
         made_meanwhile = isinstance(cause, IntegrityError) or (
@@ -51,4 +55,4 @@ def _backend(store: Store) -> RDBStorage:
         )
         if not made_meanwhile:
             raise
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)

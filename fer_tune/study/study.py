@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import column, delete, table
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import StudyError, TakenOverError
+from fer_tune.errors import StudyError
 from fer_tune.job import Value
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
 from fer_tune.study.memory_constraint import MEMORY
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.samplers import make_sampler
-from fer_tune.study.storage import optuna_storage
+from fer_tune.study.single_writer import SingleWriter
+from fer_tune.study.storage import optuna_backend, optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
+    PAUSED,
+    PAUSED_AT,
     PLACE,
     REASON,
     REQUEUED_AS,
@@ -30,14 +33,11 @@ from fer_tune.study.trial_states import (
     Counts,
     Finished,
     Proposal,
-    count,
-    place_of,
     state_of,
 )
+from fer_tune.study.trial_writes import StaleError
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Domain, Fixed, keyed
-
-T = TypeVar("T")
 
 FIXED = "fixed_params"
 """System attribute in which Optuna keeps the parameters of an enqueued trial."""
@@ -47,15 +47,20 @@ class Study:
     """One study. The process must hold its `StudyLock` before it opens the study.
 
     Only one process may ask and tell, because Optuna's queue can give one trial to two processes.
-    All methods wait for a locked database as long as the store's `Patience` says, and then raise
-    StorageError. They raise TakenOverError if another process has told the trial meanwhile.
+    So the trials are kept in memory, and are read again only by `reconcile` and `look`.
+
+    What a method writes is one transaction, or joins the open batch of the store. All methods wait
+    for a locked database as long as the store's `Patience` says, and then raise StorageError. They
+    raise TakenOverError if another process has told the trial meanwhile.
     """
 
-    def __init__(self, sweep: Sweep, store: Store, study: optuna.Study) -> None:
+    def __init__(self, sweep: Sweep, store: Store, study: optuna.Study, storage: SingleWriter) -> None:
         self.sweep = sweep
         self.store = store
         self.name = sweep.study
         self._study = study
+        self._storage = storage
+        self._ready: deque[Proposal] = deque()
         self._trials: dict[int, Trial] = {}
         self._answers: dict[int, tuple[int, bool]] = {}  # by number: the last reported epoch, and the answer to it
 
@@ -72,15 +77,17 @@ class Study:
                 by fer-tune. Or its sampler or pruner cannot be made.
             StorageError: the database does not work.
         """
-        storage = optuna_storage(store)
+        shared = optuna_storage(store)
         pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
-        record = create_or_resume.settle(sweep, store, storage, data, counts or {})
-        inner = store.patiently(
+        record = create_or_resume.settle(sweep, store, shared, data, counts or {})
+        store.patiently(
             lambda: optuna.create_study(
-                study_name=sweep.study, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
+                study_name=sweep.study, storage=shared, direction="maximize", load_if_exists=True
             )
         )
-        study = cls(sweep, store, inner)
+        storage = SingleWriter(store, optuna_backend(store), sweep.study)
+        inner = optuna.load_study(study_name=sweep.study, storage=storage, pruner=pruner)
+        study = cls(sweep, store, inner, storage)
         inner.sampler = make_sampler(sweep, len(study._all()), study._place)
         create_or_resume.describe(inner, record, sweep.budget)
         study._enqueue_start()
@@ -90,37 +97,82 @@ class Study:
     # asking -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> Proposal:
-        """Returns the next trial: one from the queue, else one that the sampler draws."""
-        trial = self._begin()
+        """Returns the next trial, which runs from now on: one from the queue, else one that the
+        sampler draws."""
+        self.store.commit()
+        while True:
+            with self.store.batch():
+                proposal = self.propose()
+                if self.start(proposal):
+                    return proposal
+
+    def propose(self) -> Proposal:
+        """Returns the next trial, and writes nothing.
+
+        It may have been prepared. What another process put into the queue comes first.
+        """
+        if self._storage.is_longer():
+            self.forget_prepared()
+            self._storage.reload()
+        return self._ready.popleft() if self._ready else self._draw()
+
+    def prepare(self) -> None:
+        """Asks for a trial ahead of time, so that `propose` need not.
+
+        The draw lacks the results that come between `prepare` and `propose`. The trial is only in
+        memory. If it is never started, it leaves no trace.
+        """
+        self._ready.append(self._draw())
+
+    @property
+    def prepared(self) -> int:
+        """Number of trials that are prepared."""
+        return len(self._ready)
+
+    def start(self, proposal: Proposal) -> bool:
+        """Records that a proposed trial runs, and commits it with what waits in the store's batch.
+
+        Returns:
+            False if another process changed the queue meanwhile. Then nothing is recorded, and
+            what waited is given up.
+        """
+        try:
+            with self.store.batch():
+                self._storage.start(proposal.number)
+                self.store.commit()
+        except StaleError:
+            self.store.pending.discard()
+            self.forget_prepared()
+            self._storage.reload()
+            return False
+        return True
+
+    def forget_prepared(self) -> None:
+        """Gives up the trials that are prepared. Those from the queue wait again."""
+        for number in self._storage.drafts:
+            self._trials.pop(number, None)
+        self._ready.clear()
+        self._storage.forget_drafts()
+
+    def _draw(self) -> Proposal:
+        """Returns a trial that runs in memory only."""
+        trial = self._study.ask()
         params: dict[str, Value] = {}
         for key, parameter in self.sweep.space.items():
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
         self._trials[trial.number] = trial
-        attrs = trial.user_attrs
+        return self._proposal(trial.number, params, trial.user_attrs)
+
+    def _proposal(self, number: int, params: dict[str, Value], attrs: Mapping[str, Any]) -> Proposal:
         return Proposal(
-            number=trial.number,
+            number=number,
             params=params,
             name=attrs.get(START),
             attempt=attrs.get(ATTEMPT, 0),
-            seed=self._seed(self._place(trial.number)),
+            seed=self._seed(self._place(number)),
+            queued=self._storage.drafts.get(number) is not None,
         )
-
-    def _begin(self) -> Trial:
-        """Returns a trial that is now running, from Optuna's queue or new.
-
-        Optuna needs several transactions for that. If the database fails in between, a trial may be
-        running already. The next try takes this trial, which nobody would end otherwise.
-        """
-        tried = False
-
-        def work() -> Trial:
-            nonlocal tried
-            begun = [trial for trial in self._running_trials() if trial.number not in self._trials] if tried else []
-            tried = True
-            return Trial(self._study, begun[0]._trial_id) if begun else self._study.ask()
-
-        return self._patiently(work)
 
     def _suggest(self, trial: Trial, key: str, domain: Domain) -> Value:
         """Returns the trial's value of a parameter.
@@ -130,16 +182,21 @@ class Study:
         if isinstance(domain, Fixed):
             return domain.value
         if isinstance(domain, Choice):
-            value = self._patiently(lambda: trial.suggest_categorical(key, domain.choices))
+            value = trial.suggest_categorical(key, domain.choices)
             return domain.choices[domain.choices.index(value)]
         if domain.integer:
             low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
-            return int(self._patiently(lambda: trial.suggest_int(key, low, high, step=step, log=domain.log)))
-        return float(
-            self._patiently(lambda: trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log))
-        )
+            return int(trial.suggest_int(key, low, high, step=step, log=domain.log))
+        return float(trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log))
 
     # telling ------------------------------------------------------------------------------------------------------
+
+    def record(self, number: int, epoch: int, value: float) -> None:
+        """Writes an epoch's objective, which `report` judges after the next commit."""
+        self._running(number)
+        last, _ = self._answers.get(number, (0, False))
+        if epoch > last and isfinite(value):
+            self._storage.write_early(number, epoch, value)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Reports an epoch's objective. Returns whether the trial should be pruned.
@@ -155,8 +212,8 @@ class Study:
             return answer
         if not isfinite(value):
             return True
-        self._patiently(lambda: trial.report(value, epoch))
-        prune = self._patiently(trial.should_prune) and epoch < self.sweep.budget.epochs
+        trial.report(value, epoch)
+        prune = trial.should_prune() and epoch < self.sweep.budget.epochs
         self._answers[number] = (epoch, prune)
         return prune
 
@@ -186,24 +243,60 @@ class Study:
                 The sampler learns from it.
         """
         attrs = {**(attrs or {}), REASON: reason}
-        if infeasible > 0 and not self._frozen(number).state.is_finished():
-            trial = self._running(number)
-            if MEMORY not in self._patiently(lambda: trial.constraints):
-                self._patiently(lambda: trial.set_constraint(MEMORY, infeasible))
-            attrs[MEMORY] = infeasible  # optuna-dashboard shows no constraints
-        self._end(number, TrialState.FAIL, attrs)
+        with self.store.batch():
+            if infeasible > 0 and not self._frozen(number).state.is_finished():
+                trial = self._running(number)
+                if MEMORY not in trial.constraints:
+                    trial.set_constraint(MEMORY, infeasible)
+                attrs[MEMORY] = infeasible  # optuna-dashboard shows no constraints
+            self._end(number, TrialState.FAIL, attrs)
 
     def _end(self, number: int, state: TrialState, attrs: Mapping[str, Any], value: float | None = None) -> None:
         """Tells Optuna how a trial ended. Does nothing if the trial has ended already."""
         if self._frozen(number).state.is_finished():
             return
         trial = self._running(number)
-        for key, entry in attrs.items():
-            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
-                self._patiently(partial(trial.set_user_attr, key, entry))
-        self._patiently(lambda: self._study.tell(trial, value, state, skip_if_finished=True))
+        with self.store.batch():
+            self._set_attrs(trial, attrs)
+            self._study.tell(trial, value, state)
         self._trials.pop(number, None)
         self._answers.pop(number, None)
+
+    def _set_attrs(self, trial: Trial, attrs: Mapping[str, Any]) -> None:
+        for key, entry in attrs.items():
+            if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
+                trial.set_user_attr(key, entry)
+
+    # paused trials ------------------------------------------------------------------------------------------------
+
+    def pause(self, number: int, epoch: int, attrs: Mapping[str, Any] | None = None) -> None:
+        """Records that a trial is paused at a rung. For Optuna it is running.
+
+        Args:
+            epoch: of the rung.
+            attrs: user attributes to record.
+        """
+        with self.store.batch():
+            self._set_attrs(self._running(number), {**(attrs or {}), PAUSED_AT: epoch, PAUSED: True})
+        self._trials.pop(number, None)
+        self._answers.pop(number, None)
+
+    def promote(self, number: int, params: dict[str, Value]) -> Proposal:
+        """Records that a paused trial continues, and returns it.
+
+        Args:
+            params: its hyperparameters, which the caller has recorded.
+        """
+        self._set_attrs(self._running(number), {PAUSED: False})
+        return self._proposal(number, params, self._frozen(number).user_attrs)
+
+    def paused(self) -> list[int]:
+        """Returns the numbers of the paused trials."""
+        return sorted(self._storage.memory.paused)
+
+    def is_paused(self, number: int) -> bool:
+        """Returns whether a trial is paused."""
+        return number in self._storage.memory.paused
 
     # interrupted trials -------------------------------------------------------------------------------------------
 
@@ -220,29 +313,39 @@ class Study:
         Raises:
             StudyError: the trial has ended.
         """
-        frozen = self._frozen(number)
-        if frozen.state.is_finished():
+        if self._frozen(number).state.is_finished():
             raise StudyError(f"Trial {number} of {self.name} has ended and cannot be queued again.")
-        again = create_trial(
-            state=TrialState.WAITING,
-            system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
-            user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
-            | {
-                RETRY_OF: number,
-                ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
-                PLACE: self._place(number),
-            },
-        )
+        self.store.commit()
+        while True:
+            self.forget_prepared()
+            with self.store.batch():
+                copy = self._requeue(self._frozen(number), reason)
+                try:
+                    self.store.commit()
+                    return copy
+                except StaleError:
+                    self.store.pending.discard()
+                    self._storage.reload()
 
-        def enqueue() -> None:
-            if self._copy_of(number) is None:  # a crash, or a try that only seemed to fail, may have left one
-                self._study.add_trial(again)
-
-        self._patiently(enqueue)
-        copy = self._copy_of(number)
-        assert copy is not None
+    def _requeue(self, frozen: FrozenTrial, reason: str) -> int:
+        number = frozen.number
+        copy = self._storage.memory.copy_of(number)  # an older version may have left one without ending the trial
+        if copy is None:
+            copy = len(self._all())
+            self._study.add_trial(
+                create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
+                    user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
+                    | {
+                        RETRY_OF: number,
+                        ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
+                        PLACE: self._place(number),
+                    },
+                )
+            )
         self.store.jobs.renumber(self.name, number, copy, reason)
-        self._forget_rungs(frozen)
+        self._storage.forget_attributes(number, RUNG)  # it would compete with its copy for them
         self._end(number, TrialState.FAIL, {REQUEUED_AS: copy, REASON: reason})
         return copy
 
@@ -254,44 +357,36 @@ class Study:
         Returns:
             The numbers of the interrupted trials.
         """
-        left = [trial.number for trial in self._running_trials()]
+        self.look()
+        left = [
+            trial.number for trial in self._storage.memory.of((TrialState.RUNNING,)) if not self.is_paused(trial.number)
+        ]
         for number in left:
             self.requeue(number, reason)
         self.store.jobs.abandon_attempts(self.name, "search", reason)
         return left
 
-    def _copy_of(self, number: int) -> int | None:
-        return next((trial.number for trial in self._all() if trial.user_attrs.get(RETRY_OF) == number), None)
+    def look(self) -> None:
+        """Reads the trials again if another process changed the state of one."""
+        self.forget_prepared()
+        if self._storage.look():
+            self._trials.clear()
 
-    def _forget_rungs(self, trial: FrozenTrial) -> None:
-        """Removes an interrupted trial from successive halving, where it would compete with its
-        copy.
-
-        Optuna has no call for it. Its caches do not hold a trial that is still running.
-        """
-        attributes = table("trial_system_attributes", column("trial_id"), column("key"))
-        of_trial = (attributes.c.trial_id == trial._trial_id) & attributes.c.key.startswith(RUNG)
-
-        def work() -> None:
-            with self.store.engine.begin() as tx:
-                tx.execute(delete(attributes).where(of_trial))
-
-        if any(key.startswith(RUNG) for key in trial.system_attrs):
-            self._patiently(work)
-
-    def finished(self) -> list[Finished]:
-        """Returns the trials that are complete, pruned or failed."""
-        over = [trial for trial in self._all() if trial.state.is_finished() and state_of(trial) != "requeued"]
-        return [
-            Finished(trial.number, state_of(trial), str(trial.user_attrs.get(REASON, "")), trial.value)
-            for trial in over
-        ]
+    def ended(self, number: int) -> Finished | None:
+        """Returns how a trial ended, or None if it has not, or was queued again."""
+        trial = self._frozen(number)
+        state = state_of(trial)
+        if not trial.state.is_finished() or state == "requeued":
+            return None
+        return Finished(number, state, str(trial.user_attrs.get(REASON, "")), trial.value)
 
     # counting -----------------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
-        """Returns how many trials are in which state."""
-        return count(self._all())
+        """Returns how many trials are in which state. Those that are prepared do not run."""
+        counts, drafts = self._storage.memory.counts(), self._storage.drafts
+        queued = sum(before is not None for before in drafts.values())
+        return replace(counts, running=counts.running - len(drafts), waiting=counts.waiting + queued)
 
     # within -------------------------------------------------------------------------------------------------------
 
@@ -301,12 +396,13 @@ class Study:
         It compares their contents, so that the user can add some to a sweep.
         """
         known = [t.system_attrs[FIXED] for t in self._all() if FIXED in t.system_attrs and RETRY_OF not in t.user_attrs]
-        for place, start in enumerate(self.sweep.start, 1):
-            params = keyed(self.sweep.space, start.params)
-            if params not in known:
-                name = start.name or f"start {place}"
-                self._patiently(partial(self._study.enqueue_trial, params, user_attrs={START: name}))
-                known.append(params)
+        with self.store.batch():
+            for place, start in enumerate(self.sweep.start, 1):
+                params = keyed(self.sweep.space, start.params)
+                if params not in known:
+                    name = start.name or f"start {place}"
+                    self._study.enqueue_trial(params, user_attrs={START: name})
+                    known.append(params)
 
     def _running(self, number: int) -> Trial:
         """Returns Optuna's object of a running trial, even if another process asked for the trial.
@@ -318,7 +414,7 @@ class Study:
             frozen = self._frozen(number)
             if frozen.state != TrialState.RUNNING:
                 raise StudyError(f"Trial {number} of {self.name} is {state_of(frozen)}, not running.")
-            self._trials[number] = self._patiently(lambda: Trial(self._study, frozen._trial_id))
+            self._trials[number] = Trial(self._study, frozen._trial_id)
             self._answers[number] = (frozen.last_step or 0, False)
         return self._trials[number]
 
@@ -328,22 +424,12 @@ class Study:
             raise StudyError(f"The study {self.name} has no trial {number}.")
         return trials[number]
 
-    def _running_trials(self) -> list[FrozenTrial]:
-        return [trial for trial in self._all() if trial.state == TrialState.RUNNING]
-
     def _seed(self, place: int) -> int:
         return (self.sweep.seed + place) % 2**32
 
     def _place(self, number: int) -> int:
-        return place_of(self._all(), number)
+        return self._storage.memory.place_of(number)
 
     def _all(self) -> list[FrozenTrial]:
-        """Returns all trials by number. Do not change them: they are not copies, because copying
-        10,000 trials takes a second."""
-        return self._patiently(lambda: self._study.get_trials(deepcopy=False))
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        try:
-            return self.store.patiently(work)
-        except optuna.exceptions.UpdateFinishedTrialError as error:  # another process has told it
-            raise TakenOverError(self.name) from error
+        """Returns all trials by number. Do not change them: they are not copies."""
+        return self._storage.memory.trials

@@ -1,24 +1,30 @@
-"""Reads studies: ranking, trials and summaries. It needs the database, not the sweep file."""
+"""Reads studies: ranking, trials and summaries. It needs neither the sweep file nor Optuna."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import optuna
-import yaml
-from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import select
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
-from fer_tune.store import JobRecord, Store, StudyRecord, is_run
-from fer_tune.study.create_or_resume import BUDGET
-from fer_tune.study.storage import optuna_storage
-from fer_tune.study.trial_states import COMPLETE, PARAMS, START, STATES, Counts, State, count, state_of
-from fer_tune.sweep.schema import Budget
-from fer_tune.sweep.space import named
+from fer_tune.store import Store, StudyRecord, is_run, tables
+from fer_tune.study import optuna_tables
+from fer_tune.study.optuna_tables import StudyTables, TrialHead, read
+from fer_tune.study.trial_states import (
+    BUDGET,
+    COMPLETE,
+    PARAMS,
+    START,
+    STATES,
+    Counts,
+    State,
+    counted,
+    state_named,
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     Raises:
         StudyError: the study does not exist.
     """
-    inner, jobs = _load(store, study), _jobs(store, study)
-    found = _ranked(store, inner, _all(store, inner), states)[:top]
-    return [_summary(trial, state_of(trial), jobs) for trial in found]
+    store.studies.get(study)  # its error names the nearest study
+    return read(store, study, lambda rows: _summaries(rows, _ranked(rows, _states(rows), states)[:top]))
 
 
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
@@ -101,24 +106,11 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     Raises:
         StudyError: the study does not exist.
     """
-    inner, alive = _load(store, study), is_run(store, study)  # first the lock: trials end before their run
-    jobs = _jobs(store, study)
-    found = [(trial, state_of(trial, alive)) for trial in _all(store, inner)]
-    return [_summary(trial, state, jobs) for trial, state in found if state in states]
-
-
-def trials_and_best(store: Store, study: str) -> tuple[list[TrialSummary], int | None]:
-    """Returns all trials by number, and the number of the best complete one or None.
-
-    It reads the study only once.
-
-    Raises:
-        StudyError: the study does not exist.
-    """
-    inner, alive = _load(store, study), is_run(store, study)
-    frozen, jobs = _all(store, inner), _jobs(store, study)
-    best = next((trial.number for trial in _ranked(store, inner, frozen)), None)
-    return [_summary(trial, state_of(trial, alive), jobs) for trial in frozen], best
+    store.studies.get(study)
+    alive = is_run(store, study)  # first the lock: trials end before their run
+    return read(
+        store, study, lambda rows: _summaries(rows, [one for one in _states(rows, alive) if one.state in states])
+    )
 
 
 def trial(store: Store, study: str, number: int) -> TrialSummary:
@@ -127,23 +119,29 @@ def trial(store: Store, study: str, number: int) -> TrialSummary:
     Raises:
         StudyError: the study or the trial does not exist.
     """
-    inner, storage = _load(store, study), optuna_storage(store)
-
-    def read() -> FrozenTrial:
-        return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(inner._study_id, number))
-
-    try:
-        frozen = store.patiently(read)
-    except KeyError as error:
+    store.studies.get(study)
+    alive = is_run(store, study)
+    found = read(store, study, lambda rows: _summaries(rows, _states(rows, alive, number)))
+    if not found:
         hint = f"`fer-tune trials --study {study}` lists the trials."
-        raise StudyError(f"The study {study} has no trial {number}.", hint) from error
-    job = store.jobs.find_trial(study, number)
-    return _summary(frozen, state_of(frozen, is_run(store, study)), {} if job is None else {number: job})
+        raise StudyError(f"The study {study} has no trial {number}.", hint)
+    return found[0]
 
 
 def summaries(store: Store) -> list[StudySummary]:
     """Returns all studies, the oldest first. It includes studies whose trials were deleted."""
     return [_study_summary(store, record) for record in store.studies.all()]
+
+
+def counts(store: Store, study: str) -> Counts:
+    """Returns how many trials of a study are in which state.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    store.studies.get(study)
+    alive = is_run(store, study)
+    return read(store, study, lambda rows: counted(one.state for one in _states(rows, alive)))
 
 
 def last_budget(store: Store, study: str) -> dict[str, Any]:
@@ -152,88 +150,114 @@ def last_budget(store: Store, study: str) -> dict[str, Any]:
     Raises:
         StudyError: the study does not exist.
     """
-    inner = _load(store, study)
-    kept: dict[str, Any] | None = store.patiently(lambda: inner.user_attrs).get(BUDGET)
+    record = store.studies.get(study)
+    kept: dict[str, Any] | None = read(store, study, lambda rows: rows.attribute(BUDGET))
     if kept is None:  # an older version ran it last: use the budget of the first run
-        first = yaml.safe_load(store.studies.get(study).sweep_text) or {}
+        import yaml
+
+        from fer_tune.sweep.schema import Budget
+
+        first = yaml.safe_load(record.sweep_text) or {}
         kept = Budget.model_validate(first.get("budget") or {}).model_dump(mode="json")
     return kept
 
 
 def _study_summary(store: Store, record: StudyRecord) -> StudySummary:
+    alive = is_run(store, record.name)
+
+    def work(rows: StudyTables) -> StudySummary:
+        there = _states(rows, alive)
+        best = next(iter(_summaries(rows, _ranked(rows, there)[:1])), None)
+        return StudySummary(record, counted(one.state for one in there), best)
+
     try:
-        inner = _load(store, record.name)
+        return read(store, record.name, work)
     except StudyError:
         return StudySummary(record, Counts(), None)
-    frozen, jobs = _all(store, inner), _jobs(store, record.name)
-    best = next((_summary(trial, state_of(trial), jobs) for trial in _ranked(store, inner, frozen)), None)
-    return StudySummary(record, count(frozen, is_run(store, record.name)), best)
 
 
-def _load(store: Store, study: str) -> optuna.Study:
-    store.studies.get(study)  # its error names the nearest study
-    try:
-        return store.patiently(lambda: optuna.load_study(study_name=study, storage=optuna_storage(store)))
-    except KeyError as error:
-        raise StudyError(
-            f"The trials of the study {study} are not in {store.shown}.",
-            "Somebody deleted them, or the study's first run ended before its first trial. "
-            "Another study name makes a new study: --set study=NAME.",
-        ) from error
+class _Trial(NamedTuple):
+    head: TrialHead
+    state: State
 
 
-def _all(store: Store, study: optuna.Study) -> list[FrozenTrial]:
-    return store.patiently(lambda: study.get_trials(deepcopy=False))
+def _states(rows: StudyTables, alive: bool = True, number: int | None = None) -> list[_Trial]:
+    """Returns the trials by number with their states, or the one with this number.
+
+    Args:
+        alive: whether a process runs the study now.
+    """
+    heads, marks = rows.heads(number), rows.marks()
+    return [_Trial(head, state_named(head.state, marks.get(head.id, {}), alive)) for head in heads]
 
 
-def _ranked(
-    store: Store, study: optuna.Study, trials: Collection[FrozenTrial], states: Collection[State] = COMPLETE
-) -> list[FrozenTrial]:
-    frozen = [trial for trial in trials if trial.value is not None and state_of(trial) in states]
-    # A trial that needs too much memory (a constraint above 0) cannot be chosen.
-    frozen = [trial for trial in frozen if not any(excess > 0 for excess in trial.constraints.values())]
-    frozen.sort(key=lambda trial: (-_value(trial), trial.number))
-    ties = [trial for trial in frozen if _value(trial) == _value(frozen[0]) and trial.state == TrialState.COMPLETE]
+def _ranked(rows: StudyTables, trials: Sequence[_Trial], states: Collection[State] = COMPLETE) -> list[_Trial]:
+    infeasible = rows.infeasible()  # such a trial needs too much memory, and cannot be chosen
+    found = [
+        one for one in trials if one.head.value is not None and one.state in states and one.head.id not in infeasible
+    ]
+    found.sort(key=lambda one: (-_value(one), one.head.number))
+    ties = [one for one in found if _value(one) == _value(found[0]) and one.state == "complete"]
     if len(ties) > 1:
-        best = store.patiently(lambda: study.best_trial).number
-        frozen.sort(key=lambda trial: (-_value(trial), trial.number != best, trial.number))
-    return frozen
+        best = rows.best()
+        found.sort(key=lambda one: (-_value(one), one.head.id != best, one.head.number))
+    return found
 
 
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+def _value(one: _Trial) -> float:
+    assert one.head.value is not None
+    return one.head.value
 
 
-def _jobs(store: Store, study: str) -> dict[int, JobRecord]:
-    """Returns the jobs of the search by the numbers of their trials."""
-    return {job.number: job for job in store.jobs.of(study, "search") if job.number is not None}
+def _summaries(rows: StudyTables, trials: Sequence[_Trial]) -> list[TrialSummary]:
+    """Returns the summaries of trials, in their order."""
+    if not trials:
+        return []
+    ids = {one.head.id for one in trials}
+    jobs = _jobs(rows, {one.head.number for one in trials})
+    reported, attrs = rows.reported(ids), rows.user_attrs(ids)
+    without = {one.head.id for one in trials if one.head.number not in jobs}
+    drawn, queued = rows.searched(without), rows.system_attrs(without) if without else {}
+
+    def searched(head: TrialHead) -> dict[str, Value]:
+        """Returns the hyperparameters that Optuna knows: drawn ones, or queued ones."""
+        from fer_tune.sweep.space import named
+
+        of_queue: dict[str, Value] = queued.get(head.id, {}).get("fixed_params", {})
+        return named(of_queue if head.state == "WAITING" else drawn.get(head.id, {}))
+
+    def summary(head: TrialHead, state: State) -> TrialSummary:
+        uid, params = jobs.get(head.number, (None, None))
+        curve, of_trial = reported.get(head.id, {}), attrs.get(head.id, {})
+        recorded = of_trial.pop(PARAMS, None)
+        return TrialSummary(
+            number=head.number,
+            job=uid,
+            state=state,
+            value=head.value,
+            params=params if params is not None else recorded or searched(head),
+            epochs=len(curve),
+            best_epoch=min(curve, key=lambda epoch: (-curve[epoch], epoch), default=None),
+            name=of_trial.get(START),
+            started=_utc(head.started),
+            ended=_utc(head.ended),
+            attrs=of_trial,
+        )
+
+    return [summary(*one) for one in trials]
 
 
-def _summary(trial: FrozenTrial, state: State, jobs: Mapping[int, JobRecord]) -> TrialSummary:
-    job = jobs.get(trial.number)
-    reported = trial.intermediate_values
-    attrs = dict(trial.user_attrs)
-    recorded = attrs.pop(PARAMS, None)
-    return TrialSummary(
-        number=trial.number,
-        job=job.uid if job else None,
-        state=state,
-        value=trial.value,
-        params=job.params if job else recorded or _searched(trial),
-        epochs=len(reported),
-        best_epoch=min(reported, key=lambda epoch: (-reported[epoch], epoch), default=None),
-        name=attrs.get(START),
-        started=_utc(trial.datetime_start),
-        ended=_utc(trial.datetime_complete),
-        attrs=attrs,
+def _jobs(rows: StudyTables, numbers: Collection[int]) -> dict[int, tuple[str, dict[str, Value]]]:
+    """Returns uid and hyperparameters of the jobs that have these trial numbers now."""
+    jobs = tables.jobs
+    query = (
+        select(jobs.c.number, jobs.c.uid, jobs.c.params)
+        .join(tables.studies)
+        .where(tables.studies.c.name == rows.study, jobs.c.kind == "search", jobs.c.number.is_not(None))
     )
-
-
-def _searched(trial: FrozenTrial) -> dict[str, Value]:
-    """Returns the hyperparameters that Optuna knows: drawn ones, or queued ones."""
-    queued: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return named(queued if trial.state == TrialState.WAITING else trial.params)
+    if len(numbers) <= optuna_tables.NAMED:
+        query = query.where(jobs.c.number.in_(numbers))
+    return {number: (uid, params) for number, uid, params in rows.connection.execute(query.order_by(jobs.c.id))}
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fer_tune.job import Value
 
-State = Literal["complete", "pruned", "failed", "requeued", "running", "interrupted", "waiting"]
+if TYPE_CHECKING:  # readers do not need Optuna
+    from optuna.trial import FrozenTrial
+
+State = Literal["complete", "pruned", "failed", "requeued", "paused", "running", "interrupted", "waiting"]
 STATES: tuple[State, ...] = get_args(State)
 """All states. An `interrupted` trial was running when its run ended; the next run of the study
-queues it again. A `requeued` trial was queued again as another trial, and is not counted."""
+queues it again. A `requeued` trial was queued again as another trial, and is not counted. A
+`paused` trial reached a rung, and continues if it is promoted; Optuna calls it running."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """The states that a ranking includes by default."""
@@ -31,6 +33,12 @@ RETRY_OF = "retry_of"
 """User attribute of a trial that continues another one: the number of that one."""
 ATTEMPT = "attempt"
 """User attribute of a trial that continues another one: how many trials it continues."""
+BUDGET = "budget"
+"""User attribute of a study: the budget of its last run. The record has that of its first run."""
+PAUSED = "paused"
+"""User attribute of a trial that reached a rung: whether it is paused now."""
+PAUSED_AT = "rung"
+"""User attribute of a trial that reached a rung: the epoch of the rung."""
 PLACE = "place"
 """User attribute of a trial that continues another one: the position of the first of these trials
 among the draws."""
@@ -47,6 +55,7 @@ class Proposal:
         attempt: how often this configuration was interrupted before.
         seed: seed of the training. It depends on the study's seed and the trial's position among
             the draws. A requeued trial has the position, and so the seed, of the interrupted one.
+        queued: whether it comes from the queue, and was not drawn.
     """
 
     number: int
@@ -54,6 +63,7 @@ class Proposal:
     name: str | None
     attempt: int
     seed: int
+    queued: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class Counts:
     running: int = 0
     waiting: int = 0
     interrupted: int = 0
+    paused: int = 0
 
     @property
     def finished(self) -> int:
@@ -89,36 +100,42 @@ def state_of(trial: FrozenTrial, is_run: bool = True) -> State:
     Args:
         is_run: whether a process runs the study now.
     """
-    match trial.state:
-        case TrialState.COMPLETE:
+    return state_named(trial.state.name, trial.user_attrs, is_run)
+
+
+MARKS = (REQUEUED_AS, PAUSED)
+"""The user attributes that say more about the state of a trial than Optuna's state."""
+
+
+def state_named(name: str, marks: Mapping[str, Any], is_run: bool = True) -> State:
+    """Returns the state of a trial.
+
+    Args:
+        name: Optuna's name of the state.
+        marks: the trial's user attributes, at least those of `MARKS`.
+        is_run: whether a process runs the study now.
+    """
+    match name:
+        case "COMPLETE":
             return "complete"
-        case TrialState.PRUNED:
+        case "PRUNED":
             return "pruned"
-        case TrialState.RUNNING:
+        case "RUNNING":
+            if marks.get(PAUSED):
+                return "paused"
             return "running" if is_run else "interrupted"
-        case TrialState.WAITING:
+        case "WAITING":
             return "waiting"
-    return "requeued" if REQUEUED_AS in trial.user_attrs else "failed"
+    return "requeued" if REQUEUED_AS in marks else "failed"
 
 
 def count(trials: Iterable[FrozenTrial], is_run: bool = True) -> Counts:
     """Returns how many trials are in which state; see `state_of`."""
-    by_state = Counter[str](state_of(trial, is_run) for trial in trials)
+    return counted(state_of(trial, is_run) for trial in trials)
+
+
+def counted(states: Iterable[State]) -> Counts:
+    """Returns how many of the states are which. Requeued trials are not counted."""
+    by_state = Counter[str](states)
     del by_state["requeued"]
     return Counts(**by_state)
-
-
-def place_of(trials: Iterable[FrozenTrial], number: int) -> int:
-    """Returns the position of a trial among the draws of its study.
-
-    It is the number that the trial would have if no trial had been requeued.
-
-    Args:
-        trials: all trials of the study, by number.
-    """
-    copies = 0
-    for trial in trials:
-        if trial.number == number and PLACE in trial.user_attrs:
-            return int(trial.user_attrs[PLACE])
-        copies += trial.number < number and PLACE in trial.user_attrs
-    return number - copies

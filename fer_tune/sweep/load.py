@@ -16,7 +16,15 @@ from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
-from fer_tune.sweep.sections import check_cmaes, check_side, read_images, read_pruner, read_sampler, read_split
+from fer_tune.sweep.sections import (
+    check_cmaes,
+    check_side,
+    read_images,
+    read_pruner,
+    read_sampler,
+    read_search,
+    read_split,
+)
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
@@ -158,14 +166,18 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     split = read_split(root.entries.get("split"), problems)
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
     sampler = read_sampler(root.entries.get("sampler"), problems)
-    pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems)
+    search = read_search(root.entries.get("search"), problems)
+    default = "none" if search is not None and search.strategy == "promote" else "median"
+    pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems, default)
     study = _study(root, path, problems)
     space, start, notes = _space(root, changed, problems)
     if header is not None and images is not None:
         check_side(root, FAMILIES.get(header.family), images, problems)
     if sampler is not None and sampler.name == "cmaes":
         check_cmaes(root.entries["sampler"], space, problems)
-    if header is None or images is None or split is None or budget is None or sampler is None or pruner is None:
+    if header is None or images is None or split is None or budget is None:
+        return None
+    if sampler is None or pruner is None or search is None:
         return None
     return Sweep(
         study=study,
@@ -179,6 +191,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         seed=header.seed,
         patience=header.patience,
         retries=header.retries,
+        lanes=header.lanes,
         space=space,
         start=start,
         path=path,
@@ -187,6 +200,8 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
         side=images.side,
         channels=images.channels,
+        search=search,
+        objective_of=header.objective_of,
     )
 
 

@@ -6,19 +6,21 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.job import Value
+from fer_tune.job import ObjectiveOf, Value
+from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
+from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
     "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
-    "PrunerSpec", "SamplerSpec", "Search", "Section", "Start", "Sweep",
+    "PrunerSpec", "SamplerSpec", "Search", "SearchSpec", "Section", "Start", "Sweep",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -29,12 +31,30 @@ STUDY_NAME = r"(?!\.)[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
 """A study's name is part of file names, so it cannot name another folder or a hidden file."""
 
 
+MOST_LANES = 64
+"""The highest number of lanes. Measured, more than 16 were never worth it."""
+
+
+def _lanes(given: Any) -> Any:
+    """Returns a number of lanes as it was given.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    if given != "auto" and (type(given) is not int or not 1 <= given <= MOST_LANES):
+        raise ValueError(f"must be auto, or a whole number from 1 to {MOST_LANES}, not {describe_value(given)}")
+    return given
+
+
 class Budget(Section):
     """When a study ends: at the first limit that it reaches."""
 
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: float | None = Field(
+        None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
+    )
 
 
 class Images(Section):
@@ -56,12 +76,19 @@ class Search(Section):
     data: Any = Field(None, description="fer2013, demo, a path, or {path: ..., side: 64, channels: 3}")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")
+    objective_of: ObjectiveOf = Field(
+        "max", description="a trial's value: of its best epoch (max), its last one, or the mean of its last five"
+    )
     sampler: Any = None
     pruner: Any = None
+    search: Any = None
     budget: Any = None
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
     patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
     retries: int = Field(2, ge=0, le=100, description="how often a trial is continued after its worker died")
+    lanes: Annotated[int | Literal["auto"], BeforeValidator(_lanes)] = Field(
+        "auto", description="trials that a worker trains at the same time; auto measures it on a GPU"
+    )
     params: Any = None
     start: Any = None
 
@@ -106,15 +133,18 @@ class Sweep:
         data: `fer2013`, `demo` or a path, as the sweep names it.
         side, channels: see `Images`.
         objective: the field of `EpochRow` to maximise.
+        objective_of: which epochs decide the objective of a trial.
         seed: the seed of the sampler and of the trials.
         patience: see `Job`.
         retries: how often a trial is continued after its worker died.
+        lanes: how many trials a worker trains at the same time.
         space: what is searched and what is fixed. Everything else has its default.
         start: configurations to try first, in order.
         path: the file.
         text: the text of the file. With overrides it is the text of a sweep that has them in it.
         notes: what the overrides excluded.
         limits: how long a run waits before it acts.
+        search: whether poor trials are pruned, or paused at rungs.
     """
 
     study: str
@@ -136,16 +166,21 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     side: int = SIDE
     channels: int = 1
+    search: SearchSpec = field(default_factory=SearchSpec)
+    objective_of: ObjectiveOf = "max"
+    lanes: int | Literal["auto"] = "auto"
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
-        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start,
-        sampler and pruner are not in it: they decide what is tried and for how long, not what a
-        measurement means. The path of the data is not in it either: the study compares the
-        signature of the images.
+        A study keeps it and refuses a sweep that differs. Trials, hours, retries, lanes, limits,
+        start, sampler, pruner and search are not in it: they decide what is tried and for how long,
+        not what a measurement means. The path of the data is not in it either: the study compares
+        the signature of the images.
         """
-        return {
+        # A study from before there was a choice has the first one.
+        chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
+        return chosen | {
             "family": self.family,
             "data": {"side": self.side, "channels": self.channels},
             "split": self.split.model_dump(),
@@ -180,12 +215,15 @@ class Sweep:
             "data": images,
             "split": self.split.model_dump(),
             "objective": self.objective,
+            "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
+            "search": self.search.model_dump(),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,
             "retries": self.retries,
+            "lanes": self.lanes,
             **self.limits.model_dump(),
             "params": params,
             "start": [({"name": start.name} if start.name else {}) | start.params for start in self.start],

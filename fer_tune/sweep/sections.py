@@ -1,4 +1,4 @@
-"""Reads the sections `data`, `split`, `sampler` and `pruner` of a sweep."""
+"""Reads the sections `data`, `split`, `sampler`, `pruner` and `search` of a sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.models import Family
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.error_messages import unknown, validated
-from fer_tune.sweep.schema import PRUNERS, SAMPLERS, Budget, Images, PrunerSpec, SamplerSpec, Section
+from fer_tune.sweep.schema import (
+    PRUNERS,
+    SAMPLERS,
+    Budget,
+    Images,
+    PrunerSpec,
+    SamplerSpec,
+    SearchSpec,
+    Section,
+)
 from fer_tune.sweep.space import Choice, Fixed, Range, Space
 from fer_tune.sweep.yaml_nodes import Node, Problems
 
@@ -50,9 +59,20 @@ def read_sampler(node: Node | None, problems: Problems) -> SamplerSpec | None:
     return SamplerSpec(name, options.seed, options.model_dump(exclude={"seed"}))
 
 
-def read_pruner(node: Node | None, path: str, budget: Budget, problems: Problems) -> PrunerSpec | None:
+def read_search(node: Node | None, problems: Problems) -> SearchSpec | None:
+    """Reads `search`: a strategy, or a mapping with `strategy` and options."""
+    if node is None or node.value is None:
+        return SearchSpec()
+    if isinstance(node.value, str):
+        node = Node({"strategy": node}, node.line, node.origin)
+    return validated(SearchSpec, node, "search", problems)
+
+
+def read_pruner(
+    node: Node | None, path: str, budget: Budget, problems: Problems, default: str = "median"
+) -> PrunerSpec | None:
     """Reads `pruner`: a name, or a mapping with `name` and options."""
-    chosen = _named(node, path, "median", PRUNERS, problems)
+    chosen = _named(node, path, default, PRUNERS, problems)
     if chosen is None or node is None:
         return None if chosen is None else PrunerSpec(chosen[0], chosen[1].model_dump())
     name, options = chosen[0], chosen[1].model_dump()

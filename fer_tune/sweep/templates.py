@@ -68,13 +68,16 @@ def _lines(family: str) -> Iterator[str]:
         f"data: fer2013  # {about['data']}",
         "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
+        f"objective_of: max  # {about['objective_of']}",
         f"sampler: tpe  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
         f"# one of {', '.join(PRUNERS)}; a step is an epoch",
         "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
+        "# search: {strategy: promote, factor: 3}  # pauses trials at rungs, and continues the best third of each",
         "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",
         f"retries: 2  # {about['retries']}",
+        f"# lanes: auto  # {about['lanes']}",
         *(
             f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
             for name, info in Limits.model_fields.items()

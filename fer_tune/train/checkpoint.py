@@ -54,8 +54,8 @@ class State:
 class Keeper:
     """Keeps one job's checkpoint: writes by time and at a stop, reads at the start.
 
-    A thread writes the files; the training waits only for the copy from the device. Whatever goes
-    wrong with a write costs the checkpoint, not the job, and is noted.
+    A thread copies the state from the device and writes the file; the training waits for neither.
+    Whatever goes wrong with a write costs the checkpoint, not the job, and is noted.
 
     Attributes:
         notes: what the user should know, each once.
@@ -110,9 +110,19 @@ class Keeper:
         if self._path is None or self._latest is None:
             return
         self._collect()
-        state, self._latest = on_cpu(self._latest), None
-        self._writing = self._thread.submit(write, self._path, self._job, state)
+        state, self._latest = self._latest, None
+        self._writing = self._thread.submit(_copy_and_write, self._path, self._job, state, _recorded(state))
+        del state  # the thread lets go of the device's memory as soon as it can
         self._due = time.monotonic() + self._job.checkpoint_seconds
+
+    @property
+    def busy(self) -> bool:
+        """Whether a file is being written, so that `close` would wait."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self) -> None:
+        """Waits until the last file is written, and its state has left the device's memory."""
+        self._collect()
 
     def close(self) -> None:
         """Waits until the last file is written, and ends the thread."""
@@ -141,6 +151,30 @@ def identity(job: Job) -> str:
     deciding = {name: getattr(job, name) for name in DECIDING}
     deciding |= {"data": job.data.signature, "split": job.data.split_hash}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def _recorded(state: State) -> torch.cuda.Event | None:
+    """Returns an event after what was queued for a state in a GPU's memory."""
+    device = next(iter(state.tensors.values())).device
+    return torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+
+
+def _copy_and_write(path: Path, job: Job, state: State, event: torch.cuda.Event | None) -> None:
+    """Writes a state. Its copy from a GPU waits for the event, on a stream that no lane uses."""
+    if event is None:
+        write(path, job, state)
+        return
+    device = next(iter(state.tensors.values())).device
+    if device not in _copying:
+        _copying[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(_copying[device]):
+        _copying[device].wait_event(event)
+        copy = on_cpu(state)
+    del state
+    write(path, job, copy)
+
+
+_copying: dict[torch.device, torch.cuda.Stream] = {}
 
 
 def on_cpu(state: State) -> State:

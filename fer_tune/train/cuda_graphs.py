@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import gc
+from collections.abc import Callable, Iterator
 
 import torch
+
+from fer_tune.train.lane import Lane
 
 WARM_UPS = 3
 """Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
 
-_pools: dict[torch.device, Any] = {}
-_streams: dict[torch.device, torch.cuda.Stream] = {}
-"""One for all captures of a device: cuBLAS keeps a workspace of many MiB for each stream."""
 
+def warm_up(run: Callable[[], None], rewind: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Runs `run` as often as a capture needs, and yields after each time.
 
-def captured(
-    run: Callable[[], None], device: torch.device, rewind: Callable[[], object] = lambda: None
-) -> Callable[[], None]:
-    """Captures `run` as a CUDA graph, and returns its replay.
-
-    `rewind` is called before each warm-up, so that these do not run past the end of a buffer.
-
-    All graphs of a device share one memory pool. They never run at the same time, and leave nothing
-    in it after a replay. So eight engines need the memory of the largest one. The device
-    gets it back when all of them are gone.
+    Args:
+        rewind: is called before each run, so that these do not run past the end of a buffer.
     """
-    if device not in _streams:
-        _streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream = _streams[device]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            rewind()
-            run()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    torch.cuda.synchronize(device)
-    if device not in _pools:
-        _pools[device] = torch.cuda.graph_pool_handle()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pools[device], stream=stream):
+    for _ in range(WARM_UPS):
+        rewind()
         run()
+        yield
+
+
+def captured_alone(
+    run: Callable[[], None], lane: Lane, rewind: Callable[[], object] = lambda: None
+) -> Callable[[], None]:
+    """Warms up and captures at once, in a lane that does not have its turn."""
+    with lane:
+        for _ in warm_up(run, rewind):
+            pass
+        return captured(run, lane)
+
+
+def captured(run: Callable[[], None], lane: Lane) -> Callable[[], None]:
+    """Captures `run` as a CUDA graph on the lane's stream, and returns its replay.
+
+    The lane must have its turn, and `run` must be warm. Other lanes' work continues on the device.
+    Two things would disturb them, so neither `torch.cuda.graph` nor the garbage collector is used:
+    the first waits for the whole device, and the second may free memory in the middle of a capture.
+
+    All graphs of a lane share one memory pool. They never run at the same time, and leave nothing
+    in it after a replay. So eight engines need the memory of the largest one. The device gets it
+    back when all of them are gone.
+    """
+    assert lane.stream is not None, "only a GPU captures"
+    lane.stream.synchronize()
+    if lane.pool is None:
+        lane.pool = torch.cuda.graph_pool_handle()
+    graph = torch.cuda.CUDAGraph()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        graph.capture_begin(pool=lane.pool, capture_error_mode="thread_local")
+        try:
+            run()
+        finally:
+            graph.capture_end()
+    finally:
+        if collects:
+            gc.enable()
     return graph.replay
-
-
-def forget_pool(device: torch.device) -> None:
-    """Lets the next capture begin a new pool. Call it when all graphs of the device are gone."""
-    _pools.pop(device, None)

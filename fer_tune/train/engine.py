@@ -4,16 +4,18 @@ Hyperparameters are data: learning rates, decay, momentum, smoothing, dropout, a
 and class weights are tensors that the step reads. The next job of the same shape writes new numbers
 and draws new weights in place. Nothing is captured, built or allocated again.
 
-An epoch is four calls. Only the last one waits for a GPU:
+An epoch is these calls. Only the last one waits for a GPU, and not after `finished`:
 
-    train_epoch(epoch)     trains, and yields after each step
+    train_epoch(epoch)     trains, and yields where another lane may have its turn
     evaluate()             evaluates the averaged weights on the validation part
     begin_next(epoch + 1)  draws the next epoch's images, beside the evaluation
+    finished()             says whether the device has done all this
     read()                 returns what the epoch measured
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +26,7 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.cuda_graphs import captured
+from fer_tune.train.cuda_graphs import captured, warm_up
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
@@ -36,6 +38,10 @@ from fer_tune.train.plan import Plan
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
+CHUNK = 16
+"""Steps that a GPU is given at once: some 2 to 50 ms of work."""
+QUEUED = 2
+"""Chunks that a GPU has to do at most. While it does one, the next is there already."""
 HELD_BATCH = 1024
 """Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
@@ -50,7 +56,7 @@ class Engine:
     Args:
         plan: what it is built from.
         parts: the number of parts; 1 is the whole batch at once.
-        capture: whether to capture the step on a GPU.
+        capture: whether `prepare` captures the step on a GPU.
 
     Attributes:
         steps_per_epoch: full batches in the training part. The few images left over change from
@@ -70,6 +76,7 @@ class Engine:
         self.device = device
         self.data = data
         self.inputs = inputs
+        self.lane = plan.lane
         self.classes = classes
         self.batch_size = plan.images(1)
         self.steps_per_epoch = len(data.labels) // self.batch_size
@@ -90,15 +97,41 @@ class Engine:
         self._train_sums, self._held_sums = self._sums[:2], self._sums[2:]
         self._seen = torch.zeros(len(self._sums), pin_memory=device.type == "cuda")
         self._begun: int | None = None
-        self._beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._beside = plan.lane.beside
         self._trained: torch.cuda.Event | None = None
         self._copied: torch.cuda.Event | None = None
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
         self._replay_step: Callable[[], None] | None = None
         self._replay_evaluation: Callable[[], None] | None = None
-        if device.type == "cuda" and capture:
-            self._capture()
+        self._captures = device.type == "cuda" and capture
+
+    def prepare(self) -> Iterator[None]:
+        """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
+
+        Both stay eager if that fails, but not for memory.
+        """
+        if not self._captures:
+            return
+        try:
+            yield from warm_up(self._train_step, rewind=self._cursor.zero_)
+            self._replay_step = captured(self._train_step, self.lane)
+            if len(self.inputs.held):
+                yield from warm_up(self._evaluate_held)
+                self._replay_evaluation = captured(self._evaluate_held, self.lane)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            self._replay_step = self._replay_evaluation = None
+            self.flat.forget_gradients()
+            self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
+
+    def prepared(self) -> Engine:
+        """Prepares the engine at once, in a lane that does not have its turn. Returns the engine."""
+        with self.lane:
+            for _ in self.prepare():
+                pass
+        return self
 
     # -- a job ---------------------------------------------------------------------------------
 
@@ -129,19 +162,37 @@ class Engine:
             self._begin_epoch(epoch)
 
     def train_epoch(self, epoch: int) -> Iterator[int]:
-        """Trains epoch `epoch` of 1..epochs; yields the number of steps so far, after each one.
+        """Trains epoch `epoch` of 1..epochs; yields the number of steps that are done so far.
 
-        A GPU may be behind: it is given the steps, and nothing waits for it. Random numbers depend
-        on the job's seed and the epoch alone, so a job can continue from the end of any epoch.
+        On a CPU it yields after each step. A GPU is given all steps, and nothing waits for it: it
+        is up to `QUEUED` chunks behind, also at the end. Random numbers depend on the job's seed
+        and the epoch alone, so a job can continue from the end of any epoch.
         """
         if self._begun != epoch:
             self._begin_epoch(epoch)
         self._begun = self._trained = None
-        for done in range(1, self.steps_per_epoch + 1):
-            self._step()
+        if self._beside is None:
+            for done in range(1, self.steps_per_epoch + 1):
+                self._step()
+                yield done
+            return
+        yield from self._feed(torch.cuda.current_stream(self.device))
+        self._trained = torch.cuda.current_stream(self.device).record_event()
+
+    def _feed(self, stream: torch.cuda.Stream) -> Iterator[int]:
+        """Gives a GPU the steps of an epoch, chunk by chunk, and yields how many it has done."""
+        queued: deque[tuple[int, torch.cuda.Event]] = deque()
+        given = done = 0
+        while given < self.steps_per_epoch:
+            if queued and queued[0][1].query():  # type: ignore[no-untyped-call]
+                done, _ = queued.popleft()
+            if len(queued) < QUEUED:
+                until = min(given + CHUNK, self.steps_per_epoch)
+                for _ in range(given, until):
+                    self._step()
+                given = until
+                queued.append((given, stream.record_event()))
             yield done
-        if self._beside is not None:
-            self._trained = torch.cuda.current_stream(self.device).record_event()
 
     def _begin_epoch(self, epoch: int) -> None:
         """Draws an epoch's images, and writes its rates."""
@@ -177,8 +228,13 @@ class Engine:
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
 
+    def finished(self) -> bool:
+        """Returns whether the device has trained and evaluated the epoch, so that `read` does not
+        wait."""
+        return self._copied is None or bool(self._copied.query())  # type: ignore[no-untyped-call]
+
     def read(self) -> Measured:
-        """Returns what the epoch measured. This is the only wait for the GPU in an epoch."""
+        """Returns what the epoch measured. It waits for the GPU unless that has `finished`."""
         if self._copied is not None:
             self._copied.synchronize()
         loss, correct, held_loss, *counts = self._seen.tolist()
@@ -271,19 +327,6 @@ class Engine:
         loss = functional.cross_entropy(self.logits, labels, reduction="sum")
         confusion = confusion_matrix(labels, self.logits.argmax(1), self.classes)
         self._held_sums.copy_(torch.cat((loss[None], confusion.flatten())))
-
-    def _capture(self) -> None:
-        """Captures step and evaluation. Both stay eager if that fails, but not for memory."""
-        try:
-            self._replay_step = captured(self._train_step, self.device, rewind=self._cursor.zero_)
-            if len(self.inputs.held):
-                self._replay_evaluation = captured(self._evaluate_held, self.device)
-        except RuntimeError as error:
-            if out_of_memory(error):
-                raise
-            self._replay_step = self._replay_evaluation = None
-            self.flat.forget_gradients()
-            self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

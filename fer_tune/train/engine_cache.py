@@ -1,35 +1,37 @@
-"""The engines that stay from job to job, and what happens if the device's memory is too small.
+"""The engines that a lane keeps from job to job, and what happens if the memory is too small.
 
 The engine that was unused for longest makes room for the next. If that is not enough:
 
-1. All other engines go, and the job is tried again. They go all at once, because their graphs share
-   one pool of memory, which the device gets back with the last of them.
-2. The batch is halved, up to three times. The step then computes its gradient in 2, 4 or 8 parts,
-one
-   after another, and updates once. Only BatchNorm's statistics differ: they are those of a part.
-3. The job fails, and is marked as one that does not fit.
+1. All engines that have no job go, those of other lanes too, and the job is tried again.
+2. The job waits until another lane has ended its job, and is tried again with that lane's memory.
+3. If no other lane has a job, the batch is halved, up to three times. The step then computes its
+   gradient in 2, 4 or 8 parts, one after another, and updates once. Only BatchNorm's statistics
+   differ: they are those of a part.
+4. The job fails, and is marked as one that does not fit.
 
-The cache remembers for each network what was too large. The next job of that network begins with
-parts that fit, or fails at once. The cache forgets it when there is markedly more memory, for
-example because another process has left the device.
+The device remembers for each network what was too large. The next job of that network begins with
+parts that fit, or fails at once. It forgets that when there is markedly more memory, for example
+because another process has left the device.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
-from fer_tune.train.cuda_graphs import forget_pool
 from fer_tune.train.engine import Engine
+from fer_tune.train.inputs import DeviceData, Inputs
+from fer_tune.train.lane import Lane
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
 from fer_tune.train.plan import Plan
 
 MOST_ENGINES = 8
-"""The most engines that stay. The one that was unused for longest makes room."""
+"""The most engines that a device keeps, but one for each lane. The one that was unused for longest
+makes room."""
 MORE = 1.1
 """A network that did not fit is tried again with this many times the memory."""
 
@@ -37,6 +39,10 @@ Loaded = TypeVar("Loaded")
 
 EngineFactory = Callable[[Plan, int], Engine]
 """Makes an engine, as `Engine` does: from a plan and the number of parts."""
+
+
+class CrowdedError(Exception):
+    """Memory ran out, and another lane has a job: there will be more when that has ended."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,8 @@ class _Limit:
     available: int
 
 
-class EngineCache:
-    """The engines of one device, by plan.
+class Room:
+    """The memory of one device, which the engines of its lanes share.
 
     Args:
         build: makes an engine.
@@ -63,11 +69,73 @@ class EngineCache:
     """
 
     def __init__(self, device: torch.device, build: EngineFactory = Engine, memory: Memory | None = None) -> None:
-        self._device = device
-        self._build = build
-        self._memory = memory or Memory(device)
+        self.device = device
+        self.build = build
+        self.memory = memory or Memory(device)
+        self.limits: dict[Any, _Limit] = {}
+        self.lanes: list[EngineCache] = []
+
+    def free_lane(self) -> EngineCache:
+        """Returns a lane without a job."""
+        for cache in self.lanes:
+            if not cache.taken:
+                return cache
+        self.lanes.append(EngineCache(self))
+        return self.lanes[-1]
+
+    def clear(self) -> bool:
+        """Lets all engines without a job go. Returns whether there were any."""
+        found = [cache.clear() for cache in self.lanes]
+        self.memory.release()
+        return any(found)
+
+    def busy_beside(self, cache: EngineCache | None) -> bool:
+        """Returns whether another lane than this one trains a job, and so will give memory back."""
+        return any(other.busy for other in self.lanes if other is not cache)
+
+    def load(self, images: Callable[[], Loaded], cache: EngineCache) -> Loaded:
+        """Returns what `images` does: the images of jobs. Engines make room for them if they must.
+
+        Raises:
+            CrowdedError: there may be memory for it when another lane has ended its job.
+            TooLargeError: not even an empty device has memory for it.
+        """
+        for _ in range(2):
+            self.memory.watch()
+            try:
+                return images()
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                said = str(error)
+            needed = self.memory.needed(said)
+            self.clear()
+        if self.busy_beside(cache):
+            raise CrowdedError
+        available = self.memory.available()
+        raise TooLargeError(
+            f"the images do not fit into memory: they need more than {shown(needed)}; the device has "
+            f"{shown(self.memory.total())}, of which {shown(available)} were free for this worker",
+            max(needed / max(available, 1) - 1, LEAST_EXCESS),
+            "Other processes may use it: nvidia-smi lists them. `--devices cpu` uses the computer's memory.",
+        )
+
+
+class EngineCache:
+    """A lane with its engines, by plan, and its buffers for an epoch's images.
+
+    Attributes:
+        taken: whether the lane has a job.
+        busy: whether that job has an engine, or builds one.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.lane = Lane(room.device)
+        self.taken = self.busy = False
+        self._using: Any = None  # key of the engine that has a job
+        self._room = room
+        self._inputs: dict[int, Inputs] = {}
         self._held: OrderedDict[Any, Engine] = OrderedDict()
-        self._limits: dict[Any, _Limit] = {}
         self._parts = 1  # of the last engine
 
     def __len__(self) -> int:
@@ -78,22 +146,42 @@ class EngineCache:
         """The engine that was used last."""
         return next(reversed(self._held.values()))
 
-    def get(self, plan: Plan) -> Engine:
-        """Returns the engine of a plan, built at its first use in as few parts as may fit.
+    def inputs(self, data: DeviceData) -> Inputs:
+        """Returns the lane's own buffers for an epoch of these images."""
+        found = self._inputs.get(id(data))
+        if found is None:
+            found = self._inputs[id(data)] = Inputs(data)
+        return found
+
+    def get(self, plan: Plan) -> Iterator[None]:
+        """Makes the engine of a plan the `latest`; builds it at its first use, in as few parts as
+        may fit. Yields where another lane may have its turn.
 
         Raises:
             TooLargeError: an earlier job has shown that no parts are small enough.
         """
+        self.busy = True
         engine = self._held.pop(plan.key, None)
         if engine is None:
             self._parts = self._fewest(plan)
-            while len(self._held) >= MOST_ENGINES:
+            while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
-            self._memory.watch()
-            engine = self._build(plan, self._parts)
+            if not self._room.busy_beside(self):
+                self._room.memory.watch()
+            engine = self._room.build(plan, self._parts)
+            yield from engine.prepare()
         self._parts = engine.parts
         self._held[plan.key] = engine
-        return engine
+        self._using = plan.key
+
+    def rest(self) -> None:
+        """Keeps the engine for a later job: the present one does not need it any more."""
+        self._using, self.busy = None, False
+
+    def drop(self, plan: Plan) -> None:
+        """Lets the engine of a plan go, because a job of it has failed."""
+        self._held.pop(plan.key, None)
+        self.rest()
 
     def make_room(self, plan: Plan, said: str) -> None:
         """Makes room after memory ran out: the next `get` of the plan needs less, or finds more.
@@ -104,49 +192,35 @@ class EngineCache:
             said: the text of the error.
 
         Raises:
+            CrowdedError: there may be room when another lane has ended its job.
             TooLargeError: there is nothing left to try.
         """
-        needed = self._memory.needed(said)
-        self._held.pop(plan.key, None)
-        alone = not self._held
-        self._clear()
-        if alone:
-            self._limits[plan.network] = _Limit(plan.images(self._parts), needed, self._memory.available())
-            self._fewest(plan)
+        room = self._room
+        needed = room.memory.needed(said)
+        self.drop(plan)
+        if room.clear():
+            return
+        if room.busy_beside(self):
+            raise CrowdedError
+        room.limits[plan.network] = _Limit(plan.images(self._parts), needed, room.memory.available())
+        self._fewest(plan)
 
-    def load(self, images: Callable[[], Loaded]) -> Loaded:
-        """Returns what `images` does: the images of jobs. Engines make room for them if they must.
-
-        Raises:
-            TooLargeError: not even an empty device has memory for it.
-        """
-        for _ in range(2):
-            self._memory.watch()
-            try:
-                return images()
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                said = str(error)
-            needed = self._memory.needed(said)
-            self._clear()
-        available = self._memory.available()
-        raise TooLargeError(
-            f"the images do not fit into memory: they need more than {shown(needed)}; the device has "
-            f"{shown(self._memory.total())}, of which {shown(available)} were free for this worker",
-            max(needed / max(available, 1) - 1, LEAST_EXCESS),
-            "Other processes may use it: nvidia-smi lists them. `--devices cpu` uses the computer's memory.",
-        )
-
-    def _clear(self) -> None:
-        """Lets all engines go, and gives their memory back to the device."""
-        self._held.clear()
-        forget_pool(self._device)
-        self._memory.release()
+    def clear(self) -> bool:
+        """Lets all engines go but the one that has a job. Returns whether there were any."""
+        idle = [key for key in self._held if key != self._using]
+        for key in idle:
+            del self._held[key]
+        found = bool(idle)
+        if not self.busy:
+            self.lane.pool = None  # its last graph is gone, and so is its memory
+        if not self.taken:
+            found = found or bool(self._inputs)
+            self._inputs.clear()
+        return found
 
     def _fewest(self, plan: Plan) -> int:
-        limit = self._limits.get(plan.network)
-        if limit is not None and self._memory.available() > MORE * limit.available:
+        limit, memory = self._room.limits.get(plan.network), self._room.memory
+        if limit is not None and memory.available() > MORE * limit.available:
             limit = None
         for parts in plan.divisions():
             if limit is None or plan.images(parts) < limit.images:
@@ -161,6 +235,6 @@ class EngineCache:
         return TooLargeError(
             f"{plan.family.name} does not fit into memory with batch_size {plan.batch_size}, not even in parts of "
             f"{smallest} images: {limit.images} need more than {shown(limit.needed)}; the device has "
-            f"{shown(self._memory.total())}, of which {shown(limit.available)} were free for this worker",
+            f"{shown(self._room.memory.total())}, of which {shown(limit.available)} were free for this worker",
             max(estimate / max(limit.available, 1) - 1, LEAST_EXCESS),
         )

@@ -29,41 +29,52 @@ class DeviceData:
 
     Attributes:
         images, labels: uint8 [N, C, S, S] and int64 [N], to fit.
-        held_images, held_labels: the same of the validation part; empty in a final fit.
+        held, held_labels: the same of the validation part, ready for a network: `dtype`
+            [V, S, S, C], normalised; empty in a final fit.
+        dtype: what networks compute with.
         mean, std: of the fitted pixels in 0..1; inputs are normalised with them.
         spec: what the images are.
     """
 
     images: Tensor
     labels: Tensor
-    held_images: Tensor
+    held: Tensor
     held_labels: Tensor
     mean: float
     std: float
     spec: DataSpec
+    dtype: torch.dtype
 
     @classmethod
     def load(cls, data: SearchData, fit: str, device: torch.device) -> DeviceData:
         """Copies the parts that `fit` names (see `Job.fit`) to `device`."""
         fitted, held = data.train, data.val
-        if fit == "train+val":
+        if fit != "train":
             fitted, held = torch.cat((torch.from_numpy(fitted), torch.from_numpy(held))).numpy(), held[:0]
         images = _channels_first(data.images, fitted).to(device)
         mean, std = _moments(images)
+        std, dtype = max(std, 1e-3), compute_dtype(device)
+        held_images = normalised(_channels_first(data.images, held).to(device), mean, std)
         return cls(
             images=images,
             labels=torch.from_numpy(data.labels[fitted]).to(device),
-            held_images=_channels_first(data.images, held).to(device),
+            held=held_images.to(dtype).permute(0, 2, 3, 1).contiguous(),
             held_labels=torch.from_numpy(data.labels[held]).to(device),
             mean=mean,
-            std=max(std, 1e-3),
+            std=std,
             spec=data.spec,
+            dtype=dtype,
         )
 
     def normalised(self, images: Tensor) -> Tensor:
         """Returns images with mean 0 and deviation 1, float32, of uint8 or of floats in 0..1."""
-        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
-        return (pixels - self.mean) / self.std
+        return normalised(images, self.mean, self.std)
+
+
+def normalised(images: Tensor, mean: float, std: float) -> Tensor:
+    """Returns `(images - mean) / std`, float32, of uint8 or of floats in 0..1."""
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+    return (pixels - mean) / std
 
 
 def _channels_first(images: Images, chosen: Indices) -> Tensor:
@@ -96,8 +107,9 @@ class Inputs:
 
     An epoch is drawn, augmented, mixed and normalised at once; a step only slices it. This costs a
     tenth of doing it batch by batch, where each of some fifty small kernels would pay its launch in
-    every step. With Triton, one kernel does it (see `kernels.augment_images`). All networks that
-    train on the same images share one `Inputs`.
+    every step. With Triton, one kernel does it (see `kernels.augment_images`). All networks of a
+    lane that train on the same images share one `Inputs`. Those of all lanes share `data`, which
+    holds the validation part too.
 
     Attributes:
         data: the images as they are.
@@ -106,16 +118,16 @@ class Inputs:
         held: `dtype` [V, S, S, C], normalised.
     """
 
-    def __init__(self, data: DeviceData, dtype: torch.dtype) -> None:
+    def __init__(self, data: DeviceData) -> None:
         self.data = data
-        self.dtype = dtype
+        self.dtype = dtype = data.dtype
         count, *_ = data.images.shape
         side, channels = data.spec.side, data.spec.channels
         self.images = torch.zeros(count, side, side, channels, dtype=dtype, device=data.images.device)
         self.first = torch.zeros_like(data.labels)
         self.second = torch.zeros_like(data.labels)
         self.share = torch.ones(count, device=data.labels.device)
-        self.held = data.normalised(data.held_images).to(dtype).permute(0, 2, 3, 1).contiguous()
+        self.held = data.held
 
     def draw_epoch(self, config: TrainConfig, class_weights: Tensor) -> None:
         """Fills the training part with the next epoch, from torch's default generator.

@@ -1,28 +1,25 @@
-"""The trainer of one device: one job after another, each through its epochs to its end."""
+"""The trainer of one device: each lane trains one job after another, through its epochs to its end."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 
 import torch
 
-from fer_tune.data.access import open_search
+from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
-from fer_tune.job import EpochRow, Job, JobEnd, StepProgress, Wish
+from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
 from fer_tune.train.config import TrainConfig, configurations
 from fer_tune.train.engine import Engine
-from fer_tune.train.engine_cache import EngineCache, EngineFactory
-from fer_tune.train.inputs import DeviceData, Inputs, compute_dtype
+from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
+from fer_tune.train.inputs import DeviceData
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
 from fer_tune.train.plan import Plan
 from fer_tune.train.training import Training
-
-PROGRESS_SECONDS = 1.0
-"""Between two messages about the progress within an epoch."""
 
 
 def never() -> int:
@@ -30,8 +27,16 @@ def never() -> int:
     return Wish.CONTINUE
 
 
+PROGRESS_SECONDS = 1.0
+"""Between two messages about the progress within an epoch."""
+
+Message = StepProgress | EpochRow | JobEnd
+Said = Message | Crowded | int
+"""What a trainer yields; see `pool.port.Trains`."""
+
+
 class Trainer:
-    """Trains one job after another on one device.
+    """Trains jobs on one device: one after another, or several in lanes.
 
     Images, networks and captured steps stay between jobs.
 
@@ -39,6 +44,9 @@ class Trainer:
         device: `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads that this trainer may use; None leaves torch's choice.
         build, memory: what makes engines, and the device's memory, if they are not the usual ones.
+
+    Attributes:
+        hardware: the name of the device, the same for devices of one kind.
     """
 
     def __init__(
@@ -47,44 +55,70 @@ class Trainer:
         if threads:
             torch.set_num_threads(threads)
         self.device = torch.device(device)
+        self.hardware = "cpu"
         if self.device.type == "cuda":
             self.device = torch.device("cuda", self.device.index or 0)
             torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
-        self._inputs: dict[tuple[str, str, str], Inputs] = {}
-        self._engines = EngineCache(self.device, build, memory)
+            self.hardware = torch.cuda.get_device_name(self.device)
+        self._data: dict[tuple[str, str, str], DeviceData] = {}
+        self._room = Room(self.device, build, memory)
+        self._ended = 0
+        self._images = 0
 
-    def train(self, job: Job, stop_requested: Callable[[], int] = never) -> Iterator[StepProgress | EpochRow | JobEnd]:
+    def train(self, job: Job, stop_requested: Callable[[], int] = never) -> Iterator[Said]:
         """Yields a row after each epoch, progress within epochs, and at last how the job ended.
 
+        Each call trains in a lane of its own, so several iterators can be advanced in turn. Between
+        its messages one yields the number of images that it has trained since it last did so, where
+        another may have its turn.
+
         A job that fails says so in its end and raises nothing. The same job gives the same numbers
-        twice on the same CPU, also if it continues from its checkpoint: then the rows up to there
-        are yielded again, as this attempt's.
+        twice on the same CPU, also beside other jobs, and also if it continues from its checkpoint:
+        then the rows up to there are yielded again, as this attempt's.
 
         Args:
             stop_requested: asked after each step. Once it answers STOP, the job ends as `stopped`,
                 without a row for the present epoch. With STOP_AND_KEEP it finishes the epoch first,
                 and leaves a checkpoint.
         """
-        training = Training(job)
+        cache = self._room.free_lane()
+        cache.taken = True
+        steps = self._attempt(Training(job), cache, stop_requested)
         try:
-            with closing(Keeper(job)) as keeper:
-                while training.status is None:
-                    said = ""
-                    try:
-                        yield from self._epochs(training, keeper, stop_requested)
-                    except Exception as error:
-                        if not out_of_memory(error):
-                            raise
-                        said = str(error)
-                    # After the `except`, no traceback holds the frames of the failed step and their
-                    # tensors.
-                    if training.status is None:
-                        training.release()
-                        keeper.write()
-                        self._engines.make_room(self._plan(job)[0], said)
+            while True:
+                with cache.lane:
+                    said = next(steps, None)
+                if said is None:
+                    return
+                yield said
+        finally:
+            with cache.lane:
+                steps.close()
+            cache.rest()
+            cache.taken = False
+            self._ended += 1
+
+    def train_alone(self, job: Job, stop_requested: Callable[[], int] = never) -> Iterator[Message]:
+        """Trains a job as `train` does, and yields messages only."""
+        for said in self.train(job, stop_requested):
+            if isinstance(said, EpochRow | JobEnd | StepProgress):
+                yield said
+
+    def _attempt(
+        self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
+    ) -> Generator[Said, None, None]:
+        """Trains a job in a lane, whatever happens to it."""
+        try:
+            with closing(Keeper(training.job)) as keeper:
+                yield from self._until_it_ends(training, keeper, cache, stop_requested)
+                while keeper.busy:
+                    yield 0
             training.notes += tuple(keeper.notes)
-            yield training.message(files=training.save())
+            files = yield from training.save()
+            training.release()
+            cache.rest()  # another lane may need the memory before this one ends
+            yield training.message(files=files)
         except TooLargeError as error:
             training.end("failed", error.message)
             yield training.message(infeasible=error.excess)
@@ -96,33 +130,91 @@ class Trainer:
             training.end("failed", f"{type(error).__name__}: {said}")
             yield training.message(detail=traceback.format_exc())
 
+    def _until_it_ends(
+        self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]
+    ) -> Iterator[Said]:
+        """Trains a job, and trains it again with more memory or in smaller parts if it must."""
+        while training.status is None:
+            said, crowded = "", False
+            try:
+                yield from self._epochs(training, keeper, cache, stop_requested)
+            except CrowdedError:
+                crowded = True
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                said = str(error)
+            # After the `except`, no traceback holds the frames of the failed step and their tensors.
+            if training.status is not None:
+                return
+            training.release()
+            keeper.write()
+            keeper.wait()
+            try:
+                if not crowded:
+                    cache.make_room(self._plan(training.job, cache)[0], said)
+            except CrowdedError:
+                crowded = True
+            if crowded:
+                yield Crowded()
+                yield from self._wait_for_room(training, cache, stop_requested)
+
+    def _wait_for_room(
+        self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
+    ) -> Iterator[Said]:
+        """Waits until another lane has ended its job."""
+        job, ended = training.job, self._ended
+        while ended == self._ended and self._room.busy_beside(cache):
+            if stop_requested():
+                return training.end("stopped", "asked to stop while it waited for memory")
+            if (now := time.monotonic()) >= training.due:
+                training.due = now + PROGRESS_SECONDS
+                yield StepProgress(job.uid, job.attempt, len(training.rows) + 1, 0, 0)
+            yield 0
+        self._room.clear()
+        return None
+
     def images(self, job: Job) -> int:
         """Returns how many images a job is fitted to."""
-        return len(self._load(job).data.labels)
+        return len(self._load(job, self._room.free_lane()).labels)
+
+    def plan(self, job: Job) -> tuple[Plan, TrainConfig]:
+        """Returns what an engine for a job is built from in the first free lane, and its numbers."""
+        return self._plan(job, self._room.free_lane())
+
+    @property
+    def lanes(self) -> list[EngineCache]:
+        """The lanes that have trained so far."""
+        return self._room.lanes
+
+    @property
+    def latest(self) -> Engine:
+        """The engine of the job that was trained last, in the first lane."""
+        return self._room.lanes[0].latest
+
+    def engine(self, job: Job) -> Engine:
+        """Returns an engine that is ready for a job, in the first free lane."""
+        cache = self._room.free_lane()
+        with cache.lane:
+            for _ in self._engine(job, cache):
+                pass
+        cache.rest()
+        return cache.latest
 
     def _epochs(
-        self, training: Training, keeper: Keeper, stop_requested: Callable[[], int]
-    ) -> Iterator[StepProgress | EpochRow]:
+        self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]
+    ) -> Iterator[Said]:
         """Trains until the job ends, from its checkpoint on if there is one."""
-        job, engine = training.job, self._engine(training.job)
+        job = training.job
+        engine = yield from self._engine(job, cache)
         training.begin(engine)
         training.continue_from(keeper)
         yield from filter(training.to_yield, list(training.rows))
-        due = time.monotonic() + PROGRESS_SECONDS
+        training.due = time.monotonic() + PROGRESS_SECONDS
         for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
-            started = time.perf_counter()
-            for step in engine.train_epoch(epoch):
-                if (wish := stop_requested()) == Wish.STOP:
-                    return training.end("stopped", f"asked to stop in epoch {epoch}")
-                if wish == Wish.STOP_AND_KEEP:
-                    keeper.write()  # of the epoch before: this one may never end
-                if (now := time.monotonic()) >= due:
-                    due = now + PROGRESS_SECONDS
-                    yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
-            engine.evaluate()
-            if epoch < job.last_epoch:
-                engine.begin_next(epoch + 1)
-            row = training.row(epoch, engine.read(), started)
+            row = yield from self._epoch(training, keeper, epoch, stop_requested)
+            if row is None:
+                return training.end("stopped", f"asked to stop in epoch {epoch}")
             if training.diverged(row):
                 return training.end("diverged", f"the loss is not finite in epoch {epoch}")
             if training.to_yield(row):
@@ -137,26 +229,63 @@ class Trainer:
                 if wish == Wish.STOP_AND_KEEP:
                     keeper.write()
                 return training.end("stopped", f"asked to stop after epoch {epoch}")
-        return training.end("completed")
+        return training.finish(keeper)
+
+    def _epoch(
+        self, training: Training, keeper: Keeper, epoch: int, stop_requested: Callable[[], int]
+    ) -> Generator[Said, None, EpochRow | None]:
+        """Trains an epoch. Returns its row, or None if the job was asked to stop at once."""
+        job, engine = training.job, training.engine
+        assert engine is not None
+        started, of_all, before = time.perf_counter(), self._images, 0
+        for step in engine.train_epoch(epoch):
+            if (wish := stop_requested()) == Wish.STOP:
+                return None
+            if wish == Wish.STOP_AND_KEEP:
+                keeper.write()  # of the epoch before: this one may never end
+            if (now := time.monotonic()) >= training.due:
+                training.due = now + PROGRESS_SECONDS
+                yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
+            yield self._count(engine, step - before)
+            before = step
+        engine.evaluate()
+        if epoch < job.last_epoch:
+            engine.begin_next(epoch + 1)
+        while not engine.finished():
+            yield 0
+        yield self._count(engine, engine.steps_per_epoch - before)
+        return training.row(epoch, engine.read(), started, self._images - of_all)
+
+    def _count(self, engine: Engine, steps: int) -> int:
+        """Counts the images of these steps of a job for its device, and returns their number."""
+        images = steps * engine.batch_size
+        self._images += images
+        return images
 
     # -- what stays between jobs ---------------------------------------------------------------
 
-    def _plan(self, job: Job) -> tuple[Plan, TrainConfig]:
+    def _plan(self, job: Job, cache: EngineCache) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
-        inputs = self._load(job)
-        family.check(inputs.data.spec.side)
-        return Plan(family, shape, config.batch_size, config.optimizer, config.self_distillation > 0, inputs), config
+        data = self._load(job, cache)
+        family.check(data.spec.side)
+        inputs = self._room.load(lambda: cache.inputs(data), cache)
+        distils = config.self_distillation > 0
+        return Plan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 
-    def _engine(self, job: Job) -> Engine:
+    def _engine(self, job: Job, cache: EngineCache) -> Generator[int, None, Engine]:
         """Returns the engine for the job's shape, with the job's weights and hyperparameters."""
-        plan, config = self._plan(job)
-        engine = self._engines.get(plan)
+        plan, config = self._plan(job, cache)
+        for _ in cache.get(plan):
+            yield 0
+        engine = cache.latest
         engine.begin(config, plan.shape, job.seed, job.schedule)
         return engine
 
-    def _load(self, job: Job) -> Inputs:
+    def _load(self, job: Job, cache: EngineCache) -> DeviceData:
         key = (job.data.signature, job.data.split_hash, job.fit)
-        if key not in self._inputs:
-            data, dtype = open_search(job.data), compute_dtype(self.device)
-            self._inputs[key] = self._engines.load(lambda: Inputs(DeviceData.load(data, job.fit, self.device), dtype))
-        return self._inputs[key]
+        if key not in self._data:
+            data = open_all(job.data) if job.fit == "all" else open_search(job.data)
+            self._data[key] = self._room.load(lambda: DeviceData.load(data, job.fit, self.device), cache)
+            if self.device.type == "cuda":
+                torch.cuda.current_stream(self.device).synchronize()  # other lanes have streams of their own
+        return self._data[key]

@@ -7,6 +7,7 @@ from typing import Any
 
 from fer_tune.models import Family, FamilyConfig
 from fer_tune.train.inputs import Inputs
+from fer_tune.train.lane import Lane
 
 MOST_PARTS = 8
 """The most parts that a batch is divided into: three halvings."""
@@ -14,7 +15,11 @@ MOST_PARTS = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """What an engine is built from."""
+    """What an engine is built from.
+
+    Attributes:
+        inputs, lane: those of the lane in which it trains.
+    """
 
     family: Family
     shape: FamilyConfig
@@ -22,11 +27,12 @@ class Plan:
     optimizer: str
     distils: bool
     inputs: Inputs
+    lane: Lane
 
     @property
     def network(self) -> tuple[Any, ...]:
         """Equal for plans whose need of memory differs by the batch size only."""
-        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs)
+        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs.data)
 
     @property
     def key(self) -> tuple[Any, ...]:

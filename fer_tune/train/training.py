@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,10 @@ class Training:
         engine: trains it; None before the first epoch, and after memory ran out.
         rows: of all epochs so far.
         best, best_epoch: of the objective; -inf and 0 before the first epoch.
-        logits: of the best epoch, float32 [V, classes].
+        logits: of the epoch that decides the objective, float32 [V, classes].
         yielded: the last epoch whose row was yielded. A training that begins again in smaller parts
             yields none twice.
+        due: when to say next how far the job is, by `time.monotonic`.
         parameters, notes: of the engine.
         status, reason: how it ended; None while it trains.
     """
@@ -49,6 +50,7 @@ class Training:
     best_epoch: int = 0
     logits: Tensor | None = None
     yielded: int = 0
+    due: float = 0.0
     parameters: int = 0
     notes: tuple[str, ...] = ()
     status: End | None = None
@@ -77,10 +79,16 @@ class Training:
         fresh, self.yielded = row.epoch > self.yielded, max(row.epoch, self.yielded)
         return fresh
 
-    def row(self, epoch: int, measured: Measured, started: float) -> EpochRow:
-        """Returns the row of an epoch that started at `started`, by `time.perf_counter`."""
+    def row(self, epoch: int, measured: Measured, started: float, of_all: int) -> EpochRow:
+        """Returns the row of an epoch.
+
+        Args:
+            started: when it started, by `time.perf_counter`.
+            of_all: the images that all lanes of the device have trained since then.
+        """
         assert self.engine is not None
         seconds = time.perf_counter() - started
+        images = self.engine.steps_per_epoch * self.engine.batch_size
         score = scores(measured.confusion)
         return EpochRow(
             job=self.job.uid,
@@ -95,16 +103,18 @@ class Training:
             recall=score.recall,
             lr=self.engine.last_lr(epoch),
             seconds=seconds,
-            images_per_second=self.engine.steps_per_epoch * self.engine.batch_size / seconds,
+            images_per_second=images / seconds,
+            device_seconds=seconds * images / max(images, of_all),
         )
 
     def add(self, row: EpochRow) -> None:
-        """Adds an epoch, and keeps its logits if it is the best so far."""
+        """Adds an epoch, and keeps its logits if it decides the objective so far."""
         assert self.engine is not None
         self.rows.append(row)
         value = getattr(row, self.job.objective)
         if value > self.best:
             self.best, self.best_epoch = value, row.epoch
+        if self.best_epoch == row.epoch or self.job.objective_of != "max":
             self.logits = self.engine.logits.clone()
 
     def diverged(self, row: EpochRow) -> bool:
@@ -128,6 +138,13 @@ class Training:
         """Says how the training ended."""
         self.status, self.reason = status, reason
 
+    def finish(self, keeper: Keeper) -> None:
+        """Ends a training after its last epoch. A job that pauses there leaves a checkpoint."""
+        if self.job.pauses:
+            keeper.remember(self.state)
+            keeper.write()
+        self.end("paused" if self.job.pauses else "completed")
+
     def message(self, detail: str = "", files: dict[str, Path] | None = None, infeasible: float = 0.0) -> JobEnd:
         """Returns the end as a message."""
         assert self.status is not None
@@ -143,8 +160,9 @@ class Training:
             infeasible=infeasible,
         )
 
-    def save(self) -> dict[str, Path]:
-        """Writes what the job leaves; returns the files by kind.
+    def save(self) -> Generator[int, None, dict[str, Path]]:
+        """Writes what the job leaves; returns the files by kind. Yields 0 while a full disk makes
+        it wait.
 
         Raises:
             StorageError: the disk refused the model. A disk that refuses the logits is noted.
@@ -152,15 +170,16 @@ class Training:
         job, engine = self.job, self.engine
         if job.artifacts is None or engine is None:
             return {}
-        if job.fit == "train+val" and self.status == "completed":
-            _patiently(partial(save_model, job.artifacts, job, engine.state_dict(), engine.data))
-            return {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
+        files = {}
+        if job.kind == "final" and self.status == "completed":
+            yield from _patiently(partial(save_model, job.artifacts, job, engine.state_dict(), engine.data))
+            files = {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
         if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
             try:
-                return {"val_logits": _save_logits(job.artifacts, self.logits)}
+                files["val_logits"] = _save_logits(job.artifacts, self.logits)
             except StorageError as error:
                 self.notes += (f"val_logits were not kept: {error.message}",)
-        return {}
+        return files
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:
@@ -170,8 +189,10 @@ def _save_logits(folder: Path, logits: Tensor) -> Path:
     return path
 
 
-def _patiently(save: Callable[[], object]) -> None:
+def _patiently(save: Callable[[], object]) -> Iterator[int]:
     """Calls `save` again while the disk refuses: a model that is trained is worth the wait.
+
+    It yields 0 while it waits, so that other lanes continue.
 
     Raises:
         StorageError: the disk still refuses after SAVE_SECONDS.
@@ -184,4 +205,6 @@ def _patiently(save: Callable[[], object]) -> None:
         except StorageError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(SAVE_PAUSE)
+        again = time.monotonic() + SAVE_PAUSE
+        while time.monotonic() < again:
+            yield 0

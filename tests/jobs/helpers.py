@@ -47,7 +47,7 @@ class Notebook(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self.lost.append(reason)
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         self.started.append((job.study, number_of(job), job.attempt))
         self.workers.append(worker)
 

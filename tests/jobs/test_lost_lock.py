@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -19,7 +18,6 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store, StudyLock
 from fer_tune.study import Study, trials
-from fer_tune.study.storage import optuna_storage
 from tests.jobs.helpers import INLINE, Notebook
 from tests.pool.trainers import obedient
 from tests.postgres import NewDatabase
@@ -83,7 +81,7 @@ def test_a_study_that_another_run_had_meanwhile_is_left_as_it_is(
 
     def another() -> None:
         with Store.of(settings) as store:
-            Study(sweep, store, optuna.load_study(study_name="s", storage=optuna_storage(store))).reconcile()
+            Study.open(sweep, store, store.studies.get("s").data_ref(settings.root)).reconcile()
         answers.append(noticed)
 
     with pytest.raises(TakenOverError, match="by another process"):

@@ -84,7 +84,7 @@ class TestARun:
         assert before == after
 
     def test_stops_when_the_hours_are_over(self, options: RunOptions, settings: Settings) -> None:
-        sweep = make_sweep(epochs=10_000, hours=0.8 / 3600, seconds=0.02, budget=100)
+        sweep = make_sweep(epochs=10_000, hours=2 / 3600, seconds=0.02, budget=100)
         began = time.monotonic()
         outcome, watch = run(sweep, settings, options)
         assert time.monotonic() - began < 20
@@ -92,6 +92,14 @@ class TestARun:
         assert set(watch.states()) == {"pruned"}
         assert {ended.reason for ended in watch.ended} == {"time"}
         assert outcome.studies[0].counts.running == 0
+
+
+@pytest.mark.parametrize(("rule", "value"), [("max", 0.53), ("last", 0.53), ("mean_last", 0.52)])
+def test_the_objective_is_of_the_epochs_that_the_sweep_names(settings: Settings, rule: Any, value: float) -> None:
+    """The trainer's objective rises by 0.01 in each of three epochs."""
+    sweep = make_sweep(start=[{"value": 0.5}], budget=1)
+    outcome, _ = run(replace(sweep, objective_of=rule), settings)
+    assert outcome.studies[0].value == pytest.approx(value)
 
 
 def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings) -> None:

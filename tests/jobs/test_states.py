@@ -15,11 +15,12 @@ from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome, runner
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.outcome import Reason
 from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import TABLE, Event, State, Transition, transition
 from fer_tune.jobs.supervision import Limits
-from fer_tune.pool import EndEvent, LostEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool import EndEvent, Lanes, LostEvent, ReadyEvent, RowEvent, Slot, WorkerInfo
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
 from fer_tune.study import Counts
@@ -41,7 +42,7 @@ class OneJob:
     given: bool = False
     plan: Plan = field(default_factory=lambda: Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3))
 
-    def begin(self) -> Counts:
+    def begin(self, left: Callable[[], float]) -> Counts:
         return Counts()
 
     def hold(self) -> None:
@@ -54,6 +55,12 @@ class OneJob:
         self.given = True
         self.store.jobs.put(self.job)
         return self.job
+
+    def prepare(self, slots: int) -> bool:
+        return False
+
+    def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
+        pass
 
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         return Verdict("enough") if row.epoch == self.stop_in else CONTINUE
@@ -80,13 +87,16 @@ class ScriptedPool:
     stops: list[str] = field(default_factory=list)
     workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cpu", 1)])
 
-    def idle(self) -> list[int]:
-        return [0] if self.ready and self.busy is None else []
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        pass
 
-    def submit(self, worker: int, job: Job) -> None:
+    def idle(self) -> list[Slot]:
+        return [Slot(0)] if self.ready and self.busy is None else []
+
+    def submit(self, slot: Slot, job: Job) -> None:
         self.busy = job
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
         self.stops.append("keep" if keep else "stop")
 
     def end_worker(self, worker: int, why: str) -> None:
@@ -106,7 +116,7 @@ def epoch(number: int, value: float = 0.5) -> Step:
     def step(pool: ScriptedPool) -> list[PoolEvent]:
         assert pool.busy is not None
         measured = (1.0, 0.5, 1.0, value, 0.4, 0.4, (0.5, 0.5), 0.1, 1.0, 10.0)
-        return [RowEvent(0, EpochRow(pool.busy.uid, pool.busy.attempt, number, *measured))]
+        return [RowEvent(Slot(0), EpochRow(pool.busy.uid, pool.busy.attempt, number, *measured))]
 
     return step
 
@@ -115,14 +125,14 @@ def ends(status: str, infeasible: float = 0.0) -> Step:
     def step(pool: ScriptedPool) -> list[PoolEvent]:
         job, pool.busy = pool.busy, None
         assert job is not None
-        return [EndEvent(0, JobEnd(job.uid, job.attempt, status, status, infeasible=infeasible))]  # type: ignore[arg-type]
+        return [EndEvent(Slot(0), JobEnd(job.uid, job.attempt, status, status, infeasible=infeasible))]  # type: ignore[arg-type]
 
     return step
 
 
 def lost(pool: ScriptedPool) -> list[PoolEvent]:
     job, pool.busy, pool.ready = pool.busy, None, False
-    return [LostEvent(0, job, "it was killed", "")]
+    return [LostEvent(0, () if job is None else (job,), "it was killed", "")]
 
 
 def lost_for_good(pool: ScriptedPool) -> list[PoolEvent]:
@@ -149,6 +159,7 @@ NAN = float("nan")
 
 ROADS: dict[str, tuple[list[Step], Limits, Event, str]] = {
     "complete": ([epoch(1), ends("completed")], Limits(), Event.COMPLETED, "complete"),
+    "paused": ([epoch(1), ends("paused")], Limits(), Event.PAUSED, "paused"),
     "never finite": ([epoch(1, NAN), ends("completed")], Limits(), Event.NEVER_FINITE, "failed"),
     "stopped by its source": ([epoch(1), epoch(2), ends("stopped")], Limits(), Event.STOPPED, "pruned"),
     "diverged": ([epoch(1), ends("diverged")], Limits(), Event.DIVERGED, "pruned"),
@@ -235,15 +246,19 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     assert ended.state == state
     assert rows[-1].leaves
     assert job.checkpoint is not None
-    assert job.checkpoint.exists() == rows[-1].checkpoint == (state == "requeued")
+    assert job.checkpoint.exists() == rows[-1].checkpoint == (state in ("requeued", "paused"))
     assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
 
 
 def test_every_row_of_the_table_was_walked() -> None:
-    """A source takes the last transition, when it finds what a killed run left."""
+    """A source takes the others: for what a killed run left, and for jobs that are paused."""
     if len(walked) < len(ROADS):
         pytest.skip("the roads were not walked in this process")
-    assert {(row.before, row.event) for row in TABLE} - walked == {("running", Event.LEFT_BEHIND)}
+    assert {(row.before, row.event) for row in TABLE} - walked == {
+        ("running", Event.LEFT_BEHIND),
+        ("paused", Event.PROMOTED),
+        ("paused", Event.NOT_PROMOTED),
+    }
 
 
 def test_the_table_has_one_row_for_each_thing_that_can_happen() -> None:
@@ -251,7 +266,7 @@ def test_the_table_has_one_row_for_each_thing_that_can_happen() -> None:
     assert len(keys) == len(set(keys))
     assert {row.event for row in TABLE} == set(Event)
     assert {row.after for row in TABLE} == set(get_args(State))
-    assert all(row.checkpoint == (row.after in ("queued", "running")) for row in TABLE)
+    assert all(row.checkpoint == (row.after in ("queued", "running", "paused")) for row in TABLE)
 
 
 def test_an_end_is_an_end() -> None:
@@ -310,3 +325,29 @@ def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> N
     assert heard == [(0, 1, False), (0, 2, False), (1, 1, True), (1, 2, True), (1, 3, False)]
     (ended,) = source.heard
     assert (ended.epochs, ended.seconds) == (3, 3.0)
+
+
+def entry(reached: int, furthest: int = 0, ended_worker: bool = False) -> Running:
+    job = Job(f"job-{reached}-{furthest}", "resnet", "search", "resnet", {}, 9, 0, record().data_ref(Path()))
+    measured = (1.0, 0.5, 1.0, 0.5, 0.4, 0.4, (0.5, 0.5), 0.1, 1.0, 10.0)
+    rows = [EpochRow(job.uid, 0, epoch, *measured) for epoch in range(1, reached + 1)]
+    return Running(job, rows=rows, furthest=furthest, ended_worker=ended_worker)
+
+
+@pytest.mark.parametrize(
+    ("lost", "losses", "suspects"),
+    [
+        ([entry(4)], [1], []),
+        ([entry(4), entry(2)], [0, 0], []),
+        ([entry(4), entry(0)], [0, 1], []),
+        ([entry(4), entry(4, furthest=4)], [0, 1], []),
+        ([entry(4), entry(0), entry(1, furthest=3)], [0, 0, 0], [1, 2]),
+        ([entry(0), entry(0), entry(3, ended_worker=True)], [0, 0, 1], []),
+    ],
+    ids=["alone", "all advanced", "one did not", "one stands still", "several did not", "silence"],
+)
+def test_which_job_a_lost_worker_counts_against(lost: list[Running], losses: list[int], suspects: list[int]) -> None:
+    lost = [replace(one, losses=0, suspect=False) for one in lost]
+    blame(lost)
+    assert [one.losses for one in lost] == losses
+    assert [place for place, one in enumerate(lost) if one.suspect] == suspects

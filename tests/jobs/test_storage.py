@@ -24,7 +24,8 @@ from fer_tune.errors import StorageError
 from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
-from fer_tune.study import Study, trials
+from fer_tune.store.pending import Transaction
+from fer_tune.study import trials
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, bearing, once, real_sweep, value_of
 from tests.pool.trainers import obedient
 from tests.searches import make_sweep
@@ -167,25 +168,32 @@ def test_a_folder_that_stays_read_only_is_said(disk: Path, settings: Settings) -
         run_sweeps([bearing(make_sweep(), storage_patience=0.3)], settings, INLINE, None, obedient)
 
 
-def test_a_trial_whose_asking_was_cut_short_is_taken_over(settings: Settings, monkeypatch) -> None:
-    """The database fails after Optuna has begun a trial. The trial must not run for ever."""
-    from fer_tune.study import study as module
+def test_no_transaction_is_made_twice_or_left_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each transaction fails once, after its last statement."""
+    made = Transaction.__call__
+    failed: list[Transaction] = []
 
-    whole = module.optuna.Study.ask
-    asked: list[int] = []
+    def first_fails(transaction: Transaction) -> None:
+        if transaction in failed:
+            return made(transaction)
+        failed.append(transaction)
+        transaction._steps.append(fail)
+        try:
+            return made(transaction)
+        finally:
+            transaction._steps.pop()
 
-    def ask(study: Any) -> Any:
-        trial = whole(study)
-        asked.append(trial.number)
-        if len(asked) == 2:
-            raise OperationalError("SELECT 1", {}, sqlite3_busy())
-        return trial
+    def fail(_: object) -> None:
+        raise OperationalError("SELECT 1", {}, sqlite3_busy())
 
-    monkeypatch.setattr(module.optuna.Study, "ask", ask)
+    monkeypatch.setattr(Transaction, "__call__", first_fails)
+    monkeypatch.setattr("fer_tune.store.retry.PAUSE_SECONDS", 0.001)
     outcome = run_sweeps([make_sweep(budget=3)], settings, INLINE, None, obedient)
     assert (outcome.completed, recorded(settings)) == (3, WHOLE)
+    assert len(failed) > 10
     with Store.of(settings) as store:
         assert [trial.state for trial in trials(store, "s")] == ["complete"] * 3
+        assert [attempt.status for attempt in store.jobs.attempts("s")] == ["completed"] * 3
 
 
 def sqlite3_busy() -> sqlite3.OperationalError:
@@ -215,24 +223,3 @@ def test_stray_checkpoints_are_swept_up_at_the_start(settings: Settings) -> None
     assert started == [needed]
     assert any("2 checkpoints that no job needs" in note for note in watch.notes)
     assert [path.name for path in folder.iterdir()] == needed[1:], "the checkpoint of the ended trial was removed"
-
-
-def test_a_requeued_trial_is_enqueued_once_though_the_database_said_no(settings: Settings, monkeypatch) -> None:
-    """If the connection breaks during a commit, the server may have committed."""
-    from fer_tune.study import study as module
-
-    whole = module.optuna.Study.add_trial
-    added: list[int] = []
-
-    def add(study: Any, trial: Any) -> None:
-        whole(study, trial)
-        added.append(1)
-        if len(added) == 1:
-            raise OperationalError("COMMIT", {}, sqlite3_busy())
-
-    monkeypatch.setattr(module.optuna.Study, "add_trial", add)
-    watch = Notebook(on_epoch=once(2, lambda: os.kill(os.getpid(), 2)))
-    run_sweeps([make_sweep(budget=3)], settings, INLINE, watch, obedient)
-    with Store.of(settings) as store:
-        assert [trial.state for trial in trials(store, "s")] == ["requeued", "waiting"]
-    assert Study is module.Study

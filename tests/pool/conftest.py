@@ -30,8 +30,9 @@ def make_pool(engine: EngineName, tmp_path: Path) -> Iterator[MakePool]:
     """Yields a function that makes pools. They are closed after the test."""
     pools: list[Pool] = []
 
-    def make(workers: int = 1, trainer: TrainerFactory = obedient) -> Pool:
+    def make(workers: int = 1, trainer: TrainerFactory = obedient, lanes: int = 1) -> Pool:
         pool = ENGINES[engine].make(["cpu"] * workers, tmp_path / "logs", trainer)
+        pool.use_lanes(lanes)
         pools.append(pool)
         return pool
 
@@ -58,3 +59,8 @@ def listen(pool: Pool, until: Callable[[list[Event]], object], seconds: float = 
 def start(pool: Pool, seconds: float = 20.0) -> None:
     """Waits until all workers are ready."""
     listen(pool, lambda events: sum(isinstance(event, ReadyEvent) for event in events) == len(pool.workers), seconds)
+
+
+def start_lanes(pool: Pool, lanes: int) -> None:
+    """Waits until all workers are ready and have so many lanes."""
+    listen(pool, lambda _: len(pool.idle()) == lanes * len(pool.workers))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from fer_tune.errors import PoolError
-from fer_tune.pool import EndEvent, LocalPool, LostEvent, ReadyEvent, RowEvent
+from fer_tune.pool import EndEvent, LocalPool, LostEvent, ReadyEvent, RowEvent, Slot
 from fer_tune.pool.devices import cores
 from tests.studies import uid_of
 
@@ -35,7 +35,7 @@ def test_a_killed_worker_is_noticed_within_milliseconds_and_replaced(make_pool: 
     pool = make_pool(2)
     start(pool)
     running = job(7, epochs=10_000, seconds=0.01)
-    pool.submit(0, running)
+    pool.submit(Slot(0), running)
     listen(pool, lambda events: any(isinstance(event, RowEvent) for event in events))
     first = pool.workers[0].pid
     assert first is not None
@@ -43,21 +43,21 @@ def test_a_killed_worker_is_noticed_within_milliseconds_and_replaced(make_pool: 
     os.kill(first, signal.SIGKILL)
     (event,) = lost(listen(pool, lost))
     assert time.monotonic() - killed < 0.5
-    assert (event.worker, event.job) == (0, running)
+    assert (event.worker, event.jobs) == (0, (running,))
     assert "SIGKILL" in event.reason
     assert "trial 7, attempt 0" in event.log_tail
-    assert 0 not in pool.idle()
+    assert Slot(0) not in pool.idle()
     listen(pool, lambda events: ReadyEvent(0) in events)
-    assert pool.idle() == [0, 1]
+    assert pool.idle() == [Slot(0), Slot(1)]
     assert pool.workers[0].pid != first
-    pool.submit(0, job(8))
+    pool.submit(Slot(0), job(8))
     listen(pool, lambda events: any(isinstance(event, EndEvent) and event.end.job == uid_of(8) for event in events))
 
 
 def test_rows_sent_before_the_death_arrive_before_the_loss(make_pool: MakePool) -> None:
     pool = make_pool()
     start(pool)
-    pool.submit(0, job(epochs=10, die=4))
+    pool.submit(Slot(0), job(epochs=10, die=4))
     time.sleep(0.3)  # the worker is dead before the pool reads
     events = listen(pool, lost)
     assert [event.row.epoch for event in events if isinstance(event, RowEvent)] == [1, 2, 3]
@@ -71,10 +71,9 @@ def test_an_idle_worker_that_dies_loses_no_trial(make_pool: MakePool) -> None:
     pid = pool.workers[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    pool.submit(0, job(3))  # the pool has not noticed the death, and raises no error
+    pool.submit(Slot(0), job(3))  # the pool has not noticed the death, and raises no error
     (event,) = lost(listen(pool, lost))
-    assert event.job is not None
-    assert event.job.uid == uid_of(3)
+    assert [lost.uid for lost in event.jobs] == [uid_of(3)]
     start(pool)
 
 
@@ -95,7 +94,7 @@ def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch
     deaths = 0
     for number in range(7):
         start(pool)
-        pool.submit(0, job(number, die=1))
+        pool.submit(Slot(0), job(number, die=1))
         deaths += len(lost(listen(pool, lost)))
     assert deaths == 7
 
@@ -119,7 +118,7 @@ def test_a_worker_that_was_ready_in_time_is_left_in_peace(make_pool: MakePool, m
     assert pool._workers[0].connection.poll(20.0)
     monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.0)
     start(pool)
-    pool.submit(0, job(1, seconds=0.3))
+    pool.submit(Slot(0), job(1, seconds=0.3))
     events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
     assert not lost(events)
 
@@ -129,14 +128,14 @@ def test_a_process_that_outlives_sigkill_is_given_up(make_pool: MakePool, monkey
     monkeypatch.setattr("fer_tune.pool.local.KILL_SECONDS", 0.3)
     pool = make_pool()
     start(pool)
-    pool.submit(0, job(7, seconds=60.0))
+    pool.submit(Slot(0), job(7, seconds=60.0))
     held = pool._workers[0].process
     os.kill(held.pid, signal.SIGSTOP)
     monkeypatch.setattr(held, "kill", lambda: None)
     try:
         pool.end_worker(0, "it was silent")
         (event,) = lost(listen(pool, lost))
-        assert (event.reason, event.job) == ("it was silent", job(7, seconds=60.0))
+        assert (event.reason, event.jobs) == ("it was silent", (job(7, seconds=60.0),))
         assert held.poll() is None
         start(pool)
         assert pool.workers[0].pid != held.pid
@@ -151,10 +150,10 @@ def test_a_trial_that_ends_resets_the_count_of_deaths(make_pool: MakePool) -> No
     for number in range(8):
         start(pool)
         if number == 3:
-            pool.submit(0, job(100))
+            pool.submit(Slot(0), job(100))
             listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
         if number < 7:
-            pool.submit(0, job(number, die=1))
+            pool.submit(Slot(0), job(number, die=1))
             deaths += len(lost(listen(pool, lost)))
     assert deaths == 7  # three in a row, then four; only five in a row stop the run
 
@@ -165,7 +164,7 @@ def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
     pid = pool.workers[0].pid
     assert pid is not None
     assert os.getsid(pid) != os.getsid(0)  # so Ctrl-C in a terminal does not reach it either
-    pool.submit(0, job(epochs=20, seconds=0.01))
+    pool.submit(Slot(0), job(epochs=20, seconds=0.01))
     os.kill(pid, signal.SIGINT)
     os.kill(pid, signal.SIGTERM)
     events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
@@ -175,7 +174,7 @@ def test_signals_do_not_reach_workers(make_pool: MakePool) -> None:
 def test_threads_and_devices_are_set_before_the_first_import(make_pool: MakePool) -> None:
     pool = make_pool(2)
     start(pool)
-    pool.submit(1, job())
+    pool.submit(Slot(1), job())
     events = listen(pool, lambda events: any(isinstance(event, EndEvent) for event in events))
     fair = str(max(1, cores() // 2))
     assert events[-1].end.notes == ("cpu", fair, fair, "")
@@ -185,7 +184,7 @@ def test_closing_leaves_no_process(make_pool: MakePool) -> None:
     pool = make_pool(2)
     start(pool)
     pids = [worker.pid for worker in pool.workers]
-    pool.submit(0, job(epochs=10_000, seconds=0.01, deaf=True))
+    pool.submit(Slot(0), job(epochs=10_000, seconds=0.01, deaf=True))
     began = time.monotonic()
     pool.close(5)
     assert time.monotonic() - began < 2
@@ -199,11 +198,11 @@ def test_workers_outlive_no_killed_orchestrator(tmp_path: Path) -> None:
         from pathlib import Path
         from tests_pool.conftest import job, start
         from tests_pool.trainers import obedient
-        from fer_tune.pool import LocalPool
+        from fer_tune.pool import LocalPool, Slot
 
         pool = LocalPool(["cpu", "cpu"], Path(sys.argv[1]), obedient)
         start(pool)
-        pool.submit(0, job(epochs=10_000, seconds=0.05, deaf=True))
+        pool.submit(Slot(0), job(epochs=10_000, seconds=0.05, deaf=True))
         print(*[worker.pid for worker in pool.workers], flush=True)
         time.sleep(60)
         """

@@ -41,7 +41,7 @@ class Obedient:
         self.device, self.threads = device, threads
 
     def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
-        for epoch in range(1, spec.schedule + 1):
+        for epoch in range(1, spec.last_epoch + 1):
             until = time.monotonic() + float(spec.params.get("seconds", 0.0))
             while True:
                 if not spec.params.get("deaf") and stop_requested() == Wish.STOP:
@@ -54,7 +54,7 @@ class Obedient:
                 print("about to die", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row(spec, epoch, float(spec.params.get("value", 0.5)) + epoch / 100)
-            if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.schedule:
+            if not spec.params.get("deaf") and stop_requested() == Wish.STOP_AND_KEEP and epoch < spec.last_epoch:
                 yield JobEnd(spec.uid, spec.attempt, "stopped", f"asked to stop in epoch {epoch}")
                 return
         notes = (
@@ -63,7 +63,7 @@ class Obedient:
             os.environ.get("OMP_NUM_THREADS", ""),
             os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
         )
-        yield JobEnd(spec.uid, spec.attempt, "completed", parameters=7, notes=notes)
+        yield JobEnd(spec.uid, spec.attempt, "paused" if spec.pauses else "completed", parameters=7, notes=notes)
 
 
 def obedient(device: str, threads: int | None) -> Obedient:

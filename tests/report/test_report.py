@@ -243,10 +243,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 def write_epochs(store: Store, study: str, trials: dict[int, optuna.trial.FrozenTrial]) -> None:
     """Writes a job, an attempt and the epochs of each trial, in one transaction."""
-    uid = store.jobs.put(trial_job(store, study, Proposal(min(trials), {}, None, 0, 0))).uid
+    job = trial_job(store, study, Proposal(min(trials), {}, None, 0, 0))
+    store.jobs.put(job)
     with store.engine.begin() as tx:
-        model = dict(tx.execute(select(tables.jobs).where(tables.jobs.c.uid == uid)).mappings().one())
-        tx.execute(delete(tables.jobs).where(tables.jobs.c.uid == uid))
+        model = dict(tx.execute(select(tables.jobs).where(tables.jobs.c.uid == job.uid)).mappings().one())
+        tx.execute(delete(tables.jobs).where(tables.jobs.c.uid == job.uid))
         keys = {number: model["id"] + place for place, number in enumerate(trials)}
         jobs = [{"uid": uid_of(number, study), "number": number, "params": trials[number].params} for number in keys]
         tx.execute(

@@ -24,7 +24,7 @@ class Started(Observer):
 
     jobs = 0
 
-    def job_started(self, job: Job, worker: WorkerInfo) -> None:
+    def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         self.jobs += 1
 
 

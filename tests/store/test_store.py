@@ -1,4 +1,5 @@
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from math import inf, isnan, nan
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_an_unknown_study_names_the_nearest(store: Store) -> None:
 def test_epochs_come_back_exactly_and_in_order(store: Store) -> None:
     begin(store)
     for epoch in (2, 1):
-        assert store.epochs.add(row(epoch))
+        store.epochs.add(row(epoch))
     first, second = store.epochs.all("resnet", JOB)
     assert (first.epoch, second.epoch) == (1, 2)
     assert first.val_accuracy == 0.1 + 0.2
@@ -91,12 +92,12 @@ def test_measurements_that_are_not_finite_are_kept(store: Store) -> None:
 
 def test_a_replayed_epoch_changes_nothing(store: Store) -> None:
     begin(store)
-    assert store.epochs.add(row())
-    assert not store.epochs.add(row(train_loss=99.0))
+    store.epochs.add(row())
+    store.epochs.add(row(train_loss=99.0))
     (kept,) = store.epochs.all("resnet")
     assert kept.train_loss == 1.5
     begin(store, attempt=1)
-    assert store.epochs.add(row(attempt=1))
+    store.epochs.add(row(attempt=1))
     assert len(store.epochs.all("resnet")) == 2
 
 
@@ -120,8 +121,8 @@ def test_an_attempt_ends_once_with_its_files(store: Store, root: Path) -> None:
     left.parent.mkdir(parents=True)
     left.write_bytes(b"logits")
     end = JobEnd(JOB, 0, "completed", parameters=12, notes=("eager",), files={"val_logits": left, "x": root / "gone"})
-    assert store.jobs.end_attempt(end)
-    assert not store.jobs.end_attempt(JobEnd(JOB, 0, "failed", reason="late"))
+    store.jobs.end_attempt(end)
+    store.jobs.end_attempt(JobEnd(JOB, 0, "failed", reason="late"))  # it has ended, so this changes nothing
     (attempt,) = store.jobs.attempts("resnet")
     assert (attempt.status, attempt.reason, attempt.parameters) == ("completed", "", 12)
     assert attempt.notes[0] == "eager"
@@ -231,7 +232,8 @@ def test_a_job_that_is_queued_again_keeps_its_uid_and_changes_its_number(store: 
     assert found is not None
     assert (found.uid, found.state, found.reason) == (JOB, "queued", "interrupted")
     assert store.jobs.find_trial("resnet", 0) is None
-    again = store.jobs.put(replace(job(), number=7))
+    store.jobs.put(replace(job(), number=7))
+    again = store.jobs.get(JOB)
     assert (again.uid, again.seed, again.mirrored) == (JOB, 2**40, True)
 
 
@@ -257,3 +259,49 @@ def test_the_latest_attempt_of_an_epoch_counts(store: Store) -> None:
     assert counted == [(0, 1), (1, 2), (1, 3)]
     (curve,) = store.epochs.curves("resnet").values()
     assert [(one.attempt, one.epoch) for one in curve] == counted
+
+
+def test_a_batch_is_one_transaction_and_a_query_sees_it(store: Store) -> None:
+    with store.batch():
+        begin(store)
+        for epoch in (1, 2):
+            store.epochs.add(row(epoch))
+        with store.engine.connect() as other:
+            assert other.scalar(text("SELECT count(*) FROM fer_epochs")) == 0
+        assert len(store.epochs.all("resnet")) == 2
+        with store.engine.connect() as other:
+            assert other.scalar(text("SELECT count(*) FROM fer_epochs")) == 2
+
+
+def test_a_batch_that_is_left_by_an_error_changes_nothing(store: Store) -> None:
+    begin(store)
+    with suppress(KeyboardInterrupt), store.batch():
+        store.epochs.add(row(1))
+        store.jobs.set_state(JOB, "complete", value=0.5)
+        raise KeyboardInterrupt
+    store.epochs.add(row(2))
+    assert [kept.epoch for kept in store.epochs.all("resnet")] == [2]
+    assert store.jobs.get(JOB).state == "running"
+
+
+def test_a_write_that_is_refused_takes_its_batch_with_it(store: Store) -> None:
+    store.jobs.put(job())
+    with store.batch():
+        store.jobs.set_state(JOB, "failed", "x")
+        store.epochs.add(row())
+        with pytest.raises(StorageError, match="not started"):
+            store.commit()
+        store.pending.discard()
+    assert store.jobs.get(JOB).state == "queued"
+
+
+def test_rows_of_a_batch_keep_their_order_where_it_matters(store: Store) -> None:
+    """Rows of one table are written together, but never before what they refer to."""
+    begin(store)
+    with store.batch():
+        store.epochs.add(row(1))
+        begin(store, attempt=1)
+        store.epochs.add(row(1, attempt=1))
+        store.epochs.add(row(2, attempt=1))
+        assert len(store.pending.steps) == 3  # epochs, the attempt, epochs
+    assert [(one.attempt, one.epoch) for one in store.epochs.all("resnet")] == [(0, 1), (1, 1), (1, 2)]

@@ -11,7 +11,7 @@ import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
-from fer_tune.sweep.schema import Limits, PrunerSpec, Start, Sweep
+from fer_tune.sweep.schema import Limits, PrunerSpec, SearchSpec, Start, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Range
 from fer_tune.sweep.yaml_nodes import dump
 
@@ -387,6 +387,11 @@ def test_every_option_is_one_of_optunas() -> None:
         ("data: ''", "data"),
         ("params: [1]", "must be a mapping"),
         ("start: {lr: 1}", "must be a list"),
+        ("search: pomote", "must be 'prune' or 'promote', not pomote; nearest: promote"),
+        ("search: {strategy: promote, rungs: [4, 4]}", "rungs must be rising epochs from 1"),
+        ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
+        ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
+        ("search: {strategy: promote, rung: [4]}", "nearest: rungs"),
     ],
 )  # fmt: skip
 def test_wrong_sections_are_refused(line: str, words: str) -> None:
@@ -437,10 +442,12 @@ def test_the_signature_is_of_what_makes_trials_comparable() -> None:
         "split=usage",
         "data.side=64",
         "objective=val_macro_f1",
+        "objective_of=last",
         "mixup=0.1",
     ]
     assert all(loads(ALTERNATIVES, change).signature() == base for change in same)
     assert len({loads(ALTERNATIVES, change).signature() for change in other} | {base}) == len(other) + 1
+    assert loads(ALTERNATIVES, "objective_of=max").signature() == base, "studies from before the key do not continue"
     reordered = "params:\n  weight_decay: 0.1\n  lr: {high: 1.0, low: 0.1}\nfamily: vgg\n"
     assert (
         loads(reordered).signature()
@@ -529,3 +536,12 @@ def test_another_path_from_the_command_line_keeps_side_and_channels() -> None:
 )
 def test_wrong_data_is_refused(data: str, words: str) -> None:
     assert only(f"family: resnet\ndata: {data}\n") == f"line 2: {words}"
+
+
+def test_search_by_word_or_with_options() -> None:
+    assert loads("family: vgg").search == SearchSpec()
+    sweep = loads("family: vgg\nsearch: promote")
+    assert (sweep.search.strategy, sweep.pruner.name) == ("promote", "none")
+    sweep = loads("family: vgg\nsearch: {strategy: promote, rungs: [2, 8]}\npruner: median", "search.factor=4")
+    assert (sweep.search.rungs, sweep.search.factor, sweep.pruner.name) == ([2, 8], 4, "median")
+    assert loads(dump(sweep.plain())).search == sweep.search

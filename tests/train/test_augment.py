@@ -140,13 +140,14 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 1, 48, 48), dtype=torch.uint8, generator=generator).to(device)
     labels = (torch.arange(count) % 3).to(device)
-    faces = DeviceData(images, labels, images[:0], labels[:0], 0.5, 0.25, FER2013)
+    held = torch.zeros(0, 48, 48, 1, dtype=dtype, device=device)
+    faces = DeviceData(images, labels, held, labels[:0], 0.5, 0.25, FER2013, dtype)
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faces_module, "CHUNK", {device: chunk})
         for kernel in (True, False):
             patch.setattr(faces_module, "fused", lambda x, kernel=kernel: kernel)
-            inputs = Inputs(faces, dtype)
+            inputs = Inputs(faces)
             inputs.images.fill_(torch.nan)
             torch.manual_seed(0)
             inputs.draw_epoch(config, frequency_weights(labels, 0.0, 7))

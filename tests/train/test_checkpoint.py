@@ -40,11 +40,11 @@ def rare(spec: Job) -> Job:
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
-    return [dataclasses.replace(row, attempt=0, seconds=0.0, images_per_second=0.0) for row in rows]
+    return [dataclasses.replace(row, attempt=0, seconds=0.0, images_per_second=0.0, device_seconds=0.0) for row in rows]
 
 
 def _run(trainer: Trainer, spec: Job, stop: Callable[[], int] = lambda: 0) -> tuple[list[EpochRow], JobEnd]:
-    *rows, end = trainer.train(spec, stop)
+    *rows, end = trainer.train_alone(spec, stop)
     assert isinstance(end, JobEnd)
     return [row for row in rows if isinstance(row, EpochRow)], end
 
@@ -65,7 +65,7 @@ def _break_off(trainer: Trainer, spec: Job, after: int) -> None:
     """Trains so many epochs and leaves, as a killed worker does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "ThreadPoolExecutor", AtOnce)
-        training = trainer.train(spec)
+        training = trainer.train_alone(spec)
         rows = (message for message in training if isinstance(message, EpochRow))
         for _ in range(after + 1):  # the checkpoint of an epoch is written after its row was taken
             next(rows)
@@ -86,6 +86,29 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optim
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
+
+
+def test_a_paused_trial_continues_bit_for_bit(rare: Job) -> None:
+    undisturbed, continued = Bench(), Bench()
+    expected, _ = _run(undisturbed.trainer, dataclasses.replace(rare, checkpoint=None))
+    _, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=1))
+    assert end.status == "paused"
+    _, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=3, attempt=1))
+    assert end.status == "paused"
+    rows, end = _run(continued.trainer, dataclasses.replace(rare, attempt=2))
+    assert end.notes == ("continued after epoch 3 from a checkpoint",)
+    assert _numbers(rows) == _numbers(expected)
+    before, after = undisturbed.engine.state(), continued.engine.state()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_a_trial_that_is_paused_already_pauses_at_once(rare: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may be killed after a trial paused, and before it recorded that."""
+    job = dataclasses.replace(rare, until=2)
+    _run(Trainer("cpu", threads=1), job)
+    monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: pytest.fail("it trained"))
+    rows, end = _run(Trainer("cpu", threads=1), dataclasses.replace(job, attempt=1))
+    assert (len(rows), end.status) == (2, "paused")
 
 
 def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:
@@ -111,7 +134,7 @@ def _stopped_in_the_third_epoch(trainer: Trainer, job: Job, *wishes: Wish) -> tu
     asks = iter([Wish.CONTINUE, *wishes])  # the first one comes at the second epoch's end
     *_, end = (
         rows.append(message) if isinstance(message, EpochRow) else message
-        for message in trainer.train(job, lambda: next(asks, wishes[-1]) if len(rows) >= 2 else Wish.CONTINUE)
+        for message in trainer.train_alone(job, lambda: next(asks, wishes[-1]) if len(rows) >= 2 else Wish.CONTINUE)
     )
     assert isinstance(end, JobEnd)
     return rows, end

@@ -34,13 +34,13 @@ def spec(tiny_data: DataRef) -> Callable[..., Job]:
 
 
 def _run(trainer: Trainer, spec: Job, **kwargs: object) -> tuple[list[EpochRow], JobEnd]:
-    *messages, end = trainer.train(spec, **kwargs)
+    *messages, end = trainer.train_alone(spec, **kwargs)
     assert isinstance(end, JobEnd)
     return [message for message in messages if isinstance(message, EpochRow)], end
 
 
 def _numbers(rows: list[EpochRow]) -> list[EpochRow]:
-    return [dataclasses.replace(row, seconds=0.0, images_per_second=0.0) for row in rows]
+    return [dataclasses.replace(row, seconds=0.0, images_per_second=0.0, device_seconds=0.0) for row in rows]
 
 
 def test_yields_a_row_for_each_epoch_and_then_the_end(trainer, spec):
@@ -175,7 +175,7 @@ def test_a_stop_is_seen_at_the_next_step(spec):
 
 def test_a_stop_that_comes_with_a_row_ends_the_job_at_once(trainer, spec):
     wish = Wish.CONTINUE
-    training = trainer.train(spec(epochs=5), lambda: wish)
+    training = trainer.train_alone(spec(epochs=5), lambda: wish)
     assert isinstance(next(training), EpochRow)
     wish = Wish.STOP
     [end] = training
@@ -199,7 +199,7 @@ class Clock:
 def test_progress_within_an_epoch_is_told_at_most_once_a_second(spec, monkeypatch, seconds, every):
     bench = Bench()
     monkeypatch.setattr(loop, "time", Clock(seconds))
-    told = [message for message in bench.trainer.train(spec(epochs=3)) if isinstance(message, StepProgress)]
+    told = [message for message in bench.trainer.train_alone(spec(epochs=3)) if isinstance(message, StepProgress)]
     steps = bench.engine.steps_per_epoch
     assert len(told) == pytest.approx(3 * steps / every, abs=2)
     assert {message.steps for message in told} == {steps}
@@ -208,7 +208,7 @@ def test_progress_within_an_epoch_is_told_at_most_once_a_second(spec, monkeypatc
 
 
 def test_a_quick_epoch_tells_no_progress(trainer, spec):
-    assert not [message for message in trainer.train(spec(epochs=1)) if isinstance(message, StepProgress)]
+    assert not [message for message in trainer.train_alone(spec(epochs=1)) if isinstance(message, StepProgress)]
 
 
 def test_ends_by_itself_when_out_of_patience(trainer, spec):
@@ -240,6 +240,18 @@ def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
     data = open_search(spec().data)
     accuracy = (logits.argmax(1) == data.labels[data.val]).mean()
     assert accuracy == pytest.approx(max(row.val_accuracy for row in rows), abs=0.02)
+
+
+def test_keeps_the_logits_of_the_last_epoch_if_that_decides_the_objective(trainer, spec, tmp_path):
+    job = dataclasses.replace(spec(epochs=3), artifacts=tmp_path / "trial")
+    by_rule = {}
+    for rule in ("max", "last", "mean_last"):
+        rows, end = _run(trainer, dataclasses.replace(job, objective_of=rule))
+        by_rule[rule] = np.load(end.files["val_logits"], allow_pickle=False)
+    data = open_search(job.data)
+    accuracy = (by_rule["last"].argmax(1) == data.labels[data.val]).mean()
+    assert accuracy == pytest.approx(rows[-1].val_accuracy, abs=0.02)
+    assert (by_rule["last"] == by_rule["mean_last"]).all()
 
 
 def test_a_final_fit_uses_validation_images_and_evaluates_nothing(trainer, spec, tmp_path):
@@ -311,13 +323,15 @@ def test_past_predictions_are_those_of_images_that_show_one_face(spec):
 def test_a_trial_can_end_within_its_schedule(trainer, spec):
     whole, _ = _run(trainer, spec(epochs=3))
     cut, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2))
-    assert end.status == "completed"
+    assert end.status == "paused"
     assert _numbers(cut) == _numbers(whole[:2])
+    _, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2, kind="confirm"))
+    assert end.status == "completed"
 
 
 def test_a_wish_to_stop_that_comes_with_the_final_epoch_changes_nothing(trainer, spec):
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=1), stop_requested=lambda: Wish.STOP_AND_KEEP)
-    assert (len(rows), end.status) == (1, "completed")
+    assert (len(rows), end.status) == (1, "paused")
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), until=2), stop_requested=lambda: Wish.STOP_AND_KEEP)
     assert (len(rows), end.status) == (1, "stopped")
 

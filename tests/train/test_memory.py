@@ -41,7 +41,7 @@ def spec(few_data: DataRef) -> Callable[..., Job]:
 
 
 def _run(trainer: Trainer, spec: Job) -> tuple[list[EpochRow], JobEnd]:
-    *rows, end = trainer.train(spec)
+    *rows, end = trainer.train_alone(spec)
     assert isinstance(end, JobEnd)
     return [row for row in rows if isinstance(row, EpochRow)], end
 

@@ -1,0 +1,123 @@
+"""Prints the standings of a study: its best trials, and how sure their order is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from fer_tune.display import terminal
+
+if TYPE_CHECKING:
+    from fer_tune.study.standings import Standing, Standings
+
+
+def show(out: Console, found: Standings, top: int) -> None:
+    """Prints a row for each of the best trials, and what follows from them."""
+    confirmed = found.confirmations is not None
+    table = terminal.table()
+    for heading in ("", "trial", "search", "± s.e.", *(("confirmed", "95 %", "seeds") if confirmed else ()), "p", ""):
+        table.add_column(heading, justify="left" if heading in ("", "95 %") else "right", no_wrap=True)
+    for place, one in enumerate(found.ranked[:top], start=1):
+        cells = [f"{place}.", str(one.trial.number), terminal.percent(one.trial.value), _points(one.error)]
+        table.add_row(*cells, *(_confirmed(one) if confirmed else ()), _p(one, place), _verdict(one, place, found))
+    out.print(table)
+    for text in conclusions(found):
+        terminal.line(out, text)
+
+
+def conclusions(found: Standings) -> list[str]:
+    """Returns what follows from the standings, a sentence or two for each part."""
+    said = [_ties(found)]
+    chosen = found.chosen
+    if chosen is not None and found.rule == "one_se":
+        parameters = chosen.trial.attrs.get("parameters")
+        size = f", with {parameters:,} parameters" if parameters else ""
+        said.append(f"The cheapest within one standard error is trial {chosen.trial.number}{size}.")
+    if found.optimism is not None:
+        direction = "above" if found.optimism >= 0 else "below"
+        said.append(
+            f"The search's own figures are {abs(100 * found.optimism):.2f} points {direction} the confirmed means."
+        )
+    if found.confirmations is not None:
+        known = found.confirmations
+        whole = known.trainings + known.saved
+        if known.saved:
+            said.append(f"Racing saved {known.saved} of {whole} trainings.")
+        if known.race.racing:
+            said.append("The confirmations are not complete. The same fer-tune confirm continues them.")
+        said += [f"Trial {number} left the race: {why}" for number, why in known.failed.items()]
+    return [text for text in said if text]
+
+
+def as_dict(found: Standings, top: int) -> dict[str, Any]:
+    """Returns the standings for JSON."""
+    known = found.confirmations
+    return {
+        "study": found.study,
+        "objective": found.objective,
+        "rule": found.rule,
+        "chosen": found.chosen.trial.number if found.chosen else None,
+        "ties": [one.trial.number for one in found.ties],
+        "optimism": found.optimism,
+        "winner": known.race.winner if known else None,
+        "confirmed_under": known.seeds if known else 0,
+        "trainings": known.trainings if known else 0,
+        "trainings_saved": known.saved if known else 0,
+        "failed": {str(number): why for number, why in known.failed.items()} if known else {},
+        "trials": [_trial(one) for one in found.ranked[:top]],
+    }
+
+
+def _trial(one: Standing) -> dict[str, Any]:
+    place = one.confirmed
+    return one.trial.as_dict() | {
+        "error": one.error,
+        "behind": one.behind,
+        "p": one.p,
+        "paired": one.paired,
+        "tied": one.tied,
+        "confirmed": asdict(place) if place else None,
+    }
+
+
+def _ties(found: Standings) -> str:
+    numbers = [one.trial.number for one in found.ties]
+    if found.confirmations is not None and found.confirmations.race.winner is not None:
+        return f"Trial {found.confirmations.race.winner} is better than the others beyond chance."
+    if len(numbers) < 2:
+        return ""
+    compared = len(found.ranked) if found.confirmations is None else len(found.confirmations.trials)
+    some = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    text = f"{len(numbers)} of {compared} compared trials cannot be told from the leader: {some}."
+    return text if found.confirmations else f"{text} fer-tune confirm separates them by new seeds."
+
+
+def _points(error: float | None) -> str:
+    return terminal.NONE if error is None else f"{100 * error:.2f}"
+
+
+def _confirmed(one: Standing) -> Sequence[str]:
+    place = one.confirmed
+    if place is None:
+        return (terminal.NONE, terminal.NONE, terminal.NONE)
+    low_high = f"{100 * place.interval.low:.2f} to {100 * place.interval.high:.2f}" if place.interval else terminal.NONE
+    return terminal.percent(place.mean), low_high, str(len(place.values))
+
+
+def _p(one: Standing, place: int) -> str:
+    if place == 1 or one.p is None:
+        return terminal.NONE
+    return f"{one.p:.3f}" if one.p >= 0.001 else "<0.001"
+
+
+def _verdict(one: Standing, place: int, found: Standings) -> str:
+    if place == 1:
+        return "winner" if found.ties == found.ranked[:1] and found.confirmations else "leader"
+    if one.confirmed is not None and one.confirmed.behind_after is not None:
+        return f"behind after {one.confirmed.behind_after} seeds"
+    if found.confirmations is not None and one.confirmed is None:
+        return ""
+    return "tied" if one.tied else "behind"

@@ -1,0 +1,97 @@
+"""Trains several jobs at the same time in one thread: each lane gets its turn, and none waits.
+
+A trainer's iterator gives its device some work and then yields. So one thread keeps many lanes
+supplied. On a GPU the lanes' work overlaps; on a CPU the lanes take turns step by step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_tune.job import Crowded, Job, JobEnd
+from fer_tune.pool.lane_count import LaneCount
+from fer_tune.pool.port import Lanes, Message, Trains
+
+PAUSE = 5e-5
+"""Seconds to sleep if all lanes wait for their device. A lane's work lasts some milliseconds."""
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """A job in training."""
+
+    job: Job
+    training: Iterator[Message | Crowded | int]
+
+
+class LaneSet:
+    """The lanes of one worker.
+
+    Args:
+        trainer: trains the jobs of all lanes.
+    """
+
+    def __init__(self, trainer: Trains) -> None:
+        self._trainer = trainer
+        self._count = LaneCount(1)
+        self._busy: dict[int, _Lane] = {}
+        self._room: dict[int, int] = {}
+        """For each job that waited for memory: how many lanes it leaves."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lane has a job."""
+        return bool(self._busy)
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes there are at present. Memory that is short takes some back."""
+        return max(1, min((self._count.lanes, *self._room.values())))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the number of lanes is known: given, measured or remembered."""
+        return self._count.settled
+
+    def use(self, lanes: Lanes, remembered: Path | None) -> None:
+        """Sets the number of lanes; see `Pool.use_lanes`."""
+        self._count = LaneCount(lanes, getattr(self._trainer, "hardware", None), remembered)
+
+    def start(self, lane: int, job: Job, stop_requested: Callable[[], int]) -> None:
+        """Begins to train a job in an idle lane."""
+        assert lane not in self._busy, "the lane is not idle"
+        self._count.starts(job)
+        self._busy[lane] = _Lane(job, self._trainer.train(job, stop_requested))
+
+    def turn(self) -> list[tuple[int, Message]]:
+        """Gives each lane one turn. Returns what the jobs said, with their lanes."""
+        said: list[tuple[int, Message]] = []
+        waiting = True
+        for lane, running in list(self._busy.items()):
+            message = next(running.training)
+            if isinstance(message, int):
+                if message:
+                    waiting = False
+                    self._count.trained(running.job.uid, message)
+                continue
+            waiting = False
+            if isinstance(message, Crowded):
+                self._room[lane] = len(self._busy) - 1
+                continue
+            said.append((lane, message))
+            if isinstance(message, JobEnd):
+                self._end(lane)
+        if waiting and self._busy:
+            time.sleep(PAUSE)
+        self._count.measure(len(self._busy))
+        return said
+
+    def _end(self, lane: int) -> None:
+        ended = self._busy.pop(lane)
+        self._room.pop(lane, None)
+        self._count.ends(ended.job.uid)
+        for left in ended.training:  # it lets go of what it holds
+            raise AssertionError(f"the trainer said {left} after the end of {ended.job.label}")

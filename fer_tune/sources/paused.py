@@ -1,0 +1,177 @@
+"""The paused trials of a search: which of them continue, and the space of their checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from fer_tune.job import PRUNED_IN, Job
+from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
+from fer_tune.jobs.outcome import Ended
+from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.spending import fate
+from fer_tune.study.rungs import Rungs, rung_epochs
+from fer_tune.study.trial_states import PAUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fer_tune.store import Store
+    from fer_tune.study import Proposal, Study
+    from fer_tune.sweep.schema import Sweep
+
+GB = 1e9
+
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
+
+
+class PausedTrials:
+    """The trials of one study that wait at a rung.
+
+    What Optuna is told and what our tables say is one transaction, as for the ends of trials.
+
+    Args:
+        checkpoints: the folder of the study's checkpoints.
+        note: is called with one line that the user should read.
+
+    Attributes:
+        rungs: which trial reached which rung, and with which value.
+    """
+
+    def __init__(
+        self, sweep: Sweep, study: Study, store: Store, checkpoints: Path, note: Callable[[str], object]
+    ) -> None:
+        self._sweep, self._study, self._store = sweep, study, store
+        self._checkpoints, self._note = checkpoints, note
+        spec, epochs = sweep.search, sweep.budget.epochs
+        chosen: list[int] | tuple[int, ...] = ()
+        if spec.strategy == "promote":
+            chosen = rung_epochs(epochs, spec.factor, spec.first) if spec.rungs is None else spec.rungs
+        self.rungs = Rungs([epoch for epoch in chosen if epoch < epochs], spec.factor)
+        self._removed = 0
+        self._paces: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.rungs.paused)
+
+    def recall(self) -> None:
+        """Reads from the database which trials reached which rung, and which of them are paused."""
+        name, objective = self._sweep.study, self._sweep.objective
+        jobs = {job.uid: job for job in self._store.jobs.of(name, "search")}
+        for row in self._store.epochs.all(name) if self.rungs.rungs else []:
+            value = float(getattr(row, objective))
+            if row.job in jobs and math.isfinite(value):
+                self.rungs.record(row.job, row.epoch, value, jobs[row.job].seed)
+                self._paces[row.job] = row.seconds
+        for job in jobs.values():
+            if job.state == "paused":
+                self.rungs.pause(job.uid, job.last_epoch)
+
+    def heard(self, job: Job, epoch: int, value: float) -> None:
+        """Records the value of a running trial's epoch."""
+        if math.isfinite(value):
+            self.rungs.record(job.uid, epoch, value, job.seed)
+
+    def add(self, job: Job, ended: Ended) -> None:
+        """Records that a trial has paused, and makes room for its checkpoint."""
+        assert job.number is not None
+        self._study.pause(job.number, job.last_epoch, ended.facts)
+        self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
+        self.rungs.pause(job.uid, job.last_epoch)
+        self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
+        self._make_room()
+
+    def best(self, closing: bool) -> str | None:
+        """Returns the uid of the trial that should continue now, or None.
+
+        Args:
+            closing: see `Rungs.promotable`.
+        """
+        return next(self.rungs.promotable(closing), None)
+
+    def finishing(self, left: float) -> str | None:
+        """Returns the uid of the trial that should be trained to its end now, or None.
+
+        A complete trial is worth more than many that the end of the run cuts off. So when too
+        little time is left for a new trial, the best paused one that fits is trained to its end.
+
+        Args:
+            left: seconds until the run must end; infinite without a limit.
+        """
+        if not self.rungs.paused or left == math.inf:
+            return None
+        schedule = self._sweep.budget.epochs
+        if schedule * median(self._paces.values()) < RESERVE * left:
+            return None
+        seconds = {uid: (schedule - epoch) * self._paces[uid] for uid, epoch in self.rungs.paused.items()}
+        fitting = (uid for uid in reversed(self.rungs.worst()) if seconds[uid] < RESERVE * left)
+        return max(fitting, key=lambda uid: self.rungs.paused[uid], default=None)
+
+    def spent(self) -> dict[str, float]:
+        """Returns the seconds that the study's trials trained, by what became of them."""
+        name, spent = self._sweep.study, dict[str, float]()
+        curves = self._store.epochs.curves(name)
+        for job in self._store.jobs.of(name, "search"):
+            rows = curves.get(job.uid, [])
+            what = fate(job.state, len(rows), [rung.epoch for rung in self.rungs.rungs])
+            spent[what] = spent.get(what, 0.0) + sum(row.seconds for row in rows)
+        return spent
+
+    def promote(self, uid: str) -> tuple[Proposal, int]:
+        """Records that a trial continues. Returns it, and the epoch after which it was paused."""
+        known, epoch = self._store.jobs.get(uid), self.rungs.paused[uid]
+        assert known.number is not None
+        proposal = self._study.promote(known.number, known.params)
+        self.rungs.leave(uid)
+        return proposal, epoch
+
+    def end_all(self) -> int:
+        """Tells Optuna that all paused trials are pruned, because the study ends.
+
+        Returns:
+            The number of these trials.
+        """
+        after = transition("paused", Event.NOT_PROMOTED).after
+        paused = list(self.rungs.paused.items())
+        for uid, epoch in paused:
+            job, reason = self._store.jobs.get(uid), f"{PRUNED_IN} {epoch}, where it was not among the best"
+            assert job.number is not None
+            with self._store.batch():
+                self._study.prune(job.number, reason, {PAUSED: False})
+                self._store.jobs.set_state(uid, after, reason, job.value)
+            remove_checkpoint(checkpoint_path(self._checkpoints, uid))
+            self.rungs.leave(uid)
+        return len(paused)
+
+    def _make_room(self) -> None:
+        """Removes checkpoints of paused trials until the rest fits into `search.keep_gb`.
+
+        The least promising go first. If such a trial is promoted after all, it begins again from
+        nothing. That costs time, and its numbers stay the same.
+        """
+        sizes = {uid: _size(checkpoint_path(self._checkpoints, uid)) for uid in self.rungs.worst()}
+        excess = sum(sizes.values()) - self._sweep.search.keep_gb * GB
+        for uid, size in sizes.items():
+            if excess <= 0:
+                break
+            if size:
+                remove_checkpoint(checkpoint_path(self._checkpoints, uid))
+                excess -= size
+                self._removed += 1
+                if self._removed == 1:
+                    self._note(
+                        f"{self._sweep.study}: the checkpoints of paused trials need more than the sweep's "
+                        f"search.keep_gb of {self._sweep.search.keep_gb:g}. Those of the worst trials are removed. "
+                        "Such a trial begins again from nothing if it is promoted after all."
+                    )
+
+
+def _size(path: Path) -> int:
+    """Returns the size of a file in bytes; 0 if it does not exist."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,59 @@
+"""Optuna's own objects of a study's trials, read by plain SQL.
+
+They equal what `study.get_trials()` returns, but each distinct distribution is made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from fer_tune.store import Store
+from fer_tune.study.optuna_tables import StudyTables, external, read
+
+distribution_of = lru_cache(maxsize=4096)(json_to_distribution)
+"""Returns the distribution that a text describes. Nobody may change it."""
+
+
+def frozen_trials(store: Store, study: str, states: Collection[TrialState] | None = None) -> list[FrozenTrial]:
+    """Returns the trials of a study by number.
+
+    Args:
+        states: which trials to return; None means all.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    return read(store, study, lambda rows: _frozen(rows, states))
+
+
+def _frozen(rows: StudyTables, states: Collection[TrialState] | None) -> list[FrozenTrial]:
+    names = None if states is None else {state.name for state in states}
+    heads = [head for head in rows.heads() if names is None or head.state in names]
+    ids = None if names is None else {head.id for head in heads}
+    reported, user, system = rows.reported(ids), rows.user_attrs(ids), rows.system_attrs(ids)
+    params: dict[int, dict[str, Any]] = {}
+    distributions: dict[int, dict[str, BaseDistribution]] = {}
+    for trial, name, number, text in rows.params(ids):
+        params.setdefault(trial, {})[name] = external(number, text)
+        distributions.setdefault(trial, {})[name] = distribution_of(text)
+    return [
+        FrozenTrial(
+            number=head.number,
+            state=TrialState[head.state],
+            value=head.value,
+            datetime_start=head.started,
+            datetime_complete=head.ended,
+            params=params.get(head.id, {}),
+            distributions=distributions.get(head.id, {}),
+            user_attrs=user.get(head.id, {}),
+            system_attrs=system.get(head.id, {}),
+            intermediate_values=reported.get(head.id, {}),
+            trial_id=head.id,
+        )
+        for head in heads
+    ]

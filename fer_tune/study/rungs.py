@@ -1,0 +1,139 @@
+"""Rungs: the epochs at which trials pause, and the rule that decides which of them continue.
+
+This is asynchronous successive halving with promotion. A trial that reaches a rung pauses there. It
+continues to the next rung when it is among the best `1 / factor` of all trials that reached that
+rung. A trial that is not among them now may be later, because others that are worse may follow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+
+def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
+    """Returns the rungs of a schedule: each is `factor` times the one before.
+
+    Args:
+        epochs: length of the schedule. A rung is always below it.
+        first: the lowest rung; None chooses it so that there are two rungs, if the schedule is long
+            enough.
+    """
+    lowest = first or max(1, round(epochs / factor**2))
+    rungs: list[int] = []
+    while (rung := lowest * factor ** len(rungs)) < epochs:
+        rungs.append(rung)
+    return tuple(rungs)
+
+
+@dataclass
+class Rung:
+    """One rung: the trials that reached it, the best first.
+
+    Attributes:
+        epoch: the rung's epoch.
+        order: minus the value, the place and the uid of each trial that reached it.
+    """
+
+    epoch: int
+    order: list[tuple[float, int, str]] = field(default_factory=list)
+    _keys: dict[str, tuple[float, int, str]] = field(default_factory=dict)
+
+    def add(self, uid: str, value: float, place: int) -> None:
+        """Records a trial's value at this rung. A later value of the same trial replaces it.
+
+        Args:
+            place: the trial's position among the draws. Of equal trials the first drawn is better.
+        """
+        if uid in self._keys:
+            del self.order[bisect_left(self.order, self._keys[uid])]
+        self._keys[uid] = (-value, place, uid)
+        insort(self.order, self._keys[uid])
+
+    def best(self, count: int) -> list[str]:
+        """Returns the uids of the best trials, the best first."""
+        return [uid for _, _, uid in self.order[:count]]
+
+    def share_better(self, uid: str) -> float:
+        """Returns the fraction of this rung's trials that are better than this one."""
+        return bisect_left(self.order, self._keys[uid]) / len(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._keys
+
+
+class Rungs:
+    """All rungs of a study, and the trials that are paused.
+
+    It is pure bookkeeping. A study that continues makes it again from the recorded curves.
+
+    Args:
+        epochs: the epochs of the rungs, rising. Without any, nothing pauses.
+        factor: one in so many trials of a rung continues.
+    """
+
+    def __init__(self, epochs: Sequence[int], factor: int) -> None:
+        self.rungs = [Rung(epoch) for epoch in epochs]
+        self.factor = factor
+        self.paused: dict[str, int] = {}
+        """Epochs of each paused trial, by uid, in the order in which they paused."""
+
+    def next_after(self, epoch: int) -> int | None:
+        """Returns the epoch of the first rung after `epoch`, or None if there is none."""
+        place = bisect_right([rung.epoch for rung in self.rungs], epoch)
+        return self.rungs[place].epoch if place < len(self.rungs) else None
+
+    def record(self, uid: str, epoch: int, value: float, place: int) -> None:
+        """Records the value of a trial's epoch. Only the epochs of rungs matter; see `Rung.add`."""
+        for rung in self.rungs:
+            if rung.epoch == epoch:
+                rung.add(uid, value, place)
+
+    def pause(self, uid: str, epoch: int) -> None:
+        """Records that a trial is paused after this epoch."""
+        self.paused[uid] = epoch
+
+    def leave(self, uid: str) -> None:
+        """Records that a trial is not paused any more."""
+        self.paused.pop(uid, None)
+
+    def promotable(self, closing: bool = False) -> Iterator[str]:
+        """Yields the paused trials that may continue, in the order in which they should.
+
+        The trials of higher rungs come first, and within a rung the best.
+
+        Args:
+            closing: whether no other trial will start or continue. Then the best trial of each rung
+                may continue, however few there are. So a study never ends without a complete trial.
+        """
+        for rung in reversed(self.rungs):
+            quota = len(rung) // self.factor
+            for uid in rung.best(max(1, quota) if closing else quota):
+                if self._rung_of(uid) is rung:
+                    yield uid
+        yield from [uid for uid in self.paused if self._rung_of(uid) is None]
+
+    def worst(self) -> list[str]:
+        """Returns the paused trials, the least promising first.
+
+        A trial is less promising if a greater part of its rung is better. Of equal ones the oldest
+        comes first.
+        """
+
+        def promise(uid: str) -> float:
+            rung = self._rung_of(uid)
+            return 0.0 if rung is None else -rung.share_better(uid)
+
+        return sorted(self.paused, key=promise)
+
+    def _rung_of(self, uid: str) -> Rung | None:
+        """Returns the rung at which a trial is paused, or None.
+
+        A trial is paused at no rung if the sweep's rungs were changed meanwhile.
+        """
+        epoch = self.paused.get(uid, 0)
+        return next((rung for rung in reversed(self.rungs) if rung.epoch <= epoch and uid in rung), None)

@@ -1,0 +1,202 @@
+"""Writes trials to Optuna's tables by plain SQL, as Optuna itself would write them.
+
+Optuna makes a transaction for each value. Here the rows of many trials share one, with rows of our
+own tables; see `store.Database.batch`. The tables are private to Optuna, whose versions are bounded
+in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select, update
+
+from fer_tune.errors import TakenOverError
+from fer_tune.store import Store
+from fer_tune.store.database import insert_new
+
+TRIALS: Table = models.TrialModel.__table__
+PARAMS: Table = models.TrialParamModel.__table__
+VALUES: Table = models.TrialValueModel.__table__
+REPORTED: Table = models.TrialIntermediateValueModel.__table__
+USER: Table = models.TrialUserAttributeModel.__table__
+SYSTEM: Table = models.TrialSystemAttributeModel.__table__
+
+
+class StaleError(Exception):
+    """Another process added a trial, or took one from the queue, so a new trial has another number.
+
+    Nothing was written.
+    """
+
+
+class TrialWrites:
+    """Adds writes of trials to the next transaction of a store.
+
+    Each write of a trial that runs checks that it still runs. Otherwise the transaction raises
+    TakenOverError, and nothing of it is written.
+
+    Args:
+        study: name of the study, for the error.
+    """
+
+    def __init__(self, store: Store, study: str, study_id: int) -> None:
+        self._store, self._study, self._study_id = store, study, study_id
+        self._described: dict[tuple[str, BaseDistribution], str] = {}
+        engine = store.engine
+        self._attributes = {
+            table.name: insert_new(engine, table, replace=["value_json"], key=["trial_id", "key"])
+            for table in (USER, SYSTEM)
+        }
+
+    # a trial that runs --------------------------------------------------------------------------------------------
+
+    def report(self, trial_id: int, step: int, value: float) -> None:
+        """Writes the value of an epoch."""
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        row = {"of_trial": trial_id, "of_step": step, "stored": stored, "kind": kind}
+        self._row(_REPORT, REPORTED, row, every=True)
+
+    def set_param(self, trial_id: int, name: str, number: float, distribution: BaseDistribution) -> None:
+        """Writes a parameter, as Optuna's number for it."""
+        self._row(_PARAM, PARAMS, self._param(trial_id, name, number, distribution))
+
+    def set_attribute(self, table: Table, trial_id: int, key: str, value: Any) -> None:
+        """Writes an attribute to `USER` or `SYSTEM`."""
+        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        self._row(self._attributes[table.name], table, row)
+
+    def end(self, trial: FrozenTrial, values: Sequence[float] | None) -> None:
+        """Writes how a running trial ended."""
+        assert trial.datetime_complete is not None
+        for objective, value in enumerate(values or ()):
+            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+            row = {"trial_id": trial._trial_id, "objective": objective, "value": stored, "value_type": kind}
+            self._row(_VALUE, VALUES, row)
+        end = {"id": trial._trial_id, "to": trial.state, "at": _utc(trial.datetime_complete)}
+        self._row(_END, TRIALS, end, every=True)
+
+    def forget(self, trial_id: int, keys: Sequence[str]) -> None:
+        """Deletes system attributes of a trial."""
+        if keys:
+            these = (SYSTEM.c.trial_id == trial_id) & SYSTEM.c.key.in_(keys)
+            self._store.later(lambda tx: tx.execute(delete(SYSTEM).where(these)))
+
+    def _row(self, statement: Any, table: Table, row: dict[str, Any], every: bool = False) -> None:
+        self._store.pending.add_row(statement, table, row, lambda: TakenOverError(self._study), every)
+        self._store.written()
+
+    # a new trial --------------------------------------------------------------------------------------------------
+
+    def add(self, trial: FrozenTrial, learn: Callable[[int], object]) -> None:
+        """Writes a new trial with all that it has.
+
+        Raises in the transaction:
+            StaleError: the trial would get another number.
+
+        Args:
+            learn: is called after the transaction, with the trial's key in the table.
+        """
+        made: list[int] = []
+        row: dict[str, Any] = {"study_id": self._study_id, "number": trial.number, "state": trial.state}
+        if trial.datetime_start is not None:
+            row["datetime_start"] = _utc(trial.datetime_start)
+        earlier = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == self._study_id)
+
+        def work(tx: Connection) -> None:
+            key = (tx.execute(insert(TRIALS).values(row)).inserted_primary_key or (0,))[0]
+            if tx.scalar(earlier.where(TRIALS.c.trial_id < key)) != trial.number:
+                raise StaleError
+            self._contents(tx, key, trial, trial.user_attrs, trial.system_attrs)
+            made[:] = [key]
+
+        self._store.later(work, lambda: learn(made[0]))
+
+    def start(self, before: FrozenTrial, trial: FrozenTrial) -> None:
+        """Writes that a trial of the queue runs, with what it has now beside what it had before.
+
+        Raises in the transaction:
+            StaleError: the trial is not in the queue any more.
+        """
+        assert trial.datetime_start is not None
+        values = {"state": TrialState.RUNNING, "datetime_start": _utc(trial.datetime_start)}
+        queued = (TRIALS.c.trial_id == trial._trial_id) & (TRIALS.c.state == TrialState.WAITING)
+        user = {key: value for key, value in trial.user_attrs.items() if key not in before.user_attrs}
+        system = {key: value for key, value in trial.system_attrs.items() if key not in before.system_attrs}
+
+        def work(tx: Connection) -> None:
+            if tx.execute(update(TRIALS).where(queued).values(values)).rowcount == 0:
+                raise StaleError
+            self._contents(tx, trial._trial_id, trial, user, system)
+
+        self._store.later(work)
+
+    def _contents(
+        self, tx: Connection, key: int, trial: FrozenTrial, user: Mapping[str, Any], system: Mapping[str, Any]
+    ) -> None:
+        params = [
+            self._param(key, name, trial.distributions[name].to_internal_repr(value), trial.distributions[name])
+            for name, value in trial.params.items()
+        ]
+        if params:
+            tx.execute(_PARAM, params)
+        for table, attributes in ((USER, user), (SYSTEM, system)):
+            if attributes:
+                values = [(name, json.dumps(value)) for name, value in attributes.items()]
+                rows = [{"trial_id": key, "key": name, "value_json": value} for name, value in values]
+                tx.execute(self._attributes[table.name], rows)
+
+    def _param(self, key: int, name: str, number: float, distribution: BaseDistribution) -> dict[str, Any]:
+        described = self._described.get((name, distribution))
+        if described is None:
+            described = self._described[name, distribution] = distribution_to_json(distribution)
+        return {"trial_id": key, "param_name": name, "param_value": number, "distribution_json": described}
+
+    # reading ------------------------------------------------------------------------------------------------------
+
+    def newest(self) -> int:
+        """Returns the key of the newest trial in the database, or 0."""
+        return self._read(select(func.max(TRIALS.c.trial_id)).where(TRIALS.c.study_id == self._study_id))[0][0] or 0
+
+    def by_state(self) -> dict[TrialState, tuple[int, int]]:
+        """Returns the number of trials in each state, and the sum of their keys."""
+        query = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).group_by(TRIALS.c.state)
+        found = self._read(query.where(TRIALS.c.study_id == self._study_id))
+        return {state: (count, int(keys)) for state, count, keys in found}
+
+    def _read(self, query: Any) -> Any:
+        def work() -> Any:
+            with self._store.engine.connect() as connection:
+                return connection.execute(query).all()
+
+        return self._store.patiently(work)
+
+
+def _utc(moment: datetime) -> datetime:
+    """Returns a local time without zone as Optuna's tables have it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _reporting() -> Any:
+    """Returns the statement that writes the value of an epoch, if the trial runs."""
+    columns = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
+    names = ("of_trial", "of_step", "stored", "kind")
+    row = [bindparam(name, type_=REPORTED.c[column].type) for name, column in zip(names, columns, strict=True)]
+    runs = exists().where(TRIALS.c.trial_id == row[0], TRIALS.c.state == TrialState.RUNNING)
+    return insert(REPORTED).from_select(columns, select(*row).where(runs))
+
+
+_REPORT = _reporting()
+_PARAM = insert(PARAMS)
+_VALUE = insert(VALUES)
+_END = (
+    update(TRIALS)
+    .where(TRIALS.c.trial_id == bindparam("id"), TRIALS.c.state == TrialState.RUNNING)
+    .values(state=bindparam("to"), datetime_complete=bindparam("at"))
+)

@@ -1,0 +1,231 @@
+"""Tests of a search that pauses its trials at rungs, with trainers that take no time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fer_tune.job import EpochRow, Job
+from fer_tune.jobs import RunOutcome
+from fer_tune.jobs.checkpoints import checkpoint_path
+from fer_tune.settings import Settings
+from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.store import Store
+from fer_tune.study import TrialSummary, trials
+from fer_tune.sweep.schema import SearchSpec, Sweep
+from tests.jobs.helpers import INLINE, Notebook, run
+from tests.pool.trainers import Obedient, obedient
+from tests.searches import make_sweep
+
+PROMOTE = SearchSpec(strategy="promote", rungs=[1, 3])
+
+
+class Killed(BaseException):
+    """Ends a run at once, as SIGKILL does: nothing catches it."""
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    return make_sweep(epochs=9, budget=12, search=PROMOTE, seconds=0.0)
+
+
+@pytest.fixture
+def settings(searching: Settings) -> Settings:
+    return searching
+
+
+def found(settings: Settings) -> list[TrialSummary]:
+    with Store.of(settings) as store:
+        return [one for one in trials(store, "s") if one.state != "requeued"]
+
+
+def result(settings: Settings) -> list[tuple[object, ...]]:
+    """Returns what a study came to, whatever interrupted it, in the order of the draws."""
+    with Store.of(settings) as store:
+        jobs = store.jobs.of("s", "search")
+        curves = store.epochs.curves("s")
+        assert not [attempt for attempt in store.jobs.attempts("s") if attempt.ended is None]
+        return sorted(
+            (job.seed, job.state, job.value, [(row.epoch, row.val_accuracy) for row in curves[job.uid]]) for job in jobs
+        )
+
+
+def test_the_best_of_each_rung_continue_and_the_others_are_pruned_when_the_study_ends(
+    sweep: Sweep, settings: Settings
+) -> None:
+    outcome, watch = run(sweep, settings)
+    counts = outcome.studies[0].counts
+    assert (counts.complete, counts.pruned, counts.paused, counts.running) == (1, 11, 0, 0)
+    assert len([ended for ended in watch.ended if ended.epochs == 1]) == 12
+    assert len([ended for ended in watch.ended if ended.epochs == 3]) >= 4
+    ended = found(settings)
+    assert {one.epochs for one in ended} == {1, 3, 9}
+    (complete,) = [one for one in ended if one.state == "complete"]
+    assert complete.params["value"] == max(one.params["value"] for one in ended)
+    poor = next(one for one in ended if one.epochs == 1)
+    assert (poor.attrs["paused"], poor.attrs["rung"]) == (False, 1)
+    assert poor.attrs["reason"].startswith("pruned in epoch 1")
+    with Store.of(settings) as store:
+        assert {job.state for job in store.jobs.of("s")} == {"complete", "pruned"}
+
+
+def test_a_study_of_few_trials_still_completes_one(settings: Settings) -> None:
+    outcome, _ = run(make_sweep(epochs=9, budget=2, search=PROMOTE, seconds=0.0), settings)
+    assert outcome.studies[0].counts.complete == 1
+
+
+def test_without_rungs_below_the_schedule_no_trial_pauses(settings: Settings) -> None:
+    outcome, _ = run(make_sweep(epochs=1, budget=3, search=PROMOTE, seconds=0.0), settings)
+    assert outcome.studies[0].counts.complete == 3
+
+
+def test_paused_trials_are_shown_as_paused_between_two_runs(sweep: Sweep, settings: Settings) -> None:
+    interrupt_after(sweep, settings, pauses=5)
+    states = [one.state for one in found(settings)]
+    assert states.count("paused") >= 3
+    assert "running" not in states
+    outcome, _ = run(sweep, settings)
+    assert (outcome.studies[0].counts.complete, outcome.studies[0].counts.pruned) == (1, 11)
+
+
+def interrupt_after(sweep: Sweep, settings: Settings, pauses: int) -> RunOutcome:
+    import signal
+
+    class Interrupting(Notebook):
+        def job_ended(self, job: Job, ended: object) -> None:
+            super().job_ended(job, ended)  # type: ignore[arg-type]
+            if len(self.ended) == pauses:
+                signal.raise_signal(signal.SIGINT)
+
+    return run_sweeps([sweep], settings, INLINE, Interrupting(), obedient)
+
+
+def test_a_larger_budget_continues_a_study_whose_paused_trials_were_pruned(sweep: Sweep, settings: Settings) -> None:
+    run(sweep, settings)
+    outcome, watch = run(replace(sweep, budget=sweep.budget.model_copy(update={"trials": 21})), settings)
+    assert outcome.studies[0].counts.finished == 21
+    assert min(ended.number or 0 for ended in watch.ended) == 12
+
+
+def test_a_sweep_that_prunes_again_trains_its_paused_trials_to_the_end(sweep: Sweep, settings: Settings) -> None:
+    interrupt_after(sweep, settings, pauses=4)
+    run(replace(sweep, search=SearchSpec()), settings)
+    assert {one.state for one in found(settings)} == {"complete"}
+
+
+@dataclass
+class Leaving(Obedient):
+    """Leaves a checkpoint of 1 kB where it pauses."""
+
+    device: str
+    threads: int | None
+
+    def train(self, spec: Job, stop_requested):  # type: ignore[no-untyped-def]
+        for message in super().train(spec, stop_requested):
+            if not isinstance(message, EpochRow) and spec.pauses and spec.checkpoint is not None:
+                spec.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+                spec.checkpoint.write_bytes(b"0" * 1000)
+            yield message
+
+
+def leaving(device: str, threads: int | None) -> Leaving:
+    return Leaving(device, threads)
+
+
+def test_checkpoints_of_the_worst_paused_trials_make_room(sweep: Sweep, settings: Settings) -> None:
+    most: list[int] = []
+    uids: list[set[str]] = []
+
+    class Counting(Notebook):
+        def job_ended(self, job: Job, ended: object) -> None:
+            assert job.checkpoint is not None
+            left = list(job.checkpoint.parent.glob("*.safetensors"))
+            most.append(len(left))
+            uids.append({path.stem for path in left})
+
+    small = replace(sweep, search=PROMOTE.model_copy(update={"keep_gb": 3.5e-6}))
+    watch = Counting()
+    outcome = run_sweeps([small], settings, INLINE, watch, leaving)
+    assert max(most) == 3
+    assert (outcome.studies[0].counts.complete, outcome.studies[0].counts.pruned) == (1, 11)
+    assert len([note for note in watch.notes if "search.keep_gb" in note]) == 1
+    with Store.of(settings) as store:
+        folder = settings.checkpoint_folder("s", store.studies.get("s").uid)
+        assert list(folder.glob("*")) == []
+        worst = min(store.jobs.of("s"), key=lambda job: job.value or 0)
+    assert worst.uid not in uids[-1]
+
+
+def test_the_checkpoints_of_paused_trials_outlive_the_run(sweep: Sweep, settings: Settings) -> None:
+    class Dying(Notebook):
+        def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
+            if len({*self.started}) == 3:
+                raise Killed
+            super().job_started(job, worker)  # type: ignore[arg-type]
+
+    with pytest.raises(Killed):
+        run_sweeps([sweep], settings, INLINE, Dying(), leaving)
+    with Store.of(settings) as store:
+        paused = [job.uid for job in store.jobs.of("s") if job.state == "paused"]
+        folder = settings.checkpoint_folder("s", store.studies.get("s").uid)
+    assert len(paused) == 2
+    seen: list[bool] = []
+
+    class Looking(Notebook):
+        def study_opened(self, *args: object) -> None:
+            seen.extend(checkpoint_path(folder, uid).exists() for uid in paused)
+
+    run_sweeps([sweep], settings, INLINE, Looking(), leaving)
+    assert seen == [True] * 2
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> list[tuple[object, ...]]:
+    settings = of_folder(tmp_path_factory.mktemp("undisturbed"), csv)
+    run(make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0), settings)
+    return result(settings)
+
+
+def of_folder(folder: Path, csv: Path) -> Settings:
+    return Settings(folder, f"sqlite:///{folder.as_posix()}/fer_tune.db", data_source=str(csv))
+
+
+@hypothesis_settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kills=st.lists(st.integers(1, 30), min_size=1, max_size=3))
+def test_a_run_that_is_killed_at_any_event_comes_to_the_same(
+    kills: list[int], undisturbed: list[tuple[object, ...]], tmp_path_factory: pytest.TempPathFactory, csv: Path
+) -> None:
+    settings = of_folder(tmp_path_factory.mktemp("killed"), csv)
+    sweep = make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0)
+    for after in kills:
+        countdown = [after]
+
+        class Dying(Notebook):
+            def job_started(self, job: Job, worker: object, lane: int = 0, left: list[int] = countdown) -> None:
+                count_down(left)
+
+            def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool, left: list[int] = countdown) -> None:
+                count_down(left)
+
+            def job_ended(self, job: Job, ended: object, left: list[int] = countdown) -> None:
+                count_down(left)
+
+        try:
+            run_sweeps(
+                [sweep], settings, RunOptions(engine="inline", devices="cpu", wandb="disabled"), Dying(), obedient
+            )
+        except Killed:
+            continue
+    run(sweep, settings)
+    assert result(settings) == undisturbed
+
+
+def count_down(left: list[int]) -> None:
+    left[0] -= 1
+    if left[0] == 0:
+        raise Killed

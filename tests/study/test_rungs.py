@@ -1,0 +1,111 @@
+"""Tests of the rungs: which trials pause, and which of them continue."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_tune.study.rungs import Rungs, rung_epochs
+
+
+@pytest.mark.parametrize(
+    ("epochs", "factor", "first", "rungs"),
+    [
+        (40, 3, None, (4, 12, 36)),
+        (40, 3, 5, (5, 15)),
+        (27, 3, 1, (1, 3, 9)),
+        (60, 4, None, (4, 16)),
+        (2, 3, None, (1,)),
+        (1, 3, None, ()),
+        (10, 3, 10, ()),
+    ],
+)
+def test_rungs_grow_by_the_factor_and_stay_below_the_schedule(
+    epochs: int, factor: int, first: int | None, rungs: tuple[int, ...]
+) -> None:
+    assert rung_epochs(epochs, factor, first) == rungs
+
+
+def reached(rungs: Rungs, values: dict[str, float], epoch: int) -> None:
+    for place, (uid, value) in enumerate(values.items()):
+        rungs.record(uid, epoch, value, place)
+        rungs.pause(uid, epoch)
+
+
+def test_a_trial_continues_once_it_is_among_the_best_of_its_rung() -> None:
+    rungs = Rungs([1, 3], factor=3)
+    reached(rungs, {"a": 0.5, "b": 0.4}, 1)
+    assert list(rungs.promotable()) == []
+    rungs.record("c", 1, 0.1, 2)
+    rungs.pause("c", 1)
+    assert list(rungs.promotable()) == ["a"]
+
+
+def test_a_trial_that_was_passed_over_continues_later() -> None:
+    rungs = Rungs([1], factor=2)
+    reached(rungs, {"a": 0.5, "b": 0.4}, 1)
+    rungs.leave("a")
+    assert list(rungs.promotable()) == []
+    reached(rungs, {"c": 0.1, "d": 0.2}, 1)
+    assert list(rungs.promotable()) == ["b"]
+
+
+def test_higher_rungs_come_first_and_equal_values_by_the_order_of_the_draws() -> None:
+    rungs = Rungs([1, 3], factor=2)
+    reached(rungs, {"a": 0.5, "b": 0.5, "c": 0.9, "d": 0.9}, 1)
+    reached(rungs, {"c": 0.7, "d": 0.7}, 3)
+    assert list(rungs.promotable()) == ["c"]  # two of four at rung 1 are c and d, which are at rung 3 now
+    rungs.leave("c")
+    assert list(rungs.promotable()) == []
+
+
+def test_the_end_of_a_study_promotes_the_best_of_each_rung_however_few_they_are() -> None:
+    rungs = Rungs([1], factor=3)
+    reached(rungs, {"a": 0.1, "b": 0.4}, 1)
+    assert list(rungs.promotable(closing=True)) == ["b"]
+    rungs.leave("b")
+    assert list(rungs.promotable(closing=True)) == []
+
+
+def test_a_trial_that_is_paused_at_no_rung_of_a_changed_sweep_continues() -> None:
+    rungs = Rungs([4], factor=3)
+    rungs.pause("a", 2)
+    assert list(rungs.promotable()) == ["a"]
+    assert rungs.next_after(2) == 4
+    assert rungs.next_after(4) is None
+
+
+def test_the_worst_are_those_with_the_greatest_part_of_their_rung_before_them() -> None:
+    rungs = Rungs([1, 3], factor=3)
+    reached(rungs, {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.5}, 1)
+    reached(rungs, {"d": 0.6}, 3)
+    assert rungs.worst() == ["a", "c", "b", "d"]
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=60),
+    st.integers(2, 4),
+)
+def test_promoted_trials_are_the_best_of_their_rung_at_that_moment(arrivals: list[float], factor: int) -> None:
+    """After each arrival all promotable trials continue. A rung never has too many of them."""
+    rungs = Rungs([1, 2, 4], factor)
+    values: list[dict[str, float]] = [{}, {}, {}]
+    level: dict[str, int] = {}
+    for place, value in enumerate(arrivals):
+        uid = f"t{place:02}"
+        level[uid] = 0
+        values[0][uid] = value
+        rungs.record(uid, 1, value, place)
+        rungs.pause(uid, 1)
+        while (best := next(rungs.promotable(), None)) is not None:
+            at = level[best]
+            ranked = sorted(values[at].values(), reverse=True)
+            assert values[at][best] in ranked[: len(ranked) // factor]
+            rungs.leave(best)
+            level[best] += 1
+            if level[best] < 3:
+                values[level[best]][best] = values[at][best]
+                rungs.record(best, (1, 2, 4)[level[best]], values[at][best], int(best[1:]))
+                rungs.pause(best, (1, 2, 4)[level[best]])
+    assert len(values[0]) == len(arrivals)

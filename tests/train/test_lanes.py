@@ -1,0 +1,214 @@
+"""Several jobs in the lanes of one device: the same numbers as alone, and shared memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from fer_tune.data.spec import DataRef
+from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
+from fer_tune.train.engine import Engine
+from fer_tune.train.loop import Trainer
+from tests.train.bench import Bench
+
+RANDOM: dict[str, Value] = {
+    "augment": 0.5, "mixup": 0.3, "cutmix": 0.2, "head_dropout": 0.3, "sampling": "weighted", "ema": 0.9, "lr": 0.003,
+}  # fmt: skip
+"""All that draws random numbers is on."""
+
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def spec(few_data: DataRef) -> Callable[..., Job]:
+    def make(number: int, family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
+        params = {"width": 8, "batch_size": 32, **RANDOM, **params}
+        return Job(f"a1b2c{number}", "study", "search", family, params, epochs, number, few_data)
+
+    return make
+
+
+def side_by_side(trainer: Trainer, jobs: list[Job], stops: dict[str, int] | None = None) -> dict[str, list[Any]]:
+    """Trains jobs in turn, as a worker does. Returns what each said."""
+    said: dict[str, list[Any]] = {job.uid: [] for job in jobs}
+    stops = {} if stops is None else stops
+    lanes = {job.uid: trainer.train(job, lambda uid=job.uid: stops.get(uid, Wish.CONTINUE)) for job in jobs}
+    while lanes:
+        for uid, lane in list(lanes.items()):
+            message = next(lane, None)
+            if message is None:
+                del lanes[uid]
+            elif not isinstance(message, int):
+                said[uid].append(message)
+    return said
+
+
+def numbers(messages: list[Any]) -> list[EpochRow]:
+    timed = {"seconds": 0.0, "images_per_second": 0.0, "device_seconds": 0.0}
+    return [dataclasses.replace(row, **timed) for row in messages if isinstance(row, EpochRow)]
+
+
+def test_a_job_beside_others_has_the_numbers_that_it_has_alone(spec):
+    """The jobs differ in family, shape, batch size and length."""
+    jobs = [
+        spec(0),
+        spec(1, epochs=3, batch_size=50),
+        spec(2, "deep_cnn", hidden=16),
+        spec(3, "simple_cnn", optimizer="muon", self_distillation=0.5),
+    ]
+    alone = {job.uid: list(Trainer("cpu", threads=1).train_alone(job)) for job in jobs}
+    together = side_by_side(Trainer("cpu", threads=1), jobs)
+    for job in jobs:
+        assert numbers(together[job.uid]) == numbers(alone[job.uid])
+        assert together[job.uid][-1] == alone[job.uid][-1]
+
+
+def test_a_lane_takes_the_next_job_and_the_numbers_stay_the_same(spec):
+    trainer = Trainer("cpu", threads=1)
+    first, second, third = spec(0), spec(1, epochs=4), spec(2)
+    alone = list(trainer.train_alone(third))
+    long = trainer.train(second)
+    next(long)
+    list(trainer.train_alone(first))
+    assert numbers(list(trainer.train_alone(third))) == numbers(alone)
+    assert isinstance(list(long)[-1], JobEnd)
+
+
+def test_the_state_of_the_callers_random_numbers_is_left_alone(spec):
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    list(Trainer("cpu", threads=1).train_alone(spec(0, epochs=1)))
+    assert torch.equal(torch.rand(2), wanted)
+
+
+def test_a_stop_ends_one_lane(spec):
+    stops = {"a1b2c1": Wish.STOP}
+    said = side_by_side(Trainer("cpu", threads=1), [spec(0), spec(1)], stops)
+    assert [messages[-1].status for messages in said.values()] == ["completed", "stopped"]
+
+
+def test_lanes_share_their_device_by_their_images(spec):
+    """The seconds of the device add up to those that passed, and not to twice as many."""
+    jobs = [spec(0, epochs=3), spec(1, epochs=3)]
+    said = side_by_side(Trainer("cpu", threads=1), jobs)
+    rows = [[row for row in messages if isinstance(row, EpochRow)] for messages in said.values()]
+    for row in (row for lane in rows for row in lane):
+        assert 0.3 * row.seconds < row.device_seconds < 0.7 * row.seconds
+    alone = [row for row in Trainer("cpu", threads=1).train_alone(jobs[0]) if isinstance(row, EpochRow)]
+    assert all(row.device_seconds == row.seconds for row in alone)
+
+
+def test_the_images_between_messages_are_those_of_the_epochs(spec):
+    trainer = Trainer("cpu", threads=1)
+    found = list(trainer.train(spec(0, epochs=2)))
+    steps = trainer.latest.steps_per_epoch
+    assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
+
+
+# -- memory that is too small for all lanes -----------------------------------------------------------------------
+
+
+class SmallDevice(Bench):
+    """A device that has memory for `most` engines at the same time."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.alive = most, 0
+        self.trainer = Trainer("cpu", threads=1, build=self._build)
+
+    def _build(self, plan: Any, parts: int) -> Engine:
+        device = self
+
+        class Counted(Engine):
+            counted = False
+
+            def __init__(self) -> None:
+                super().__init__(plan, parts)
+                if device.alive >= device.most:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+                self.counted = True
+                device.alive += 1
+
+            def __del__(self) -> None:
+                device.alive -= self.counted
+
+        return Counted()
+
+
+def test_a_job_waits_for_memory_until_another_lane_has_ended(spec):
+    device = SmallDevice(2)
+    said = side_by_side(device.trainer, [spec(number, width=8 + number, epochs=2) for number in range(3)])
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+    assert all(not messages[-1].notes for messages in said.values()), "a batch was divided"
+    *_, waited = said.values()
+    assert isinstance(waited[0], Crowded)
+    assert isinstance(waited[1], StepProgress), "a silent job would be taken to hang"
+    assert [row.epoch for row in waited if isinstance(row, EpochRow)] == [1, 2]
+
+
+def test_two_jobs_that_wait_do_not_wait_for_each_other(spec):
+    device = SmallDevice(1)
+    said = side_by_side(device.trainer, [spec(number, width=8 + number, epochs=1) for number in range(3)])
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+
+
+def test_a_job_that_waits_can_be_stopped(spec):
+    device, stops = SmallDevice(1), {"a1b2c1": Wish.STOP_AND_KEEP}
+    said = side_by_side(device.trainer, [spec(0, epochs=3), spec(1, width=9)], stops)
+    assert said["a1b2c1"][-1].status == "stopped"
+    assert said["a1b2c0"][-1].status == "completed"
+
+
+# -- on a GPU -----------------------------------------------------------------------------------------------------
+
+
+def weights_of(bench: Bench, job: Job, beside: list[Job]) -> Iterator[tuple[list[EpochRow], Weights]]:
+    """Yields a job's numbers and its last weights, alone and then beside other jobs."""
+    for others in ([], beside):
+        kept: dict[str, Weights] = {}
+
+        def train(one: Job, kept: dict[str, Weights] = kept) -> Iterator[Any]:
+            for message in bench.trainer.train(one):
+                if isinstance(message, JobEnd) and one is job:
+                    lane = next(cache for cache in bench.trainer._room.lanes if cache.taken)
+                    kept["weights"] = lane.latest.state_dict()
+                yield message
+
+        lanes = [train(one) for one in (job, *others)]
+        said: list[Any] = []
+        while lanes:
+            for lane in list(lanes):
+                message = next(lane, None)
+                if message is None:
+                    lanes.remove(lane)
+                elif lane is lanes[0] and not kept.get("done") and not isinstance(message, int):
+                    said.append(message)
+        yield numbers([one for one in said if isinstance(one, EpochRow) and one.job == job.uid]), kept["weights"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", ["simple_cnn", "deep_cnn", "vgg", "resnet"])
+def test_a_job_beside_seven_others_ends_with_the_same_weights(spec, family):
+    narrow: Value = 0.25 if family == "resnet" else 8
+    job = spec(0, family, epochs=4, width=narrow)
+    others = [spec(number, one, epochs=6) for number, one in enumerate(["simple_cnn", "deep_cnn", "vgg"] * 2, 1)]
+    others.append(spec(7, "resnet", epochs=6, width=0.25))
+    (rows, weights), (same, beside) = weights_of(Bench("cuda"), job, others)
+    assert same == rows
+    for name, tensor in weights.items():
+        assert torch.equal(beside[name], tensor), name
+
+
+@pytest.mark.gpu
+def test_all_lanes_are_captured_and_nothing_is_shared(spec):
+    trainer = Trainer("cuda")
+    jobs = [spec(number, "deep_cnn", epochs=3, width=8) for number in range(4)]
+    said = side_by_side(trainer, jobs)
+    assert [messages[-1].notes for messages in said.values()] == [()] * 4
+    streams = {cache.lane.stream.cuda_stream for cache in trainer._room.lanes}
+    assert len(streams) == 4
