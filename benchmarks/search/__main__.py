@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.circumstances import commit, machine, today, versions
-from benchmarks.search.collect import SWEEPS
 from benchmarks.search.compare import FACTORS, compare, table
+from benchmarks.search.curves import SWEEPS
 from benchmarks.search.measure import OURS, Case, Results, factory, play_all, slowness
 from benchmarks.search.models import simulator_of
 from benchmarks.search.simulator import GROWERS

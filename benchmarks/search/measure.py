@@ -25,8 +25,8 @@ OURS = "fer-tune"
 
 LIBRARIES = {
     "plain_optuna": ("random", "tpe+median", "tpe+hyperband", "tpe+halving"),
-    "syne": ("syne-tune asha", "syne-tune bohb", "syne-tune cqr"),
-    "neps_rival": ("neps hyperband", "neps priorband"),
+    "syne": ("syne-tune asha", "syne-tune bohb"),
+    "neps_rival": ("neps hyperband", "neps asha", "neps priorband"),
     "smac_rival": ("smac multi-fidelity",),
     "dehb_rival": ("dehb",),
 }
