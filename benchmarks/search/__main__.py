@@ -1,12 +1,12 @@
 """Compares searches on a simulated trainer.
 
     python -m benchmarks.search --family deep_cnn --rivals fer-tune,random,tpe+median --seeds 30
-    python -m benchmarks.search --rivals fer-tune --variant "mine; sampler={name: random}" --light
+    python -m benchmarks.search --rivals fer-tune --variant "mine; sampler={name: random}"
     python -m benchmarks.search --rivals "neps hyperband" ...   in an environment that has NePS
 
 Each call adds its runs to `--out`, and prints the comparison of all runs that are there. A run that
-is there already is not played again. `--light` is for trying out: it keeps Optuna's trials in
-memory and does not count the search's own time.
+is there already is not played again. `--no-own` makes a comparison repeatable: the searches' own
+processor time then costs nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, help="budget 1; by default the sweep's hours")
     parser.add_argument("--minutes", type=float, help="begin no run after this time")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--light", action="store_true")
+    parser.add_argument("--no-own", action="store_true", help="do not count the searches' own processor time")
     parser.add_argument("--again", action="store_true", help="play runs again that are in the file")
     parser.add_argument("--out", type=Path, default=RESULT)
     return parser
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     part["budget_seconds"] = budget
     part["slowness"] = {str(count): round(slowness(simulator.family, count), 2) for count in slots}
     cases = [
-        Case(rival, count, seed, options.longest * budget, options.light)
+        Case(rival, count, seed, options.longest * budget, not options.no_own)
         for seed in range(options.seeds)
         for count in slots
         for rival in rivals
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = [case for case in cases if options.again or case.key not in part["runs"]]
     saved = began = time.monotonic()
     for case, run in play_all(wanted, sweeps, simulator, options.processes):
-        part["runs"][case.key] = run | ({"light": True} if case.light else {})
+        part["runs"][case.key] = run | ({} if case.own else {"own": False})
         if time.monotonic() - saved > SAVE_SECONDS:
             results.save()
             saved = time.monotonic()

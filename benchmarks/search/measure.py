@@ -14,6 +14,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from benchmarks.search.clock import VirtualClock
 from benchmarks.search.simulator import Simulator
 from benchmarks.search.slots import Play, RivalFactory
 from fer_tune.errors import SettingsError
@@ -44,14 +45,14 @@ class Case:
         rival: its name.
         slots: trainings at a time. Eight share one device, as lanes do.
         seconds: of the simulation.
-        light: see `play`.
+        own: whether the search's own processor time counts.
     """
 
     rival: str
     slots: int
     seed: int
     seconds: float
-    light: bool = False
+    own: bool = True
 
     @property
     def key(self) -> str:
@@ -83,12 +84,14 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         from benchmarks.search.play import play
 
         sweep = sweeps[case.rival]
-        options: dict[str, Any] = {"slots": case.slots, "slowness": slow, "light": case.light}
+        options: dict[str, Any] = {"slots": case.slots, "slowness": slow, "own": case.own}
         trace = play(sweep, simulator, seed=case.seed, seconds=case.seconds, **options)
     else:
         sweep = replace(sweeps[OURS], start=())
         rival = factory(case.rival)(sweep, case.seed, case.slots)
-        trace = Play(rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience).run()
+        trace = Play(
+            rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience, VirtualClock(case.own)
+        ).run()
     return trace.as_dict() | {"wall_seconds": round(time.perf_counter() - began, 1)}
 
 

@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
-from optuna.storages import InMemoryStorage
-
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.pool import SimulatedPool
 from benchmarks.search.simulator import Simulator
@@ -30,7 +27,7 @@ from fer_tune.jobs.supervision import Limits
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.search import Search
 from fer_tune.store import Store, StudyLock
-from fer_tune.study import Study, storage
+from fer_tune.study import Study
 from fer_tune.sweep import Sweep
 
 MEMORY = Path("/dev/shm")
@@ -65,7 +62,6 @@ def play(
     slots: int = 1,
     slowness: float = 1.0,
     own: bool = True,
-    light: bool = False,
     folder: Path | None = None,
 ) -> Trace:
     """Runs a sweep for so many seconds of the simulation, and returns what it found.
@@ -76,8 +72,6 @@ def play(
         slots: workers.
         slowness: how many times longer an epoch takes because the slots share a device.
         own: whether the orchestrator's processor time counts.
-        light: keeps Optuna's trials in memory, which is several times faster. The decisions are the
-            same. The processor time is not, so it is not counted.
         folder: where the database goes; by default a temporary folder, in memory if possible.
     """
     changed = {"trials": TRIALS, "hours": seconds / 3600}
@@ -87,9 +81,7 @@ def play(
     with _folder(folder) as root:
         settings = Settings(root, sqlite_url(root / "fer_tune.db"))
         with Store.of(settings) as store, StudyLock(settings, settings.url, sweep.study) as lock:
-            clock = VirtualClock(own and not light)
-            if light:
-                _keep_in_memory(store)
+            clock = VirtualClock(own)
             recorder = _Recorder(simulator, clock)
             study = Study.open(sweep, store, data(root), {"train": 1, "val": 1, "test": 1})
             search = Search(sweep, study, data(root), store, settings=settings, lock=lock, mirrored=False)
@@ -113,12 +105,6 @@ def play_many(sweep: Sweep, simulator: Simulator, seeds: Sequence[int], **option
 def data(root: Path) -> DataRef:
     """Returns a reference to images that do not exist: nobody opens them."""
     return DataRef(root / "cache", "simulated", root / "split", "simulated")
-
-
-def _keep_in_memory(store: Store) -> None:
-    """Makes the study use Optuna's storage in memory, in place of the one in the database."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage._storages[store] = InMemoryStorage()
 
 
 @contextmanager
