@@ -185,8 +185,7 @@ def read(store: Store, study: str, repeat: bool, chunk: int) -> list[Curve]:
 
 
 def concurrency(attempts: Sequence[AttemptRecord]) -> float:
-    """Returns how many trainings shared a device on average. An epoch's seconds divided by this are
-    the device's own seconds."""
+    """Returns how many trainings shared a device on average, so that an epoch took longer."""
     whole = [(attempt.started, attempt.ended) for attempt in attempts if attempt.ended is not None]
     if not whole:
         return 1.0

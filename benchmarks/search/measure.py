@@ -15,6 +15,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.search.clock import VirtualClock
+from benchmarks.search.lanes import slowness
 from benchmarks.search.simulator import Simulator
 from benchmarks.search.slots import Play, RivalFactory
 from fer_tune.errors import SettingsError
@@ -32,9 +33,6 @@ LIBRARIES = {
     "dehb_rival": ("dehb",),
 }
 """The rivals by the module that has them. Each module needs its own library."""
-
-GAIN = {"simple_cnn": 2.52, "deep_cnn": 2.19, "vgg": 1.49, "resnet": 1.32}
-"""How many times faster eight lanes of one H100 are in all than one lane, at batch 64."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +56,6 @@ class Case:
     def key(self) -> str:
         """Identifies the case in a file of results."""
         return f"{self.rival}/{self.slots}/{self.seed}"
-
-
-def slowness(family: str, slots: int) -> float:
-    """Returns how many times longer an epoch takes if so many slots share a device.
-
-    Eight lanes were measured. Between one and eight the gain is taken to grow with the logarithm.
-    """
-    gain = GAIN.get(family, 2.0) ** (0.0 if slots == 1 else min(1.0, (slots.bit_length() - 1) / 3))
-    return float(slots / gain)
 
 
 _state: dict[str, Any] = {}

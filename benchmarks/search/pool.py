@@ -152,9 +152,9 @@ class SimulatedPool:
         if job.patience and epoch - lane.best_epoch >= job.patience:
             self._ends(lane, "completed", f"no better {job.objective} since epoch {lane.best_epoch}")
         elif epoch >= job.last_epoch:
-            if epoch < job.schedule:
+            if job.pauses:
                 _keep(job, epoch)
-            self._ends(lane, "completed")
+            self._ends(lane, "paused" if job.pauses else "completed")
         elif lane.wish == Wish.STOP_AND_KEEP:
             _keep(job, epoch)
             self._ends(lane, "stopped", f"asked to stop after epoch {epoch}")
@@ -190,6 +190,7 @@ class SimulatedPool:
             recall=(accuracy,) * 7,
             lr=0.0,
             seconds=seconds,
+            device_seconds=seconds / self.slots,
             images_per_second=IMAGES / seconds,
         )
 

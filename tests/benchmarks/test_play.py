@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.search.clock import VirtualClock
-from benchmarks.search.measure import OURS, Case, Results, factory, play_case, slowness
+from benchmarks.search.lanes import slowness
+from benchmarks.search.measure import OURS, Case, Results, factory, play_case
 from benchmarks.search.play import play
 from benchmarks.search.pool import SimulatedPool
 from benchmarks.search.rivals.plain_optuna import FACTORIES
@@ -116,7 +117,7 @@ def test_a_job_with_an_earlier_last_epoch_leaves_a_checkpoint_there(tmp_path: Pa
     made = pool()
     made.submit(Slot(0), job(checkpoint=tmp_path / "a", until=3))
     rows, end = rows_of(made)
-    assert (len(rows), end) == (3, JobEnd("a", 0, "completed"))
+    assert (len(rows), end) == (3, JobEnd("a", 0, "paused"))
     made.submit(Slot(0), job(checkpoint=tmp_path / "a", attempt=1))
     before = made.clock()
     rows, _ = rows_of(made)
