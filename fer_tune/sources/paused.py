@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from fer_tune.job import PRUNED_IN, Job
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 GB = 1e9
-
-RESERVE = 0.9
-"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 class PausedTrials:
@@ -95,20 +91,10 @@ class PausedTrials:
     def finishing(self, left: float) -> str | None:
         """Returns the uid of the trial that should be trained to its end now, or None.
 
-        A complete trial is worth more than many that the end of the run cuts off. So when too
-        little time is left for a new trial, the best paused one that fits is trained to its end.
-
         Args:
             left: seconds until the run must end; infinite without a limit.
         """
-        if not self.rungs.paused or left == math.inf:
-            return None
-        schedule = self._sweep.budget.epochs
-        if schedule * median(self._paces.values()) < RESERVE * left:
-            return None
-        seconds = {uid: (schedule - epoch) * self._paces[uid] for uid, epoch in self.rungs.paused.items()}
-        fitting = (uid for uid in reversed(self.rungs.worst()) if seconds[uid] < RESERVE * left)
-        return max(fitting, key=lambda uid: self.rungs.paused[uid], default=None)
+        return self.rungs.fitting(left, self._sweep.budget.epochs, self._paces)
 
     def spent(self) -> dict[str, float]:
         """Returns the seconds that the study's trials trained, by what became of them."""

@@ -274,7 +274,8 @@ class Search:
                     return job
 
     def _new(self, proposal: Proposal) -> Job:
-        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+        until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)
+        return self._job(proposal, new_uid(), 0, until)
 
     def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)

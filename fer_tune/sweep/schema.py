@@ -197,7 +197,7 @@ class Sweep:
             "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
-            "search": self.search.model_dump(),
+            "search": self.search.model_dump(by_alias=True),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,
