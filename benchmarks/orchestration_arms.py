@@ -1,6 +1,6 @@
 """The sides of `benchmarks.orchestration`, each in a process of its own.
 
-    python -m benchmarks.orchestration_arms '{"arm": "ours", "folder": "/tmp/x", "space": "flat12", ...}'
+    python -m benchmarks.orchestration_arms '{"arm": "optuna", "folder": "x", ...}'
 
 It prints what it measured as one line of JSON.
 """

@@ -14,6 +14,8 @@ For each family and batch size, in training images a second:
     torch     with --compile: bare, but of torch's layers instead of our kernels
     compiled  with --compile: the same, compiled by torch.compile for this shape
 
+With --lanes it measures several trials at the same time instead; see `benchmarks.lanes`.
+
 `epoch_ms` says where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation,
 mixing), `steps` and `evaluate`, each measured by itself and waited for. `rest` is what the trial's
 median epoch has beside them. It is below 0 where they overlap in a trial.
@@ -32,7 +34,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
@@ -42,6 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmarks.circumstances import commit, device, today, versions
+from benchmarks.lanes import lanes_table, measure_lanes
 from fer_tune.data.access import SearchData, open_search
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
@@ -70,6 +73,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="of the real trial; the first is not counted")
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
     parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
+    parser.add_argument("--lanes", default="", help="numbers of lanes and auto, such as 1,2,4,8,auto")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for which lanes are measured")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     where = torch.device("cpu") if options.cpu else torch.device("cuda:0")
@@ -79,6 +84,9 @@ def main() -> None:
 
     spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
+    if options.lanes:
+        side_by_side(trainer, spec, families, batches, options)
+        return
     peak = matrix_rate(where)
     about = {
         "benchmark": "training",
@@ -99,6 +107,34 @@ def main() -> None:
         if options.out:  # after each row: a run that is cut off leaves what it has
             options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
+
+
+def side_by_side(
+    trainer: Trainer, base: Job, families: list[str], batches: list[int], options: argparse.Namespace
+) -> None:
+    """Measures lanes, prints a table, and writes JSON if asked to."""
+    about = {
+        "benchmark": "lanes",
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
+        "data": Path(options.data).name,
+        "seconds": options.seconds,
+    }
+    rows: list[dict[str, Any]] = []
+    for family, batch in itertools.product(families, batches):
+        one = 0
+        for word in options.lanes.split(","):
+            given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
+            row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
+            one = row["images_per_second"] if given == 1 else one
+            over = {"over_one": round(row["images_per_second"] / one, 2)} if one else {}
+            rows.append({"family": family, "batch": batch, "given": given, **row, **over})
+            print(json.dumps(rows[-1]), flush=True)
+            if options.out:
+                options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    print(lanes_table(rows))
 
 
 def default_job(source: str, epochs: int) -> Job:

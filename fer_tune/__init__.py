@@ -14,7 +14,6 @@
 it needs when it is called.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.errors import FerTuneError
@@ -22,6 +21,7 @@ from fer_tune.errors import FerTuneError
 if TYPE_CHECKING:
     from fer_tune.api import (
         audit_data,
+        backup,
         best,
         check,
         confirm,
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
         load_epochs,
         load_model,
         load_trials,
+        overtuning,
         predict,
+        restore,
         retrain,
         run,
         standings,
@@ -45,15 +47,13 @@ if TYPE_CHECKING:
         write_report,
     )
 
-try:
-    __version__ = version("fer-tune")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "FerTuneError",
     "__version__",
     "audit_data",
+    "backup",
     "best",
     "check",
     "confirm",
@@ -64,7 +64,9 @@ __all__ = [
     "load_epochs",
     "load_model",
     "load_trials",
+    "overtuning",
     "predict",
+    "restore",
     "retrain",
     "run",
     "standings",
@@ -80,6 +82,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Returns a public function, and imports `fer_tune.api` for it."""
+    if name == "__version__":
+        return _version()
     if name in __all__:
         from fer_tune import api
 
@@ -90,3 +94,12 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """Returns the public names, for completion."""
     return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fer-tune")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

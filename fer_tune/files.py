@@ -46,6 +46,39 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             Path(name).unlink(missing_ok=True)
 
 
+def create_text(path: Path, text: str) -> bool:
+    """Writes text to a file that does not exist yet, whole or not at all.
+
+    Returns False, with nothing changed, if something has this name. Of several processes that
+    create the same file, one returns True.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                flush(stream)
+            _link(Path(name), path)
+        except FileExistsError:
+            return False
+        finally:
+            Path(name).unlink(missing_ok=True)
+    return True
+
+
+def _link(draft: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(draft)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS) or os.path.lexists(path):
+            raise
+        draft.rename(path)  # a file system without hard links
+
+
 def append_text(path: Path, text: str) -> bool:
     """Adds text to a log. Returns False, and raises nothing, if the log cannot be written."""
     try:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.curves import MEASURES
 from benchmarks.search.simulator import SECONDS, Simulator, Training
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
-from fer_tune.pool import EndEvent, Event, LostEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool import EndEvent, Event, Lanes, LostEvent, ReadyEvent, RowEvent, Slot, WorkerInfo
 
 IMAGES = 20_096
 """Training images of an epoch, for the rates that a study records."""
@@ -67,10 +68,14 @@ class SimulatedPool:
         self._slots = [_Slot() for _ in range(self.slots)]
         self._first: list[Event] = [ReadyEvent(index) for index in range(self.slots)]
 
-    def idle(self) -> list[int]:
-        return [] if self._first else [index for index, slot in enumerate(self._slots) if slot.job is None]
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        """Does nothing: each worker has one lane."""
 
-    def submit(self, worker: int, job: Job) -> None:
+    def idle(self) -> list[Slot]:
+        return [] if self._first else [Slot(index) for index, slot in enumerate(self._slots) if slot.job is None]
+
+    def submit(self, slot: Slot, job: Job) -> None:
+        worker = slot.worker
         if job.schedule != self.simulator.epochs:
             raise TrainingError(
                 f"The curves of {self.simulator.family} have {self.simulator.epochs} epochs, not {job.schedule}.",
@@ -86,8 +91,8 @@ class SimulatedPool:
             if reached == 0:
                 self._slots[worker].due += self._seconds(self._slots[worker], 1)
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
-        slot = self._slots[worker]
+    def stop_job(self, where: Slot, keep: bool = False) -> None:
+        slot = self._slots[where.worker]
         if slot.job is None or slot.end is not None:
             return
         slot.wish = max(slot.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
@@ -98,7 +103,7 @@ class SimulatedPool:
 
     def end_worker(self, worker: int, why: str) -> None:
         slot = self._slots[worker]
-        self._first += [LostEvent(worker, slot.job, why, ""), ReadyEvent(worker)]
+        self._first += [LostEvent(worker, () if slot.job is None else (slot.job,), why, ""), ReadyEvent(worker)]
         self._slots[worker] = _Slot()
 
     def events(self, timeout: float) -> list[Event]:
@@ -133,14 +138,14 @@ class SimulatedPool:
             self._ends(slot, "diverged", f"the loss is not finite in epoch {epoch}")
         if slot.end is not None:
             end, self._slots[index] = slot.end, _Slot()
-            return EndEvent(index, end)
+            return EndEvent(Slot(index), end)
         row = self._row(slot, epoch)
         slot.epoch = epoch
         value = float(getattr(row, slot.job.objective))
         if value > slot.best:
             slot.best, slot.best_epoch = value, epoch
         self._after(slot)
-        return RowEvent(index, row)
+        return RowEvent(Slot(index), row)
 
     def _after(self, slot: _Slot) -> None:
         """Decides what follows the epoch that a worker has just sent."""

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from fer_tune.cli import (
+    backup,
     best,
     check,
     confirm,
@@ -17,6 +18,7 @@ from fer_tune.cli import (
     init,
     predict,
     report,
+    restore,
     retrain,
     run,
     stop,
@@ -97,7 +99,7 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, retrain, predict.
+    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
     """
 
 
@@ -117,6 +119,8 @@ for command in (
     confirm.confirm,
     retrain.retrain,
     predict.predict,
+    backup.backup,
+    restore.restore,
     doctor.doctor,
     version,
 ):

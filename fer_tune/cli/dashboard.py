@@ -36,7 +36,7 @@ def dashboard(
         raise SettingsError(
             "--host must be an address (got an empty text).", "0.0.0.0 is every address of this machine."
         )
-    with api.dashboard_application(study, storage=storage) as (app, page):
+    with api.dashboard_application(study, host=host, storage=storage) as (app, page):
         if host not in LOOPBACK:
             terminal.note(f"Everybody who reaches {host} can read and delete trials: the dashboard has no password.")
         with _server(host, port, app) as server:

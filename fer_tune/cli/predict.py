@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -11,20 +11,21 @@ from fer_tune import api
 from fer_tune.cli.options import AsJson
 from fer_tune.data.containers import printable
 from fer_tune.display import terminal
+from fer_tune.job import Tta
 
-Tta = Annotated[
-    Literal["none", "flip"], typer.Option("--tta", help="flip: average over each image and its mirror image.")
+TtaOption = Annotated[
+    Tta, typer.Option("--tta", help="Average over views of an image: flip is its mirror image, crops ten crops.")
 ]
 
 
 def predict(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that retrain left.")],
     image: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files: jpg, png, bmp, webp.")],
-    tta: Tta = "none",
+    tta: TtaOption = "none",
     json: AsJson = False,
 ) -> None:
     """Print the class of each image, with probabilities."""
-    found = api.predict(folder, image, flip=tta == "flip")
+    found = api.predict(folder, image, tta=tta)
     if json:
         answers = [
             {"image": path, "class": next(iter(row)), "probabilities": row}

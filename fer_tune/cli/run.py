@@ -31,6 +31,12 @@ def run(  # noqa: PLR0917 - options
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",
+    lanes: Annotated[
+        str | None,
+        typer.Option(
+            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -100,6 +106,7 @@ def run(  # noqa: PLR0917 - options
     outcome = api.run(
         sweeps,
         workers=_count(workers),
+        lanes=None if lanes is None else _lanes(lanes),
         devices=devices,
         engine=engine,
         wandb=wandb,
@@ -131,6 +138,18 @@ def _count(text: str) -> int | Literal["auto"]:
     if not 1 <= count <= MOST_WORKERS:
         hint = "auto starts one worker for each GPU, or one for every two CPU cores."
         raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
+    return count
+
+
+def _lanes(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    from fer_tune.sweep.schema import MOST_LANES
+
+    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
+    if not 1 <= count <= MOST_LANES:
+        hint = "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
+        raise wrong_value("--lanes", f"between 1 and {MOST_LANES}, or auto", text, hint)
     return count
 
 

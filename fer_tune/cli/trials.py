@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 DETAIL_LINES = 12
 """Lines that are shown of a failed trial's traceback or log."""
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Beginnings of a cell that spreadsheets take for a formula. Numbers are not texts here."""
 
 
 def trials(  # noqa: PLR0917 - options
@@ -93,8 +97,13 @@ def _print_csv(found: Sequence[TrialSummary]) -> None:
     """Prints one row for each trial, with the columns of `fer_tune.load_trials`."""
     from fer_tune.report.tables import trial_rows
 
-    rows = [terminal.plain(row) for row in trial_rows(found)]
+    rows = [{_cell(name): _cell(value) for name, value in terminal.plain(row).items()} for row in trial_rows(found)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _cell(value: Any) -> Any:
+    """Returns a value for CSV. A text that is a formula to a spreadsheet gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

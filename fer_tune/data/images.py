@@ -26,6 +26,14 @@ LARGEST_FILE = 32 << 20
 LARGEST_SIDE = 8192
 """Pixels along one side of an image file, checked before it is decoded."""
 
+LARGEST_AREA = 16_000_000
+"""Pixels of an image file, checked before it is decoded. Pillow needs up to eight bytes for each."""
+
+MARGIN = 2
+"""A JPEG may be decoded at a fraction of its size, if a side keeps this multiple of what is needed.
+
+So a photograph of a modern camera passes, although it has more pixels than `LARGEST_AREA`."""
+
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images with so many channels."""
 
@@ -67,16 +75,31 @@ def decode(stream: IO[bytes], where: str, side: int, channels: int) -> tuple[Ima
         raise DataError(f"{where}: larger than {LARGEST_FILE >> 20} MiB, too large for an image")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
+            stored = Format(image.size, image.mode)
             if max(image.size) > LARGEST_SIDE:
                 raise DataError(f"{where}: {image.width}×{image.height} pixels, more than {LARGEST_SIDE} along a side")
+            if image.width * image.height > LARGEST_AREA:
+                _shrink(image, where, side)
             image.load()
-            return np.asarray(_convert(image, side, channels)), Format(image.size, image.mode)
+            return np.asarray(_convert(image, side, channels)), stored
     except DataError:
         raise
     except UnidentifiedImageError as error:  # its text names an object of ours
         raise DataError(f"{where}: not a readable image", "Replace or remove it.") from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and more
         raise DataError(f"{where}: not a readable image ({error})", "Replace or remove it.") from error
+
+
+def _shrink(image: Image.Image, where: str, side: int) -> None:
+    """Lets a large JPEG be decoded at a half, a quarter or an eighth of its size.
+
+    Raises:
+        DataError: it is still too large, or it is another format, which can only be decoded whole.
+    """
+    size = f"{image.width}×{image.height}"
+    image.draft(None, (MARGIN * side, MARGIN * side))
+    if image.width * image.height > LARGEST_AREA:
+        raise DataError(f"{where}: {size} pixels, more than {LARGEST_AREA / 1e6:.0f} million", "Make it smaller.")
 
 
 def resized(images: Images, side: int, channels: int) -> Images:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fer_tune.display.run_state import KEPT, RunState, ShownJob, ShownWorker, fixed_in, pruned_pace, unit_of
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Kind
@@ -92,8 +93,9 @@ class StudyReader:
         early = datetime.min.replace(tzinfo=UTC)
         ended = sorted((job for job in jobs if job.state in ENDED), key=lambda job: (job.ended or early, job.uid))
         for job in ended:
-            pace = pruned_pace(job.state, job.reason, job.epochs, job.seconds)
-            state.costs.include(job.epochs, job.seconds, pace * (job.last_epoch - job.reached))
+            pace = pruned_pace(job.state, job.reason, job.epochs, job.device_seconds)
+            saved = pace * (job.last_epoch - job.reached)
+            state.costs.include(job.epochs, job.device_seconds, saved, job.seconds)
         last, best = ended[-KEPT:], []
         if state.kind == "search":
             best = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
@@ -141,7 +143,12 @@ def last_run(attempts: Iterable[AttemptOutline], now: datetime) -> list[AttemptO
 def _put_workers(state: RunState, attempts: Iterable[AttemptOutline], now: datetime) -> None:
     """Adds the workers of the last run, and what they train."""
     for attempt in attempts:
-        worker = state.workers[attempt.worker] = ShownWorker(attempt.device, ready=True)
+        slot = Slot(attempt.worker, attempt.lane)
+        if attempt.ended is not None and slot.lane:
+            state.workers.pop(slot, None)  # nobody recorded how many lanes there are
+            state.workers.setdefault(Slot(slot.worker), ShownWorker(attempt.device, ready=True))
+            continue
+        worker = state.workers[slot] = ShownWorker(attempt.device, ready=True)
         job = state.unfinished.get(attempt.job)
         if attempt.ended is None and job is not None:
             worker.job = job

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import sqlalchemy
 from sqlalchemy import JSON, Connection, inspect, select
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, size, some
@@ -22,8 +21,9 @@ from fer_tune.settings import Settings
 from fer_tune.store import Patience, Store, tables
 from fer_tune.store.artifact_paths import sha256
 from fer_tune.store.bootstrap import UPGRADABLE
-from fer_tune.store.connection import engine_options, explain, parse_url, shown
+from fer_tune.store.connection import explain, parse_url, shown
 from fer_tune.store.database import Database
+from fer_tune.store.reading import read_only_engine
 
 ROOM = 1 << 30
 """Bytes that should be free. A database of 10,000 trials with models and checkpoints needs less."""
@@ -65,24 +65,12 @@ def read_only(settings: Settings) -> Store:
     SQLite may make its two empty companions of the file, as it does for any reader.
     """
     url = parse_url(settings.url)
-    options = engine_options(url) | {"poolclass": sqlalchemy.NullPool}
-    if url.get_backend_name() == "sqlite":
-        engine = sqlalchemy.create_engine(_file(url, mode="ro"), **options)
-        try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
-        except OperationalError:
-            # A read-only folder cannot take the companions, and nobody writes there.
-            if not Path(f"{url.database}-wal").exists():
-                engine = sqlalchemy.create_engine(_file(url, mode="ro", immutable="1"), **options)
-    else:
-        engine = sqlalchemy.create_engine(url, execution_options={"postgresql_readonly": True}, **options)
+    engine = read_only_engine(url, poolclass=sqlalchemy.NullPool)
+    if engine is None:
+        raise StorageError(
+            f"The database {shown(url)} cannot be read in its folder.", "Copy the folder, then run again."
+        )
     return Store(Database(url, engine, settings.root.absolute(), Patience(url, 0.0)))
-
-
-def _file(url: URL, **options: str) -> URL:
-    place = Path(str(url.database)).as_uri()
-    return URL.create("sqlite", database=place, query=options | {"uri": "true"})
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:

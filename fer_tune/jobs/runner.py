@@ -20,7 +20,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import EndState, Reason, StudyOutcome
-from fer_tune.jobs.running import Running
+from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
@@ -158,13 +158,22 @@ class Runner:
     def _fill(self) -> None:
         """Gives each idle slot a job: first those that lost their worker, then new ones."""
         for slot in self.pool.idle():
+            doubtful = [entry for entry in self._on(slot.worker) if not entry.proven]
+            if any(entry.suspect for entry in doubtful):
+                continue
             if self.waiting:
+                if self.waiting[0].suspect and doubtful:
+                    continue
                 entry = self.waiting.popleft()
             elif self._may_start() and not self.signals.requested:
                 entry = self._begin(self.source.next())
             else:
                 return
             self._submit(entry, slot)
+
+    def _on(self, worker: int) -> list[Running]:
+        """Returns the jobs that a worker trains."""
+        return [entry for entry in self.running.values() if entry.worker is not None and entry.where.worker == worker]
 
     def _begin(self, job: Job) -> Running:
         earlier = self.store.epochs.curve(job.study, job.uid) if job.attempt else []
@@ -273,10 +282,9 @@ class Runner:
     def _lost(self, event: LostEvent) -> None:
         worker = self.pool.workers[event.worker]
         self.afterwards.append(lambda: self.observers.worker_lost(worker, event.reason, event.log_tail))
-        hung = any(self.running[job.uid].ended_worker for job in event.jobs)
-        for job in event.jobs:
-            entry = self.running[job.uid]
-            entry.losses += entry.may_be_guilty(hung, alone=len(event.jobs) == 1)
+        lost = [self.running[job.uid] for job in event.jobs]
+        blame(lost)
+        for entry in lost:
             self._lost_job(entry, event)
 
     def _lost_job(self, entry: Running, event: LostEvent) -> None:

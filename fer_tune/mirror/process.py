@@ -21,7 +21,7 @@ from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
 from fer_tune.store import StudyLock
-from fer_tune.store.lock import Holder
+from fer_tune.store.holder import Holder
 
 GRACE = 10.0
 """Seconds that the mirror has to copy what is left when its study has ended."""

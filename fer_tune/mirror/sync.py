@@ -11,7 +11,7 @@ from fer_tune.mirror.process import WANDB, MirrorHandle, MirrorLock, busy, start
 from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
-from fer_tune.store import Store
+from fer_tune.store import Store, claim
 
 LOOK = 0.2
 """Seconds between two looks at how far the mirror is."""
@@ -54,10 +54,12 @@ def sync(
     Raises:
         StudyError: there is no such study, or it is being mirrored.
         SettingsError: there is no such tracker, or its settings forbid it.
+        StorageError: the database belongs to another storage folder, which has the files.
         FerTuneError: its package is not installed, or it did not get everything. What it has stays;
             the next sync continues.
     """
     store.studies.get(study)
+    claim(store)
     mode = adapter(tracker).mode(None)
     if mode == "disabled":
         switch = "WANDB_MODE" if tracker == WANDB else tracker

@@ -51,6 +51,11 @@ class LaneSet:
         """How many lanes there are at present. Memory that is short takes some back."""
         return max(1, min((self._count.lanes, *self._room.values())))
 
+    @property
+    def settled(self) -> bool:
+        """Whether the number of lanes is known: given, measured or remembered."""
+        return self._count.settled
+
     def use(self, lanes: Lanes, remembered: Path | None) -> None:
         """Sets the number of lanes; see `Pool.use_lanes`."""
         self._count = LaneCount(lanes, getattr(self._trainer, "hardware", None), remembered)

@@ -227,7 +227,7 @@ def run_confirmations(
         if source.unfinished():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(source.jobs))
             stack.callback(pool.close)
-            outcome = Runner(source, pool, store, observers, signals, limits).run()
+            outcome = Runner(source, pool, store, observers, signals, limits, options.lanes or "auto").run()
         else:
             outcome = source.outcome("budget")
         observers.study_closed(outcome)

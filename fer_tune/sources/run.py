@@ -14,7 +14,7 @@ from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
-from fer_tune.pool import Pool
+from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count
 from fer_tune.pool.engines import EngineName, engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
@@ -37,12 +37,15 @@ class RunOptions:
         engine: `local` trains in worker processes, `inline` in this process. `inline` has one
             worker unless `workers` is a number.
         wandb: the mode of the wandb mirror; None lets the mirror choose.
+        lanes: how many jobs a worker trains at the same time, or `auto`; see `pool.lane_count`.
+            None leaves that to the sweep.
     """
 
     workers: Count | None = None
     devices: str | None = None
     engine: EngineName = "local"
     wandb: Mode | None = None
+    lanes: Lanes | None = None
 
 
 def run_sweeps(
@@ -96,7 +99,7 @@ def run_sweeps(
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
             limits = limits_of(sweep, search.device_seconds)
-            outcome = Runner(search, pool, store, observers, signals, limits).run()
+            outcome = Runner(search, pool, store, observers, signals, limits, options.lanes or sweep.lanes).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)
             if signals.requested:
@@ -168,10 +171,19 @@ def open_store(settings: Settings, patience: float, note: Callable[[str], object
     Args:
         patience: seconds that the run waits for the database, here and later.
         note: is called with one line when it must wait.
-    """
-    from fer_tune.store import Store
 
-    return Store.of(settings, patience=_patience(settings, patience, note), note=note)
+    Raises:
+        StorageError: the database cannot be used, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store, claim
+
+    store = Store.of(settings, patience=_patience(settings, patience, note), note=note)
+    try:
+        store.patiently(lambda: claim(store))
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _refuse_twins(sweeps: Sequence[Sweep]) -> None:

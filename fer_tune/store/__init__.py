@@ -9,10 +9,12 @@ ledger.py       each opening of test images
 cursors.py      how far trackers have copied jobs
 tables.py       the tables, beside Optuna's
 migrations/     upgrades of older databases
+folder.py       the one storage folder of a database
 lock.py         keeps two runs out of one study
 retry.py        waits for a database or a disk that does not work for a while
 """
 
+from fer_tune.store.folder import claim
 from fer_tune.store.lock import StudyLock, confirm_lock, final_lock, is_run
 from fer_tune.store.records import (
     ArtifactRecord,
@@ -37,6 +39,7 @@ __all__ = [
     "Store",
     "StudyLock",
     "StudyRecord",
+    "claim",
     "confirm_lock",
     "final_lock",
     "is_run",

@@ -3,6 +3,7 @@ newer versions."""
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,12 @@ from fer_tune.store.database import Database
 OPTUNA_TABLES = {"alembic_version", "studies", "trials"}
 """Tables that every database of Optuna has. fer-tune adds its tables to such a database."""
 
-UPGRADABLE = (1, 2)
+UPGRADABLE = (1, 2, 3)
 """Older formats that the migrations can upgrade."""
+
+
+def _short(path: Path) -> str:
+    return text if len(text := str(path)) <= 120 else f"{text[:60]}…{text[-60:]}"
 
 
 def prepare_folder(url: URL, create: bool) -> None:
@@ -33,9 +38,18 @@ def prepare_folder(url: URL, create: bool) -> None:
     if url.get_backend_name() != "sqlite" or not url.database:
         return
     file = Path(url.database)
-    if file.is_file():
+    try:
+        there = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        there = None
+    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a folder without permission
+        raise StorageError(
+            f"The database {_short(file)} cannot be opened: {getattr(error, 'strerror', None) or error}.",
+            "Check the path that --storage, FER_TUNE_STORAGE or FER_TUNE_DIR names.",
+        ) from error
+    if there is not None and stat.S_ISREG(there.st_mode):
         return
-    if file.exists():
+    if there is not None:
         raise StorageError(f"{file} is not a regular file.", "The storage URL must name a database file.")
     if not create:
         raise StorageError(
@@ -45,6 +59,24 @@ def prepare_folder(url: URL, create: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"The folder {file.parent} cannot be created: {error.strerror}.") from error
+
+
+def is_current(database: Database) -> bool:
+    """Returns whether the database has our tables in the present format.
+
+    Raises:
+        StorageError: the database belongs to another program, has a newer or unknown format, or has
+            no tables.
+    """
+    with database.engine.connect() as connection:
+        found = _format(connection, database.shown)
+    if found is None:
+        raise _no_studies(database)
+    return found == tables.FORMAT
+
+
+def _no_studies(database: Database) -> StorageError:
+    return StorageError(f"{database.shown} has no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
 
 
 def prepare(database: Database, create: bool, note: Callable[[str], object]) -> None:
@@ -69,7 +101,7 @@ def prepare(database: Database, create: bool, note: Callable[[str], object]) -> 
         _upgrade(database, found, note)
         return
     if not create:
-        raise StorageError(f"{database.shown} has no studies of fer-tune.", "`fer-tune run SWEEP` makes one.")
+        raise _no_studies(database)
     try:
         with engine.begin() as tx:
             _lock(tx)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,10 @@ from fer_tune.errors import MissingExtraError, StorageError
 
 BUSY_SECONDS = 5.0
 """Seconds that SQLite waits for a lock before it answers `locked`. `Patience` then waits longer."""
+
+
+CHECKPOINT_SECONDS = 1.0
+"""Seconds between two moves of rows from the write-ahead log into the database file, at least."""
 
 
 _LOCKED = (
@@ -114,9 +121,35 @@ def tune(engine: Engine) -> Engine:
     WAL, synchronous=NORMAL loses nothing when a process is killed, and only the last transactions
     in a power cut. SQLite checks foreign keys only if it is asked to.
     """
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name == "sqlite" and engine.url.query.get("mode") != "ro":
         event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "checkin", _Checkpoints())
     return engine
+
+
+class _Checkpoints:
+    """Moves rows from the write-ahead log into the database file, once a second at most.
+
+    SQLite by itself waits for four megabytes. A file that is copied without its log, after a kill,
+    would then have no tables. Called when a connection returns to its pool.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, connection: Any, _record: Any) -> None:
+        if connection is not None and time.monotonic() >= self._next:
+            self._next = time.monotonic() + CHECKPOINT_SECONDS
+            with suppress(sqlite3.Error):  # a full disk, which the next transaction reports
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def checkpoint(engine: Engine) -> None:
+    """Moves all rows of the write-ahead log into an SQLite file. Does nothing for a server."""
+    file = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and engine.url.query.get("mode") != "ro" and os.path.isfile(file):
+        with suppress(SQLAlchemyError), engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

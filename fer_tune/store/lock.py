@@ -1,8 +1,8 @@
 """The lock of a study, which keeps two orchestrators out of it.
 
-A lock file keeps out other processes that use the same storage folder. If the database is a server,
-a lock in the server keeps out other hosts too. When the process that holds the lock dies, the lock
-is released.
+A lock file beside the database keeps out other processes, however they spell its path. If the
+database is a server, a lock in the server keeps out other hosts too. When the process that holds
+the lock dies, the lock is released.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ import hashlib
 import json
 import os
 import re
-import signal
-import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
-
-import psutil
+from weakref import WeakSet
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store.connection import parse_url, shown
+from fer_tune.store.holder import Holder
 from fer_tune.store.serverlock import ServerLock
 
 if TYPE_CHECKING:
@@ -35,102 +32,48 @@ if TYPE_CHECKING:
 GLANCE = 0.5
 """Seconds to wait for a lock at most. A reader holds it for less time, to see who holds it."""
 
-START_TOLERANCE = 60.0
-"""Seconds by which two readings of a process's start may differ, because somebody may set the
-clock."""
 
+def lock_file(settings: Settings, url: str, study: str, kind: str = "") -> Path:
+    """Returns the path of a study's lock file. Its name is valid for any study name.
 
-@dataclass(frozen=True)
-class Holder:
-    """The process that holds a lock, as it describes itself in the lock file.
+    The file of an SQLite database is beside it, with links resolved. Its name depends on the name
+    of the database and not on the path, which differs where a container mounts the folder. So all
+    spellings of a database give one file, whatever storage folder they are used with.
 
-    Attributes:
-        process_started: when the process started, in seconds since 1970. It differs for another
-            process with the same pid.
-        since: when the lock was taken, in ISO format.
-    """
-
-    pid: int
-    host: str
-    process_started: float
-    since: str
-
-    @classmethod
-    def this_process(cls) -> Holder:
-        """Returns the description of this process."""
-        started = psutil.Process().create_time()
-        return cls(os.getpid(), socket.gethostname(), started, datetime.now(UTC).isoformat(timespec="seconds"))
-
-    def is_here(self) -> bool:
-        """Returns whether the holder runs on this host."""
-        return self.host == socket.gethostname()
-
-    def is_running(self) -> bool:
-        """Returns whether the process with this pid on this host is the holder.
-
-        If so, a signal to the pid cannot reach another process.
-        """
-        try:
-            started = psutil.Process(self.pid).create_time()
-        except (psutil.Error, ValueError):
-            return False
-        return self.is_here() and abs(started - self.process_started) <= START_TOLERANCE
-
-    def ask_to_end(self, study: str) -> None:
-        """Sends SIGTERM, which a run handles like one Ctrl-C.
-
-        Args:
-            study: name of the study, for the messages.
-
-        Raises:
-            StudyError: the process is on another host, is not visible, or belongs to another user.
-        """
-        if not self.is_here():
-            raise StudyError(
-                f"The study {study} is being run by {self}, not on this host.",
-                f"Run `fer-tune stop --study {study}` on {self.host}.",
-            )
-        if not self.is_running():
-            raise StudyError(
-                f"The study {study} is being run by {self}, which is not visible from here.",
-                "It may run in a container. Stop it there.",
-            )
-        try:
-            os.kill(self.pid, signal.SIGTERM)
-        except OSError as error:
-            raise StudyError(
-                f"The run of {study} ({self}) cannot be stopped: {error.strerror}.",
-                "Stop it as the user who started it.",
-            ) from error
-
-    def __str__(self) -> str:
-        return f"process {self.pid}" if self.is_here() else f"process {self.pid} on {self.host}"
-
-
-def file_name(study: str, url: str) -> str:
-    """Returns the name of a study's lock file, which is valid for any study name.
-
-    The name depends on the database. Links in the path of an SQLite file are resolved, so that two
-    paths of one database give one lock. The password is left out, because the study stays the same
-    when somebody changes it.
+    For a server the file is in the storage folder, and `ServerLock` keeps out other folders. The
+    password is left out, because the study stays the same when somebody changes it.
     """
     database = parse_url(url)
     if database.get_backend_name() == "sqlite":
-        database = database.set(database=str(Path(str(database.database)).resolve()))
-    digest = hashlib.sha256(f"{study}\0{shown(database)}".encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', study)[:60]}-{digest}.lock"
+        file = Path(str(database.database)).resolve()
+        folder, where = file.parent / settings.locks.name, file.name
+    else:
+        folder, where = settings.locks, shown(database)
+    digest = hashlib.sha256(f"{study}\0{where}".encode()).hexdigest()[:12]
+    return folder / f"{kind}{re.sub(r'[^A-Za-z0-9_-]+', '_', study)[:60]}-{digest}.lock"
+
+
+_held: WeakSet[StudyLock] = WeakSet()
+"""The locks of this process. A forked child gives them up, so that they end with their holder."""
+
+
+def _give_up() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_give_up)
 
 
 class StudyLock:
     """The lock that the process holds that runs a study.
 
     Use it as a context manager, or call `acquire` and `release`. It is an advisory lock of the
-    operating system (flock) on a file in `settings.locks`. The file names the holder.
+    operating system (flock) on a file; see `lock_file`. The file names the holder.
 
     The file is kept when the lock is released. If it were removed, two processes could lock two
-    files of one name. Programs that Python starts do not inherit its file descriptors, so a worker
-    that outlives the orchestrator does not hold the lock. A forked child holds it as long as it
-    lives.
+    files of one name. Programs that Python starts do not inherit its file descriptors, and forked
+    children close them. So no child that outlives the orchestrator holds the lock.
     """
 
     kind = ""
@@ -138,7 +81,7 @@ class StudyLock:
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:
         self.study = study
-        self.path: Path = settings.locks / f"{self.kind}{file_name(study, url)}"
+        self.path = lock_file(settings, url, study, self.kind)
         self._file: IO[str] | None = None
         self._server = ServerLock(parse_url(url), study, self.kind)
 
@@ -154,20 +97,27 @@ class StudyLock:
             file = self.path.open("a+", encoding="utf-8")
         except OSError as error:
             raise StorageError(
-                f"The lock file {self.path} cannot be written: {error.strerror}.", "Make the storage folder writable."
+                f"The lock file {self.path} cannot be written: {error.strerror or error}.",
+                "Make the storage folder writable.",
             ) from error
-        if not _locked(file):
-            with file:
-                raise self._refusal(file)
         try:
+            if not _locked(file):
+                raise self._refusal(file)
             self._server.acquire()
+            file.truncate(0)
+            json.dump(asdict(Holder.this_process()) | {"study": self.study}, file)
+            file.flush()
+        except OSError as error:
+            _close(file)
+            raise StorageError(
+                f"The lock file {self.path} cannot be locked: {error.strerror or error}.",
+                "Use a file system that supports locks (flock), with free space.",
+            ) from error
         except BaseException:
             file.close()
             raise
-        file.truncate(0)
-        json.dump(asdict(Holder.this_process()) | {"study": self.study}, file)
-        file.flush()
         self._file = file
+        _held.add(self)
         return self
 
     def keep(self) -> bool:
@@ -182,11 +132,18 @@ class StudyLock:
             with suppress(OSError), self._file:  # even if the disk is read-only by now, the lock is released
                 self._file.truncate(0)
             self._file = None
+        _held.discard(self)
+
+    def forget(self) -> None:
+        """Closes the lock file in a forked child. The parent still holds the lock."""
+        if self._file is not None:
+            with open(os.devnull, "r+b") as nowhere:
+                os.dup2(nowhere.fileno(), self._file.fileno())
 
     def holder(self) -> Holder | None:
         """Returns the living process that holds the lock file now, or None."""
         try:
-            with self.path.open("r+", encoding="utf-8") as file:
+            with self._opened() as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -194,6 +151,13 @@ class StudyLock:
         except OSError:
             pass
         return None
+
+    def _opened(self) -> IO[str]:
+        """Opens the lock file for a glance. A reader may not be allowed to write it."""
+        try:
+            return self.path.open("r+", encoding="utf-8")
+        except PermissionError:
+            return self.path.open("r", encoding="utf-8")
 
     def server_holder(self) -> str | None:
         """Returns the process, on any host, that holds the lock in a database server, or None."""
@@ -214,6 +178,12 @@ class StudyLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _close(file: IO[str]) -> None:
+    """Closes a lock file. On a full disk, the text that it still has cannot be written."""
+    with suppress(OSError):
+        file.close()
 
 
 def _read_holder(file: IO[str]) -> Holder | None:
@@ -250,6 +220,18 @@ def is_run(store: Store, study: str) -> bool:
     """
     lock = StudyLock(Settings(store.root, store.url), store.url, study)
     return lock.holder() is not None or lock.server_holder() is not None
+
+
+def running(folder: Path) -> list[str]:
+    """Returns the processes that hold a lock file in a folder, such as `process 123 (tiny)`."""
+    found = []
+    for path in sorted(folder.glob("*.lock")):
+        with suppress(OSError), path.open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(f"{_read_holder(file) or 'a process'} ({path.name})")
+    return found
 
 
 def _locked(file: IO[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_tune.settings import Settings
 from fer_tune.store import bootstrap
 from fer_tune.store.artifacts import Artifacts
-from fer_tune.store.connection import make_engine, parse_url
+from fer_tune.store.connection import checkpoint, make_engine, parse_url
 from fer_tune.store.cursors import Cursors
 from fer_tune.store.database import Database
 from fer_tune.store.epochs import Epochs
@@ -25,7 +25,10 @@ class Store(Database):
 
     Attributes:
         studies, jobs, epochs, artifacts, ledger, cursors: read and write the tables.
+        after: is called when the store was closed, to remove a temporary copy; see `reading`.
     """
+
+    after: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, database: Database) -> None:
         self.__dict__.update(vars(database))
@@ -85,9 +88,15 @@ class Store(Database):
         return cls.open(settings.url, create, settings.root, patience, note)
 
     def close(self) -> None:
-        """Closes all connections, including Optuna's. A later use of the store connects again."""
+        """Moves what the write-ahead log holds into an SQLite file, and closes all connections,
+        including Optuna's.
+
+        A later use of the store connects again.
+        """
+        checkpoint(self.engine)
         for engine in self.patiently.engines:
             engine.dispose()
+        self.after()
 
     def __enter__(self) -> Store:
         return self

@@ -34,10 +34,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT = 3
+FORMAT = 4
 """Format of these tables. Every version of fer-tune reads it in fer_schema before anything else."""
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest revision of Alembic in store/migrations/versions/. A test compares the two."""
 
 metadata = MetaData()
@@ -83,6 +83,8 @@ schema = Table(
     Column("id", Integer, primary_key=True),  # always 1: there is one row
     Column("version", Integer, nullable=False),
     Column("made_by", String(64), nullable=False),
+    Column("folder", String(32)),  # id of the storage folder that has the files, and its last path; see folder.py
+    Column("folder_path", Text),
 )
 
 revision = Table(

@@ -204,7 +204,7 @@ class StudyTables:
         ]
 
     def marks(self) -> dict[int, dict[str, Any]]:
-        """Returns the user attributes by which `trial_states.state_named` knows states, by trial."""
+        """Returns the user attributes that `trial_states.state_named` reads, by trial."""
         key, text = USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
         found: dict[int, dict[str, Any]] = {}
         for trial, name, value in self.connection.execute(
@@ -270,7 +270,7 @@ class StudyTables:
         return found
 
     def params(self, ids: Collection[int] | None = None) -> Iterator[tuple[int, str, float, str]]:
-        """Yields trial, name, Optuna's number for the value, and the distribution of each parameter."""
+        """Yields each parameter: trial, name, Optuna's number for the value, distribution."""
         columns = PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json
         yield from self.connection.execute(self._of(PARAMS, ids, *columns).order_by(PARAMS.c.param_id))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -19,6 +19,7 @@ from fer_tune.job import Value
 from fer_tune.study.cmaes import ReplayedCmaEsSampler
 from fer_tune.study.guided import guided
 from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
@@ -99,7 +100,7 @@ def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSa
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
-                return LearningSampler(TPESampler(seed=shifted, **spec.options))
+                return LearningSampler(OnceTPESampler(seed=shifted, **spec.options), bounded=True)
             case "gp":
                 return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":

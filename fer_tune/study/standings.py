@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, Place
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
@@ -18,6 +19,7 @@ from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
+from fer_tune.study.summaries import trial as find_trial
 
 Rule = Literal["max", "one_se"]
 """`max` chooses the leader. `one_se` chooses the cheapest trial that is not clearly worse: within
@@ -145,6 +147,28 @@ def leader(store: Store, study: str) -> TrialSummary | None:
     if store.jobs.of(study, "confirm"):
         return next((one.trial for one in standings(store, study).ranked), None)
     return next(iter(ranking(store, study)), None)
+
+
+def overtuning(store: Store, study: str, number: int, test: Sequence[float] = ()) -> Meter | None:
+    """Returns a trial's figures of the search, of its confirmations and of test, side by side.
+
+    Args:
+        test: its accuracies on test, by seed.
+
+    Returns:
+        None if the trial is not complete, or if the objective is not the accuracy.
+
+    Raises:
+        StudyError: the study or the trial does not exist.
+    """
+    record, found = store.studies.get(study), find_trial(store, study, number)
+    if found.value is None or found.state != "complete" or record.objective != "val_accuracy":
+        return None
+    confirmations = ConfirmationReader(store, record).read()
+    places = confirmations.race.places if confirmations else ()
+    values = next((place.values for place in places if place.candidate == number), ())
+    counts = record.split.counts
+    return meter(found.value, values, test, counts.get("val", 0), counts.get("test", 0))
 
 
 def _confirmed(

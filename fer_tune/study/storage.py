@@ -6,11 +6,10 @@ from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fer_tune.store import Store
-from fer_tune.store.connection import database_error, engine_options, tune
+from fer_tune.store.connection import database_error, engine_options, full, tune
 from fer_tune.study.optuna_tables import made_by_another_version
 
 _storages: WeakKeyDictionary[Store, BaseStorage] = WeakKeyDictionary()
@@ -43,9 +42,10 @@ def optuna_backend(store: Store) -> RDBStorage:
 
 
 def _backend(store: Store) -> RDBStorage:
-    options = engine_options(make_url(store.url))
+    url = full(store.engine.url)  # a reader's engine cannot write
+    options = engine_options(store.engine.url)
     try:
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)
     except RuntimeError as error:  # Optuna raises it for the tables of another version
         raise made_by_another_version(store.shown) from error
     except Exception as error:
@@ -55,4 +55,4 @@ def _backend(store: Store) -> RDBStorage:
         )
         if not made_meanwhile:
             raise
-        return RDBStorage(store.url, engine_kwargs=options)
+        return RDBStorage(url, engine_kwargs=options)

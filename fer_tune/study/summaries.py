@@ -1,4 +1,4 @@
-"""Reads studies: ranking, trials and summaries. It needs the database, not the sweep file or Optuna."""
+"""Reads studies: ranking, trials and summaries. It needs neither the sweep file nor Optuna."""
 
 from __future__ import annotations
 

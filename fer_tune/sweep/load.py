@@ -193,6 +193,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         seed=header.seed,
         patience=header.patience,
         retries=header.retries,
+        lanes=header.lanes,
         space=space,
         start=start,
         path=path,

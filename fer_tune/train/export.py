@@ -8,29 +8,30 @@ from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
-from fer_tune.data.spec import DataSpec
-from fer_tune.errors import DataError, StorageError
+from fer_tune.errors import StorageError
 from fer_tune.files import replace_file, replace_text
-from fer_tune.job import Job
-from fer_tune.models import FAMILIES
+from fer_tune.job import Job, Tta
 from fer_tune.train.config import configurations
 from fer_tune.train.inputs import DeviceData
+from fer_tune.train.model_config import FORMAT, ModelConfig, read_config
+from fer_tune.train.views import views
 
-FORMAT = 2
-"""Version of `config.json` and the weights beside it. Counts up when an older version would misread
-them."""
+CALIBRATION = "calibration.json"
+"""File of a calibrated model: the temperature, and how it was found."""
 BATCH = 512
 """Images predicted at once."""
 
@@ -79,13 +80,16 @@ class Predictor:
     Attributes:
         description: the content of `config.json`.
         spec: what the images are that it takes.
+        temperature: divides the logits, so that the probabilities mean what they say.
     """
 
-    def __init__(self, model: nn.Module, description: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: ModelConfig, device: torch.device, temperature: float = 1.0) -> None:
         self.model = model.eval().to(device)
-        self.description = description
-        self.spec = _spec(description)
+        self.description: Mapping[str, Any] = config.everything
+        self.spec = config.spec
         self.device = device
+        self.temperature = temperature
+        self._mean, self._std = config.input.mean, config.input.std
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Predictor:
@@ -95,56 +99,80 @@ class Predictor:
             DataError: it is missing, or of another format.
             StorageError: its files are torn or do not belong together.
         """
-        description = _read_description(folder)
-        family = FAMILIES[description["family"]]
-        model = family.build(family.config(**description["family_config"]), _spec(description))
-        try:
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise StorageError(
-                f"{folder / 'model.safetensors'} cannot be read: {str(error).splitlines()[0]}",
-                "The file is damaged or of another network. Run `fer-tune retrain` again.",
-            ) from error
-        return cls(model, description, torch.device(device))
+        config = read_config(folder)
+        family, shape = config.network()
+        weights = _read_weights(folder / "model.safetensors", partial(family.build, shape, config.spec))
+        model = family.build(shape, config.spec)
+        model.load_state_dict(weights)  # a counter of BatchNorm that is missing becomes 0
+        return cls(model, config, torch.device(device), _temperature(folder))
 
     @torch.no_grad()
-    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], flip: bool = False) -> np.ndarray[Any, Any]:
+    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], tta: Tta = "none") -> np.ndarray[Any, Any]:
         """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S] or [N, S, S, 3].
 
         Args:
-            flip: average the probabilities of each image and its mirror image.
+            tta: the views of an image whose probabilities are averaged.
         """
         parts = [np.zeros((0, len(self.spec.classes)), np.float32)]
         side, channels = self.spec.side, self.spec.channels
         for start in range(0, len(images), BATCH):
             part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
             x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
-            x = (x.float() / 255 - self.description["input"]["mean"]) / self.description["input"]["std"]
-            probabilities = functional.softmax(self.model(x), dim=1)
-            if flip:
-                probabilities = (probabilities + functional.softmax(self.model(x.flip(3)), dim=1)) / 2
-            parts.append(probabilities.cpu().numpy())
+            x = (x.float() / 255 - self._mean) / self._std
+            seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, side)]
+            parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)
 
 
-def _spec(description: Mapping[str, Any]) -> DataSpec:
-    return DataSpec(tuple(description["classes"]), description["input"]["height"], description["input"]["channels"])
+def _temperature(folder: Path) -> float:
+    """Returns the temperature of a calibrated model, or 1.
 
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    hint = "Give the folder that `fer-tune retrain` printed. It holds model.safetensors and config.json."
+    Raises:
+        StorageError: its file is damaged.
+    """
+    path = folder / CALIBRATION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder} is not a model folder: config.json is missing.", hint) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path} is damaged: it is not JSON.", "Run `fer-tune retrain` again.") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise DataError(
-            f"{path} is not of format {FORMAT}.",
-            "A model of another version of fer-tune must be trained again: `fer-tune retrain`.",
-        )
-    if description.get("family") not in FAMILIES:
-        raise DataError(f"{path} names an unknown family {description.get('family')!r}.", hint)
-    return description
+        found = float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+        if not (math.isfinite(found) and found > 0):
+            raise ValueError
+        return found
+    except FileNotFoundError:
+        return 1.0
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StorageError(f"{path} is damaged: it has no temperature.", "Run `fer-tune retrain` again.") from error
+
+
+def _compare(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises ValueError if a weight is missing, is unknown, or has another shape."""
+    for name in sorted(expected.keys() | found.keys()):
+        counter = name.endswith("num_batches_tracked") and name not in found  # training leaves it out
+        if expected.get(name) != found.get(name) and not counter:
+            raise ValueError(f"{name} has shape {found.get(name)}, and its network needs {expected.get(name)}")
+
+
+def _read_weights(path: Path, build: Callable[[], nn.Module]) -> dict[str, Tensor]:
+    """Reads weights that fit a network.
+
+    It builds the network without memory first, and compares the shapes. So a damaged configuration
+    cannot ask for more memory than the file of weights has bytes.
+
+    Raises:
+        StorageError: the file cannot be read, or is of another network.
+    """
+    try:
+        if not path.is_file():
+            raise OSError("it is missing, or it is not a regular file")
+        with torch.device("meta"):
+            expected = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+        with safe_open(path, "pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            _compare(expected, found)
+            weights = {name: file.get_tensor(name) for name in found}
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise ValueError("a weight is not a finite number")
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise StorageError(
+            f"{path} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}",
+            "The file is damaged or of another network. Run `fer-tune retrain` again.",
+        ) from error
+    return weights

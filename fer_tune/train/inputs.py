@@ -49,7 +49,7 @@ class DeviceData:
     def load(cls, data: SearchData, fit: str, device: torch.device) -> DeviceData:
         """Copies the parts that `fit` names (see `Job.fit`) to `device`."""
         fitted, held = data.train, data.val
-        if fit == "train+val":
+        if fit != "train":
             fitted, held = torch.cat((torch.from_numpy(fitted), torch.from_numpy(held))).numpy(), held[:0]
         images = _channels_first(data.images, fitted).to(device)
         mean, std = _moments(images)

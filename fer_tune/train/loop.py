@@ -9,7 +9,7 @@ from contextlib import closing
 
 import torch
 
-from fer_tune.data.access import open_search
+from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
@@ -183,6 +183,11 @@ class Trainer:
         return self._plan(job, self._room.free_lane())
 
     @property
+    def lanes(self) -> list[EngineCache]:
+        """The lanes that have trained so far."""
+        return self._room.lanes
+
+    @property
     def latest(self) -> Engine:
         """The engine of the job that was trained last, in the first lane."""
         return self._room.lanes[0].latest
@@ -279,7 +284,7 @@ class Trainer:
     def _load(self, job: Job, cache: EngineCache) -> DeviceData:
         key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._data:
-            data = open_search(job.data)
+            data = open_all(job.data) if job.fit == "all" else open_search(job.data)
             self._data[key] = self._room.load(lambda: DeviceData.load(data, job.fit, self.device), cache)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other lanes have streams of their own

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
@@ -15,6 +18,7 @@ from fer_tune.cli.app import app
 from fer_tune.doctor.findings import Finding
 from fer_tune.settings import Settings
 from fer_tune.store import Store, tables
+from fer_tune.study.storage import optuna_storage
 from tests.studies import SWEEP, make_study
 
 HOSTILE = "lr from paper [/3] [link=x]y[/link] [bold]z :smile:"
@@ -55,6 +59,19 @@ def store(settings: Settings, tmp_path: Path) -> Iterator[Store]:
 )
 def test_names_and_reasons_of_a_study(words: list[object], store: Store, show: Show) -> None:
     assert HOSTILE[:24] in show(*words)  # `watch` cuts what it has no room for
+
+
+def test_no_cell_of_a_csv_is_a_formula(settings: Settings) -> None:
+    name = "=cmd|' /C calc'!A0"
+    sweep = SWEEP.replace("by hand", f'"{name}"')
+    with make_study(settings, (("complete", [0.5]), ("@SUM(A1)", [])), sweep) as store:
+        optuna_study = optuna.load_study(study_name="tiny", storage=optuna_storage(store))
+        optuna_study._storage.set_trial_user_attr(optuna_study.ask()._trial_id, "=1+1", "+2")
+    answer = CliRunner().invoke(app, ["trials", "--csv"])
+    assert answer.exit_code == 0
+    rows = list(csv.reader(io.StringIO(answer.output)))
+    assert {f"'{name}", "'@SUM(A1)", "'+2"} <= {cell for row in rows for cell in row}
+    assert not [cell for row in rows for cell in row if cell[:1] in tuple("=+-@\t\r")]
 
 
 def test_a_list_of_studies(store: Store, show: Show) -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from fer_tune.cli.app import app
 from fer_tune.display.from_database import StudyReader
 from fer_tune.job import JobEnd
+from fer_tune.pool import Slot
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock, final_lock, tables
 from fer_tune.study import trials
@@ -68,8 +69,8 @@ def test_a_running_study(settings: Settings) -> None:
         assert (state.best[0].value, state.best[0].number) == (0.6, 1)
         [job] = state.running
         assert (job.number, job.curve, job.shown_value) == (number, [0.4, 0.3], 0.3)
-        assert (state.workers[1].device, state.workers[1].job) == ("cuda:1", job)
-        assert state.workers[0].doing == "idle"
+        assert (state.workers[Slot(1)].device, state.workers[Slot(1)].job) == ("cuda:1", job)
+        assert state.workers[Slot(0)].doing == "idle"
         assert state.spent == 0.25 * 13
         assert state.costs.saved == 0.25
         assert state.remark == ""

@@ -5,6 +5,7 @@ import os
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -453,3 +454,29 @@ def test_the_real_zip(real_data: str, settings: Settings):
     assert len(faces) == 28_709
     assert list(faces.counts.values()) == [3995, 436, 4097, 7215, 4830, 3171, 4965]
     assert faces.notes == ()
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    """Only its header is read: the rest of the file is missing."""
+    Image.new("L", (10, 10)).save(tmp_path / "small.png")
+    content = bytearray((tmp_path / "small.png").read_bytes())
+    content[16:24] = struct.pack(">II", 8000, 8000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "large.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"8000×8000 pixels, more than 16 million"):
+        image_files.read_image(tmp_path / "large.png", 48, 1)
+
+
+def test_a_large_photograph_is_decoded_at_a_fraction_of_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = np.zeros((900, 1200), np.uint8)
+    half[:, 600:] = 200
+    Image.fromarray(half).save(tmp_path / "photo.jpg")
+    expected = image_files.read_image(tmp_path / "photo.jpg", 48, 1)
+    monkeypatch.setattr(image_files, "LARGEST_AREA", 500_000)
+    found = image_files.read_image(tmp_path / "photo.jpg", 48, 1)
+    assert np.abs(found.astype(int) - expected).max() <= 8
+    monkeypatch.setattr(image_files, "LARGEST_AREA", 10_000)
+    with pytest.raises(DataError, match="1200×900"):
+        image_files.read_image(tmp_path / "photo.jpg", 48, 1)

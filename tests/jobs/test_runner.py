@@ -84,7 +84,7 @@ class TestARun:
         assert before == after
 
     def test_stops_when_the_hours_are_over(self, options: RunOptions, settings: Settings) -> None:
-        sweep = make_sweep(epochs=10_000, hours=0.8 / 3600, seconds=0.02, budget=100)
+        sweep = make_sweep(epochs=10_000, hours=2 / 3600, seconds=0.02, budget=100)
         began = time.monotonic()
         outcome, watch = run(sweep, settings, options)
         assert time.monotonic() - began < 20

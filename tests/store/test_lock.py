@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -122,7 +123,7 @@ def test_no_study_name_leaves_the_folder(settings: Settings, study: str) -> None
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    settings = Settings(tmp_path / "file", f"sqlite:///{tmp_path}/a.db")
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path}/file/a.db")
     with pytest.raises(StorageError, match="lock file"):
         lock(settings).acquire()
 
@@ -137,3 +138,59 @@ def test_a_reader_s_glance_does_not_refuse_a_run(settings: Settings) -> None:
         threading.Timer(0.1, fcntl.flock, (glance, fcntl.LOCK_UN)).start()
         with lock(settings) as held:
             assert held.holder() is not None
+
+
+def test_two_storage_folders_share_the_lock_of_one_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    here, there = (Settings(tmp_path / name, url) for name in ("a", "b"))
+    with lock(here), pytest.raises(StudyError, match=f"process {os.getpid()} "):
+        lock(there).acquire()
+
+
+def test_a_folder_that_is_mounted_elsewhere_has_the_same_lock(settings: Settings, tmp_path: Path) -> None:
+    """A container sees the folder under another path. Renaming it shows the same."""
+    (tmp_path / "host").mkdir()
+    host = Settings(tmp_path / "host", f"sqlite:///{tmp_path}/host/fer_tune.db")
+    with lock(host) as held:
+        (tmp_path / "host").rename(tmp_path / "container")
+        inside = Settings(tmp_path / "container", f"sqlite:///{tmp_path}/container/fer_tune.db")
+        assert lock(inside).path.name == held.path.name
+        with pytest.raises(StudyError):
+            lock(inside).acquire()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12, after other tests
+def test_a_forked_child_that_outlives_the_holder_holds_nothing(settings: Settings) -> None:
+    held = lock(settings).acquire()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(reading, 1)  # until the parent has looked
+        os._exit(0)
+    held.release()
+    try:
+        with lock(settings):
+            pass
+    finally:
+        os.write(writing, b"x")
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_file_system_without_locks_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match="cannot be locked: No locks available"):
+        lock(settings).acquire()
+
+
+def test_a_pipe_in_the_place_of_a_lock_file_is_said(settings: Settings) -> None:
+    path = lock(settings).path
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert lock(settings).holder() is None
+    with pytest.raises(StorageError, match="lock file"):
+        lock(settings).acquire()

@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 
 from fer_tune.data.spec import FER2013
 from fer_tune.errors import StorageError
-from fer_tune.store import Store, migrations, tables
+from fer_tune.store import Store, claim, migrations, tables
 from fer_tune.study import Counts, ranking, summaries
 
 OLD = Path(__file__).parent / "format-1.db"
@@ -46,7 +46,7 @@ def test_an_old_database_is_upgraded_with_one_line_and_a_copy(root: Path) -> Non
     with opened(root, notes):
         pass
     (said,) = notes
-    assert "from format 1 to 3" in said
+    assert f"from format 1 to {tables.FORMAT}" in said
     assert str(root / "fer_tune.db.format-1") in said
     with closing(sqlite3.connect(root / "fer_tune.db.format-1")) as copy, closing(sqlite3.connect(OLD)) as old:
         assert list(copy.iterdump()) == list(old.iterdump())
@@ -163,3 +163,17 @@ def test_the_newest_revision_is_the_one_that_new_databases_have() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_current_head() == tables.REVISION
+
+
+def test_a_database_of_format_3_gets_a_storage_folder_at_its_next_run(root: Path) -> None:
+    with opened(root) as store, store.engine.begin() as tx:
+        for column in ("folder", "folder_path"):
+            tx.exec_driver_sql(f"ALTER TABLE fer_schema DROP COLUMN {column}")
+        tx.exec_driver_sql("UPDATE fer_schema SET version = 3")
+        tx.exec_driver_sql("UPDATE fer_alembic_version SET version_num = '0003'")
+    notes: list[str] = []
+    with opened(root, notes) as store:
+        claim(store)
+        assert len(store.jobs.of("old", "search")) == 6
+    assert "from format 3" in notes[0]
+    assert (root / "fer_tune.db.format-3").is_file()

@@ -1,21 +1,27 @@
 import dataclasses
+import functools
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save
 
 from fer_tune.data.access import open_final, open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.spec import DataRef, DataSpec
 from fer_tune.data.splits import reference, store_split
-from fer_tune.errors import DataError, StorageError
+from fer_tune.errors import DataError, FerTuneError, StorageError
 from fer_tune.job import EpochRow, Job, StepProgress
 from fer_tune.models import FAMILIES
 from fer_tune.settings import Settings
 from fer_tune.train.export import Predictor
 from fer_tune.train.loop import Trainer
+from fer_tune.train.model_config import read_config
 from tests.data.making import arrays
 from tests.families import smallest
 from tests.train.bench import Bench
@@ -39,7 +45,7 @@ def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_
     data = open_final(tiny_data)
     images = data.images[data.test]
     engine.flat.values.copy_(engine.optimizer.average)
-    live = Predictor(engine.flat.model, json.loads((tmp_path / "config.json").read_text()), engine.device)
+    live = Predictor(engine.flat.model, read_config(tmp_path), engine.device)
     expected = live.predict(images)
     found = Predictor.load(tmp_path).predict(images)
     assert found.shape == (len(images), 7)
@@ -78,7 +84,7 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     assert end.status == "completed", end.detail or end.reason
     predictor = Predictor.load(tmp_path / "model")
     assert predictor.spec == spec
-    assert predictor.predict(images[:5], flip=True).shape == (5, len(spec.classes))
+    assert predictor.predict(images[:5], tta="flip").shape == (5, len(spec.classes))
     assert np.allclose(predictor.predict(images[:5]).sum(1), 1, atol=1e-5)
 
 
@@ -118,9 +124,9 @@ def test_flip_averages_each_face_and_its_mirror_image(tiny_data, tmp_path):
     predictor = Predictor.load(tmp_path)
     data = open_final(tiny_data)
     images = np.array(data.images[data.test])
-    both = predictor.predict(images, flip=True)
+    both = predictor.predict(images, tta="flip")
     assert np.allclose(both, (predictor.predict(images) + predictor.predict(images[:, :, ::-1])) / 2, atol=1e-6)
-    assert np.allclose(both, predictor.predict(images[:, :, ::-1], flip=True), atol=1e-6)
+    assert np.allclose(both, predictor.predict(images[:, :, ::-1], tta="flip"), atol=1e-6)
     assert not np.allclose(both, predictor.predict(images), atol=1e-4)
 
 
@@ -162,6 +168,83 @@ def test_a_torn_description_is_said(tiny_data, tmp_path):
         path.write_text(f'{{"format": {other}}}')
         with pytest.raises(DataError, match="format 2"):
             Predictor.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a model folder of a small network that was not trained."""
+    folder = tmp_path_factory.mktemp("model")
+    family = FAMILIES["simple_cnn"]
+    shape = family.config(
+        **{name: value for name, value in smallest(family).items() if name in family.config.model_fields}
+    )
+    network = family.build(shape, DataSpec(("sad", "happy"), 48, 1))
+    (folder / "model.safetensors").write_bytes(save(network.state_dict()))
+    description = {
+        "format": 2, "family": "simple_cnn", "family_config": shape.model_dump(), "classes": ["sad", "happy"],
+        "input": {"height": 48, "width": 48, "channels": 1, "mean": 0.5, "std": 0.25},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(description))
+    assert Predictor.load(folder).predict(np.zeros((1, 48, 48), np.uint8)).shape == (1, 2)
+    return folder
+
+
+def changed(at: str, value: object) -> Callable[[str], str]:
+    """Returns a change of one value of a `config.json`; `...` removes it."""
+
+    def change(text: str) -> str:
+        values = json.loads(text)
+        *path, last = at.split(".")
+        place = functools.reduce(dict.__getitem__, path, values)
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+        return json.dumps(values)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        changed("family_config.width", 10**9), changed("family_config.width", "x"), changed("family_config.more", 1),
+        changed("family_config", None), changed("family_config", ...), changed("input", ...),
+        changed("input.std", "0.25"), changed("input.std", 0), changed("input.std", 0.0), changed("input.std", -1.0),
+        changed("input.std", 1e999), changed("input.mean", None), changed("input.height", 10**6),
+        changed("input.width", 47), changed("input.channels", 2), changed("family", ["simple_cnn"]),
+        changed("family", {}), changed("classes", "sad"), changed("classes", []), changed("classes", ["sad"] * 2000),
+        changed("classes", ["a", "b", "c"]), changed("classes", [1, 2]), changed("format", "2"),
+        lambda text: "[" * 100_000, lambda text: '{"format": ' + "9" * 10_000 + "}", lambda text: "",
+        lambda text: "\x00" * 100, lambda text: "[]", lambda text: " " * (2 << 20),
+    ],
+)  # fmt: skip
+def test_a_config_that_somebody_else_wrote_is_refused(
+    model: Path, tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "config.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(FerTuneError, match=r"config\.json|model\.safetensors") as refused:
+        Predictor.load(tmp_path)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(model: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(FerTuneError, match="not a regular file"):
+        Predictor.load(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_refused(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    weights = {name: value * float("nan") for name, value in load_file(model / "model.safetensors").items()}
+    (tmp_path / "model.safetensors").write_bytes(save(weights))
+    with pytest.raises(StorageError, match="not a finite number"):
+        Predictor.load(tmp_path)
 
 
 def test_final_fit_of_another_seed_is_another_model(tiny_data, tmp_path):
