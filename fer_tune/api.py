@@ -4,7 +4,7 @@ others.
     find:    check, template, copy_sweeps, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning
+    choose:  standings, confirm, overtuning, replay
     train:   retrain, load_model, predict
     keep:    backup, restore
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
     from fer_tune.train.export import Predictor
@@ -254,6 +255,32 @@ def load_epochs(
 
     with open_store(storage) as store:
         return tables.epoch_frame(store, study_name(store, study), trial, attempts)
+
+
+def replay(
+    study: str | None = None,
+    *,
+    searches: Sequence[str] = (),
+    pruners: Sequence[str] = (),
+    budgets: Sequence[float] = (1.0,),
+    storage: str | None = None,
+) -> list[Replayed]:
+    """Returns what a study's recorded trials would have come to under other rungs, pruners and
+    budgets. The first entry is what the study itself came to.
+
+    Args:
+        searches, pruners: values of `search` and `pruner`, as a sweep has them. Without any, common
+            ones are compared.
+        budgets: as parts of the time that the study trained.
+
+    Raises:
+        SweepError: a search or a pruner is not valid.
+    """
+    from fer_tune.study.replay import replays, rules_of
+
+    with open_store(storage) as store:
+        record = store.studies.get(study_name(store, study))
+        return replays(store, record.name, rules_of(record.sweep_text, searches, pruners), budgets)
 
 
 # show -----------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
-from fer_tune.study.rungs import Rungs, rung_epochs
+from fer_tune.study.rung_view import levels_of
+from fer_tune.study.rungs import Rungs
 from fer_tune.study.trial_states import PAUSED
 
 if TYPE_CHECKING:
@@ -42,11 +43,8 @@ class PausedTrials:
     ) -> None:
         self._sweep, self._study, self._store = sweep, study, store
         self._checkpoints, self._note = checkpoints, note
-        spec, epochs = sweep.search, sweep.budget.epochs
-        chosen: list[int] | tuple[int, ...] = ()
-        if spec.strategy == "promote":
-            chosen = rung_epochs(epochs, spec.factor, spec.first) if spec.rungs is None else spec.rungs
-        self.rungs = Rungs([epoch for epoch in chosen if epoch < epochs], spec.factor)
+        epochs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
+        self.rungs = Rungs(epochs, sweep.search.factor)
         self._removed = 0
         self._paces: dict[str, float] = {}
 

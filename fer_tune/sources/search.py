@@ -17,6 +17,7 @@ from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
+from fer_tune.sources.patience import Patience
 from fer_tune.sources.paused import PausedTrials
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Search:
         self._finished = 0
         self._running: set[str] = set()
         self._requeued = 0
+        self._patience = Patience(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
@@ -253,7 +255,7 @@ class Search:
 
     def _has_room(self, prepared: int = 0) -> bool:
         started = self._finished + len(self._running) + len(self._paused)
-        return started + prepared < self._sweep.budget.trials
+        return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""

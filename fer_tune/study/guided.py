@@ -28,8 +28,7 @@ from fer_tune.study.arms import (
     weights,
 )
 from fer_tune.study.configurations import Cube, Floats
-from fer_tune.study.rung_view import reached, seen
-from fer_tune.study.rungs import rung_epochs
+from fer_tune.study.rung_view import levels_of, reached, seen
 from fer_tune.study.trial_states import DRAWN
 from fer_tune.sweep.schema import Sweep
 
@@ -193,15 +192,13 @@ def guided(
         place: see `GuidedSampler`.
         centres: the configurations of the sweep's prior, by key.
     """
-    search, epochs = sweep.search, sweep.budget.epochs
-    rungs = search.rungs if search.rungs is not None else rung_epochs(epochs, search.factor, search.first)
-    options = sweep.sampler.options
+    search, options = sweep.search, sweep.sampler.options
     prior = {}
     if search.prior is not None and centres:
         confidence = search.prior.confidence
         prior = {"centres": centres, "prior": WEIGHTS[confidence], "closeness": CONFIDENCE[confidence]}
     guide = Guide(
-        levels=[*(epoch for epoch in rungs if epoch < epochs), epochs],
+        levels=levels_of(sweep),
         factor=search.factor,
         seed=sweep.seed if sweep.sampler.seed is None else sweep.sampler.seed,
         startup=options.get("n_startup_trials", 12),

@@ -19,6 +19,7 @@ from fer_tune.study import create_or_resume
 from fer_tune.study.memory_constraint import MEMORY
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
+from fer_tune.study.rung_view import levels_of, reached
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.storage import optuna_backend, optuna_storage
@@ -300,6 +301,15 @@ class Study:
     def is_paused(self, number: int) -> bool:
         """Returns whether a trial is paused."""
         return number in self._storage.memory.paused
+
+    def curves(self) -> list[dict[int, float]]:
+        """Returns what the trials reached at the rungs and at the end of the schedule, by epoch.
+
+        Trials that reached none of them are left out.
+        """
+        levels = levels_of(self.sweep)
+        found = (reached(trial, levels) for trial in self._all() if trial.state != TrialState.FAIL)
+        return [curve for curve in found if curve]
 
     def is_trusted(self, proposal: Proposal) -> bool:
         """Returns whether a trial has the prior's first configuration. It need not pause then."""

@@ -55,6 +55,9 @@ class Budget(Section):
     gpu_hours: float | None = Field(
         None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
     )
+    patience: int | None = Field(
+        None, ge=1, description="the study ends if so many more trials would gain less than a standard error"
+    )
 
 
 class Images(Section):
