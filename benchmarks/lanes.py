@@ -176,6 +176,7 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
     engines = [cache.latest for cache in held]
     steps = engines[0].steps_per_epoch
     best = 0.0
+    synchronise(trainer.device)  # steps of the jobs that were ended still move the cursor
     for _ in range(2):
         for engine in engines:
             engine._cursor.zero_()
@@ -184,8 +185,7 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
         for first in range(0, steps, 16):
             for cache, engine in zip(held, engines, strict=True):
                 with cache.lane:
-                    for _ in range(first, min(first + 16, steps)):
-                        engine._step()
+                    engine._steps(min(16, steps - first))
         synchronise(trainer.device)
         best = max(best, lanes * steps * engines[0].batch_size / (time.perf_counter() - began))
     return best

@@ -94,8 +94,8 @@ class ShownJob:
 
     @property
     def saved(self) -> float:
-        """Seconds of a device that pruning saved: the epochs that were not trained, at the job's own
-        pace."""
+        """Seconds of a device that pruning saved: the epochs that were not trained, at the job's
+        own pace."""
         left = self.epochs - self.epoch
         return left * pruned_pace(self.state, self.reason, len(self.rows), self.device_seconds)
 

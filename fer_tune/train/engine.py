@@ -40,6 +40,8 @@ from fer_tune.train.schedules import dropout_factor, learning_rates
 
 CHUNK = 16
 """Steps that a GPU is given at once: some 2 to 50 ms of work."""
+GROUP = 4
+"""Steps that a GPU replays with one launch, where so many are left."""
 QUEUED = 2
 """Chunks that a GPU has to do at most. While it does one, the next is there already."""
 HELD_BATCH = 1024
@@ -103,31 +105,41 @@ class Engine:
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
         self._replay_step: Callable[[], None] | None = None
+        self._replay_group: Callable[[], None] | None = None
         self._replay_evaluation: Callable[[], None] | None = None
         self._captures = device.type == "cuda" and capture
 
-    def prepare(self) -> Iterator[None]:
+    def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
         """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
 
         Both stay eager if that fails, but not for memory.
+
+        Args:
+            alone: whether no other lane trains.
+            known: whether this process has built such an engine before. If not, cuDNN measures its
+                algorithms now. Other lanes first come to rest, so that it chooses as if alone.
         """
         if not self._captures:
             return
+        quiet = alone or known
         try:
-            yield from warm_up(self._train_step, rewind=self._cursor.zero_)
-            self._replay_step = captured(self._train_step, self.lane)
+            yield from warm_up(self._train_step, self.device, rewind=self._cursor.zero_, quiet=quiet)
+            self._replay_step = captured(self._train_step, self.lane, alone)
+            if GROUP > 1:
+                yield
+                self._replay_group = captured(self._train_group, self.lane, alone)
             if len(self.inputs.held):
-                yield from warm_up(self._evaluate_held)
-                self._replay_evaluation = captured(self._evaluate_held, self.lane)
+                yield from warm_up(self._evaluate_held, self.device, quiet=quiet)
+                self._replay_evaluation = captured(self._evaluate_held, self.lane, alone)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            self._replay_step = self._replay_evaluation = None
+            self._replay_step = self._replay_group = self._replay_evaluation = None
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
     def prepared(self) -> Engine:
-        """Prepares the engine at once, in a lane that does not have its turn. Returns the engine."""
+        """Prepares the engine at once, in a lane that does not have its turn; returns it."""
         with self.lane:
             for _ in self.prepare():
                 pass
@@ -188,8 +200,7 @@ class Engine:
                 done, _ = queued.popleft()
             if len(queued) < QUEUED:
                 until = min(given + CHUNK, self.steps_per_epoch)
-                for _ in range(given, until):
-                    self._step()
+                self._steps(until - given)
                 given = until
                 queued.append((given, stream.record_event()))
             yield done
@@ -278,6 +289,18 @@ class Engine:
     def _step(self) -> None:
         """Does one step of training, or replays it if it was captured."""
         (self._replay_step or self._train_step)()
+
+    def _steps(self, count: int) -> None:
+        """Does some steps of training, or replays them."""
+        groups = count // GROUP if self._replay_group is not None else 0
+        for _ in range(groups):
+            self._replay_group()  # type: ignore[misc]
+        for _ in range(count - groups * GROUP):
+            self._step()
+
+    def _train_group(self) -> None:
+        for _ in range(GROUP):
+            self._train_step()
 
     def _train_step(self) -> None:
         for part in self._batch[:-1]:

@@ -73,6 +73,7 @@ class Room:
         self.build = build
         self.memory = memory or Memory(device)
         self.limits: dict[Any, _Limit] = {}
+        self.seen: set[Any] = set()
         self.lanes: list[EngineCache] = []
 
     def free_lane(self) -> EngineCache:
@@ -166,10 +167,13 @@ class EngineCache:
             self._parts = self._fewest(plan)
             while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
-            if not self._room.busy_beside(self):
+            alone = not self._room.busy_beside(self)
+            if alone:
                 self._room.memory.watch()
             engine = self._room.build(plan, self._parts)
-            yield from engine.prepare()
+            seen = *plan.key, self._parts
+            yield from engine.prepare(alone, seen in self._room.seen)
+            self._room.seen.add(seen)
         self._parts = engine.parts
         self._held[plan.key] = engine
         self._using = plan.key

@@ -1,4 +1,4 @@
-"""The trainer of one device: each lane trains one job after another, through its epochs to its end."""
+"""The trainer of one device: each lane trains one job after another, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Trainer:
                 if not out_of_memory(error):
                     raise
                 said = str(error)
-            # After the `except`, no traceback holds the frames of the failed step and their tensors.
+            # After the `except`, no traceback holds the frames of the failed step.
             if training.status is not None:
                 return
             training.release()
@@ -179,7 +179,7 @@ class Trainer:
         return len(self._load(job, self._room.free_lane()).labels)
 
     def plan(self, job: Job) -> tuple[Plan, TrainConfig]:
-        """Returns what an engine for a job is built from in the first free lane, and its numbers."""
+        """Returns what an engine is built from in the first free lane, and its numbers."""
         return self._plan(job, self._room.free_lane())
 
     @property
