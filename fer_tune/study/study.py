@@ -316,6 +316,14 @@ class Study:
         prior = self.sweep.search.prior
         return prior is not None and prior.confidence != "low" and proposal.name == prior_name(self.sweep)
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keeps JSON-able data as a user attribute of Optuna's study."""
+        self._study.set_user_attr(name, value)
+
+    def kept(self, name: str) -> Any:
+        """Returns what was kept under this name, or None."""
+        return self._study.user_attrs.get(name)
+
     # interrupted trials -------------------------------------------------------------------------------------------
 
     def requeue(self, number: int, reason: str) -> int:
