@@ -65,6 +65,7 @@ class Engine:
             epoch to epoch.
         logits: float32 [V, classes] of the last evaluation.
         notes: why the step was not captured, or is done in parts, if so.
+        failed: whether the step could not be captured, so that it runs eagerly.
 
     Raises:
         torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all
@@ -108,6 +109,7 @@ class Engine:
         self._replay_group: Callable[[], None] | None = None
         self._replay_evaluation: Callable[[], None] | None = None
         self._captures = device.type == "cuda" and capture
+        self.failed = False
 
     def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
         """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
@@ -135,6 +137,8 @@ class Engine:
             if out_of_memory(error):
                 raise
             self._replay_step = self._replay_group = self._replay_evaluation = None
+            self.failed = True
+            self.lane.renew()
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 

@@ -167,6 +167,8 @@ class EngineCache:
             self._parts = self._fewest(plan)
             while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
+            if not self._held:
+                self.lane.pool = None  # it ended with its last graph, and cannot be used again
             alone = not self._room.busy_beside(self)
             if alone:
                 self._room.memory.watch()
@@ -174,6 +176,8 @@ class EngineCache:
             seen = *plan.key, self._parts
             yield from engine.prepare(alone, seen in self._room.seen)
             self._room.seen.add(seen)
+            if engine.failed:
+                self._held.clear()  # their graphs read the random numbers that the lane had before
         self._parts = engine.parts
         self._held[plan.key] = engine
         self._using = plan.key

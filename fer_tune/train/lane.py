@@ -57,5 +57,15 @@ class Lane:
         self._generator().graphsafe_set_state(self._outside)
         self._entered.__exit__(kind, error, trace)
 
+    def renew(self) -> None:
+        """Gives the lane, which has its turn on a GPU, another state of the random numbers.
+
+        A capture that fails leaves the old state as if it were still being captured, and torch then
+        refuses to draw from it. Graphs that were captured before keep the old state.
+        """
+        self._random = torch.Generator(self.device).graphsafe_get_state()
+        self._generator().graphsafe_set_state(self._random)
+        self.pool = None
+
     def _generator(self) -> Any:
         return torch.cuda.default_generators[self.device.index or 0]

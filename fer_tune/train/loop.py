@@ -125,6 +125,8 @@ class Trainer:
         except FerTuneError as error:
             training.end("failed", error.message)
             yield training.message()
+        except torch.AcceleratorError:
+            raise  # the device cannot be used by this process any more: the pool starts another one
         except Exception as error:  # whatever a job does, the worker stays for the next
             said = str(error).strip().splitlines()[0] if str(error).strip() else ""
             training.end("failed", f"{type(error).__name__}: {said}")
