@@ -17,6 +17,7 @@ from fer_tune.cli import (
     doctor,
     init,
     predict,
+    replay,
     report,
     restore,
     retrain,
@@ -98,8 +99,8 @@ def options(
 ) -> None:
     """Find good hyperparameters for facial-expression networks.
 
-    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
+    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
+    report, dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
     """
 
 
@@ -113,6 +114,7 @@ for command in (
     best.best,
     trials.trials,
     studies.studies,
+    replay.replay,
     report.report,
     dashboard.dashboard,
     sync.sync,
