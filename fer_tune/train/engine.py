@@ -42,8 +42,8 @@ CHUNK = 16
 """Steps that a GPU is given at once: some 2 to 50 ms of work."""
 GROUP = 4
 """Steps that a GPU replays with one launch, where so many are left."""
-QUEUED = 2
-"""Chunks that a GPU has to do at most. While it does one, the next is there already."""
+QUEUED = 8
+"""Chunks that a GPU has to do at most: enough for it while an engine of another lane is built."""
 HELD_BATCH = 1024
 """Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 

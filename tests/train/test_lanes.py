@@ -111,6 +111,28 @@ def test_the_images_between_messages_are_those_of_the_epochs(spec):
     assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
 
 
+def test_one_lane_builds_at_a_time_while_the_others_train(spec):
+    """Building keeps the only thread from the other lanes."""
+    building: list[str] = []
+    seen: list[list[str]] = []
+
+    def build(plan: Any, parts: int) -> Engine:
+        class Slow(Engine):
+            def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
+                building.append("one")
+                for _ in range(5):
+                    seen.append(list(building))
+                    yield
+                building.pop()
+
+        return Slow(plan, parts)
+
+    jobs = [spec(number, width=8 + number, epochs=1) for number in range(3)]
+    said = side_by_side(Trainer("cpu", threads=1, build=build), jobs)
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+    assert seen == [["one"]] * 15
+
+
 # -- memory that is too small for all lanes --------------------------------------------------------
 
 
