@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
     parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
     parser.add_argument("--lanes", default="", help="numbers of lanes and auto, such as 1,2,4,8,auto")
+    parser.add_argument("--cells", default="", help="of --lanes: families with batch sizes, such as vgg:64,resnet:64")
     parser.add_argument("--seconds", type=float, default=4.0, help="for which lanes are measured")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -85,7 +86,8 @@ def main() -> None:
     spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
     if options.lanes:
-        side_by_side(trainer, spec, families, batches, options)
+        product = [f"{family}:{batch}" for family, batch in itertools.product(families, batches)]
+        side_by_side(trainer, spec, options.cells.split(",") if options.cells else product, options)
         return
     peak = matrix_rate(where)
     about = {
@@ -109,10 +111,12 @@ def main() -> None:
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
-def side_by_side(
-    trainer: Trainer, base: Job, families: list[str], batches: list[int], options: argparse.Namespace
-) -> None:
-    """Measures lanes, prints a table, and writes JSON if asked to."""
+def side_by_side(trainer: Trainer, base: Job, cells: list[str], options: argparse.Namespace) -> None:
+    """Measures lanes, prints a table, and writes JSON if asked to.
+
+    Args:
+        cells: families with batch sizes, such as `vgg:64`.
+    """
     about = {
         "benchmark": "lanes",
         "device": device(),
@@ -123,8 +127,8 @@ def side_by_side(
         "seconds": options.seconds,
     }
     rows: list[dict[str, Any]] = []
-    for family, batch in itertools.product(families, batches):
-        one = 0
+    for cell in cells:
+        family, batch, one = cell.split(":")[0], int(cell.split(":")[1]), 0
         for word in options.lanes.split(","):
             given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
             row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
