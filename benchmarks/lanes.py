@@ -184,7 +184,7 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
         for first in range(0, steps, 16):
             for cache, engine in zip(held, engines, strict=True):
                 with cache.lane:
-                    engine._steps(min(16, steps - first))
+                    engine.replays.steps(min(16, steps - first), engine._train_step)
         synchronise(trainer.device)
         best = max(best, lanes * steps * engines[0].batch_size / (time.perf_counter() - began))
     return best

@@ -274,8 +274,7 @@ def bare(engine: Engine) -> float:
     engine._cursor.zero_()
     synchronise(engine.device)
     began = time.perf_counter()
-    for _ in range(engine.steps_per_epoch):
-        engine._step()
+    engine.replays.steps(engine.steps_per_epoch, engine._train_step)
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
@@ -295,7 +294,8 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
         engine.flat.model.compile(dynamic=False)
         began = time.perf_counter()
         if engine.device.type == "cuda":
-            engine._replay_step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
+            engine.replays.forget()
+            engine.replays.step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
         bare(engine)
         waited = time.perf_counter() - began
         return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}
@@ -309,13 +309,12 @@ def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
 
     def steps() -> None:
         engine._cursor.zero_()
-        for _ in range(engine.steps_per_epoch):
-            engine._step()
+        engine.replays.steps(engine.steps_per_epoch, engine._train_step)
 
     parts = {
         "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),
         "steps": steps,
-        "evaluate": engine._replay_evaluation or engine._evaluate_held,
+        "evaluate": engine.replays.evaluation or engine._evaluate_held,
     }
     found = {name: min(seconds(engine.device, part) for _ in range(3)) for name, part in parts.items()}
     found["rest"] = epoch - sum(found.values())
