@@ -176,6 +176,7 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
     engines = [cache.latest for cache in held]
     steps = engines[0].steps_per_epoch
     best = 0.0
+    synchronise(trainer.device)  # steps of the jobs that were ended still move the cursor
     for _ in range(2):
         for engine in engines:
             engine._cursor.zero_()

@@ -27,7 +27,8 @@ Weights = dict[str, torch.Tensor]
 @pytest.fixture
 def spec(few_data: DataRef) -> Callable[..., Job]:
     def make(number: int, family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
-        params = {"width": 8, "batch_size": 32, **RANDOM, **params}
+        width: Value = 8 if family.endswith("cnn") else 0.25
+        params = {"width": width, "batch_size": 32, **RANDOM, **params}
         return Job(f"a1b2c{number}", "study", "search", family, params, epochs, number, few_data)
 
     return make
@@ -217,10 +218,9 @@ def weights_of(bench: Bench, job: Job, beside: list[Job]) -> Iterator[tuple[list
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["simple_cnn", "deep_cnn", "vgg", "resnet"])
 def test_a_job_beside_seven_others_ends_with_the_same_weights(spec, family):
-    narrow: Value = 0.25 if family == "resnet" else 8
-    job = spec(0, family, epochs=4, width=narrow)
+    job = spec(0, family, epochs=4)
     others = [spec(number, one, epochs=6) for number, one in enumerate(["simple_cnn", "deep_cnn", "vgg"] * 2, 1)]
-    others.append(spec(7, "resnet", epochs=6, width=0.25))
+    others.append(spec(7, "resnet", epochs=6))
     (rows, weights), (same, beside) = weights_of(Bench("cuda"), job, others)
     assert same == rows
     for name, tensor in weights.items():
