@@ -22,6 +22,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Driver:
     job: Job
     given: Lanes
     remembered: Path | None = None
-    wish: Wish = Wish.CONTINUE
+    over: bool = False
     started: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     longest: float = 0.0
@@ -80,7 +81,11 @@ class Driver:
                 self.started += 1
                 job = replace(self.job, uid=f"lane-{self.started}", seed=self.started)
                 self.places[lane] = job.uid
-                self.lanes.start(lane, job, lambda: self.wish)
+                self.lanes.start(lane, job, partial(self.wish, lane))
+
+    def wish(self, lane: int) -> Wish:
+        """Stops jobs at the end, and those of lanes that were given up."""
+        return Wish.STOP if self.over or lane >= self.lanes.lanes else Wish.CONTINUE
 
     def turn(self) -> None:
         """Gives each lane a turn, and sends what it says as a worker would."""
@@ -113,7 +118,7 @@ class Driver:
 
     def end(self) -> None:
         """Stops all jobs."""
-        self.wish = Wish.STOP
+        self.over = True
         while self.places:
             self.turn()
 

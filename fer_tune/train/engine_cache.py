@@ -188,6 +188,7 @@ class EngineCache:
         engine = self._held.pop(plan.key, None)
         if engine is None:
             self._parts = self._fewest(plan)
+            yield from self.lane.rest()  # a job that was stopped may have left some steps
             while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
             while not self._room.may_build(self):
@@ -246,8 +247,6 @@ class EngineCache:
         for key in idle:
             del self._held[key]
         found = bool(idle)
-        if not self.busy:
-            self.lane.pool = None  # its last graph is gone, and so is its memory
         if not self.taken:
             found = found or bool(self._inputs)
             self._inputs.clear()

@@ -238,6 +238,19 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
 
 
 @pytest.mark.gpu
+def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
+    """Many lanes keep one engine each. Some jobs are stopped while steps of theirs are queued."""
+    trainer = Trainer("cuda")
+    for turn in range(3):
+        jobs = [spec(number, "deep_cnn", epochs=3, width=8 * (turn + 1), batch_size=16 + number) for number in range(9)]
+        stops = {jobs[number].uid: Wish.STOP for number in range(turn)}
+        said = side_by_side(trainer, jobs, stops)
+        ends = [messages[-1] for messages in said.values()]
+        assert [end.notes for end in ends] == [()] * 9
+        assert [end.status for end in ends] == ["stopped"] * turn + ["completed"] * (9 - turn)
+
+
+@pytest.mark.gpu
 def test_large_jobs_share_a_device_that_has_memory_for_one(tiny_data: DataRef):
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
