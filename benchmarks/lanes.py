@@ -103,7 +103,7 @@ class Driver:
         """Returns whether all lanes have a job that has finished an epoch."""
         return len(self.places) == self.lanes.lanes and all(uid in self.rows for uid in self.places.values())
 
-    def until(self, ready: Callable[[], bool], limit: float = 120.0) -> None:
+    def until(self, ready: Callable[[], bool], limit: float = 40.0) -> None:
         """Trains until it is ready.
 
         Raises:

@@ -131,7 +131,11 @@ def side_by_side(trainer: Trainer, base: Job, cells: list[str], options: argpars
         family, batch, one = cell.split(":")[0], int(cell.split(":")[1]), 0
         for word in options.lanes.split(","):
             given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
-            row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
+            try:
+                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
+            except TimeoutError as error:
+                print(f"took too long: {error}", flush=True)
+                continue
             one = row["images_per_second"] if given == 1 else one
             over = {"over_one": round(row["images_per_second"] / one, 2)} if one else {}
             rows.append({"family": family, "batch": batch, "given": given, **row, **over})

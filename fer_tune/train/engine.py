@@ -59,6 +59,7 @@ class Engine:
         logits: float32 [V, classes] of the last evaluation.
         replays: what was captured.
         notes: why the step was not captured, or is done in parts, if so.
+        failed: whether the step could not be captured, so that it runs eagerly.
 
     Raises:
         torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all
@@ -100,6 +101,7 @@ class Engine:
         self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
         self.replays = Replays()
         self._captures = device.type == "cuda" and capture
+        self.failed = False
 
     def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
         """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
@@ -122,6 +124,8 @@ class Engine:
             if out_of_memory(error):
                 raise
             self.replays.forget()
+            self.failed = True
+            self.lane.renew()
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 

@@ -208,6 +208,8 @@ class EngineCache:
         engine = room.build(plan, self._parts)
         yield from engine.prepare(alone, seen in room.seen)
         room.seen.add(seen)
+        if engine.failed:
+            self._held.clear()  # their graphs read the random numbers that the lane had before
         return engine
 
     def rest(self) -> None:

@@ -53,7 +53,7 @@ class Lane:
         """Yields until its device has done what was queued in it."""
         if self.stream is not None:
             event = self.stream.record_event()
-            while not event.query():  # type: ignore[no-untyped-call]
+            while not event.query():
                 yield
 
     def __enter__(self) -> None:
@@ -75,6 +75,15 @@ class Lane:
             return
         self._generator().graphsafe_set_state(self._outside)
         self._entered.__exit__(kind, error, trace)
+
+    def renew(self) -> None:
+        """Gives the lane, which has its turn on a GPU, another state of the random numbers.
+
+        A capture that fails leaves the old state as if it were still being captured, and torch then
+        refuses to draw from it. Graphs that were captured before keep the old state.
+        """
+        self._random = torch.Generator(self.device).graphsafe_get_state()
+        self._generator().graphsafe_set_state(self._random)
 
     def _generator(self) -> Any:
         return torch.cuda.default_generators[self.device.index or 0]

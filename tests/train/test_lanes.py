@@ -11,6 +11,7 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
+from fer_tune.train import engine_cache
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory
@@ -248,6 +249,32 @@ def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
         ends = [messages[-1] for messages in said.values()]
         assert [end.notes for end in ends] == [()] * 9
         assert [end.status for end in ends] == ["stopped"] * turn + ["completed"] * (9 - turn)
+
+
+@pytest.mark.gpu
+def test_a_lane_that_holds_one_engine_captures_one_after_another(spec, monkeypatch):
+    """The graphs of a lane share a pool of memory, which ends with the last of them."""
+    monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
+    trainer = Trainer("cuda")
+    ends = [list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1] for number in range(4)]
+    assert [(end.status, end.notes) for end in ends] == [("completed", ())] * 4
+
+
+class Waiting(Engine):
+    """An engine whose step reads a number off the device, which a capture refuses."""
+
+    def _train_step(self) -> None:
+        super()._train_step()
+        float(self._cursor)
+
+
+@pytest.mark.gpu
+def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
+    trainer = Trainer("cuda", build=Waiting)
+    for number in range(3):
+        end = list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1]
+        assert end.status == "completed", end.detail
+        assert "the step runs eagerly" in end.notes[0]
 
 
 @pytest.mark.gpu
