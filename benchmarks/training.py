@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
     parser.add_argument("--lanes", default="", help="numbers of lanes and auto, such as 1,2,4,8,auto")
     parser.add_argument("--cells", default="", help="of --lanes: families with batch sizes, such as vgg:64,resnet:64")
+    parser.add_argument("--profile", action="store_true", help="with --lanes: what the kernels of half a second take")
     parser.add_argument("--seconds", type=float, default=4.0, help="for which lanes are measured")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -132,7 +133,7 @@ def side_by_side(trainer: Trainer, base: Job, cells: list[str], options: argpars
         for word in options.lanes.split(","):
             given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
             try:
-                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
+                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds, options.profile)
             except TimeoutError as error:
                 print(f"took too long: {error}", flush=True)
                 continue
