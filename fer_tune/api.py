@@ -1,10 +1,10 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, run, stop
+    find:    check, template, copy_sweeps, plan, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning, compare
+    choose:  standings, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
     keep:    backup, restore
@@ -43,12 +43,14 @@ if TYPE_CHECKING:
     from fer_tune.sources.compare import Comparison
     from fer_tune.sources.ensemble import EnsembleFit
     from fer_tune.sources.final_result import FinalFit
+    from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
     from fer_tune.train.ensemble import Ensemble
@@ -139,6 +141,34 @@ def run(
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
     options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
+
+
+def plan(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    lanes: int | Literal["auto"] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    storage: str | None = None,
+) -> list[SweepPlan]:
+    """Returns what sweeps will cost: trials, GPU-hours and time, each with a range.
+
+    The pace comes from earlier trials in the database, else from a probe of some seconds. The plan
+    is kept with the study, and compared when a run ends. The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.plan import plan_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
+    return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
@@ -263,6 +293,32 @@ def load_epochs(
 
     with open_store(storage) as store:
         return tables.epoch_frame(store, study_name(store, study), trial, attempts)
+
+
+def replay(
+    study: str | None = None,
+    *,
+    searches: Sequence[str] = (),
+    pruners: Sequence[str] = (),
+    budgets: Sequence[float] = (1.0,),
+    storage: str | None = None,
+) -> list[Replayed]:
+    """Returns what a study's recorded trials would have come to under other rungs, pruners and
+    budgets. The first entry is what the study itself came to.
+
+    Args:
+        searches, pruners: values of `search` and `pruner`, as a sweep has them. Without any, common
+            ones are compared.
+        budgets: as parts of the time that the study trained.
+
+    Raises:
+        SweepError: a search or a pruner is not valid.
+    """
+    from fer_tune.study.replay import replays, rules_of
+
+    with open_store(storage) as store:
+        record = store.studies.get(study_name(store, study))
+        return replays(store, record.name, rules_of(record.sweep_text, searches, pruners), budgets)
 
 
 # show -----------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from fer_tune.cli import (
     export,
     init,
     predict,
+    replay,
     report,
     restore,
     retrain,
@@ -102,9 +103,9 @@ def options(
 ) -> None:
     """Find good hyperparameters for facial-expression networks.
 
-    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To keep:
-    backup, restore.
+    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
+    report, dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To
+    keep: backup, restore.
     """
 
 
@@ -118,6 +119,7 @@ for command in (
     best.best,
     trials.trials,
     studies.studies,
+    replay.replay,
     report.report,
     dashboard.dashboard,
     sync.sync,

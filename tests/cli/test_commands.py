@@ -100,7 +100,12 @@ def test_trials_as_csv_and_json_say_the_same(store: Store, fer_tune: Run) -> Non
 
 def test_studies_counts(store: Store, fer_tune: Run) -> None:
     [study] = json.loads(fer_tune("studies", "--json").stdout)
-    assert study["counts"] == {"complete": 3, "pruned": 1, "failed": 1, "running": 0, "waiting": 0, "interrupted": 0}
+    assert {state: count for state, count in study["counts"].items() if count} == {
+        "complete": 3,
+        "pruned": 1,
+        "failed": 1,
+    }
+    assert study["counts"].keys() >= {"running", "waiting", "interrupted", "paused"}
     assert study["best"]["number"] == 1
 
 
