@@ -31,6 +31,9 @@ STOP_GRACE = 10.0
 HOPELESS = 5
 """A run ends after this many failures in a row, if all jobs of the run failed."""
 
+ALIKE = 20
+"""A run ends after this many failures in a row for one reason, whatever completed before."""
+
 TOO_LARGE = 20
 """A run ends after this many jobs in a row did not fit into memory, if no job of the run did.
 
@@ -120,8 +123,9 @@ class Failures:
             completed: returns how many jobs of the study completed, in all its runs.
 
         Raises:
-            TrainingError: all jobs of this run failed or did not fit into memory. Or no job of the
-                study has completed, and the last ones failed for the same reason.
+            TrainingError: all jobs of this run failed or did not fit into memory. Or the last ones
+                failed for the same reason, and there are many of them, or no job of the study has
+                completed.
         """
         if self.only and len(self.too_large) >= TOO_LARGE:
             raise TrainingError(
@@ -131,8 +135,9 @@ class Failures:
                 f"`fer-tune trials --failed --study {study}` shows what each one needed. The same command continues "
                 "the study.",
             )
-        row = self.reasons[-HOPELESS:]
-        if len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0)):
+        row, many = self.reasons[-HOPELESS:], self.reasons[-ALIKE:]
+        alike = len(many) == ALIKE and len(set(many)) == 1
+        if alike or (len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0))):
             raise TrainingError(
                 f"{study}: {len(self.reasons)} trials in a row failed. The last one failed with: {row[-1]}",
                 f"`fer-tune trials --study {study}` lists the reasons. The same command continues the study.",

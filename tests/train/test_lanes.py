@@ -11,6 +11,7 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
+from fer_tune.train import engine_cache
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory
@@ -110,6 +111,28 @@ def test_the_images_between_messages_are_those_of_the_epochs(spec):
     found = list(trainer.train(spec(0, epochs=2)))
     steps = trainer.latest.steps_per_epoch
     assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
+
+
+def test_one_lane_builds_at_a_time_while_the_others_train(spec):
+    """Building keeps the only thread from the other lanes."""
+    building: list[str] = []
+    seen: list[list[str]] = []
+
+    def build(plan: Any, parts: int) -> Engine:
+        class Slow(Engine):
+            def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
+                building.append("one")
+                for _ in range(5):
+                    seen.append(list(building))
+                    yield
+                building.pop()
+
+        return Slow(plan, parts)
+
+    jobs = [spec(number, width=8 + number, epochs=1) for number in range(3)]
+    said = side_by_side(Trainer("cpu", threads=1, build=build), jobs)
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+    assert seen == [["one"]] * 15
 
 
 # -- memory that is too small for all lanes --------------------------------------------------------
@@ -213,6 +236,45 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
     assert [messages[-1].notes for messages in said.values()] == [()] * 4
     streams = {cache.lane.stream.cuda_stream for cache in trainer._room.lanes}
     assert len(streams) == 4
+
+
+@pytest.mark.gpu
+def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
+    """Many lanes keep one engine each. Some jobs are stopped while steps of theirs are queued."""
+    trainer = Trainer("cuda")
+    for turn in range(3):
+        jobs = [spec(number, "deep_cnn", epochs=3, width=8 * (turn + 1), batch_size=16 + number) for number in range(9)]
+        stops = {jobs[number].uid: Wish.STOP for number in range(turn)}
+        said = side_by_side(trainer, jobs, stops)
+        ends = [messages[-1] for messages in said.values()]
+        assert [end.notes for end in ends] == [()] * 9
+        assert [end.status for end in ends] == ["stopped"] * turn + ["completed"] * (9 - turn)
+
+
+@pytest.mark.gpu
+def test_a_lane_that_holds_one_engine_captures_one_after_another(spec, monkeypatch):
+    """The graphs of a lane share a pool of memory, which ends with the last of them."""
+    monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
+    trainer = Trainer("cuda")
+    ends = [list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1] for number in range(4)]
+    assert [(end.status, end.notes) for end in ends] == [("completed", ())] * 4
+
+
+class Waiting(Engine):
+    """An engine whose step reads a number off the device, which a capture refuses."""
+
+    def _train_step(self) -> None:
+        super()._train_step()
+        float(self._cursor)
+
+
+@pytest.mark.gpu
+def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
+    trainer = Trainer("cuda", build=Waiting)
+    for number in range(3):
+        end = list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1]
+        assert end.status == "completed", end.detail
+        assert "the step runs eagerly" in end.notes[0]
 
 
 @pytest.mark.gpu
