@@ -14,6 +14,9 @@ lanes:
     build_ms           the longest time for which building an engine keeps that thread from the
                        other lanes; `turn_ms` is the same while none is built
     lanes              with `auto`, the number that it found
+
+With --profile it adds the kernels of half a second: `overlap` is the sum of their durations over
+the time that passed, and `kernels` says which of them take it.
 """
 
 from __future__ import annotations
@@ -22,16 +25,19 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.pool.lanes import LaneSet
 from fer_tune.pool.port import Lanes
 from fer_tune.train.loop import Said, Trainer
 
+MOST_KERNELS = 25
 LONG = 1000
 """Epochs of a trial. None ends while it is measured."""
 
@@ -63,7 +69,7 @@ class Driver:
     job: Job
     given: Lanes
     remembered: Path | None = None
-    wish: Wish = Wish.CONTINUE
+    over: bool = False
     started: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     longest: float = 0.0
@@ -80,7 +86,11 @@ class Driver:
                 self.started += 1
                 job = replace(self.job, uid=f"lane-{self.started}", seed=self.started)
                 self.places[lane] = job.uid
-                self.lanes.start(lane, job, lambda: self.wish)
+                self.lanes.start(lane, job, partial(self.wish, lane))
+
+    def wish(self, lane: int) -> Wish:
+        """Stops jobs at the end, and those of lanes that were given up."""
+        return Wish.STOP if self.over or lane >= self.lanes.lanes else Wish.CONTINUE
 
     def turn(self) -> None:
         """Gives each lane a turn, and sends what it says as a worker would."""
@@ -98,7 +108,7 @@ class Driver:
         """Returns whether all lanes have a job that has finished an epoch."""
         return len(self.places) == self.lanes.lanes and all(uid in self.rows for uid in self.places.values())
 
-    def until(self, ready: Callable[[], bool], limit: float = 120.0) -> None:
+    def until(self, ready: Callable[[], bool], limit: float = 40.0) -> None:
         """Trains until it is ready.
 
         Raises:
@@ -113,7 +123,7 @@ class Driver:
 
     def end(self) -> None:
         """Stops all jobs."""
-        self.wish = Wish.STOP
+        self.over = True
         while self.places:
             self.turn()
 
@@ -128,12 +138,13 @@ def refuse(end: JobEnd) -> None:
         raise RuntimeError(f"{end.job} {end.status}: {end.reason} {end.detail} {end.notes}")
 
 
-def measure_lanes(trainer: Trainer, job: Job, given: Lanes, seconds: float) -> dict[str, Any]:
+def measure_lanes(trainer: Trainer, job: Job, given: Lanes, seconds: float, kernels: bool = False) -> dict[str, Any]:
     """One row of the table.
 
     Args:
         job: what each lane trains, under a seed of its own.
         seconds: how long the lanes are measured.
+        kernels: whether to add a profile of them.
     """
     driver = Driver(Counted(trainer), replace(job, schedule=LONG), given)
     began = time.perf_counter()
@@ -156,10 +167,34 @@ def measure_lanes(trainer: Trainer, job: Job, given: Lanes, seconds: float) -> d
         "seconds_until_all_train": round(waited, 2),
         "memory_gib": round(taken(trainer.device) / 2**30, 2),
     }
+    if kernels and trainer.device.type == "cuda":
+        row |= profiled(driver)
     driver.end()
     row["bare"] = round(bare_lanes(trainer, lanes))
     row["trial_over_bare"] = round(rate / row["bare"], 3)
     return row
+
+
+def profiled(driver: Driver, seconds: float = 0.5) -> dict[str, Any]:
+    """Returns what the device does while the lanes train."""
+    synchronise(driver.counted.trainer.device)
+    began = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        driver.until(lambda: time.perf_counter() > began + seconds)
+        synchronise(driver.counted.trainer.device)
+        lasted = time.perf_counter() - began
+    kernels = sorted(((event.device_time_total, event.count, event.key) for event in seen.key_averages()), reverse=True)
+    total = sum(spent for spent, _, _ in kernels)
+    first = [
+        {"share": round(spent / total, 3), "microseconds": round(spent / count, 1), "name": name[:100]}
+        for spent, count, name in kernels[:MOST_KERNELS]
+        if total
+    ]
+    return {
+        "overlap": round(total / 1e6 / lasted, 2),
+        "launches": sum(count for _, count, _ in kernels),
+        "kernels": first,
+    }
 
 
 def taken(device: torch.device) -> int:
@@ -185,7 +220,7 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
         for first in range(0, steps, 16):
             for cache, engine in zip(held, engines, strict=True):
                 with cache.lane:
-                    engine._steps(min(16, steps - first))
+                    engine.replays.steps(min(16, steps - first), engine._train_step)
         synchronise(trainer.device)
         best = max(best, lanes * steps * engines[0].batch_size / (time.perf_counter() - began))
     return best

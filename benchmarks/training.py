@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
     parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
     parser.add_argument("--lanes", default="", help="numbers of lanes and auto, such as 1,2,4,8,auto")
+    parser.add_argument("--cells", default="", help="of --lanes: families with batch sizes, such as vgg:64,resnet:64")
+    parser.add_argument("--profile", action="store_true", help="with --lanes: what the kernels of half a second take")
     parser.add_argument("--seconds", type=float, default=4.0, help="for which lanes are measured")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -85,7 +87,8 @@ def main() -> None:
     spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
     if options.lanes:
-        side_by_side(trainer, spec, families, batches, options)
+        product = [f"{family}:{batch}" for family, batch in itertools.product(families, batches)]
+        side_by_side(trainer, spec, options.cells.split(",") if options.cells else product, options)
         return
     peak = matrix_rate(where)
     about = {
@@ -109,10 +112,12 @@ def main() -> None:
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
 
 
-def side_by_side(
-    trainer: Trainer, base: Job, families: list[str], batches: list[int], options: argparse.Namespace
-) -> None:
-    """Measures lanes, prints a table, and writes JSON if asked to."""
+def side_by_side(trainer: Trainer, base: Job, cells: list[str], options: argparse.Namespace) -> None:
+    """Measures lanes, prints a table, and writes JSON if asked to.
+
+    Args:
+        cells: families with batch sizes, such as `vgg:64`.
+    """
     about = {
         "benchmark": "lanes",
         "device": device(),
@@ -123,12 +128,12 @@ def side_by_side(
         "seconds": options.seconds,
     }
     rows: list[dict[str, Any]] = []
-    for family, batch in itertools.product(families, batches):
-        one = 0
+    for cell in cells:
+        family, batch, one = cell.split(":")[0], int(cell.split(":")[1]), 0
         for word in options.lanes.split(","):
             given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
             try:
-                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds)
+                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds, options.profile)
             except TimeoutError as error:
                 print(f"took too long: {error}", flush=True)
                 continue
@@ -274,8 +279,7 @@ def bare(engine: Engine) -> float:
     engine._cursor.zero_()
     synchronise(engine.device)
     began = time.perf_counter()
-    for _ in range(engine.steps_per_epoch):
-        engine._step()
+    engine.replays.steps(engine.steps_per_epoch, engine._train_step)
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
@@ -295,7 +299,8 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
         engine.flat.model.compile(dynamic=False)
         began = time.perf_counter()
         if engine.device.type == "cuda":
-            engine._replay_step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
+            engine.replays.forget()
+            engine.replays.step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
         bare(engine)
         waited = time.perf_counter() - began
         return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}
@@ -309,13 +314,12 @@ def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
 
     def steps() -> None:
         engine._cursor.zero_()
-        for _ in range(engine.steps_per_epoch):
-            engine._step()
+        engine.replays.steps(engine.steps_per_epoch, engine._train_step)
 
     parts = {
         "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),
         "steps": steps,
-        "evaluate": engine._replay_evaluation or engine._evaluate_held,
+        "evaluate": engine.replays.evaluation or engine._evaluate_held,
     }
     found = {name: min(seconds(engine.device, part) for _ in range(3)) for name, part in parts.items()}
     found["rest"] = epoch - sum(found.values())

@@ -11,10 +11,14 @@ from fer_tune.cli import (
     backup,
     best,
     check,
+    compare,
     confirm,
     dashboard,
     data,
     doctor,
+    ensemble,
+    evaluate,
+    export,
     init,
     predict,
     replay,
@@ -100,7 +104,8 @@ def options(
     """Find good hyperparameters for facial-expression networks.
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
-    report, dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
+    report, dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To
+    keep: backup, restore.
     """
 
 
@@ -119,8 +124,12 @@ for command in (
     dashboard.dashboard,
     sync.sync,
     confirm.confirm,
+    compare.compare,
     retrain.retrain,
+    ensemble.ensemble,
     predict.predict,
+    evaluate.evaluate,
+    export.export,
     backup.backup,
     restore.restore,
     doctor.doctor,

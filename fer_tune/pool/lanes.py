@@ -15,7 +15,7 @@ from fer_tune.job import Crowded, Job, JobEnd
 from fer_tune.pool.lane_count import LaneCount
 from fer_tune.pool.port import Lanes, Message, Trains
 
-PAUSE = 5e-5
+PAUSE = 2e-4
 """Seconds to sleep if all lanes wait for their device. A lane's work lasts some milliseconds."""
 
 

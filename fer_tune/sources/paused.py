@@ -54,14 +54,14 @@ class PausedTrials:
     def recall(self) -> None:
         """Reads from the database which trials reached which rung, and which of them are paused."""
         name, objective = self._sweep.study, self._sweep.objective
-        jobs = {job.uid: job for job in self._store.jobs.of(name, "search")}
+        seeds = {job.uid: job.seed for job in self._store.jobs.of(name, "search")} if self.rungs.rungs else {}
         for row in self._store.epochs.all(name) if self.rungs.rungs else []:
             value = float(getattr(row, objective))
-            if row.job in jobs and math.isfinite(value):
-                self.rungs.record(row.job, row.epoch, value, jobs[row.job].seed)
+            if row.job in seeds and math.isfinite(value):
+                self.rungs.record(row.job, row.epoch, value, seeds[row.job])
                 self._paces[row.job] = row.seconds
-        for job in jobs.values():
-            if job.state == "paused":
+        for job in self._store.jobs.unfinished(name):
+            if job.kind == "search" and job.state == "paused":
                 self.rungs.pause(job.uid, job.last_epoch)
 
     def heard(self, job: Job, epoch: int, value: float) -> None:
@@ -97,11 +97,11 @@ class PausedTrials:
     def spent(self) -> dict[str, float]:
         """Returns the seconds that the study's trials trained, by what became of them."""
         name, spent = self._sweep.study, dict[str, float]()
-        curves = self._store.epochs.curves(name)
-        for job in self._store.jobs.of(name, "search"):
-            rows = curves.get(job.uid, [])
-            what = fate(job.state, len(rows), [rung.epoch for rung in self.rungs.rungs])
-            spent[what] = spent.get(what, 0.0) + sum(row.seconds for row in rows)
+        trained, rungs = self._store.epochs.trained(name, "search"), [rung.epoch for rung in self.rungs.rungs]
+        for uid, state in self._store.jobs.states(name, "search").items():
+            epochs, seconds = trained.get(uid, (0, 0.0))
+            what = fate(state, epochs, rungs)
+            spent[what] = spent.get(what, 0.0) + seconds
         return spent
 
     def promote(self, uid: str) -> tuple[Proposal, int]:

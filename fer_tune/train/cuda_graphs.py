@@ -62,13 +62,11 @@ def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callabl
     lane.stream.synchronize()
     if alone or _tight(lane.device):
         torch.cuda.empty_cache()  # a capture cannot do it, and other lanes would wait for it
-    if lane.pool is None:
-        lane.pool = torch.cuda.graph_pool_handle()
     graph = torch.cuda.CUDAGraph()
     collects = gc.isenabled()
     gc.disable()
     try:
-        graph.capture_begin(pool=lane.pool, capture_error_mode="thread_local")
+        graph.capture_begin(pool=lane.pool(), capture_error_mode="thread_local")
         try:
             run()
         finally:
@@ -76,6 +74,7 @@ def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callabl
     finally:
         if collects:
             gc.enable()
+    lane.graphs.add(graph)
     return graph.replay
 
 

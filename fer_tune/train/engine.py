@@ -15,8 +15,7 @@ An epoch is these calls. Only the last one waits for a GPU, and not after `finis
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,7 +25,6 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.cuda_graphs import captured, warm_up
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
@@ -35,15 +33,10 @@ from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
 from fer_tune.train.plan import Plan
+from fer_tune.train.replays import Replays
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
-CHUNK = 16
-"""Steps that a GPU is given at once: some 2 to 50 ms of work."""
-GROUP = 4
-"""Steps that a GPU replays with one launch, where so many are left."""
-QUEUED = 2
-"""Chunks that a GPU has to do at most. While it does one, the next is there already."""
 HELD_BATCH = 1024
 """Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
@@ -64,6 +57,7 @@ class Engine:
         steps_per_epoch: full batches in the training part. The few images left over change from
             epoch to epoch.
         logits: float32 [V, classes] of the last evaluation.
+        replays: what was captured.
         notes: why the step was not captured, or is done in parts, if so.
         failed: whether the step could not be captured, so that it runs eagerly.
 
@@ -105,9 +99,7 @@ class Engine:
         self._copied: torch.cuda.Event | None = None
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
-        self._replay_step: Callable[[], None] | None = None
-        self._replay_group: Callable[[], None] | None = None
-        self._replay_evaluation: Callable[[], None] | None = None
+        self.replays = Replays()
         self._captures = device.type == "cuda" and capture
         self.failed = False
 
@@ -123,20 +115,15 @@ class Engine:
         """
         if not self._captures:
             return
-        quiet = alone or known
+        evaluation = self._evaluate_held if len(self.inputs.held) else None
         try:
-            yield from warm_up(self._train_step, self.device, rewind=self._cursor.zero_, quiet=quiet)
-            self._replay_step = captured(self._train_step, self.lane, alone)
-            if GROUP > 1:
-                yield
-                self._replay_group = captured(self._train_group, self.lane, alone)
-            if len(self.inputs.held):
-                yield from warm_up(self._evaluate_held, self.device, quiet=quiet)
-                self._replay_evaluation = captured(self._evaluate_held, self.lane, alone)
+            yield from self.replays.capture(
+                self._train_step, evaluation, self._cursor.zero_, self.lane, alone=alone, quiet=alone or known
+            )
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            self._replay_step = self._replay_group = self._replay_evaluation = None
+            self.replays.forget()
             self.failed = True
             self.lane.renew()
             self.flat.forget_gradients()
@@ -181,7 +168,7 @@ class Engine:
         """Trains epoch `epoch` of 1..epochs; yields the number of steps that are done so far.
 
         On a CPU it yields after each step. A GPU is given all steps, and nothing waits for it: it
-        is up to `QUEUED` chunks behind, also at the end. Random numbers depend on the job's seed
+        is some chunks behind, also at the end. Random numbers depend on the job's seed
         and the epoch alone, so a job can continue from the end of any epoch.
         """
         if self._begun != epoch:
@@ -189,25 +176,12 @@ class Engine:
         self._begun = self._trained = None
         if self._beside is None:
             for done in range(1, self.steps_per_epoch + 1):
-                self._step()
+                self._train_step()
                 yield done
             return
-        yield from self._feed(torch.cuda.current_stream(self.device))
-        self._trained = torch.cuda.current_stream(self.device).record_event()
-
-    def _feed(self, stream: torch.cuda.Stream) -> Iterator[int]:
-        """Gives a GPU the steps of an epoch, chunk by chunk, and yields how many it has done."""
-        queued: deque[tuple[int, torch.cuda.Event]] = deque()
-        given = done = 0
-        while given < self.steps_per_epoch:
-            if queued and queued[0][1].query():  # type: ignore[no-untyped-call]
-                done, _ = queued.popleft()
-            if len(queued) < QUEUED:
-                until = min(given + CHUNK, self.steps_per_epoch)
-                self._steps(until - given)
-                given = until
-                queued.append((given, stream.record_event()))
-            yield done
+        stream = torch.cuda.current_stream(self.device)
+        yield from self.replays.feed(self.steps_per_epoch, self._train_step, stream)
+        self._trained = stream.record_event()
 
     def _begin_epoch(self, epoch: int) -> None:
         """Draws an epoch's images, and writes its rates."""
@@ -238,7 +212,7 @@ class Engine:
     def evaluate(self) -> None:
         """Evaluates the averaged weights on the validation part. A GPU has the work queued only."""
         if len(self.inputs.held):
-            (self._replay_evaluation or self._evaluate_held)()
+            (self.replays.evaluation or self._evaluate_held)()
         self._seen.copy_(self._sums, non_blocking=True)
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
@@ -289,22 +263,6 @@ class Engine:
         return self.flat.named_values(self.optimizer.average)
 
     # -- what a GPU captures -------------------------------------------------------------------
-
-    def _step(self) -> None:
-        """Does one step of training, or replays it if it was captured."""
-        (self._replay_step or self._train_step)()
-
-    def _steps(self, count: int) -> None:
-        """Does some steps of training, or replays them."""
-        groups = count // GROUP if self._replay_group is not None else 0
-        for _ in range(groups):
-            self._replay_group()  # type: ignore[misc]
-        for _ in range(count - groups * GROUP):
-            self._step()
-
-    def _train_group(self) -> None:
-        for _ in range(GROUP):
-            self._train_step()
 
     def _train_step(self) -> None:
         for part in self._batch[:-1]:

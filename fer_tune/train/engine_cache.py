@@ -16,8 +16,10 @@ because another process has left the device.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,6 +76,8 @@ class Room:
         self.memory = memory or Memory(device)
         self.limits: dict[Any, _Limit] = {}
         self.seen: set[Any] = set()
+        self._builds = False
+        self._pause_until = 0.0
         self.lanes: list[EngineCache] = []
 
     def free_lane(self) -> EngineCache:
@@ -89,6 +93,25 @@ class Room:
         found = [cache.clear() for cache in self.lanes]
         self.memory.release()
         return any(found)
+
+    def may_build(self, cache: EngineCache) -> bool:
+        """Returns whether a lane may build an engine now.
+
+        A build keeps the thread from the other lanes. So there is one at a time, and after it the
+        other lanes have the thread for as long as it took.
+        """
+        waits = self._builds or time.monotonic() < self._pause_until
+        return not (waits and self.busy_beside(cache))
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Notes that a lane builds an engine."""
+        began, self._builds = time.monotonic(), True
+        try:
+            yield
+        finally:
+            self._builds = False
+            self._pause_until = 2 * time.monotonic() - began
 
     def busy_beside(self, cache: EngineCache | None) -> bool:
         """Returns whether another lane than this one trains a job, and so will give memory back."""
@@ -165,22 +188,29 @@ class EngineCache:
         engine = self._held.pop(plan.key, None)
         if engine is None:
             self._parts = self._fewest(plan)
+            yield from self.lane.rest()  # a job that was stopped may have left some steps
             while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
-            if not self._held:
-                self.lane.pool = None  # it ended with its last graph, and cannot be used again
-            alone = not self._room.busy_beside(self)
-            if alone:
-                self._room.memory.watch()
-            engine = self._room.build(plan, self._parts)
-            seen = *plan.key, self._parts
-            yield from engine.prepare(alone, seen in self._room.seen)
-            self._room.seen.add(seen)
-            if engine.failed:
-                self._held.clear()  # their graphs read the random numbers that the lane had before
+            while not self._room.may_build(self):
+                yield
+            with self._room.building():
+                engine = yield from self._build(plan)
         self._parts = engine.parts
         self._held[plan.key] = engine
         self._using = plan.key
+
+    def _build(self, plan: Plan) -> Generator[None, None, Engine]:
+        """Builds an engine in the parts that may fit."""
+        room, seen = self._room, (*plan.key, self._parts)
+        alone = not room.busy_beside(self)
+        if alone:
+            room.memory.watch()
+        engine = room.build(plan, self._parts)
+        yield from engine.prepare(alone, seen in room.seen)
+        room.seen.add(seen)
+        if engine.failed:
+            self._held.clear()  # their graphs read the random numbers that the lane had before
+        return engine
 
     def rest(self) -> None:
         """Keeps the engine for a later job: the present one does not need it any more."""
@@ -219,8 +249,6 @@ class EngineCache:
         for key in idle:
             del self._held[key]
         found = bool(idle)
-        if not self.busy:
-            self.lane.pool = None  # its last graph is gone, and so is its memory
         if not self.taken:
             found = found or bool(self._inputs)
             self._inputs.clear()

@@ -125,12 +125,22 @@ class Trainer:
         except FerTuneError as error:
             training.end("failed", error.message)
             yield training.message()
-        except torch.AcceleratorError:
-            raise  # the device cannot be used by this process any more: the pool starts another one
         except Exception as error:  # whatever a job does, the worker stays for the next
+            if self._is_lost():
+                raise  # another process trains this job and those of the other lanes
             said = str(error).strip().splitlines()[0] if str(error).strip() else ""
             training.end("failed", f"{type(error).__name__}: {said}")
             yield training.message(detail=traceback.format_exc())
+
+    def _is_lost(self) -> bool:
+        """Returns whether this process has lost its GPU: after some errors, all calls fail."""
+        if self.device.type == "cpu":
+            return False
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return True
+        return False
 
     def _until_it_ends(
         self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]

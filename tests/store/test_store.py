@@ -305,3 +305,15 @@ def test_rows_of_a_batch_keep_their_order_where_it_matters(store: Store) -> None
         store.epochs.add(row(2, attempt=1))
         assert len(store.pending.steps) == 3  # epochs, the attempt, epochs
     assert [(one.attempt, one.epoch) for one in store.epochs.all("resnet")] == [(0, 1), (1, 1), (1, 2)]
+
+
+def test_the_epochs_that_count_are_added_up(store: Store) -> None:
+    begin(store)
+    begin(store, "other", number=1)
+    for epoch in (1, 2, 3):
+        store.epochs.add(row(epoch))
+        store.epochs.add(row(epoch, job="other"))
+    begin(store, attempt=1)
+    store.epochs.add(row(3, attempt=1, seconds=7.0))
+    assert store.epochs.trained("resnet", "search") == {JOB: (3, 12.0), "other": (3, 7.5)}
+    assert store.jobs.states("resnet", "search") == {JOB: "running", "other": "running"}

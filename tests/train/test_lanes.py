@@ -113,6 +113,28 @@ def test_the_images_between_messages_are_those_of_the_epochs(spec):
     assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
 
 
+def test_one_lane_builds_at_a_time_while_the_others_train(spec):
+    """Building keeps the only thread from the other lanes."""
+    building: list[str] = []
+    seen: list[list[str]] = []
+
+    def build(plan: Any, parts: int) -> Engine:
+        class Slow(Engine):
+            def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
+                building.append("one")
+                for _ in range(5):
+                    seen.append(list(building))
+                    yield
+                building.pop()
+
+        return Slow(plan, parts)
+
+    jobs = [spec(number, width=8 + number, epochs=1) for number in range(3)]
+    said = side_by_side(Trainer("cpu", threads=1, build=build), jobs)
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+    assert seen == [["one"]] * 15
+
+
 # -- memory that is too small for all lanes --------------------------------------------------------
 
 
@@ -214,6 +236,19 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
     assert [messages[-1].notes for messages in said.values()] == [()] * 4
     streams = {cache.lane.stream.cuda_stream for cache in trainer._room.lanes}
     assert len(streams) == 4
+
+
+@pytest.mark.gpu
+def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
+    """Many lanes keep one engine each. Some jobs are stopped while steps of theirs are queued."""
+    trainer = Trainer("cuda")
+    for turn in range(3):
+        jobs = [spec(number, "deep_cnn", epochs=3, width=8 * (turn + 1), batch_size=16 + number) for number in range(9)]
+        stops = {jobs[number].uid: Wish.STOP for number in range(turn)}
+        said = side_by_side(trainer, jobs, stops)
+        ends = [messages[-1] for messages in said.values()]
+        assert [end.notes for end in ends] == [()] * 9
+        assert [end.status for end in ends] == ["stopped"] * turn + ["completed"] * (9 - turn)
 
 
 @pytest.mark.gpu

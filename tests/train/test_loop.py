@@ -255,7 +255,7 @@ def test_keeps_the_logits_of_the_last_epoch_if_that_decides_the_objective(traine
 
 
 def test_a_final_fit_uses_validation_images_and_evaluates_nothing(trainer, spec, tmp_path):
-    final = dataclasses.replace(spec(epochs=1), fit="train+val", artifacts=tmp_path)
+    final = dataclasses.replace(spec(epochs=1), kind="final", fit="train+val", artifacts=tmp_path)
     rows, end = _run(trainer, final)
     assert math.isnan(rows[0].val_accuracy)
     assert end.files["model"].exists()
