@@ -119,6 +119,7 @@ def measure(world: World, studies: int, seed: int = 0) -> dict[str, Any]:
 
 
 WORLDS = (
+    World(trials=2, top=2),
     World(top=2),
     World(),
     World(top=10),
