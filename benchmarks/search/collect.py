@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.circumstances import commit, device, today, versions
-from benchmarks.search.curves import FOLDER, MEASURES, Curve, Curves
+from benchmarks.search.curves import FOLDER, MEASURES, SWEEPS, Curve, Curves
 from fer_tune.job import EpochRow
 from fer_tune.jobs.runner import OUT_OF_TIME
 from fer_tune.pool.port import TrainerFactory, load_trainer
@@ -33,8 +33,6 @@ from fer_tune.store import AttemptRecord, JobRecord, Store
 from fer_tune.sweep import Sweep, load_sweep
 from fer_tune.sweep.schema import Header
 from fer_tune.sweep.space import Fixed, Parameter
-
-SWEEPS = Path(__file__).parents[2] / "sweeps"
 
 RESERVE = 12.0
 """Seconds of `--minutes` that are kept for the start of the workers and for writing the file."""
@@ -187,8 +185,7 @@ def read(store: Store, study: str, repeat: bool, chunk: int) -> list[Curve]:
 
 
 def concurrency(attempts: Sequence[AttemptRecord]) -> float:
-    """Returns how many trainings shared a device on average. An epoch's seconds divided by this are
-    the device's own seconds."""
+    """Returns how many trainings shared a device on average, so that an epoch took longer."""
     whole = [(attempt.started, attempt.ended) for attempt in attempts if attempt.ended is not None]
     if not whole:
         return 1.0

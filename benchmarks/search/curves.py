@@ -33,6 +33,8 @@ NOTHING = 65_535
 
 FOLDER = Path(__file__).parents[1] / "curves"
 
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+
 
 @dataclass(frozen=True)
 class Curve:

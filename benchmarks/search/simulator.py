@@ -20,11 +20,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.search.curves import MEASURES, Curve, Curves, Floats
 from benchmarks.search.features import Features
 from benchmarks.search.gaussian import gaussian
+from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import Noise, measured, roughness
 from benchmarks.search.trees import boosted_trees, extra_trees
 from fer_tune.errors import DataError
 from fer_tune.job import Value
 from fer_tune.sweep.space import Space
+
+VERSION = 1
+"""Counts up when the models change, so that kept ones are fitted again."""
 
 COMPONENTS = 8
 """Principal components of the curves that the models predict."""
@@ -247,8 +251,8 @@ def _rank(one: Floats, other: Floats) -> float:
 
 
 def _share(curves: Curves, curve: Curve) -> float:
-    """Returns how many trainings shared the device while the curve was measured."""
-    return float(curves.chunks[curve.chunk].get("concurrency", 1.0))
+    """Returns how many times longer than alone an epoch took while the curve was measured."""
+    return slowness(curves.family, float(curves.chunks[curve.chunk].get("concurrency", 1.0)))
 
 
 def _hash(params: Mapping[str, Value]) -> list[int]:

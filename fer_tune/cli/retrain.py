@@ -12,6 +12,7 @@ from rich.console import Console
 from fer_tune import api
 from fer_tune.cli.options import INTERRUPTED, Storage, StudyName, Wandb
 from fer_tune.cli.predict import TtaOption
+from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
 from fer_tune.job import Part, Tta
 from fer_tune.settings import Settings
@@ -122,18 +123,7 @@ def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None
     changed = any(fit.changes for fit in fits)
     if not tests or changed:
         return
-    found = api.overtuning(fits[0].study, fits[0].trial, tests, storage=storage)
-    if found is None:
-        return
-    out = terminal.console()
-    figures = [
-        f"{one.name} {terminal.percent(one.value)}"
-        + (f" ({100 * one.interval.low:.2f} to {100 * one.interval.high:.2f})" if one.interval else "")
-        for one in found.figures
-    ]
-    terminal.line(out, "overtuning: ", "; ".join(figures))
-    for warning in found.warnings:
-        terminal.line(out, ("warning: ", "yellow"), warning)
+    show_meter(terminal.console(), api.overtuning(fits[0].study, fits[0].trial, tests, storage=storage))
 
 
 def _epochs(fit: FinalFit) -> str:

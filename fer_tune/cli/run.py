@@ -14,6 +14,7 @@ from fer_tune import api
 from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
+from fer_tune.display.plan import comparison, show_plans
 from fer_tune.errors import FerTuneError
 from fer_tune.pool.engines import EngineName
 from fer_tune.selection.spending import shares
@@ -77,6 +78,9 @@ def run(  # noqa: PLR0917 - options
     settings: Changes = None,
     wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what the sweeps will cost, and keep that for comparison.")
+    ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print each event as a JSON object, for machines (docs/json-lines.md).")
     ] = False,
@@ -97,6 +101,20 @@ def run(  # noqa: PLR0917 - options
     }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = api.check(sweep, overrides)
+    many = None if lanes is None else _lanes(lanes)
+    if plan:
+        show_plans(
+            api.plan(
+                sweeps,
+                workers=_count(workers),
+                lanes=many,
+                devices=devices,
+                engine=engine,
+                note=terminal.note,
+                storage=storage,
+            )
+        )
+        return
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
     display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
@@ -106,7 +124,7 @@ def run(  # noqa: PLR0917 - options
     outcome = api.run(
         sweeps,
         workers=_count(workers),
-        lanes=None if lanes is None else _lanes(lanes),
+        lanes=many,
         devices=devices,
         engine=engine,
         wandb=wandb,
@@ -199,6 +217,8 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
     if said := shares(study.spent):
         terminal.line(out, f"  {terminal.duration(sum(study.spent.values()))} of training: {said}")
+    if study.plan is not None:
+        terminal.line(out, f"  {comparison(study.plan)}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:

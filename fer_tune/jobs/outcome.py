@@ -80,6 +80,7 @@ class StudyOutcome:
         reason: why the run left the study.
         spent: seconds of training in all runs, by what became of the trials; see
             `selection.spending`.
+        plan: the study's plan beside what was needed, or None; see `sources.plan.compared`.
     """
 
     study: str
@@ -88,6 +89,7 @@ class StudyOutcome:
     value: float | None
     reason: Reason
     spent: Mapping[str, float] = field(default_factory=dict)
+    plan: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ class Runner:
         self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
             self.deadline = self.clock() + 3600 * self.limits.hours
-        self.spent = self.limits.spent()
+        if self.limits.gpu_hours is not None:
+            self.spent = self.limits.spent()
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         with self.store.batch():
             try:

@@ -7,7 +7,7 @@ see how often the test images of that split were opened before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,11 +82,13 @@ class Tested:
         views: the scores by kind of test-time augmentation.
         ledger: all openings of the split up to this one, the oldest first.
         images: number of test images.
+        beside: the scores of another model, which was evaluated in the same opening.
     """
 
     views: dict[Tta, TestScores]
     ledger: tuple[Opening, ...]
     images: int
+    beside: dict[Tta, TestScores] = field(default_factory=dict)
 
 
 def scored(labels: Any, probabilities: Any, classes: int) -> TestScores:
@@ -114,6 +116,7 @@ def open_test(
     views: Sequence[Tta] = ("none", "flip"),
     database: Sequence[LedgerRecord] = (),
     predictions: Path | None = None,
+    beside: Model | None = None,
 ) -> Tested:
     """Opens the test images of a split, and returns the scores of a model.
 
@@ -126,6 +129,7 @@ def open_test(
         views: the kinds of test-time augmentation to evaluate.
         database: openings of the split that the database knows.
         predictions: the file to write, or None.
+        beside: another model to evaluate in the same opening.
 
     Raises:
         DataError: the data or the split is not in the cache any more.
@@ -144,8 +148,10 @@ def open_test(
         arrays: dict[str, Any] = {VIEW_NAMES[view]: some for view, some in found.items()}
         arrays |= {"index": opened.test, "label": labels}
         replace_file(predictions, lambda stream: np.savez_compressed(stream, **arrays))
-    scores = {view: scored(labels, some, len(model.spec.classes)) for view, some in found.items()}
+    classes = len(model.spec.classes)
+    scores = {view: scored(labels, some, classes) for view, some in found.items()}
+    others = {view: scored(labels, beside.predict(images, view), classes) for view in views} if beside else {}
     openings.result(id, {VIEW_NAMES[view]: one.scores.accuracy for view, one in scores.items()})
     known = openings.of_split(data.split_hash, list(database))
     before = tuple(one for one in known if one.id == id or one.opened <= entry.opened)
-    return Tested(scores, before, len(labels))
+    return Tested(scores, before, len(labels), others)

@@ -23,7 +23,7 @@ from fer_tune.sources.job_list import JobList
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
 from fer_tune.store.openings import Openings
 from fer_tune.study import TrialSummary, trials
-from fer_tune.study.standings import leader
+from fer_tune.study.standings import best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,33 +192,66 @@ class FinalFits(JobList):
         return all(over) and len(jobs) == self._request.seeds
 
     def _job(self, seed: int) -> Job:
-        record = self._record
-        mine = [
-            job
-            for job in self._store.jobs.of(record.name, "final")
-            if job.origin.get("batch") == self._batch and job.seed == seed
-        ]
-        uid = mine[0].uid if mine else new_uid()
-        attempts = self._store.jobs.attempts(record.name, uid) if mine else []
-        checkpoints = self._settings.checkpoint_folder(record.name, record.uid)
-        return Job(
-            uid=uid,
-            study=record.name,
-            kind="final",
-            family=record.family,
-            params={**self._chosen.params, **self._request.changes},
+        return final_job(
+            self._store,
+            self._settings,
+            self._record,
+            self._chosen,
+            batch=self._batch,
             schedule=self._schedule,
-            seed=seed,
-            data=record.data_ref(self._settings.root),
-            attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
-            objective=self._objective,
-            objective_of="last",
             until=self._until,
+            seed=seed,
             fit=self._request.on,
-            artifacts=self._settings.job_folder(record.name, record.uid, uid),
-            checkpoint=checkpoint_path(checkpoints, uid),
-            checkpoint_seconds=checkpoint_seconds(record),
+            changes=self._request.changes,
         )
+
+
+def final_job(
+    store: Store,
+    settings: Settings,
+    record: StudyRecord,
+    trial: TrialSummary,
+    *,
+    batch: str,
+    schedule: int,
+    until: int,
+    seed: int,
+    fit: Part = "train+val",
+    changes: Mapping[str, Value] | None = None,
+) -> Job:
+    """Returns the job of a final fit. One that the batch has already keeps its uid.
+
+    Args:
+        trial: whose configuration is trained.
+        batch: names the fits that belong together.
+        schedule, until, seed, fit: see `Job`.
+        changes: hyperparameters that replace the trial's.
+    """
+    mine = [
+        job
+        for job in store.jobs.of(record.name, "final")
+        if (job.origin.get("batch"), job.seed, job.origin.get("trial")) == (batch, seed, trial.number)
+    ]
+    uid = mine[0].uid if mine else new_uid()
+    attempts = store.jobs.attempts(record.name, uid) if mine else []
+    return Job(
+        uid=uid,
+        study=record.name,
+        kind="final",
+        family=record.family,
+        params={**trial.params, **(changes or {})},
+        schedule=schedule,
+        seed=seed,
+        data=record.data_ref(settings.root),
+        attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
+        objective=record.objective if fit == "train" else "train_accuracy",
+        objective_of="last",
+        until=until,
+        fit=fit,
+        artifacts=settings.job_folder(record.name, record.uid, uid),
+        checkpoint=checkpoint_path(settings.checkpoint_folder(record.name, record.uid), uid),
+        checkpoint_seconds=checkpoint_seconds(record),
+    )
 
 
 def checkpoint_seconds(record: StudyRecord) -> float:
@@ -232,10 +265,10 @@ def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     if number is None:
-        best = leader(store, study)
-        if best is None:
+        first = best(store, study)
+        if not first:
             raise StudyError(f"The study {study} has no complete trial yet.", "Run its sweep for longer first.")
-        return best
+        return first[0]
     found = [summary for summary in trials(store, study) if summary.number == number]
     if not found:
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")

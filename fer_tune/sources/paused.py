@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from fer_tune.job import PRUNED_IN, Job
@@ -12,7 +11,8 @@ from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
-from fer_tune.study.rungs import Rungs, rung_epochs
+from fer_tune.study.rung_view import levels_of
+from fer_tune.study.rungs import Rungs
 from fer_tune.study.trial_states import PAUSED
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 GB = 1e9
-
-RESERVE = 0.9
-"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 class PausedTrials:
@@ -46,11 +43,8 @@ class PausedTrials:
     ) -> None:
         self._sweep, self._study, self._store = sweep, study, store
         self._checkpoints, self._note = checkpoints, note
-        spec, epochs = sweep.search, sweep.budget.epochs
-        chosen: list[int] | tuple[int, ...] = ()
-        if spec.strategy == "promote":
-            chosen = rung_epochs(epochs, spec.factor, spec.first) if spec.rungs is None else spec.rungs
-        self.rungs = Rungs([epoch for epoch in chosen if epoch < epochs], spec.factor)
+        epochs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
+        self.rungs = Rungs(epochs, sweep.search.factor)
         self._removed = 0
         self._paces: dict[str, float] = {}
 
@@ -60,14 +54,14 @@ class PausedTrials:
     def recall(self) -> None:
         """Reads from the database which trials reached which rung, and which of them are paused."""
         name, objective = self._sweep.study, self._sweep.objective
-        jobs = {job.uid: job for job in self._store.jobs.of(name, "search")}
+        seeds = {job.uid: job.seed for job in self._store.jobs.of(name, "search")} if self.rungs.rungs else {}
         for row in self._store.epochs.all(name) if self.rungs.rungs else []:
             value = float(getattr(row, objective))
-            if row.job in jobs and math.isfinite(value):
-                self.rungs.record(row.job, row.epoch, value, jobs[row.job].seed)
+            if row.job in seeds and math.isfinite(value):
+                self.rungs.record(row.job, row.epoch, value, seeds[row.job])
                 self._paces[row.job] = row.seconds
-        for job in jobs.values():
-            if job.state == "paused":
+        for job in self._store.jobs.unfinished(name):
+            if job.kind == "search" and job.state == "paused":
                 self.rungs.pause(job.uid, job.last_epoch)
 
     def heard(self, job: Job, epoch: int, value: float) -> None:
@@ -95,29 +89,19 @@ class PausedTrials:
     def finishing(self, left: float) -> str | None:
         """Returns the uid of the trial that should be trained to its end now, or None.
 
-        A complete trial is worth more than many that the end of the run cuts off. So when too
-        little time is left for a new trial, the best paused one that fits is trained to its end.
-
         Args:
             left: seconds until the run must end; infinite without a limit.
         """
-        if not self.rungs.paused or left == math.inf:
-            return None
-        schedule = self._sweep.budget.epochs
-        if schedule * median(self._paces.values()) < RESERVE * left:
-            return None
-        seconds = {uid: (schedule - epoch) * self._paces[uid] for uid, epoch in self.rungs.paused.items()}
-        fitting = (uid for uid in reversed(self.rungs.worst()) if seconds[uid] < RESERVE * left)
-        return max(fitting, key=lambda uid: self.rungs.paused[uid], default=None)
+        return self.rungs.fitting(left, self._sweep.budget.epochs, self._paces)
 
     def spent(self) -> dict[str, float]:
         """Returns the seconds that the study's trials trained, by what became of them."""
         name, spent = self._sweep.study, dict[str, float]()
-        curves = self._store.epochs.curves(name)
-        for job in self._store.jobs.of(name, "search"):
-            rows = curves.get(job.uid, [])
-            what = fate(job.state, len(rows), [rung.epoch for rung in self.rungs.rungs])
-            spent[what] = spent.get(what, 0.0) + sum(row.seconds for row in rows)
+        trained, rungs = self._store.epochs.trained(name, "search"), [rung.epoch for rung in self.rungs.rungs]
+        for uid, state in self._store.jobs.states(name, "search").items():
+            epochs, seconds = trained.get(uid, (0, 0.0))
+            what = fate(state, epochs, rungs)
+            spent[what] = spent.get(what, 0.0) + seconds
         return spent
 
     def promote(self, uid: str) -> tuple[Proposal, int]:

@@ -89,7 +89,7 @@ def run_sweeps(
         stack.callback(pool.close)
         store = stack.enter_context(open_store(settings, patience, observers.note))
         searches = [
-            _prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
+            prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
         ]
         if trainer is load_trainer:
             _warn_of_slow_epochs(sweeps, searches, options, observers)
@@ -203,12 +203,15 @@ def _patience(settings: Settings, seconds: float, note: Callable[[str], object])
     return Patience(settings.url, seconds, note, run=True)
 
 
-def _prepare(
+def prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
     """Locks the study, loads and splits its data, and opens it.
 
     The fastest checks come first.
+
+    Args:
+        held: releases the lock when it closes.
     """
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split

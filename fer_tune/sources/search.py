@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import TakenOverError
@@ -17,7 +17,9 @@ from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
+from fer_tune.sources.patience import Patience
 from fer_tune.sources.paused import PausedTrials
+from fer_tune.sources.plan import compared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
+
+PLAN, COMPARED = "plan", "plan_compared"
+"""User attributes of a study: its last plan, and the plan beside what was needed."""
 
 MOST_AHEAD = 16
 """Trials that are asked for ahead of time, at most."""
@@ -51,6 +56,7 @@ class Search:
 
     Attributes:
         plan: see `Source.plan`.
+        data: the images and their split.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class Search:
         mirrored: bool = True,
         note: Callable[[str], object] = lambda text: None,
     ) -> None:
-        self._sweep, self._study, self._data, self._store, self._lock = sweep, study, data, store, lock
+        self._sweep, self._study, self.data, self._store, self._lock = sweep, study, data, store, lock
         self._mirrored, self._note = mirrored, note
         self.record = store.studies.get(sweep.study)
         self._uid = self.record.uid
@@ -73,6 +79,7 @@ class Search:
         self._finished = 0
         self._running: set[str] = set()
         self._requeued = 0
+        self._patience = Patience(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
@@ -218,7 +225,28 @@ class Search:
             best.value if best else None,
             reason,
             self._paused.spent(),
+            None if reason == "interrupted" else self._compared(),
         )
+
+    def spent_so_far(self) -> dict[str, float]:
+        """Returns the device-seconds and the number of started trials of earlier runs."""
+        counts = self._study.counts()
+        started = counts.finished + counts.paused + counts.running
+        return {"device_seconds": self.device_seconds(), "started": started}
+
+    def keep_plan(self, plan: dict[str, Any]) -> None:
+        """Keeps a plan in the study, to be compared when a run ends."""
+        self._study.keep(PLAN, plan)
+
+    def _compared(self) -> dict[str, Any] | None:
+        """Returns and keeps the study's plan beside what was needed; None without a plan."""
+        plan = self._study.kept(PLAN)
+        if plan is None:
+            return None
+        so_far = self.spent_so_far()
+        found = compared(plan, so_far["device_seconds"], int(so_far["started"]))
+        self._study.keep(COMPARED, found)
+        return found
 
     def device_seconds(self) -> float:
         """Returns for how many seconds devices trained this study in earlier runs."""
@@ -253,7 +281,7 @@ class Search:
 
     def _has_room(self, prepared: int = 0) -> bool:
         started = self._finished + len(self._running) + len(self._paused)
-        return started + prepared < self._sweep.budget.trials
+        return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""
@@ -274,7 +302,8 @@ class Search:
                     return job
 
     def _new(self, proposal: Proposal) -> Job:
-        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+        until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)
+        return self._job(proposal, new_uid(), 0, until)
 
     def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
@@ -309,7 +338,7 @@ class Search:
             schedule=sweep.budget.epochs,
             until=until,
             seed=proposal.seed,
-            data=self._data,
+            data=self.data,
             number=proposal.number,
             name=proposal.name,
             attempt=attempt,

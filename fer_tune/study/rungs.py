@@ -8,21 +8,26 @@ rung. A trial that is not among them now may be later, because others that are w
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
+
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
     """Returns the rungs of a schedule: each is `factor` times the one before.
 
     Args:
-        epochs: length of the schedule. A rung is always below it.
+        epochs: length of the schedule. No rung is above half of it, because so late a pause saves
+            little.
         first: the lowest rung; None chooses it so that there are two rungs, if the schedule is long
             enough.
     """
     lowest = first or max(1, round(epochs / factor**2))
     rungs: list[int] = []
-    while (rung := lowest * factor ** len(rungs)) < epochs:
+    while 2 * (rung := lowest * factor ** len(rungs)) <= epochs:
         rungs.append(rung)
     return tuple(rungs)
 
@@ -116,6 +121,25 @@ class Rungs:
                 if self._rung_of(uid) is rung:
                     yield uid
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
+
+    def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:
+        """Returns the paused trial that should be trained to its end in the time that is left.
+
+        A complete trial is worth more than several that the end of the run cuts off. So as soon as
+        a new trial would not fit any more, the best trial of the highest rung that fits is chosen.
+
+        Args:
+            left: seconds until the run must end.
+            paces: seconds of an epoch of each trial.
+
+        Returns:
+            Its uid. None while there is time for a new trial, or if no paused trial fits.
+        """
+        if not paces or schedule * median(paces.values()) < RESERVE * left:
+            return None
+        needs = {uid: (schedule - epoch) * paces[uid] for uid, epoch in self.paused.items() if uid in paces}
+        best = [uid for uid in reversed(self.worst()) if needs.get(uid, left) < RESERVE * left]
+        return max(best, key=lambda uid: self.paused[uid], default=None)
 
     def worst(self) -> list[str]:
         """Returns the paused trials, the least promising first.

@@ -37,6 +37,7 @@ class OnceTPESampler(TPESampler):
         super().before_trial(study, trial)
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        self._table.learn(search_space)
         below, above = self._split or self._split_trials(study, trial)
         below_estimator = self._build_parzen_estimator(study, search_space, below, handle_below=True)
         above_estimator = self._build_parzen_estimator(study, search_space, above, handle_below=False)
@@ -49,24 +50,20 @@ class OnceTPESampler(TPESampler):
         states = LOOKS_AT if self._constant_liar else LOOKS_AT[:2]
         trials = [other for other in study._get_trials(deepcopy=False, states=states) if other.number != trial.number]
         ended = sum(other.state != TrialState.RUNNING for other in trials)
+        if self._search_space_group is not None:
+            for group in self._search_space_group.search_spaces:
+                self._table.learn(group)
+        for other in trials:
+            if not self._table.has(other):
+                self._table.learn(other.distributions)
+                self._table.put(other, self._get_params(other, study))
         self._split = _split_trials(study, trials, (self._gamma or default_gamma)(ended))
         return self._split
 
     def _get_internal_repr(
         self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
     ) -> dict[str, np.ndarray]:
-        for trial in trials:
-            if not self._table.has(trial):
-                self._table.put(trial, self._get_params(trial, study), self._distributions(trial, search_space))
-        return self._table.rows(trials, list(search_space))
-
-    def _distributions(
-        self, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, BaseDistribution]:
-        """Returns the distributions of all parameters of the study that are known."""
-        groups = self._search_space_group.search_spaces if self._search_space_group is not None else []
-        known = {name: distribution for group in groups for name, distribution in group.items()}
-        return {**known, **search_space, **trial.distributions}
+        return self._table.rows([trial.number for trial in trials], list(search_space))
 
 
 class _GrowingSearchSpace(_GroupDecomposedSearchSpace):
@@ -93,29 +90,33 @@ class _Table:
     def __init__(self) -> None:
         self._numbers = np.full((64, 8), np.nan)
         self._columns: dict[str, int] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
         self._known: dict[int, bool] = {}
+
+    def learn(self, distributions: dict[str, BaseDistribution]) -> None:
+        """Makes a column for each parameter."""
+        for name, distribution in distributions.items():
+            if name not in self._columns:
+                self._columns[name] = len(self._columns)
+                self._distributions[name] = distribution
+        self._grow(1, len(self._columns))
 
     def has(self, trial: FrozenTrial) -> bool:
         """Returns whether the row of a trial is up to date."""
         return self._known.get(trial.number) == trial.state.is_finished()
 
-    def put(self, trial: FrozenTrial, params: dict[str, Any], distributions: dict[str, BaseDistribution]) -> None:
+    def put(self, trial: FrozenTrial, params: dict[str, Any]) -> None:
         """Writes the row of a trial."""
-        for name in params:
-            self._columns.setdefault(name, len(self._columns))
-        self._grow(trial.number + 1, len(self._columns))
-        self._numbers[trial.number] = np.nan
+        self._grow(trial.number + 1, 1)
+        row = self._numbers[trial.number]
+        row[:] = np.nan
         for name, value in params.items():
-            self._numbers[trial.number, self._columns[name]] = distributions[name].to_internal_repr(value)
+            row[self._columns[name]] = self._distributions[name].to_internal_repr(value)
         self._known[trial.number] = trial.state.is_finished()
 
-    def rows(self, trials: list[FrozenTrial], names: list[str]) -> dict[str, np.ndarray]:
+    def rows(self, numbers: list[int], names: list[str]) -> dict[str, np.ndarray]:
         """Returns the values by name, of those trials that have all of these parameters."""
-        for name in names:
-            self._columns.setdefault(name, len(self._columns))
-        self._grow(1, len(self._columns))
-        chosen = self._numbers[[trial.number for trial in trials]] if trials else self._numbers[:0]
-        chosen = chosen[:, [self._columns[name] for name in names]]
+        chosen = self._numbers[np.ix_(numbers, [self._columns[name] for name in names])]
         chosen = chosen[~np.isnan(chosen).any(axis=1)]
         return {name: chosen[:, place] for place, name in enumerate(names)}
 

@@ -105,13 +105,11 @@ class TrialWrites:
         """
         made: list[int] = []
         row: dict[str, Any] = {"study_id": self._study_id, "number": trial.number, "state": trial.state}
-        if trial.datetime_start is not None:
-            row["datetime_start"] = _utc(trial.datetime_start)
-        earlier = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == self._study_id)
+        row["datetime_start"] = None if trial.datetime_start is None else _utc(trial.datetime_start)
 
         def work(tx: Connection) -> None:
-            key = (tx.execute(insert(TRIALS).values(row)).inserted_primary_key or (0,))[0]
-            if tx.scalar(earlier.where(TRIALS.c.trial_id < key)) != trial.number:
+            key = (tx.execute(_ADD, row).inserted_primary_key or (0,))[0]
+            if tx.scalar(_EARLIER, {"study": self._study_id, "new": key}) != trial.number:
                 raise StaleError
             self._contents(tx, key, trial, trial.user_attrs, trial.system_attrs)
             made[:] = [key]
@@ -162,18 +160,16 @@ class TrialWrites:
 
     def newest(self) -> int:
         """Returns the key of the newest trial in the database, or 0."""
-        return self._read(select(func.max(TRIALS.c.trial_id)).where(TRIALS.c.study_id == self._study_id))[0][0] or 0
+        return self._read(_NEWEST)[0][0] or 0
 
     def by_state(self) -> dict[TrialState, tuple[int, int]]:
         """Returns the number of trials in each state, and the sum of their keys."""
-        query = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).group_by(TRIALS.c.state)
-        found = self._read(query.where(TRIALS.c.study_id == self._study_id))
-        return {state: (count, int(keys)) for state, count, keys in found}
+        return {state: (count, int(keys)) for state, count, keys in self._read(_BY_STATE)}
 
     def _read(self, query: Any) -> Any:
         def work() -> Any:
             with self._store.engine.connect() as connection:
-                return connection.execute(query).all()
+                return connection.execute(query, {"study": self._study_id}).all()
 
         return self._store.patiently(work)
 
@@ -192,6 +188,12 @@ def _reporting() -> Any:
     return insert(REPORTED).from_select(columns, select(*row).where(runs))
 
 
+# They are made once, because SQLAlchemy takes longer to make a statement than SQLite to execute it.
+_OF_STUDY = TRIALS.c.study_id == bindparam("study")
+_ADD = insert(TRIALS)
+_EARLIER = select(func.count()).select_from(TRIALS).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
+_NEWEST = select(func.max(TRIALS.c.trial_id)).where(_OF_STUDY)
+_BY_STATE = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).where(_OF_STUDY).group_by(TRIALS.c.state)
 _REPORT = _reporting()
 _PARAM = insert(PARAMS)
 _VALUE = insert(VALUES)

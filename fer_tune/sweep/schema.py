@@ -55,6 +55,9 @@ class Budget(Section):
     gpu_hours: float | None = Field(
         None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
     )
+    patience: int | None = Field(
+        None, ge=1, description="the study ends if so many more trials would gain less than a standard error"
+    )
 
 
 class Images(Section):
@@ -218,7 +221,7 @@ class Sweep:
             "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
-            "search": self.search.model_dump(),
+            "search": self.search.model_dump(by_alias=True),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,

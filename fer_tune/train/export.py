@@ -80,6 +80,7 @@ class Predictor:
     Attributes:
         description: the content of `config.json`.
         spec: what the images are that it takes.
+        mean, std: of the pixels in 0..1 that the network was fitted to.
         temperature: divides the logits, so that the probabilities mean what they say.
     """
 
@@ -89,7 +90,7 @@ class Predictor:
         self.spec = config.spec
         self.device = device
         self.temperature = temperature
-        self._mean, self._std = config.input.mean, config.input.std
+        self.mean, self.std = config.input.mean, config.input.std
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Predictor:
@@ -118,7 +119,7 @@ class Predictor:
         for start in range(0, len(images), BATCH):
             part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
             x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
-            x = (x.float() / 255 - self._mean) / self._std
+            x = (x.float() / 255 - self.mean) / self.std
             seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, side)]
             parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)

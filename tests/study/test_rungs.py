@@ -12,7 +12,7 @@ from fer_tune.study.rungs import Rungs, rung_epochs
 @pytest.mark.parametrize(
     ("epochs", "factor", "first", "rungs"),
     [
-        (40, 3, None, (4, 12, 36)),
+        (40, 3, None, (4, 12)),
         (40, 3, 5, (5, 15)),
         (27, 3, 1, (1, 3, 9)),
         (60, 4, None, (4, 16)),
@@ -74,6 +74,17 @@ def test_a_trial_that_is_paused_at_no_rung_of_a_changed_sweep_continues() -> Non
     assert list(rungs.promotable()) == ["a"]
     assert rungs.next_after(2) == 4
     assert rungs.next_after(4) is None
+
+
+def test_the_time_that_is_left_finishes_the_best_trial_that_fits() -> None:
+    rungs = Rungs([2, 4], factor=3)
+    reached(rungs, {"a": 0.1, "b": 0.4, "c": 0.3}, 2)
+    reached(rungs, {"b": 0.6}, 4)
+    paces = {"a": 1.0, "b": 1.0, "c": 1.0}
+    assert rungs.fitting(100.0, 10, paces) is None
+    assert rungs.fitting(10.0, 10, paces) == "b"
+    assert rungs.fitting(10.0, 10, paces | {"b": 2.0}) == "c"
+    assert rungs.fitting(5.0, 10, paces) is None
 
 
 def test_the_worst_are_those_with_the_greatest_part_of_their_rung_before_them() -> None:

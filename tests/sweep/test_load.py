@@ -358,7 +358,7 @@ def test_every_option_is_one_of_optunas() -> None:
     import inspect
 
     for name, section in (SAMPLERS | PRUNERS).items():
-        if name != "none":
+        if name not in ("none", "effects"):  # fer-tune's own
             assert set(section.model_fields) <= set(inspect.signature(classes[name]).parameters), name
 
 
@@ -392,6 +392,9 @@ def test_every_option_is_one_of_optunas() -> None:
         ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
         ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
         ("search: {strategy: promote, rung: [4]}", "nearest: rungs"),
+        ("search: {prior: {from: start}}", "needs configurations in `start`"),
+        ("search: {prior: {confidence: high}}", "needs either from: start, or study: NAME"),
+        ("search: {prior: {from: begin}}", "must be 'start', not begin"),
     ],
 )  # fmt: skip
 def test_wrong_sections_are_refused(line: str, words: str) -> None:
