@@ -209,6 +209,25 @@ def gain(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
+def lanes() -> str:
+    """Returns what lanes train together, in thousand images a second."""
+    found: dict[tuple[str, int], dict[str, Record]] = {}
+    for row in record("lanes-h100.json")["rows"]:
+        found.setdefault((row["family"], row["batch"]), {})[str(row["given"])] = row
+    counts = ("1", "2", "4", "8")
+    rows = []
+    for (family, batch), by_count in found.items():
+        auto, cells = by_count.get("auto"), []
+        for count in counts:
+            cells.append(thousands(by_count[count]["images_per_second"]) if count in by_count else NONE)
+        if auto is None:
+            rows.append([family, str(batch), *cells, NONE, NONE])
+            continue
+        rate = thousands(auto["images_per_second"])
+        rows.append([family, str(batch), *cells, f"{rate} ({auto['lanes']})", f"{auto['over_one']} ×"])
+    return markdown(["", "batch", *counts, "auto (lanes)", "over one"], rows)
+
+
 def torch_compile() -> str:
     """Returns what torch.compile makes of whole networks, in thousand images a second."""
     headings = ["", "batch", "torch", "compiled", "ours", "seconds to compile"]

@@ -218,7 +218,7 @@ class Engine:
             self._copied = torch.cuda.current_stream(self.device).record_event()
 
     def wait(self) -> None:
-        """Waits for a GPU that has as many steps to do as it may have. For a lane without others."""
+        """Waits for a GPU that has as many steps to do as it may have."""
         self.replays.wait()
 
     def finished(self) -> bool:
