@@ -95,13 +95,14 @@ def figure(value: float | None) -> str:
 
 
 def sweeps() -> str:
-    """Returns what the newest recorded sweep of each family found."""
+    """Returns what the newest recorded sweep of each family found that has a final fit."""
     headings = [
         "sweep", "wall time on one H100", "trials", "best val %", "which trial it was", "best sampled val %",
         "test %", "test %, flip-averaged", "test openings before", "record",
     ]  # fmt: skip
     found = sweep_records()
-    newest = {result["family"]: result for result in found}
+    fitted = [result for result in found if result.get("retrain")]
+    newest = {result["family"]: result for result in [*found, *fitted]}
     return markdown(headings, [sweep_row(newest[name], found) for name in FAMILIES if name in newest])
 
 

@@ -16,7 +16,7 @@ AHEAD = 0.1
 """Seconds of work that a GPU is given ahead. That is enough while a capture of another lane takes
 the thread. More would fill the driver's queue, whose launches then wait, and with them all lanes."""
 LEAST, MOST = 4, 16
-"""Steps that are given at once. A GPU has two chunks to do, so that it waits for none."""
+"""Steps that are given at once. A GPU has two chunks to do, and so waits for none."""
 
 Run = Callable[[], None]
 
