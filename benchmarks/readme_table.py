@@ -21,6 +21,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for table in (
         tables.by_hand,
         tables.sweeps,
+        tables.lanes,
         tables.kernels,
         tables.torch_compile,
         tables.before_after,
