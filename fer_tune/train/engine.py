@@ -217,6 +217,10 @@ class Engine:
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
 
+    def wait(self) -> None:
+        """Waits for a GPU that has as many steps to do as it may have."""
+        self.replays.wait()
+
     def finished(self) -> bool:
         """Returns whether the device has trained and evaluated the epoch, so that `read` does not
         wait."""

@@ -113,6 +113,10 @@ class Room:
             self._builds = False
             self._pause_until = 2 * time.monotonic() - began
 
+    def alone(self, cache: EngineCache) -> bool:
+        """Returns whether no other lane than this one has a job."""
+        return not any(other.taken for other in self.lanes if other is not cache)
+
     def busy_beside(self, cache: EngineCache | None) -> bool:
         """Returns whether another lane than this one trains a job, and so will give memory back."""
         return any(other.busy for other in self.lanes if other is not cache)

@@ -224,7 +224,7 @@ class Trainer:
         yield from filter(training.to_yield, list(training.rows))
         training.due = time.monotonic() + PROGRESS_SECONDS
         for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
-            row = yield from self._epoch(training, keeper, epoch, stop_requested)
+            row = yield from self._epoch(training, keeper, cache, epoch, stop_requested)
             if row is None:
                 return training.end("stopped", f"asked to stop in epoch {epoch}")
             if training.diverged(row):
@@ -244,7 +244,7 @@ class Trainer:
         return training.finish(keeper)
 
     def _epoch(
-        self, training: Training, keeper: Keeper, epoch: int, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: EngineCache, epoch: int, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, EpochRow | None]:
         """Trains an epoch. Returns its row, or None if the job was asked to stop at once."""
         job, engine = training.job, training.engine
@@ -258,12 +258,14 @@ class Trainer:
             if (now := time.monotonic()) >= training.due:
                 training.due = now + PROGRESS_SECONDS
                 yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
-            yield self._count(engine, step - before)
-            before = step
+            images, before = self._count(engine, step - before), step
+            if not images and self._room.alone(cache):
+                engine.wait()
+            yield images
         engine.evaluate()
         if epoch < job.last_epoch:
             engine.begin_next(epoch + 1)
-        while not engine.finished():
+        while not (engine.finished() or self._room.alone(cache)):  # alone, `read` may wait
             yield 0
         yield self._count(engine, engine.steps_per_epoch - before)
         return training.row(epoch, engine.read(), started, self._images - of_all)
