@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import tables, what_helped
+from benchmarks import orchestration_tables, tables, what_helped
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
@@ -25,6 +25,9 @@ TABLES: dict[str, Callable[[], str]] = {
         tables.kernels,
         tables.torch_compile,
         tables.before_after,
+        orchestration_tables.orchestration_cost,
+        orchestration_tables.orchestration_waits,
+        orchestration_tables.orchestration_growth,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,

@@ -21,10 +21,10 @@ from typing import Any
 from benchmarks.circumstances import commit, machine, today, versions
 from benchmarks.search.compare import FACTORS, compare, table
 from benchmarks.search.curves import SWEEPS
+from benchmarks.search.fitting import GROWERS
 from benchmarks.search.lanes import slowness
 from benchmarks.search.measure import OURS, Case, Results, factory, play_all
 from benchmarks.search.models import simulator_of
-from benchmarks.search.simulator import GROWERS
 from fer_tune.errors import FerTuneError
 from fer_tune.sweep import Sweep, load_sweep
 

@@ -13,7 +13,7 @@ from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
-from fer_tune.train.config import TrainConfig, configurations
+from fer_tune.train.config import TrainConfig, configurations, seen
 from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
 from fer_tune.train.inputs import DeviceData
@@ -281,8 +281,8 @@ class Trainer:
     def _plan(self, job: Job, cache: EngineCache) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
-        family.check(data.spec.side)
-        inputs = self._room.load(lambda: cache.inputs(data), cache)
+        family.check(seen(data.spec, config).side)
+        inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
         return Plan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 
