@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.features import ABSENT, Features
-from benchmarks.search.fitting import ACCURACY, Basis, qualities
+from benchmarks.search.fitting import ACCURACY, GROWERS, Basis, qualities
 from benchmarks.search.invented import final_accuracy, invent, random_configuration
 from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import measured
@@ -148,7 +148,8 @@ def test_few_components_give_back_smooth_curves() -> None:
     assert basis.curves(basis.scores)[:, -1, ACCURACY] == pytest.approx(curves[:, -1, ACCURACY], abs=0.01)
 
 
-def test_the_mean_of_both_models_is_judged_without_a_third_fit() -> None:
+def test_the_mean_of_both_models_is_judged_without_a_third_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GROWERS, "boosted trees", lambda rows, targets: extra_trees(rows, targets, 20))
     curves = invent(small(), 40).whole()
     rows = Features(small().space).rows([curve.params for curve in curves])
     basis = Basis(np.stack([curve.rows[:, :4] for curve in curves]))
