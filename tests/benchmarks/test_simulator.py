@@ -11,7 +11,7 @@ from benchmarks.search.fitting import ACCURACY, GROWERS, Basis, qualities
 from benchmarks.search.invented import final_accuracy, invent, random_configuration
 from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import measured
-from benchmarks.search.simulator import SECONDS, Simulator
+from benchmarks.search.simulator import ABOVE, SECONDS, Simulator, bounded
 from benchmarks.search.trees import boosted_trees, extra_trees
 from fer_tune.errors import DataError
 from tests.benchmarks.simulated import simulator, small
@@ -107,6 +107,14 @@ def test_time_shared_with_other_trainings_is_not_counted() -> None:
         for curves in (alone, shared)
     ]
     assert seconds[0] == pytest.approx(slowness("simple_cnn", 4) * seconds[1], rel=0.01)
+
+
+def test_nothing_is_predicted_far_above_the_best_that_was_measured() -> None:
+    draw = np.random.default_rng(3)
+    values = [simulator().true_value(random_configuration(small().space, draw)) for _ in range(200)]
+    assert max(values) < simulator().ceiling + ABOVE
+    assert bounded(0.60, 0.65) == 1.0
+    assert 0.65 < bounded(0.66, 0.65) * 0.66 < bounded(0.70, 0.65) * 0.70 < 0.65 + ABOVE
 
 
 def test_too_few_curves_are_refused() -> None:
