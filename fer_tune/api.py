@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fer_tune.sources.ensemble import EnsembleFit
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.sources.plan import SweepPlan
+    from fer_tune.sources.predict import Prediction
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
@@ -619,6 +620,54 @@ def ensemble(
     )
 
 
+# use ------------------------------------------------------------------------------------------------------------------
+
+
+def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor | Ensemble:
+    """Loads the model that `retrain` left in a folder, or the ensemble that `ensemble` left.
+
+    Raises:
+        DataError: the folder has no model, or one of a newer version.
+        StorageError: the files of the model are damaged.
+    """
+    from fer_tune.train.ensemble import load_any
+
+    return load_any(Path(folder), device)
+
+
+def predict(
+    folder: str | os.PathLike[str],
+    images: Paths,
+    *,
+    tta: Tta = "none",
+    faces: Literal["auto", "on", "off"] = "auto",
+    submission: str | os.PathLike[str] | None = None,
+    sheet: str | os.PathLike[str] | None = None,
+    note: Callable[[str], object] = lambda text: None,
+) -> list[Prediction]:
+    """Returns what a model or an ensemble says of each image.
+
+    Args:
+        folder: what `retrain` or `ensemble` left.
+        images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
+        tta: `flip` averages over each image and its mirror image, `crops` over ten crops of it.
+        faces: whether photographs are cropped to the face: `auto` if the extra `faces` is
+            installed, `on`, or `off`.
+        submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
+        sheet: a PNG file to write, with all images and their classes.
+        note: is called with a sentence about images that were changed.
+
+    Raises:
+        DataError: something does not exist, or is not a readable image.
+        MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
+    """
+    from fer_tune.sources.predict import predict_images
+
+    files = {"submission": submission, "sheet": sheet}
+    targets = {name: None if file is None else Path(file) for name, file in files.items()}
+    return predict_images(Path(folder), _paths(images), tta=tta, faces=faces, note=note, **targets)
+
+
 def evaluate(
     folder: str | os.PathLike[str],
     source: str,
@@ -649,38 +698,21 @@ def evaluate(
     return assess(Path(folder), source, Settings.from_environment(), usage=usage, device=device, out=target, note=note)
 
 
-def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor | Ensemble:
-    """Loads the model that `retrain` left in a folder, or the ensemble that `ensemble` left.
+def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:
+    """Writes a model or an ensemble as an ONNX file, and compares it with torch in ONNX Runtime.
+
+    The input `images` is uint8 [N, channels, side, side], with any N; the normalisation is inside.
+    The output `probabilities` is float32 [N, classes].
+
+    Returns:
+        The largest difference of a probability from torch's.
 
     Raises:
-        DataError: the folder has no model, or one of a newer version.
-        StorageError: the files of the model are damaged.
+        MissingExtraError: the packages of the extra `onnx` are not installed.
     """
-    from fer_tune.train.ensemble import load_any
+    from fer_tune.train.onnx import export_onnx
 
-    return load_any(Path(folder), device)
-
-
-def predict(folder: str | os.PathLike[str], images: Paths, *, tta: Tta = "none") -> list[dict[str, float]]:
-    """Returns the probability of each class for each image file, the most probable class first.
-
-    Args:
-        folder: what `retrain` left.
-        tta: `flip` averages over each image and its mirror image, `crops` over ten crops of it.
-
-    Raises:
-        DataError: a file is not a readable image.
-    """
-    import numpy as np
-
-    from fer_tune.data.images import read_image
-
-    model = load_model(folder)
-    spec = model.spec
-    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
-    rows = model.predict(pixels, tta).tolist()
-    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
-    return [{name: probability for probability, name in row} for row in ranked]
+    return export_onnx(load_model(folder), Path(onnx))
 
 
 # keep -----------------------------------------------------------------------------------------------------------------
@@ -714,23 +746,6 @@ def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str
     from fer_tune.store.restore import restore as put_back
 
     return put_back(Path(file), Settings.from_environment(storage), replace)
-
-
-def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:
-    """Writes a model or an ensemble as an ONNX file, and compares it with torch in ONNX Runtime.
-
-    The input `images` is uint8 [N, channels, side, side], with any N; the normalisation is inside.
-    The output `probabilities` is float32 [N, classes].
-
-    Returns:
-        The largest difference of a probability from torch's.
-
-    Raises:
-        MissingExtraError: the packages of the extra `onnx` are not installed.
-    """
-    from fer_tune.train.onnx import export_onnx
-
-    return export_onnx(load_model(folder), Path(onnx))
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

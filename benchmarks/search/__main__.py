@@ -16,14 +16,15 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.circumstances import commit, machine, today, versions
 from benchmarks.search.compare import FACTORS, compare, table
 from benchmarks.search.curves import SWEEPS
+from benchmarks.search.fitting import GROWERS
 from benchmarks.search.lanes import slowness
 from benchmarks.search.measure import OURS, Case, Results, factory, play_all
 from benchmarks.search.models import simulator_of
-from benchmarks.search.simulator import GROWERS
 from fer_tune.errors import FerTuneError
 from fer_tune.sweep import Sweep, load_sweep
 
@@ -102,7 +103,25 @@ def run(options: argparse.Namespace) -> None:
     known = results.content.get("versions", {})
     results.content |= {"machine": machine(), "versions": known | versions(*names), "commit": commit(), "date": today()}
     results.save()
+    print(about(part["simulation"]))
     print(table(part["compared"]))
+
+
+def about(record: dict[str, Any]) -> str:
+    """Returns how far the simulation can be believed, in words."""
+    quality, noise = record["quality"], record["noise"]
+    lines = [
+        f"{record['family']}: {record['model']}, from {record['curves']} curves. Rank correlation of the last epochs "
+        f"on {quality['configurations']} held-out configurations: {quality['rank_correlation']:.2f}; "
+        f"in the best quarter: {quality['rank_correlation_best_quarter']:.2f}."
+    ]
+    if record["invented"]:
+        lines.append("These curves are invented. The figures say nothing about real images.")
+    if not record["believed"]:
+        lines.append("The rank correlation is too low: do not believe these figures.")
+    if not noise["measured_on_seeds"]:
+        lines.append("The noise between seeds is assumed, because too few repeats were collected.")
+    return "\n".join(lines)
 
 
 def our_sweeps(path: Path, variants: list[str], start: bool) -> dict[str, Sweep]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from benchmarks.search.clock import VirtualClock
-from benchmarks.search.simulator import ACCURACY, SECONDS, Simulator, Training
+from benchmarks.search.fitting import ACCURACY
+from benchmarks.search.simulator import SECONDS, Simulator, Training
 from benchmarks.search.trace import Trace
 from fer_tune.job import Value
 from fer_tune.sweep import Sweep

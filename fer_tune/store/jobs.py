@@ -15,6 +15,7 @@ from fer_tune.store import tables
 from fer_tune.store.artifact_paths import described
 from fer_tune.store.artifacts import put
 from fer_tune.store.database import Database, insert_new, matches, now, without
+from fer_tune.store.pending import COUNTING
 from fer_tune.store.records import AttemptRecord, JobRecord
 from fer_tune.store.studies import Studies
 
@@ -165,7 +166,7 @@ class Jobs:
         values = {**key, "worker": worker, "lane": lane, "device": device, "started": now(), **_NOTHING_YET}
 
         def work(tx: Connection) -> None:
-            if tx.execute(self._insert_attempt, values).rowcount:
+            if tx.execute(self._insert_attempt, values, execution_options=COUNTING).rowcount:
                 tx.execute(_RUN, {"the_job": key["job_id"], "state": "running"})
 
         self._database.later(work)

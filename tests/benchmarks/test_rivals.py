@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.search.__main__ import about, our_sweeps
 from benchmarks.search.compare import compare
 from benchmarks.search.measure import LIBRARIES, Results, factory
 from benchmarks.search.picture import draw
 from benchmarks.search.rivals.flat import FlatSpace, choices
 from fer_tune.errors import SettingsError
 from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
-from tests.benchmarks.simulated import small
+from tests.benchmarks.simulated import SMALL, simulator, small
 
 
 def test_only_active_parameters_come_back() -> None:
@@ -79,3 +80,21 @@ def test_the_picture_has_a_panel_for_each_comparison(tmp_path: Path) -> None:
     draw(results.content, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == text
     assert text.count('id="axes_') == 2
+
+
+def test_a_simulation_that_is_not_believed_says_so() -> None:
+    record = dict(simulator().record)
+    assert "Rank correlation" in about(record | {"invented": False})
+    assert "invented" in about(record | {"invented": True})
+    assert "do not believe" in about(record | {"invented": False, "believed": False})
+    assert "assumed" in about(record | {"invented": False, "noise": {"measured_on_seeds": 0}})
+
+
+def test_variants_of_our_search_are_changes_of_the_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    sweeps = our_sweeps(path, ["chance; sampler={name: random, seed: 3}; pruner=none"], start=False)
+    assert list(sweeps) == ["fer-tune", "fer-tune chance"]
+    assert sweeps["fer-tune chance"].sampler.seed == 3
+    assert all(not sweep.start for sweep in sweeps.values())
+    assert our_sweeps(path, [], start=True)["fer-tune"].start

@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.features import ABSENT, Features
+from benchmarks.search.fitting import ACCURACY, Basis, qualities
 from benchmarks.search.invented import final_accuracy, invent, random_configuration
 from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import measured
-from benchmarks.search.simulator import ACCURACY, SECONDS, Basis, Simulator
+from benchmarks.search.simulator import SECONDS, Simulator
 from benchmarks.search.trees import boosted_trees, extra_trees
 from fer_tune.errors import DataError
 from tests.benchmarks.simulated import simulator, small
@@ -145,3 +146,13 @@ def test_few_components_give_back_smooth_curves() -> None:
     curves = np.stack([curve.rows[:, :4] for curve in invent(small(), 50).curves])
     basis = Basis(curves)
     assert basis.curves(basis.scores)[:, -1, ACCURACY] == pytest.approx(curves[:, -1, ACCURACY], abs=0.01)
+
+
+def test_the_mean_of_both_models_is_judged_without_a_third_fit() -> None:
+    curves = invent(small(), 40).whole()
+    rows = Features(small().space).rows([curve.params for curve in curves])
+    basis = Basis(np.stack([curve.rows[:, :4] for curve in curves]))
+    found = qualities(curves, rows, basis, ["gaussian process", "mean of both"], folds=2)
+    assert list(found) == ["gaussian process", "mean of both"]
+    assert found["mean of both"] != found["gaussian process"]
+    assert all(part["rank_correlation"] > 0.3 for part in found.values())
