@@ -22,7 +22,7 @@ from fer_tune.display.from_database import StudyReader
 from fer_tune.job import JobEnd
 from fer_tune.pool import Slot
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyLock, final_lock, tables
+from fer_tune.store import Store, StudyLock, confirm_lock, final_lock, tables
 from fer_tune.study import trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.summaries import summaries, trial
@@ -162,6 +162,16 @@ def test_a_study_that_has_ended(settings: Settings) -> None:
         assert state.left is None
         ended = datetime.now(UTC) - timedelta(minutes=1)
         assert f"Not running. The last trial ended {ended.astimezone():%Y-%m-%d %H:%M}"[:-1] in watched().stdout
+
+
+def test_confirmations_that_are_being_trained(settings: Settings) -> None:
+    with make_study(settings) as store:
+        job = replace(job_of(7, store.studies.get("tiny").data_ref(store.root)), kind="confirm", number=None, seed=4)
+        store.jobs.put(job, origin={"trial": 1, "round": 0, "seeds": 3})
+        store.jobs.start_attempt(job, 0, "cpu")
+        with StudyLock(settings, settings.url, confirm_lock("tiny")):
+            text = watched().stdout
+    assert all(part in text for part in ("confirmations", "0/3", "1 running"))
 
 
 def test_a_study_without_a_trial(settings: Settings) -> None:
