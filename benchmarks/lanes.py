@@ -38,6 +38,8 @@ from fer_tune.pool.port import Lanes
 from fer_tune.train.loop import Said, Trainer
 
 MOST_KERNELS = 25
+CHUNK = 4
+"""Steps that a lane is given at once where nothing but steps is measured."""
 LONG = 1000
 """Epochs of a trial. None ends while it is measured."""
 
@@ -217,10 +219,11 @@ def bare_lanes(trainer: Trainer, lanes: int) -> float:
             engine._cursor.zero_()
         synchronise(trainer.device)
         began = time.perf_counter()
-        for first in range(0, steps, 16):
+        for first in range(0, steps, CHUNK):
             for cache, engine in zip(held, engines, strict=True):
                 with cache.lane:
-                    engine.replays.steps(min(16, steps - first), engine._train_step)
+                    for _ in range(first, min(first + CHUNK, steps)):
+                        (engine.replays.step or engine._train_step)()
         synchronise(trainer.device)
         best = max(best, lanes * steps * engines[0].batch_size / (time.perf_counter() - began))
     return best

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.tables import NONE, Record, markdown, record
 
 NOW, BEFORE = "orchestration.json", "orchestration-before.json"
@@ -15,25 +17,40 @@ def orchestration_cost(now: Record | None = None) -> str:
     for space, measured in found["spaces"].items():
         if rows:
             rows.append([f"**{space}'s space**", *[""] * (len(headings) - 1)])
-        optuna, earlier = measured["optuna"], before["spaces"][space]
-        rows.append(cost_row("`study.optimize` as documented", 1, optuna, optuna, earlier["optuna"]))
-        rows.append(cost_row("the same with WAL", 1, measured["optuna_wal"], optuna, earlier["optuna_wal"]))
+        earlier = before["spaces"][space]
+        then = dict(sides(earlier))
         if space == "flat12":
-            rows += [cost_row("Ray Tune, its driver", one["slots"], one, optuna, None) for one in found.get("ray", [])]
-        then = {one["slots"]: one for one in earlier["ours"]}
-        rows += [cost_row("fer-tune", one["slots"], one, optuna, then.get(one["slots"])) for one in measured["ours"]]
+            then |= {("Ray Tune, its driver", one["slots"]): one for one in before.get("ray", [])}
+        both = sides(measured, found.get("ray", []) if space == "flat12" else [])
+        for (name, slots), one in both:
+            over = over_optuna(then.get((name, slots)), earlier)
+            rows.append([name, str(slots), *cost_cells(one), over_optuna(one, measured), over])
     return markdown(headings, rows)
 
 
-def cost_row(name: str, slots: int, one: Record, optuna: Record, before: Record | None) -> list[str]:
-    """Returns the cells of one side. A run that was cut short may have no trial that ended."""
-    if one["trials"] < one.get("slots", 1):
-        return [name, str(slots), NONE, NONE, f"{one['cpu_ms_a_row']:.2f}", NONE, NONE]
+def sides(measured: Record, ray: Sequence[Record] = ()) -> list[tuple[tuple[str, int], Record]]:
+    """Returns what was measured in one space, by name and number of slots."""
     return [
-        name, str(slots), f"{one['cpu_ms_a_trial']:.1f}", f"{one['rows'] / one['trials']:.1f}",
-        f"{one['cpu_ms_a_row']:.2f}", f"{one['cpu_ms_a_trial'] / optuna['cpu_ms_a_trial']:.2f}",
-        NONE if before is None or before["trials"] < slots else f"{before['cpu_ms_a_trial']:.0f}",
-    ]  # fmt: skip
+        (("`study.optimize` as documented", 1), measured["optuna"]),
+        (("the same with WAL", 1), measured["optuna_wal"]),
+        *((("Ray Tune, its driver", one["slots"]), one) for one in ray),
+        *((("fer-tune", one["slots"]), one) for one in measured["ours"]),
+    ]
+
+
+def cost_cells(one: Record) -> list[str]:
+    """Returns processor time and rows. A run that was cut short may have no trial that ended."""
+    row = f"{one['cpu_ms_a_row']:.2f}"
+    if not one["trials"]:
+        return [NONE, NONE, row]
+    return [f"{one['cpu_ms_a_trial']:.1f}", f"{one['rows'] / one['trials']:.1f}", row]
+
+
+def over_optuna(one: Record | None, measured: Record) -> str:
+    """Returns the processor time of a trial, as a multiple of that of documented Optuna."""
+    if one is None or not one["trials"]:
+        return NONE
+    return f"{one['cpu_ms_a_trial'] / measured['optuna']['cpu_ms_a_trial']:.2f}"
 
 
 def orchestration_waits(now: Record | None = None) -> str:

@@ -279,7 +279,8 @@ def bare(engine: Engine) -> float:
     engine._cursor.zero_()
     synchronise(engine.device)
     began = time.perf_counter()
-    engine.replays.steps(engine.steps_per_epoch, engine._train_step)
+    for _ in range(engine.steps_per_epoch):
+        (engine.replays.step or engine._train_step)()
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
@@ -314,7 +315,8 @@ def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
 
     def steps() -> None:
         engine._cursor.zero_()
-        engine.replays.steps(engine.steps_per_epoch, engine._train_step)
+        for _ in range(engine.steps_per_epoch):
+            (engine.replays.step or engine._train_step)()
 
     parts = {
         "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),

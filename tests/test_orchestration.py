@@ -125,7 +125,7 @@ def side(ms: float, slots: int, trials: int = 100) -> dict[str, Any]:
 
 def test_the_tables_compare_with_optuna_and_with_the_record_before(monkeypatch: pytest.MonkeyPatch) -> None:
     optuna = {"trials": 100, "rows": 1000, "cpu_ms_a_trial": 80.0, "cpu_ms_a_row": 8.0}
-    then = {"optuna": optuna, "optuna_wal": optuna, "ours": [side(100, 2), side(900, 64, trials=3)]}
+    then = {"optuna": optuna, "optuna_wal": optuna, "ours": [side(100, 2), side(900, 64, trials=0)]}
     before = record({"flat12": then}, [side(200, 8) | {"finished": 100, "commands": {"best": {"cpu": 0.9}}}])
     monkeypatch.setattr(orchestration_tables, "record", lambda name: before)
     ours = [side(20, 2), side(40, 64), side(50, 512, trials=0)]
@@ -133,8 +133,8 @@ def test_the_tables_compare_with_optuna_and_with_the_record_before(monkeypatch: 
         {"flat12": then | {"ours": ours}}, [side(30, 8) | {"finished": 100, "commands": {"best": {"cpu": 0.4}}}]
     )
     cost = orchestration_tables.orchestration_cost(now).splitlines()
-    assert cost[-3] == "| fer-tune | 2 | 20.0 | 10.0 | 2.00 | 0.25 | 100 |"
-    assert cost[-2] == "| fer-tune | 64 | 40.0 | 10.0 | 4.00 | 0.50 | – |"  # cut short, before
+    assert cost[-3] == "| fer-tune | 2 | 20.0 | 10.0 | 2.00 | 0.25 | 1.25 |"
+    assert cost[-2] == "| fer-tune | 64 | 40.0 | 10.0 | 4.00 | 0.50 | – |"  # no trial ended before
     assert cost[-1] == "| fer-tune | 512 | – | – | 5.00 | – | – |"  # cut short
     assert "| flat12 | 2 | 4.0 | 1,234 | – | 12 % | 4.0, 1,234 |" in orchestration_tables.orchestration_waits(now)
     assert orchestration_tables.orchestration_growth(now).endswith("| 100 | 30 (200) | 1.0 (1.0) | 0.40 (0.90) |")

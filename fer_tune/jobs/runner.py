@@ -32,6 +32,12 @@ from fer_tune.store import Store
 TICK = 0.2
 """Seconds that the runner waits for workers, at most, before it checks clock and signals."""
 
+AT_ONCE = 8
+"""Jobs that are started, at most, before the runner looks for messages again.
+
+Asking for hundreds of jobs takes seconds, in which no job would be judged.
+"""
+
 LANES_FILE = "lanes.json"
 """File in the storage folder in which workers keep how many lanes are worth it."""
 
@@ -103,7 +109,7 @@ class Runner:
         return self.source.outcome(reason)
 
     def _loop(self) -> Reason:
-        self._fill()
+        hungry = self._fill()
         self._tell()
         while not self.signals.requested:
             self.source.hold()
@@ -112,9 +118,9 @@ class Runner:
             if not self.running and not self._may_start():
                 return "hours" if self.source.wanted() and self._device_hours_left() > 0 else "budget"
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
-            self._handle(self.pool.events(0 if more else TICK), self._event)
+            self._handle(self.pool.events(0 if more or hungry else TICK), self._event)
             self._supervise()
-            self._fill()  # before observers, so that no worker waits for them
+            hungry = self._fill()  # before observers, so that no worker waits for them
             self._tell()
             self.observers.tick()
             self.failures.refuse_hopeless(self.study, self.source.completed)
@@ -156,9 +162,15 @@ class Runner:
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        """Gives each idle slot a job: first those that lost their worker, then new ones."""
+    def _fill(self) -> bool:
+        """Gives idle slots a job: first those that lost their worker, then new ones.
+
+        Returns whether slots are left for which it should be called again soon.
+        """
+        started = 0
         for slot in self.pool.idle():
+            if started == AT_ONCE:
+                return True
             doubtful = [entry for entry in self._on(slot.worker) if not entry.proven]
             if any(entry.suspect for entry in doubtful):
                 continue
@@ -169,8 +181,10 @@ class Runner:
             elif self._may_start() and not self.signals.requested:
                 entry = self._begin(self.source.next())
             else:
-                return
+                return False
             self._submit(entry, slot)
+            started += 1
+        return False
 
     def _on(self, worker: int) -> list[Running]:
         """Returns the jobs that a worker trains."""

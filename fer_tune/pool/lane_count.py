@@ -88,6 +88,14 @@ class LaneCount:
             self._window.images[uid] += images
             self._window.turns[uid] += 1
 
+    def crowded(self, lanes: int) -> None:
+        """Memory suffices for no more than so many lanes, which ends the search for more.
+
+        The answer is not kept: it depends on the jobs, and the next run may have others.
+        """
+        if not self.settled:
+            self.lanes, self.settled = max(1, min(lanes, self.lanes)), True
+
     def measure(self, busy: int) -> None:
         """Changes the number of lanes if the present one was measured for long enough.
 

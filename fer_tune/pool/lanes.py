@@ -80,6 +80,7 @@ class LaneSet:
             waiting = False
             if isinstance(message, Crowded):
                 self._room[lane] = len(self._busy) - 1
+                self._count.crowded(self._room[lane])
                 continue
             said.append((lane, message))
             if isinstance(message, JobEnd):

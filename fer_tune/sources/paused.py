@@ -109,7 +109,7 @@ class PausedTrials:
         known, epoch = self._store.jobs.get(uid), self.rungs.paused[uid]
         assert known.number is not None
         proposal = self._study.promote(known.number, known.params)
-        self.rungs.leave(uid)
+        self.rungs.promote(uid)
         return proposal, epoch
 
     def end_all(self) -> int:

@@ -147,7 +147,7 @@ class _Run:
             return False
         number = len(self.at) if place is None else int(place)
         trial, begin = self.trials[number], self.at.get(number, 0)
-        self.rungs.leave(str(number))
+        self.rungs.promote(str(number))
         until = self.rungs.next_after(begin) or self.schedule
         for epoch in range(begin + 1, min(until, len(trial.values)) + 1):
             if self.seconds + trial.seconds[epoch - 1] > self.budget:

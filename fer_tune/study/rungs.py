@@ -39,10 +39,12 @@ class Rung:
     Attributes:
         epoch: the rung's epoch.
         order: minus the value, the place and the uid of each trial that reached it.
+        continued: the uids of those that continued from here.
     """
 
     epoch: int
     order: list[tuple[float, int, str]] = field(default_factory=list)
+    continued: set[str] = field(default_factory=set)
     _keys: dict[str, tuple[float, int, str]] = field(default_factory=dict)
 
     def add(self, uid: str, value: float, place: int) -> None:
@@ -97,10 +99,18 @@ class Rungs:
         for rung in self.rungs:
             if rung.epoch == epoch:
                 rung.add(uid, value, place)
+            elif rung.epoch < epoch and uid in rung:
+                rung.continued.add(uid)
 
     def pause(self, uid: str, epoch: int) -> None:
         """Records that a trial is paused after this epoch."""
         self.paused[uid] = epoch
+
+    def promote(self, uid: str) -> None:
+        """Records that a paused trial continues."""
+        if (rung := self._rung_of(uid)) is not None:
+            rung.continued.add(uid)
+        self.leave(uid)
 
     def leave(self, uid: str) -> None:
         """Records that a trial is not paused any more."""
@@ -109,17 +119,20 @@ class Rungs:
     def promotable(self, closing: bool = False) -> Iterator[str]:
         """Yields the paused trials that may continue, in the order in which they should.
 
-        The trials of higher rungs come first, and within a rung the best.
+        A trial may continue if it is among the best `1 / factor` of its rung, and if no more than
+        `1 / factor` of the rung have continued. The second condition matters while the search
+        improves: nearly every new trial is then among the best so far. The trials of higher rungs
+        come first, and within a rung the best.
 
         Args:
             closing: whether no other trial will start or continue. Then the best trial of each rung
                 may continue, however few there are. So a study never ends without a complete trial.
         """
         for rung in reversed(self.rungs):
-            quota = len(rung) // self.factor
-            for uid in rung.best(max(1, quota) if closing else quota):
-                if self._rung_of(uid) is rung:
-                    yield uid
+            quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
+            free = quota - len(rung.continued)
+            if free > 0:
+                yield from [uid for uid in rung.best(quota) if self._rung_of(uid) is rung][:free]
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
 
     def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:

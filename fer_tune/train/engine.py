@@ -78,7 +78,7 @@ class Engine:
         self.batch_size = plan.images(1)
         self.steps_per_epoch = len(data.labels) // self.batch_size
         self.parts = parts
-        model = plan.family.build(plan.shape, data.spec)
+        model = plan.family.build(plan.shape, inputs.spec)
         self.parameters = count_parameters(model)
         slow_down_statistics(model, parts)
         self.flat = FlatModel(model, device, inputs.dtype)
@@ -217,6 +217,10 @@ class Engine:
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
 
+    def wait(self) -> None:
+        """Waits for a GPU that has as many steps to do as it may have."""
+        self.replays.wait()
+
     def finished(self) -> bool:
         """Returns whether the device has trained and evaluated the epoch, so that `read` does not
         wait."""
@@ -302,7 +306,7 @@ class Engine:
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
         self.flat.model.eval()
-        most = HELD_BATCH * FER2013.side**2 // self.data.spec.side**2 // self.parts
+        most = HELD_BATCH * FER2013.side**2 // self.inputs.spec.side**2 // self.parts
         for part in alike(len(self.inputs.held), max(1, most)):
             self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
         self.flat.model.train()

@@ -113,6 +113,10 @@ class Room:
             self._builds = False
             self._pause_until = 2 * time.monotonic() - began
 
+    def alone(self, cache: EngineCache) -> bool:
+        """Returns whether no other lane than this one has a job."""
+        return not any(other.taken for other in self.lanes if other is not cache)
+
     def busy_beside(self, cache: EngineCache | None) -> bool:
         """Returns whether another lane than this one trains a job, and so will give memory back."""
         return any(other.busy for other in self.lanes if other is not cache)
@@ -158,7 +162,7 @@ class EngineCache:
         self.taken = self.busy = False
         self._using: Any = None  # key of the engine that has a job
         self._room = room
-        self._inputs: dict[int, Inputs] = {}
+        self._inputs: dict[tuple[int, int], Inputs] = {}
         self._held: OrderedDict[Any, Engine] = OrderedDict()
         self._parts = 1  # of the last engine
 
@@ -170,11 +174,11 @@ class EngineCache:
         """The engine that was used last."""
         return next(reversed(self._held.values()))
 
-    def inputs(self, data: DeviceData) -> Inputs:
-        """Returns the lane's own buffers for an epoch of these images."""
-        found = self._inputs.get(id(data))
+    def inputs(self, data: DeviceData, crop: int = 0) -> Inputs:
+        """Returns the lane's own buffers for an epoch of these images, or of crops of them."""
+        found = self._inputs.get((id(data), crop))
         if found is None:
-            found = self._inputs[id(data)] = Inputs(data)
+            found = self._inputs[id(data), crop] = Inputs(data, crop)
         return found
 
     def get(self, plan: Plan) -> Iterator[None]:

@@ -57,6 +57,7 @@ def save_model(folder: Path, job: Job, state: Mapping[str, Tensor], data: Device
             "channels": spec.channels,
             "mean": data.mean,
             "std": data.std,
+            "crop": config.crop,
         },
         "origin": {
             "study": job.study,
@@ -80,6 +81,7 @@ class Predictor:
     Attributes:
         description: the content of `config.json`.
         spec: what the images are that it takes.
+        side: of what the network sees of them: the whole, or crops.
         mean, std: of the pixels in 0..1 that the network was fitted to.
         temperature: divides the logits, so that the probabilities mean what they say.
     """
@@ -88,6 +90,7 @@ class Predictor:
         self.model = model.eval().to(device)
         self.description: Mapping[str, Any] = config.everything
         self.spec = config.spec
+        self.side = config.seen.side
         self.device = device
         self.temperature = temperature
         self.mean, self.std = config.input.mean, config.input.std
@@ -102,8 +105,8 @@ class Predictor:
         """
         config = read_config(folder)
         family, shape = config.network()
-        weights = _read_weights(folder / "model.safetensors", partial(family.build, shape, config.spec))
-        model = family.build(shape, config.spec)
+        weights = _read_weights(folder / "model.safetensors", partial(family.build, shape, config.seen))
+        model = family.build(shape, config.seen)
         model.load_state_dict(weights)  # a counter of BatchNorm that is missing becomes 0
         return cls(model, config, torch.device(device), _temperature(folder))
 
@@ -120,7 +123,7 @@ class Predictor:
             part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
             x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
             x = (x.float() / 255 - self.mean) / self.std
-            seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, side)]
+            seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, self.side)]
             parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)
 

@@ -13,7 +13,7 @@ from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
-from fer_tune.train.config import TrainConfig, configurations
+from fer_tune.train.config import TrainConfig, configurations, seen
 from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
 from fer_tune.train.inputs import DeviceData
@@ -224,7 +224,7 @@ class Trainer:
         yield from filter(training.to_yield, list(training.rows))
         training.due = time.monotonic() + PROGRESS_SECONDS
         for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
-            row = yield from self._epoch(training, keeper, epoch, stop_requested)
+            row = yield from self._epoch(training, keeper, cache, epoch, stop_requested)
             if row is None:
                 return training.end("stopped", f"asked to stop in epoch {epoch}")
             if training.diverged(row):
@@ -244,7 +244,7 @@ class Trainer:
         return training.finish(keeper)
 
     def _epoch(
-        self, training: Training, keeper: Keeper, epoch: int, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: EngineCache, epoch: int, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, EpochRow | None]:
         """Trains an epoch. Returns its row, or None if the job was asked to stop at once."""
         job, engine = training.job, training.engine
@@ -258,12 +258,14 @@ class Trainer:
             if (now := time.monotonic()) >= training.due:
                 training.due = now + PROGRESS_SECONDS
                 yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
-            yield self._count(engine, step - before)
-            before = step
+            images, before = self._count(engine, step - before), step
+            if not images and self._room.alone(cache):
+                engine.wait()
+            yield images
         engine.evaluate()
         if epoch < job.last_epoch:
             engine.begin_next(epoch + 1)
-        while not engine.finished():
+        while not (engine.finished() or self._room.alone(cache)):  # alone, `read` may wait
             yield 0
         yield self._count(engine, engine.steps_per_epoch - before)
         return training.row(epoch, engine.read(), started, self._images - of_all)
@@ -279,8 +281,8 @@ class Trainer:
     def _plan(self, job: Job, cache: EngineCache) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
-        family.check(data.spec.side)
-        inputs = self._room.load(lambda: cache.inputs(data), cache)
+        family.check(seen(data.spec, config).side)
+        inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
         return Plan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 

@@ -16,6 +16,7 @@ from fer_tune.errors import MissingExtraError, StorageError
 from fer_tune.files import replace_file
 from fer_tune.train.ensemble import Ensemble
 from fer_tune.train.export import Predictor
+from fer_tune.train.views import views
 
 CHECKED = 500
 """Images on which the file is compared with torch."""
@@ -32,15 +33,16 @@ class _Whole(nn.Module):
         members = model.members if isinstance(model, Ensemble) else [model]
         weights = model.weights if isinstance(model, Ensemble) else [1.0]
         self.networks = nn.ModuleList(member.model for member in members)
-        self.inputs = [(member.mean, member.std, member.temperature) for member in members]
+        self.inputs = [(member.mean, member.std, member.temperature, member.side) for member in members]
         self.shares = [weight / sum(weights) for weight in weights]
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns probabilities, float32 [N, classes]."""
         pixels = images.float() / 255
         found = []
-        for network, (mean, std, temperature), share in zip(self.networks, self.inputs, self.shares, strict=True):
-            logits = network((pixels - mean) / std)
+        for network, (mean, std, temperature, side), share in zip(self.networks, self.inputs, self.shares, strict=True):
+            [middle] = views((pixels - mean) / std, "none", side)
+            logits = network(middle)
             found.append(share * torch.softmax(logits / temperature, dim=1))
         return torch.stack(found).sum(0)
 

@@ -147,3 +147,13 @@ def test_growth_follows_from_the_jobs_that_were_measured_both_times() -> None:
     assert growth(before, (4, {"slow": 60.0, "fast": 180.0, "third": 1.0, "fourth": 1.0})) == pytest.approx(1.2)
     assert growth(before, (4, {"fast": 180.0, "other": 1.0})) == pytest.approx(1.2)
     assert growth(before, (4, {"other": 200.0, "another": 400.0})) == pytest.approx(1.5)
+
+
+def test_memory_that_is_short_ends_the_search_for_more_lanes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    device, file = Device(monkeypatch, RATES.__getitem__), tmp_path / "lanes.json"
+    count = LaneCount("auto", "a GPU", file)
+    device.train(count, 2.0)
+    assert count.lanes > 1
+    count.crowded(1)
+    assert device.train(count) == [1]
+    assert not file.exists()

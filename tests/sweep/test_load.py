@@ -424,6 +424,14 @@ def test_split_as_a_word_or_a_mapping() -> None:
     assert (split.seed, split.group_duplicates, split.val) == (7, False, 0.15)
 
 
+def test_a_crop_is_smaller_than_the_images_and_large_enough_for_the_family() -> None:
+    for crop in ("0", "44", "{choices: [0, 40, 44]}", "{low: 40, high: 47}"):
+        assert loads(f"family: vgg\nparams: {{crop: {crop}}}").space
+    for crop in ("48", "8", "{choices: [0, 40, 50]}", "{low: 40, high: 48}"):
+        assert "must be 0, or 16 to 47" in only(f"family: vgg\nparams: {{crop: {crop}}}")
+    assert loads("family: vgg\ndata: {path: demo, side: 64}\nparams: {crop: 60}").space
+
+
 def test_limits_are_seconds_with_bounds() -> None:
     assert loads("family: vgg").limits == Limits(
         trial_timeout=None, hang_timeout=300, checkpoint_interval=30, storage_patience=600

@@ -54,6 +54,27 @@ def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_
     assert np.allclose(found.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_model_of_crops_takes_whole_images(tiny_data, tmp_path, family):
+    _fit(tiny_data, tmp_path, family, crop=40)
+    predictor = Predictor.load(tmp_path)
+    assert (predictor.spec.side, predictor.side) == (48, 40)
+    data = open_final(tiny_data)
+    images = np.array(data.images[data.test])
+    plain, crops = predictor.predict(images), predictor.predict(images, "crops")
+    other = images.copy()
+    other[:, :4], other[:, 44:], other[:, :, :4], other[:, :, 44:] = 0, 0, 0, 0
+    assert np.allclose(predictor.predict(other), plain, atol=1e-6), "it saw more than the middle"
+    assert not np.allclose(predictor.predict(other, "crops"), crops, atol=1e-4)
+    assert np.allclose(crops.sum(1), 1, atol=1e-5)
+
+
+def test_a_crop_must_be_smaller_than_the_images(tiny_data, tmp_path):
+    [end] = Bench().trainer.train_alone(_final(tiny_data, tmp_path, "simple_cnn", crop=48))
+    assert end.status == "failed"
+    assert "crop must be smaller than the images, which have 48 pixels a side (got 48)" in end.reason
+
+
 PETS = {
     "three classes": DataSpec(("cat", "dog", "parrot"), 48, 1),
     "eight in colour": DataSpec(tuple("abcdefgh"), 48, 3),

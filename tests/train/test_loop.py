@@ -98,6 +98,7 @@ CHANGES: dict[str, tuple[dict[str, Value], Value]] = {
     "self_distillation": ({}, 0.8),
     "dropout_ramp": ({"head_dropout": 0.5}, "falling"),
     "augment": ({}, 0.5),
+    "crop": ({}, 40),
     "mixup": ({}, 0.5),
     "cutmix": ({}, 0.5),
     "sampling": ({}, "class_weights"),
