@@ -25,7 +25,7 @@ from benchmarks.search.fitting import GROWERS
 from benchmarks.search.lanes import slowness
 from benchmarks.search.measure import OURS, Case, Results, factory, play_all
 from benchmarks.search.models import simulator_of
-from fer_tune.errors import FerTuneError
+from fer_tune.errors import FerTuneError, SettingsError
 from fer_tune.sweep import Sweep, load_sweep
 
 RESULT = Path(__file__).parents[1] / "results" / "search.json"
@@ -53,7 +53,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=list(GROWERS), help="by default the best by cross-validation")
     parser.add_argument("--rivals", default="fer-tune,random,tpe+median,tpe+hyperband,tpe+halving")
     parser.add_argument("--variant", action="append", default=[], help='"NAME; key=value; ...", as --set takes them')
-    parser.add_argument("--start", action="store_true", help="keep the sweep's start configurations")
+    parser.add_argument("--start", help="name of a start configuration from which all begin; else from nothing")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--slots", default="1,8")
     parser.add_argument("--longest", type=float, default=max(FACTORS), help="budgets that are played")
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         if rival not in sweeps:
             factory(rival)  # a library that is missing is reported now
     results = Results(options.out)
-    part = results.family(simulator.family)
+    part = results.family(simulator.family + (f" from {options.start}" if options.start else ""))
     slots = [int(count) for count in options.slots.split(",")]
     part["simulation"] = simulator.record | {"invented": bool(options.invented)}
     part["budget_seconds"] = budget
@@ -124,13 +124,26 @@ def about(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def our_sweeps(path: Path, variants: list[str], start: bool) -> dict[str, Sweep]:
-    """Returns our sweep and its variants by name."""
+def our_sweeps(path: Path, variants: list[str], start: str | None = None) -> dict[str, Sweep]:
+    """Returns our sweep and its variants by name.
+
+    Args:
+        start: name of the start configuration that they keep; None keeps none.
+
+    Raises:
+        SettingsError: the sweep has no start configuration of this name.
+    """
     found = {OURS: load_sweep(path)}
     for variant in variants:
         name, *changes = [word.strip() for word in variant.split(";")]
         found[f"{OURS} {name}"] = load_sweep(path, changes)
-    return found if start else {name: replace(sweep, start=()) for name, sweep in found.items()}
+    for name, sweep in found.items():
+        kept = tuple(one for one in sweep.start if one.name == start and start is not None)
+        if start is not None and not kept:
+            names = ", ".join(str(one.name) for one in sweep.start)
+            raise SettingsError(f"{path.name} has no start configuration {start!r}.", f"It has {names}.")
+        found[name] = replace(sweep, start=kept)
+    return found
 
 
 if __name__ == "__main__":

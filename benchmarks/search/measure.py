@@ -8,7 +8,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         options: dict[str, Any] = {"slots": case.slots, "slowness": slow, "own": case.own}
         trace = play(sweep, simulator, seed=case.seed, seconds=case.seconds, **options)
     else:
-        sweep = replace(sweeps[OURS], start=())
+        sweep = sweeps[OURS]
         rival = factory(case.rival)(sweep, case.seed, case.slots)
         trace = Play(
             rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience, VirtualClock(case.own)

@@ -44,8 +44,9 @@ class StudyReader:
             self._put_ended(state, self._jobs("search"))
 
     def read(self) -> RunState:
-        """Returns the search as it is now, or the final fits where only they are being trained."""
-        from fer_tune.store import final_lock, is_run
+        """Returns the search as it is now, or the final fits or confirmations where only they are
+        being trained."""
+        from fer_tune.store import confirm_lock, final_lock, is_run
         from fer_tune.study import last_budget
 
         name, record = self.record.name, self.record
@@ -60,6 +61,12 @@ class StudyReader:
                 state.kind, state.objective, state.epochs = "final", "train_accuracy", fit.last_epoch
                 state.budget = int((fit.origin or {}).get("seeds", len(jobs)))
                 return self._filled(state, jobs, alive=True)
+        if not alive and is_run(self.store, confirm_lock(name)):
+            jobs = self._jobs("confirm")
+            trials = {job.origin["trial"] for job in jobs if job.origin}
+            seeds = max((int(job.origin["seeds"]) for job in jobs if job.origin), default=0)
+            state.kind, state.epochs, state.budget = "confirm", record.sweep_json["epochs"], seeds * len(trials)
+            return self._filled(state, jobs, alive=True)
         budget = last_budget(self.store, name)
         state.budget, state.hours, state.epochs = int(budget["trials"]), budget["hours"], record.sweep_json["epochs"]
         return self._filled(state, self._jobs("search"), alive)

@@ -38,12 +38,16 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
     if not len(labels):
         return 1.0
-    found = minimize_scalar(
-        lambda power: log_loss(softmax(logits, math.exp(power)), labels),
-        bounds=(math.log(COLDEST), math.log(HOTTEST)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
+    below = np.asarray(logits, np.float32) - np.asarray(logits, np.float32).max(axis=1, keepdims=True)
+    true = float(below[np.arange(len(labels)), labels].mean(dtype=np.float64))
+
+    def loss(power: float) -> float:
+        """Returns the cross-entropy without the parts that no temperature changes."""
+        share = math.exp(-power)
+        return float(np.log(np.exp(below * share).sum(axis=1)).mean(dtype=np.float64)) - true * share
+
+    bounds = math.log(COLDEST), math.log(HOTTEST)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
     return math.exp(float(found.x))
 
 

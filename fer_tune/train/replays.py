@@ -13,8 +13,10 @@ from fer_tune.train.cuda_graphs import captured, warm_up
 from fer_tune.train.lane import Lane
 
 AHEAD = 0.1
-"""Seconds of work that a GPU is given ahead. That is enough while a capture of another lane takes
-the thread. More would fill the driver's queue, whose launches then wait, and with them all lanes."""
+"""Seconds of work that a GPU is given ahead: another lane's capture takes the thread that long."""
+MOST_AHEAD = 48
+"""Steps that a GPU is given ahead at most. 128 filled the driver's queue: a launch then waits, and
+with it the thread of all lanes."""
 LEAST, MOST = 4, 16
 """Steps that are given at once. A GPU has two chunks to do, and so waits for none."""
 
@@ -71,7 +73,7 @@ class Replays:
             while self._queued and self._queued[0][1].query():  # type: ignore[no-untyped-call]
                 done, _ = self._queued.popleft()
                 self.pace = (time.perf_counter() - began) / done
-            ahead = max(2 * LEAST, int(AHEAD / self.pace) if self.pace else 0)
+            ahead = max(2 * LEAST, min(int(AHEAD / self.pace), MOST_AHEAD) if self.pace else 0)
             chunk = min(MOST, ahead // 2, ahead - (given - done), count - given)
             self._full = chunk < min(LEAST, count - given)
             if not self._full:

@@ -215,6 +215,10 @@ def test_plain_optuna_plays_with_every_pruner(name: str) -> None:
     assert trace.observed == sorted(trace.observed)
 
 
+def test_plain_optuna_begins_with_the_start_configuration() -> None:
+    assert factory("random")(small(), 1, 1).next().params == PARAMS  # type: ignore[union-attr]
+
+
 def test_a_rival_that_is_unknown_or_not_installed_is_refused() -> None:
     with pytest.raises(SettingsError, match="no rival chance"):
         factory("chance")

@@ -93,8 +93,10 @@ def test_a_simulation_that_is_not_believed_says_so() -> None:
 def test_variants_of_our_search_are_changes_of_the_sweep(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(SMALL)
-    sweeps = our_sweeps(path, ["chance; sampler={name: random, seed: 3}; pruner=none"], start=False)
+    sweeps = our_sweeps(path, ["chance; sampler={name: random, seed: 3}; pruner=none"])
     assert list(sweeps) == ["fer-tune", "fer-tune chance"]
     assert sweeps["fer-tune chance"].sampler.seed == 3
     assert all(not sweep.start for sweep in sweeps.values())
-    assert our_sweeps(path, [], start=True)["fer-tune"].start
+    assert [start.name for start in our_sweeps(path, [], "first")["fer-tune"].start] == ["first"]
+    with pytest.raises(SettingsError, match="no start configuration 'second'"):
+        our_sweeps(path, [], "second")

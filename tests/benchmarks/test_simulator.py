@@ -7,11 +7,11 @@ import pytest
 
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.features import ABSENT, Features
-from benchmarks.search.fitting import ACCURACY, Basis, qualities
+from benchmarks.search.fitting import ACCURACY, GROWERS, Basis, qualities
 from benchmarks.search.invented import final_accuracy, invent, random_configuration
 from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import measured
-from benchmarks.search.simulator import SECONDS, Simulator
+from benchmarks.search.simulator import ABOVE, SECONDS, Simulator, bounded
 from benchmarks.search.trees import boosted_trees, extra_trees
 from fer_tune.errors import DataError
 from tests.benchmarks.simulated import simulator, small
@@ -109,6 +109,14 @@ def test_time_shared_with_other_trainings_is_not_counted() -> None:
     assert seconds[0] == pytest.approx(slowness("simple_cnn", 4) * seconds[1], rel=0.01)
 
 
+def test_nothing_is_predicted_far_above_the_best_that_was_measured() -> None:
+    draw = np.random.default_rng(3)
+    values = [simulator().true_value(random_configuration(small().space, draw)) for _ in range(200)]
+    assert max(values) < simulator().ceiling + ABOVE
+    assert bounded(0.60, 0.65) == 1.0
+    assert 0.65 < bounded(0.66, 0.65) * 0.66 < bounded(0.70, 0.65) * 0.70 < 0.65 + ABOVE
+
+
 def test_too_few_curves_are_refused() -> None:
     with pytest.raises(DataError, match="3 whole curves are too few"):
         Simulator(invent(small(), 3, repeats=0), small().space)
@@ -148,7 +156,8 @@ def test_few_components_give_back_smooth_curves() -> None:
     assert basis.curves(basis.scores)[:, -1, ACCURACY] == pytest.approx(curves[:, -1, ACCURACY], abs=0.01)
 
 
-def test_the_mean_of_both_models_is_judged_without_a_third_fit() -> None:
+def test_the_mean_of_both_models_is_judged_without_a_third_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GROWERS, "boosted trees", lambda rows, targets: extra_trees(rows, targets, 20))
     curves = invent(small(), 40).whole()
     rows = Features(small().space).rows([curve.params for curve in curves])
     basis = Basis(np.stack([curve.rows[:, :4] for curve in curves]))

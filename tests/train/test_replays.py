@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fer_tune.train import replays
-from fer_tune.train.replays import AHEAD, LEAST, Replays
+from fer_tune.train.replays import AHEAD, LEAST, MOST_AHEAD, Replays
 
 
 class Device:
@@ -55,6 +55,7 @@ def test_a_device_is_never_idle_and_never_far_behind(
     for done in run.feed(count, device.step, device):  # type: ignore[arg-type]
         seen.append(done)
         most = max(most, device.queued)
+        assert device.queued <= (MOST_AHEAD + 1) * seconds
         device.now += device.look
     assert device.given == count
     assert seen == sorted(seen)

@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from benchmarks.search.slots import RivalFactory, Task
 from fer_tune.sweep import Sweep
-from fer_tune.sweep.space import Choice, Fixed, Space
+from fer_tune.sweep.space import Choice, Fixed, Space, keyed
 
 
 class PlainOptuna:
@@ -22,6 +22,8 @@ class PlainOptuna:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._epochs = sweep.space, sweep.budget.epochs
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        for start in sweep.start:
+            self._study.enqueue_trial(keyed(sweep.space, start.params))
 
     def next(self) -> Task:
         """Returns the next trial."""
