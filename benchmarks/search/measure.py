@@ -81,7 +81,7 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         trace = Play(
             rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience, VirtualClock(case.own)
         ).run()
-    return trace.as_dict() | {"wall_seconds": round(time.perf_counter() - began, 1)}
+    return trace.as_dict() | {"seconds": case.seconds, "wall_seconds": round(time.perf_counter() - began, 1)}
 
 
 def factory(rival: str) -> RivalFactory:
