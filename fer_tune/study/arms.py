@@ -54,18 +54,26 @@ class Evidence:
         values: [N] their forecast objectives.
         noise: [N] the relative variances of these.
         arms: the arm of each; empty for a start configuration.
+        names: the name of each start configuration; empty for others.
     """
 
     points: Floats
     values: Floats
     noise: Floats
     arms: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, points: Sequence[Floats], curves: Sequence[Mapping[int, float]], arms: Sequence[str]) -> Evidence:
+    def of(
+        cls,
+        points: Sequence[Floats],
+        curves: Sequence[Mapping[int, float]],
+        arms: Sequence[str],
+        names: Sequence[str] = (),
+    ) -> Evidence:
         """Returns the evidence of trials, given what they reached by level."""
         values, variances = forecast(curves)
-        return cls(np.array(points), values, variances / variances.min(), tuple(arms))
+        return cls(np.array(points), values, variances / variances.min(), tuple(arms), tuple(names))
 
     def best(self, count: int) -> Floats:
         """Returns the points of the trials with the best forecasts, the best first."""

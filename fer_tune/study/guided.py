@@ -28,8 +28,9 @@ from fer_tune.study.arms import (
     weights,
 )
 from fer_tune.study.configurations import Cube, Floats
+from fer_tune.study.priors import prior_names
 from fer_tune.study.rung_view import levels_of, reached, seen
-from fer_tune.study.trial_states import DRAWN
+from fer_tune.study.trial_states import DRAWN, START
 from fer_tune.sweep.schema import Sweep
 
 FIXED = "fixed_params"
@@ -52,6 +53,7 @@ class Guide:
         chance, best: how often to draw evenly, and near the best trials, without evidence.
         centres: the configurations of the prior by key, the most trusted first; empty without a
             prior.
+        names: of the trials that have these configurations.
         prior: how often to use the prior without evidence.
         closeness: how near to them the prior is drawn.
     """
@@ -64,6 +66,7 @@ class Guide:
     chance: float = 0.15
     best: float = 0.15
     centres: Sequence[Mapping[str, Value]] = ()
+    names: Sequence[str] = ()
     prior: float = 0.0
     closeness: Closeness = NEAR_BEST
 
@@ -140,7 +143,7 @@ class GuidedSampler(BaseSampler):
     def _plan(self, arm: str, evidence: Evidence | None, random: np.random.Generator) -> dict[str, Value]:
         cube, guide = self.cube, self.guide
         if arm == PRIOR:
-            centres = np.array([cube.point(centre, random) for centre in guide.centres])
+            centres = np.array([cube.point(centre, random) for centre in self._trusted(evidence)])
             point = near_one_of(cube, centres, random, guide.closeness)
         elif arm == BEST and evidence is not None:
             point = near_one_of(cube, evidence.best(max(3, len(evidence.values) // 20)), random, NEAR_BEST)
@@ -149,6 +152,18 @@ class GuidedSampler(BaseSampler):
         else:
             point = cube.draw(1, random)[0]
         return cube.configuration(point)
+
+    def _trusted(self, evidence: Evidence | None) -> list[Mapping[str, Value]]:
+        """Returns the configurations of the prior, the best first.
+
+        As soon as some of them were trained, the others are left out. So a poor one among good ones
+        does no harm.
+        """
+        known = {} if evidence is None else dict(zip(evidence.names, evidence.values, strict=True))
+        named = list(zip(self.guide.names, self.guide.centres, strict=True))
+        trained = [(name, centre) for name, centre in named if name in known]
+        trained.sort(key=lambda one: -known[one[0]])
+        return [centre for _, centre in trained[: max(1, len(trained) // 2)] or named]
 
     def _evidence(self, study: Study) -> Evidence | None:
         """Returns what the trials say that reached at least the lowest level; None without any."""
@@ -165,7 +180,8 @@ class GuidedSampler(BaseSampler):
         found = _most_telling(found)
         points = [self._point(trial) for trial, _ in found]
         arms = [str(trial.user_attrs.get(DRAWN, "")) for trial, _ in found]
-        return Evidence.of(points, [curve for _, curve in found], arms)
+        names = [str(trial.user_attrs.get(START, "")) for trial, _ in found]
+        return Evidence.of(points, [curve for _, curve in found], arms, names)
 
     def _point(self, trial: FrozenTrial) -> Floats:
         if trial.number not in self._points:
@@ -196,7 +212,12 @@ def guided(
     prior = {}
     if search.prior is not None and centres:
         confidence = search.prior.confidence
-        prior = {"centres": centres, "prior": WEIGHTS[confidence], "closeness": CONFIDENCE[confidence]}
+        prior = {
+            "centres": centres,
+            "names": prior_names(sweep, len(centres)),
+            "prior": WEIGHTS[confidence],
+            "closeness": CONFIDENCE[confidence],
+        }
     guide = Guide(
         levels=levels_of(sweep),
         factor=search.factor,

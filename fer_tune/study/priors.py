@@ -36,13 +36,21 @@ def prior_centres(sweep: Sweep, store: Store) -> list[dict[str, Value]]:
     return [_valid(sweep, params) for params in found]
 
 
+def prior_names(sweep: Sweep, count: int) -> list[str]:
+    """Returns the names of the trials that train the prior's configurations.
+
+    Of another study only the first one is trained; the others have no name.
+    """
+    prior = sweep.search.prior
+    if prior is not None and prior.study is not None:
+        return [f"best of {prior.study}", *("-" for _ in range(count - 1))][:count]
+    return [start.name or f"start {place}" for place, start in enumerate(sweep.start, 1)][:count]
+
+
 def prior_name(sweep: Sweep) -> str | None:
     """Returns the name of the trial that trains the prior's first configuration; None without a
     prior."""
-    prior = sweep.search.prior
-    if prior is None:
-        return None
-    return (sweep.start[0].name or "start 1") if prior.study is None else f"best of {prior.study}"
+    return None if sweep.search.prior is None else next(iter(prior_names(sweep, 1)), None)
 
 
 def _valid(sweep: Sweep, params: dict[str, Value]) -> dict[str, Value]:

@@ -178,7 +178,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     if sampler is not None and sampler.name == "cmaes":
         check_cmaes(root.entries["sampler"], space, problems)
     if search is not None and search.prior is not None and search.prior.study is None and not start:
-        problems.add(root.entries["search"], "search.prior", "from: start needs configurations in `start`")
+        notes += ("`start` has no configurations, so the search has no prior",)
     if header is None or images is None or split is None or budget is None:
         return None
     if sampler is None or pruner is None or search is None:

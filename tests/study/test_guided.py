@@ -10,7 +10,7 @@ from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
-from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
+from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Start, Sweep
 from fer_tune.sweep.search_spec import PriorSpec
 from tests.jobs.helpers import run
 from tests.searches import make_sweep
@@ -78,3 +78,12 @@ def test_a_prior_from_another_study_begins_with_its_best_trial(settings: Setting
 def test_a_prior_from_a_study_that_is_not_there_is_refused(settings: Settings) -> None:
     with pytest.raises(StudyError, match="absent"):
         run(with_prior(PriorSpec(study="absent")), settings)
+
+
+def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settings: Settings) -> None:
+    sweep = with_prior(PriorSpec(source="start", confidence="high"))
+    starts = tuple(Start(None, {"value": value}) for value in (0.1, 0.8, 0.15))
+    found = searched(settings, replace(sweep, start=starts))
+    near = [float(one.params["value"]) for one in found if one.attrs.get("drawn") == "prior"]
+    assert len(near) >= 3
+    assert min(near) > 0.4

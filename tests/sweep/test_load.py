@@ -392,7 +392,6 @@ def test_every_option_is_one_of_optunas() -> None:
         ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
         ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
         ("search: {strategy: promote, rung: [4]}", "nearest: rungs"),
-        ("search: {prior: {from: start}}", "needs configurations in `start`"),
         ("search: {prior: {confidence: high}}", "needs either from: start, or study: NAME"),
         ("search: {prior: {from: begin}}", "must be 'start', not begin"),
     ],
@@ -556,3 +555,8 @@ def test_search_by_word_or_with_options() -> None:
     sweep = loads("family: vgg\nsearch: {strategy: promote, rungs: [2, 8]}\npruner: median", "search.factor=4")
     assert (sweep.search.rungs, sweep.search.factor, sweep.pruner.name) == ([2, 8], 4, "median")
     assert loads(dump(sweep.plain())).search == sweep.search
+
+
+def test_a_prior_without_start_configurations_is_noted() -> None:
+    sweep = loads("family: vgg\nsearch: {prior: {from: start}}")
+    assert sweep.notes == ("`start` has no configurations, so the search has no prior",)
