@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     results = Results(options.out)
     part = results.family(simulator.family + (f" from {options.start}" if options.start else ""))
     slots = [int(count) for count in options.slots.split(",")]
-    part["simulation"] = simulator.record | {"invented": bool(options.invented)}
+    results.begin(part, simulator.record | {"invented": bool(options.invented)})
     part["budget_seconds"] = budget
     part["slowness"] = {str(count): round(slowness(simulator.family, count), 2) for count in slots}
     cases = [

@@ -146,6 +146,12 @@ class Results:
         part: dict[str, Any] = self.content.setdefault("families", {}).setdefault(name, {"runs": {}})
         return part
 
+    def begin(self, part: dict[str, Any], simulation: dict[str, Any]) -> None:
+        """Makes a part ready for more runs. Drops those that were played on another simulation."""
+        if part.get("simulation") not in (None, json.loads(json.dumps(simulation))):
+            part["runs"] = {}
+        part["simulation"] = simulation
+
     def save(self) -> None:
         """Writes the file. A run takes one line."""
         parts = []
