@@ -115,10 +115,13 @@ def play_all(
                 yield case, play_case(case, sweeps, simulator)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (sweeps, simulator)) as pool:
+    pool = ProcessPoolExecutor(processes, context, _prepare, (sweeps, simulator))
+    try:
         futures = {pool.submit(_play, case): case for case in cases}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # the caller may have stopped asking
 
 
 def _prepare(sweeps: dict[str, Sweep], simulator: Simulator) -> None:
