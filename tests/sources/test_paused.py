@@ -86,8 +86,10 @@ def test_without_rungs_below_the_schedule_no_trial_pauses(settings: Settings) ->
 
 def test_paused_trials_are_shown_as_paused_between_two_runs(sweep: Sweep, settings: Settings) -> None:
     interrupt_after(sweep, settings, pauses=5)
-    states = [one.state for one in found(settings)]
+    between = found(settings)
+    states = [one.state for one in between]
     assert states.count("paused") >= 3
+    assert all(one.value is not None for one in between if one.state == "paused")
     assert "running" not in states
     outcome, _ = run(sweep, settings)
     assert (outcome.studies[0].counts.complete, outcome.studies[0].counts.pruned) == (1, 11)
