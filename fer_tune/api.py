@@ -673,7 +673,7 @@ def evaluate(
     source: str,
     *,
     usage: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     out: str | os.PathLike[str] | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Assessment:
@@ -686,6 +686,7 @@ def evaluate(
         folder: what `retrain` or `ensemble` left.
         source: `fer2013`, `demo`, or a path.
         usage: a part of the competition, such as `PrivateTest`. None is the whole source.
+        device: `cpu` or `cuda:N`. None is a GPU if there is one.
         out: a folder for the figures and the predictions.
         note: is called with a sentence now and then while files are read.
 

@@ -79,17 +79,22 @@ class Basis:
 
 
 def qualities(
-    whole: Sequence[Curve], rows: Floats, basis: Basis, growers: Sequence[str], folds: int = FOLDS
+    whole: Sequence[Curve],
+    rows: Floats,
+    basis: Basis,
+    growers: Sequence[str],
+    free: Sequence[bool],
+    *,
+    folds: int = FOLDS,
 ) -> dict[str, dict[str, Any]]:
     """Returns how well each kind of model predicts held-out configurations, by its name.
 
-    The repeats of the start configuration are always in the training part, because they are one
-    configuration.
-
     Args:
         rows: the features of the curves.
+        free: which of them are held out in turn. The others are always in the training part, such
+            as the repeats of the start configuration.
     """
-    fold = np.array([-1 if curve.repeat else index % folds for index, curve in enumerate(whole)])
+    fold = np.array([index % folds if held else -1 for index, held in enumerate(free)])
     real = np.stack([curve.rows[:, ACCURACY] for curve in whole])
     simple = [name for name in GROWERS if name != MEAN and (name in growers or MEAN in growers)]
     held = {name: _held_out(rows, basis, fold, GROWERS[name]) for name in simple}

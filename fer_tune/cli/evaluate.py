@@ -27,7 +27,9 @@ def evaluate(  # noqa: PLR0917 - options
         str | None,
         typer.Option("--usage", metavar="PART", help="Training, PublicTest or PrivateTest.", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, or cuda:0.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, or cuda:0. Default: a GPU if there is one.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write metrics and predictions there.", show_default=False),
@@ -66,7 +68,7 @@ def show(out: Console, found: Assessment) -> None:
     for name, row in zip(found.classes, found.views["none"].confusion, strict=True):
         matrix.add_row(name, *map(str, row))
     out.print(matrix)
-    show_ledger(out, found.ledger)
+    show_ledger(out, found.ledger, "these images were opened")
 
 
 def _cells(test: TestScores) -> list[str]:

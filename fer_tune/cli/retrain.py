@@ -165,9 +165,9 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
 
 
-def show_ledger(out: Console, ledger: Sequence[Opening]) -> None:
-    """Prints how often the test images of a split were opened, this time included, and for what."""
+def show_ledger(out: Console, ledger: Sequence[Opening], opened: str = "test images of this split were opened") -> None:
+    """Prints how often images were opened to judge a model, this time included, and for what."""
     times = "once" if len(ledger) == 1 else f"{len(ledger)} times, this one included"
-    terminal.line(out, f"test images of this split were opened: {times}")
+    terminal.line(out, f"{opened}: {times}")
     for opening in ledger[-4:-1]:
         terminal.line(out, (f"  before: {opening.line}", "dim"))

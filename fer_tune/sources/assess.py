@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.job import Tta, new_uid
+from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, TestScores, open_test, scored
 from fer_tune.store.openings import Opening, Openings
@@ -74,7 +75,7 @@ def assess(
     settings: Settings,
     *,
     usage: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     views: Sequence[Tta] = EVERY_VIEW,
     out: Path | None = None,
     note: Callable[[str], None] = lambda text: None,
@@ -88,6 +89,7 @@ def assess(
         folder: of the model or ensemble.
         source: `fer2013`, `demo`, or a path.
         usage: a part of the competition, such as `PrivateTest`; None is the whole source.
+        device: `cpu` or `cuda:N`; None is the first GPU, or the CPU without one.
         out: a folder for `metrics.json` and `predictions.npz`, or None.
         note: is called with a sentence now and then while files are read.
 
@@ -101,7 +103,7 @@ def assess(
     from fer_tune.files import replace_file, replace_text
     from fer_tune.train.ensemble import load_any
 
-    model = load_any(folder, device)
+    model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
     origin = _origin(model.description, folder)
     labels = _labels(dataset, model.spec.classes)

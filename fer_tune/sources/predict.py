@@ -13,6 +13,7 @@ from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.pictures import read_pictures
 from fer_tune.files import replace_text
 from fer_tune.job import Tta
+from fer_tune.pool.devices import choose_devices
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def predict_images(
     """Returns what a model or an ensemble says of each image. `api.predict` has the arguments."""
     from fer_tune.train.ensemble import load_any
 
-    model = load_any(folder)
+    model = load_any(folder, choose_devices(None, 1)[0])
     found = read_pictures(images, model.spec.side, model.spec.channels, faces)
     for text in found.notes:
         note(text)

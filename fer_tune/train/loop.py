@@ -114,6 +114,8 @@ class Trainer:
                 yield from self._until_it_ends(training, keeper, cache, stop_requested)
                 while keeper.busy:
                     yield 0
+            for _ in cache.lane.rest():  # steps of a job that was stopped: what is saved waits for them
+                yield 0
             training.notes += tuple(keeper.notes)
             files = yield from training.save()
             training.release()

@@ -107,7 +107,7 @@ def test_the_command_prints_figures_and_ledger(model: tuple[Settings, Path], mon
     assert shown.exit_code == 0, shown.output
     assert "ten crops" in shown.stdout
     assert "confusion: true classes in rows" in shown.stdout
-    assert "test images of this split were opened: once" in shown.stdout
+    assert "these images were opened: once" in shown.stdout
     found = json.loads(CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--json"]).stdout)
     assert (found["openings"], len(found["ledger"])) == (2, 2)
     assert CliRunner().invoke(app, ["evaluate", str(folder / "nowhere"), "fer2013"]).exit_code == 2
