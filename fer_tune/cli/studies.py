@@ -26,7 +26,7 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         Column("family", needs=80),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
-        Column("paused", right=True, needs=80),
+        Column("paused", right=True, needs=90),
         Column("best", right=True),
         Column("created", needs=60),
     ]
