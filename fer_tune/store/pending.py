@@ -15,6 +15,8 @@ from fer_tune.errors import FerTuneError
 Work = Callable[[Connection], object]
 """One or several statements. It may be called again after a failed try, which changed nothing."""
 
+LeftOut = Callable[[Connection, list[dict[str, Any]]], object]
+
 
 @dataclass
 class Rows:
@@ -24,6 +26,7 @@ class Rows:
         table: that the statement writes to.
         refusal: returns the error to raise if the database refuses a row.
         every: whether the statement must also write each row, and may leave none out.
+        left_out: is called in the transaction, with all rows, if the statement left some out.
     """
 
     statement: Executable
@@ -31,6 +34,7 @@ class Rows:
     refusal: Callable[[], FerTuneError]
     every: bool
     rows: list[dict[str, Any]]
+    left_out: LeftOut | None = None
 
     def __call__(self, tx: Connection) -> None:
         """Writes the rows.
@@ -42,8 +46,11 @@ class Rows:
             written = tx.execute(self.statement, self.rows).rowcount
         except IntegrityError as error:
             raise self.refusal() from error
-        if self.every and written != len(self.rows):
-            raise self.refusal()
+        if written != len(self.rows):
+            if self.every:
+                raise self.refusal()
+            if self.left_out is not None:
+                self.left_out(tx, self.rows)
 
 
 @dataclass
@@ -75,7 +82,9 @@ class Pending:
         table: Table,
         row: dict[str, Any],
         refusal: Callable[[], FerTuneError],
+        *,
         every: bool = False,
+        left_out: LeftOut | None = None,
     ) -> None:
         """Adds a row, to earlier rows of the same statement if the order does not matter.
 
@@ -91,7 +100,7 @@ class Pending:
                 return
             if step.table.name in parents:
                 break
-        self.steps.append(Rows(statement, table, refusal, every, [row]))
+        self.steps.append(Rows(statement, table, refusal, every, [row], left_out))
 
     def discard(self) -> None:
         """Gives up what waits."""
