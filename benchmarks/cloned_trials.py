@@ -32,8 +32,7 @@ def clone_trials(database: Path, wanted: int) -> None:
             for table in OPTUNAS:
                 _copy(connection, f"trial_{table}", of_trial, own_key=True, trial_id=moved)
             uid = f"printf('%06x%06x', {copy}, id)"
-            moved = {"id": f"id + {job}", "uid": uid, "number": f"number + {number}"}
-            _copy(connection, "fer_jobs", f"id <= {jobs}", **moved)
+            _copy(connection, "fer_jobs", f"id <= {jobs}", id=f"id + {job}", uid=uid, number=f"number + {number}")
             for table in ("fer_attempts", "fer_epochs"):
                 _copy(connection, table, of_job, job_id=f"job_id + {job}")
             _copy_notes(connection, trials, trial)

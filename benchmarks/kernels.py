@@ -206,7 +206,7 @@ def capture(engine: Engine) -> Callable[[], None]:
 
 def step_rate(engine: Engine, steps: int, step: Callable[[], None] | None = None) -> float:
     """Images a second of so many steps, the best of three."""
-    step = step or engine._step
+    step = step or engine.replays.step or engine._train_step
 
     def run() -> None:
         engine._cursor.zero_()

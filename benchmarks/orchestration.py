@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
+from benchmarks import orchestration_tables as tables
 from benchmarks.circumstances import commit, machine, today, versions
 from benchmarks.cloned_trials import clone_trials
 from benchmarks.orchestration_arms import FLAT, SEED, settings_of
@@ -60,12 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RECORD)
     options = parser.parse_args(arguments)
     if options.quick:
-        options.slots, options.growth, options.repeats = "2,8", "20", 1
+        options.slots, options.growth, options.repeats = "2", "20", 1
     load = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="orchestration-") as folder:
         bench = Bench(Path(folder), options.repeats, options.limit, options.quick)
         slots = [int(text) for text in options.slots.split(",")]
-        result: dict[str, Any] = {"spaces": {space: bench.space(space, slots) for space in (FLAT12, RESNET)}}
+        spaces = (FLAT12,) if options.quick else (FLAT12, RESNET)
+        result: dict[str, Any] = {"spaces": {space: bench.space(space, slots) for space in spaces}}
         if options.rivals:
             result["ray"] = bench.ray(options.rivals, [count for count in slots if count <= 8])
         result["growth"] = bench.growth([int(text) for text in options.growth.split(",") if text])
@@ -110,7 +111,7 @@ class Bench:
         return found
 
     def _slots(self, space: str, slots: int) -> dict[str, Any]:
-        trials = 3 * slots if self._quick else 2 * slots if slots >= MANY else max(60, 4 * slots)
+        trials = 6 if self._quick else 2 * slots if slots >= MANY else max(60, 4 * slots)
         seconds = 30.0 if slots >= MANY else 7.0
 
         def measure() -> dict[str, Any]:
@@ -129,7 +130,7 @@ class Bench:
         for size in sizes:
             place = self._new(first)
             clone_trials(place / "fer_tune.db", size)
-            commands = {name: self._command(place, words) for name, *words in COMMANDS}
+            commands = {name: self._command(place, words) for name, *words in COMMANDS[: 1 if self._quick else None]}
             more = 4 if self._quick else MORE
             seen = self._run_in(
                 place, "ours", space=RESNET, slots=8, trials=size + more, trial_seconds=7.0, limit=self._limit

@@ -1,6 +1,6 @@
 """The sides of `benchmarks.orchestration`, each in a process of its own.
 
-    python -m benchmarks.orchestration_arms '{"arm": "ours", "folder": "/tmp/x", "space": "flat12", ...}'
+    python -m benchmarks.orchestration_arms '{"arm": "optuna", "folder": "x", ...}'
 
 It prints what it measured as one line of JSON.
 """
@@ -11,7 +11,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def ours(folder: str, space: str, *, slots: int, trials: int, trial_seconds: flo
     from fer_tune.sources import run
 
     pool = SimulatedPool(slots, trial_seconds / EPOCHS, limit, SEED)
-    run.open_pool = lambda *_, **__: pool  # type: ignore[assignment]
+    run.open_pool = lambda *_, **__: pool
     options = run.RunOptions(engine="inline", devices="cpu", wandb="disabled")
     sweep = sweep_of(space, trials)
     began = time.process_time()
@@ -115,7 +115,7 @@ def figures(seen: Measured) -> dict[str, Any]:
         "trials": seen.ends,
         "completed": seen.completed,
         "rows": rows,
-        "cpu_ms_a_trial": _ms(seen.processor / max(1, seen.ends)),
+        "cpu_ms_a_trial": _ms(seen.processor / max(1, seen.ends)),  # says nothing if the run was cut short
         "cpu_ms_a_row": _ms(seen.processor / max(1, rows)),
         "opening_cpu_seconds": round(seen.opening, 3),
         "share_of_a_core": round(seen.processor / max(seen.elapsed, 1e-9), 3),
@@ -213,7 +213,7 @@ def _suggest(trial: Any, key: str, domain: Any) -> Any:
     return trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
 
 
-ARMS = {"ours": ours, "optuna": optuna}
+ARMS: dict[str, Callable[..., dict[str, Any]]] = {"ours": ours, "optuna": optuna}
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])

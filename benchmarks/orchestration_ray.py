@@ -4,12 +4,15 @@ It runs in an environment of its own (benchmarks/orchestration-rivals.txt), so i
 fer-tune. It prints one line of JSON.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import random
 import sys
 import tempfile
 import time
+from typing import Any
 
 import psutil
 import ray
@@ -20,27 +23,31 @@ from ray.tune.search.optuna import OptunaSearch
 EPOCHS, GRACE = 30, 5
 
 
-class Sampled(tune.Trainable):
+class Sampled(tune.Trainable):  # type: ignore[misc]
     """A trial that trains nothing, and reports a sampled learning curve as fast as it is asked."""
 
-    def setup(self, config):
+    def setup(self, config: dict[str, float]) -> None:
+        """Draws the curve of a configuration."""
         draws = random.Random(json.dumps(config, sort_keys=True))
         top, pace = draws.uniform(0.3, 0.7), draws.uniform(2.0, 8.0)
         self.curve = [top * (1 - math.exp(-e / pace)) + draws.gauss(0, 0.004) for e in range(1, EPOCHS + 1)]
 
-    def step(self):
+    def step(self) -> dict[str, Any]:
+        """Reports an epoch."""
         value = self.curve[self.iteration]
         return {"accuracy": value, "done": self.iteration + 1 >= EPOCHS}
 
-    def reset_config(self, new_config):
+    def reset_config(self, new_config: dict[str, float]) -> bool:
+        """Lets the actor take the next trial."""
         self.setup(new_config)
         return True
 
-    def save_checkpoint(self, checkpoint_dir):
-        return None
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Leaves nothing."""
 
 
-def main(slots, trials, space, seed, folder):
+def main(*, slots: int, trials: int, space: dict[str, tuple[float, float, bool]], seed: int, folder: str) -> None:
+    """Runs the search and prints what it cost."""
     ray.init(num_cpus=slots, _temp_dir=folder, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     searched = {
         name: tune.loguniform(low, high) if log else tune.uniform(low, high) for name, (low, high, log) in space.items()
@@ -74,7 +81,7 @@ def main(slots, trials, space, seed, folder):
     )
 
 
-def processor_of_others():
+def processor_of_others() -> float:
     """Returns the processor seconds of Ray's other processes that still run."""
     seconds = 0.0
     for process in psutil.Process().children(recursive=True):

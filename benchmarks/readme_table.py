@@ -14,16 +14,20 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import tables, what_helped
+from benchmarks import orchestration_tables, tables, what_helped
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         tables.by_hand,
         tables.sweeps,
+        tables.lanes,
         tables.kernels,
         tables.torch_compile,
         tables.before_after,
+        orchestration_tables.orchestration_cost,
+        orchestration_tables.orchestration_waits,
+        orchestration_tables.orchestration_growth,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,

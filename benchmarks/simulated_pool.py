@@ -23,7 +23,7 @@ import numpy as np
 from fer_tune.data.access import open_search
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, ReadyEvent, RowEvent, WorkerInfo
-from fer_tune.pool.port import Event
+from fer_tune.pool.port import Event, Slot
 
 
 class Enough(BaseException):
@@ -62,7 +62,7 @@ class Measured:
 
 
 class SimulatedPool:
-    """Implements `pool.Pool`.
+    """Implements `pool.Pool`. Each slot is a worker with one lane.
 
     Args:
         slots: how many jobs run at the same time.
@@ -89,13 +89,19 @@ class SimulatedPool:
         """As the port says."""
         return self._workers
 
-    def idle(self) -> list[int]:
+    def use_lanes(self, lanes: Any, remembered: Path | None = None) -> None:
+        """Does nothing: the benchmark says how many slots there are."""
+
+    def idle(self) -> list[Slot]:
         """As the port says."""
         self._begin()
-        return [index for index in range(len(self._workers)) if index not in self._jobs] if self._ready else []
+        with self._simulating():
+            free = range(len(self._workers)) if self._ready else ()
+            return [Slot(index, 0) for index in free if index not in self._jobs]
 
-    def submit(self, worker: int, job: Job) -> None:
+    def submit(self, slot: Slot, job: Job) -> None:
         """As the port says."""
+        worker = slot.worker
         with self._simulating() as now:
             if worker in self._free_since:
                 self.measured.gaps.append(now - self._free_since.pop(worker))
@@ -109,8 +115,9 @@ class SimulatedPool:
                 self._push(due, worker, token, epoch)
             self._push(due, worker, token, 0)
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
         """As the port says."""
+        worker = slot.worker
         with self._simulating() as now:
             if worker in self._jobs:
                 token = self._jobs[worker][0]
@@ -123,7 +130,7 @@ class SimulatedPool:
         raise AssertionError(why)
 
     def events(self, timeout: float) -> list[Event]:
-        """As the port says, but it does not wait. The clock goes on instead."""
+        """As the port says, but it does not wait. The clock advances instead."""
         self._begin()
         with self._simulating() as now:
             if not self._ready:
@@ -187,13 +194,13 @@ class SimulatedPool:
             if epoch:
                 if token not in self._stopped:
                     self.measured.lags.append(now - due)
-                    yield RowEvent(worker, self._row(job, epoch, values[epoch - 1]))
+                    yield RowEvent(Slot(worker, 0), self._row(job, epoch, values[epoch - 1]))
                 continue
             del self._jobs[worker]
             self._free_since[worker] = due
             self.measured.ends += 1
             self.measured.marks.append((self.measured.ends, self._processor()))
-            yield EndEvent(worker, self._end(job, stopped=token in self._stopped))
+            yield EndEvent(Slot(worker, 0), self._end(job, stopped=token in self._stopped))
 
     def _row(self, job: Job, epoch: int, value: float) -> EpochRow:
         recall = tuple(value for _ in job.data.spec.classes)
@@ -213,7 +220,7 @@ class SimulatedPool:
         return JobEnd(job.uid, job.attempt, status, parameters=1_000_000, files=files)
 
     def _write(self, path: Path, job: Job) -> None:
-        """Writes predictions such as a real job leaves, from which the dashboard's picture is drawn."""
+        """Writes predictions as a real job does. The dashboard's picture is drawn from them."""
         if self._logits is None:
             shape = (len(open_search(job.data).val), len(job.data.spec.classes))
             np.save(path, np.random.default_rng(0).normal(size=shape).astype(np.float16))

@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float)
     parser.add_argument("--trials", type=int)
     parser.add_argument("--workers", default="1")
+    parser.add_argument("--lanes", default="auto")
     parser.add_argument("--devices", help="of the workers, and of the final fit")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--retrain-epochs", type=int)
@@ -57,6 +58,7 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     """Runs the sweep and looks at what it found."""
     study = options.sweep.stem
     run = ["run", str(options.sweep), "--data", options.data, "--workers", options.workers, "--wandb", "disabled"]
+    run += ["--lanes", options.lanes]
     run += [] if options.devices is None else ["--devices", options.devices]
     run += _given(options, "hours", "trials") + [word for change in options.changes for word in ("--set", change)]
     began = datetime.now(UTC)
@@ -76,6 +78,7 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
         "command": ran["command"],
         "wall_seconds": ran["seconds"],
         "best_command": best["command"],
+        "trained_epochs": trained_epochs(study),
         "trials": {state: states.count(state) for state in sorted(set(states))},
         "found": [{key: row[key] for key in ("number", "state", "value", "epochs", "name", "seconds")} for row in rows],
         "best_trial": winner["number"],
@@ -137,6 +140,12 @@ def _optuna_best(study: str) -> dict[str, Any]:
         return {"error": done.stderr[-500:]}
     found: dict[str, Any] = json.loads(done.stdout)
     return {"number": found.get("number"), "value": found.get("value", found.get("values"))}
+
+
+def trained_epochs(study: str) -> int:
+    """Returns how many epochs all trials trained, also those that did not end."""
+    with Store.of(Settings.from_environment(), create=False) as store:
+        return sum(map(len, store.epochs.curves(study).values()))
 
 
 def seconds_to_pass(study: str, began: datetime, threshold: float) -> float | None:

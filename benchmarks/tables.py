@@ -95,13 +95,14 @@ def figure(value: float | None) -> str:
 
 
 def sweeps() -> str:
-    """Returns what the newest recorded sweep of each family found."""
+    """Returns what the newest recorded sweep of each family found that has a final fit."""
     headings = [
         "sweep", "wall time on one H100", "trials", "best val %", "which trial it was", "best sampled val %",
         "test %", "test %, flip-averaged", "test openings before", "record",
     ]  # fmt: skip
     found = sweep_records()
-    newest = {result["family"]: result for result in found}
+    fitted = [result for result in found if result.get("retrain")]
+    newest = {result["family"]: result for result in [*found, *fitted]}
     return markdown(headings, [sweep_row(newest[name], found) for name in FAMILIES if name in newest])
 
 
@@ -207,6 +208,25 @@ def gain_in_a_trial(row: Record, images: int) -> str:
 def gain(ratio: float) -> str:
     """Returns a ratio as per cent more or less."""
     return f"{100 * (ratio - 1):+.1f} %"
+
+
+def lanes() -> str:
+    """Returns what lanes train together, in thousand images a second."""
+    found: dict[tuple[str, int], dict[str, Record]] = {}
+    for row in record("lanes-h100.json")["rows"]:
+        found.setdefault((row["family"], row["batch"]), {})[str(row["given"])] = row
+    counts = ("1", "2", "4", "8")
+    rows = []
+    for (family, batch), by_count in found.items():
+        auto, cells = by_count.get("auto"), []
+        for count in counts:
+            cells.append(thousands(by_count[count]["images_per_second"]) if count in by_count else NONE)
+        if auto is None:
+            rows.append([family, str(batch), *cells, NONE, NONE])
+            continue
+        rate = thousands(auto["images_per_second"])
+        rows.append([family, str(batch), *cells, f"{rate} ({auto['lanes']})", f"{auto['over_one']} ×"])
+    return markdown(["", "batch", *counts, "auto (lanes)", "over one"], rows)
 
 
 def torch_compile() -> str:

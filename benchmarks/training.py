@@ -14,6 +14,8 @@ For each family and batch size, in training images a second:
     torch     with --compile: bare, but of torch's layers instead of our kernels
     compiled  with --compile: the same, compiled by torch.compile for this shape
 
+With --lanes it measures several trials at the same time instead; see `benchmarks.lanes`.
+
 `epoch_ms` says where an epoch of the trial goes, in milliseconds: `draw` (order, augmentation,
 mixing), `steps` and `evaluate`, each measured by itself and waited for. `rest` is what the trial's
 median epoch has beside them. It is below 0 where they overlap in a trial.
@@ -32,7 +34,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
@@ -42,6 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmarks.circumstances import commit, device, today, versions
+from benchmarks.lanes import lanes_table, measure_lanes
 from fer_tune.data.access import SearchData, open_search
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
@@ -70,6 +73,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5, help="of the real trial; the first is not counted")
     parser.add_argument("--steps", type=int, default=60, help="of the plain script and the eager step")
     parser.add_argument("--compile", action="store_true", help="what torch.compile makes of torch's layers, too")
+    parser.add_argument("--lanes", default="", help="numbers of lanes and auto, such as 1,2,4,8,auto")
+    parser.add_argument("--cells", default="", help="of --lanes: families with batch sizes, such as vgg:64,resnet:64")
+    parser.add_argument("--profile", action="store_true", help="with --lanes: what the kernels of half a second take")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for which lanes are measured")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     where = torch.device("cpu") if options.cpu else torch.device("cuda:0")
@@ -79,6 +86,10 @@ def main() -> None:
 
     spec = default_job(options.data, options.epochs)
     trainer = Trainer(str(where))
+    if options.lanes:
+        product = [f"{family}:{batch}" for family, batch in itertools.product(families, batches)]
+        side_by_side(trainer, spec, options.cells.split(",") if options.cells else product, options)
+        return
     peak = matrix_rate(where)
     about = {
         "benchmark": "training",
@@ -99,6 +110,40 @@ def main() -> None:
         if options.out:  # after each row: a run that is cut off leaves what it has
             options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     print(table(rows, loaders, ["torch", "compiled", "seconds_to_compile"] if options.compile else []))
+
+
+def side_by_side(trainer: Trainer, base: Job, cells: list[str], options: argparse.Namespace) -> None:
+    """Measures lanes, prints a table, and writes JSON if asked to.
+
+    Args:
+        cells: families with batch sizes, such as `vgg:64`.
+    """
+    about = {
+        "benchmark": "lanes",
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
+        "data": Path(options.data).name,
+        "seconds": options.seconds,
+    }
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        family, batch, one = cell.split(":")[0], int(cell.split(":")[1]), 0
+        for word in options.lanes.split(","):
+            given: int | Literal["auto"] = "auto" if word == "auto" else int(word)
+            try:
+                row = measure_lanes(trainer, _with(base, family, batch), given, options.seconds, options.profile)
+            except TimeoutError as error:
+                print(f"took too long: {error}", flush=True)
+                continue
+            one = row["images_per_second"] if given == 1 else one
+            over = {"over_one": round(row["images_per_second"] / one, 2)} if one else {}
+            rows.append({"family": family, "batch": batch, "given": given, **row, **over})
+            print(json.dumps(rows[-1]), flush=True)
+            if options.out:
+                options.out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    print(lanes_table(rows))
 
 
 def default_job(source: str, epochs: int) -> Job:
@@ -235,7 +280,7 @@ def bare(engine: Engine) -> float:
     synchronise(engine.device)
     began = time.perf_counter()
     for _ in range(engine.steps_per_epoch):
-        engine._step()
+        (engine.replays.step or engine._train_step)()
     synchronise(engine.device)
     return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
 
@@ -255,7 +300,8 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
         engine.flat.model.compile(dynamic=False)
         began = time.perf_counter()
         if engine.device.type == "cuda":
-            engine._replay_step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
+            engine.replays.forget()
+            engine.replays.step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
         bare(engine)
         waited = time.perf_counter() - began
         return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}
@@ -270,12 +316,12 @@ def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
     def steps() -> None:
         engine._cursor.zero_()
         for _ in range(engine.steps_per_epoch):
-            engine._step()
+            (engine.replays.step or engine._train_step)()
 
     parts = {
         "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),
         "steps": steps,
-        "evaluate": engine._replay_evaluation or engine._evaluate_held,
+        "evaluate": engine.replays.evaluation or engine._evaluate_held,
     }
     found = {name: min(seconds(engine.device, part) for _ in range(3)) for name, part in parts.items()}
     found["rest"] = epoch - sum(found.values())

@@ -14,7 +14,6 @@
 it needs when it is called.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.errors import FerTuneError
@@ -25,16 +24,23 @@ if TYPE_CHECKING:
         backup,
         best,
         check,
+        compare,
         confirm,
         copy_sweeps,
         delete_study,
         diagnose,
+        ensemble,
+        evaluate,
+        export,
         failures,
         find_study,
         load_epochs,
         load_model,
         load_trials,
+        overtuning,
+        plan,
         predict,
+        replay,
         restore,
         retrain,
         run,
@@ -48,10 +54,7 @@ if TYPE_CHECKING:
         write_report,
     )
 
-try:
-    __version__ = version("fer-tune")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "FerTuneError",
@@ -60,16 +63,23 @@ __all__ = [
     "backup",
     "best",
     "check",
+    "compare",
     "confirm",
     "copy_sweeps",
     "delete_study",
     "diagnose",
+    "ensemble",
+    "evaluate",
+    "export",
     "failures",
     "find_study",
     "load_epochs",
     "load_model",
     "load_trials",
+    "overtuning",
+    "plan",
     "predict",
+    "replay",
     "restore",
     "retrain",
     "run",
@@ -86,6 +96,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Returns a public function, and imports `fer_tune.api` for it."""
+    if name == "__version__":
+        return _version()
     if name in __all__:
         from fer_tune import api
 
@@ -96,3 +108,12 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """Returns the public names, for completion."""
     return sorted(__all__)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fer-tune")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

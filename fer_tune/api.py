@@ -1,11 +1,12 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, run, stop
+    find:    check, template, copy_sweeps, plan, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm
-    train:   retrain, load_model, predict
+    choose:  standings, confirm, overtuning, compare, replay
+    train:   retrain, ensemble
+    use:     load_model, predict, evaluate, export
     keep:    backup, restore, delete_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -33,20 +34,28 @@ if TYPE_CHECKING:
 
     from fer_tune.data.audit import Audit
     from fer_tune.doctor import Finding
-    from fer_tune.job import Value
+    from fer_tune.job import Part, Tta, Value
     from fer_tune.jobs import Observer, RunOutcome
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
-    from fer_tune.sources.evaluate import FinalFit
+    from fer_tune.selection.overtuning import Meter
+    from fer_tune.sources.assess import Assessment
+    from fer_tune.sources.compare import Comparison
+    from fer_tune.sources.ensemble import EnsembleFit
+    from fer_tune.sources.final_result import FinalFit
+    from fer_tune.sources.plan import SweepPlan
+    from fer_tune.sources.predict import Prediction
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.deleting import Deleted
+    from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
+    from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -100,6 +109,7 @@ def run(
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
+    lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -114,8 +124,9 @@ def run(
     Args:
         sweeps: files, folders of files, or what `check` returns.
         changes: `key=value`, as `--set` takes them.
-        workers: how many trials train at the same time. `auto` is one for each GPU, or one for
-            every two cores.
+        workers: how many processes train. `auto` is one for each GPU, or one for every two cores.
+        lanes: how many trials a worker trains at the same time. `auto` measures how many are worth
+            it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
         engine: `local` trains in worker processes, `inline` in this process.
@@ -130,8 +141,36 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb)
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
+
+
+def plan(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    lanes: int | Literal["auto"] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    storage: str | None = None,
+) -> list[SweepPlan]:
+    """Returns what sweeps will cost: trials, GPU-hours and time, each with a range.
+
+    The pace comes from earlier trials in the database, else from a probe of some seconds. The plan
+    is kept with the study, and compared when a run ends. The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.plan import plan_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
+    return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
@@ -179,11 +218,14 @@ def studies(*, storage: str | None = None) -> list[StudySummary]:
 
 
 def best(study: str | None = None, top: int = 1, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns the best complete trials of a study, the best first. Empty if none has completed."""
-    from fer_tune.study import ranking
+    """Returns the best complete trials of a study, the best first. Empty if none has completed.
+
+    Confirmed trials come first, ranked by their means. `standings` says how sure the order is.
+    """
+    from fer_tune.study.standings import best as read
 
     with open_store(storage) as store:
-        return ranking(store, study_name(store, study), top)
+        return read(store, study_name(store, study), top)
 
 
 def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
@@ -242,6 +284,7 @@ def load_epochs(
     | lr | float64 | learning rate of the epoch's last step |
     | seconds | float64 | of training and validation |
     | images_per_second | float64 | training images over `seconds` |
+    | device_seconds | float64 | the trial's share of its device in `seconds` |
     | recall.angry, ... | float64 | for each class on validation, in 0..1; nan without images |
 
     Args:
@@ -252,6 +295,32 @@ def load_epochs(
 
     with open_store(storage) as store:
         return tables.epoch_frame(store, study_name(store, study), trial, attempts)
+
+
+def replay(
+    study: str | None = None,
+    *,
+    searches: Sequence[str] = (),
+    pruners: Sequence[str] = (),
+    budgets: Sequence[float] = (1.0,),
+    storage: str | None = None,
+) -> list[Replayed]:
+    """Returns what a study's recorded trials would have come to under other rungs, pruners and
+    budgets. The first entry is what the study itself came to.
+
+    Args:
+        searches, pruners: values of `search` and `pruner`, as a sweep has them. Without any, common
+            ones are compared.
+        budgets: as parts of the time that the study trained.
+
+    Raises:
+        SweepError: a search or a pruner is not valid.
+    """
+    from fer_tune.study.replay import replays, rules_of
+
+    with open_store(storage) as store:
+        record = store.studies.get(study_name(store, study))
+        return replays(store, record.name, rules_of(record.sweep_text, searches, pruners), budgets)
 
 
 # show -----------------------------------------------------------------------------------------------------------------
@@ -362,6 +431,24 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
         return read(store, study_name(store, study), top, rule)
 
 
+def overtuning(
+    study: str, trial: int, test: Sequence[float] | None = None, *, storage: str | None = None
+) -> Meter | None:
+    """Returns a trial's figures of the search, of its confirmations and of test, side by side.
+
+    Args:
+        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+
+    Returns:
+        The figures, with a warning for each gap that chance does not explain. None if the trial is
+        not complete, or if the study's objective is not the accuracy.
+    """
+    from fer_tune.study.standings import overtuning as read
+
+    with open_store(storage) as store:
+        return read(store, study, trial, test)
+
+
 def confirm(
     study: str | None = None,
     *,
@@ -402,6 +489,25 @@ def confirm(
     )
 
 
+def compare(first: str, second: str, *, storage: str | None = None) -> Comparison:
+    """Compares two studies, families or model folders, and says whether they differ beyond chance.
+
+    A family stands for the best of its studies, and a study for its best trial: the confirmed one
+    if there are confirmations. Models are compared by their stored predictions for test images.
+
+    Raises:
+        StudyError: a name is neither a study nor a family nor a folder, or has no complete trial.
+        DataError: a folder has no predictions, or the two cannot be compared.
+    """
+    from fer_tune.sources.compare import compare_two
+    from fer_tune.sources.evaluate import PREDICTIONS
+
+    if all((Path(name) / PREDICTIONS).is_file() for name in (first, second)):
+        return compare_two(None, first, second)
+    with open_store(storage) as store:
+        return compare_two(store, first, second)
+
+
 # train ----------------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +516,9 @@ def retrain(
     *,
     trial: int | None = None,
     seeds: int = 1,
+    on: Part = "train+val",
+    tta: Tta = "none",
+    test: bool = True,
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
@@ -423,10 +532,16 @@ def retrain(
     """Trains one configuration on training and validation images, and evaluates it on test once.
 
     The fits run side by side on all devices. A call that was killed is continued by the same call.
+    Each fit is calibrated by a temperature, if validation predictions of the trial are stored.
 
     Args:
-        trial: the number of the trial whose configuration is trained. None is the best.
-        seeds: how many fits, each under its own seed.
+        trial: the number of the trial whose configuration is trained. None is the best, by its
+            confirmations if there are any.
+        seeds: how many fits, each under its own seed. `out` gets the one nearest the median.
+        on: the images to train on. `all` has the test images in it, and is not tested.
+        tta: `crops` evaluates ten crops of each test image too. The network alone and with flips
+            are always evaluated.
+        test: whether to open test.
         epochs: length of the schedule. None is the study's.
         until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
             whole schedule.
@@ -450,7 +565,7 @@ def retrain(
     record = find_study(study, storage=storage)
     return run_final_fits(
         record.name,
-        Request(trial, epochs, until, seeds, read_changes(record.family, changes)),
+        Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
         Settings.from_environment(storage),
         RunOptions(devices=devices, engine=engine, wandb=wandb),
         observer=observer,
@@ -458,38 +573,149 @@ def retrain(
     )
 
 
-def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor:
-    """Loads the model that `retrain` left in a folder.
+def ensemble(
+    studies: Sequence[str] | None = None,
+    *,
+    size: int = 8,
+    epochs: int | None = None,
+    tta: Tta = "none",
+    test: bool = True,
+    devices: str | None = None,
+    engine: EngineName = "local",
+    wandb: Mode | None = None,
+    observer: Observer | None = None,
+    storage: str | None = None,
+) -> EnsembleFit | None:
+    """Chooses trials whose predictions are best together, trains them again, and tests them once.
+
+    The choice is greedy, with replacement, on the stored predictions for validation images. The
+    members are trained on training and validation images. A call that was killed is continued by
+    the same call.
+
+    Args:
+        studies: whose trials may be members. They must have the same split. None is all.
+        size: how many members, at most. One may count more than once.
+        epochs: length of the schedules. None leaves that to the studies.
+        tta, test, devices, engine, wandb, observer: as in `retrain`.
+
+    Returns:
+        The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
+
+    Raises:
+        StudyError: the studies have different splits, or no stored predictions.
+        TrainingError: the training of a member failed.
+    """
+    from fer_tune.sources.ensemble import run_ensemble
+    from fer_tune.sources.run import RunOptions
+
+    with open_store(storage) as store:
+        names = study_names(store, studies)
+    return run_ensemble(
+        names,
+        Settings.from_environment(storage),
+        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        size=size,
+        epochs=epochs,
+        tta=tta,
+        test=test,
+        observer=observer,
+    )
+
+
+# use ------------------------------------------------------------------------------------------------------------------
+
+
+def load_model(folder: str | os.PathLike[str], device: str = "cpu") -> Predictor | Ensemble:
+    """Loads the model that `retrain` left in a folder, or the ensemble that `ensemble` left.
 
     Raises:
         DataError: the folder has no model, or one of a newer version.
         StorageError: the files of the model are damaged.
     """
-    from fer_tune.train.export import Predictor
+    from fer_tune.train.ensemble import load_any
 
-    return Predictor.load(Path(folder), device)
+    return load_any(Path(folder), device)
 
 
-def predict(folder: str | os.PathLike[str], images: Paths, *, flip: bool = False) -> list[dict[str, float]]:
-    """Returns the probability of each class for each image file, the most probable class first.
+def predict(
+    folder: str | os.PathLike[str],
+    images: Paths,
+    *,
+    tta: Tta = "none",
+    faces: Literal["auto", "on", "off"] = "auto",
+    submission: str | os.PathLike[str] | None = None,
+    sheet: str | os.PathLike[str] | None = None,
+    note: Callable[[str], object] = lambda text: None,
+) -> list[Prediction]:
+    """Returns what a model or an ensemble says of each image.
 
     Args:
-        folder: what `retrain` left.
-        flip: whether to average over each image and its mirror image.
+        folder: what `retrain` or `ensemble` left.
+        images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
+        tta: `flip` averages over each image and its mirror image, `crops` over ten crops of it.
+        faces: whether photographs are cropped to the face: `auto` if the extra `faces` is
+            installed, `on`, or `off`.
+        submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
+        sheet: a PNG file to write, with all images and their classes.
+        note: is called with a sentence about images that were changed.
 
     Raises:
-        DataError: a file is not a readable image.
+        DataError: something does not exist, or is not a readable image.
+        MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
-    import numpy as np
+    from fer_tune.sources.predict import predict_images
 
-    from fer_tune.data.images import read_image
+    files = {"submission": submission, "sheet": sheet}
+    targets = {name: None if file is None else Path(file) for name, file in files.items()}
+    return predict_images(Path(folder), _paths(images), tta=tta, faces=faces, note=note, **targets)
 
-    model = load_model(folder)
-    spec = model.spec
-    pixels = np.stack([read_image(path, spec.side, spec.channels) for path in _paths(images)])
-    rows = model.predict(pixels, flip=flip).tolist()
-    ranked = [sorted(zip(row, spec.classes, strict=True), reverse=True) for row in rows]
-    return [{name: probability for probability, name in row} for row in ranked]
+
+def evaluate(
+    folder: str | os.PathLike[str],
+    source: str,
+    *,
+    usage: str | None = None,
+    device: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Assessment:
+    """Evaluates a model or an ensemble on a labelled source, plain, with flips and with ten crops.
+
+    If the source is the data set that the model was made from, only the test images of its split
+    are used. Each evaluation is recorded in the ledger of the storage folder.
+
+    Args:
+        folder: what `retrain` or `ensemble` left.
+        source: `fer2013`, `demo`, or a path.
+        usage: a part of the competition, such as `PrivateTest`. None is the whole source.
+        device: `cpu` or `cuda:N`. None is a GPU if there is one.
+        out: a folder for the figures and the predictions.
+        note: is called with a sentence now and then while files are read.
+
+    Raises:
+        DataError: the source cannot be read, or has a class that the model does not know.
+    """
+    from fer_tune.sources.assess import assess
+
+    target = None if out is None else Path(out)
+    return assess(Path(folder), source, Settings.from_environment(), usage=usage, device=device, out=target, note=note)
+
+
+def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:
+    """Writes a model or an ensemble as an ONNX file, and compares it with torch in ONNX Runtime.
+
+    The input `images` is uint8 [N, channels, side, side], with any N; the normalisation is inside.
+    The output `probabilities` is float32 [N, classes].
+
+    Returns:
+        The largest difference of a probability from torch's.
+
+    Raises:
+        MissingExtraError: the packages of the extra `onnx` are not installed.
+    """
+    from fer_tune.train.onnx import export_onnx
+
+    return export_onnx(load_model(folder), Path(onnx))
 
 
 # keep -----------------------------------------------------------------------------------------------------------------

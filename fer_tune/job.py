@@ -28,8 +28,11 @@ ObjectiveOf = Literal["max", "last", "mean_last"]
 """Which epochs decide the objective of a complete training: the best one, the last one, or the
 mean of the last few (see `selection.objective`)."""
 
-Part = Literal["train", "train+val"]
-"""The part of the data that a job fits."""
+Part = Literal["train", "train+val", "all"]
+"""The part of the data that a job fits. Only a final fit may train on all images, test included."""
+
+Tta = Literal["none", "flip", "crops"]
+"""Test-time augmentation: the views of an image whose probabilities are averaged."""
 
 
 def new_uid() -> str:
@@ -75,7 +78,7 @@ class Job:
         until: the epoch after which to stop; None means the end of the schedule. A job of a search
             pauses there; see `pauses`.
         fit: `train` trains on the training part and evaluates on validation. `train+val` trains on
-            both and evaluates on nothing.
+            both, and `all` also on test; they evaluate on nothing.
         artifacts: folder for the files that the job leaves; None means that it leaves none.
         checkpoint: file that the job writes, and continues from if it exists; None means no
             checkpoint.
@@ -102,6 +105,15 @@ class Job:
     artifacts: Path | None = None
     checkpoint: Path | None = None
     checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuses a job of a search that would train on test images.
+
+        Raises:
+            ValueError: `fit` is `all`, and the job is not a final fit.
+        """
+        if self.fit == "all" and self.kind != "final":
+            raise ValueError(f"a {NOUNS[self.kind]} must not train on test images")
 
     @property
     def last_epoch(self) -> int:

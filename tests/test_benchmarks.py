@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.before_after import Cell, compared, keep_best
 from benchmarks.kernels import KERNELS, NETWORKS
+from benchmarks.scaling import Stretch, covered
 from fer_tune.models.layers import HAS_TRITON
 
 
@@ -33,3 +34,10 @@ def test_two_checkouts_are_compared_by_the_best_of_each() -> None:
     [row] = compared(rates)
     assert row["trial"] == {"before": 100, "after": 98, "ratio": 0.98}
     assert row["bare"]["ratio"] == 1.0
+
+
+def test_a_device_is_idle_while_no_lane_of_it_has_a_job() -> None:
+    assert covered([(3, 4), (0, 2), (1, 2.5)]) == 3.5
+    seen = Stretch(spans={"cuda:0": [(0, 4), (1, 5)], "cuda:1": [(0, 3), (5, 10)]})
+    assert seen.lasted == 10
+    assert seen.idle() == {"cuda:0": 0.5, "cuda:1": 0.2}

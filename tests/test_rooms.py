@@ -5,10 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import fer_tune
+from fer_tune.data.spec import DataRef
+from fer_tune.job import Job, Kind
 
 PACKAGE = Path(fer_tune.__file__).parent
 
@@ -131,14 +134,23 @@ def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None
     assert violations(source, PACKAGE / file)
 
 
-def test_test_images_have_no_path_into_a_search() -> None:
-    opener = "open_final"
-    users = {
+def users_of(opener: str) -> set[str]:
+    return {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
         if any(name.endswith(f".{opener}") for name, _ in imports_of(path.read_text("utf-8"), path))
     }
-    assert users == {"sources/evaluate.py"}
+
+
+def test_test_images_have_no_path_into_a_search() -> None:
+    """A worker opens them for a final fit on all images only. A search cannot have such a job."""
+    assert users_of("open_final") == {"sources/evaluate.py"}
+    assert users_of("open_all") == {"train/loop.py"}
+    data = DataRef(Path("cache"), "d" * 64, Path("split.npz"), "5" * 64)
+    for kind in get_args(Kind):
+        if kind != "final":
+            with pytest.raises(ValueError, match="must not train on test images"):
+                Job("a", "s", kind, "simple_cnn", {}, 1, 0, data, fit="all")
 
 
 @pytest.mark.parametrize("module", ["sweep", "study", "store", "cli", "settings", "job", "models", "train"])

@@ -58,6 +58,7 @@ class Campaign:
         faults: how many of each kind happen to the search.
         final: how many of each kind happen to the final fits; without any, nothing is retrained.
         workers: worker processes.
+        lanes: trials that each of them trains at the same time.
         trials: the budget at the start.
         hang: seconds without an epoch that end a worker.
         small: whether the storage folder is on a small disk.
@@ -67,6 +68,7 @@ class Campaign:
     faults: Mapping[str, int]
     final: Mapping[str, int] = field(default_factory=dict)
     workers: int = 2
+    lanes: int = 1
     trials: int = 8
     mirrored: bool = False
     hang: float = 60.0
@@ -98,6 +100,13 @@ SHORT = Campaign(
 
 LONG = (
     Campaign("workers", {"SIGKILL worker": 52}, trials=16),
+    Campaign(
+        "lanes",
+        {"SIGKILL worker": 16, "SIGKILL orchestrator": 4, "SIGTERM": 2, "torn checkpoint": 2},
+        workers=1,
+        lanes=4,
+        trials=16,
+    ),
     Campaign("orchestrator", {"SIGKILL orchestrator": 16}, trials=8),
     Campaign("mirror", {"SIGKILL mirror": 12, "SIGKILL orchestrator": 3}, trials=10, mirrored=True),
     Campaign(
@@ -222,7 +231,9 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
                 result.skipped = str(error)
                 return result
             stack.callback(_save, folder, result)
-        subject = Subject(folder, campaign.workers, campaign.trials, campaign.mirrored, campaign.hang)
+        subject = Subject(
+            folder, campaign.workers, campaign.trials, campaign.mirrored, campaign.hang, lanes=campaign.lanes
+        )
         stack.callback(subject.end_all)
         calm.evidence(campaign.trials)
         subject.use_cache(calm.subject)

@@ -83,6 +83,7 @@ class Subject:
         hang: seconds without an epoch after which the run ends a worker.
         seeds: final fits that `fer-tune retrain` is to train; 0 while the study is searched.
         trial: whose configuration they have; None is the best.
+        lanes: jobs that each worker trains at the same time.
         ends: exit codes of the commands, in order; negative for a signal.
     """
 
@@ -93,6 +94,7 @@ class Subject:
     hang: float = 60.0
     seeds: int = 0
     trial: int | None = None
+    lanes: int = 1
     ends: list[int] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
     _before: int = 0
@@ -143,7 +145,9 @@ class Subject:
 
     def _search(self) -> list[str]:
         engine = ["--workers", str(self.workers)] if self.workers else ["--engine", "inline"]
-        return ["run", str(self.folder / f"{STUDY}.yaml"), "--trials", str(self.trials), "--devices", "cpu", *engine]
+        lanes = ["--lanes", str(self.lanes)]
+        sweep = str(self.folder / f"{STUDY}.yaml")
+        return ["run", sweep, "--trials", str(self.trials), "--devices", "cpu", *engine, *lanes]
 
     def _final_fits(self) -> list[str]:
         words = ["retrain", "--study", STUDY, "--seeds", str(self.seeds), "--epochs", str(FINAL_EPOCHS)]

@@ -6,8 +6,8 @@
 It runs the family's sweep with the random sampler, without pruning and without `start:`. Each
 call adds one chunk with a seed of its own, until the file has as many configurations as asked.
 Before that it trains the first `start:` configuration under `--seeds` seeds, if the file has fewer.
-`--minutes` ends the call in time, and keeps what was trained. A call that was killed is continued
-by the same command.
+`--near 60` adds configurations around that one, where random ones seldom are. `--minutes` ends the
+call in time, and keeps what was trained. The same command continues a call that was killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.circumstances import commit, device, today, versions
-from benchmarks.search.curves import FOLDER, MEASURES, Curve, Curves
-from fer_tune.job import EpochRow
+from benchmarks.search.curves import FOLDER, MEASURES, SWEEPS, Curve, Curves, Kind
+from benchmarks.search.invented import drawn, random_configuration
+from fer_tune.job import EpochRow, Value
 from fer_tune.jobs.runner import OUT_OF_TIME
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import AttemptRecord, JobRecord, Store
 from fer_tune.sweep import Sweep, load_sweep
-from fer_tune.sweep.schema import Header
-from fer_tune.sweep.space import Fixed, Parameter
-
-SWEEPS = Path(__file__).parents[2] / "sweeps"
+from fer_tune.sweep.schema import Header, Start
+from fer_tune.sweep.space import Fixed, Parameter, Space
 
 RESERVE = 12.0
 """Seconds of `--minutes` that are kept for the start of the workers and for writing the file."""
@@ -53,12 +53,13 @@ def main() -> None:
     curves = Curves.load(out) if out.exists() else Curves(family, options.epochs)
     if curves.epochs != options.epochs:
         raise SystemExit(f"{out} has curves of {curves.epochs} epochs. Use --epochs {curves.epochs}, or another --out.")
-    for repeat, target in ((True, options.seeds), (False, options.configurations)):
-        missing = target - sum(curve.repeat == repeat and curve.state != "cut" for curve in curves.curves)
+    targets: dict[Kind, int] = {"seeds": options.seeds, "near": options.near, "random": options.configurations}
+    for kind, target in targets.items():
+        missing = target - sum(curves.kind(curve) == kind and curve.state != "cut" for curve in curves.curves)
         left = math.inf if options.minutes is None else 60 * options.minutes - (time.monotonic() - began) - RESERVE
         if missing > 0 and left > 0:
             seed = FIRST_SEED + 1_000 * len(curves.chunks)
-            collect(Chunk(sweep, missing, repeat, seed, left), curves, options)
+            collect(Chunk(sweep, missing, kind, seed, left), curves, options)
             curves.save(out)
     print(f"{out.name}: {summary(curves)}, {out.stat().st_size / 1000:.0f} kB")
 
@@ -71,6 +72,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--data", default="fer2013")
     parser.add_argument("--configurations", type=int, default=800, help="as many as the file then has")
     parser.add_argument("--seeds", type=int, default=8, help="trainings of the first start configuration")
+    parser.add_argument("--near", type=int, default=0, help="configurations around the first start configuration")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--minutes", type=float, help="wall time of this call")
     parser.add_argument("--devices")
@@ -89,14 +91,14 @@ class Chunk:
     Attributes:
         sweep: the file of the sweep.
         count: the most configurations, or seeds.
-        repeat: whether it is the first start configuration under `count` seeds.
+        kind: see `curves.Kind`.
         seed: of the sampler, and of the first training.
         seconds: wall time of the run.
     """
 
     sweep: Path
     count: int
-    repeat: bool
+    kind: Kind
     seed: int
     seconds: float = math.inf
 
@@ -109,11 +111,11 @@ def collect(chunk: Chunk, curves: Curves, options: argparse.Namespace, trainer: 
     run_sweeps([sweep], settings, run_options(options), trainer=trainer)
     wall = time.monotonic() - began
     with Store.of(settings) as store:
-        found = read(store, sweep.study, chunk.repeat, len(curves.chunks))
+        found = read(store, sweep.study, chunk.kind == "seeds", len(curves.chunks))
         together = concurrency(store.jobs.attempts(sweep.study))
     facts = {
         "seed": chunk.seed,
-        "repeats": chunk.repeat,
+        "kind": chunk.kind,
         "device": device(),
         "devices": options.devices or "auto",
         "lanes": lanes_used(options),
@@ -144,13 +146,37 @@ def prepared(chunk: Chunk, options: argparse.Namespace) -> Sweep:
     sweep = load_sweep(path, changes)
     hours = None if chunk.seconds == math.inf else chunk.seconds / 3600
     sweep = replace(sweep, budget=sweep.budget.model_copy(update={"hours": hours}))
-    if not chunk.repeat:
+    if chunk.kind == "random":
         return sweep
     if not first:
-        raise SystemExit(f"{path} has no `start:` configuration for --seeds. Use --seeds 0.")
+        raise SystemExit(f"{path} has no `start:` configuration. Use --seeds 0 --near 0.")
+    if chunk.kind == "near":
+        draw = np.random.default_rng(seed)
+        near = [neighbour(sweep.space, first[0].params, draw) for _ in range(chunk.count)]
+        return replace(sweep, start=tuple(Start(f"near {index}", params) for index, params in enumerate(near)))
     fixed = {p.name: p.domain.value for p in sweep.space.values() if isinstance(p.domain, Fixed) and not p.when}
     space = {name: Parameter(name, name, Fixed(value)) for name, value in (fixed | first[0].params).items()}
     return replace(sweep, space=space)
+
+
+def neighbour(space: Space, params: Mapping[str, Value], draw: np.random.Generator) -> dict[str, Value]:
+    """Returns a configuration with some of its hyperparameters drawn again.
+
+    How many differs: from nearly none to two thirds. So the models also see what is between good
+    configurations and random ones.
+    """
+    other, share = random_configuration(space, draw), draw.uniform(0.02, 0.67)
+    found: dict[str, Value] = {}
+    for parameter in space.values():
+        if not parameter.active(found):
+            continue
+        kept = params.get(parameter.name)
+        if kept is None or not parameter.domain.contains(kept) or draw.random() < share:
+            redrawn = other.get(parameter.name)
+            fits = redrawn is not None and parameter.domain.contains(redrawn)
+            kept = redrawn if fits and redrawn is not None else drawn(parameter.domain, draw)
+        found[parameter.name] = kept
+    return found
 
 
 def run_options(options: argparse.Namespace) -> RunOptions:
@@ -187,8 +213,7 @@ def read(store: Store, study: str, repeat: bool, chunk: int) -> list[Curve]:
 
 
 def concurrency(attempts: Sequence[AttemptRecord]) -> float:
-    """Returns how many trainings shared a device on average. An epoch's seconds divided by this are
-    the device's own seconds."""
+    """Returns how many trainings shared a device on average, so that an epoch took longer."""
     whole = [(attempt.started, attempt.ended) for attempt in attempts if attempt.ended is not None]
     if not whole:
         return 1.0
@@ -210,10 +235,11 @@ def _curve(job: JobRecord, rows: list[EpochRow], attempts: list[AttemptRecord], 
 
 def summary(curves: Curves) -> str:
     """Returns how many curves of which kind there are, in words."""
-    states = [curve.state for curve in curves.curves if not curve.repeat]
+    states = [curve.state for curve in curves.curves if curves.kind(curve) == "random"]
     parts = [f"{states.count(state)} {state}" for state in sorted(set(states))]
-    repeats = sum(curve.repeat for curve in curves.curves)
-    return f"{', '.join(parts) or 'no configuration'}; {repeats} of the start configuration"
+    count = Counter(curves.kind(curve) for curve in curves.curves)
+    rest = f"{count['seeds']} of the start configuration, {count['near']} near it"
+    return f"{', '.join(parts) or 'no random configuration'}; {rest}"
 
 
 if __name__ == "__main__":

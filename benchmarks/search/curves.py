@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from fer_tune.errors import DataError
 from fer_tune.files import replace_file
 from fer_tune.job import Value
+
+Kind = Literal["random", "seeds", "near"]
+"""Which configurations a chunk has: random ones, the first start configuration under several seeds,
+or configurations around that one."""
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +36,8 @@ NOTHING = 65_535
 """Stands for an epoch that was not trained. Larger values are cut to one less."""
 
 FOLDER = Path(__file__).parents[1] / "curves"
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,10 @@ class Curves:
             for curve in self.curves
             if curve.state == "complete" and len(curve.rows) == self.epochs and repeat in (None, curve.repeat)
         ]
+
+    def kind(self, curve: Curve) -> Kind:
+        """Returns which kind of configuration a curve belongs to."""
+        return "seeds" if curve.repeat else "near" if self.chunks[curve.chunk].get("kind") == "near" else "random"
 
     def diverged(self) -> list[Curve]:
         """Returns the curves that ended because their loss was not finite."""

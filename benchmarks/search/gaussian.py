@@ -16,6 +16,10 @@ STEPS = 40
 ALONE = 3
 """The first outputs have length scales of their own. The others share theirs."""
 
+LONG, WIDTH = np.log(7.0), 0.4
+"""What is taken to be likely for the logarithm of a length scale, in standard deviations of its
+column. With few rows, weaker assumptions fit noise."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -23,6 +27,7 @@ class Process:
 
     Attributes:
         rows: the given rows, divided by the length scales.
+        scales: length scales, in the units of the columns.
         weights: [given rows, outputs].
         signal: variance of the kernel.
         mean, spread: [outputs], of the targets.
@@ -63,9 +68,12 @@ def gaussian(rows: Floats, targets: Floats) -> Processes:
 
 def _fit(rows: Floats, targets: Floats) -> Process:
     mean, spread = targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-9)
+    units = np.maximum(rows.std(axis=0), 0.05)
+    given = rows
+    rows = rows / units
     wanted = (targets - mean) / spread
     columns = rows.shape[1]
-    start = np.concatenate([np.full(columns, np.log(2.0)), [0.0, np.log(0.3)]])
+    start = np.concatenate([np.full(columns, LONG), [0.0, np.log(0.3)]])
     bounds = [(np.log(0.05), np.log(50.0))] * columns + [(np.log(0.05), np.log(20.0)), (np.log(1e-3), np.log(3.0))]
     found = minimize(
         _loss, start, args=(rows, wanted), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}
@@ -73,12 +81,12 @@ def _fit(rows: Floats, targets: Floats) -> Process:
     scales, signal, noise = np.exp(found.x[:-2]), float(np.exp(found.x[-2])), float(np.exp(found.x[-1]))
     near = signal * np.exp(-0.5 * _squares(rows / scales, rows / scales))
     factor = cho_factor(near + noise * np.eye(len(rows)), lower=True)
-    return Process(rows / scales, cho_solve(factor, wanted), scales, signal, mean, spread)
+    return Process(given / (scales * units), cho_solve(factor, wanted), scales * units, signal, mean, spread)
 
 
 def _loss(logs: Floats, rows: Floats, wanted: Floats) -> tuple[float, Floats]:
     """Returns the negative log likelihood, and its gradient by the logarithms of scales, signal
-    and noise. A weak prior holds the scales near 3."""
+    and noise. See `LONG` for what is added."""
     scales, signal, noise = np.exp(logs[:-2]), np.exp(logs[-2]), np.exp(logs[-1])
     scaled = rows / scales
     near = signal * np.exp(-0.5 * _squares(scaled, scaled))
@@ -90,9 +98,9 @@ def _loss(logs: Floats, rows: Floats, wanted: Floats) -> tuple[float, Floats]:
     by_near = slope * near
     # The sum of by_near[a, b] * (x[a] - x[b])**2, for each column, without a matrix for each.
     apart = 2 * (by_near.sum(axis=1) @ scaled**2 - np.einsum("aj,ab,bj->j", scaled, by_near, scaled, optimize=True))
-    prior = (logs[:-2] - np.log(3.0)) / 1.5**2
+    prior = (logs[:-2] - LONG) / WIDTH**2
     gradient = np.concatenate([apart + prior, [by_near.sum(), noise * np.trace(slope)]])
-    penalty = 0.5 * float(((logs[:-2] - np.log(3.0)) ** 2).sum()) / 1.5**2
+    penalty = 0.5 * float(((logs[:-2] - LONG) ** 2).sum()) / WIDTH**2
     return likelihood + penalty, gradient
 
 

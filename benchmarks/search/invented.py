@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.search.curves import Curve, Curves, Floats
 from fer_tune.job import Value
 from fer_tune.sweep import Sweep
-from fer_tune.sweep.space import Choice, Fixed, Range, Space
+from fer_tune.sweep.space import Choice, Domain, Fixed, Range, Space
 
 BEST_RATE = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "muon": 2e-3}
 SLOWER = {"muon": 0.0, "sgd": 0.8, "adamw": 1.2, "adam": 1.8}
@@ -54,14 +54,17 @@ def random_configuration(space: Space, draw: np.random.Generator) -> dict[str, V
     for parameter in space.values():
         if not parameter.active(params):
             continue
-        domain = parameter.domain
-        if isinstance(domain, Fixed):
-            params[parameter.name] = domain.value
-        elif isinstance(domain, Choice):
-            params[parameter.name] = domain.choices[draw.integers(len(domain.choices))]
-        else:
-            params[parameter.name] = _within(domain, draw.random())
+        params[parameter.name] = drawn(parameter.domain, draw)
     return params
+
+
+def drawn(domain: Domain, draw: np.random.Generator) -> Value:
+    """Returns a value that is drawn evenly from a domain."""
+    if isinstance(domain, Fixed):
+        return domain.value
+    if isinstance(domain, Choice):
+        return domain.choices[draw.integers(len(domain.choices))]
+    return _within(domain, draw.random())
 
 
 def _within(domain: Range, share: float) -> Value:
@@ -104,4 +107,4 @@ def _rows(params: Mapping[str, Value], epochs: int, draw: np.random.Generator) -
     seconds = (
         STEPS / (2_000.0 * float(params.get("batch_size", 128)) ** 0.9) * (float(params.get("width", 1)) / 64 + 0.4)
     )
-    return np.stack([accuracy, 2.2 - 1.8 * accuracy, 2.2 - 1.8 * train, train, np.full(epochs, seconds / 5)], axis=1)
+    return np.stack([accuracy, 2.2 - 1.8 * accuracy, 2.2 - 1.8 * train, train, np.full(epochs, seconds)], axis=1)

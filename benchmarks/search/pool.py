@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.curves import MEASURES
 from benchmarks.search.simulator import SECONDS, Simulator, Training
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
-from fer_tune.pool import EndEvent, Event, LostEvent, ReadyEvent, RowEvent, WorkerInfo
+from fer_tune.pool import EndEvent, Event, Lanes, LostEvent, ReadyEvent, RowEvent, Slot, WorkerInfo
 
 IMAGES = 20_096
 """Training images of an epoch, for the rates that a study records."""
 
 
 @dataclass
-class _Slot:
-    """A worker.
+class _Lane:
+    """A lane of the worker.
 
     Attributes:
         job: that it trains, or None.
@@ -46,13 +47,12 @@ class _Slot:
 
 @dataclass
 class SimulatedPool:
-    """Workers in virtual time, behind the interface of a pool.
+    """One worker in virtual time, behind the interface of a pool.
 
     Attributes:
-        slots: number of workers.
-        slowness: how many times longer an epoch takes than alone on a device, because the workers
-            share one.
-        trained: seconds that all workers trained so far.
+        slots: number of its lanes.
+        slowness: how many times longer an epoch takes than alone on the device.
+        trained: seconds that all lanes trained so far.
     """
 
     simulator: Simulator
@@ -63,14 +63,17 @@ class SimulatedPool:
     workers: list[WorkerInfo] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.workers = [WorkerInfo(index, "simulated", None, can_hang=False) for index in range(self.slots)]
-        self._slots = [_Slot() for _ in range(self.slots)]
-        self._first: list[Event] = [ReadyEvent(index) for index in range(self.slots)]
+        self.workers = [WorkerInfo(0, "simulated", None, can_hang=False, lanes=self.slots)]
+        self._lanes = [_Lane() for _ in range(self.slots)]
+        self._first: list[Event] = [ReadyEvent(0)]
 
-    def idle(self) -> list[int]:
-        return [] if self._first else [index for index, slot in enumerate(self._slots) if slot.job is None]
+    def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
+        """Does nothing: the lanes are given."""
 
-    def submit(self, worker: int, job: Job) -> None:
+    def idle(self) -> list[Slot]:
+        return [] if self._first else [Slot(0, index) for index, lane in enumerate(self._lanes) if lane.job is None]
+
+    def submit(self, slot: Slot, job: Job) -> None:
         if job.schedule != self.simulator.epochs:
             raise TrainingError(
                 f"The curves of {self.simulator.family} have {self.simulator.epochs} epochs, not {job.schedule}.",
@@ -82,24 +85,24 @@ class SimulatedPool:
             reached = _checkpoint(job)
             overhead = self.slowness * training.overhead
             self.trained += overhead
-            self._slots[worker] = _Slot(job, training, now + overhead, replay=reached)
+            lane = self._lanes[slot.lane] = _Lane(job, training, now + overhead, replay=reached)
             if reached == 0:
-                self._slots[worker].due += self._seconds(self._slots[worker], 1)
+                lane.due += self._seconds(lane, 1)
 
-    def stop_job(self, worker: int, keep: bool = False) -> None:
-        slot = self._slots[worker]
-        if slot.job is None or slot.end is not None:
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        lane = self._lanes[slot.lane]
+        if lane.job is None or lane.end is not None:
             return
-        slot.wish = max(slot.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
-        if slot.wish == Wish.STOP:
-            self.trained -= max(0.0, slot.due - self.clock())
-            self._ends(slot, "stopped", f"asked to stop in epoch {slot.epoch + 1}")
-            slot.due = min(slot.due, self.clock())
+        lane.wish = max(lane.wish, Wish.STOP_AND_KEEP if keep else Wish.STOP)
+        if lane.wish == Wish.STOP:
+            self.trained -= max(0.0, lane.due - self.clock())
+            self._ends(lane, "stopped", f"asked to stop in epoch {lane.epoch + 1}")
+            lane.due = min(lane.due, self.clock())
 
     def end_worker(self, worker: int, why: str) -> None:
-        slot = self._slots[worker]
-        self._first += [LostEvent(worker, slot.job, why, ""), ReadyEvent(worker)]
-        self._slots[worker] = _Slot()
+        jobs = tuple(lane.job for lane in self._lanes if lane.job is not None)
+        self._first += [LostEvent(worker, jobs, why, ""), ReadyEvent(worker)]
+        self._lanes = [_Lane() for _ in self._lanes]
 
     def events(self, timeout: float) -> list[Event]:
         """Jumps to the next event, or by `timeout`. Returns what has happened by then."""
@@ -107,76 +110,76 @@ class SimulatedPool:
             first, self._first = self._first, []
             return first
         with self.clock.excluded():
-            now, due = self.clock(), min(slot.due for slot in self._slots)
+            now, due = self.clock(), min(lane.due for lane in self._lanes)
             if due > now:
                 self.clock.jump(min(timeout, due - now))
                 now += min(timeout, due - now)
             happened: list[Event] = []
             while True:
-                index = min(range(self.slots), key=lambda index: self._slots[index].due)
-                if self._slots[index].due > now + 1e-9:
+                index = min(range(self.slots), key=lambda index: self._lanes[index].due)
+                if self._lanes[index].due > now + 1e-9:
                     return happened
                 happened.append(self._next(index))
 
     def close(self, grace: float = 10) -> None:
-        self._slots = [_Slot() for _ in self._slots]
+        self._lanes = [_Lane() for _ in self._lanes]
 
     # within -------------------------------------------------------------------------------------------
 
     def _next(self, index: int) -> Event:
-        """Returns the next message of a worker, and says when the one after it is due."""
-        slot = self._slots[index]
-        assert slot.job is not None
-        assert slot.training is not None
-        epoch = slot.epoch + 1
-        if slot.end is None and slot.training.diverges == epoch:
-            self._ends(slot, "diverged", f"the loss is not finite in epoch {epoch}")
-        if slot.end is not None:
-            end, self._slots[index] = slot.end, _Slot()
-            return EndEvent(index, end)
-        row = self._row(slot, epoch)
-        slot.epoch = epoch
-        value = float(getattr(row, slot.job.objective))
-        if value > slot.best:
-            slot.best, slot.best_epoch = value, epoch
-        self._after(slot)
-        return RowEvent(index, row)
+        """Returns the next message of a lane, and says when the one after it is due."""
+        lane = self._lanes[index]
+        assert lane.job is not None
+        assert lane.training is not None
+        epoch = lane.epoch + 1
+        if lane.end is None and lane.training.diverges == epoch:
+            self._ends(lane, "diverged", f"the loss is not finite in epoch {epoch}")
+        if lane.end is not None:
+            end, self._lanes[index] = lane.end, _Lane()
+            return EndEvent(Slot(0, index), end)
+        row = self._row(lane, epoch)
+        lane.epoch = epoch
+        value = float(getattr(row, lane.job.objective))
+        if value > lane.best:
+            lane.best, lane.best_epoch = value, epoch
+        self._after(lane)
+        return RowEvent(Slot(0, index), row)
 
-    def _after(self, slot: _Slot) -> None:
-        """Decides what follows the epoch that a worker has just sent."""
-        assert slot.job is not None
-        epoch, job = slot.epoch, slot.job
-        if job.patience and epoch - slot.best_epoch >= job.patience:
-            self._ends(slot, "completed", f"no better {job.objective} since epoch {slot.best_epoch}")
+    def _after(self, lane: _Lane) -> None:
+        """Decides what follows the epoch that a lane has just sent."""
+        assert lane.job is not None
+        epoch, job = lane.epoch, lane.job
+        if job.patience and epoch - lane.best_epoch >= job.patience:
+            self._ends(lane, "completed", f"no better {job.objective} since epoch {lane.best_epoch}")
         elif epoch >= job.last_epoch:
-            if epoch < job.schedule:
+            if job.pauses:
                 _keep(job, epoch)
-            self._ends(slot, "completed")
-        elif slot.wish == Wish.STOP_AND_KEEP:
+            self._ends(lane, "paused" if job.pauses else "completed")
+        elif lane.wish == Wish.STOP_AND_KEEP:
             _keep(job, epoch)
-            self._ends(slot, "stopped", f"asked to stop after epoch {epoch}")
-        elif epoch >= slot.replay:
-            slot.due += self._seconds(slot, epoch + 1)
+            self._ends(lane, "stopped", f"asked to stop after epoch {epoch}")
+        elif epoch >= lane.replay:
+            lane.due += self._seconds(lane, epoch + 1)
 
-    def _ends(self, slot: _Slot, status: str, reason: str = "") -> None:
-        assert slot.job is not None
-        slot.end = JobEnd(slot.job.uid, slot.job.attempt, status, reason)  # type: ignore[arg-type]
+    def _ends(self, lane: _Lane, status: str, reason: str = "") -> None:
+        assert lane.job is not None
+        lane.end = JobEnd(lane.job.uid, lane.job.attempt, status, reason)  # type: ignore[arg-type]
 
-    def _seconds(self, slot: _Slot, epoch: int) -> float:
+    def _seconds(self, lane: _Lane, epoch: int) -> float:
         """Returns how long an epoch takes."""
-        assert slot.training is not None
-        seconds = self.slowness * float(slot.training.rows[epoch - 1, SECONDS])
+        assert lane.training is not None
+        seconds = self.slowness * float(lane.training.rows[epoch - 1, SECONDS])
         self.trained += seconds
         return seconds
 
-    def _row(self, slot: _Slot, epoch: int) -> EpochRow:
-        assert slot.job is not None
-        assert slot.training is not None
-        found = dict(zip(MEASURES, map(float, slot.training.rows[epoch - 1]), strict=True))
+    def _row(self, lane: _Lane, epoch: int) -> EpochRow:
+        assert lane.job is not None
+        assert lane.training is not None
+        found = dict(zip(MEASURES, map(float, lane.training.rows[epoch - 1]), strict=True))
         seconds, accuracy = self.slowness * found["seconds"], found["val_accuracy"]
         return EpochRow(
-            job=slot.job.uid,
-            attempt=slot.job.attempt,
+            job=lane.job.uid,
+            attempt=lane.job.attempt,
             epoch=epoch,
             train_loss=found["train_loss"],
             train_accuracy=found["train_accuracy"],
@@ -187,6 +190,7 @@ class SimulatedPool:
             recall=(accuracy,) * 7,
             lr=0.0,
             seconds=seconds,
+            device_seconds=seconds / self.slots,
             images_per_second=IMAGES / seconds,
         )
 

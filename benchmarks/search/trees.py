@@ -65,7 +65,7 @@ def extra_trees(rows: Floats, targets: Floats, trees: int = 200, leaf: int = 2) 
     return _joined(weighted, np.zeros(targets.shape[1]))
 
 
-def boosted_trees(rows: Floats, targets: Floats, trees: int = 120, rate: float = 0.1) -> Trees:
+def boosted_trees(rows: Floats, targets: Floats, trees: int = 400, rate: float = 0.05) -> Trees:
     """Returns gradient boosting, an ensemble for each column of targets [rows, outputs]."""
     from sklearn.ensemble import GradientBoostingRegressor
 
@@ -73,7 +73,7 @@ def boosted_trees(rows: Floats, targets: Floats, trees: int = 120, rate: float =
     outputs = targets.shape[1]
     for output in range(outputs):
         grown = GradientBoostingRegressor(
-            n_estimators=trees, learning_rate=rate, max_depth=4, subsample=0.7, max_features=0.3, random_state=0
+            n_estimators=trees, learning_rate=rate, max_depth=2, subsample=0.6, max_features=0.2, random_state=0
         )
         grown.fit(rows, targets[:, output])
         for tree in grown.estimators_[:, 0]:

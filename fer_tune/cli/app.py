@@ -12,12 +12,17 @@ from fer_tune.cli import (
     backup,
     best,
     check,
+    compare,
     confirm,
     dashboard,
     data,
     doctor,
+    ensemble,
+    evaluate,
+    export,
     init,
     predict,
+    replay,
     report,
     restore,
     retrain,
@@ -109,8 +114,9 @@ def options(
 ) -> None:
     """Find good hyperparameters for facial-expression networks.
 
-    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, report,
-    dashboard. Last: confirm, retrain, predict. To keep: backup, restore.
+    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
+    report, dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To
+    keep: backup, restore.
     """
 
 
@@ -124,12 +130,17 @@ for command in (
     best.best,
     trials.trials,
     studies.studies,
+    replay.replay,
     report.report,
     dashboard.dashboard,
     sync.sync,
     confirm.confirm,
+    compare.compare,
     retrain.retrain,
+    ensemble.ensemble,
     predict.predict,
+    evaluate.evaluate,
+    export.export,
     backup.backup,
     restore.restore,
     doctor.doctor,

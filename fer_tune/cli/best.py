@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from fer_tune import api
 from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyName
+from fer_tune.cli.standings import as_dict, conclusions, mark, say, show_meter
 from fer_tune.display import terminal
 
 if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
-    from fer_tune.study import TrialSummary
+    from fer_tune.study.standings import Standing, Standings
 
 NAME_WIDTH = 22
 """Cells of the column with the names."""
@@ -26,47 +27,69 @@ TRIAL_WIDTH = 13
 def best(
     study: StudyName = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Number of trials.")] = 1,
+    rule: Annotated[
+        Literal["max", "one_se"],
+        typer.Option("--rule", help="one_se: the cheapest trial within one standard error of the best."),
+    ] = "max",
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:
-    """Show the best trials of a study and their hyperparameters."""
+    """Show the best trials of a study, how sure their order is, and their hyperparameters."""
     record = api.find_study(study, storage=storage)
-    ranked = api.best(record.name, top, storage=storage)
+    found = api.standings(record.name, top, rule=rule, storage=storage)
     if json:
-        head = {"study": record.name, "family": record.family, "objective": record.objective}
-        terminal.print_json(head | {"trials": [trial.as_dict() for trial in ranked]})
+        terminal.print_json({"family": record.family} | as_dict(found, top))
     else:
-        _show(record, ranked)
-    if not ranked:
+        _show(record, found, top, storage)
+    if not found.ranked:
         terminal.note(f"No trial of {record.name} has completed yet.")
         raise typer.Exit(NOTHING_COMPLETED)
 
 
-def _show(record: StudyRecord, ranked: Sequence[TrialSummary]) -> None:
+def _show(record: StudyRecord, found: Standings, top: int, storage: str | None) -> None:
     """Prints a table with a column for each trial. A narrow terminal gets several tables."""
     out = terminal.console()
     terminal.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
     at_once = max(1, (out.width - NAME_WIDTH) // TRIAL_WIDTH)
-    for start in range(0, len(ranked), at_once):
+    listed = found.listed(top)
+    for start in range(0, len(listed), at_once):
         if start:
             out.print()
-        _show_columns(out, ranked[start : start + at_once], start + 1)
+        _show_columns(out, found, listed[start : start + at_once])
+    say(out, conclusions(found))
+    if listed:
+        show_meter(out, api.overtuning(record.name, listed[0].trial.number, storage=storage))
 
 
-def _show_columns(out: Console, some: Sequence[TrialSummary], rank: int) -> None:
+def _show_columns(out: Console, found: Standings, some: Sequence[Standing]) -> None:
     table = terminal.table()
     table.add_column("")
-    for place, trial in enumerate(some, start=rank):
-        table.add_column(f"{place}. trial {trial.number}" if place > 1 else f"trial {trial.number}", overflow="fold")
-    facts = {
-        "value": [terminal.percent(trial.value) for trial in some],
-        "best epoch": [f"{trial.best_epoch} of {trial.epochs}" for trial in some],
-        "time": [terminal.duration(trial.seconds) for trial in some],
-        "start": [trial.name or terminal.NONE for trial in some],
-    }
-    for name, cells in facts.items():
-        table.add_row(name, *cells, style="bold" if name == "value" else "")
+    for one in some:
+        place, number = found.ranked.index(one) + 1, one.trial.number
+        table.add_column(f"{place}. trial {number}" if place > 1 else f"trial {number}", overflow="fold")
+    for name, cells in _facts(found, some).items():
+        table.add_row(name, *cells, style="bold" if name in ("value", "confirmed mean") else "")
     table.add_section()
-    for name in dict.fromkeys(name for trial in some for name in trial.params):
-        table.add_row(name, *(terminal.value(trial.params.get(name)) for trial in some))
+    for name in dict.fromkeys(name for one in some for name in one.trial.params):
+        table.add_row(name, *(terminal.value(one.trial.params.get(name)) for one in some))
     out.print(table)
+
+
+def _facts(found: Standings, some: Sequence[Standing]) -> dict[str, list[str]]:
+    """Returns the rows above the hyperparameters, by name."""
+    facts = {
+        "value": [terminal.percent(one.trial.value) for one in some],
+        "± standard error": [terminal.percent(one.error) for one in some],
+    }
+    if found.confirmations is not None:
+        places = [one.confirmed for one in some]
+        facts["confirmed mean"] = [terminal.percent(place.mean if place else None) for place in places]
+        facts["± standard error "] = [terminal.percent(place.error if place else None) for place in places]
+        facts["seeds"] = [str(len(place.values)) if place else terminal.NONE for place in places]
+    if len(found.ranked) > 1:
+        facts["beside the leader"] = [mark(found, one) for one in some]
+    return facts | {
+        "best epoch": [f"{one.trial.best_epoch} of {one.trial.epochs}" for one in some],
+        "time": [terminal.duration(one.trial.seconds) for one in some],
+        "start": [one.trial.name or terminal.NONE for one in some],
+    }

@@ -8,12 +8,12 @@ import typer
 
 from fer_tune import api
 from fer_tune.errors import SettingsError
-from fer_tune.models import FAMILIES
 
 
 def init(
     family: Annotated[
-        str | None, typer.Argument(metavar="[FAMILY]", help=f"{', '.join(FAMILIES)}.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[FAMILY]", help="Such as resnet. Without it, all are named.", show_default=False),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")
@@ -26,5 +26,7 @@ def init(
     elif family is not None and not everything:
         typer.echo(api.template(family), nl=False)
     else:
+        from fer_tune.models import FAMILIES  # it takes as long as all the rest of `--help`
+
         hint = f"FAMILY is one of {', '.join(FAMILIES)}."
         raise SettingsError("`fer-tune init` needs either a family or --all.", hint)

@@ -1,42 +1,81 @@
-"""`fer-tune predict`: the class of each image file, by a model that `retrain` left."""
+"""`fer-tune predict`: the class of each image, by a model or an ensemble."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fer_tune import api
 from fer_tune.cli.options import AsJson
-from fer_tune.data.containers import printable
 from fer_tune.display import terminal
+from fer_tune.job import Tta
 
-Tta = Annotated[
-    Literal["none", "flip"], typer.Option("--tta", help="flip: average over each image and its mirror image.")
+if TYPE_CHECKING:
+    from fer_tune.sources.predict import Prediction
+
+TtaOption = Annotated[
+    Tta, typer.Option("--tta", help="Average over views of an image: flip is its mirror image, crops ten crops.")
 ]
 
+LISTED = 50
+"""Predictions that are listed. Of more, the classes are counted."""
 
-def predict(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that retrain left.")],
-    image: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files: jpg, png, bmp, webp.")],
-    tta: Tta = "none",
+
+def predict(  # noqa: PLR0917 - options
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that retrain or ensemble left.")],
+    image: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns, or CSV files with `pixels`."),
+    ],
+    tta: TtaOption = "none",
+    faces: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option("--faces", help="Crop photographs to the face: where a detector is installed, always, or never."),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Write id,emotion, as the competition takes it.", show_default=False
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="PNG", help="Write a contact sheet.", show_default=False)
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Print the class of each image, with probabilities."""
-    found = api.predict(folder, image, flip=tta == "flip")
+    found = api.predict(folder, image, tta=tta, faces=faces, submission=out, sheet=sheet, note=terminal.note)
     if json:
-        answers = [
-            {"image": path, "class": next(iter(row)), "probabilities": row}
-            for path, row in zip(image, found, strict=True)
-        ]
-        terminal.print_json(answers)
-        return
+        rows = [{"image": one.image, "class": one.label, "probabilities": one.probabilities} for one in found]
+        terminal.print_json(rows)
+    elif len(found) <= LISTED:
+        _list(found)
+    else:
+        _count(found)
+    for file in (out, sheet):
+        if file is not None and not json:
+            terminal.line(terminal.console(), "written: ", (str(file), "bold"))
+
+
+def _list(found: Sequence[Prediction]) -> None:
     table = terminal.table()
     for heading in ("image", "class", "", "then"):
         table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
-    for path, row in zip(image, found, strict=True):
-        (first, probability), *others = row.items()
+    for one in found:
+        (first, probability), *others = one.probabilities.items()
         then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
-        table.add_row(printable(str(path)), first, f"{probability:.0%}", then)
+        table.add_row(one.image, first, f"{probability:.0%}", then)
+    terminal.console().print(table)
+
+
+def _count(found: Sequence[Prediction]) -> None:
+    table = terminal.table(f"{len(found):,} images")
+    for heading in ("class", "images"):
+        table.add_column(heading, justify="right" if heading == "images" else "left")
+    for name, count in Counter(one.label for one in found).most_common():
+        table.add_row(name, f"{count:,}")
     terminal.console().print(table)

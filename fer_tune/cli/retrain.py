@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from fer_tune import api
 from fer_tune.cli.options import INTERRUPTED, Storage, StudyName, Wandb
-from fer_tune.cli.predict import Tta
+from fer_tune.cli.predict import TtaOption
+from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
+from fer_tune.job import Part, Tta
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from fer_tune.sources.final_result import FinalFit
+    from fer_tune.store.openings import Opening
 
-    from fer_tune.sources.evaluate import FinalFit
+VIEWS: dict[Tta, str] = {"none": "plain", "flip": "flip-averaged", "crops": "ten crops"}
+"""What tables call the kinds of test-time augmentation."""
 
 
 def retrain(  # noqa: PLR0917 - options
@@ -28,6 +34,10 @@ def retrain(  # noqa: PLR0917 - options
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=64, metavar="N", help="Number of fits, each with its own seed.")
     ] = 1,
+    on: Annotated[
+        Part, typer.Option("--on", help="The images to train on. all includes test, and is not tested.")
+    ] = "train+val",
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once for each fit.")] = True,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -39,7 +49,10 @@ def retrain(  # noqa: PLR0917 - options
         typer.Option("--until", help="best: stop where the trial was best, if it overfitted afterwards."),
     ] = "best",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Also copy the model there.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Also copy the model there, that of the median seed.", show_default=False
+        ),
     ] = None,
     devices: Annotated[
         str | None,
@@ -49,7 +62,7 @@ def retrain(  # noqa: PLR0917 - options
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a hyperparameter of the trial. Repeatable."),
     ] = None,
-    tta: Tta = "none",
+    tta: TtaOption = "none",
     wandb: Wandb = None,
     storage: Storage = None,
 ) -> None:
@@ -66,6 +79,9 @@ def retrain(  # noqa: PLR0917 - options
         study,
         trial=trial,
         seeds=seeds,
+        on=on,
+        tta=tta,
+        test=test,
         epochs=epochs,
         until=until,
         out=out,
@@ -82,15 +98,32 @@ def retrain(  # noqa: PLR0917 - options
         _show_result(fit, tta)
     if len(fits) > 1:
         _show_mean(fits, tta)
+    _show_meter(fits, tta, storage)
 
 
-def _show_mean(fits: Sequence[FinalFit], tta: Literal["none", "flip"]) -> None:
-    """Prints the mean over seeds and its range, of the figure that `--tta` asks for."""
-    values = [(fit.flip if tta == "flip" else fit.plain).scores.accuracy for fit in fits]
-    mean = sum(values) / len(values)
-    shown = f"mean of {len(values)} seeds: {terminal.percent(mean)}"
-    spread = f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})"
-    terminal.line(terminal.console(), (shown, "bold"), spread)
+def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
+    """Prints mean and deviation over the seeds, and which model to keep."""
+    from fer_tune.selection.statistics import deviation, mean
+    from fer_tune.sources.final_result import nearest_to_median
+
+    out = terminal.console()
+    if all(fit.tested for fit in fits):
+        values = [fit.scores(tta).scores.accuracy for fit in fits]
+        spread = f" ± {100 * (deviation(values) or 0.0):.2f} s.d."
+        range_ = f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})"
+        shown = f"mean of {len(values)} seeds: {terminal.percent(mean(values))}"
+        terminal.line(out, (shown, "bold"), spread, range_)
+    kept = nearest_to_median(fits)
+    terminal.line(out, f"nearest the median, and the one to use: seed {kept.seed}, ", (str(kept.folder), "bold"))
+
+
+def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None:
+    """Prints the figures of search, confirmation and test side by side, with warnings."""
+    tests = [fit.scores(tta).scores.accuracy for fit in fits if fit.tested]
+    changed = any(fit.changes for fit in fits)
+    if not tests or changed:
+        return
+    show_meter(terminal.console(), api.overtuning(fits[0].study, fits[0].trial, tests, storage=storage))
 
 
 def _epochs(fit: FinalFit) -> str:
@@ -98,27 +131,43 @@ def _epochs(fit: FinalFit) -> str:
     return f"{fit.epochs} epochs" if whole else f"{fit.epochs} of {fit.schedule} epochs"
 
 
-def _show_result(fit: FinalFit, tta: Literal["none", "flip"]) -> None:
-    """Prints the figures on test.
+def _show_result(fit: FinalFit, tta: Tta) -> None:
+    """Prints the figures on test, if test was opened.
 
     The one that `--tta` asks for is first, and is the one to report.
     """
     out = terminal.console()
-    about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images"
+    about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images ({fit.on})"
     terminal.line(out, (fit.study, "bold"), about, f" in {terminal.duration(fit.seconds)}")
-    table = terminal.table(f"test, {fit.test_images:,} images")
-    table.add_column("")
-    for heading in ("accuracy", "± s.e.", "macro-F1", "balanced"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    measured = {"none": ("plain", fit.plain), "flip": ("flip-averaged", fit.flip)}
-    for key in sorted(measured, key=lambda key: key != tta):
-        name, test = measured[key]
-        scores = test.scores
-        figures = (scores.accuracy, test.error, scores.macro_f1, scores.balanced_accuracy)
-        table.add_row(name, *(terminal.percent(figure) for figure in figures), style="bold" if key == tta else "")
-    out.print(table)
-    recall = measured[tta][1].scores.recall
-    terminal.line(out, "recall: ", ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True)))
-    times = "once" if fit.openings == 1 else f"{fit.openings} times, this one included"
-    terminal.line(out, f"test images of this split were opened: {times}")
+    if fit.tested is not None:
+        table = terminal.table(f"test, {fit.tested.images:,} images")
+        table.add_column("")
+        for heading in ("accuracy", "± s.e.", "macro-F1", "balanced", "ECE"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for key in sorted(fit.tested.views, key=lambda key: key != tta):
+            test = fit.tested.views[key]
+            figures = (test.scores.accuracy, test.error, test.scores.macro_f1, test.scores.balanced_accuracy)
+            cells = [terminal.percent(figure) for figure in (*figures, test.calibration_error)]
+            table.add_row(VIEWS[key], *cells, style="bold" if key == tta else "")
+        out.print(table)
+        recall = fit.tested.views[tta].scores.recall
+        some = ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True))
+        terminal.line(out, "recall: ", some)
+        show_ledger(out, fit.ledger)
+    elif fit.on == "train":
+        terminal.line(out, f"validation accuracy: {terminal.percent(fit.rows[-1].val_accuracy)}; test was not opened")
+    else:
+        terminal.line(out, "test was not opened")
+    if fit.calibration is not None:
+        known = fit.calibration
+        change = f"ECE on validation {100 * known.before:.2f} to {100 * known.after:.2f} %"
+        terminal.line(out, f"temperature {known.temperature:.3f}: {change}")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
+
+
+def show_ledger(out: Console, ledger: Sequence[Opening], opened: str = "test images of this split were opened") -> None:
+    """Prints how often images were opened to judge a model, this time included, and for what."""
+    times = "once" if len(ledger) == 1 else f"{len(ledger)} times, this one included"
+    terminal.line(out, f"{opened}: {times}")
+    for opening in ledger[-4:-1]:
+        terminal.line(out, (f"  before: {opening.line}", "dim"))

@@ -14,8 +14,10 @@ from fer_tune import api
 from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
+from fer_tune.display.plan import comparison, show_plans
 from fer_tune.errors import FerTuneError
 from fer_tune.pool.engines import EngineName
+from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ def run(  # noqa: PLR0917 - options
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",
+    lanes: Annotated[
+        str | None,
+        typer.Option(
+            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
+        ),
+    ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -39,6 +47,17 @@ def run(  # noqa: PLR0917 - options
     epochs: Annotated[
         int | None,
         typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
+    ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-hours",
+            min=0.0001,
+            max=1_000_000,
+            metavar="H",
+            help="Budget: hours of all devices together.",
+            show_default=False,
+        ),
     ] = None,
     hours: Annotated[
         float | None,
@@ -59,6 +78,9 @@ def run(  # noqa: PLR0917 - options
     settings: Changes = None,
     wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what the sweeps will cost, and keep that for comparison.")
+    ] = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print each event as a JSON object, for machines (docs/json-lines.md).")
     ] = False,
@@ -70,9 +92,29 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    budget = {"budget.trials": trials, "budget.epochs": epochs, "budget.hours": hours, "data.path": data}
+    budget = {
+        "budget.trials": trials,
+        "budget.epochs": epochs,
+        "budget.hours": hours,
+        "budget.gpu_hours": gpu_hours,
+        "data.path": data,
+    }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = api.check(sweep, overrides)
+    many = None if lanes is None else _lanes(lanes)
+    if plan:
+        show_plans(
+            api.plan(
+                sweeps,
+                workers=_count(workers),
+                lanes=many,
+                devices=devices,
+                engine=engine,
+                note=terminal.note,
+                storage=storage,
+            )
+        )
+        return
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
     display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
@@ -82,6 +124,7 @@ def run(  # noqa: PLR0917 - options
     outcome = api.run(
         sweeps,
         workers=_count(workers),
+        lanes=many,
         devices=devices,
         engine=engine,
         wandb=wandb,
@@ -113,6 +156,18 @@ def _count(text: str) -> int | Literal["auto"]:
     if not 1 <= count <= MOST_WORKERS:
         hint = "auto starts one worker for each GPU, or one for every two CPU cores."
         raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
+    return count
+
+
+def _lanes(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    from fer_tune.sweep.schema import MOST_LANES
+
+    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
+    if not 1 <= count <= MOST_LANES:
+        hint = "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
+        raise wrong_value("--lanes", f"between 1 and {MOST_LANES}, or auto", text, hint)
     return count
 
 
@@ -160,6 +215,10 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
     states += f", {counts.paused} paused" if counts.paused else ""
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
+    if said := shares(study.spent):
+        terminal.line(out, f"  {terminal.duration(sum(study.spent.values()))} of training: {said}")
+    if study.plan is not None:
+        terminal.line(out, f"  {comparison(study.plan)}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:

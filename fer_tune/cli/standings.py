@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from fer_tune.display import terminal
 
 if TYPE_CHECKING:
+    from fer_tune.selection.overtuning import Meter
     from fer_tune.study.standings import Standing, Standings
 
 
@@ -24,8 +26,32 @@ def show(out: Console, found: Standings, top: int) -> None:
         cells = [f"{place}.", str(one.trial.number), terminal.percent(one.trial.value), _points(one.error)]
         table.add_row(*cells, *(_confirmed(one) if confirmed else ()), _p(one, place), _verdict(one, place, found))
     out.print(table)
-    for text in conclusions(found):
-        terminal.line(out, text)
+    say(out, conclusions(found))
+
+
+def say(out: Console, sentences: Sequence[str]) -> None:
+    """Prints sentences, folded to the width of the terminal."""
+    for sentence in sentences:
+        out.print(Text(terminal.shown(sentence)))
+
+
+def show_meter(out: Console, meter: Meter | None) -> None:
+    """Prints the figures of search, confirmations and test side by side, with warnings."""
+    if meter is None or len(meter.figures) < 2:
+        return
+    figures = [
+        f"{one.name} {terminal.percent(one.value)}"
+        + (f" ({100 * one.interval.low:.2f} to {100 * one.interval.high:.2f})" if one.interval else "")
+        for one in meter.figures
+    ]
+    say(out, [f"overtuning: {', '.join(figures)}", *(f"warning: {text}" for text in meter.warnings)])
+
+
+def mark(found: Standings, one: Standing) -> str:
+    """Returns how a trial compares with the leader, in a word and a probability."""
+    place = found.ranked.index(one) + 1
+    p = _p(one, place)
+    return " ".join([_verdict(one, place, found), *([] if p == terminal.NONE else [f"p {p}"])]).strip()
 
 
 def conclusions(found: Standings) -> list[str]:
@@ -67,7 +93,7 @@ def as_dict(found: Standings, top: int) -> dict[str, Any]:
         "trainings": known.trainings if known else 0,
         "trainings_saved": known.saved if known else 0,
         "failed": {str(number): why for number, why in known.failed.items()} if known else {},
-        "trials": [_trial(one) for one in found.ranked[:top]],
+        "trials": [_trial(one) for one in found.listed(top)],
     }
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from fer_tune.cli.options import Storage, StudyName, open_store, study_name
 from fer_tune.display import terminal
-from fer_tune.display.from_database import StudyReader
-from fer_tune.display.view import draw
+
+if TYPE_CHECKING:
+    from fer_tune.display.from_database import StudyReader
 
 SHARE = 5
 """Reading takes at most one part in so many of the time."""
@@ -29,6 +29,9 @@ def watch(
     You can watch a study while it runs or afterwards, here or on another machine that can read the
     database. It does not know the memory and the load of workers, so these are not shown.
     """
+    from fer_tune.display.from_database import StudyReader
+    from fer_tune.display.view import draw
+
     out = terminal.console()
     with open_store(storage) as store:
         reader = StudyReader(store, store.studies.get(study_name(store, study)))
@@ -39,6 +42,10 @@ def watch(
 
 def follow(out: Console, reader: StudyReader, interval: float) -> None:
     """Draws the study in place until Ctrl-C. A large study is read less often."""
+    from rich.live import Live
+
+    from fer_tune.display.view import draw
+
     state = reader.read()
     with Live(console=out, get_renderable=lambda: draw(state, out.width, out.height), transient=True) as live:
         try:

@@ -30,6 +30,7 @@ def trial_note(
         parts.append(_measures(best, classes))
     if trial.attrs.get("reason"):
         parts.append(f"Reason: `{_inline(str(trial.attrs['reason']))}`")
+    parts += [_place(attempt, rows) for attempt in attempts[-1:]]
     parts += [f"- {_inline(note)}" for attempt in attempts[-1:] for note in attempt.notes]
     if len(attempts) > 1:
         ends = "; ".join(f"{attempt.attempt}: {attempt.status or 'running'}" for attempt in attempts)
@@ -63,6 +64,12 @@ def _headline(trial: TrialSummary) -> str:
     epoch = "" if trial.best_epoch is None else f", best epoch {trial.best_epoch} of {trial.epochs}"
     name = f" ({_inline(trial.name)})" if trial.name else ""
     return f"**{trial.state}**{value}{epoch}{name}"
+
+
+def _place(attempt: AttemptRecord, rows: Sequence[EpochRow]) -> str:
+    """Returns where the last attempt was trained, and how fast."""
+    speed = f", {rows[-1].images_per_second:,.0f} images/s" if rows else ""
+    return f"Trained on {_inline(attempt.device)}, worker {attempt.worker}, lane {attempt.lane}{speed}."
 
 
 def _measures(row: EpochRow, classes: Sequence[str]) -> str:

@@ -78,6 +78,19 @@ def open_final(ref: DataRef) -> FinalData:
     return FinalData(stored.images, stored.labels, stored.spec, train_val, parts["test"])
 
 
+def open_all(ref: DataRef) -> SearchData:
+    """Opens all images as one training part, test included, and an empty validation part.
+
+    Only for a final model that is not evaluated on these images, such as one for a competition.
+
+    Raises:
+        DataError: as `open_search`.
+    """
+    final = open_final(ref)
+    every = np.sort(np.concatenate([final.train_val, final.test]))
+    return SearchData(final.images, final.labels, final.spec, every, every[:0])
+
+
 def digest(indices: Indices) -> str:
     """Returns the SHA-256 of an index array, the same on every platform."""
     return hashlib.sha256(np.ascontiguousarray(indices, "<i8").data).hexdigest()

@@ -27,7 +27,7 @@ LARGEST_SIDE = 8192
 """Pixels along one side of an image file, checked before it is decoded."""
 
 LARGEST_AREA = 16_000_000
-"""Pixels of an image file, checked before it is decoded. Pillow needs up to eight bytes each."""
+"""Pixels of an image file, checked before decoding. Pillow needs up to eight bytes for each."""
 
 MARGIN = 2
 """A JPEG may be decoded at a fraction of its size if a side keeps this multiple of what is needed.

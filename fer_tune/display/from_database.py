@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fer_tune.display.run_state import KEPT, RunState, ShownJob, ShownWorker, fixed_in, pruned_pace, unit_of
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Kind
@@ -43,8 +44,9 @@ class StudyReader:
             self._put_ended(state, self._jobs("search"))
 
     def read(self) -> RunState:
-        """Returns the search as it is now, or the final fits where only they are being trained."""
-        from fer_tune.store import final_lock, is_run
+        """Returns the search as it is now, or the final fits or confirmations where only they are
+        being trained."""
+        from fer_tune.store import confirm_lock, final_lock, is_run
         from fer_tune.study import last_budget
 
         name, record = self.record.name, self.record
@@ -59,6 +61,12 @@ class StudyReader:
                 state.kind, state.objective, state.epochs = "final", "train_accuracy", fit.last_epoch
                 state.budget = int((fit.origin or {}).get("seeds", len(jobs)))
                 return self._filled(state, jobs, alive=True)
+        if not alive and is_run(self.store, confirm_lock(name)):
+            jobs = self._jobs("confirm")
+            trials = {job.origin["trial"] for job in jobs if job.origin}
+            seeds = max((int(job.origin["seeds"]) for job in jobs if job.origin), default=0)
+            state.kind, state.epochs, state.budget = "confirm", record.sweep_json["epochs"], seeds * len(trials)
+            return self._filled(state, jobs, alive=True)
         budget = last_budget(self.store, name)
         state.budget, state.hours, state.epochs = int(budget["trials"]), budget["hours"], record.sweep_json["epochs"]
         return self._filled(state, self._jobs("search"), alive)
@@ -92,8 +100,9 @@ class StudyReader:
         early = datetime.min.replace(tzinfo=UTC)
         ended = sorted((job for job in jobs if job.state in ENDED), key=lambda job: (job.ended or early, job.uid))
         for job in ended:
-            pace = pruned_pace(job.state, job.reason, job.epochs, job.seconds)
-            state.costs.include(job.epochs, job.seconds, pace * (job.last_epoch - job.reached))
+            pace = pruned_pace(job.state, job.reason, job.epochs, job.device_seconds)
+            saved = pace * (job.last_epoch - job.reached)
+            state.costs.include(job.epochs, job.device_seconds, saved, job.seconds)
         last, best = ended[-KEPT:], []
         if state.kind == "search":
             best = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
@@ -141,7 +150,12 @@ def last_run(attempts: Iterable[AttemptOutline], now: datetime) -> list[AttemptO
 def _put_workers(state: RunState, attempts: Iterable[AttemptOutline], now: datetime) -> None:
     """Adds the workers of the last run, and what they train."""
     for attempt in attempts:
-        worker = state.workers[attempt.worker] = ShownWorker(attempt.device, ready=True)
+        slot = Slot(attempt.worker, attempt.lane)
+        if attempt.ended is not None and slot.lane:
+            state.workers.pop(slot, None)  # nobody recorded how many lanes there are
+            state.workers.setdefault(Slot(slot.worker), ShownWorker(attempt.device, ready=True))
+            continue
+        worker = state.workers[slot] = ShownWorker(attempt.device, ready=True)
         job = state.unfinished.get(attempt.job)
         if attempt.ended is None and job is not None:
             worker.job = job

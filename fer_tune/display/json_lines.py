@@ -54,11 +54,15 @@ class JsonLines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._write("worker_lost", **_worker(worker), reason=reason, log_tail=log_tail)
 
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        self._write("lanes_changed", **_worker(worker))
+
     def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         self._of_job(
             "trial_started",
             job,
             **_worker(worker),
+            lane=lane,
             name=job.name,
             family=job.family,
             params=job.params,
@@ -92,4 +96,4 @@ class JsonLines(Observer):
 
 
 def _worker(worker: WorkerInfo) -> dict[str, Any]:
-    return {"worker": worker.index, "device": worker.device, "pid": worker.pid}
+    return {"worker": worker.index, "device": worker.device, "pid": worker.pid, "lanes": worker.lanes}

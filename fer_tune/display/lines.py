@@ -39,10 +39,15 @@ class Lines(Observer):
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
 
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        lanes = "1 lane" if worker.lanes == 1 else f"{worker.lanes} lanes"
+        self._line(f"worker {worker.index} ({worker.device}) has {lanes} now")
+
     def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         name = f", {job.name}" if job.name else ""
         attempt = f", attempt {job.attempt}" if job.attempt else ""
-        self._line(f"{job.study}: {job.label} started on worker {worker.index} ({worker.device}){name}{attempt}")
+        where = f"worker {worker.index}, lane {lane}" if worker.lanes > 1 else f"worker {worker.index}"
+        self._line(f"{job.study}: {job.label} started on {where} ({worker.device}){name}{attempt}")
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         step = f"step {progress.step}/{progress.steps}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_tune.job import EpochRow, StepProgress, Value, by_pruner, merged
 from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
+from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.job import Job, Kind
@@ -82,10 +83,21 @@ class ShownJob:
         return sum(row.seconds for row in list(self.rows))
 
     @property
+    def device_seconds(self) -> float:
+        """The job's share of its device in `seconds`."""
+        return sum(row.device_seconds for row in list(self.rows))
+
+    @property
+    def rate(self) -> float:
+        """Images a second in its last epoch."""
+        return self.rows[-1].images_per_second if self.rows else 0.0
+
+    @property
     def saved(self) -> float:
-        """Seconds that pruning saved: the epochs that were not trained, at the job's own pace."""
+        """Seconds of a device that pruning saved: the epochs that were not trained, at the job's
+        own pace."""
         left = self.epochs - self.epoch
-        return left * pruned_pace(self.state, self.reason, len(self.rows), self.seconds)
+        return left * pruned_pace(self.state, self.reason, len(self.rows), self.device_seconds)
 
     def starts(self, since: float) -> None:
         """The job starts an epoch."""
@@ -99,7 +111,8 @@ class ShownJob:
 
 @dataclass
 class ShownWorker:
-    """A worker and the job that it trains, or None. Until it is `ready` it can train nothing."""
+    """A lane of a worker and the job that it trains, or None. Until the worker is `ready` it can
+    train nothing."""
 
     device: str
     ready: bool = False
@@ -113,23 +126,31 @@ class ShownWorker:
 
 @dataclass
 class Costs:
-    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once."""
+    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once.
+
+    Attributes:
+        seconds: of devices. A device counts once, however many lanes it has.
+        saved: seconds of devices that pruning saved.
+        wall: what the epochs took, those of all lanes added up.
+    """
 
     jobs: int = 0
     epochs: int = 0
     seconds: float = 0.0
     saved: float = 0.0
+    wall: float = 0.0
 
     def add(self, job: ShownJob) -> None:
         """Adds a job."""
-        self.include(len(job.rows), job.seconds, job.saved)
+        self.include(len(job.rows), job.device_seconds, job.saved, job.seconds)
 
-    def include(self, epochs: int, seconds: float, saved: float) -> None:
+    def include(self, epochs: int, seconds: float, saved: float, wall: float) -> None:
         """Adds the figures of a job."""
         self.jobs += 1
         self.epochs += epochs
         self.seconds += seconds
         self.saved += saved
+        self.wall += wall
 
 
 @dataclass
@@ -145,6 +166,7 @@ class RunState(Observer):
             not known, or not yet.
         counts: jobs by state, those of earlier runs included.
         costs: of the jobs that have ended.
+        workers: the lanes of all workers. A worker that trains nothing has its first one.
         last, best: jobs that ended last, the latest first; complete ones, the best first.
         remark: what else the user should know of the run, or nothing.
     """
@@ -163,7 +185,7 @@ class RunState(Observer):
     over: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     costs: Costs = field(default_factory=Costs)
-    workers: dict[int, ShownWorker] = field(default_factory=dict)
+    workers: dict[Slot, ShownWorker] = field(default_factory=dict)
     last: deque[ShownJob] = field(default_factory=lambda: deque(maxlen=KEPT))
     best: list[ShownJob] = field(default_factory=list)
     remark: str = ""
@@ -183,8 +205,17 @@ class RunState(Observer):
         return [worker.job for worker in list(self.workers.values()) if worker.job]
 
     @property
+    def rates(self) -> dict[str, float]:
+        """Images a second of each device that trains, the sum over its lanes."""
+        rates: Counter[str] = Counter()
+        for worker in list(self.workers.values()):
+            if worker.job:
+                rates[worker.device] += worker.job.rate  # type: ignore[assignment]
+        return dict(rates)
+
+    @property
     def spent(self) -> float | None:
-        """Seconds of training, each epoch once; None while no epoch has ended."""
+        """Seconds of devices, each epoch once; None while no epoch has ended."""
         costs = self._all_costs()
         return costs.seconds if costs.epochs else None
 
@@ -218,10 +249,13 @@ class RunState(Observer):
         usual = known.epochs / known.jobs if known.jobs else self.epochs
         rests = [(usual if job.position < usual else job.epochs) - job.position for job in self.running]
         queued = max(0, self.budget - self.finished - len(rests)) * usual
-        return max((queued + sum(rests)) / max(1, len(self.workers)), *rests, 0.0)
+        workers = len({slot.worker for slot in list(self.workers)})
+        costs = self._all_costs()
+        slower = costs.wall / costs.seconds if costs.seconds else 1.0  # a job beside others, than alone
+        return max((queued + sum(rests)) / max(1, workers), *(rest * slower for rest in rests), 0.0)
 
     def _epoch_seconds(self) -> float | None:
-        """Returns how long an epoch takes. Until the first has ended, its steps say so."""
+        """Returns how long an epoch has its device. Until the first has ended, its steps say so."""
         costs = self._all_costs()
         if costs.epochs:
             return costs.seconds / costs.epochs
@@ -247,13 +281,20 @@ class RunState(Observer):
             complete=counts.complete, pruned=counts.pruned, failed=counts.failed, paused=counts.paused
         )
         for worker in workers:
-            self.workers.setdefault(worker.index, ShownWorker(worker.device))
+            self.workers.setdefault(Slot(worker.index), ShownWorker(worker.device))
 
     def worker_ready(self, worker: WorkerInfo) -> None:
-        self.workers[worker.index] = ShownWorker(worker.device, ready=True)
+        self.workers[Slot(worker.index)] = ShownWorker(worker.device, ready=True)
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
-        self.workers[worker.index] = ShownWorker(worker.device)
+        for slot in [slot for slot in self.workers if slot.worker == worker.index]:
+            del self.workers[slot]
+        self.workers[Slot(worker.index)] = ShownWorker(worker.device)
+
+    def lanes_changed(self, worker: WorkerInfo) -> None:
+        for slot, shown in list(self.workers.items()):
+            if slot.worker == worker.index and slot.lane >= worker.lanes and shown.job is None:
+                del self.workers[slot]
 
     def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         shown = self.unfinished.setdefault(job.uid, shown_job(job))
@@ -261,7 +302,7 @@ class RunState(Observer):
             self.counts["paused"] -= 1
             shown.state, shown.value = "running", None
         shown.starts(time.monotonic())
-        self.workers[worker.index] = ShownWorker(worker.device, ready=True, job=shown)
+        self.workers[Slot(worker.index, lane)] = ShownWorker(worker.device, ready=True, job=shown)
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         if shown := self.unfinished.get(job.uid):

@@ -20,6 +20,7 @@ from fer_tune.job import NOUNS
 
 if TYPE_CHECKING:
     from fer_tune.pool.monitor import Monitor
+    from fer_tune.pool.port import Slot
 
 OBJECTIVES = {
     "val_accuracy": "val acc",
@@ -145,7 +146,8 @@ class Drawing:
         progress = Table.grid()
         progress.add_row(bar(state.finished, state.budget, max(1, self.width - len(done))), done)
         saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
-        costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}")
+        rates = "".join(f" · {device} {terminal.rate(rate)} images/s" for device, rate in sorted(state.rates.items()))
+        costs = Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}{rates}")
         best = self._best() if state.kind == "search" else Text(f"{NOUNS[state.kind]}s", "dim")
         lines = [*self._sides(what, when), progress, *self._sides(self._counts(), best), one_line(costs)]
         return lines + ([one_line(Text(state.remark, "dim"))] if state.remark else [])
@@ -175,18 +177,35 @@ class Drawing:
     # the workers --------------------------------------------------------------------------------------------------
 
     def workers(self, count: int) -> RenderableType:
-        """Returns a table of the first `count` workers. A line says how many more there are."""
+        """Returns a table of the first `count` lanes. A line says how many more there are."""
         workers = sorted(self.state.workers.items())
+        several = any(slot.lane for slot, _ in workers)
+        first = {slot.worker: slot for slot, _ in reversed(workers)}
         columns = [name for name in self.columns if self.monitor or name not in {"GiB", "load"}]
-        table = self._table(columns, [self._worker(index, worker) for index, worker in workers[:count]])
+        table = self._table(
+            columns,
+            [
+                self._worker(slot, worker, several, measured=first[slot.worker] == slot)
+                for slot, worker in workers[:count]
+            ],
+        )
         more = len(workers) - count
-        return Group(table, Text(f"… and {more} more workers", "dim")) if more > 0 else table
+        what = "lanes" if several else "workers"
+        return Group(table, Text(f"… and {more} more {what}", "dim")) if more > 0 else table
 
-    def _worker(self, index: int, worker: ShownWorker) -> Mapping[str, RenderableType]:
+    def _worker(self, slot: Slot, worker: ShownWorker, several: bool, measured: bool) -> Mapping[str, RenderableType]:
+        """Returns the cells of a lane.
+
+        Args:
+            several: whether the number of the lane is shown.
+            measured: whether the memory and the load of the worker are.
+        """
         cells = self._cells(worker.job) if worker.job else {"bar": Text(worker.doing, "dim")}
-        cells["worker"] = Text(f"{index} {worker.device}")
-        if self.monitor:
-            gauge = self.monitor.get(index)
+        cells["worker"] = Text(
+            f"{slot.worker}.{slot.lane} {worker.device}" if several else f"{slot.worker} {worker.device}"
+        )
+        if self.monitor and measured:
+            gauge = self.monitor.get(slot.worker)
             total = f"/{gauge.total / GIB:.0f}" if gauge.total and self.layout is WIDE else ""
             cells["GiB"] = Text(terminal.NONE if gauge.used is None else f"{gauge.used / GIB:.1f}{total}")
             cells["load"] = Text(terminal.NONE if gauge.load is None else f"{100 * gauge.load:.0f} %")

@@ -78,6 +78,9 @@ class StudyOutcome:
         counts: all trials of the study by state, including those of earlier runs.
         best, value: number and objective of the best completed trial; None if none completed.
         reason: why the run left the study.
+        spent: seconds of training in all runs, by what became of the trials; see
+            `selection.spending`.
+        plan: the study's plan beside what was needed, or None; see `sources.plan.compared`.
     """
 
     study: str
@@ -85,6 +88,8 @@ class StudyOutcome:
     best: int | None
     value: float | None
     reason: Reason
+    spent: Mapping[str, float] = field(default_factory=dict)
+    plan: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import EndState, Reason, StudyOutcome
-from fer_tune.jobs.running import Running
+from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
@@ -31,6 +31,12 @@ from fer_tune.store import Store
 
 TICK = 0.2
 """Seconds that the runner waits for workers, at most, before it checks clock and signals."""
+
+AT_ONCE = 8
+"""Jobs that are started, at most, before the runner looks for messages again.
+
+Asking for hundreds of jobs takes seconds, in which no job would be judged.
+"""
 
 LANES_FILE = "lanes.json"
 """File in the storage folder in which workers keep how many lanes are worth it."""
@@ -49,6 +55,8 @@ class Runner:
         lanes: how many jobs a worker trains at the same time; see `Pool.use_lanes`.
         clock: returns the time in seconds. A simulation has a clock of its own.
         deadline: when the hours of the run are over, by the clock.
+        spent: seconds of devices that the study has used, in all its runs.
+        ticked: when `spent` was counted last, by the clock.
         afterwards: what must wait until the database has what happened, such as calls of observers.
     """
 
@@ -63,6 +71,8 @@ class Runner:
     waiting: deque[Running] = field(default_factory=deque)
     deadline: float = math.inf
     failures: Failures = field(default_factory=Failures)
+    spent: float = 0.0
+    ticked: float = math.inf
     clock: Callable[[], float] = time.monotonic
     afterwards: list[Callable[[], object]] = field(default_factory=list)
 
@@ -82,6 +92,8 @@ class Runner:
         self.pool.use_lanes(self.lanes, self.store.root / LANES_FILE)
         if self.limits.hours is not None:
             self.deadline = self.clock() + 3600 * self.limits.hours
+        if self.limits.gpu_hours is not None:
+            self.spent = self.limits.spent()
         self.observers.study_opened(self.source.plan, counts, self.pool.workers)
         with self.store.batch():
             try:
@@ -97,18 +109,18 @@ class Runner:
         return self.source.outcome(reason)
 
     def _loop(self) -> Reason:
-        self._fill()
+        hungry = self._fill()
         self._tell()
         while not self.signals.requested:
             self._hold()
-            if self.clock() >= self.deadline:
+            if self._left() <= 0:
                 self._stop_all()
             if not self.running and not self._may_start():
-                return "hours" if self.source.wanted() else "budget"
+                return "hours" if self.source.wanted() and self._device_hours_left() > 0 else "budget"
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
-            self._handle(self.pool.events(0 if more else TICK), self._event)
+            self._handle(self.pool.events(0 if more or hungry else TICK), self._event)
             self._supervise()
-            self._fill()  # before observers, so that no worker waits for them
+            hungry = self._fill()  # before observers, so that no worker waits for them
             self._tell()
             self.observers.tick()
             self.failures.refuse_hopeless(self.study, self.source.completed)
@@ -146,24 +158,51 @@ class Runner:
         return self.clock() - self.store.patiently.waited
 
     def _left(self) -> float:
-        """Returns the seconds until the hours of the run are over."""
-        return max(0.0, self.deadline - self.clock())
+        """Returns the seconds until the hours of the run or the study's GPU-hours are over."""
+        return min(max(0.0, self.deadline - self.clock()), self._device_hours_left())
+
+    def _device_hours_left(self) -> float:
+        """Returns the seconds until the study's GPU-hours are over, if all workers are busy."""
+        if self.limits.gpu_hours is None:
+            return math.inf
+        now = self.clock()
+        busy = {entry.worker.index for entry in self.running.values() if entry.worker is not None}
+        self.spent += len(busy) * max(0.0, now - self.ticked)
+        self.ticked = now
+        return max(0.0, 3600 * self.limits.gpu_hours - self.spent) / max(1, len(self.pool.workers))
 
     def _may_start(self) -> bool:
-        return self.clock() < self.deadline and self.source.wanted()
+        return self._left() > 0 and self.source.wanted()
 
     # jobs for workers ---------------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        """Gives each idle slot a job: first those that lost their worker, then the source's next."""
+    def _fill(self) -> bool:
+        """Gives idle slots a job: first those that lost their worker, then new ones.
+
+        Returns whether slots are left for which it should be called again soon.
+        """
+        started = 0
         for slot in self.pool.idle():
+            if started == AT_ONCE:
+                return True
+            doubtful = [entry for entry in self._on(slot.worker) if not entry.proven]
+            if any(entry.suspect for entry in doubtful):
+                continue
             if self.waiting:
+                if self.waiting[0].suspect and doubtful:
+                    continue
                 entry = self.waiting.popleft()
             elif self._may_start() and not self.signals.requested:
                 entry = self._begin(self.source.next())
             else:
-                return
+                return False
             self._submit(entry, slot)
+            started += 1
+        return False
+
+    def _on(self, worker: int) -> list[Running]:
+        """Returns the jobs that a worker trains."""
+        return [entry for entry in self.running.values() if entry.worker is not None and entry.where.worker == worker]
 
     def _begin(self, job: Job) -> Running:
         earlier = self.store.epochs.curve(job.study, job.uid) if job.attempt else []
@@ -272,10 +311,9 @@ class Runner:
     def _lost(self, event: LostEvent) -> None:
         worker = self.pool.workers[event.worker]
         self.afterwards.append(lambda: self.observers.worker_lost(worker, event.reason, event.log_tail))
-        hung = any(self.running[job.uid].ended_worker for job in event.jobs)
-        for job in event.jobs:
-            entry = self.running[job.uid]
-            entry.losses += entry.may_be_guilty(hung, alone=len(event.jobs) == 1)
+        lost = [self.running[job.uid] for job in event.jobs]
+        blame(lost)
+        for entry in lost:
             self._lost_job(entry, event)
 
     def _lost_job(self, entry: Running, event: LostEvent) -> None:

@@ -29,8 +29,10 @@ class Running:
         heard: when its worker last sent a message.
         stopped: when it was asked to stop because its time was over.
         hung: how often its worker was ended for silence.
+        suspect: whether it may have killed a worker that trained other jobs too. No other job
+            starts on its worker until it is `proven`.
         ended_worker: whether its worker was ended because of it, in this attempt.
-        losses: how often its worker was lost in this run and it may have been the reason.
+        losses: how often its worker was lost in this run, and it was the reason as far as is known.
         furthest: the last epoch that an earlier attempt of this run reached.
         earlier: epochs that were recorded before this attempt, by epoch.
         rows: epochs that count; see `job.merged`.
@@ -50,6 +52,7 @@ class Running:
     stopped: float | None = None
     hung: int = 0
     ended_worker: bool = False
+    suspect: bool = False
     losses: int = 0
     furthest: int = 0
     earlier: dict[int, EpochRow] = field(default_factory=dict)
@@ -79,17 +82,11 @@ class Running:
         """The last epoch of this attempt."""
         return self.rows[-1].epoch if self.rows else 0
 
-    def may_be_guilty(self, hung: bool, alone: bool) -> bool:
-        """Returns whether the job may be why its worker was lost.
-
-        A job that was alone may be. Of several jobs, those may be that got no further than before.
-        So a job that kills its worker again and again is found, and its neighbours continue.
-
-        Args:
-            hung: whether the worker was ended because one of its jobs did not respond.
-            alone: whether the worker had no other job.
-        """
-        return self.ended_worker if hung else alone or self.reached <= self.furthest
+    @property
+    def proven(self) -> bool:
+        """Whether this attempt got further than the earlier ones, and so did not kill its worker
+        where they were."""
+        return self.reached > self.furthest
 
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
@@ -145,3 +142,23 @@ class Running:
             "device_seconds": round(sum(row.device_seconds for row in self.rows), 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
         }
+
+
+def blame(lost: list[Running]) -> None:
+    """Counts a lost worker against the job that was the reason.
+
+    A worker that was ended for silence was lost because of the silent job. Otherwise the reason may
+    be any job that got no further than before. If there are several, they become suspects, and each
+    is tried again beside proven jobs only. So a job that kills its worker again and again is found,
+    and its neighbours lose nothing but time.
+
+    Args:
+        lost: the jobs that the worker trained.
+    """
+    hung = [entry for entry in lost if entry.ended_worker]
+    doubtful = hung or (lost if len(lost) == 1 else [entry for entry in lost if not entry.proven])
+    for entry in doubtful:
+        if hung or len(doubtful) == 1:
+            entry.losses += 1
+        else:
+            entry.suspect = True

@@ -31,6 +31,9 @@ STOP_GRACE = 10.0
 HOPELESS = 5
 """A run ends after this many failures in a row, if all jobs of the run failed."""
 
+ALIKE = 20
+"""A run ends after this many failures in a row for one reason, whatever completed before."""
+
 TOO_LARGE = 20
 """A run ends after this many jobs in a row did not fit into memory, if no job of the run did.
 
@@ -47,12 +50,17 @@ class Limits:
         job_timeout: longest time of a job, over all its attempts in this run; None means no limit.
         retries: how often a job is tried again after its worker died.
         hours: wall time of the run, in hours; None means no limit.
+        gpu_hours: hours in which the study may use devices, over all its runs and summed over the
+            devices; None means no limit.
+        spent: returns the seconds of this limit that earlier runs used.
     """
 
     hang_timeout: float = 300.0
     job_timeout: float | None = None
     retries: int = 2
     hours: float | None = None
+    gpu_hours: float | None = None
+    spent: Callable[[], float] = lambda: 0.0
 
 
 @dataclass
@@ -115,8 +123,9 @@ class Failures:
             completed: returns how many jobs of the study completed, in all its runs.
 
         Raises:
-            TrainingError: all jobs of this run failed or did not fit into memory. Or no job of the
-                study has completed, and the last ones failed for the same reason.
+            TrainingError: all jobs of this run failed or did not fit into memory. Or the last ones
+                failed for the same reason, and there are many of them, or no job of the study has
+                completed.
         """
         if self.only and len(self.too_large) >= TOO_LARGE:
             raise TrainingError(
@@ -126,8 +135,9 @@ class Failures:
                 f"`fer-tune trials --failed --study {study}` shows what each one needed. The same command continues "
                 "the study.",
             )
-        row = self.reasons[-HOPELESS:]
-        if len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0)):
+        row, many = self.reasons[-HOPELESS:], self.reasons[-ALIKE:]
+        alike = len(many) == ALIKE and len(set(many)) == 1
+        if alike or (len(row) == HOPELESS and (self.only or (len(set(row)) == 1 and completed() == 0))):
             raise TrainingError(
                 f"{study}: {len(self.reasons)} trials in a row failed. The last one failed with: {row[-1]}",
                 f"`fer-tune trials --study {study}` lists the reasons. The same command continues the study.",

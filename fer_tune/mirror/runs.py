@@ -125,6 +125,8 @@ def _ending(
         "training_seconds": sum(row.seconds for row in rows),  # `seconds` is an epoch's
         "parameters": max((attempt.parameters for attempt in attempts), default=0) or None,
         "device": attempts[-1].device if attempts else None,
+        "lane": attempts[-1].lane if attempts else None,
+        "training_device_seconds": sum(row.device_seconds for row in rows),
     }
     finite = [row for row in rows if math.isfinite(getattr(row, objective))]
     if finite:

@@ -37,7 +37,7 @@ Speeds = dict[str, float]
 class _Window:
     """A time in which the same jobs train."""
 
-    began: float = field(default_factory=time.monotonic)
+    began: float
     images: Counter[str] = field(default_factory=Counter)
     turns: Counter[str] = field(default_factory=Counter)
 
@@ -52,6 +52,7 @@ class LaneCount:
 
     Attributes:
         lanes: the number at present.
+        settled: whether it is final for the present family.
     """
 
     def __init__(self, lanes: Lanes, hardware: str | None = None, remembered: Path | None = None) -> None:
@@ -59,7 +60,7 @@ class LaneCount:
         self._remembered = remembered
         self.lanes = 1 if lanes == "auto" else lanes
         self._family = ""
-        self._settled = self._hardware is None
+        self.settled = self._hardware is None
         self._before: tuple[int, Speeds] | None = None
         self._trained: set[str] = set()
         self._window: _Window | None = None
@@ -71,7 +72,7 @@ class LaneCount:
             return
         self._family, self._before = job.family, None
         known = _read(self._remembered).get(self._key)
-        self._settled, self.lanes = known is not None, known or 1
+        self.settled, self.lanes = known is not None, known or 1
 
     def ends(self, uid: str) -> None:
         """A job ends. Speeds are measured with all lanes busy."""
@@ -80,12 +81,20 @@ class LaneCount:
 
     def trained(self, uid: str, images: int) -> None:
         """A job has trained some images."""
-        if self._settled:
+        if self.settled:
             return
         self._trained.add(uid)
         if self._window is not None:
             self._window.images[uid] += images
             self._window.turns[uid] += 1
+
+    def crowded(self, lanes: int) -> None:
+        """Memory suffices for no more than so many lanes, which ends the search for more.
+
+        The answer is not kept: it depends on the jobs, and the next run may have others.
+        """
+        if not self.settled:
+            self.lanes, self.settled = max(1, min(lanes, self.lanes)), True
 
     def measure(self, busy: int) -> None:
         """Changes the number of lanes if the present one was measured for long enough.
@@ -93,10 +102,10 @@ class LaneCount:
         Args:
             busy: how many lanes have jobs.
         """
-        if self._settled or busy < self.lanes or len(self._trained) < busy:
+        if self.settled or busy < self.lanes or len(self._trained) < busy:
             return
         if self._window is None:
-            self._window = _Window()
+            self._window = _Window(time.monotonic())
         seconds = time.monotonic() - self._window.began
         if seconds < WINDOW or len(self._window.turns) < busy or min(self._window.turns.values()) < FEWEST_TURNS:
             return
@@ -113,7 +122,7 @@ class LaneCount:
             self._before, self.lanes = (busy, speeds), 2 * busy
 
     def _settle(self, lanes: int) -> None:
-        self.lanes, self._settled = lanes, True
+        self.lanes, self.settled = lanes, True
         if self._remembered is not None:
             with suppress(StorageError):  # the disk is full: the next run measures again
                 answers = _read(self._remembered) | {self._key: lanes}

@@ -15,7 +15,7 @@ from fer_tune.job import Crowded, Job, JobEnd
 from fer_tune.pool.lane_count import LaneCount
 from fer_tune.pool.port import Lanes, Message, Trains
 
-PAUSE = 5e-5
+PAUSE = 2e-4
 """Seconds to sleep if all lanes wait for their device. A lane's work lasts some milliseconds."""
 
 
@@ -51,6 +51,11 @@ class LaneSet:
         """How many lanes there are at present. Memory that is short takes some back."""
         return max(1, min((self._count.lanes, *self._room.values())))
 
+    @property
+    def settled(self) -> bool:
+        """Whether the number of lanes is known: given, measured or remembered."""
+        return self._count.settled
+
     def use(self, lanes: Lanes, remembered: Path | None) -> None:
         """Sets the number of lanes; see `Pool.use_lanes`."""
         self._count = LaneCount(lanes, getattr(self._trainer, "hardware", None), remembered)
@@ -75,6 +80,7 @@ class LaneSet:
             waiting = False
             if isinstance(message, Crowded):
                 self._room[lane] = len(self._busy) - 1
+                self._count.crowded(self._room[lane])
                 continue
             said.append((lane, message))
             if isinstance(message, JobEnd):

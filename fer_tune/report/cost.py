@@ -16,7 +16,7 @@ class Cost:
     """What the trials of a study cost.
 
     Attributes:
-        seconds: of training, summed over trials.
+        seconds: of devices, summed over trials. Trials that share a device share its seconds.
         epochs: that were trained.
         planned: epochs that the trials would have had if none had been stopped.
         saved: seconds that the pruner saved, at each pruned trial's own pace.
@@ -38,7 +38,7 @@ def cost(trials: Sequence[TrialSummary], curves: Mapping[int, Sequence[EpochRow]
     epochs = 0
     for trial in trials:
         rows = curves.get(trial.number, [])
-        spent = sum(row.seconds for row in rows)
+        spent = sum(row.device_seconds for row in rows)
         seconds += spent
         gpu += spent if str(trial.attrs.get("device", "")).startswith("cuda") else 0.0
         epochs += len(rows)

@@ -113,10 +113,13 @@ class ConfirmationSource(JobList):
         job = self._next()
         assert job is not None
         self._todo.remove(job)
-        trial, place = self._place[job.uid]
-        origin = {"trial": trial, "round": place, "seeds": self._seeds}
-        self._store.jobs.put(job, mirrored=self._mirrored, origin=origin)
-        return job
+        self._todo.appendleft(job)
+        return super().next()
+
+    def origin_of(self, uid: str) -> dict[str, int]:
+        """Returns what is recorded with a job: which trial it repeats, and under which seed."""
+        trial, place = self._place[uid]
+        return {"trial": trial, "round": place, "seeds": self._seeds}
 
     def ended(self, job: Job, ended: Ended) -> None:
         """Records how a job ended, and looks at the race again."""
@@ -227,7 +230,7 @@ def run_confirmations(
         if source.unfinished():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(source.jobs))
             stack.callback(pool.close)
-            outcome = Runner(source, pool, store, observers, signals, limits).run()
+            outcome = Runner(source, pool, store, observers, signals, limits, options.lanes or "auto").run()
         else:
             outcome = source.outcome("budget")
         observers.study_closed(outcome)

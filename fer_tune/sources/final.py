@@ -1,4 +1,4 @@
-"""The source of final fits: one configuration, trained on training and validation.
+"""The source of final fits: one configuration, usually trained on training and validation.
 
 It is trained once for each seed.
 """
@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from fer_tune.errors import StudyError
-from fer_tune.job import Job, Value, new_uid
+from fer_tune.job import Job, Part, Tta, Value, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.outcome import Plan
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.sources.job_list import JobList
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
+from fer_tune.store.openings import Openings
 from fer_tune.study import TrialSummary, trials
-from fer_tune.study.standings import leader
+from fer_tune.study.standings import best
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Until = Literal["best", "end"]
+
+ON_TEST = "training on all images"
+"""The purpose of an opening by a fit that trains on test images, as the ledger records it."""
 
 CHECKPOINT_SECONDS = 10.0
 """Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
@@ -44,6 +48,10 @@ class Request:
         until: `end` trains to the end of the schedule, where the learning rate is smallest. `best`
             stops early if the trial overfitted, and else trains to the end too. See `last_epoch`.
         seeds: number of fits. They use the study's seed and those that follow it.
+        on: the part of the data to train on. `all` has test images in it, so that no figure on test
+            can follow.
+        tta: the kind of test-time augmentation to report; `flip` is always measured beside it.
+        test: whether to evaluate the fits on test.
         changes: hyperparameters that replace the trial's.
     """
 
@@ -51,7 +59,17 @@ class Request:
     epochs: int | None = None
     until: Until = "best"
     seeds: int = 1
+    on: Part = "train+val"
+    tta: Tta = "none"
+    test: bool = True
     changes: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def views(self) -> tuple[Tta, ...] | None:
+        """The kinds of test-time augmentation to evaluate, or None not to open test."""
+        if not self.test or self.on == "all":
+            return None
+        return ("none", "flip", "crops") if self.tta == "crops" else ("none", "flip")
 
 
 class FinalFits(JobList):
@@ -86,7 +104,7 @@ class FinalFits(JobList):
             kind="final",
             family=record.family,
             data=record.data_source,
-            objective="train_accuracy",
+            objective=self._objective,
             jobs=request.seeds,
             epochs=self._until,
             budget={"seeds": request.seeds, "epochs": self._schedule},
@@ -102,7 +120,22 @@ class FinalFits(JobList):
         jobs = [self._job(seed + place) for place in range(request.seeds)]
         super().__init__(store, plan, jobs, lock=lock, origin=origin, mirrored=mirrored)
 
-    # called by run_final_fits -------------------------------------------------------------------------------------
+    # called by the runner and by run_final_fits --------------------------------------------------
+
+    def next(self) -> Job:
+        """Records and returns the next job. To train on test images is an opening of test."""
+        job = super().next()
+        if job.fit == "all":
+            ledger, split = Openings(self._settings.root), self._record.split.hash
+            self._store.patiently(
+                lambda: ledger.open(job.uid, split, purpose=ON_TEST, model=job.uid, study=self._record.name)
+            )
+        return job
+
+    @property
+    def request(self) -> Request:
+        """What the user wants to train."""
+        return self._request
 
     @property
     def trial(self) -> int:
@@ -117,10 +150,17 @@ class FinalFits(JobList):
     # within -------------------------------------------------------------------------------------------------------
 
     @property
+    def _objective(self) -> str:
+        return self._record.objective if self._request.on == "train" else "train_accuracy"
+
+    @property
     def _signature(self) -> str:
         """A hash of the request. Requests for the same fits have the same hash."""
         request = self._request
-        deciding = [self._chosen.number, self._schedule, self._until, request.seeds, sorted(request.changes.items())]
+        deciding: list[object] = [self._chosen.number, self._schedule, self._until, request.seeds]
+        deciding.append(sorted(request.changes.items()))
+        if request.on != "train+val" or not request.test:
+            deciding += [request.on, request.test]
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
 
     def _find_or_begin(self) -> tuple[str, StudyLock]:
@@ -152,32 +192,66 @@ class FinalFits(JobList):
         return all(over) and len(jobs) == self._request.seeds
 
     def _job(self, seed: int) -> Job:
-        record = self._record
-        mine = [
-            job
-            for job in self._store.jobs.of(record.name, "final")
-            if job.origin.get("batch") == self._batch and job.seed == seed
-        ]
-        uid = mine[0].uid if mine else new_uid()
-        attempts = self._store.jobs.attempts(record.name, uid) if mine else []
-        checkpoints = self._settings.checkpoint_folder(record.name, record.uid)
-        return Job(
-            uid=uid,
-            study=record.name,
-            kind="final",
-            family=record.family,
-            params={**self._chosen.params, **self._request.changes},
+        return final_job(
+            self._store,
+            self._settings,
+            self._record,
+            self._chosen,
+            batch=self._batch,
             schedule=self._schedule,
-            seed=seed,
-            data=record.data_ref(self._settings.root),
-            attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
-            objective="train_accuracy",
             until=self._until,
-            fit="train+val",
-            artifacts=self._settings.job_folder(record.name, record.uid, uid),
-            checkpoint=checkpoint_path(checkpoints, uid),
-            checkpoint_seconds=checkpoint_seconds(record),
+            seed=seed,
+            fit=self._request.on,
+            changes=self._request.changes,
         )
+
+
+def final_job(
+    store: Store,
+    settings: Settings,
+    record: StudyRecord,
+    trial: TrialSummary,
+    *,
+    batch: str,
+    schedule: int,
+    until: int,
+    seed: int,
+    fit: Part = "train+val",
+    changes: Mapping[str, Value] | None = None,
+) -> Job:
+    """Returns the job of a final fit. One that the batch has already keeps its uid.
+
+    Args:
+        trial: whose configuration is trained.
+        batch: names the fits that belong together.
+        schedule, until, seed, fit: see `Job`.
+        changes: hyperparameters that replace the trial's.
+    """
+    mine = [
+        job
+        for job in store.jobs.of(record.name, "final")
+        if (job.origin.get("batch"), job.seed, job.origin.get("trial")) == (batch, seed, trial.number)
+    ]
+    uid = mine[0].uid if mine else new_uid()
+    attempts = store.jobs.attempts(record.name, uid) if mine else []
+    return Job(
+        uid=uid,
+        study=record.name,
+        kind="final",
+        family=record.family,
+        params={**trial.params, **(changes or {})},
+        schedule=schedule,
+        seed=seed,
+        data=record.data_ref(settings.root),
+        attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
+        objective=record.objective if fit == "train" else "train_accuracy",
+        objective_of="last",
+        until=until,
+        fit=fit,
+        artifacts=settings.job_folder(record.name, record.uid, uid),
+        checkpoint=checkpoint_path(settings.checkpoint_folder(record.name, record.uid), uid),
+        checkpoint_seconds=checkpoint_seconds(record),
+    )
 
 
 def checkpoint_seconds(record: StudyRecord) -> float:
@@ -191,10 +265,10 @@ def _lock(settings: Settings, study: str, batch: str) -> StudyLock:
 
 def _choose(store: Store, study: str, number: int | None) -> TrialSummary:
     if number is None:
-        best = leader(store, study)
-        if best is None:
+        first = best(store, study)
+        if not first:
             raise StudyError(f"The study {study} has no complete trial yet.", "Run its sweep for longer first.")
-        return best
+        return first[0]
     found = [summary for summary in trials(store, study) if summary.number == number]
     if not found:
         raise StudyError(f"The study {study} has no trial {number}.", f"`fer-tune trials --study {study}` lists them.")

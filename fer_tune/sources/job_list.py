@@ -71,8 +71,12 @@ class JobList:
     def next(self) -> Job:
         """Records and returns the next job."""
         job = self._todo.popleft()
-        self._store.jobs.put(job, mirrored=self._mirrored, origin=self._origin)
+        self._store.jobs.put(job, mirrored=self._mirrored, origin=self.origin_of(job.uid))
         return job
+
+    def origin_of(self, uid: str) -> Mapping[str, Any]:
+        """Returns what is recorded with a job."""
+        return self._origin
 
     def prepare(self, slots: int) -> bool:
         """Does nothing, because the jobs are known."""

@@ -10,7 +10,9 @@ from fer_tune.job import PRUNED_IN, Job
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
-from fer_tune.study.rungs import Rungs, rung_epochs
+from fer_tune.selection.spending import fate
+from fer_tune.study.rung_view import levels_of
+from fer_tune.study.rungs import Rungs
 from fer_tune.study.trial_states import PAUSED
 
 if TYPE_CHECKING:
@@ -41,12 +43,10 @@ class PausedTrials:
     ) -> None:
         self._sweep, self._study, self._store = sweep, study, store
         self._checkpoints, self._note = checkpoints, note
-        spec, epochs = sweep.search, sweep.budget.epochs
-        chosen: list[int] | tuple[int, ...] = ()
-        if spec.strategy == "promote":
-            chosen = rung_epochs(epochs, spec.factor, spec.first) if spec.rungs is None else spec.rungs
-        self.rungs = Rungs([epoch for epoch in chosen if epoch < epochs], spec.factor)
+        epochs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
+        self.rungs = Rungs(epochs, sweep.search.factor)
         self._removed = 0
+        self._paces: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.rungs.paused)
@@ -54,13 +54,14 @@ class PausedTrials:
     def recall(self) -> None:
         """Reads from the database which trials reached which rung, and which of them are paused."""
         name, objective = self._sweep.study, self._sweep.objective
-        jobs = {job.uid: job for job in self._store.jobs.of(name, "search")}
+        seeds = {job.uid: job.seed for job in self._store.jobs.of(name, "search")} if self.rungs.rungs else {}
         for row in self._store.epochs.all(name) if self.rungs.rungs else []:
             value = float(getattr(row, objective))
-            if row.job in jobs and math.isfinite(value):
-                self.rungs.record(row.job, row.epoch, value, jobs[row.job].seed)
-        for job in jobs.values():
-            if job.state == "paused":
+            if row.job in seeds and math.isfinite(value):
+                self.rungs.record(row.job, row.epoch, value, seeds[row.job])
+                self._paces[row.job] = row.seconds
+        for job in self._store.jobs.unfinished(name):
+            if job.kind == "search" and job.state == "paused":
                 self.rungs.pause(job.uid, job.last_epoch)
 
     def heard(self, job: Job, epoch: int, value: float) -> None:
@@ -74,6 +75,7 @@ class PausedTrials:
         self._study.pause(job.number, job.last_epoch, ended.facts)
         self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
         self.rungs.pause(job.uid, job.last_epoch)
+        self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
         self._make_room()
 
     def forget(self, uid: str) -> None:
@@ -90,12 +92,30 @@ class PausedTrials:
         """
         return next(self.rungs.promotable(closing), None)
 
+    def finishing(self, left: float) -> str | None:
+        """Returns the uid of the trial that should be trained to its end now, or None.
+
+        Args:
+            left: seconds until the run must end; infinite without a limit.
+        """
+        return self.rungs.fitting(left, self._sweep.budget.epochs, self._paces)
+
+    def spent(self) -> dict[str, float]:
+        """Returns the seconds that the study's trials trained, by what became of them."""
+        name, spent = self._sweep.study, dict[str, float]()
+        trained, rungs = self._store.epochs.trained(name, "search"), [rung.epoch for rung in self.rungs.rungs]
+        for uid, state in self._store.jobs.states(name, "search").items():
+            epochs, seconds = trained.get(uid, (0, 0.0))
+            what = fate(state, epochs, rungs)
+            spent[what] = spent.get(what, 0.0) + seconds
+        return spent
+
     def promote(self, uid: str) -> tuple[Proposal, int]:
         """Records that a trial continues. Returns it, and the epoch after which it was paused."""
         known, epoch = self._store.jobs.get(uid), self.rungs.paused[uid]
         assert known.number is not None
         proposal = self._study.promote(known.number, known.params)
-        self.rungs.leave(uid)
+        self.rungs.promote(uid)
         return proposal, epoch
 
     def end_all(self) -> int:

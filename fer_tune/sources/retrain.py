@@ -16,8 +16,8 @@ from fer_tune.jobs.supervision import Limits
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
-from fer_tune.sources.evaluate import FinalFit, evaluate
 from fer_tune.sources.final import FinalFits, Request
+from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
 from fer_tune.store import Store
 from fer_tune.store.connection import parse_url, shown
@@ -37,14 +37,14 @@ def run_final_fits(
 ) -> tuple[FinalFit, ...] | None:
     """Trains a study's best configuration, or a chosen one, and evaluates it on test.
 
-    The fits train on training and validation. Like trials, they run side by side on all devices,
-    and every epoch is recorded. After a run was killed, the same call continues from the last
-    checkpoints. Test is opened once for each fit.
+    Like trials, the fits run side by side on all devices, and every epoch is recorded. After a run
+    was killed, the same call continues from the last checkpoints. Test is opened once for each fit,
+    if the request says so.
 
     Args:
         observer: is called for everything that happens, such as a display.
-        out: a folder to copy the model and its figures to. If there are several seeds, each has a
-            folder below it. If the storage folder cannot be written, the fits are recorded in
+        out: a folder to copy the model and its figures to. Of several seeds it gets the fit that is
+            nearest the median. If the storage folder cannot be written, the fits are recorded in
             `out/storage`.
 
     Returns:
@@ -76,7 +76,7 @@ def run_final_fits(
         if fits.wanted():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
             stack.callback(pool.close)
-            outcome = Runner(fits, pool, store, observers, signals, limits).run()
+            outcome = Runner(fits, pool, store, observers, signals, limits, options.lanes or "auto").run()
             pool.close()  # the evaluation needs the memory of the workers
         else:
             outcome = fits.outcome("budget")
@@ -118,12 +118,14 @@ def _evaluate(
     for job in fits.records():
         try:
             folder = settings.job_folder(record.name, record.uid, job.uid)
-            fit = store.patiently(partial(evaluate, store, record, job, folder, device))
+            views = fits.request.views
+            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views))
         except TrainingError as error:
             errors.append(error)
             continue
         found.append(fit)
-        _show_in_dashboard(fit, store, settings, observers)
+        if fit.tested is not None:
+            _show_in_dashboard(fit, store, settings, observers)
     if errors:
         raise errors[0]
     return tuple(found)
@@ -139,18 +141,17 @@ def _show_in_dashboard(fit: FinalFit, store: Store, settings: Settings, observer
 
 
 def _delivered(fits: Sequence[FinalFit], out: Path | None) -> tuple[FinalFit, ...]:
-    """Copies the fits' files to the folder that the user named, and returns the fits.
+    """Copies the files of the fit to keep to the folder that the user named, and returns the fits.
 
     Raises:
         StorageError: the files cannot be copied.
     """
-    for fit in fits if out is not None else ():
-        assert out is not None
-        target = out if len(fits) == 1 else out / f"seed-{fit.seed}"
+    if out is not None:
+        kept = nearest_to_median(fits).folder
         try:
-            shutil.copytree(fit.folder, target, dirs_exist_ok=True)
+            shutil.copytree(kept, out, dirs_exist_ok=True)
         except OSError as error:
             raise StorageError(
-                f"The model cannot be copied to {target}: {error}.", f"Copy it yourself from {fit.folder}."
+                f"The model cannot be copied to {out}: {error}.", f"Copy it yourself from {kept}."
             ) from error
     return tuple(fits)

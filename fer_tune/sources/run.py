@@ -15,7 +15,7 @@ from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
-from fer_tune.pool import Pool
+from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count
 from fer_tune.pool.engines import EngineName, engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
@@ -38,12 +38,15 @@ class RunOptions:
         engine: `local` trains in worker processes, `inline` in this process. `inline` has one
             worker unless `workers` is a number.
         wandb: the mode of the wandb mirror; None lets the mirror choose.
+        lanes: how many jobs a worker trains at the same time, or `auto`; see `pool.lane_count`.
+            None leaves that to the sweep.
     """
 
     workers: Count | None = None
     devices: str | None = None
     engine: EngineName = "local"
     wandb: Mode | None = None
+    lanes: Lanes | None = None
 
 
 def run_sweeps(
@@ -87,7 +90,7 @@ def run_sweeps(
         stack.callback(pool.close)
         store = stack.enter_context(open_store(settings, patience, observers.note))
         searches = [
-            _prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
+            prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
         ]
         if trainer is load_trainer:
             _warn_of_slow_epochs(sweeps, searches, options, observers)
@@ -96,7 +99,8 @@ def run_sweeps(
         stack.enter_context(signals.handled())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-            outcome = Runner(search, pool, store, observers, signals, limits_of(sweep)).run()
+            limits = limits_of(sweep, search.device_seconds)
+            outcome = Runner(search, pool, store, observers, signals, limits, options.lanes or sweep.lanes).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)
             if signals.requested:
@@ -106,10 +110,14 @@ def run_sweeps(
     return RunOutcome(tuple(outcomes), interrupted=True)
 
 
-def limits_of(sweep: Sweep) -> Limits:
-    """Returns the time limits of a run of this sweep."""
-    limits = sweep.limits
-    return Limits(limits.hang_timeout, limits.trial_timeout, sweep.retries, sweep.budget.hours)
+def limits_of(sweep: Sweep, spent: Callable[[], float] = lambda: 0.0) -> Limits:
+    """Returns the time limits of a run of this sweep.
+
+    Args:
+        spent: see `Limits.spent`.
+    """
+    limits, budget = sweep.limits, sweep.budget
+    return Limits(limits.hang_timeout, limits.trial_timeout, sweep.retries, budget.hours, budget.gpu_hours, spent)
 
 
 def observers_of(settings: Settings, observer: Observer | None) -> Observers:
@@ -204,12 +212,15 @@ def _patience(settings: Settings, seconds: float, note: Callable[[str], object])
     return Patience(settings.url, seconds, note, run=True)
 
 
-def _prepare(
+def prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
     """Locks the study, loads and splits its data, and opens it.
 
     The fastest checks come first.
+
+    Args:
+        held: releases the lock when it closes.
     """
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split

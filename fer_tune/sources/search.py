@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import StudyError, TakenOverError
@@ -17,8 +18,11 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
+from fer_tune.sources.patience import Patience
 from fer_tune.sources.paused import PausedTrials
+from fer_tune.sources.plan import compared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at whether another program ended a running trial."""
+PLAN, COMPARED = "plan", "plan_compared"
+"""User attributes of a study: its last plan, and the plan beside what was needed."""
 
 MOST_AHEAD = 16
 """Trials that are asked for ahead of time, at most."""
@@ -55,6 +61,7 @@ class Search:
 
     Attributes:
         plan: see `Source.plan`.
+        data: the images and their split.
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class Search:
         mirrored: bool = True,
         note: Callable[[str], object] = lambda text: None,
     ) -> None:
-        self._sweep, self._study, self._data, self._store, self._lock = sweep, study, data, store, lock
+        self._sweep, self._study, self.data, self._store, self._lock = sweep, study, data, store, lock
         self._mirrored, self._note = mirrored, note
         self.record = store.studies.get(sweep.study)
         self._uid = self.record.uid
@@ -79,6 +86,8 @@ class Search:
         self._taken: dict[str, tuple[int, str]] = {}
         self._next_look = 0.0
         self._requeued = 0
+        self._patience = Patience(sweep, study, self.record, note)
+        self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(
             study=sweep.study,
@@ -100,7 +109,7 @@ class Search:
 
         Returns the trials by state.
         """
-        name = self._sweep.study
+        name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
             self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
@@ -202,11 +211,18 @@ class Search:
         The first choice is a trial that an earlier run left unfinished, the next one a paused trial
         that may continue. Then come those in Optuna's queue, and those that the sampler draws.
         """
-        uid = None if self._requeued else self._promotable()
         with self._gives_up():
-            job = self._asked() if uid is None else self._continued(uid)
+            job = self._next()
         self._running.add(job.uid)
         return job
+
+    def _next(self) -> Job:
+        uid = None if self._requeued else self._paused.finishing(self._left())
+        if uid is not None:
+            return self._continued(uid, to_the_end=True)
+        if not self._requeued and (uid := self._promotable()) is not None:
+            return self._continued(uid)
+        return self._asked()
 
     def prepare(self, slots: int) -> bool:
         """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
@@ -278,7 +294,44 @@ class Search:
             best.number if best else None,
             best.value if best else None,
             reason,
+            self._paused.spent(),
+            None if reason == "interrupted" else self._compared(),
         )
+
+    def spent_so_far(self) -> dict[str, float]:
+        """Returns the device-seconds and the number of started trials of earlier runs."""
+        counts = self._study.counts()
+        started = counts.finished + counts.paused + counts.running
+        return {"device_seconds": self.device_seconds(), "started": started}
+
+    def keep_plan(self, plan: dict[str, Any]) -> None:
+        """Keeps a plan in the study, to be compared when a run ends."""
+        self._study.keep(PLAN, plan)
+
+    def _compared(self) -> dict[str, Any] | None:
+        """Returns and keeps the study's plan beside what was needed; None without a plan."""
+        plan = self._study.kept(PLAN)
+        if plan is None:
+            return None
+        so_far = self.spent_so_far()
+        found = compared(plan, so_far["device_seconds"], int(so_far["started"]))
+        self._study.keep(COMPARED, found)
+        return found
+
+    def device_seconds(self) -> float:
+        """Returns for how many seconds devices trained this study in earlier runs."""
+        name = self._sweep.study
+        trained: dict[tuple[str, int], float] = {}
+        for row in self._store.epochs.all(name):
+            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
+        uses = []
+        for one in self._store.jobs.attempts(name):
+            # Nobody recorded when an attempt of a killed run ended.
+            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
+            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
+            if one.kind == "search":
+                uses.append(Use(one.worker, one.started, end))
+        return device_seconds(uses)
 
     def _settle(self, job: JobRecord) -> None:
         """Records that a job ended or paused if its trial did, and else that it does not run.
@@ -298,7 +351,7 @@ class Search:
 
     def _has_room(self, prepared: int = 0) -> bool:
         started = self._finished + len(self._running) + len(self._paused)
-        return started + prepared < self._sweep.budget.trials
+        return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""
@@ -326,17 +379,23 @@ class Search:
             self._note(f"{self._sweep.study}: trial {number} has failed: {reason}")
 
     def _new(self, proposal: Proposal) -> Job:
-        return self._job(proposal, new_uid(), 0, self._paused.rungs.next_after(0))
+        until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)
+        return self._job(proposal, new_uid(), 0, until)
 
     def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
         return self._job(proposal, known.uid, self._attempt(known.uid), until)
 
-    def _continued(self, uid: str) -> Job:
-        """Records and returns a paused trial that continues to its next rung."""
+    def _continued(self, uid: str, to_the_end: bool = False) -> Job:
+        """Records and returns a paused trial that continues.
+
+        Args:
+            to_the_end: whether it continues to the end of its schedule, and not to its next rung.
+        """
         attempt = self._attempt(uid)
         proposal, epoch = self._paused.promote(uid)
-        job = self._job(proposal, uid, attempt, self._paused.rungs.next_after(epoch))
+        until = None if to_the_end else self._paused.rungs.next_after(epoch)
+        job = self._job(proposal, uid, attempt, until)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
 
@@ -356,7 +415,7 @@ class Search:
             schedule=sweep.budget.epochs,
             until=until,
             seed=proposal.seed,
-            data=self._data,
+            data=self.data,
             number=proposal.number,
             name=proposal.name,
             attempt=attempt,

@@ -160,7 +160,7 @@ class _Checkpoints:
         self._next = 0.0
 
     def __call__(self, connection: Any, _record: Any) -> None:
-        if connection is not None and time.monotonic() >= self._next and CHECKPOINT_SECONDS < math.inf:
+        if connection is not None and time.monotonic() >= self._next and math.inf > CHECKPOINT_SECONDS:
             self._next = time.monotonic() + CHECKPOINT_SECONDS
             with suppress(sqlite3.Error):  # a full disk, which the next transaction reports
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, insert, select, update
 
 from fer_tune.errors import StorageError
 from fer_tune.job import Job, JobEnd, Kind
@@ -15,6 +15,7 @@ from fer_tune.store import tables
 from fer_tune.store.artifact_paths import described
 from fer_tune.store.artifacts import put
 from fer_tune.store.database import Database, insert_new, matches, now, without
+from fer_tune.store.pending import COUNTING
 from fer_tune.store.records import AttemptRecord, JobRecord
 from fer_tune.store.studies import Studies
 
@@ -41,7 +42,6 @@ class Jobs:
         Raises:
             StudyError: the study does not exist.
         """
-        of_job = tables.jobs.c.uid == job.uid
         changing = {"number": job.number, "until": job.until, "state": "queued"}
         changing |= {"reason": "", "value": None, "ended": None}
         values = {
@@ -57,13 +57,12 @@ class Jobs:
             "origin": dict(origin or {}),
             "created": now(),
         }
+        row = values | changing
         made: dict[str, int] = {}
 
         def work(tx: Connection) -> None:
-            made.clear()
-            if tx.execute(update(tables.jobs).where(of_job).values(**changing)).rowcount == 0:
-                key = tx.execute(insert(tables.jobs).values(**values, **changing)).inserted_primary_key
-                made[job.uid] = key[0] if key else 0
+            if tx.execute(_REQUEUE, {"the_uid": job.uid, **changing}).rowcount == 0:
+                made[job.uid] = (tx.execute(_ADD, row).inserted_primary_key or (0,))[0]
 
         self._database.later(work, lambda: self._ids.update(made))
 
@@ -76,9 +75,7 @@ class Jobs:
         """
         over = state in ("complete", "pruned", "failed")
         values = {"state": state, "reason": reason, "value": value, "ended": now() if over else None}
-        self._database.later(
-            lambda tx: tx.execute(update(tables.jobs).where(tables.jobs.c.uid == uid).values(**values))
-        )
+        self._database.later(lambda tx: tx.execute(_SET_STATE, {"the_uid": uid, **values}))
 
     def get(self, uid: str) -> JobRecord:
         """Returns the job with this uid.
@@ -104,6 +101,12 @@ class Jobs:
         """Returns the jobs of a study that are queued, running or paused, the oldest first."""
         of_study = tables.jobs.c.study_id == self._studies.key(study)
         return self._select(of_study, tables.jobs.c.state.in_(("queued", "running", "paused")))
+
+    def states(self, study: str, kind: Kind) -> dict[str, str]:
+        """Returns the state of each job of a study and kind, by its uid."""
+        of_kind = (tables.jobs.c.study_id == self._studies.key(study)) & (tables.jobs.c.kind == kind)
+        rows = self._database.rows(select(tables.jobs.c.uid, tables.jobs.c.state).where(of_kind))
+        return {row["uid"]: row["state"] for row in rows}
 
     def find_trial(self, study: str, number: int) -> JobRecord | None:
         """Returns the job that has this trial number now, or None.
@@ -166,8 +169,8 @@ class Jobs:
         values = {**key, "worker": worker, "lane": lane, "device": device, "started": now(), **_NOTHING_YET}
 
         def work(tx: Connection) -> None:
-            if tx.execute(self._insert_attempt, values).rowcount:
-                tx.execute(update(tables.jobs).where(tables.jobs.c.id == key["job_id"]).values(state="running"))
+            if tx.execute(self._insert_attempt, values, execution_options=COUNTING).rowcount:
+                tx.execute(_RUN, {"the_job": key["job_id"], "state": "running"})
 
         self._database.later(work)
 
@@ -185,19 +188,16 @@ class Jobs:
         files = [self._file(kind, path) for kind, path in sorted(present.items())]
         values: dict[str, Any] = {name: getattr(end, name) for name in ("status", "reason", "detail", "parameters")}
         values |= {"notes": [*end.notes, *sorted(gone)], "ended": now()}
-        this = matches(tables.attempts, {"job_id": self.key(end.job), "attempt": end.attempt})
+        key = {"the_job": self.key(end.job), "the_attempt": end.attempt}
 
         def work(tx: Connection) -> None:
-            still_open = this & tables.attempts.c.ended.is_(None)
-            if tx.execute(update(tables.attempts).where(still_open).values(**values)).rowcount == 0:
-                if tx.execute(select(tables.attempts.c.attempt).where(this)).first() is None:
+            if tx.execute(_END_ATTEMPT, key | values).rowcount == 0:
+                this = {"job_id": key["the_job"], "attempt": end.attempt}
+                if tx.execute(select(tables.attempts.c.attempt).where(matches(tables.attempts, this))).first() is None:
                     raise StorageError(f"Attempt {end.attempt} of job {end.job} was not started.")
                 return
-            owner = tx.execute(
-                select(tables.jobs.c.id, tables.jobs.c.study_id).where(tables.jobs.c.uid == end.job)
-            ).one()
             for file in files:
-                put(tx, file | {"study_id": owner.study_id, "job_id": owner.id})
+                put(tx, file | {"study_id": tx.scalar(_STUDY_OF, key), "job_id": key["the_job"]})
 
         self._database.later(work)
 
@@ -238,6 +238,34 @@ class Jobs:
         rows = self._database.rows(query.order_by(tables.attempts.c.job_id, tables.attempts.c.attempt))
         return [_attempt(row) for row in rows]
 
+
+def _changing(table: Table, *names: str) -> dict[str, Any]:
+    return {name: bindparam(name, type_=table.c[name].type) for name in names}
+
+
+_OF_UID = tables.jobs.c.uid == bindparam("the_uid")
+_OF_ID = tables.jobs.c.id == bindparam("the_job")
+_OPEN = (
+    (tables.attempts.c.job_id == bindparam("the_job"))
+    & (tables.attempts.c.attempt == bindparam("the_attempt"))
+    & tables.attempts.c.ended.is_(None)
+)
+
+# They are made once, because SQLAlchemy takes longer to make a statement than SQLite to execute it.
+_ADD = insert(tables.jobs)
+_REQUEUE = (
+    update(tables.jobs)
+    .where(_OF_UID)
+    .values(**_changing(tables.jobs, "number", "until", "state", "reason", "value", "ended"))
+)
+_SET_STATE = update(tables.jobs).where(_OF_UID).values(**_changing(tables.jobs, "state", "reason", "value", "ended"))
+_RUN = update(tables.jobs).where(_OF_ID).values(**_changing(tables.jobs, "state"))
+_STUDY_OF = select(tables.jobs.c.study_id).where(_OF_ID)
+_END_ATTEMPT = (
+    update(tables.attempts)
+    .where(_OPEN)
+    .values(**_changing(tables.attempts, "status", "reason", "detail", "parameters", "notes", "ended"))
+)
 
 _NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "notes": []}
 

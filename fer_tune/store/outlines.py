@@ -24,7 +24,8 @@ class JobOutline(NamedTuple):
         origin: of a final fit; None for a job of a search.
         epochs: how many epochs count; see `job.merged`.
         reached: the last of them.
-        seconds: of all of them.
+        seconds: what all of them took.
+        device_seconds: the job's share of its device in that time.
     """
 
     uid: str
@@ -39,6 +40,7 @@ class JobOutline(NamedTuple):
     epochs: int
     reached: int
     seconds: float
+    device_seconds: float
 
     @property
     def last_epoch(self) -> int:
@@ -52,6 +54,7 @@ class AttemptOutline(NamedTuple):
     job: str
     attempt: int
     worker: int
+    lane: int
     device: str
     started: datetime
     ended: datetime | None
@@ -66,7 +69,7 @@ def job_outlines(store: Store, study: str, kind: Kind) -> list[JobOutline]:
     jobs, sums = tables.jobs, _sums(store.studies.key(study), kind).subquery()
     names = ("uid", "state", "value", "reason", "number", "schedule", "until", "ended")
     origin = null() if kind == "search" else jobs.c.origin
-    of_epochs = (func.coalesce(sums.c[name], 0) for name in ("epochs", "reached", "seconds"))
+    of_epochs = (func.coalesce(sums.c[name], 0) for name in ("epochs", "reached", "seconds", "device_seconds"))
     query = (
         select(*(jobs.c[name] for name in names), origin, *of_epochs)
         .outerjoin(sums, sums.c.job_id == jobs.c.id)
@@ -92,6 +95,7 @@ def _sums(study_id: int, kind: Kind) -> Select[Any]:
             func.count().label("epochs"),
             func.max(row.c.epoch).label("reached"),
             func.sum(row.c.seconds).label("seconds"),
+            func.sum(row.c.device_seconds).label("device_seconds"),
         )
         .where(row.c.job_id.in_(of_kind), ~again.exists())
         .group_by(row.c.job_id)
@@ -105,7 +109,7 @@ def attempt_outlines(store: Store, study: str, kind: Kind) -> list[AttemptOutlin
         StudyError: the study does not exist.
     """
     jobs, attempts = tables.jobs, tables.attempts
-    names = ("attempt", "worker", "device", "started", "ended")
+    names = ("attempt", "worker", "lane", "device", "started", "ended")
     query = (
         select(jobs.c.uid, *(attempts.c[name] for name in names))
         .join(jobs, jobs.c.id == attempts.c.job_id)

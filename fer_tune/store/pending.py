@@ -12,6 +12,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from fer_tune.errors import FerTuneError
 
+COUNTING = {"preserve_rowcount": True}
+"""Option of SQLAlchemy, with which `rowcount` is also right for an insertion."""
+
 Work = Callable[[Connection], object]
 """One or several statements. It may be called again after a failed try, which changed nothing."""
 
@@ -43,7 +46,7 @@ class Rows:
             FerTuneError: the database refused a row, or the statement left one out.
         """
         try:
-            written = tx.execute(self.statement, self.rows).rowcount
+            written = tx.execute(self.statement, self.rows, execution_options=COUNTING).rowcount
         except IntegrityError as error:
             raise self.refusal() from error
         if written != len(self.rows):

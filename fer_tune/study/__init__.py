@@ -1,6 +1,7 @@
 """Studies: ask and tell, samplers, pruners, requeueing, and the choice of the best trial.
 
-This room imports Optuna and never torch. Readers need no Optuna, so `Study` is imported on first use.
+This room imports Optuna and never torch. Readers need no Optuna, so `Study` is imported on first
+use.
 """
 
 from typing import TYPE_CHECKING, Any

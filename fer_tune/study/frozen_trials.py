@@ -35,6 +35,7 @@ def _frozen(rows: StudyTables, states: Collection[TrialState] | None) -> list[Fr
     names = None if states is None else {state.name for state in states}
     heads = [head for head in rows.heads() if names is None or head.state in names]
     ids = None if names is None else {head.id for head in heads}
+    times = rows.times(ids)
     reported, user, system = rows.reported(ids), rows.user_attrs(ids), rows.system_attrs(ids)
     params: dict[int, dict[str, Any]] = {}
     distributions: dict[int, dict[str, BaseDistribution]] = {}
@@ -46,8 +47,8 @@ def _frozen(rows: StudyTables, states: Collection[TrialState] | None) -> list[Fr
             number=head.number,
             state=TrialState[head.state],
             value=head.value,
-            datetime_start=head.started,
-            datetime_complete=head.ended,
+            datetime_start=times[head.id][0],
+            datetime_complete=times[head.id][1],
             params=params.get(head.id, {}),
             distributions=distributions.get(head.id, {}),
             user_attrs=user.get(head.id, {}),

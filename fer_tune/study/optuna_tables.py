@@ -110,8 +110,6 @@ class TrialHead:
     number: int
     state: str
     value: float | None
-    started: datetime | None
-    ended: datetime | None
 
 
 def read(store: Store, study: str, work: Callable[[StudyTables], T]) -> T:
@@ -191,7 +189,7 @@ class StudyTables:
         """Returns the trials by number, or the one with this number."""
         query = (
             select(*(TRIALS.c[name] for name in ("trial_id", "number")), STATE)
-            .add_columns(VALUES.c.value, VALUE_TYPE, TRIALS.c.datetime_start, TRIALS.c.datetime_complete)
+            .add_columns(VALUES.c.value, VALUE_TYPE)
             .select_from(TRIALS.outerjoin(VALUES, (VALUES.c.trial_id == TRIALS.c.trial_id) & (VALUES.c.objective == 0)))
             .where(TRIALS.c.study_id == self._study_id)
             .order_by(TRIALS.c.number)
@@ -199,12 +197,20 @@ class StudyTables:
         if number is not None:
             query = query.where(TRIALS.c.number == number)
         return [
-            TrialHead(trial, place, state, None if kind is None else _number(value, kind), started, ended)
-            for trial, place, state, value, kind, started, ended in self.connection.execute(query)
+            TrialHead(trial, place, state, None if kind is None else _number(value, kind))
+            for trial, place, state, value, kind in self.connection.execute(query)
         ]
 
+    def times(self, ids: Collection[int] | None = None) -> dict[int, tuple[datetime | None, datetime | None]]:
+        """Returns when trials started and ended, in local time, by trial."""
+        query = select(TRIALS.c.trial_id, TRIALS.c.datetime_start, TRIALS.c.datetime_complete)
+        query = query.where(TRIALS.c.study_id == self._study_id)
+        if ids is not None and len(ids) <= NAMED:
+            query = query.where(TRIALS.c.trial_id.in_(ids))
+        return {trial: (started, ended) for trial, started, ended in self.connection.execute(query)}
+
     def marks(self) -> dict[int, dict[str, Any]]:
-        """Returns the user attributes by which `trial_states.state_named` knows states, by trial."""
+        """Returns the user attributes that `trial_states.state_named` reads, by trial."""
         key, text = USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
         found: dict[int, dict[str, Any]] = {}
         for trial, name, value in self.connection.execute(
@@ -270,7 +276,7 @@ class StudyTables:
         return found
 
     def params(self, ids: Collection[int] | None = None) -> Iterator[tuple[int, str, float, str]]:
-        """Yields trial, name, Optuna's number for the value, and the distribution of each parameter."""
+        """Yields each parameter: trial, name, Optuna's number for the value, distribution."""
         columns = PARAMS.c.param_name, PARAMS.c.param_value, PARAMS.c.distribution_json
         yield from self.connection.execute(self._of(PARAMS, ids, *columns).order_by(PARAMS.c.param_id))
 
@@ -292,7 +298,8 @@ class StudyTables:
 def external(number: float, distribution: str) -> Value:
     """Returns the value of a parameter, given Optuna's number for it and its distribution."""
     of_number = _conversion(distribution)
-    return of_number[int(number)] if isinstance(of_number, list) else of_number(number)
+    value: Value = of_number[int(number)] if isinstance(of_number, list) else of_number(number)
+    return value
 
 
 @lru_cache(maxsize=4096)

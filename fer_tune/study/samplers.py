@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from fer_tune.errors import StudyError
+from fer_tune.job import Value
 from fer_tune.study.cmaes import ReplayedCmaEsSampler
+from fer_tune.study.guided import guided
 from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
@@ -56,18 +59,33 @@ class RepeatableRandomSampler(RandomSampler):
         return source.sample_independent(study, trial, param_name, param_distribution)
 
 
-def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSampler:
+def make_sampler(
+    sweep: Sweep, trials: int, place: Callable[[int], int], centres: Sequence[Mapping[str, Value]] = ()
+) -> BaseSampler:
     """Returns the sweep's sampler. The sweep has already checked that it suits the space.
+
+    A search with rungs or a prior has a guided sampler, and the sweep's sampler is its model.
 
     Args:
         trials: how many trials the study has. It shifts the seed of samplers whose random state is
             lost with their process. Without that, a continued study would repeat its first draws.
         place: see `RepeatableRandomSampler`.
+        centres: the configurations of the sweep's prior, by key.
 
     Raises:
         StudyError: a package that the sampler needs is not installed, or there is no sampler of
             this name.
     """
+    if sweep.sampler.name == "effects":
+        return guided(sweep, None, place, centres)
+    model = _of_optuna(sweep, trials, place)
+    if sweep.search.prior is not None or (sweep.search.strategy == "promote" and sweep.sampler.name != "random"):
+        return guided(sweep, model, place, centres)
+    return model
+
+
+def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSampler:
+    """Returns Optuna's sampler of the sweep's name."""
     spec = sweep.sampler
     _check(spec.name)
     seed = sweep.seed if spec.seed is None else spec.seed
@@ -82,7 +100,7 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
-                return LearningSampler(TPESampler(seed=shifted, **spec.options))
+                return LearningSampler(OnceTPESampler(seed=shifted, **spec.options), bounded=True)
             case "gp":
                 return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
             case "cmaes":
@@ -91,7 +109,7 @@ def make_sampler(sweep: Sweep, trials: int, place: Callable[[int], int]) -> Base
                 return QMCSampler(seed=seed, **independent, **spec.options)
             case "random":
                 return random
-    raise StudyError(f"There is no sampler {spec.name}.", "The samplers are tpe, gp, random, cmaes, qmc.")
+    raise StudyError(f"There is no sampler {spec.name}.", "The samplers are tpe, gp, random, cmaes, qmc, effects.")
 
 
 def _check(name: str) -> None:

@@ -22,6 +22,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.store import Store
+from fer_tune.study.frozen_trials import frozen_trials
 from fer_tune.study.trial_memory import TrialMemory
 from fer_tune.study.trial_states import REQUEUED_AS
 from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
@@ -33,7 +34,7 @@ class SingleWriter(BaseStorage):
     """Optuna's storage for one study that only this process writes.
 
     Args:
-        backend: Optuna's own storage, which reads trials and has what belongs to the study.
+        backend: Optuna's own storage, for what belongs to the study and not to a trial.
 
     Attributes:
         memory: the trials.
@@ -59,7 +60,7 @@ class SingleWriter(BaseStorage):
         self._discards = self._store.pending.discards
         self.drafts.clear()
         self._early.clear()
-        found = self._store.patiently(lambda: self._backend._get_trials(self._id, None, set(), -1))
+        found = frozen_trials(self._store, self._name)
         self._writes.lost.clear()
         by_number = {trial.number: trial for trial in found}
         numbers = range(max(by_number, default=-1) + 1)

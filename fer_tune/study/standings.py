@@ -6,11 +6,14 @@ confirmations, the trials are ranked by their means.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from fer_tune.errors import StorageError
+from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, Place
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
@@ -18,6 +21,7 @@ from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
+from fer_tune.study.summaries import trial as find_trial
 
 Rule = Literal["max", "one_se"]
 """`max` chooses the leader. `one_se` chooses the cheapest trial that is not clearly worse: within
@@ -106,6 +110,11 @@ class Standings:
         ]
         return min(near, key=lambda one: (one.cost, self.ranked.index(one)))
 
+    def listed(self, top: int) -> list[Standing]:
+        """Returns the first trials, with the chosen one in front."""
+        rest = [one for one in self.ranked if one is not self.chosen]
+        return ([self.chosen] if self.chosen else []) + rest[: top - 1]
+
     @property
     def optimism(self) -> float | None:
         """How much higher the search's own figures are than the confirmed means.
@@ -136,15 +145,53 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     return Standings(study, record.objective, tuple(ranked), confirmations, rule)
 
 
-def leader(store: Store, study: str) -> TrialSummary | None:
-    """Returns the best trial, by its confirmations if there are any; None if none is complete.
+def best(store: Store, study: str, top: int = 1) -> list[TrialSummary]:
+    """Returns the best complete trials, the best first: confirmed ones, then the others by value.
 
     Raises:
         StudyError: the study does not exist.
     """
     if store.jobs.of(study, "confirm"):
-        return next((one.trial for one in standings(store, study).ranked), None)
-    return next(iter(ranking(store, study)), None)
+        return [one.trial for one in standings(store, study, top).ranked[:top]]
+    return ranking(store, study, top)
+
+
+def overtuning(store: Store, study: str, number: int, test: Sequence[float] | None = None) -> Meter | None:
+    """Returns a trial's figures of the search, of its confirmations and of test, side by side.
+
+    Args:
+        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+
+    Returns:
+        None if the trial is not complete, or if the objective is not the accuracy.
+
+    Raises:
+        StudyError: the study or the trial does not exist.
+    """
+    record, found = store.studies.get(study), find_trial(store, study, number)
+    if found.value is None or found.state != "complete" or record.objective != "val_accuracy":
+        return None
+    confirmations = ConfirmationReader(store, record).read()
+    places = confirmations.race.places if confirmations else ()
+    values = next((place.values for place in places if place.candidate == number), ())
+    tested = _tested(store, study, number) if test is None else test
+    counts = record.split.counts
+    return meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0))
+
+
+def _tested(store: Store, study: str, number: int) -> list[float]:
+    """Returns the accuracies on test of a trial's final fits, without changes, the oldest first."""
+    fits = [job.uid for job in store.jobs.of(study, "final") if job.origin.get("trial") == number]
+    found = []
+    for uid in fits:
+        for file in store.artifacts.of(study, uid):
+            try:
+                metrics = json.loads(store.artifacts.path(file).read_text("utf-8")) if file.kind == "metrics" else {}
+                if metrics and not metrics["changes"]:
+                    found.append(float(metrics["test"]["plain"]["accuracy"]))
+            except (OSError, ValueError, KeyError, TypeError, StorageError):
+                continue
+    return found
 
 
 def _confirmed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -17,12 +17,15 @@ from fer_tune.job import Value
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
 from fer_tune.study.memory_constraint import MEMORY
+from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
+from fer_tune.study.rung_view import levels_of, reached
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.storage import optuna_backend, optuna_storage
 from fer_tune.study.trial_states import (
     ATTEMPT,
+    DRAWN,
     PAUSED,
     PAUSED_AT,
     PLACE,
@@ -90,9 +93,10 @@ class Study:
         storage = SingleWriter(store, optuna_backend(store), sweep.study)
         inner = optuna.load_study(study_name=sweep.study, storage=storage, pruner=pruner)
         study = cls(sweep, store, inner, storage)
-        inner.sampler = make_sampler(sweep, len(study._all()), study._place)
+        centres = prior_centres(sweep, store)
+        inner.sampler = make_sampler(sweep, len(study._all()), study._place, centres)
         create_or_resume.describe(inner, record, sweep.budget)
-        study._enqueue_start()
+        study._enqueue_start(centres)
         warm_up(inner)
         return study
 
@@ -329,6 +333,28 @@ class Study:
         """Returns whether a trial is paused."""
         return number in self._storage.memory.paused
 
+    def curves(self) -> list[dict[int, float]]:
+        """Returns what the trials reached at the rungs and at the end of the schedule, by epoch.
+
+        Trials that reached none of them are left out.
+        """
+        levels = levels_of(self.sweep)
+        found = (reached(trial, levels) for trial in self._all() if trial.state != TrialState.FAIL)
+        return [curve for curve in found if curve]
+
+    def is_trusted(self, proposal: Proposal) -> bool:
+        """Returns whether a trial has the prior's first configuration. It need not pause then."""
+        prior = self.sweep.search.prior
+        return prior is not None and prior.confidence != "low" and proposal.name == prior_name(self.sweep)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keeps JSON-able data as a user attribute of Optuna's study."""
+        self._study.set_user_attr(name, value)
+
+    def kept(self, name: str) -> Any:
+        """Returns what was kept under this name, or None."""
+        return self._study.user_attrs.get(name)
+
     # interrupted trials -------------------------------------------------------------------------------------------
 
     def requeue(self, number: int, reason: str) -> int:
@@ -367,7 +393,7 @@ class Study:
                 create_trial(
                     state=TrialState.WAITING,
                     system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
-                    user_attrs={key: frozen.user_attrs[key] for key in (START,) if key in frozen.user_attrs}
+                    user_attrs={key: frozen.user_attrs[key] for key in (START, DRAWN) if key in frozen.user_attrs}
                     | {
                         RETRY_OF: number,
                         ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,
@@ -450,11 +476,19 @@ class Study:
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _enqueue_start(self) -> None:
-        """Enqueues the start configurations that were not enqueued before.
+    def _enqueue_start(self, centres: Sequence[Mapping[str, Value]]) -> None:
+        """Enqueues the start configurations that were not enqueued before, and the first of a prior
+        from another study.
 
         It compares their contents, so that the user can add some to a sweep.
+
+        Args:
+            centres: the configurations of the prior, by key.
         """
+        prior, name = self.sweep.search.prior, prior_name(self.sweep)
+        missing = all(trial.user_attrs.get(START) != name for trial in self._all())
+        if prior is not None and prior.study is not None and centres and missing:
+            self._study.enqueue_trial(dict(centres[0]), user_attrs={START: name})
         known = [t.system_attrs[FIXED] for t in self._all() if FIXED in t.system_attrs and RETRY_OF not in t.user_attrs]
         with self.store.batch():
             for place, start in enumerate(self.sweep.start, 1):

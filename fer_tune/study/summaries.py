@@ -1,4 +1,4 @@
-"""Reads studies: ranking, trials and summaries. It needs the database, not the sweep file or Optuna."""
+"""Reads studies: ranking, trials and summaries. It needs neither the sweep file nor Optuna."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _summaries(rows: StudyTables, trials: Sequence[_Trial]) -> list[TrialSummary
         return []
     ids = {one.head.id for one in trials}
     jobs = _jobs(rows, {one.head.number for one in trials})
-    reported, attrs = rows.reported(ids), rows.user_attrs(ids)
+    times, reported, attrs = rows.times(ids), rows.reported(ids), rows.user_attrs(ids)
     without = {one.head.id for one in trials if one.head.number not in jobs}
     drawn, queued = rows.searched(without), rows.system_attrs(without) if without else {}
 
@@ -239,8 +239,8 @@ def _summaries(rows: StudyTables, trials: Sequence[_Trial]) -> list[TrialSummary
             epochs=len(curve),
             best_epoch=min(curve, key=lambda epoch: (-curve[epoch], epoch), default=None),
             name=of_trial.get(START),
-            started=_utc(head.started),
-            ended=_utc(head.ended),
+            started=_utc(times[head.id][0]),
+            ended=_utc(times[head.id][1]),
             attrs=of_trial,
         )
 

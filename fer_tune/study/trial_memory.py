@@ -29,6 +29,7 @@ class TrialMemory:
         self._copies: dict[int, int] = {}
         self._placed: list[int] = []
         self._requeued = 0
+        self._ranked: list[tuple[float, int]] = []
         for trial in trials:
             self.put(trial)
 
@@ -55,8 +56,9 @@ class TrialMemory:
                 self._leave(before)
             insort(self._by_state[trial.state], number)
             self._requeued += _is_requeued(trial)
-            if trial.state == TrialState.COMPLETE:
+            if trial.state == TrialState.COMPLETE and trial.value is not None:
                 self.completed.append(trial)
+                insort(self._ranked, (-trial.value, number))
 
     def pop(self) -> None:
         """Removes the last trial."""
@@ -83,6 +85,23 @@ class TrialMemory:
             return self.trials.copy()
         numbers = [found for state, found in self._by_state.items() if state in states and found]
         return [self.trials[number] for number in (numbers[0] if len(numbers) == 1 else merge(*numbers))]
+
+    def notable(self, best: int, latest: int) -> list[FrozenTrial]:
+        """Returns the best complete trials and the latest of all trials that have ended, by number.
+
+        Trials that have not ended are included.
+        """
+        chosen = {number for _, number in self._ranked[:best]}
+        for state in (TrialState.RUNNING, TrialState.WAITING):
+            chosen.update(self._by_state[state])
+        ended = 0
+        for trial in reversed(self.trials):
+            if trial.state.is_finished():
+                ended += 1
+                chosen.add(trial.number)
+                if ended == latest:
+                    break
+        return [self.trials[number] for number in sorted(chosen)]
 
     def copy_of(self, number: int) -> int | None:
         """Returns the number of the trial that continues an interrupted one, or None."""

@@ -128,16 +128,13 @@ class TrialWrites:
         """
         made: list[int] = []
         row: dict[str, Any] = {"study_id": self._study_id, "number": trial.number, "state": trial.state}
-        if trial.datetime_start is not None:
-            row["datetime_start"] = _utc(trial.datetime_start)
-        # Not the count of trials: another program may have deleted one.
-        last = select(func.coalesce(func.max(TRIALS.c.number), -1)).where(TRIALS.c.study_id == self._study_id)
+        row["datetime_start"] = None if trial.datetime_start is None else _utc(trial.datetime_start)
 
         def work(tx: Connection) -> None:
-            if not self._exists(tx):
+            if tx.scalar(_EXISTS, {"study": self._study_id}) is None:
                 raise self.deleted()
-            key = (tx.execute(insert(TRIALS).values(row)).inserted_primary_key or (0,))[0]
-            if tx.scalar(last.where(TRIALS.c.trial_id < key)) != trial.number - 1:
+            key = (tx.execute(_ADD, row).inserted_primary_key or (0,))[0]
+            if tx.scalar(_LAST, {"study": self._study_id, "new": key}) != trial.number - 1:
                 raise StaleError
             self._contents(tx, key, trial, trial.user_attrs, trial.system_attrs)
             made[:] = [key]
@@ -192,30 +189,24 @@ class TrialWrites:
 
     def exists(self) -> bool:
         """Returns whether the database has the study."""
-        return bool(self._read(select(STUDIES.c.study_id).where(STUDIES.c.study_id == self._study_id)))
-
-    def _exists(self, tx: Connection) -> bool:
-        return tx.scalar(select(STUDIES.c.study_id).where(STUDIES.c.study_id == self._study_id)) is not None
+        return bool(self._read(_EXISTS))
 
     def running(self) -> set[int]:
         """Returns the keys of the trials that run."""
-        query = select(TRIALS.c.trial_id).where(TRIALS.c.state == TrialState.RUNNING)
-        return {row[0] for row in self._read(query.where(TRIALS.c.study_id == self._study_id))}
+        return {row[0] for row in self._read(_RUNNING)}
 
     def newest(self) -> int:
         """Returns the key of the newest trial in the database, or 0."""
-        return self._read(select(func.max(TRIALS.c.trial_id)).where(TRIALS.c.study_id == self._study_id))[0][0] or 0
+        return self._read(_NEWEST)[0][0] or 0
 
     def by_state(self) -> dict[TrialState, tuple[int, int]]:
         """Returns the number of trials in each state, and the sum of their keys."""
-        query = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).group_by(TRIALS.c.state)
-        found = self._read(query.where(TRIALS.c.study_id == self._study_id))
-        return {state: (count, int(keys)) for state, count, keys in found}
+        return {state: (count, int(keys)) for state, count, keys in self._read(_BY_STATE)}
 
     def _read(self, query: Any) -> Any:
         def work() -> Any:
             with self._store.engine.connect() as connection:
-                return connection.execute(query).all()
+                return connection.execute(query, {"study": self._study_id}).all()
 
         return self._store.patiently(work)
 
@@ -235,6 +226,15 @@ def _if_running(statement: Any) -> Any:
     return statement.from_select([column.name for column in columns], select(*row).where(runs))
 
 
+# They are made once, because SQLAlchemy takes longer to make a statement than SQLite to execute it.
+_OF_STUDY = TRIALS.c.study_id == bindparam("study")
+_ADD = insert(TRIALS)
+_EXISTS = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("study"))
+# The highest number and not the count of trials, because another program may have deleted one.
+_LAST = select(func.coalesce(func.max(TRIALS.c.number), -1)).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
+_NEWEST = select(func.max(TRIALS.c.trial_id)).where(_OF_STUDY)
+_RUNNING = select(TRIALS.c.trial_id).where(_OF_STUDY, TRIALS.c.state == TrialState.RUNNING)
+_BY_STATE = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).where(_OF_STUDY).group_by(TRIALS.c.state)
 _PARAM = insert(PARAMS)
 _REPORT, _RUNNING_PARAM, _VALUE = (_if_running(insert(table)) for table in (REPORTED, PARAMS, VALUES))
 _END = (

@@ -18,6 +18,7 @@ from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
 from fer_tune.sweep.sections import (
     check_cmaes,
+    check_crop,
     check_side,
     read_images,
     read_pruner,
@@ -173,8 +174,11 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     space, start, notes = _space(root, changed, problems)
     if header is not None and images is not None:
         check_side(root, FAMILIES.get(header.family), images, problems)
+        check_crop(root, space, FAMILIES.get(header.family), images, problems)
     if sampler is not None and sampler.name == "cmaes":
         check_cmaes(root.entries["sampler"], space, problems)
+    if search is not None and search.prior is not None and search.prior.study is None and not start:
+        notes += ("`start` has no configurations, so the search has no prior",)
     if header is None or images is None or split is None or budget is None:
         return None
     if sampler is None or pruner is None or search is None:
@@ -191,6 +195,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         seed=header.seed,
         patience=header.patience,
         retries=header.retries,
+        lanes=header.lanes,
         space=space,
         start=start,
         path=path,

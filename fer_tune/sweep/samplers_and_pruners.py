@@ -64,6 +64,12 @@ class QMC(SamplerSection):
     scramble: bool = True
 
 
+class Effects(SamplerSection):
+    """Options of fer-tune's own model: one effect for each hyperparameter."""
+
+    n_startup_trials: int = Field(12, ge=1)
+
+
 class Median(Section):
     """Options of Optuna's MedianPruner. A step is an epoch."""
 
@@ -124,7 +130,14 @@ class Nothing(Section):
     """No pruning, which has no options."""
 
 
-SAMPLERS: dict[str, type[SamplerSection]] = {"tpe": TPE, "gp": GP, "random": Random, "cmaes": CmaEs, "qmc": QMC}
+SAMPLERS: dict[str, type[SamplerSection]] = {
+    "tpe": TPE,
+    "gp": GP,
+    "random": Random,
+    "cmaes": CmaEs,
+    "qmc": QMC,
+    "effects": Effects,
+}
 PRUNERS: dict[str, type[Section]] = {
     "median": Median,
     "percentile": Percentile,

@@ -6,14 +6,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
 from fer_tune.settings import STUDY_NAME
+from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
@@ -28,12 +29,33 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 """Fields of `EpochRow` that a study can maximise."""
 
 
+MOST_LANES = 64
+"""The highest number of lanes. Measured, more than 16 were never worth it."""
+
+
+def _lanes(given: Any) -> Any:
+    """Returns a number of lanes as it was given.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    if given != "auto" and (type(given) is not int or not 1 <= given <= MOST_LANES):
+        raise ValueError(f"must be auto, or a whole number from 1 to {MOST_LANES}, not {describe_value(given)}")
+    return given
+
+
 class Budget(Section):
     """When a study ends: at the first limit that it reaches."""
 
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
     hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: float | None = Field(
+        None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="the study ends if so many more trials would gain less than a standard error"
+    )
 
 
 class Images(Section):
@@ -65,6 +87,9 @@ class Search(Section):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
     patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
     retries: int = Field(2, ge=0, le=100, description="how often a trial is continued after its worker died")
+    lanes: Annotated[int | Literal["auto"], BeforeValidator(_lanes)] = Field(
+        "auto", description="trials that a worker trains at the same time; auto measures it on a GPU"
+    )
     params: Any = None
     start: Any = None
 
@@ -113,6 +138,7 @@ class Sweep:
         seed: the seed of the sampler and of the trials.
         patience: see `Job`.
         retries: how often a trial is continued after its worker died.
+        lanes: how many trials a worker trains at the same time.
         space: what is searched and what is fixed. Everything else has its default.
         start: configurations to try first, in order.
         path: the file.
@@ -143,14 +169,15 @@ class Sweep:
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
     objective_of: ObjectiveOf = "max"
+    lanes: int | Literal["auto"] = "auto"
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
-        A study keeps it and refuses a sweep that differs. Trials, hours, retries, limits, start,
-        sampler, pruner and search are not in it: they decide what is tried and for how long, not
-        what a measurement means. The path of the data is not in it either: the study compares the
-        signature of the images.
+        A study keeps it and refuses a sweep that differs. Trials, hours, retries, lanes, limits,
+        start, sampler, pruner and search are not in it: they decide what is tried and for how long,
+        not what a measurement means. The path of the data is not in it either: the study compares
+        the signature of the images.
         """
         # A study from before there was a choice has the first one.
         chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
@@ -192,11 +219,12 @@ class Sweep:
             "objective_of": self.objective_of,
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
-            "search": self.search.model_dump(),
+            "search": self.search.model_dump(by_alias=True),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,
             "retries": self.retries,
+            "lanes": self.lanes,
             **self.limits.model_dump(),
             "params": params,
             "start": [({"name": start.name} if start.name else {}) | start.params for start in self.start],

@@ -5,9 +5,25 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from fer_tune.sweep.samplers_and_pruners import Section
+
+
+class PriorSpec(Section):
+    """Which configurations are believed to be good, and how firmly."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    source: Literal["start"] | None = Field(None, alias="from", description="start: the configurations of `start`")
+    study: str | None = Field(None, description="another study of the database: its best trials")
+    confidence: Literal["low", "medium", "high"] = Field("medium", description="how often and how near to draw")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PriorSpec:
+        if (self.source is None) == (self.study is None):
+            raise ValueError("a prior needs either from: start, or study: NAME")
+        return self
 
 
 class SearchSpec(Section):
@@ -20,7 +36,8 @@ class SearchSpec(Section):
     strategy: Literal["prune", "promote"] = Field("prune", description="prune, or promote: pause trials at rungs")
     rungs: list[int] | None = Field(None, description="epochs at which trials pause; default is first and factor")
     factor: int = Field(3, ge=2, le=100, description="one in so many trials of a rung continues to the next")
-    first: int | None = Field(None, ge=1, description="the lowest rung; default leaves room for two rungs")
+    first: int | None = Field(None, ge=1, description="the lowest rung; default leaves room for three rungs")
+    prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")
 
     @model_validator(mode="after")

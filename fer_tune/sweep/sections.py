@@ -41,6 +41,25 @@ def check_side(root: Node, family: Family | None, images: Images, problems: Prob
         problems.add(root.at(("data", "side")), "data.side", f"{least} {family.halvings} times, not {images.side}")
 
 
+def check_crop(root: Node, space: Space, family: Family | None, images: Images, problems: Problems) -> None:
+    """Adds crops that do not fit the images, or are too small for the family, to `problems`."""
+    for parameter in space.values():
+        if parameter.name != "crop":
+            continue
+        domain = parameter.domain
+        values = (
+            [domain.low, domain.high]
+            if isinstance(domain, Range)
+            else [domain.value]
+            if isinstance(domain, Fixed)
+            else domain.choices
+        )
+        sizes = [int(value) for value in values if value]
+        least = max(1, family.smallest_side if family else 1)
+        if sizes and not (least <= min(sizes) and max(sizes) < images.side):
+            problems.add(root.at(("params", "crop")), "params.crop", f"must be 0, or {least} to {images.side - 1}")
+
+
 def read_split(node: Node | None, problems: Problems) -> SplitPolicy | None:
     """Reads `split`: the name of a policy, or a mapping."""
     if node is None or node.value is None:

@@ -77,6 +77,7 @@ def _lines(family: str) -> Iterator[str]:
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",
         f"retries: 2  # {about['retries']}",
+        f"# lanes: auto  # {about['lanes']}",
         *(
             f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
             for name, info in Limits.model_fields.items()

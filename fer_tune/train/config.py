@@ -5,10 +5,12 @@ They are checked without torch. A sweep can search each of them, by the name of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fer_tune.data.spec import DataSpec
 from fer_tune.errors import TrainingError
 from fer_tune.job import Value
 from fer_tune.models import FAMILIES, Family, FamilyConfig
@@ -55,6 +57,9 @@ class TrainConfig(BaseModel):
     augment: float = Field(
         0.0, ge=0, le=1, description="strength of flip, rotation, shift, scale, brightness, contrast and erasing"
     )
+    crop: int = Field(
+        0, ge=0, le=512, description="side of a random crop that the network sees in training; 0 is the whole image"
+    )
     mixup: float = Field(
         0.0, ge=0, le=1, description="probability that an image is mixed with another (Zhang et al. 2018)"
     )
@@ -70,6 +75,20 @@ class TrainConfig(BaseModel):
     @classmethod
     def _named_power(cls, value: Any) -> Any:
         return POWERS.get(value, value) if isinstance(value, str) else value
+
+
+def seen(spec: DataSpec, config: TrainConfig) -> DataSpec:
+    """Returns what the network sees of images: the whole, or crops of them.
+
+    Raises:
+        TrainingError: the crop is not smaller than the image.
+    """
+    if config.crop >= spec.side:
+        raise TrainingError(
+            f"crop must be smaller than the images, which have {spec.side} pixels a side (got {config.crop}).",
+            "crop: 0 trains on whole images.",
+        )
+    return replace(spec, side=config.crop or spec.side)
 
 
 def configurations(name: str, params: dict[str, Value]) -> tuple[Family, FamilyConfig, TrainConfig]:

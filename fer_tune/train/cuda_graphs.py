@@ -13,12 +13,21 @@ WARM_UPS = 3
 """Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
 
 
-def warm_up(run: Callable[[], None], rewind: Callable[[], object] = lambda: None) -> Iterator[None]:
+def warm_up(
+    run: Callable[[], None],
+    device: torch.device,
+    rewind: Callable[[], object] = lambda: None,
+    quiet: bool = True,
+) -> Iterator[None]:
     """Runs `run` as often as a capture needs, and yields after each time.
 
     Args:
         rewind: is called before each run, so that these do not run past the end of a buffer.
+        quiet: whether nothing else runs on the device, or it would not matter. If not, the first
+            run waits for the whole device.
     """
+    if not quiet:
+        torch.cuda.synchronize(device)
     for _ in range(WARM_UPS):
         rewind()
         run()
@@ -30,12 +39,12 @@ def captured_alone(
 ) -> Callable[[], None]:
     """Warms up and captures at once, in a lane that does not have its turn."""
     with lane:
-        for _ in warm_up(run, rewind):
+        for _ in warm_up(run, lane.device, rewind):
             pass
         return captured(run, lane)
 
 
-def captured(run: Callable[[], None], lane: Lane) -> Callable[[], None]:
+def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callable[[], None]:
     """Captures `run` as a CUDA graph on the lane's stream, and returns its replay.
 
     The lane must have its turn, and `run` must be warm. Other lanes' work continues on the device.
@@ -45,16 +54,19 @@ def captured(run: Callable[[], None], lane: Lane) -> Callable[[], None]:
     All graphs of a lane share one memory pool. They never run at the same time, and leave nothing
     in it after a replay. So eight engines need the memory of the largest one. The device gets it
     back when all of them are gone.
+
+    Args:
+        alone: whether no other lane trains.
     """
     assert lane.stream is not None, "only a GPU captures"
     lane.stream.synchronize()
-    if lane.pool is None:
-        lane.pool = torch.cuda.graph_pool_handle()
+    if alone or _tight(lane.device):
+        torch.cuda.empty_cache()  # a capture cannot do it, and other lanes would wait for it
     graph = torch.cuda.CUDAGraph()
     collects = gc.isenabled()
     gc.disable()
     try:
-        graph.capture_begin(pool=lane.pool, capture_error_mode="thread_local")
+        graph.capture_begin(pool=lane.pool(), capture_error_mode="thread_local")
         try:
             run()
         finally:
@@ -62,4 +74,11 @@ def captured(run: Callable[[], None], lane: Lane) -> Callable[[], None]:
     finally:
         if collects:
             gc.enable()
+    lane.graphs.add(graph)
     return graph.replay
+
+
+def _tight(device: torch.device) -> bool:
+    """Returns whether torch holds more unused memory of the device than is free there."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device) > free

@@ -15,8 +15,7 @@ An epoch is these calls. Only the last one waits for a GPU, and not after `finis
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,7 +25,6 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.cuda_graphs import captured, warm_up
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
@@ -35,13 +33,10 @@ from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
 from fer_tune.train.plan import Plan
+from fer_tune.train.replays import Replays
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
-CHUNK = 16
-"""Steps that a GPU is given at once: some 2 to 50 ms of work."""
-QUEUED = 2
-"""Chunks that a GPU has to do at most. While it does one, the next is there already."""
 HELD_BATCH = 1024
 """Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
@@ -62,7 +57,9 @@ class Engine:
         steps_per_epoch: full batches in the training part. The few images left over change from
             epoch to epoch.
         logits: float32 [V, classes] of the last evaluation.
+        replays: what was captured.
         notes: why the step was not captured, or is done in parts, if so.
+        failed: whether the step could not be captured, so that it runs eagerly.
 
     Raises:
         torch.OutOfMemoryError, RuntimeError: memory ran out, see `memory.out_of_memory`; by all
@@ -81,7 +78,7 @@ class Engine:
         self.batch_size = plan.images(1)
         self.steps_per_epoch = len(data.labels) // self.batch_size
         self.parts = parts
-        model = plan.family.build(plan.shape, data.spec)
+        model = plan.family.build(plan.shape, inputs.spec)
         self.parameters = count_parameters(model)
         slow_down_statistics(model, parts)
         self.flat = FlatModel(model, device, inputs.dtype)
@@ -102,32 +99,38 @@ class Engine:
         self._copied: torch.cuda.Event | None = None
         self._backup = torch.empty_like(self.flat.values)
         self.notes: tuple[str, ...] = (in_parts(self._batch),) if parts > 1 else ()
-        self._replay_step: Callable[[], None] | None = None
-        self._replay_evaluation: Callable[[], None] | None = None
+        self.replays = Replays()
         self._captures = device.type == "cuda" and capture
+        self.failed = False
 
-    def prepare(self) -> Iterator[None]:
+    def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
         """Captures step and evaluation on a GPU, and yields where another lane may have its turn.
 
         Both stay eager if that fails, but not for memory.
+
+        Args:
+            alone: whether no other lane trains.
+            known: whether this process has built such an engine before. If not, cuDNN measures its
+                algorithms now. Other lanes first come to rest, so that it chooses as if alone.
         """
         if not self._captures:
             return
+        evaluation = self._evaluate_held if len(self.inputs.held) else None
         try:
-            yield from warm_up(self._train_step, rewind=self._cursor.zero_)
-            self._replay_step = captured(self._train_step, self.lane)
-            if len(self.inputs.held):
-                yield from warm_up(self._evaluate_held)
-                self._replay_evaluation = captured(self._evaluate_held, self.lane)
+            yield from self.replays.capture(
+                self._train_step, evaluation, self._cursor.zero_, self.lane, alone=alone, quiet=alone or known
+            )
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            self._replay_step = self._replay_evaluation = None
+            self.replays.forget()
+            self.failed = True
+            self.lane.renew()
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
     def prepared(self) -> Engine:
-        """Prepares the engine at once, in a lane that does not have its turn. Returns the engine."""
+        """Prepares the engine at once, in a lane that does not have its turn; returns it."""
         with self.lane:
             for _ in self.prepare():
                 pass
@@ -165,7 +168,7 @@ class Engine:
         """Trains epoch `epoch` of 1..epochs; yields the number of steps that are done so far.
 
         On a CPU it yields after each step. A GPU is given all steps, and nothing waits for it: it
-        is up to `QUEUED` chunks behind, also at the end. Random numbers depend on the job's seed
+        is some chunks behind, also at the end. Random numbers depend on the job's seed
         and the epoch alone, so a job can continue from the end of any epoch.
         """
         if self._begun != epoch:
@@ -173,26 +176,12 @@ class Engine:
         self._begun = self._trained = None
         if self._beside is None:
             for done in range(1, self.steps_per_epoch + 1):
-                self._step()
+                self._train_step()
                 yield done
             return
-        yield from self._feed(torch.cuda.current_stream(self.device))
-        self._trained = torch.cuda.current_stream(self.device).record_event()
-
-    def _feed(self, stream: torch.cuda.Stream) -> Iterator[int]:
-        """Gives a GPU the steps of an epoch, chunk by chunk, and yields how many it has done."""
-        queued: deque[tuple[int, torch.cuda.Event]] = deque()
-        given = done = 0
-        while given < self.steps_per_epoch:
-            if queued and queued[0][1].query():  # type: ignore[no-untyped-call]
-                done, _ = queued.popleft()
-            if len(queued) < QUEUED:
-                until = min(given + CHUNK, self.steps_per_epoch)
-                for _ in range(given, until):
-                    self._step()
-                given = until
-                queued.append((given, stream.record_event()))
-            yield done
+        stream = torch.cuda.current_stream(self.device)
+        yield from self.replays.feed(self.steps_per_epoch, self._train_step, stream)
+        self._trained = stream.record_event()
 
     def _begin_epoch(self, epoch: int) -> None:
         """Draws an epoch's images, and writes its rates."""
@@ -223,10 +212,14 @@ class Engine:
     def evaluate(self) -> None:
         """Evaluates the averaged weights on the validation part. A GPU has the work queued only."""
         if len(self.inputs.held):
-            (self._replay_evaluation or self._evaluate_held)()
+            (self.replays.evaluation or self._evaluate_held)()
         self._seen.copy_(self._sums, non_blocking=True)
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
+
+    def wait(self) -> None:
+        """Waits for a GPU that has as many steps to do as it may have."""
+        self.replays.wait()
 
     def finished(self) -> bool:
         """Returns whether the device has trained and evaluated the epoch, so that `read` does not
@@ -275,10 +268,6 @@ class Engine:
 
     # -- what a GPU captures -------------------------------------------------------------------
 
-    def _step(self) -> None:
-        """Does one step of training, or replays it if it was captured."""
-        (self._replay_step or self._train_step)()
-
     def _train_step(self) -> None:
         for part in self._batch[:-1]:
             self._differentiate(part)
@@ -317,7 +306,7 @@ class Engine:
         self.flat.values.copy_(self.optimizer.average)
         self.flat.refresh_compute()
         self.flat.model.eval()
-        most = HELD_BATCH * FER2013.side**2 // self.data.spec.side**2 // self.parts
+        most = HELD_BATCH * FER2013.side**2 // self.inputs.spec.side**2 // self.parts
         for part in alike(len(self.inputs.held), max(1, most)):
             self.logits[part].copy_(self.flat.model(as_input(self.inputs.held[part])))
         self.flat.model.train()

@@ -16,8 +16,10 @@ because another process has left the device.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,6 +75,9 @@ class Room:
         self.build = build
         self.memory = memory or Memory(device)
         self.limits: dict[Any, _Limit] = {}
+        self.seen: set[Any] = set()
+        self._builds = False
+        self._pause_until = 0.0
         self.lanes: list[EngineCache] = []
 
     def free_lane(self) -> EngineCache:
@@ -88,6 +93,29 @@ class Room:
         found = [cache.clear() for cache in self.lanes]
         self.memory.release()
         return any(found)
+
+    def may_build(self, cache: EngineCache) -> bool:
+        """Returns whether a lane may build an engine now.
+
+        A build keeps the thread from the other lanes. So there is one at a time, and after it the
+        other lanes have the thread for as long as it took.
+        """
+        waits = self._builds or time.monotonic() < self._pause_until
+        return not (waits and self.busy_beside(cache))
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Notes that a lane builds an engine."""
+        began, self._builds = time.monotonic(), True
+        try:
+            yield
+        finally:
+            self._builds = False
+            self._pause_until = 2 * time.monotonic() - began
+
+    def alone(self, cache: EngineCache) -> bool:
+        """Returns whether no other lane than this one has a job."""
+        return not any(other.taken for other in self.lanes if other is not cache)
 
     def busy_beside(self, cache: EngineCache | None) -> bool:
         """Returns whether another lane than this one trains a job, and so will give memory back."""
@@ -134,7 +162,7 @@ class EngineCache:
         self.taken = self.busy = False
         self._using: Any = None  # key of the engine that has a job
         self._room = room
-        self._inputs: dict[int, Inputs] = {}
+        self._inputs: dict[tuple[int, int], Inputs] = {}
         self._held: OrderedDict[Any, Engine] = OrderedDict()
         self._parts = 1  # of the last engine
 
@@ -146,11 +174,11 @@ class EngineCache:
         """The engine that was used last."""
         return next(reversed(self._held.values()))
 
-    def inputs(self, data: DeviceData) -> Inputs:
-        """Returns the lane's own buffers for an epoch of these images."""
-        found = self._inputs.get(id(data))
+    def inputs(self, data: DeviceData, crop: int = 0) -> Inputs:
+        """Returns the lane's own buffers for an epoch of these images, or of crops of them."""
+        found = self._inputs.get((id(data), crop))
         if found is None:
-            found = self._inputs[id(data)] = Inputs(data)
+            found = self._inputs[id(data), crop] = Inputs(data, crop)
         return found
 
     def get(self, plan: Plan) -> Iterator[None]:
@@ -164,15 +192,29 @@ class EngineCache:
         engine = self._held.pop(plan.key, None)
         if engine is None:
             self._parts = self._fewest(plan)
+            yield from self.lane.rest()  # a job that was stopped may have left some steps
             while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
                 self._held.popitem(last=False)
-            if not self._room.busy_beside(self):
-                self._room.memory.watch()
-            engine = self._room.build(plan, self._parts)
-            yield from engine.prepare()
+            while not self._room.may_build(self):
+                yield
+            with self._room.building():
+                engine = yield from self._build(plan)
         self._parts = engine.parts
         self._held[plan.key] = engine
         self._using = plan.key
+
+    def _build(self, plan: Plan) -> Generator[None, None, Engine]:
+        """Builds an engine in the parts that may fit."""
+        room, seen = self._room, (*plan.key, self._parts)
+        alone = not room.busy_beside(self)
+        if alone:
+            room.memory.watch()
+        engine = room.build(plan, self._parts)
+        yield from engine.prepare(alone, seen in room.seen)
+        room.seen.add(seen)
+        if engine.failed:
+            self._held.clear()  # their graphs read the random numbers that the lane had before
+        return engine
 
     def rest(self) -> None:
         """Keeps the engine for a later job: the present one does not need it any more."""
@@ -211,8 +253,6 @@ class EngineCache:
         for key in idle:
             del self._held[key]
         found = bool(idle)
-        if not self.busy:
-            self.lane.pool = None  # its last graph is gone, and so is its memory
         if not self.taken:
             found = found or bool(self._inputs)
             self._inputs.clear()

@@ -16,7 +16,7 @@ import torch
 
 from fer_tune.data.spec import DataSpec
 from fer_tune.models.layers import initialise
-from fer_tune.train.config import configurations
+from fer_tune.train.config import configurations, seen
 
 IMAGES = 4
 """Images in a measured step. Two steps of the slowest family take a few seconds on one core."""
@@ -29,7 +29,8 @@ def seconds_for_an_image(family: str, params: dict[str, Any], spec: DataSpec, th
         TrainingError: the hyperparameters do not fit the family.
     """
     torch.set_num_threads(threads)
-    built, shape, _ = configurations(family, params)
+    built, shape, config = configurations(family, params)
+    spec = seen(spec, config)
     network = built.build(shape, spec)
     initialise(network)
     images = torch.randn(IMAGES, spec.channels, spec.side, spec.side)

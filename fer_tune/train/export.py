@@ -8,6 +8,7 @@ from.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,14 @@ from torch.nn import functional
 from fer_tune import __version__
 from fer_tune.errors import StorageError
 from fer_tune.files import replace_file, replace_text
-from fer_tune.job import Job
+from fer_tune.job import Job, Tta
 from fer_tune.train.config import configurations
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.model_config import FORMAT, ModelConfig, read_config
+from fer_tune.train.views import views
 
+CALIBRATION = "calibration.json"
+"""File of a calibrated model: the temperature, and how it was found."""
 BATCH = 512
 """Images predicted at once."""
 
@@ -53,6 +57,7 @@ def save_model(folder: Path, job: Job, state: Mapping[str, Tensor], data: Device
             "channels": spec.channels,
             "mean": data.mean,
             "std": data.std,
+            "crop": config.crop,
         },
         "origin": {
             "study": job.study,
@@ -76,14 +81,19 @@ class Predictor:
     Attributes:
         description: the content of `config.json`.
         spec: what the images are that it takes.
+        side: of what the network sees of them: the whole, or crops.
+        mean, std: of the pixels in 0..1 that the network was fitted to.
+        temperature: divides the logits, so that the probabilities mean what they say.
     """
 
-    def __init__(self, model: nn.Module, config: ModelConfig, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: ModelConfig, device: torch.device, temperature: float = 1.0) -> None:
         self.model = model.eval().to(device)
         self.description: Mapping[str, Any] = config.everything
         self.spec = config.spec
+        self.side = config.seen.side
         self.device = device
-        self._mean, self._std = config.input.mean, config.input.std
+        self.temperature = temperature
+        self.mean, self.std = config.input.mean, config.input.std
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Predictor:
@@ -95,29 +105,45 @@ class Predictor:
         """
         config = read_config(folder)
         family, shape = config.network()
-        weights = _read_weights(folder / "model.safetensors", partial(family.build, shape, config.spec))
-        model = family.build(shape, config.spec)
+        weights = _read_weights(folder / "model.safetensors", partial(family.build, shape, config.seen))
+        model = family.build(shape, config.seen)
         model.load_state_dict(weights)  # a counter of BatchNorm that is missing becomes 0
-        return cls(model, config, torch.device(device))
+        return cls(model, config, torch.device(device), _temperature(folder))
 
     @torch.no_grad()
-    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], flip: bool = False) -> np.ndarray[Any, Any]:
+    def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], tta: Tta = "none") -> np.ndarray[Any, Any]:
         """Returns probabilities, float32 [N, classes], of uint8 images [N, S, S] or [N, S, S, 3].
 
         Args:
-            flip: average the probabilities of each image and its mirror image.
+            tta: the views of an image whose probabilities are averaged.
         """
         parts = [np.zeros((0, len(self.spec.classes)), np.float32)]
         side, channels = self.spec.side, self.spec.channels
         for start in range(0, len(images), BATCH):
             part = np.array(images[start : start + BATCH]).reshape(-1, side, side, channels)
             x = torch.from_numpy(part).to(self.device).permute(0, 3, 1, 2).contiguous()
-            x = (x.float() / 255 - self._mean) / self._std
-            probabilities = functional.softmax(self.model(x), dim=1)
-            if flip:
-                probabilities = (probabilities + functional.softmax(self.model(x.flip(3)), dim=1)) / 2
-            parts.append(probabilities.cpu().numpy())
+            x = (x.float() / 255 - self.mean) / self.std
+            seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, self.side)]
+            parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)
+
+
+def _temperature(folder: Path) -> float:
+    """Returns the temperature of a calibrated model, or 1.
+
+    Raises:
+        StorageError: its file is damaged.
+    """
+    path = folder / CALIBRATION
+    try:
+        found = float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+        if not (math.isfinite(found) and found > 0):
+            raise ValueError
+        return found
+    except FileNotFoundError:
+        return 1.0
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StorageError(f"{path} is damaged: it has no temperature.", "Run `fer-tune retrain` again.") from error
 
 
 def _compare(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class DeviceData:
     def load(cls, data: SearchData, fit: str, device: torch.device) -> DeviceData:
         """Copies the parts that `fit` names (see `Job.fit`) to `device`."""
         fitted, held = data.train, data.val
-        if fit == "train+val":
+        if fit != "train":
             fitted, held = torch.cat((torch.from_numpy(fitted), torch.from_numpy(held))).numpy(), held[:0]
         images = _channels_first(data.images, fitted).to(device)
         mean, std = _moments(images)
@@ -113,21 +113,26 @@ class Inputs:
 
     Attributes:
         data: the images as they are.
+        spec: what the network sees: whole images, or crops of them.
         images: `dtype` [N, S, S, C]; first, second: int64 [N], places in `data` of what an image
             shows; share: float32 [N] (see `augment.Mixed`).
-        held: `dtype` [V, S, S, C], normalised.
+        held: `dtype` [V, S, S, C], normalised; the middle of each image if the network sees crops.
+
+    Args:
+        crop: side of the crops, or 0 for whole images.
     """
 
-    def __init__(self, data: DeviceData) -> None:
+    def __init__(self, data: DeviceData, crop: int = 0) -> None:
         self.data = data
+        self.spec = replace(data.spec, side=crop or data.spec.side)
         self.dtype = dtype = data.dtype
         count, *_ = data.images.shape
-        side, channels = data.spec.side, data.spec.channels
+        side, channels = self.spec.side, self.spec.channels
         self.images = torch.zeros(count, side, side, channels, dtype=dtype, device=data.images.device)
         self.first = torch.zeros_like(data.labels)
         self.second = torch.zeros_like(data.labels)
         self.share = torch.ones(count, device=data.labels.device)
-        self.held = data.held
+        self.held = middle(data.held, side)
 
     def draw_epoch(self, config: TrainConfig, class_weights: Tensor) -> None:
         """Fills the training part with the next epoch, from torch's default generator.
@@ -140,11 +145,23 @@ class Inputs:
         spec = self.data.spec
         chunk = max(1, CHUNK[order.device.type] * FER2013.side**2 // (spec.side**2 * spec.channels))
         write = self._write_fused if self._has_kernel(order) else self._write
+        write = write if self.spec == spec else self._write_crops
         for start in range(0, len(order), chunk):
             chosen = order[start : start + chunk]
             part = slice(start, start + len(chosen))
             mixed = write(as_input(self.images[part]), chosen, config)
             self.first[part], self.second[part], self.share[part] = mixed.first, mixed.second, mixed.share
+
+    def _write_crops(self, images: Tensor, chosen: Tensor, config: TrainConfig) -> Mixed:
+        """Does the same with a random crop of each image. The crops are mixed, not the images."""
+        alone = config.model_copy(update={"mixup": 0.0, "cutmix": 0.0})
+        whole = torch.empty(
+            len(chosen), *self.data.images.shape[2:], images.shape[1], dtype=self.dtype, device=images.device
+        )
+        (self._write_fused if self._has_kernel(chosen) else self._write)(as_input(whole), chosen, alone)
+        mixed = mix(as_input(random_crops(whole, self.spec.side)).float(), chosen, config.mixup, config.cutmix)
+        images.copy_(mixed.images)
+        return mixed
 
     def _has_kernel(self, order: Tensor) -> bool:
         """Returns whether the kernel draws the images: small grey ones, on CUDA with Triton."""
@@ -164,6 +181,21 @@ class Inputs:
         changes, blend = draw_changes(images, config.augment), draw_blend(images, config.mixup, config.cutmix)
         write_changed(images, self.data.images, chosen, changes, blend, self.data.mean, self.data.std)
         return Mixed(images, chosen, chosen.roll(1, 0), blend.share)
+
+
+def random_crops(images: Tensor, side: int) -> Tensor:
+    """Returns a crop of each image at a random place: [N, side, side, C] of [N, S, S, C]."""
+    room, count = images.shape[1] - side + 1, len(images)
+    top, left = torch.randint(room, (2, count, 1), device=images.device)
+    edge = torch.arange(side, device=images.device)
+    each = torch.arange(count, device=images.device)[:, None, None]
+    return images[each, (top + edge)[:, :, None], (left + edge)[:, None, :]]
+
+
+def middle(images: Tensor, side: int) -> Tensor:
+    """Returns the middle of each image: [N, side, side, C] of [N, S, S, C]."""
+    start = (images.shape[1] - side) // 2
+    return images[:, start : start + side, start : start + side].contiguous() if start else images
 
 
 def as_input(images: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ A captured graph keeps the state that was there when it was captured.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -20,14 +22,15 @@ class Lane:
     Attributes:
         stream: where its work is queued; None on a CPU.
         beside: where work is queued that may run beside that of `stream`; None on a CPU.
-        pool: the memory of its graphs; see `cuda_graphs.captured`.
+        graphs: what was captured in it and still exists.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stream: torch.cuda.Stream | None = None
         self.beside: torch.cuda.Stream | None = None
-        self.pool: Any = None
+        self.graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
+        self._pool: Any = None
         self._entered: Any = None
         self._outside: Any = None
         if device.type == "cuda":
@@ -36,6 +39,22 @@ class Lane:
             self._random = self._generator().clone_state()
         else:
             self._random = torch.get_rng_state()
+
+    def pool(self) -> Any:
+        """Returns the memory pool for the next graph: that of the others, or a new one.
+
+        Torch refuses a pool whose last graph is gone.
+        """
+        if not self.graphs:
+            self._pool = torch.cuda.graph_pool_handle()
+        return self._pool
+
+    def rest(self) -> Iterator[None]:
+        """Yields until its device has done what was queued in it."""
+        if self.stream is not None:
+            event = self.stream.record_event()
+            while not event.query():
+                yield
 
     def __enter__(self) -> None:
         if self.stream is None:
@@ -56,6 +75,15 @@ class Lane:
             return
         self._generator().graphsafe_set_state(self._outside)
         self._entered.__exit__(kind, error, trace)
+
+    def renew(self) -> None:
+        """Gives the lane, which has its turn on a GPU, another state of the random numbers.
+
+        A capture that fails leaves the old state as if it were still being captured, and torch then
+        refuses to draw from it. Graphs that were captured before keep the old state.
+        """
+        self._random = torch.Generator(self.device).graphsafe_get_state()
+        self._generator().graphsafe_set_state(self._random)
 
     def _generator(self) -> Any:
         return torch.cuda.default_generators[self.device.index or 0]

@@ -1,4 +1,4 @@
-"""The trainer of one device: each lane trains one job after another, through its epochs to its end."""
+"""The trainer of one device: each lane trains one job after another, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import closing
 
 import torch
 
-from fer_tune.data.access import open_search
+from fer_tune.data.access import open_all, open_search
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
-from fer_tune.train.config import TrainConfig, configurations
+from fer_tune.train.config import TrainConfig, configurations, seen
 from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
 from fer_tune.train.inputs import DeviceData
@@ -114,6 +114,8 @@ class Trainer:
                 yield from self._until_it_ends(training, keeper, cache, stop_requested)
                 while keeper.busy:
                     yield 0
+            for _ in cache.lane.rest():  # steps of a job that was stopped: what is saved waits for them
+                yield 0
             training.notes += tuple(keeper.notes)
             files = yield from training.save()
             training.release()
@@ -126,9 +128,21 @@ class Trainer:
             training.end("failed", error.message)
             yield training.message()
         except Exception as error:  # whatever a job does, the worker stays for the next
+            if self._is_lost():
+                raise  # another process trains this job and those of the other lanes
             said = str(error).strip().splitlines()[0] if str(error).strip() else ""
             training.end("failed", f"{type(error).__name__}: {said}")
             yield training.message(detail=traceback.format_exc())
+
+    def _is_lost(self) -> bool:
+        """Returns whether this process has lost its GPU: after some errors, all calls fail."""
+        if self.device.type == "cpu":
+            return False
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return True
+        return False
 
     def _until_it_ends(
         self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]
@@ -144,7 +158,7 @@ class Trainer:
                 if not out_of_memory(error):
                     raise
                 said = str(error)
-            # After the `except`, no traceback holds the frames of the failed step and their tensors.
+            # After the `except`, no traceback holds the frames of the failed step.
             if training.status is not None:
                 return
             training.release()
@@ -179,8 +193,13 @@ class Trainer:
         return len(self._load(job, self._room.free_lane()).labels)
 
     def plan(self, job: Job) -> tuple[Plan, TrainConfig]:
-        """Returns what an engine for a job is built from in the first free lane, and its numbers."""
+        """Returns what an engine is built from in the first free lane, and its numbers."""
         return self._plan(job, self._room.free_lane())
+
+    @property
+    def lanes(self) -> list[EngineCache]:
+        """The lanes that have trained so far."""
+        return self._room.lanes
 
     @property
     def latest(self) -> Engine:
@@ -207,7 +226,7 @@ class Trainer:
         yield from filter(training.to_yield, list(training.rows))
         training.due = time.monotonic() + PROGRESS_SECONDS
         for epoch in range(len(training.rows) + 1, job.last_epoch + 1):
-            row = yield from self._epoch(training, keeper, epoch, stop_requested)
+            row = yield from self._epoch(training, keeper, cache, epoch, stop_requested)
             if row is None:
                 return training.end("stopped", f"asked to stop in epoch {epoch}")
             if training.diverged(row):
@@ -227,7 +246,7 @@ class Trainer:
         return training.finish(keeper)
 
     def _epoch(
-        self, training: Training, keeper: Keeper, epoch: int, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: EngineCache, epoch: int, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, EpochRow | None]:
         """Trains an epoch. Returns its row, or None if the job was asked to stop at once."""
         job, engine = training.job, training.engine
@@ -241,12 +260,14 @@ class Trainer:
             if (now := time.monotonic()) >= training.due:
                 training.due = now + PROGRESS_SECONDS
                 yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
-            yield self._count(engine, step - before)
-            before = step
+            images, before = self._count(engine, step - before), step
+            if not images and self._room.alone(cache):
+                engine.wait()
+            yield images
         engine.evaluate()
         if epoch < job.last_epoch:
             engine.begin_next(epoch + 1)
-        while not engine.finished():
+        while not (engine.finished() or self._room.alone(cache)):  # alone, `read` may wait
             yield 0
         yield self._count(engine, engine.steps_per_epoch - before)
         return training.row(epoch, engine.read(), started, self._images - of_all)
@@ -262,8 +283,8 @@ class Trainer:
     def _plan(self, job: Job, cache: EngineCache) -> tuple[Plan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
-        family.check(data.spec.side)
-        inputs = self._room.load(lambda: cache.inputs(data), cache)
+        family.check(seen(data.spec, config).side)
+        inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
         return Plan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 
@@ -279,7 +300,7 @@ class Trainer:
     def _load(self, job: Job, cache: EngineCache) -> DeviceData:
         key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._data:
-            data = open_search(job.data)
+            data = open_all(job.data) if job.fit == "all" else open_search(job.data)
             self._data[key] = self._room.load(lambda: DeviceData.load(data, job.fit, self.device), cache)
             if self.device.type == "cuda":
                 torch.cuda.current_stream(self.device).synchronize()  # other lanes have streams of their own

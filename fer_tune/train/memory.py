@@ -10,8 +10,9 @@ import torch
 
 from fer_tune.errors import TrainingError
 
-SIGNS = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
-"""Words of torch, CUDA's libraries and Triton, if they do not raise `torch.OutOfMemoryError`."""
+SIGNS = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "unable to find an engine to execute")
+"""Words of torch, CUDA's libraries and Triton, if they do not raise `torch.OutOfMemoryError`. The
+last ones are cuDNN's, where no algorithm gets its workspace."""
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 LEAST_EXCESS = 0.01
 """The excess of a job that failed although its known need was below the memory that there was:

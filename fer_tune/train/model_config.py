@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,7 @@ class Input(BaseModel):
     channels: Literal[1, 3]
     mean: Finite
     std: Annotated[Finite, Field(gt=0)]
+    crop: Annotated[int, Field(ge=0)] = 0
 
 
 class ModelConfig(BaseModel):
@@ -54,6 +56,11 @@ class ModelConfig(BaseModel):
     def spec(self) -> DataSpec:
         """What the images are that the network takes."""
         return DataSpec(tuple(self.classes), self.input.height, self.input.channels)
+
+    @property
+    def seen(self) -> DataSpec:
+        """What the network sees of an image: the whole, or crops of it."""
+        return replace(self.spec, side=self.input.crop or self.input.height)
 
     def network(self) -> tuple[Family, FamilyConfig]:
         """Returns the family and its hyperparameters."""
@@ -80,13 +87,15 @@ def read_config(folder: Path) -> ModelConfig:
     try:
         config = ModelConfig.model_validate({**values, "everything": values})
         family, _ = config.network()
-        family.check(config.input.height)
+        family.check(config.seen.side)
     except ValidationError as error:
         raise DataError(f"{path} is not valid: {_first(error)}.", AGAIN) from error
     except FerTuneError as error:
         raise DataError(f"{path} is not valid: {error.message}", AGAIN) from error
     if config.input.width != config.input.height:
         raise DataError(f"{path} is not valid: input.width must equal input.height.", AGAIN)
+    if config.input.crop >= config.input.height:
+        raise DataError(f"{path} is not valid: input.crop must be below input.height.", AGAIN)
     return config
 
 

@@ -32,7 +32,7 @@ class Plan:
     @property
     def network(self) -> tuple[Any, ...]:
         """Equal for plans whose need of memory differs by the batch size only."""
-        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs.data)
+        return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs.data), self.inputs.spec.side
 
     @property
     def key(self) -> tuple[Any, ...]:

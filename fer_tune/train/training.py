@@ -170,15 +170,16 @@ class Training:
         job, engine = self.job, self.engine
         if job.artifacts is None or engine is None:
             return {}
-        if job.fit == "train+val" and self.status == "completed":
+        files = {}
+        if job.kind == "final" and self.status == "completed":
             yield from _patiently(partial(save_model, job.artifacts, job, engine.state_dict(), engine.data))
-            return {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
+            files = {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
         if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
             try:
-                return {"val_logits": _save_logits(job.artifacts, self.logits)}
+                files["val_logits"] = _save_logits(job.artifacts, self.logits)
             except StorageError as error:
                 self.notes += (f"val_logits were not kept: {error.message}",)
-        return {}
+        return files
 
 
 def _save_logits(folder: Path, logits: Tensor) -> Path:

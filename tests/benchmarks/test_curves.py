@@ -59,7 +59,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_a_chunk_keeps_the_curve_of_every_trial(options: argparse.Namespace, sweep: Path) -> None:
     curves = Curves("simple_cnn", 3)
-    collect(Chunk(sweep, 12, False, 5), curves, options, climbing)
+    collect(Chunk(sweep, 12, "random", 5), curves, options, climbing)
     assert len(curves) == 12
     whole, broken = curves.whole(), curves.diverged()
     assert len(whole) + len(broken) == 12
@@ -75,7 +75,7 @@ def test_a_chunk_keeps_the_curve_of_every_trial(options: argparse.Namespace, swe
 def test_further_chunks_have_other_configurations(options: argparse.Namespace, sweep: Path) -> None:
     curves = Curves("simple_cnn", 3)
     for seed in (5, 6):
-        collect(Chunk(sweep, 3, False, seed), curves, options, climbing)
+        collect(Chunk(sweep, 3, "random", seed), curves, options, climbing)
     rates = {curve.params["lr"] for curve in curves.curves}
     assert len(rates) == 6
     assert [curve.chunk for curve in curves.curves] == [0, 0, 0, 1, 1, 1]
@@ -83,14 +83,25 @@ def test_further_chunks_have_other_configurations(options: argparse.Namespace, s
 
 def test_the_first_start_configuration_is_trained_under_several_seeds(options: argparse.Namespace, sweep: Path) -> None:
     curves = Curves("simple_cnn", 3)
-    collect(Chunk(sweep, 3, True, 5), curves, options, climbing)
+    collect(Chunk(sweep, 3, "seeds", 5), curves, options, climbing)
     assert {curve.params["lr"] for curve in curves.whole(repeat=True)} == {0.001}
     assert len({curve.seed for curve in curves.curves}) == 3
-    assert summary(curves) == "no configuration; 3 of the start configuration"
+    assert summary(curves) == "no random configuration; 3 of the start configuration, 0 near it"
+
+
+def test_configurations_near_the_first_one_share_some_of_its_values(options: argparse.Namespace, sweep: Path) -> None:
+    made = prepared(Chunk(sweep, 40, "near", 5), options)
+    assert len(made.start) == made.budget.trials == 40
+    same_lr = sum(start.params["lr"] == 0.001 for start in made.start)
+    assert 10 < same_lr < 40
+    assert all(made.space["lr"].domain.contains(start.params["lr"]) for start in made.start)
+    curves = Curves("simple_cnn", 3)
+    collect(Chunk(sweep, 3, "near", 5), curves, options, climbing)
+    assert [curves.kind(curve) for curve in curves.curves] == ["near"] * 3
 
 
 def test_nothing_is_pruned_or_stopped_by_itself(options: argparse.Namespace, sweep: Path) -> None:
-    made = prepared(Chunk(sweep, 4, False, 5, seconds=90), options)
+    made = prepared(Chunk(sweep, 4, "random", 5, seconds=90), options)
     assert (made.pruner.name, made.sampler.name, made.patience, made.start) == ("none", "random", 0, ())
     assert made.budget.hours == pytest.approx(0.025)
 

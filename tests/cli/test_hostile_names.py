@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fer_tune.cli.app import app
 from fer_tune.doctor.findings import Finding
 from fer_tune.settings import Settings
+from fer_tune.sources.predict import Prediction
 from fer_tune.store import Store, tables
 from fer_tune.study.storage import optuna_storage
 from tests.studies import SWEEP, make_study
@@ -98,7 +99,10 @@ def test_a_data_set(show: Show, tmp_path: Path, demo: Any) -> None:
 
 
 def test_a_prediction(show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_tune.api.predict", lambda *_, **__: [{HOSTILE: 0.75, f"b{ESCAPES}": 0.25}])
+    def predict(folder: Any, images: list[Path], **_: Any) -> list[Prediction]:
+        return [Prediction(str(images[0]), {HOSTILE: 0.75, f"b{ESCAPES}": 0.25})]
+
+    monkeypatch.setattr("fer_tune.api.predict", predict)
     printed = show("predict", tmp_path, f"{HOSTILE}.png")
     assert f"{HOSTILE}.png" in printed
     assert printed.count(HOSTILE) == 2
@@ -115,11 +119,13 @@ def test_the_doctors_findings(show: Show, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_final_fit(store: Store, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = SimpleNamespace(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, recall=(0.5,) * 7)
-    test = SimpleNamespace(scores=scores, error=0.1)
+    test = SimpleNamespace(scores=scores, error=0.1, calibration_error=0.1)
     folder = tmp_path / f"{HOSTILE}{ESCAPES}"
+    opening = SimpleNamespace(line=f"{HOSTILE}{ESCAPES}")
     fit = SimpleNamespace(
-        study="tiny", trial=0, seed=0, epochs=3, schedule=3, images=9, test_images=9, seconds=1.0, openings=1,
-        classes=(HOSTILE, f"b{ESCAPES}", *"cdefg"), plain=test, flip=test, folder=folder,
+        study="tiny", trial=0, seed=0, epochs=3, schedule=3, images=9, seconds=1.0, on="train+val", changes={"lr": 1},
+        classes=(HOSTILE, f"b{ESCAPES}", *"cdefg"), ledger=(opening, opening), calibration=None, folder=folder,
+        tested=SimpleNamespace(images=9, views={"none": test, "flip": test}), scores=lambda tta: test,
     )  # fmt: skip
     monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: (fit,))
-    assert show("retrain").count(HOSTILE) == 2
+    assert show("retrain").count(HOSTILE) == 3

@@ -32,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
 OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
 
 
-GROUPS = {"job": {"study", "job", "kind", "trial", "attempt"}, "worker": {"worker", "device", "pid"}}
+GROUPS = {"job": {"study", "job", "kind", "trial", "attempt"}, "worker": {"worker", "device", "pid", "lanes"}}
 """Fields that the page writes as one word, such as *job*."""
 
 
@@ -59,6 +59,7 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
     watch = JsonLines(terminal.Output())
     searched(watch, searching)
     watch.note("a note")
+    watch.lanes_changed(WorkerInfo(0, "cpu", 7, lanes=2))
     watch.worker_lost(WorkerInfo(0, "cpu", 7), "killed", "its last\nwords")
     watch.job_progress(a_job(), StepProgress("7", 0, 2, 40, 157))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

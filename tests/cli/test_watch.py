@@ -20,12 +20,13 @@ from typer.testing import CliRunner, Result
 from fer_tune.cli.app import app
 from fer_tune.display.from_database import StudyReader
 from fer_tune.job import JobEnd
+from fer_tune.pool import Slot
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyLock, final_lock, tables
+from fer_tune.store import Store, StudyLock, confirm_lock, final_lock, tables
 from fer_tune.study import trials
 from fer_tune.study.storage import optuna_storage
 from fer_tune.study.summaries import summaries, trial
-from tests.studies import epoch_row, job_of, make_study
+from tests.studies import epoch_row, job_of, make_study, uid_of
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +46,28 @@ def age(store: Store, by: timedelta) -> None:
             tx.execute(update(tables.attempts).where(tables.attempts.c.job_id == row.job_id).values(**moments))
 
 
-def start_trial(store: Store) -> int:
-    """A trial that a worker has begun; returns its number."""
+def start_trial(store: Store, lane: int = 0) -> int:
+    """A trial that a lane of a worker has begun; returns its number."""
     study = optuna.load_study(study_name="tiny", storage=optuna_storage(store))
     number = study.ask({"lr": optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)}).number
     job = job_of(number, store.studies.get("tiny").data_ref(store.root))
     store.jobs.put(job)
-    store.jobs.start_attempt(job, 1, "cuda:1")
+    store.jobs.start_attempt(job, 1, "cuda:1", lane)
     return number
+
+
+def test_each_lane_with_a_job_has_a_line(settings: Settings) -> None:
+    with make_study(settings) as store, StudyLock(settings, settings.url, "tiny"):
+        numbers = [start_trial(store, lane) for lane in range(3)]
+        for number in numbers:
+            store.epochs.add(replace(epoch_row(number, 1, 0.4), images_per_second=1000.0))
+        reader = StudyReader(store, store.studies.get("tiny"))
+        lanes = [Slot(1, lane) for lane in range(3)]
+        assert [slot for slot in sorted(reader.read().workers) if slot.worker == 1] == lanes
+        assert reader.read().rates["cuda:1"] == 3000.0
+        assert "1.2 cuda:1" in watched().stdout
+        store.jobs.end_attempt(JobEnd(uid_of(numbers[2]), 0, "completed"))
+        assert [slot for slot in sorted(reader.read().workers) if slot.worker == 1] == lanes[:2]
 
 
 def test_a_running_study(settings: Settings) -> None:
@@ -68,8 +83,8 @@ def test_a_running_study(settings: Settings) -> None:
         assert (state.best[0].value, state.best[0].number) == (0.6, 1)
         [job] = state.running
         assert (job.number, job.curve, job.shown_value) == (number, [0.4, 0.3], 0.3)
-        assert (state.workers[1].device, state.workers[1].job) == ("cuda:1", job)
-        assert state.workers[0].doing == "idle"
+        assert (state.workers[Slot(1)].device, state.workers[Slot(1)].job) == ("cuda:1", job)
+        assert state.workers[Slot(0)].doing == "idle"
         assert state.spent == 0.25 * 13
         assert state.costs.saved == 0.25
         assert state.remark == ""
@@ -147,6 +162,16 @@ def test_a_study_that_has_ended(settings: Settings) -> None:
         assert state.left is None
         ended = datetime.now(UTC) - timedelta(minutes=1)
         assert f"Not running. The last trial ended {ended.astimezone():%Y-%m-%d %H:%M}"[:-1] in watched().stdout
+
+
+def test_confirmations_that_are_being_trained(settings: Settings) -> None:
+    with make_study(settings) as store:
+        job = replace(job_of(7, store.studies.get("tiny").data_ref(store.root)), kind="confirm", number=None, seed=4)
+        store.jobs.put(job, origin={"trial": 1, "round": 0, "seeds": 3})
+        store.jobs.start_attempt(job, 0, "cpu")
+        with StudyLock(settings, settings.url, confirm_lock("tiny")):
+            text = watched().stdout
+    assert all(part in text for part in ("confirmations", "0/3", "1 running"))
 
 
 def test_a_study_without_a_trial(settings: Settings) -> None:

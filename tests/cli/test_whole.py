@@ -92,3 +92,24 @@ def test_data_counts_what_is_there(folder: Path) -> None:
     assert found["classes"]["happy"] == 20
     assert found["blank"] == 0
     assert "140 images of 48×48" in fer_tune("data", folder).stdout
+
+
+def test_predict_writes_a_submission_and_a_sheet(folder: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "whole.yaml"
+    sweep.write_text(SWEEP)
+    fer_tune("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
+    model = tmp_path / "model"
+    fer_tune("retrain", "--out", model, "--devices", "cpu", "--no-test", "--wandb", "disabled")
+    test = tmp_path / "test.csv"
+    test.write_text("pixels\n" + "\n".join(" ".join([str(value)] * 2304) for value in (0, 90, 200)) + "\n")
+    submission, sheet = tmp_path / "submission.csv", tmp_path / "sheet.png"
+    shown = fer_tune("predict", model, test, "--out", submission, "--sheet", sheet)
+    assert shown.exit_code == 0, shown.output
+    lines = submission.read_text().splitlines()
+    assert lines[0] == "id,emotion"
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2"]
+    assert all(line.split(",")[1] in "0123456" for line in lines[1:])
+    assert sheet.stat().st_size > 500
+    counted = fer_tune("predict", model, folder)
+    assert "140 images" in counted.stdout
+    assert fer_tune("predict", model, tmp_path / "*.jpg").exit_code == 2

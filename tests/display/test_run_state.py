@@ -19,7 +19,7 @@ from fer_tune.job import EpochRow, Job, Kind, StepProgress
 from fer_tune.jobs import Ended, Plan
 from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.outcome import EndState
-from fer_tune.pool import WorkerInfo
+from fer_tune.pool import Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
@@ -77,13 +77,41 @@ def test_it_follows_a_trial_from_worker_to_worker() -> None:
     [job] = state.running
     assert (job.name, job.params, job.epoch, job.shown_value) == ("by hand", {"lr": 0.1}, 2, 0.52)
     state.worker_lost(WORKERS[0], "killed", "")
-    assert (state.running, state.workers[0].doing) == ([], "starting")
+    assert (state.running, state.workers[Slot(0)].doing) == ([], "starting")
     state.job_started(job_of(7, attempt=1, name="by hand"), WORKERS[1])
     feed(state, row(7, 1, attempt=1), row(7, 2, attempt=1), row(7, 3, attempt=1))
     state.job_ended(job_of(7, attempt=1), end_of(7, 0.53))
     assert (state.counts["complete"], state.running, state.best, list(state.last)) == (5, [], [job], [job])
     assert [one.epoch for one in job.rows] == [1, 2, 3]
-    assert state.workers[1].doing == "idle"
+    assert state.workers[Slot(1)].doing == "idle"
+
+
+def test_a_worker_shows_each_of_its_lanes_while_it_has_a_job() -> None:
+    state = opened(Counts())
+    several = replace(WORKERS[0], lanes=3)
+    state.worker_ready(several)
+    for lane in range(3):
+        state.job_started(job_of(lane), several, lane)
+        feed(state, replace(row(lane, 1), images_per_second=1000.0 * (lane + 1), device_seconds=0.1))
+    assert sorted(state.workers) == [Slot(0, 0), Slot(0, 1), Slot(0, 2), Slot(1)]
+    assert state.rates == {"cuda:0": 6000.0}
+    assert state.spent == pytest.approx(0.3), "the device was counted once for each lane"
+    state.job_ended(job_of(2), end_of(2, 0.5))
+    state.lanes_changed(WORKERS[0])
+    assert sorted(state.workers) == [Slot(0, 0), Slot(0, 1), Slot(1)], "only an idle lane goes"
+    state.worker_lost(WORKERS[0], "killed", "")
+    assert sorted(state.workers) == [Slot(0), Slot(1)]
+
+
+def test_the_time_left_counts_what_lanes_train_at_the_same_time() -> None:
+    """Twenty trials of three epochs, each of which has its device for a tenth of a second."""
+    state = opened(Counts(), replace(PLAN, jobs=20))
+    for lane in range(4):
+        state.job_started(job_of(lane), replace(WORKERS[0], lanes=4), lane)
+        feed(state, replace(row(lane, 1), seconds=0.4, device_seconds=0.1))
+    assert state.left == pytest.approx((16 * 3 + 4 * 2) * 0.1 / 2)
+    state.budget = 4
+    assert state.left == pytest.approx(2 * 0.4), "the last trials still train beside each other"
 
 
 def test_an_epoch_that_is_sent_again_costs_nothing() -> None:
@@ -118,7 +146,7 @@ def test_each_study_of_a_run_begins_with_a_fresh_state() -> None:
     state.study_closed(None)  # type: ignore[arg-type]
     state.study_opened(replace(PLAN, study="other"), Counts(), WORKERS)
     assert (state.study, state.finished, state.spent, state.best, state.over) == ("other", 0, None, [], None)
-    assert state.workers[0].doing == "idle"
+    assert state.workers[Slot(0)].doing == "idle"
 
 
 def test_final_fits_have_no_validation_part() -> None:

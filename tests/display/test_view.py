@@ -15,6 +15,7 @@ from fer_tune.display.run_state import Costs, RunState, ShownJob, ShownWorker
 from fer_tune.display.sparklines import Scale
 from fer_tune.display.view import draw
 from fer_tune.job import EpochRow, StepProgress
+from fer_tune.pool import Slot
 from fer_tune.pool.monitor import Gauge, Monitor
 from tests.studies import epoch_row
 
@@ -41,7 +42,7 @@ def full(study: str = "resnet", workers: int = 2, name: str | None = "a first gu
         params = {"lr": 0.00123, "optimizer": "adam", "width": 16}
         job = ShownJob(f"trial {number}", number, "val_accuracy", 120, name, params, rows(number, 0.2, 0.5, 0.633))
         job.progress = StepProgress("", 0, 4, 40, 157)
-        state.workers[index] = ShownWorker("cuda:0", ready=True, job=job)
+        state.workers[Slot(index)] = ShownWorker("cuda:0", ready=True, job=job)
         state.unfinished[str(number)] = job
     ended = [
         ShownJob(
@@ -115,7 +116,7 @@ def test_everything_is_there(width: int) -> None:
             objective="val_macro_f1",
             budget=10,
             epochs=5,
-            workers={0: ShownWorker("cpu")},
+            workers={Slot(0): ShownWorker("cpu")},
         ),
         RunState(),
     ],
@@ -203,3 +204,14 @@ def test_numbers_as_text() -> None:
     assert [terminal.rate(value) for value in (None, 940.4, 17_123.0, float("inf"))] == ["–", "940", "17.1k", "–"]
     assert [terminal.clock(value) for value in (None, 4.4, 187, 3729)] == ["–", "0:04", "3:07", "1:02:09"]
     assert [terminal.hours(value) for value in (None, 4.4, 3729)] == ["–", "0:00:04", "1:02:09"]
+
+
+def test_a_worker_of_several_lanes_has_a_line_for_each_and_is_measured_once() -> None:
+    state = full()
+    state.workers = {Slot(0, lane): worker for lane, worker in enumerate(state.workers.values())}
+    page = drawn(state, 120, None, Still())
+    first, second = (next(line for line in page if f"0.{lane} cuda:0" in line) for lane in range(2))
+    assert "GiB" in "".join(page)
+    assert "%" in first[-12:]
+    assert "%" not in second[-12:]
+    assert any("cuda:0" in line and "images/s" in line and "spent" in line for line in page)

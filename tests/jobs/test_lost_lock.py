@@ -122,7 +122,7 @@ def test_a_dropped_lock_is_taken_again(on_server: Settings) -> None:
 
     def look(spec: Job, row: EpochRow) -> None:
         held.append(holders(on_server))
-        if (row.number, row.epoch) == (0, 2):
+        if (spec.number, row.epoch) == (0, 2):
             drop(on_server)
 
     watch = Notebook(on_epoch=look)
@@ -140,7 +140,7 @@ def test_a_dropped_lock_that_another_host_has_taken_ends_the_run(on_server: Sett
     with pytest.raises(TakenOverError, match=f"taken over by {NAME}"):  # this process plays the other host
         run_sweeps([make_sweep(budget=3)], on_server, INLINE, watch, obedient)
     there.release()
-    assert states(on_server) == ["complete", "running"]
+    assert states(on_server) == ["complete", "interrupted"]
     assert run_sweeps([make_sweep(budget=3)], on_server, INLINE, None, obedient).studies[0].counts.complete == 3
 
 

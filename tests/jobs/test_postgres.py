@@ -35,7 +35,7 @@ def test_a_whole_run(postgres: NewDatabase, tmp_path: Path, demo: Dataset, setti
     run = ["run", "pg.yaml", "--data", "faces.csv", "--workers", "2", "--wandb", "offline", "--storage", url]
     others = [
         ["studies"], ["best", "--json"], ["trials", "--json"], ["watch", "--once"], ["report", "--out", "report.html"],
-        ["retrain", "--epochs", "1", "--device", "cpu"], ["doctor", "--json"], ["best", "--study", "nonesuch"],
+        ["retrain", "--epochs", "1", "--devices", "cpu"], ["doctor", "--json"], ["best", "--study", "nonesuch"],
     ]  # fmt: skip
     printed = {}
     environment = dict(os.environ, FER_TUNE_STORAGE=url, COLUMNS="300")

@@ -24,6 +24,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts, trials
+from fer_tune.sweep.schema import Budget
 from tests.jobs.helpers import (
     INLINE,
     LOCAL,
@@ -63,6 +64,49 @@ def test_a_hung_worker_is_ended_and_its_trial_tried_once_more(settings: Settings
     assert watch.states() == ["failed"]
     assert "sent nothing for" in watch.ended[0].reason
     assert outcome.studies[0].counts.failed == 1
+
+
+# -- several lanes ------------------------------------------------------------------------------------------------
+
+
+FOUR_LANES = replace(LOCAL, workers=1, lanes=4)
+
+
+def test_a_lost_worker_loses_no_job_of_its_lanes(settings: Settings) -> None:
+    """Each trial kills the worker once, and no trial pays for its neighbours."""
+    watch = Notebook()
+    sweep = make_sweep(seconds=0.02, epochs=6, budget=4, die=3, deaths=1, retries=1)
+    run_sweeps([sweep], settings, FOUR_LANES, watch, obedient)
+    assert watch.states() == ["complete"] * 4
+    assert watch.lost
+    with Store.of(settings) as store:
+        attempts = [one for job in store.jobs.of("s") for one in store.jobs.attempts("s", job.uid)]
+    assert {one.lane for one in attempts} == {0, 1, 2, 3}
+    assert {one.worker for one in attempts} == {0}
+
+
+def test_a_job_that_kills_its_worker_again_and_again_fails_in_the_end(settings: Settings, monkeypatch) -> None:
+    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    watch = Notebook()
+    run_sweeps([make_sweep(seconds=0.01, die=1, budget=2)], settings, FOUR_LANES, watch, obedient)
+    assert watch.states() == ["failed"] * 2
+    assert all(attempt <= 3 for _, _, attempt in watch.started)
+
+
+def test_ctrl_c_leaves_a_checkpoint_of_every_lane(settings: Settings) -> None:
+    sweep = replace(real_sweep(6), budget=Budget(trials=3, epochs=6))
+    interrupt = Notebook(on_epoch=once(2, lambda: signal.raise_signal(signal.SIGINT)))
+    lanes = replace(INLINE, lanes=3)
+    assert run_sweeps([sweep], settings, lanes, interrupt).interrupted
+    assert len(list(settings.checkpoints.rglob("*.safetensors"))) == 3
+    assert run_sweeps([sweep], settings, lanes).studies[0].counts.complete == 3
+
+
+def test_a_timeout_ends_one_lane(settings: Settings) -> None:
+    watch = Notebook()
+    sweep = bearing(make_sweep(seconds=0.02, epochs=10_000, budget=3), trial_timeout=0.6)
+    run_sweeps([sweep], settings, FOUR_LANES, watch, obedient)
+    assert (watch.states(), watch.lost) == (["pruned"] * 3, [])
 
 
 def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:

@@ -20,13 +20,14 @@ import pytest
 
 from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
+from fer_tune.jobs import Ended
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import trials
-from fer_tune.sweep.schema import PrunerSpec, Start
+from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, Start
 from fer_tune.sweep.space import Fixed, Parameter, Range
-from tests.jobs.helpers import INLINE, LOCAL, Notebook, attempts_of, epochs, run
+from tests.jobs.helpers import INLINE, LOCAL, Notebook, attempts_of, epochs, number_of, run
 from tests.pool.trainers import Obedient, obedient, unwilling
 from tests.searches import make_sweep
 
@@ -171,6 +172,34 @@ def test_a_trial_that_keeps_killing_its_worker_fails(settings: Settings) -> None
     with Store.of(settings) as store:
         failed = next(trial for trial in trials(store, "s") if trial.number == 0)
         assert "SIGKILL" in failed.attrs["reason"]
+
+
+def test_observers_hear_of_an_end_when_it_is_recorded_and_the_slot_has_its_next_job(settings: Settings) -> None:
+    seen: list[list[str]] = []
+
+    class Looking(Notebook):
+        def job_ended(self, job: Job, ended: Ended) -> None:
+            with Store.of(settings) as store:
+                seen.append([record.state for record in store.jobs.of("s")])
+                assert trials(store, "s")[number_of(job)].state == "complete"
+
+    run_sweeps([make_sweep(budget=3)], settings, INLINE, Looking(), obedient)
+    assert seen == [["complete", "running"], ["complete", "complete", "running"], ["complete"] * 3]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_seed_repeats_a_run_with_trials_that_were_asked_for_ahead_of_time(settings: Settings, workers: int) -> None:
+    drawn = []
+    for name in ("a", "b"):
+        sweep = replace(make_sweep(name, budget=9), sampler=SamplerSpec("tpe", options={"n_startup_trials": 3}))
+        of = replace(settings, root=settings.root / name, url=f"sqlite:///{settings.root}/{name}/fer_tune.db")
+        run(sweep, of, replace(INLINE, workers=workers))
+        with Store.of(of) as store:
+            found = trials(store, name)
+        assert [trial.number for trial in found] == list(range(9)), "the budget is met exactly"
+        drawn.append([trial.params for trial in found])
+    assert drawn[0] == drawn[1]
+    assert len({str(params) for params in drawn[0]}) == 9
 
 
 class TooLarge(Obedient):

@@ -15,6 +15,7 @@ from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome, runner
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.outcome import Reason
 from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import TABLE, Event, State, Transition, transition
@@ -327,3 +328,29 @@ def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> N
     assert heard == [(0, 1, False), (0, 2, False), (1, 1, True), (1, 2, True), (1, 3, False)]
     (ended,) = source.heard
     assert (ended.epochs, ended.seconds) == (3, 3.0)
+
+
+def entry(reached: int, furthest: int = 0, ended_worker: bool = False) -> Running:
+    job = Job(f"job-{reached}-{furthest}", "resnet", "search", "resnet", {}, 9, 0, record().data_ref(Path()))
+    measured = (1.0, 0.5, 1.0, 0.5, 0.4, 0.4, (0.5, 0.5), 0.1, 1.0, 10.0)
+    rows = [EpochRow(job.uid, 0, epoch, *measured) for epoch in range(1, reached + 1)]
+    return Running(job, rows=rows, furthest=furthest, ended_worker=ended_worker)
+
+
+@pytest.mark.parametrize(
+    ("lost", "losses", "suspects"),
+    [
+        ([entry(4)], [1], []),
+        ([entry(4), entry(2)], [0, 0], []),
+        ([entry(4), entry(0)], [0, 1], []),
+        ([entry(4), entry(4, furthest=4)], [0, 1], []),
+        ([entry(4), entry(0), entry(1, furthest=3)], [0, 0, 0], [1, 2]),
+        ([entry(0), entry(0), entry(3, ended_worker=True)], [0, 0, 1], []),
+    ],
+    ids=["alone", "all advanced", "one did not", "one stands still", "several did not", "silence"],
+)
+def test_which_job_a_lost_worker_counts_against(lost: list[Running], losses: list[int], suspects: list[int]) -> None:
+    lost = [replace(one, losses=0, suspect=False) for one in lost]
+    blame(lost)
+    assert [one.losses for one in lost] == losses
+    assert [place for place, one in enumerate(lost) if one.suspect] == suspects

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,12 @@ def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Fills the disk. Returns the file that fills it."""
+    """Fills the disk. Returns the file that fills it.
+
+    Before that, it empties the database's `-wal` file, in which there may be room for many rows.
+    """
+    with closing(sqlite3.connect(disk / "fer_tune.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     balloon = disk / "balloon"
     with balloon.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(b"\0" * 4096):

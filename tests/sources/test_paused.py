@@ -17,7 +17,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
-from fer_tune.sweep.schema import SearchSpec, Sweep
+from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
 from tests.jobs.helpers import INLINE, Notebook, run
 from tests.pool.trainers import Obedient, obedient
 from tests.searches import make_sweep
@@ -187,8 +187,14 @@ def test_the_checkpoints_of_paused_trials_outlive_the_run(sweep: Sweep, settings
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> list[tuple[object, ...]]:
     settings = of_folder(tmp_path_factory.mktemp("undisturbed"), csv)
-    run(make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0), settings)
+    run(guided(), settings)
     return result(settings)
+
+
+def guided() -> Sweep:
+    """Returns a sweep whose draws depend on all earlier results."""
+    sampler = SamplerSpec("effects", None, {"n_startup_trials": 3})
+    return replace(make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0), sampler=sampler)
 
 
 def of_folder(folder: Path, csv: Path) -> Settings:
@@ -201,7 +207,7 @@ def test_a_run_that_is_killed_at_any_event_comes_to_the_same(
     kills: list[int], undisturbed: list[tuple[object, ...]], tmp_path_factory: pytest.TempPathFactory, csv: Path
 ) -> None:
     settings = of_folder(tmp_path_factory.mktemp("killed"), csv)
-    sweep = make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0)
+    sweep = guided()
     for after in kills:
         countdown = [after]
 
@@ -229,3 +235,17 @@ def count_down(left: list[int]) -> None:
     left[0] -= 1
     if left[0] == 0:
         raise Killed
+
+
+def test_the_gpu_hours_of_a_study_end_it(sweep: Sweep, settings: Settings) -> None:
+    slow = make_sweep(epochs=9, budget=1000, search=PROMOTE, seconds=0.02)
+    slow = replace(slow, budget=slow.budget.model_copy(update={"gpu_hours": 2.0 / 3600}))
+    outcome, watch = run(slow, settings)
+    counts = outcome.studies[0].counts
+    assert outcome.studies[0].reason == "budget"
+    assert (counts.running, counts.paused) == (0, 0)
+    assert counts.complete >= 1
+    assert outcome.studies[0].spent["reached the top"] > 0
+    again, later = run(slow, settings)
+    assert len(later.started) < len(watch.started) / 2
+    assert again.studies[0].reason == "budget"

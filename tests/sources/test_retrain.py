@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,18 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fer_tune.api import load_model
 from fer_tune.errors import StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
 from fer_tune.sources import final
-from fer_tune.sources.evaluate import FinalFit
 from fer_tune.sources.final import FinalFits, Request
+from fer_tune.sources.final_result import FinalFit, nearest_to_median
 from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
+from fer_tune.store.openings import Openings
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
 from tests.pool.trainers import Obedient
 
@@ -59,10 +63,19 @@ def searched(searching: Settings) -> Settings:
     return searching
 
 
+KINDS = {"model", "config", "calibration", "epochs", "metrics"}
+"""Files of each fit. One that was tested has more."""
+
+
 def fitted(settings: Settings, request: Request, observer: Observer | None = None) -> tuple[FinalFit, ...]:
     found = run_final_fits("s", request, settings, INLINE, observer=observer)
     assert found is not None
     return found
+
+
+def split_of(settings: Settings) -> str:
+    with Store.of(settings) as store:
+        return store.studies.get("s").split.hash
 
 
 def openings(settings: Settings) -> list[str | None]:
@@ -81,7 +94,7 @@ def test_a_fit_is_recorded_like_a_trial(searched: Settings) -> None:
         (attempt,) = store.jobs.attempts("s", fit.job)
         assert (attempt.status, attempt.parameters) == ("completed", fit.parameters)
         kinds = {file.kind for file in store.artifacts.of("s", fit.job)}
-    assert kinds == {"model", "config", "predictions", "confusion_png", "epochs", "confusion", "report", "metrics"}
+    assert kinds == {*KINDS, "predictions", "confusion_png", "confusion", "report"}
     assert not list(searched.checkpoints.rglob("*.safetensors"))
     assert openings(searched) == [fit.job]
 
@@ -168,7 +181,7 @@ def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settin
 def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
     searched: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fer_tune.sources import evaluate
+    from fer_tune.sources import final_result as evaluate
 
     whole = evaluate._write
 
@@ -239,6 +252,88 @@ def test_a_fit_that_fails_says_what_to_do(searched: Settings) -> None:
         run_final_fits("s", Request(), searched, INLINE, trainer=TooLarge)
     assert "--set width=" in caught.value.hint
     assert openings(searched) == []
+
+
+def test_without_test_nothing_is_opened_and_the_model_is_there(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(test=False))
+    assert (fit.tested, fit.openings, openings(searched)) == (None, 0, [])
+    assert Openings(searched.root).of_split(split_of(searched)) == []
+    with Store.of(searched) as store:
+        assert {file.kind for file in store.artifacts.of("s", fit.job)} == KINDS
+    assert "test" not in json.loads((fit.folder / "metrics.json").read_text())
+    with pytest.raises(TrainingError, match="was not tested"):
+        _ = fit.plain
+    assert fitted(searched, Request(test=False))[0].job != fit.job, "a finished request is not repeated"
+
+
+def test_a_fit_on_the_training_part_is_evaluated_on_validation(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(on="train", test=False))
+    with Store.of(searched) as store:
+        counts = store.studies.get("s").split.counts
+        (job,) = store.jobs.of("s", "final")
+        logits = np.load(fit.folder / "val_logits.npy")
+    assert (fit.on, fit.images) == ("train", counts["train"])
+    assert fit.figure == fit.rows[-1].val_accuracy == job.value
+    assert len(logits) == counts["val"]
+    assert fit.calibration is not None
+    assert fit.calibration.source == fit.job
+    assert (fit.folder / "model.safetensors").is_file()
+
+
+def test_a_fit_on_all_images_is_an_opening_and_is_not_tested(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(on="all"))
+    with Store.of(searched) as store:
+        counts = store.studies.get("s").split.counts
+    assert (fit.on, fit.images, fit.tested) == ("all", sum(counts.values()), None)
+    [opening] = Openings(searched.root).of_split(split_of(searched))
+    assert (opening.model, opening.purpose, opening.result) == (fit.job, "training on all images", {})
+
+
+def test_the_model_nearest_the_median_is_kept(searched: Settings, tmp_path: Path) -> None:
+    found = run_final_fits("s", Request(seeds=3), searched, INLINE, out=tmp_path / "mine")
+    assert found is not None
+    middle = sorted(fit.plain.scores.accuracy for fit in found)[1]
+    kept = nearest_to_median(found)
+    assert kept.plain.scores.accuracy == middle
+    assert json.loads((tmp_path / "mine" / "metrics.json").read_text())["job"] == kept.job
+
+
+def test_calibration_is_fitted_to_validation_and_used_by_the_model(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request())
+    known = fit.calibration
+    assert known is not None
+    with Store.of(searched) as store:
+        trial = store.jobs.find_trial("s", 0)
+    assert trial is not None
+    assert known.source == trial.uid
+    assert known.temperature > 0
+    model = load_model(fit.folder)
+    assert model.temperature == known.temperature
+    images = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
+    calibrated, model.temperature = model.predict(images), 1.0
+    assert calibrated.argmax(1).tolist() == model.predict(images).argmax(1).tolist()
+
+
+def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(tta="crops"))
+    assert fit.tested is not None
+    assert set(fit.tested.views) == {"none", "flip", "crops"}
+    metrics = json.loads((fit.folder / "metrics.json").read_text())
+    assert set(metrics["test"]) == {"plain", "flip", "crops"}
+    with np.load(fit.folder / "predictions.npz") as file:
+        assert (file["crops"].argmax(1) == file["label"]).mean() == pytest.approx(metrics["test"]["crops"]["accuracy"])
+
+
+def test_every_figure_has_the_ledger_of_its_split(searched: Settings) -> None:
+    """Over all databases of the storage folder, with what was opened before and its result."""
+    other = replace(searched, url=f"sqlite:///{searched.root}/other.db")
+    run_sweeps([real_sweep(2)], other, INLINE)
+    (first,), (second,) = fitted(searched, Request()), fitted(other, Request())
+    assert (first.openings, second.openings) == (1, 2)
+    assert [opening.model for opening in second.ledger] == [first.job, second.job]
+    assert second.ledger[0].result["plain"] == first.plain.scores.accuracy
+    lines = json.loads((second.folder / "metrics.json").read_text())["test_ledger"]
+    assert [line.split()[2:5] for line in lines] == [["s", "final", "fit"]] * 2
 
 
 def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -> None:

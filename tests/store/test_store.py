@@ -3,10 +3,11 @@ from contextlib import suppress
 from dataclasses import replace
 from math import inf, isnan, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.job import EpochRow, Job, JobEnd, Kind
@@ -305,3 +306,44 @@ def test_rows_of_a_batch_keep_their_order_where_it_matters(store: Store) -> None
         store.epochs.add(row(2, attempt=1))
         assert len(store.pending.steps) == 3  # epochs, the attempt, epochs
     assert [(one.attempt, one.epoch) for one in store.epochs.all("resnet")] == [(0, 1), (1, 1), (1, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_commit_that_the_server_did_not_confirm_is_made_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """The connection is lost during a commit, before or after the server made it."""
+    begin(store)
+    dialect, lost = store.engine.dialect, []
+    commit = dialect.do_commit
+
+    def lose(connection: Any) -> None:
+        if lost:
+            return commit(connection)
+        lost.append(connection)
+        if committed:
+            commit(connection)
+        raise OperationalError("COMMIT", None, Exception("the server closed the connection"))
+
+    monkeypatch.setattr(dialect, "do_commit", lose)
+    with store.batch():
+        for epoch in (1, 2):
+            store.epochs.add(row(epoch))
+        store.later(lambda tx: tx.execute(text("UPDATE fer_jobs SET seed = seed + 1")))
+    assert [kept.epoch for kept in store.epochs.all("resnet")] == [1, 2]
+    assert store.jobs.get(JOB).seed == job().seed + 1
+    assert len(lost) == 1
+
+
+def test_the_epochs_that_count_are_added_up(store: Store) -> None:
+    begin(store)
+    begin(store, "other", number=1)
+    for epoch in (1, 2, 3):
+        store.epochs.add(row(epoch))
+        store.epochs.add(row(epoch, job="other"))
+    begin(store, attempt=1)
+    store.epochs.add(row(3, attempt=1, seconds=7.0))
+    assert store.epochs.trained("resnet", "search") == {JOB: (3, 12.0), "other": (3, 7.5)}
+    assert store.jobs.states("resnet", "search") == {JOB: "running", "other": "running"}

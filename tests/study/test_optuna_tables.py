@@ -161,8 +161,9 @@ def test_tables_of_another_revision_are_refused(sweep: MakeSweep, store: Store) 
     Study.open(sweep(), store, faces(store))
     with store.engine.begin() as tx:
         tx.execute(text("UPDATE alembic_version SET version_num = 'v99.0.0.a'"))
-    with pytest.raises(StorageError, match="Another version of Optuna") as caught:
-        trials(store, "tiny")
+    another = Store.open(store.url, create=False, root=store.root)
+    with another, pytest.raises(StorageError, match="Another version of Optuna") as caught:
+        trials(another, "tiny")
     assert "upgrade" in caught.value.hint
 
 

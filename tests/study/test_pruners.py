@@ -1,8 +1,15 @@
+import random
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.pruners import PercentilePruner
 
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study import Study
+from fer_tune.study.percentile import quantile
 from fer_tune.study.pruners import make_pruner
 from fer_tune.sweep.schema import PrunerSpec
 
@@ -93,3 +100,25 @@ def test_hyperband_knows_its_brackets_before_the_first_report(sweep: MakeSweep, 
 def test_hyperband_refuses_resources_that_leave_no_bracket() -> None:
     with pytest.raises(StudyError, match="min_resource 10 above max_resource 9"):
         make_pruner(PrunerSpec("hyperband", {"min_resource": 10}), EPOCHS)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(0, 100))
+def test_the_quantile_is_numpys_to_the_last_bit(values: list[float], percent: float) -> None:
+    assert quantile(sorted(values), percent / 100) == np.nanpercentile(np.array(values), percent)
+
+
+@pytest.mark.parametrize("percentile", [25.0, 50.0, 80.0])
+def test_percentiles_prune_as_optunas_pruner_does(sweep: MakeSweep, store: Store, percentile: float) -> None:
+    options = {"percentile": percentile, "n_startup_trials": 3, "n_warmup_steps": 1, "n_min_trials": 2}
+    how = ", ".join(f"{name}: {value}" for name, value in options.items())
+    study = Study.open(sweep(f"pruner={{name: percentile, {how}}}"), store, faces(store))
+    optunas = PercentilePruner(**options)  # type: ignore[arg-type]
+    draws, answers = random.Random(0), []
+    for _ in range(20):
+        number = study.ask().number
+        for epoch in range(1, 6):
+            answer = study.report(number, epoch, draws.random())
+            answers.append(answer)
+            assert optunas.prune(study._study, study._all()[number]) == answer
+        study.complete(number, 0.5)
+    assert 5 <= sum(answers) <= 95

@@ -12,10 +12,11 @@ from fer_tune.study.rungs import Rungs, rung_epochs
 @pytest.mark.parametrize(
     ("epochs", "factor", "first", "rungs"),
     [
-        (40, 3, None, (4, 12, 36)),
+        (40, 3, None, (1, 3, 9)),
+        (100, 3, None, (4, 12, 36)),
         (40, 3, 5, (5, 15)),
         (27, 3, 1, (1, 3, 9)),
-        (60, 4, None, (4, 16)),
+        (60, 4, None, (1, 4, 16)),
         (2, 3, None, (1,)),
         (1, 3, None, ()),
         (10, 3, 10, ()),
@@ -45,7 +46,7 @@ def test_a_trial_continues_once_it_is_among_the_best_of_its_rung() -> None:
 def test_a_trial_that_was_passed_over_continues_later() -> None:
     rungs = Rungs([1], factor=2)
     reached(rungs, {"a": 0.5, "b": 0.4}, 1)
-    rungs.leave("a")
+    rungs.promote("a")
     assert list(rungs.promotable()) == []
     reached(rungs, {"c": 0.1, "d": 0.2}, 1)
     assert list(rungs.promotable()) == ["b"]
@@ -56,7 +57,7 @@ def test_higher_rungs_come_first_and_equal_values_by_the_order_of_the_draws() ->
     reached(rungs, {"a": 0.5, "b": 0.5, "c": 0.9, "d": 0.9}, 1)
     reached(rungs, {"c": 0.7, "d": 0.7}, 3)
     assert list(rungs.promotable()) == ["c"]  # two of four at rung 1 are c and d, which are at rung 3 now
-    rungs.leave("c")
+    rungs.promote("c")
     assert list(rungs.promotable()) == []
 
 
@@ -64,7 +65,7 @@ def test_the_end_of_a_study_promotes_the_best_of_each_rung_however_few_they_are(
     rungs = Rungs([1], factor=3)
     reached(rungs, {"a": 0.1, "b": 0.4}, 1)
     assert list(rungs.promotable(closing=True)) == ["b"]
-    rungs.leave("b")
+    rungs.promote("b")
     assert list(rungs.promotable(closing=True)) == []
 
 
@@ -74,6 +75,17 @@ def test_a_trial_that_is_paused_at_no_rung_of_a_changed_sweep_continues() -> Non
     assert list(rungs.promotable()) == ["a"]
     assert rungs.next_after(2) == 4
     assert rungs.next_after(4) is None
+
+
+def test_the_time_that_is_left_finishes_the_best_trial_that_fits() -> None:
+    rungs = Rungs([2, 4], factor=3)
+    reached(rungs, {"a": 0.1, "b": 0.4, "c": 0.3}, 2)
+    reached(rungs, {"b": 0.6}, 4)
+    paces = {"a": 1.0, "b": 1.0, "c": 1.0}
+    assert rungs.fitting(100.0, 10, paces) is None
+    assert rungs.fitting(10.0, 10, paces) == "b"
+    assert rungs.fitting(10.0, 10, paces | {"b": 2.0}) == "c"
+    assert rungs.fitting(5.0, 10, paces) is None
 
 
 def test_the_worst_are_those_with_the_greatest_part_of_their_rung_before_them() -> None:
@@ -92,6 +104,7 @@ def test_promoted_trials_are_the_best_of_their_rung_at_that_moment(arrivals: lis
     rungs = Rungs([1, 2, 4], factor)
     values: list[dict[str, float]] = [{}, {}, {}]
     level: dict[str, int] = {}
+    promoted = [0, 0, 0]
     for place, value in enumerate(arrivals):
         uid = f"t{place:02}"
         level[uid] = 0
@@ -102,10 +115,36 @@ def test_promoted_trials_are_the_best_of_their_rung_at_that_moment(arrivals: lis
             at = level[best]
             ranked = sorted(values[at].values(), reverse=True)
             assert values[at][best] in ranked[: len(ranked) // factor]
-            rungs.leave(best)
+            promoted[at] += 1
+            assert promoted[at] <= len(ranked) // factor
+            rungs.promote(best)
             level[best] += 1
             if level[best] < 3:
                 values[level[best]][best] = values[at][best]
                 rungs.record(best, (1, 2, 4)[level[best]], values[at][best], int(best[1:]))
                 rungs.pause(best, (1, 2, 4)[level[best]])
     assert len(values[0]) == len(arrivals)
+
+
+def test_a_search_that_improves_does_not_promote_every_trial() -> None:
+    rungs = Rungs([1], factor=3)
+    continued = []
+    for place in range(30):
+        uid = f"t{place:02}"
+        rungs.record(uid, 1, place / 100, place)
+        rungs.pause(uid, 1)
+        if (best := next(rungs.promotable(), None)) is not None:
+            rungs.promote(best)
+            continued.append(best)
+    assert len(continued) == 10
+    assert continued == [f"t{place:02}" for place in range(2, 30, 3)]
+
+
+def test_what_continued_is_known_again_from_the_recorded_epochs() -> None:
+    rungs = Rungs([1, 3], factor=2)
+    for epoch in (1, 2):
+        rungs.record("a", epoch, 0.9, 0)
+    rungs.record("b", 1, 0.5, 1)
+    rungs.pause("b", 1)
+    assert rungs.rungs[0].continued == {"a"}
+    assert list(rungs.promotable()) == []

@@ -5,12 +5,15 @@ import warnings
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from sqlalchemy import text
 
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
-from fer_tune.study import Study
+from fer_tune.study import Study, memory_constraint
 from fer_tune.study import samplers as samplers_module
+from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.tpe import OnceTPESampler
 
 from .conftest import MakeSweep, faces, reopen
 
@@ -120,3 +123,53 @@ def test_opening_with_options_marked_experimental_warns_of_nothing(sweep: MakeSw
         warnings.simplefilter("always", optuna.exceptions.ExperimentalWarning)
         Study.open(sweep("sampler={name: tpe, group: true}", "pruner=patient"), store, faces(store))
     assert not caught
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("group", [True, False])
+def test_tpe_draws_what_optunas_own_draws(sweep: MakeSweep, store: Store, group: bool) -> None:
+    """Three trials run at any time, some are pruned, and some do not fit into memory."""
+    options = {"n_startup_trials": 5, "multivariate": True, "group": group, "seed": 3}
+    drawn = []
+    for name, sampler in (("ours", OnceTPESampler(**options)), ("theirs", TPESampler(**options))):
+        study = Study.open(sweep(f"study={name}", "start=[]"), store, faces(store))
+        study._study.sampler = LearningSampler(sampler)
+        params = []
+        running = [study.ask() for _ in range(3)]
+        for turn in range(25):
+            first = running.pop(0)
+            params.append(first.params)
+            study.report(first.number, 1, value := (turn * 7 % 11) / 11)
+            if turn % 5 == 3:
+                study.fail(first.number, "does not fit", infeasible=0.5)
+            elif turn % 3 == 1:
+                study.prune(first.number, "x")
+            else:
+                study.complete(first.number, value)
+            running.append(study.ask())
+        drawn.append(params)
+    assert drawn[0] == drawn[1]
+
+
+def test_tpe_sees_the_best_and_the_latest_of_a_long_study(
+    sweep: MakeSweep, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_constraint, "BEST", 2)
+    monkeypatch.setattr(memory_constraint, "LATEST", 3)
+    study = Study.open(sweep("sampler={name: tpe, n_startup_trials: 2}", "start=[]"), store, faces(store))
+    running = study.ask().number
+    with store.batch():
+        for value in (0.1, 0.9, 0.2, 0.8, 0.3, 0.4, 0.5):
+            study.complete(study.ask().number, value)
+        study.fail(study.ask().number, "x")
+    seen: list[list[int]] = []
+    inner = study._study.sampler.inner  # type: ignore[attr-defined]
+    whole = inner._split_trials
+
+    def split(view: optuna.Study, trial: optuna.trial.FrozenTrial) -> object:
+        seen.append([other.number for other in view.get_trials(deepcopy=False)])
+        return whole(view, trial)
+
+    monkeypatch.setattr(inner, "_split_trials", split)
+    latest = study.ask().number
+    assert seen == [[running, 2, 4, 6, 7, 8, latest]]

@@ -1,4 +1,4 @@
-"""Tests of the storage that a run uses: what other writers do, and that the database is the same."""
+"""Tests of the storage that a run uses: other writers, and that the database is the same."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_trials_that_were_deleted_meanwhile_are_an_error(sweep: MakeSweep, store
         study.ask()
 
 
-# trials that are asked for ahead of time -----------------------------------------------------------------------------
+# trials that are asked for ahead of time ----------------------------------------------------------
 
 
 def test_a_prepared_trial_that_is_not_started_leaves_no_trace(sweep: MakeSweep, store: Store) -> None:

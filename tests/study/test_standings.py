@@ -17,7 +17,7 @@ from fer_tune.selection.paired import mcnemar
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study.standings import Standings, leader, standings
+from fer_tune.study.standings import Standings, best, standings
 from tests.studies import make_study, uid_of
 
 
@@ -104,6 +104,6 @@ def test_one_se_takes_the_cheapest_that_is_not_clearly_worse(settings: Settings)
 
 def test_a_study_of_nothing_has_no_leader(settings: Settings) -> None:
     with make_study(settings, ()) as store:
-        assert (read(store).ranked, read(store).chosen, leader(store, "tiny")) == ((), None, None)
+        assert (read(store).ranked, read(store).chosen, best(store, "tiny")) == ((), None, [])
         with pytest.raises(StudyError, match="no study nonesuch"):
             standings(store, "nonesuch")

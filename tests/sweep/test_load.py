@@ -358,7 +358,7 @@ def test_every_option_is_one_of_optunas() -> None:
     import inspect
 
     for name, section in (SAMPLERS | PRUNERS).items():
-        if name != "none":
+        if name not in ("none", "effects"):  # fer-tune's own
             assert set(section.model_fields) <= set(inspect.signature(classes[name]).parameters), name
 
 
@@ -392,6 +392,8 @@ def test_every_option_is_one_of_optunas() -> None:
         ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
         ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
         ("search: {strategy: promote, rung: [4]}", "nearest: rungs"),
+        ("search: {prior: {confidence: high}}", "needs either from: start, or study: NAME"),
+        ("search: {prior: {from: begin}}", "must be 'start', not begin"),
     ],
 )  # fmt: skip
 def test_wrong_sections_are_refused(line: str, words: str) -> None:
@@ -419,6 +421,14 @@ def test_split_as_a_word_or_a_mapping() -> None:
     assert loads("family: vgg\nsplit: usage").split.policy == "usage"
     split = loads("family: vgg\nsplit: {seed: 7, group_duplicates: false}").split
     assert (split.seed, split.group_duplicates, split.val) == (7, False, 0.15)
+
+
+def test_a_crop_is_smaller_than_the_images_and_large_enough_for_the_family() -> None:
+    for crop in ("0", "44", "{choices: [0, 40, 44]}", "{low: 40, high: 47}"):
+        assert loads(f"family: vgg\nparams: {{crop: {crop}}}").space
+    for crop in ("48", "8", "{choices: [0, 40, 50]}", "{low: 40, high: 48}"):
+        assert "must be 0, or 16 to 47" in only(f"family: vgg\nparams: {{crop: {crop}}}")
+    assert loads("family: vgg\ndata: {path: demo, side: 64}\nparams: {crop: 60}").space
 
 
 def test_limits_are_seconds_with_bounds() -> None:
@@ -545,3 +555,8 @@ def test_search_by_word_or_with_options() -> None:
     sweep = loads("family: vgg\nsearch: {strategy: promote, rungs: [2, 8]}\npruner: median", "search.factor=4")
     assert (sweep.search.rungs, sweep.search.factor, sweep.pruner.name) == ([2, 8], 4, "median")
     assert loads(dump(sweep.plain())).search == sweep.search
+
+
+def test_a_prior_without_start_configurations_is_noted() -> None:
+    sweep = loads("family: vgg\nsearch: {prior: {from: start}}")
+    assert sweep.notes == ("`start` has no configurations, so the search has no prior",)

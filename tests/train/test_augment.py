@@ -147,7 +147,7 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
         patch.setattr(faces_module, "CHUNK", {device: chunk})
         for kernel in (True, False):
             patch.setattr(faces_module, "fused", lambda x, kernel=kernel: kernel)
-            inputs = Inputs(faces)
+            inputs = Inputs(faces, config.crop)
             inputs.images.fill_(torch.nan)
             torch.manual_seed(0)
             inputs.draw_epoch(config, frequency_weights(labels, 0.0, 7))
@@ -162,8 +162,9 @@ def _difference(device: str, dtype: torch.dtype, config: TrainConfig, count: int
 @pytest.mark.gpu
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.4, 0.3)])
-def test_kernel_agrees_with_the_operations(strength, mixup, cutmix):
-    config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix)
+@pytest.mark.parametrize("crop", [0, 44])
+def test_kernel_agrees_with_the_operations(strength, mixup, cutmix, crop):
+    config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix, crop=crop)
     assert _difference("cuda", torch.float32, config, 500, 300) < 1e-3
     assert _difference("cuda", torch.bfloat16, config, 500, 300) < 0.02, "its last digit"
 
@@ -178,8 +179,8 @@ def test_interpreted_kernel_agrees_with_the_operations():
         import torch
         from tests.train.test_augment import _difference
         from fer_tune.train.config import TrainConfig
-        for strength, mixup, cutmix in ((0, 0, 0), (0.7, 0.4, 0.5)):
-            config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix)
+        for strength, mixup, cutmix, crop in ((0, 0, 0, 0), (0.7, 0.4, 0.5, 0), (0.7, 0.4, 0.5, 40)):
+            config = TrainConfig(augment=strength, mixup=mixup, cutmix=cutmix, crop=crop)
             print(_difference("cpu", torch.float32, config, 5, 3))
     """
     command = [sys.executable, "-c", code]
@@ -187,5 +188,5 @@ def test_interpreted_kernel_agrees_with_the_operations():
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     differences = [float(line) for line in done.stdout.split()]
-    assert len(differences) == 2
+    assert len(differences) == 3
     assert max(differences) < 1e-3

@@ -54,6 +54,27 @@ def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_
     assert np.allclose(found.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_model_of_crops_takes_whole_images(tiny_data, tmp_path, family):
+    _fit(tiny_data, tmp_path, family, crop=40)
+    predictor = Predictor.load(tmp_path)
+    assert (predictor.spec.side, predictor.side) == (48, 40)
+    data = open_final(tiny_data)
+    images = np.array(data.images[data.test])
+    plain, crops = predictor.predict(images), predictor.predict(images, "crops")
+    other = images.copy()
+    other[:, :4], other[:, 44:], other[:, :, :4], other[:, :, 44:] = 0, 0, 0, 0
+    assert np.allclose(predictor.predict(other), plain, atol=1e-6), "it saw more than the middle"
+    assert not np.allclose(predictor.predict(other, "crops"), crops, atol=1e-4)
+    assert np.allclose(crops.sum(1), 1, atol=1e-5)
+
+
+def test_a_crop_must_be_smaller_than_the_images(tiny_data, tmp_path):
+    [end] = Bench().trainer.train_alone(_final(tiny_data, tmp_path, "simple_cnn", crop=48))
+    assert end.status == "failed"
+    assert "crop must be smaller than the images, which have 48 pixels a side (got 48)" in end.reason
+
+
 PETS = {
     "three classes": DataSpec(("cat", "dog", "parrot"), 48, 1),
     "eight in colour": DataSpec(tuple("abcdefgh"), 48, 3),
@@ -84,7 +105,7 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     assert end.status == "completed", end.detail or end.reason
     predictor = Predictor.load(tmp_path / "model")
     assert predictor.spec == spec
-    assert predictor.predict(images[:5], flip=True).shape == (5, len(spec.classes))
+    assert predictor.predict(images[:5], tta="flip").shape == (5, len(spec.classes))
     assert np.allclose(predictor.predict(images[:5]).sum(1), 1, atol=1e-5)
 
 
@@ -124,9 +145,9 @@ def test_flip_averages_each_face_and_its_mirror_image(tiny_data, tmp_path):
     predictor = Predictor.load(tmp_path)
     data = open_final(tiny_data)
     images = np.array(data.images[data.test])
-    both = predictor.predict(images, flip=True)
+    both = predictor.predict(images, tta="flip")
     assert np.allclose(both, (predictor.predict(images) + predictor.predict(images[:, :, ::-1])) / 2, atol=1e-6)
-    assert np.allclose(both, predictor.predict(images[:, :, ::-1], flip=True), atol=1e-6)
+    assert np.allclose(both, predictor.predict(images[:, :, ::-1], tta="flip"), atol=1e-6)
     assert not np.allclose(both, predictor.predict(images), atol=1e-4)
 
 

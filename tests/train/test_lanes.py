@@ -11,8 +11,10 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
+from fer_tune.train import engine_cache
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
+from fer_tune.train.memory import Memory
 from tests.train.bench import Bench
 
 RANDOM: dict[str, Value] = {
@@ -26,7 +28,8 @@ Weights = dict[str, torch.Tensor]
 @pytest.fixture
 def spec(few_data: DataRef) -> Callable[..., Job]:
     def make(number: int, family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
-        params = {"width": 8, "batch_size": 32, **RANDOM, **params}
+        width: Value = 8 if family.endswith("cnn") else 0.25
+        params = {"width": width, "batch_size": 32, **RANDOM, **params}
         return Job(f"a1b2c{number}", "study", "search", family, params, epochs, number, few_data)
 
     return make
@@ -110,7 +113,29 @@ def test_the_images_between_messages_are_those_of_the_epochs(spec):
     assert sum(count for count in found if isinstance(count, int)) == 2 * steps * 32
 
 
-# -- memory that is too small for all lanes -----------------------------------------------------------------------
+def test_one_lane_builds_at_a_time_while_the_others_train(spec):
+    """Building keeps the only thread from the other lanes."""
+    building: list[str] = []
+    seen: list[list[str]] = []
+
+    def build(plan: Any, parts: int) -> Engine:
+        class Slow(Engine):
+            def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
+                building.append("one")
+                for _ in range(5):
+                    seen.append(list(building))
+                    yield
+                building.pop()
+
+        return Slow(plan, parts)
+
+    jobs = [spec(number, width=8 + number, epochs=1) for number in range(3)]
+    said = side_by_side(Trainer("cpu", threads=1, build=build), jobs)
+    assert [messages[-1].status for messages in said.values()] == ["completed"] * 3
+    assert seen == [["one"]] * 15
+
+
+# -- memory that is too small for all lanes --------------------------------------------------------
 
 
 class SmallDevice(Bench):
@@ -194,10 +219,9 @@ def weights_of(bench: Bench, job: Job, beside: list[Job]) -> Iterator[tuple[list
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["simple_cnn", "deep_cnn", "vgg", "resnet"])
 def test_a_job_beside_seven_others_ends_with_the_same_weights(spec, family):
-    narrow: Value = 0.25 if family == "resnet" else 8
-    job = spec(0, family, epochs=4, width=narrow)
+    job = spec(0, family, epochs=4)
     others = [spec(number, one, epochs=6) for number, one in enumerate(["simple_cnn", "deep_cnn", "vgg"] * 2, 1)]
-    others.append(spec(7, "resnet", epochs=6, width=0.25))
+    others.append(spec(7, "resnet", epochs=6))
     (rows, weights), (same, beside) = weights_of(Bench("cuda"), job, others)
     assert same == rows
     for name, tensor in weights.items():
@@ -212,3 +236,66 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
     assert [messages[-1].notes for messages in said.values()] == [()] * 4
     streams = {cache.lane.stream.cuda_stream for cache in trainer._room.lanes}
     assert len(streams) == 4
+
+
+@pytest.mark.gpu
+def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
+    """Many lanes keep one engine each. Some jobs are stopped while steps of theirs are queued."""
+    trainer = Trainer("cuda")
+    for turn in range(3):
+        jobs = [spec(number, "deep_cnn", epochs=3, width=8 * (turn + 1), batch_size=16 + number) for number in range(9)]
+        stops = {jobs[number].uid: Wish.STOP for number in range(turn)}
+        said = side_by_side(trainer, jobs, stops)
+        ends = [messages[-1] for messages in said.values()]
+        assert [end.notes for end in ends] == [()] * 9
+        assert [end.status for end in ends] == ["stopped"] * turn + ["completed"] * (9 - turn)
+
+
+@pytest.mark.gpu
+def test_a_lane_that_holds_one_engine_captures_one_after_another(spec, monkeypatch):
+    """The graphs of a lane share a pool of memory, which ends with the last of them."""
+    monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
+    trainer = Trainer("cuda")
+    ends = [list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1] for number in range(4)]
+    assert [(end.status, end.notes) for end in ends] == [("completed", ())] * 4
+
+
+class Waiting(Engine):
+    """An engine whose step reads a number off the device, which a capture refuses."""
+
+    def _train_step(self) -> None:
+        super()._train_step()
+        float(self._cursor)
+
+
+@pytest.mark.gpu
+def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
+    trainer = Trainer("cuda", build=Waiting)
+    for number in range(3):
+        end = list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1]
+        assert end.status == "completed", end.detail
+        assert "the step runs eagerly" in end.notes[0]
+
+
+@pytest.mark.gpu
+def test_large_jobs_share_a_device_that_has_memory_for_one(tiny_data: DataRef):
+    device = torch.device("cuda", 0)
+    params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
+    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, tiny_data) for n in range(3)]
+    alone = Trainer("cuda")
+    Memory(device).release()
+    before = torch.cuda.memory_reserved(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    assert list(alone.train_alone(jobs[0]))[-1].notes == ()
+    peak = torch.cuda.max_memory_reserved(device) - before
+    del alone
+    Memory(device).release()
+    total = torch.cuda.mem_get_info(device)[1]
+    try:
+        torch.cuda.set_per_process_memory_fraction((before + 1.4 * peak) / total, device)
+        said = side_by_side(Trainer("cuda"), jobs)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        Memory(device).release()
+    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 3
+    assert any(isinstance(message, Crowded) for messages in said.values() for message in messages)

@@ -98,6 +98,7 @@ CHANGES: dict[str, tuple[dict[str, Value], Value]] = {
     "self_distillation": ({}, 0.8),
     "dropout_ramp": ({"head_dropout": 0.5}, "falling"),
     "augment": ({}, 0.5),
+    "crop": ({}, 40),
     "mixup": ({}, 0.5),
     "cutmix": ({}, 0.5),
     "sampling": ({}, "class_weights"),
@@ -255,7 +256,7 @@ def test_keeps_the_logits_of_the_last_epoch_if_that_decides_the_objective(traine
 
 
 def test_a_final_fit_uses_validation_images_and_evaluates_nothing(trainer, spec, tmp_path):
-    final = dataclasses.replace(spec(epochs=1), fit="train+val", artifacts=tmp_path)
+    final = dataclasses.replace(spec(epochs=1), kind="final", fit="train+val", artifacts=tmp_path)
     rows, end = _run(trainer, final)
     assert math.isnan(rows[0].val_accuracy)
     assert end.files["model"].exists()

@@ -317,6 +317,7 @@ def test_the_ways_in_which_want_of_memory_is_said():
         torch.OutOfMemoryError("CUDA out of memory."),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
         MemoryError(),
         hidden,
     ):

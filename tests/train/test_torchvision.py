@@ -16,7 +16,7 @@ def test_a_network_trains_and_repeats(name: str, tiny_data: DataRef) -> None:
     job = Job("a1b2c3", "study", "search", f"torchvision/{name}", params, 1, 7, tiny_data)
     found = []
     for _ in range(2):
-        *messages, end = trainer.train(job)
+        *messages, end = trainer.train_alone(job)
         assert isinstance(end, JobEnd)
         assert end.status == "completed", end.detail
         found.append([message.train_loss for message in messages if isinstance(message, EpochRow)])

@@ -1,0 +1,204 @@
+"""Puts one configuration in one table under the protocols that people use on FER2013.
+
+    python -m benchmarks.protocols --data fer2013.csv --sweep sweeps/resnet.yaml --epochs 100 \\
+        --seeds 0,1 --out benchmarks/results/protocols.json --page docs/protocols.md
+
+The file must have a Usage column. Each protocol names the images to train on, those to judge by,
+and the epoch. The same network gets another figure under each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks.circumstances import commit, device, today, versions
+from fer_tune.data.access import open_final, open_search
+from fer_tune.data.dataset import Dataset
+from fer_tune.data.load import load_faces
+from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.splits import reference, store_split
+from fer_tune.errors import TrainingError
+from fer_tune.job import EpochRow, Job, JobEnd, Part, Tta, Value
+from fer_tune.selection.statistics import mean, standard_error
+from fer_tune.settings import Settings
+from fer_tune.sweep.load import load_sweep
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Fixed
+from fer_tune.train.export import Predictor
+from fer_tune.train.loop import Trainer
+
+VIEWS: tuple[Tta, ...] = ("none", "flip", "crops")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to come to a figure.
+
+    Attributes:
+        name: in words.
+        fit: the part to train on.
+        judge: the part to judge by.
+        policy: how the images are divided.
+        swapped: whether PublicTest and PrivateTest change places, so that PrivateTest is the
+            validation part.
+        epoch: `last`, or `best`: chosen by the images that it is judged by.
+    """
+
+    name: str
+    fit: Part
+    judge: Literal["val", "test"]
+    policy: Literal["stratified", "usage"]
+    swapped: bool = False
+    epoch: Literal["last", "best"] = "last"
+
+    @property
+    def honest(self) -> bool:
+        """Whether the figure is of images that decided nothing."""
+        return self.epoch == "last"
+
+
+PROTOCOLS = (
+    Protocol("a random 15 % test part, trained on the rest", "train+val", "test", "stratified"),
+    Protocol("PublicTest, trained on Training", "train", "val", "usage"),
+    Protocol("PrivateTest, trained on Training", "train", "test", "usage"),
+    Protocol("PrivateTest, trained on Training and PublicTest", "train+val", "test", "usage"),
+    Protocol("PrivateTest, epoch chosen on PrivateTest", "train", "val", "usage", swapped=True, epoch="best"),
+)
+
+PUBLISHED = (
+    ("Pramerdorfer and Kampel 2016, one VGG", "PrivateTest, ten crops", 72.7),
+    ("Pramerdorfer and Kampel 2016, eight networks", "PrivateTest, ten crops", 75.2),
+    ("Goodfellow et al. 2013, people", "a sample", 65.0),
+)
+"""Published figures without other data, with the protocol of their code as far as it is known."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The configuration that is trained under each protocol."""
+
+    family: str
+    params: dict[str, Value]
+    epochs: int
+
+
+def recipe_of(sweep: Sweep, epochs: int | None) -> Recipe:
+    """Returns the first start configuration of a sweep, with the fixed hyperparameters."""
+    fixed = {one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)}
+    return Recipe(sweep.family, fixed | (sweep.start[0].params if sweep.start else {}), epochs or sweep.budget.epochs)
+
+
+def measure(
+    protocol: Protocol,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    copies: bool,
+    seeds: Sequence[int],
+    settings: Settings,
+    where: str,
+) -> dict[str, Any]:
+    """Trains the recipe under a protocol, and returns its figures.
+
+    Args:
+        copies: whether copies of an image may be in training and in the part that judges.
+        where: the device.
+    """
+    if protocol.swapped:
+        assert dataset.usage is not None
+        swapped = np.where(dataset.usage == 0, 0, 3 - dataset.usage).astype(np.int8)
+        dataset = Dataset.of(dataset.images, dataset.labels, swapped, classes=dataset.spec.classes, source="swapped")
+    policy = SplitPolicy(policy=protocol.policy, group_duplicates=not copies)
+    data = reference(dataset, store_split(dataset, policy, settings), settings)
+    judged = open_final(data).test if protocol.judge == "test" else open_search(data).val
+    found: list[dict[str, float]] = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            job = Job(
+                "protocol", "protocols", "final", recipe.family, recipe.params, recipe.epochs, seed, data,
+                objective_of="last", fit=protocol.fit, artifacts=Path(folder),
+            )  # fmt: skip
+            said = list(Trainer(where).train_alone(job))
+            end = said[-1]
+            if not isinstance(end, JobEnd) or end.status != "completed":
+                raise TrainingError(f"{protocol.name}: {end.reason if isinstance(end, JobEnd) else 'no end'}")
+            if protocol.epoch == "best":
+                found.append({"none": max(row.val_accuracy for row in said if isinstance(row, EpochRow))})
+                continue
+            model = Predictor.load(Path(folder), where)
+            images, labels = dataset.images[judged], dataset.labels[judged]
+            found.append({tta: float((model.predict(images, tta).argmax(1) == labels).mean()) for tta in VIEWS})
+    means = {tta: mean([one[tta] for one in found]) for tta in found[0]}
+    return {
+        **asdict(protocol),
+        "honest": protocol.honest,
+        "copies": copies,
+        "images": len(judged),
+        "by_seed": found,
+        "accuracy": means,
+        "standard_error": standard_error(means["none"], len(judged)),
+    }
+
+
+def page(record: dict[str, Any]) -> str:
+    """Returns the page docs/protocols.md."""
+    lines = [
+        "# One network under the protocols of FER2013",
+        "",
+        "People report FER2013 under different protocols. The figures of one network differ between them by",
+        "more than most methods do. A protocol that chooses the epoch on the images that it reports is not",
+        "honest: its figure is the best of many.",
+        "",
+        f"{record['family']}, {record['epochs']} epochs, {len(record['seeds'])} seeds, in per cent, as",
+        "`python -m benchmarks.protocols` measured it. “Copies” says whether images that are copies of",
+        "training images were left in.",
+        "",
+        "| protocol | copies | plain | flip | ten crops | ± s.e. | honest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record["protocols"]:
+        cells = [f"{100 * row['accuracy'][tta]:.2f}" if tta in row["accuracy"] else "–" for tta in VIEWS]
+        kept, honest = "left in" if row["copies"] else "left out", "yes" if row["honest"] else "**no**"
+        lines.append(f"| {row['name']} | {kept} | {' | '.join(cells)} | {100 * row['standard_error']:.2f} | {honest} |")
+    lines += ["", "Published figures, without other data:", "", "| who | protocol | % |", "|---|---|---|"]
+    lines += [f"| {who} | {how} | {value} |" for who, how, value in PUBLISHED]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Trains under each protocol, prints a line for each, and writes the record and the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="fer2013.csv or icml_face_data.csv")
+    parser.add_argument("--sweep", type=Path, required=True, help="its first start configuration is trained")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path)
+    given = parser.parse_args()
+    settings, seeds = Settings.from_environment(), [int(seed) for seed in given.seeds.split(",")]
+    dataset, recipe = load_faces(given.data, settings), recipe_of(load_sweep(given.sweep), given.epochs)
+    record: dict[str, Any] = {
+        "benchmark": "protocols", "device": device(), "versions": versions(), "commit": commit(), "date": today(),
+        **asdict(recipe), "seeds": seeds, "protocols": [],
+    }  # fmt: skip
+    for protocol in PROTOCOLS:
+        for copies in (False, True):
+            row = measure(protocol, dataset, recipe, copies=copies, seeds=seeds, settings=settings, where=given.device)
+            record["protocols"].append(row)
+            print(f"{protocol.name}, copies {'left in' if copies else 'left out'}: {row['accuracy']}", flush=True)
+            given.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if given.page:
+        given.page.write_text(page(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

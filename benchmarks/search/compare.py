@@ -1,0 +1,119 @@
+"""Compares searches: values at each budget, ranks, and the time to a common target."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from benchmarks.search.curves import Floats
+
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""The budgets, in shipped budgets."""
+
+REFERENCE = "tpe+median"
+"""The search whose value at budget 1 is the target of the others."""
+
+Run = dict[str, Any]
+
+
+def value_at(run: Run, time: float) -> float:
+    """Returns the true value of a run's incumbent at a time; 0 before the first epoch."""
+    index = bisect_right(run["times"], time)
+    return float(run["true"][index - 1]) if index else 0.0
+
+
+def by_rival(runs: dict[str, Run], slots: int) -> dict[str, dict[int, Run]]:
+    """Returns the runs with so many slots, by rival and seed."""
+    found: dict[str, dict[int, Run]] = {}
+    for key, run in runs.items():
+        rival, with_slots, seed = key.rsplit("/", 2)
+        if int(with_slots) == slots:
+            found.setdefault(rival, {})[int(seed)] = run
+    return found
+
+
+def compare(runs: dict[str, Run], budget: float, factors: Sequence[float] = FACTORS) -> dict[str, Any]:
+    """Returns the comparison by number of slots.
+
+    Args:
+        budget: seconds of budget 1.
+    """
+    slots = sorted({int(key.rsplit("/", 2)[1]) for key in runs})
+    return {str(count): _compare(by_rival(runs, count), budget, factors) for count in slots}
+
+
+def _compare(rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float]) -> dict[str, Any]:
+    seeds = sorted(set.intersection(*(set(found) for found in rivals.values())))
+    values = {
+        rival: np.array([[value_at(runs[seed], factor * budget) for factor in factors] for seed in sorted(runs)])
+        for rival, runs in rivals.items()
+    }
+    ranks = _ranks(rivals, seeds, budget, factors)
+    medians = {rival: np.median(found, axis=0) for rival, found in values.items()}
+    best = np.max(list(medians.values()), axis=0)
+    target = float(medians[REFERENCE][list(factors).index(1.0)]) if REFERENCE in medians and 1.0 in factors else None
+    table: dict[str, Any] = {}
+    for rival, found in values.items():
+        quartiles = np.quantile(found, [0.25, 0.5, 0.75], axis=0)
+        table[rival] = {
+            "seeds": len(found),
+            "median": _rounded(quartiles[1]),
+            "quartiles": [_rounded(quartiles[0]), _rounded(quartiles[2])],
+            "rank": _rounded(ranks[rival], 2) if seeds else None,
+            "mean_rank": round(float(ranks[rival].mean()), 2) if seeds else None,
+            "points_behind_best": _rounded(100 * (best - medians[rival]), 2),
+            "time_to_target": None
+            if target is None
+            else time_to(list(rivals[rival].values()), target, budget, max(factors)),
+        }
+    ordered = dict(sorted(table.items(), key=lambda item: item[1]["mean_rank"] or 0.0))
+    return {"factors": list(factors), "target": target, "common_seeds": len(seeds), "rivals": ordered}
+
+
+def _ranks(
+    rivals: dict[str, dict[int, Run]], seeds: Sequence[int], budget: float, factors: Sequence[float]
+) -> dict[str, Floats]:
+    """Returns each rival's mean rank over the common seeds, for each budget. 1 is the best."""
+    table = np.zeros((len(rivals), len(factors)))
+    for seed in seeds:
+        for column, factor in enumerate(factors):
+            found = [-value_at(runs[seed], factor * budget) for runs in rivals.values()]
+            table[:, column] += rankdata(found) / len(seeds)
+    return dict(zip(rivals, table, strict=True))
+
+
+def time_to(runs: Sequence[Run], target: float, budget: float, most: float) -> float | None:
+    """Returns the first time at which the median over seeds reaches a target, in budgets.
+
+    None if it does not within the longest budget.
+    """
+    times = sorted({time for run in runs for time in run["times"] if time <= most * budget})
+    for time in times:
+        if np.median([value_at(run, time) for run in runs]) >= target:
+            return round(float(time / budget), 3)
+    return None
+
+
+def table(compared: dict[str, Any]) -> str:
+    """Returns a comparison as a table of plain text."""
+    lines = []
+    for slots, part in compared.items():
+        heads = "".join(f"{factor:>8g}x" for factor in part["factors"])
+        lines.append(f"{slots} slot{'s' if slots != '1' else ''}{heads:>{72 - len(slots)}}")
+        lines.append(f"{'':24}{'rank':>6}{'to target':>11}{'behind':>8}")
+        for rival, row in part["rivals"].items():
+            rank = "-" if row["mean_rank"] is None else f"{row['mean_rank']:.2f}"
+            time = "never" if row["time_to_target"] is None else f"{row['time_to_target']:.2f}"
+            medians = "".join(f"{100 * value:>9.2f}" for value in row["median"])
+            lines.append(
+                f"{rival:24}{rank:>6}{time:>11}{max(row['points_behind_best']):>8.2f}{medians}  n={row['seeds']}"
+            )
+    return "\n".join(lines)
+
+
+def _rounded(values: Any, digits: int = 4) -> list[float]:
+    return [round(float(value), digits) for value in values]

@@ -1,0 +1,1 @@
+"""Other searches, as their libraries document them, on the same simulated trainer."""

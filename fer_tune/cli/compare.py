@@ -1,0 +1,41 @@
+"""`fer-tune compare`: whether two studies, families or models differ beyond chance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from fer_tune import api
+from fer_tune.cli.options import AsJson, Storage
+from fer_tune.cli.standings import say
+from fer_tune.display import terminal
+
+Name = Annotated[str, typer.Argument(metavar="A", help="A study, a family, or the folder of a model.")]
+
+
+def compare(
+    first: Name,
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    json: AsJson = False,
+    storage: Storage = None,
+) -> None:
+    """Say whether two studies, families or models differ beyond chance.
+
+    Models are compared by their stored predictions for test images. Nothing is opened.
+    """
+    found = api.compare(first, second, storage=storage)
+    if json:
+        terminal.print_json(asdict(found) | {"differ": found.differ})
+        return
+    out = terminal.console()
+    table = terminal.table()
+    for heading in ("", found.measure, "what"):
+        table.add_column(heading, justify="right" if heading == found.measure else "left", overflow="fold")
+    for side in (found.first, found.second):
+        table.add_row(side.name, terminal.percent(side.value), side.about)
+    out.print(table)
+    gap = f"difference {100 * found.difference:+.2f} ± {100 * found.error:.2f} points, p {found.p:.3f} ({found.basis})"
+    verdict = "They differ beyond chance." if found.differ else "Chance explains the difference."
+    say(out, [gap, verdict])

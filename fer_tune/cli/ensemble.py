@@ -1,0 +1,92 @@
+"""`fer-tune ensemble`: an ensemble of the trials of several studies, tested once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_tune import api
+from fer_tune.cli.options import INTERRUPTED, Storage, Wandb
+from fer_tune.cli.predict import TtaOption
+from fer_tune.cli.retrain import VIEWS, show_ledger
+from fer_tune.cli.standings import say
+from fer_tune.display import terminal
+from fer_tune.job import Tta
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from fer_tune.sources.ensemble import EnsembleFit
+
+
+def ensemble(  # noqa: PLR0917 - options
+    studies: Annotated[
+        str | None,
+        typer.Option("--studies", metavar="A,B", help="Default: all studies with one split.", show_default=False),
+    ] = None,
+    size: Annotated[int, typer.Option("--size", min=1, max=100, metavar="N", help="Members, at most.")] = 8,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs", min=1, metavar="N", help="Length of the schedules. Default: the studies'.", show_default=False
+        ),
+    ] = None,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once.")] = True,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
+    ] = None,
+    tta: TtaOption = "none",
+    wandb: Wandb = None,
+    storage: Storage = None,
+) -> None:
+    """Choose trials whose predictions are best together, train them again, and test them once.
+
+    The choice is made on stored predictions for validation images. The same command continues a run
+    that was killed.
+    """
+    from fer_tune.cli.run import display_of
+
+    lines = terminal.Output()
+    display = display_of(terminal.console(), lines, Settings.from_environment(storage), quiet=False, json_lines=False)
+    fit = api.ensemble(
+        None if studies is None else [name.strip() for name in studies.split(",")],
+        size=size,
+        epochs=epochs,
+        tta=tta,
+        test=test,
+        devices=devices,
+        wandb=wandb,
+        observer=display,
+        storage=storage,
+    )
+    lines.close()
+    if fit is None:
+        raise typer.Exit(INTERRUPTED)
+    _show(fit, tta)
+
+
+def _show(fit: EnsembleFit, tta: Tta) -> None:
+    out, choice, single = terminal.console(), fit.chosen.choice, fit.chosen.single
+    table = terminal.table(f"{len(fit.chosen.members)} networks, chosen from {len(fit.chosen.candidates)} trials")
+    for heading in ("study", "trial", "weight", "search"):
+        table.add_column(heading, justify="left" if heading == "study" else "right")
+    for one in fit.chosen.members:
+        table.add_row(one.study, str(one.trial), str(one.weight), terminal.percent(one.value))
+    out.print(table)
+    figures = terminal.table("accuracy")
+    for heading in ("", "ensemble", "best single", "± s.e."):
+        figures.add_column(heading, justify="right" if heading else "left")
+    figures.add_row(
+        "validation, cross-fitted", terminal.percent(choice.honest), terminal.percent(choice.single_honest), ""
+    )
+    for key in sorted(fit.tested.views, key=lambda key: key != tta) if fit.tested else ():
+        assert fit.tested is not None
+        test, beside = fit.tested.views[key], fit.tested.beside[key]
+        cells = [terminal.percent(one) for one in (test.scores.accuracy, beside.scores.accuracy, test.error)]
+        figures.add_row(f"test, {VIEWS[key]}", *cells, style="bold" if key == tta else "")
+    out.print(figures)
+    say(out, [f"The best single trial is {single.trial} of {single.study}."])
+    if fit.tested is not None:
+        show_ledger(out, fit.tested.ledger)
+    terminal.line(out, "ensemble: ", (str(fit.folder), "bold"))

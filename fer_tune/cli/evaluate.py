@@ -1,0 +1,77 @@
+"""`fer-tune evaluate`: a model or an ensemble against any labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_tune import api
+from fer_tune.cli.options import AsJson
+from fer_tune.cli.retrain import VIEWS, show_ledger
+from fer_tune.cli.standings import say
+from fer_tune.display import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fer_tune.sources.assess import Assessment
+    from fer_tune.sources.evaluate import TestScores
+
+
+def evaluate(  # noqa: PLR0917 - options
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that retrain or ensemble left.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="fer2013, demo, or a path.")],
+    usage: Annotated[
+        str | None,
+        typer.Option("--usage", metavar="PART", help="Training, PublicTest or PrivateTest.", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, or cuda:0. Default: a GPU if there is one.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write metrics and predictions there.", show_default=False),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Evaluate a model on labelled images, plain, with flips and with ten crops.
+
+    If they are the images that the model was made from, only the test images of its split are used.
+    Each evaluation is recorded in the ledger.
+    """
+    found = api.evaluate(folder, source, usage=usage, device=device, out=out, note=terminal.note)
+    if json:
+        terminal.print_json(found.as_dict())
+        return
+    show(terminal.console(), found)
+
+
+def show(out: Console, found: Assessment) -> None:
+    """Prints the figures of an evaluation, and the confusion matrix."""
+    terminal.line(out, (found.source, "bold"), f", {found.part}: {found.images:,} images")
+    table = terminal.table()
+    for heading in ("", "accuracy", "± s.e.", "macro-F1", "balanced", "ECE", "without copies"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for tta, test in found.views.items():
+        alone = found.distinct[tta].scores.accuracy if found.distinct else None
+        table.add_row(VIEWS[tta], *_cells(test), terminal.percent(alone))
+    out.print(table)
+    if found.copies is None:
+        say(out, ["The training images are not in the cache, so copies of them were not looked for."])
+    else:
+        say(out, [f"{found.copies:,} of the images are copies of training images."])
+    matrix = terminal.table("confusion: true classes in rows, predicted ones in columns")
+    for heading in ("", *(name[:8] for name in found.classes)):
+        matrix.add_column(heading, justify="right" if heading else "left")
+    for name, row in zip(found.classes, found.views["none"].confusion, strict=True):
+        matrix.add_row(name, *map(str, row))
+    out.print(matrix)
+    show_ledger(out, found.ledger, "these images were opened")
+
+
+def _cells(test: TestScores) -> list[str]:
+    scores = test.scores
+    figures = (scores.accuracy, test.error, scores.macro_f1, scores.balanced_accuracy, test.calibration_error)
+    return [terminal.percent(figure) for figure in figures]

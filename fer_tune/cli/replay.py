@@ -1,0 +1,86 @@
+"""`fer-tune replay`: what other rungs, pruners and budgets would have come to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_tune import api
+from fer_tune.cli.options import AsJson, Storage, StudyName
+from fer_tune.display import terminal
+from fer_tune.display.terminal import Column
+
+if TYPE_CHECKING:
+    from fer_tune.study.replay import Replayed
+
+CAVEATS = (
+    "The trials are the recorded ones, in their order. Another search would have proposed others.",
+    "An early stop looks cheaper than it is if the study stopped trials itself: nobody knows how they would "
+    "have continued. `unknown` counts the trials whose continuation a rule needed.",
+    "One worker is assumed. The best of many values is too high by chance; a difference below one point is noise.",
+)
+
+
+def replay(  # noqa: PLR0917 - options
+    study: StudyName = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option("--search", metavar="SPEC", help="A sweep's `search`. Repeatable.", show_default=False),
+    ] = None,
+    pruner: Annotated[
+        list[str] | None,
+        typer.Option("--pruner", metavar="SPEC", help="A sweep's `pruner`. Repeatable.", show_default=False),
+    ] = None,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--budget",
+            metavar="PART",
+            min=0.01,
+            max=100,
+            help="Part of the time that the study trained; 1 is all of it. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    json: AsJson = False,
+    storage: Storage = None,
+) -> None:
+    """Show what other rungs, pruners and budgets would have found.
+
+    It replays the study's recorded curves and trains nothing.
+    """
+    name = api.find_study(study, storage=storage).name
+    found = api.replay(name, searches=search or (), pruners=pruner or (), budgets=budget or (1.0,), storage=storage)
+    if json:
+        terminal.print_json([asdict(one) for one in found])
+        return
+    out = terminal.console()
+    columns = [
+        Column("rule", folds=True),
+        Column("time", right=True),
+        Column("started", right=True, needs=60),
+        Column("complete", right=True),
+        Column("to the top", right=True, needs=78),
+        Column("unknown", right=True, needs=70),
+        Column("best", right=True),
+        Column("trial", right=True),
+    ]
+    terminal.line(out, (name, "bold"))
+    out.print(terminal.listing(columns, [_row(one) for one in found], out.width))
+    for caveat in CAVEATS:
+        terminal.line(out, (caveat, "dim"))
+
+
+def _row(one: Replayed) -> tuple[str, ...]:
+    return (
+        one.rule,
+        terminal.duration(one.seconds),
+        f"{one.started}{' (all)' if one.exhausted else ''}",
+        str(one.complete),
+        f"{one.top:.0%}",
+        str(one.unknown),
+        terminal.percent(one.value),
+        terminal.NONE if one.number is None else str(one.number),
+    )

@@ -1,0 +1,121 @@
+"""Images to predict: files, folders, patterns, and the competition's CSV files without labels."""
+
+from __future__ import annotations
+
+import csv
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_tune.data.containers import damaged, printable
+from fer_tune.data.csvfile import LONGEST, PIXELS, columns
+from fer_tune.data.dataset import Images
+from fer_tune.data.faces import Faces, read_face
+from fer_tune.data.fer2013 import SIDE
+from fer_tune.data.images import is_image, resized
+from fer_tune.errors import DataError
+
+MOST = 1_000_000
+"""Images that are predicted at once."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images to predict.
+
+    Attributes:
+        names: of files, or the `id` of a row; a row without one has its position, from 0.
+        images: uint8 [N, S, S], or [N, S, S, 3] in colour.
+        notes: what was done to them, one sentence each.
+    """
+
+    names: tuple[str, ...]
+    images: Images
+    notes: tuple[str, ...] = ()
+
+
+def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces = "auto") -> Pictures:
+    """Reads images of any kind.
+
+    Args:
+        given: image files, folders of them, patterns such as `*.png`, or CSV files with a column
+            `pixels`.
+        side, channels: what the model takes.
+        faces: whether photographs are cropped to a face; see `faces.read_face`.
+
+    Raises:
+        DataError: something does not exist, is not readable, or has no image.
+    """
+    names, images, notes = [], [], dict[str, int]()
+    for path in _expanded(given):
+        if path.suffix.lower() == ".csv":
+            ids, pixels = _read_csv(path)
+            names += ids
+            images.append(pixels if (side, channels) == (SIDE, 1) else resized(pixels, side, channels))
+        else:
+            image, note = read_face(path, side, channels, faces)
+            names.append(str(path))
+            images.append(image[None])
+            if note:
+                notes[note] = notes.get(note, 0) + 1
+        if len(names) > MOST:
+            raise DataError(f"There are more than {MOST:,} images.", "Predict them in several calls.")
+    if not images:
+        raise DataError("There is no image to predict.", "Name image files, a folder of them, or a CSV file.")
+    said = tuple(f"{count} images: {note}" if count > 1 else note for note, count in notes.items())
+    return Pictures(tuple(names), np.concatenate(images), said)
+
+
+def _expanded(given: Iterable[Path]) -> list[Path]:
+    """Returns the files that are meant, each once."""
+    found: dict[Path, None] = {}
+    for path in given:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file.name))
+            if not inside:
+                raise DataError(f"{printable(str(path))}: this folder has no image", "Images are jpg, png, bmp, webp.")
+            found.update(dict.fromkeys(inside))
+        elif not path.exists() and glob.has_magic(str(path)):
+            matching = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+            files = [file for file in matching if file.is_file() and (is_image(file.name) or file.suffix == ".csv")]
+            if not files:
+                raise DataError(f"{printable(str(path))}: no image matches this pattern", "Quote it: '*.png'.")
+            found.update(dict.fromkeys(files))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def _read_csv(path: Path) -> tuple[list[str], Images]:
+    """Reads the column `pixels` of a CSV file, and its column `id` if there is one."""
+    where = printable(str(path))
+    if not path.is_file():
+        raise DataError(f"{where}: there is no such file", "Name a CSV file with a column `pixels`.")
+    with damaged(where), path.open("rb") as stream:
+        names = columns(stream.readline(LONGEST))
+        if "pixels" not in names:
+            raise DataError(f"{where}: no column 'pixels' in its first line", "Expected: pixels, as in test.csv.")
+        pixels, id = names.index("pixels"), names.index("id") if "id" in names else None
+        lines = (line.decode("utf-8", errors="replace") for line in stream if not line.isspace())
+        ids, images = [], []
+        for row, fields in enumerate(csv.reader(lines)):
+            if len(fields) != len(names):
+                raise DataError(f"{where}, row {row + 1}: {len(fields)} fields instead of {len(names)}")
+            ids.append(fields[id].strip() if id is not None else str(row))
+            images.append(_pixels(fields[pixels], f"{where}, row {row + 1}"))
+    if not images:
+        raise DataError(f"{where}: it has no row", "Expected a row for each image.")
+    return ids, np.stack(images)
+
+
+def _pixels(text: str, at: str) -> Images:
+    words = text.split()
+    if len(words) != PIXELS or not all(word.isascii() and word.isdigit() and len(word) <= 3 for word in words):
+        raise DataError(f"{at}: not {PIXELS:,} pixel values in 0..255", "Perhaps the file was cut off.")
+    values = np.array(words, np.int64)
+    if values.max() > 255:
+        raise DataError(f"{at}: a pixel value is above 255")
+    return values.astype(np.uint8).reshape(SIDE, SIDE)

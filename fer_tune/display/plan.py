@@ -1,0 +1,64 @@
+"""How the plan of a run looks, and how right it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.display import terminal
+
+if TYPE_CHECKING:
+    from fer_tune.selection.cost import Range
+    from fer_tune.sources.plan import SweepPlan
+
+
+def show_plans(plans: Sequence[SweepPlan]) -> None:
+    """Prints what sweeps will cost. One sweep begins when the one before it has finished."""
+    out = terminal.console()
+    low = middle = high = 0.0
+    for plan in plans:
+        low, middle, high = low + plan.seconds.low, middle + plan.seconds.middle, high + plan.seconds.high
+        for line in lines_of(plan):
+            terminal.line(out, line)
+        now = datetime.now().astimezone()
+        times = [f"{now + timedelta(seconds=seconds):%a %H:%M}" for seconds in (middle, low, high)]
+        terminal.line(out, f"  finished about {times[0]} ({times[1]} to {times[2]}), if it began now")
+
+
+def lines_of(plan: SweepPlan) -> list[str]:
+    """Returns what one sweep will cost, line by line, without the time of the clock."""
+    pace, found = plan.pace, plan.forecast
+    devices = "1 worker" if len(plan.devices) == 1 else f"{len(plan.devices)} workers"
+    reached = ", ".join(f"{_count(number)} reach epoch {epoch}" for epoch, number in found.reached.items())
+    unit = "GPU" if any(device != "cpu" for device in plan.devices) else "CPU"
+    seconds = f"{median(pace.epochs):.3g} s (from {min(pace.epochs):.3g} to {max(pace.epochs):.3g})"
+    return [
+        f"{plan.study}: {devices}",
+        f"  an epoch takes {seconds} of {unit} time, and a start {pace.overhead:.2g} s, by {pace.source}",
+        f"  {_count(found.started)} trials start; {reached}",
+        f"  {_time(found.device_seconds)} of {unit} time; {_time(plan.seconds)} of wall time",
+    ]
+
+
+def comparison(plan: Mapping[str, Any]) -> str:
+    """Returns how right a plan was, in one line; see `sources.plan.compared`."""
+    expected, took = plan["expected"], plan["took"]
+    said, was = float(expected["device_seconds"]["middle"]), float(took["device_seconds"])
+    error = f" ({was / said - 1:+.0%})" if said > 0 else ""
+    trials = f"{float(expected['started']['middle']):.0f} trials, and {took['started']:.0f} started"
+    return (
+        f"the plan expected {terminal.clock(said)} of training ({terminal.clock(expected['device_seconds']['low'])} to "
+        f"{terminal.clock(expected['device_seconds']['high'])}), and it took {terminal.clock(was)}{error}; {trials}"
+    )
+
+
+def _count(of: Range) -> str:
+    low, middle, high = round(of.low), round(of.middle), round(of.high)
+    return str(middle) if low == high else f"{middle} ({low} to {high})"
+
+
+def _time(of: Range) -> str:
+    low, middle, high = terminal.clock(of.low), terminal.clock(of.middle), terminal.clock(of.high)
+    return middle if low == high else f"{middle} ({low} to {high})"

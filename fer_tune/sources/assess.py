@@ -1,0 +1,230 @@
+"""The evaluation of a model or an ensemble against any labelled source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.data.spec import DataRef
+from fer_tune.errors import DataError
+from fer_tune.job import Tta, new_uid
+from fer_tune.pool.devices import choose_devices
+from fer_tune.settings import Settings
+from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, TestScores, open_test, scored
+from fer_tune.store.openings import Opening, Openings
+
+if TYPE_CHECKING:
+    from fer_tune.data.dataset import Dataset
+
+PURPOSE = "evaluate"
+"""The purpose of an opening, as the ledger records it."""
+
+EVERY_VIEW: tuple[Tta, ...] = ("none", "flip", "crops")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a model reached on labelled images.
+
+    Attributes:
+        source: as the user named it.
+        part: which of its images, in words.
+        classes: names of the model's classes.
+        views: scores by kind of test-time augmentation.
+        distinct: the same without images that are copies of training images; None if the training
+            images are not in the cache.
+        copies: number of images that are copies of training images; None if unknown.
+        ledger: all openings of these images up to this one, the oldest first.
+    """
+
+    source: str
+    part: str
+    classes: tuple[str, ...]
+    images: int
+    views: dict[Tta, TestScores]
+    distinct: dict[Tta, TestScores] | None
+    copies: int | None
+    ledger: tuple[Opening, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the figures as files have them."""
+        views, distinct = (
+            None if some is None else {VIEW_NAMES[tta]: one.figures() for tta, one in some.items()}
+            for some in (self.views, self.distinct)
+        )
+        return {
+            "source": self.source,
+            "part": self.part,
+            "images": self.images,
+            "copies_of_training_images": self.copies,
+            "test": views,
+            "test_without_copies": distinct,
+            "confusion": {"classes": list(self.classes)}
+            | {VIEW_NAMES[tta]: one.confusion for tta, one in self.views.items()},
+            "openings": len(self.ledger),
+            "ledger": [opening.line for opening in self.ledger],
+        }
+
+
+def assess(
+    folder: Path,
+    source: str,
+    settings: Settings,
+    *,
+    usage: str | None = None,
+    device: str | None = None,
+    views: Sequence[Tta] = EVERY_VIEW,
+    out: Path | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Assessment:
+    """Evaluates a model or an ensemble on a labelled source. It is an opening in the ledger.
+
+    If the source is the data set that the model was made from, only the test images of its split
+    are used.
+
+    Args:
+        folder: of the model or ensemble.
+        source: `fer2013`, `demo`, or a path.
+        usage: a part of the competition, such as `PrivateTest`; None is the whole source.
+        device: `cpu` or `cuda:N`; None is the first GPU, or the CPU without one.
+        out: a folder for `metrics.json` and `predictions.npz`, or None.
+        note: is called with a sentence now and then while files are read.
+
+    Raises:
+        DataError: the source cannot be read, or has a class that the model does not know.
+        StorageError: a file is damaged, or cannot be written.
+    """
+    import numpy as np
+
+    from fer_tune.data.load import load_faces
+    from fer_tune.files import replace_file, replace_text
+    from fer_tune.train.ensemble import load_any
+
+    model = load_any(folder, choose_devices(device, 1)[0])
+    dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
+    origin = _origin(model.description, folder)
+    labels = _labels(dataset, model.spec.classes)
+    ledger, id, name = Openings(settings.root), new_uid(), _name(model.description, folder)
+    if dataset.signature == origin.get("data_signature") and usage is None:
+        kept = _kept(origin, settings, dataset)
+        target = (out or settings.cache / "evaluate" / id) / PREDICTIONS
+        tested = open_test(model, kept, ledger, id=id, purpose=PURPOSE, name=name, views=views, predictions=target)
+        with np.load(target, allow_pickle=False) as file:
+            chosen = file["index"]
+            predicted = {tta: file[VIEW_NAMES[tta]] for tta in views}
+        if out is None:
+            target.unlink()
+        scores, before, part = tested.views, tested.ledger, "the test images of its split"
+    else:
+        chosen, part = _part(dataset, usage)
+        key = f"{dataset.signature} {usage or ''}".strip()
+        opening = ledger.open(id, key, purpose=PURPOSE, model=name, study=source)
+        predicted = {tta: model.predict(dataset.images[chosen], tta) for tta in views}
+        scores = {tta: scored(labels[chosen], some, len(model.spec.classes)) for tta, some in predicted.items()}
+        ledger.result(opening.id, {VIEW_NAMES[tta]: one.scores.accuracy for tta, one in scores.items()})
+        before = tuple(ledger.of_split(key))
+        if out is not None:
+            arrays: dict[str, Any] = {VIEW_NAMES[tta]: some for tta, some in predicted.items()}
+            arrays |= {"index": chosen, "label": labels[chosen]}
+            replace_file(out / PREDICTIONS, lambda stream: np.savez_compressed(stream, **arrays))
+    copies = _copies(dataset.images[chosen], origin, settings)
+    distinct = None
+    if copies is not None:
+        here = labels[chosen][~copies]
+        distinct = {tta: scored(here, some[~copies], len(model.spec.classes)) for tta, some in predicted.items()}
+    found = Assessment(
+        source,
+        part,
+        model.spec.classes,
+        len(chosen),
+        scores,
+        distinct,
+        None if copies is None else int(copies.sum()),
+        before,
+    )
+    if out is not None:
+        replace_text(out / "metrics.json", json.dumps(found.as_dict(), indent=2) + "\n")
+    return found
+
+
+def _origin(description: Any, folder: Path) -> dict[str, Any]:
+    """Returns where a model came from; an ensemble came from where its first member did."""
+    if "members" in description:
+        from fer_tune.train.model_config import read_config
+
+        description = read_config(folder / description["members"][0]["folder"]).everything
+    origin = description.get("origin")
+    return origin if isinstance(origin, dict) else {}
+
+
+def _name(description: Any, folder: Path) -> str:
+    origin = description.get("origin")
+    return str(description.get("id") or (origin or {}).get("job") or folder.name)
+
+
+def _labels(dataset: Dataset, classes: tuple[str, ...]) -> Any:
+    """Returns the labels as positions among the model's classes, which are found by name."""
+    import numpy as np
+
+    known = {name.lower(): place for place, name in enumerate(classes)}
+    present = {name: count for name, count in dataset.counts.items() if count}
+    if missing := [name for name in present if name.lower() not in known]:
+        raise DataError(
+            f"{dataset.source} has images of the class {missing[0]}, which the model does not know.",
+            f"The model knows: {', '.join(classes)}.",
+        )
+    places = np.array([known.get(name.lower(), -1) for name in dataset.spec.classes])
+    return places[dataset.labels]
+
+
+def _part(dataset: Dataset, usage: str | None) -> tuple[Any, str]:
+    import numpy as np
+
+    from fer_tune.data.fer2013 import USAGES
+
+    if usage is None:
+        return np.arange(len(dataset)), "all images"
+    by_name = {name.lower(): code for code, name in enumerate(USAGES)}
+    if usage.lower() not in by_name or dataset.usage is None:
+        raise DataError(
+            f"{dataset.source} has no part {usage}.",
+            f"--usage takes {', '.join(USAGES)}, for a file with a Usage column.",
+        )
+    return np.flatnonzero(dataset.usage == by_name[usage.lower()]), usage
+
+
+def _kept(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataRef:
+    """Returns the data and the split that a model was made from."""
+    from fer_tune.data import cache
+
+    split = str(origin.get("split_hash", ""))
+    path = settings.cache / "splits" / f"{split[:32]}.npz"
+    return DataRef(cache.folder(settings, dataset.signature), dataset.signature, path, split, dataset.spec)
+
+
+def _copies(images: Any, origin: dict[str, Any], settings: Settings) -> Any | None:
+    """Returns which images are copies of training images, bool [N]; None if these are not known."""
+    import numpy as np
+
+    from fer_tune.data import cache
+    from fer_tune.data.access import open_search
+    from fer_tune.data.duplicates import find_groups
+
+    signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
+    place = settings.cache / "faces" / signature[:32]
+    try:
+        stored = cache.read(place, signature)
+        ref = DataRef(place, signature, settings.cache / "splits" / f"{split[:32]}.npz", split, stored.spec)
+        opened = open_search(ref)
+    except DataError:
+        return None
+    parts = {"train": [opened.train], "train+val": [opened.train, opened.val]}
+    fitted = parts.get(str(origin.get("fit")))
+    trained = stored.images if fitted is None else stored.images[np.sort(np.concatenate(fitted))]
+    if stored.spec.shape != images.shape[1:]:
+        return None
+    near = find_groups(np.concatenate([trained, images])).near
+    return np.isin(near[len(trained) :], near[: len(trained)])

@@ -1,0 +1,192 @@
+"""Whether two studies, families or models differ beyond chance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_tune.errors import DataError, StudyError
+from fer_tune.models import FAMILIES
+from fer_tune.selection.paired import compare
+from fer_tune.selection.race import ALPHA, Run, difference, pooled
+from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
+from fer_tune.sources.evaluate import PREDICTIONS
+from fer_tune.store import Store
+from fer_tune.study.confirmations import ConfirmationReader
+from fer_tune.study.standings import Standing, standings
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared.
+
+    Attributes:
+        name: as the user gave it.
+        about: which trial or model stands for it, in words.
+        values: by seed; one without confirmations.
+    """
+
+    name: str
+    about: str
+    values: tuple[float, ...]
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return mean(self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of a comparison.
+
+    Attributes:
+        measure: what is compared, such as `val_accuracy`.
+        difference: value of the first minus value of the second.
+        error: its standard error.
+        p: probability of such a difference between equals.
+        basis: what the test knows of, in words.
+    """
+
+    first: Side
+    second: Side
+    measure: str
+    difference: float
+    error: float
+    p: float
+    basis: str
+
+    @property
+    def differ(self) -> bool:
+        """Whether the two differ beyond chance, at the level of 5 %."""
+        return self.p < ALPHA
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What is known of one side: its runs, its images, and what both must have in common."""
+
+    side: Side
+    runs: Sequence[Run]
+    images: int
+    measure: str
+    on: str
+
+
+def compare_two(store: Store | None, first: str, second: str) -> Comparison:
+    """Compares two studies, families or model folders.
+
+    A family stands for the best of its studies, and a study for its best trial: the confirmed one
+    if there are confirmations. Models are compared by their predictions for test images, which
+    `retrain`, `ensemble` and `evaluate` left; nothing is opened.
+
+    Args:
+        store: the database; None if both are folders.
+
+    Raises:
+        StudyError: a name is neither a study nor a family nor a folder, or has no complete trial.
+        DataError: a folder has no predictions, or the two cannot be compared.
+    """
+    one, other = (_entry(store, name) for name in (first, second))
+    if one.measure != other.measure:
+        raise DataError(
+            f"{first} is measured by {one.measure}, and {second} by {other.measure}.",
+            "Compare two studies with one objective, or two model folders.",
+        )
+    images = min(one.images, other.images)
+    together = one.on == other.on
+    seeds = min(len(one.runs), len(other.runs))
+    if together and seeds > 1:
+        gap, error, p = difference(one.runs, other.runs, pooled([one.runs, other.runs], images), images)
+        return Comparison(one.side, other.side, one.measure, gap, error, p, "seeds and images, paired by image")
+    first_images, second_images = one.runs[0].images, other.runs[0].images
+    if together and first_images is not None and second_images is not None:
+        found = compare(first_images, second_images)
+        basis = "the same images, one seed each: the variation between seeds is not in it"
+        return Comparison(one.side, other.side, one.measure, found.difference, found.error, found.p, basis)
+    gap = one.side.value - other.side.value
+    errors = (standard_error(min(1.0, entry.side.value), entry.images) for entry in (one, other))
+    total = error_of_difference(*errors) or math.nan
+    basis = "different images, as independent" if not together else "values alone, as independent"
+    return Comparison(one.side, other.side, one.measure, gap, total, two_sided(gap / total) if total else 1.0, basis)
+
+
+def _entry(store: Store | None, name: str) -> _Entry:
+    if (Path(name) / PREDICTIONS).is_file():
+        return _of_model(Path(name), name)
+    if store is None:
+        raise DataError(
+            f"{name} has no {PREDICTIONS}, and there is no database with studies.",
+            "Name a folder that `fer-tune retrain`, `ensemble` or `evaluate` left.",
+        )
+    names = [record.name for record in store.studies.all()]
+    if name in names:
+        return _of_study(store, name, name)
+    family = [record.name for record in store.studies.all() if record.family == name]
+    if family:
+        best = {study: _best(store, study) for study in family}
+        known = {study: one for study, one in best.items() if one is not None}
+        if not known:
+            raise _nothing_complete(name)
+        return _of_study(store, max(known, key=lambda study: _value(known[study])), name)
+    if Path(name).is_dir():
+        raise DataError(f"{name} has no {PREDICTIONS}.", f"`fer-tune evaluate {name} SRC --out {name}` writes it.")
+    if name in FAMILIES:
+        raise StudyError(f"There is no study of the family {name}.", f"`fer-tune run {name}` makes one.")
+    store.studies.get(name)  # its error names the nearest study
+    raise AssertionError
+
+
+def _of_study(store: Store, study: str, name: str) -> _Entry:
+    best = _best(store, study)
+    if best is None:
+        raise _nothing_complete(study)
+    record = store.studies.get(study)
+    reader = ConfirmationReader(store, record)
+    number, runs = best.trial.number, list[Run]()
+    if best.confirmed is not None:
+        complete = [job for job in reader.jobs() if job.origin["trial"] == number and job.state == "complete"]
+        runs = [reader.predictions.run(job) for job in complete]
+    elif best.trial.job is not None:
+        runs = [Run(best.trial.value or 0.0, reader.predictions.contributions(best.trial.job))]
+    values = tuple(run.value for run in runs) or (best.trial.value or 0.0,)
+    seeds = f", {len(values)} new seeds" if best.confirmed is not None else ", as the search measured it"
+    shown = study if study == name else f"{study}, the best of {name}"
+    side = Side(name, f"trial {number} of {shown}{seeds}", values)
+    runs = runs or [Run(values[0])]
+    return _Entry(side, runs, reader.predictions.images, record.objective, f"val {record.split.hash}")
+
+
+def _of_model(folder: Path, name: str) -> _Entry:
+    try:
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
+            arrays: dict[str, Any] = {key: file[key] for key in ("index", "label", "plain")}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{folder / PREDICTIONS} cannot be read: {error}", "Evaluate the model again.") from error
+    right = (arrays["plain"].argmax(1) == arrays["label"]).astype(np.float64)
+    side = Side(name, f"a model, {len(right)} test images", (float(right.mean()),))
+    on = f"test {_content(arrays['index'], arrays['label'])}"
+    return _Entry(side, [Run(float(right.mean()), right)], len(right), "test accuracy", on)
+
+
+def _content(*arrays: Any) -> str:
+    """Returns which images the predictions are for."""
+    return json.dumps([array.tolist() for array in arrays])
+
+
+def _best(store: Store, study: str) -> Standing | None:
+    return next(iter(standings(store, study, 1).ranked), None)
+
+
+def _value(one: Standing) -> float:
+    return one.confirmed.mean if one.confirmed is not None else one.trial.value or 0.0
+
+
+def _nothing_complete(name: str) -> StudyError:
+    return StudyError(f"{name} has no complete trial yet.", "Run its sweep for longer first.")

@@ -1,0 +1,216 @@
+"""A run of an ensemble: chosen on validation, its members trained again, tested once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fer_tune.errors import TrainingError
+from fer_tune.job import Tta
+from fer_tune.jobs.observers import Observer, Observers
+from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.signals import Signals
+from fer_tune.jobs.supervision import Limits
+from fer_tune.pool import Pool
+from fer_tune.pool.devices import choose_devices
+from fer_tune.pool.port import TrainerFactory, load_trainer
+from fer_tune.settings import Settings
+from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
+from fer_tune.sources.final_result import FinalFit, finish
+from fer_tune.sources.members import Chosen, MemberFits, choose_members
+from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
+from fer_tune.store import Store
+from fer_tune.store.openings import Openings
+from fer_tune.sweep.schema import Limits as SweepLimits
+
+PURPOSE = "ensemble"
+"""The purpose of an opening, as the ledger records it."""
+
+
+@dataclass(frozen=True)
+class EnsembleFit:
+    """A trained ensemble.
+
+    Attributes:
+        id: the same for the same members and the same schedule.
+        folder: holds `ensemble.json`, a folder for each member, `metrics.json` and, if test was
+            opened, `predictions.npz`.
+        chosen: the members, and figures on validation.
+        fits: the trained members, in the order of `chosen.members`.
+        tested: scores of the ensemble on test, and beside them those of the best single trial; None
+            if test was not opened.
+    """
+
+    id: str
+    folder: Path
+    chosen: Chosen
+    fits: tuple[FinalFit, ...]
+    tested: Tested | None
+
+
+def run_ensemble(
+    studies: Sequence[str],
+    settings: Settings,
+    options: RunOptions | None = None,
+    *,
+    size: int = 8,
+    epochs: int | None = None,
+    tta: Tta = "none",
+    test: bool = True,
+    observer: Observer | None = None,
+    trainer: TrainerFactory = load_trainer,
+) -> EnsembleFit | None:
+    """Chooses an ensemble on stored validation predictions, trains its members, and tests it once.
+
+    The members are trained on training and validation images, on all devices. A run that was killed
+    is continued by the same call.
+
+    Args:
+        studies: whose complete trials may be members. They must have the same split.
+        size: number of members, at most; a member may count more than once.
+        epochs: length of the schedules; None leaves that to the studies.
+        tta: `crops` evaluates ten crops of each test image too.
+        test: whether to open test.
+
+    Returns:
+        The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
+
+    Raises:
+        StudyError: a study does not exist, has another split, or has no stored predictions.
+        TrainingError: the training of a member failed.
+    """
+    options = options or RunOptions()
+    observers = observers_of(settings, observer)
+    patience, signals = SweepLimits().storage_patience, Signals()
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
+        stack.enter_context(observers)
+        Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
+        store = stack.enter_context(open_store(settings, patience, observers.note))
+        chosen = choose_members(store, studies, size)
+        mirrored = options.wandb != "disabled"
+        sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=mirrored, held=stack)
+        signals.hurry = store.patiently.hurry
+        watch_results(observers, store, settings, options)
+        stack.enter_context(signals.handled())
+        most = max((len(source.jobs) for source in sources if source.wanted()), default=0)
+        if most:
+            pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=most)
+            stack.callback(pool.close)
+            _train(sources, pool, store, observers, signals)
+            pool.close()  # the evaluation needs the memory of the workers
+        if signals.requested:
+            return None
+        device = choose_devices(options.devices, 1)[0]
+        fits = _finished(sources, store, settings, device)
+        id, views = chosen.identity(epochs), _views(tta) if test else None
+        fit = _assembled(store, settings, chosen, fits, id)
+        return _tested(fit, store, views, device)
+    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
+    return None
+
+
+def _views(tta: Tta) -> tuple[Tta, ...]:
+    return ("none", "flip", "crops") if tta == "crops" else ("none", "flip")
+
+
+def _train(sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals) -> None:
+    for source in sources:
+        if source.wanted() and not signals.requested:
+            limits = Limits(retries=int(source.record.sweep_json.get("retries", Limits().retries)))
+            observers.study_closed(Runner(source, pool, store, observers, signals, limits).run())
+
+
+def _finished(
+    sources: Sequence[MemberFits], store: Store, settings: Settings, device: str
+) -> dict[tuple[str, int], FinalFit]:
+    """Calibrates the trained members, and returns them by study and trial."""
+    found = {}
+    for source in sources:
+        record = source.record
+        for job in source.records():
+            folder = settings.job_folder(record.name, record.uid, job.uid)
+            fit = store.patiently(partial(finish, store, record, job, folder, device, views=None))
+            found[record.name, fit.trial] = fit
+    return found
+
+
+def _assembled(
+    store: Store, settings: Settings, chosen: Chosen, fits: dict[tuple[str, int], FinalFit], id: str
+) -> EnsembleFit:
+    """Writes the folder of the ensemble.
+
+    Raises:
+        TrainingError: a member was not trained.
+    """
+    from fer_tune.train.ensemble import save_ensemble
+
+    if missing := [one.key for one in chosen.trained if one.key not in fits]:
+        raise TrainingError(f"{len(missing)} members were not trained.", "`fer-tune ensemble` trains them again.")
+    members = tuple(fits[one.study, one.trial] for one in chosen.members)
+    folder = settings.artifacts / "ensembles" / id
+    parts = [(fit.folder, one.weight) for fit, one in zip(members, chosen.members, strict=True)]
+    save_ensemble(folder, parts, {"id": id, "chosen": [vars(one) for one in chosen.members]})
+    single = fits[chosen.single.study, chosen.single.trial]
+    return EnsembleFit(id, folder, chosen, (*members, single), None)
+
+
+def _tested(fit: EnsembleFit, store: Store, views: tuple[Tta, ...] | None, device: str) -> EnsembleFit:
+    """Opens test once for the ensemble and its best member, and writes the figures."""
+    from fer_tune.train.ensemble import Ensemble
+    from fer_tune.train.export import Predictor
+
+    *members, single = fit.fits
+    tested = None
+    if views is not None:
+        first = fit.chosen.candidates[0].record
+        tested = open_test(
+            Ensemble.load(fit.folder, device),
+            first.data_ref(store.root),
+            Openings(store.root),
+            id=fit.id,
+            purpose=PURPOSE,
+            name=fit.id,
+            study=", ".join(dict.fromkeys(one.study for one in fit.chosen.members)),
+            views=views,
+            database=store.ledger.of_split(first.split.hash),
+            predictions=fit.folder / PREDICTIONS,
+            beside=Predictor.load(single.folder, device),
+        )
+    done = EnsembleFit(fit.id, fit.folder, fit.chosen, tuple(members), tested)
+    _write(done)
+    return done
+
+
+def _write(fit: EnsembleFit) -> None:
+    from fer_tune.files import replace_text
+
+    choice = fit.chosen.choice
+    content = {
+        "ensemble": fit.id,
+        "members": [vars(one) for one in fit.chosen.members],
+        "single": vars(fit.chosen.single),
+        "candidates": len(fit.chosen.candidates),
+        "validation": {
+            "ensemble": choice.honest,
+            "ensemble_chosen_on": choice.accuracy,
+            "single": choice.single_honest,
+            "single_chosen_on": choice.single_accuracy,
+        },
+    }
+    if fit.tested is not None:
+        views, beside = (
+            {VIEW_NAMES[tta]: scores.figures() for tta, scores in some.items()}
+            for some in (fit.tested.views, fit.tested.beside)
+        )
+        content |= {
+            "test": views,
+            "test_of_single": beside,
+            "test_images": fit.tested.images,
+            "test_openings": len(fit.tested.ledger),
+            "test_ledger": [opening.line for opening in fit.tested.ledger],
+        }
+    replace_text(fit.folder / "metrics.json", json.dumps(content, indent=2) + "\n")

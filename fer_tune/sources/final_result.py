@@ -1,0 +1,294 @@
+"""What a final fit leaves: its evaluation on test, its calibration, and files that say so."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from fer_tune.errors import TrainingError
+from fer_tune.job import EpochRow, Part, Tta, Value
+from fer_tune.selection.classes import class_report
+from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, TestScores, open_test
+from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.store.openings import Opening, Openings
+from fer_tune.study.predictions import Predictions
+
+PURPOSE = "final fit"
+"""The purpose of an opening, as the ledgers record it."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of a model, and what it changes on the images that it was fitted to.
+
+    Attributes:
+        temperature: divides the logits.
+        source: the job whose validation predictions it was fitted to: the fit itself, or the trial
+            that it repeats.
+        before, after: expected calibration error on validation.
+    """
+
+    temperature: float
+    source: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class FinalFit:
+    """The result of a final fit.
+
+    Attributes:
+        job: uid of the job.
+        trial: number of the trial whose configuration was trained.
+        folder: holds `model.safetensors`, `config.json`, `metrics.json`, `epochs.json` and, if it
+            was calibrated, `calibration.json`; if test was opened, also `confusion.json`,
+            `confusion.png`, `report.json` and `predictions.npz`.
+        params: hyperparameters by name, including the changes.
+        changes: hyperparameters that replaced the trial's.
+        classes: names of the data's classes.
+        on: the part of the data that it was trained on.
+        epochs, schedule: number of trained epochs, and of epochs of the learning-rate schedule.
+        rows: one for each epoch. Validation figures are nan, unless it was trained on the training
+            part alone.
+        images: number of images that were trained on.
+        parameters: number of trainable parameters.
+        seconds: duration of the training.
+        calibration: None without stored predictions for validation images.
+        tested: scores on test; None if test was not opened.
+    """
+
+    study: str
+    job: str
+    trial: int
+    folder: Path
+    params: dict[str, Value]
+    changes: dict[str, Value]
+    classes: tuple[str, ...]
+    seed: int
+    on: Part
+    epochs: int
+    schedule: int
+    rows: tuple[EpochRow, ...]
+    images: int
+    parameters: int
+    seconds: float
+    calibration: Calibration | None
+    tested: Tested | None
+
+    @property
+    def plain(self) -> TestScores:
+        """Scores on test of the network's predictions."""
+        return self.scores("none")
+
+    @property
+    def flip(self) -> TestScores:
+        """Scores of its predictions averaged over each image and its mirror image."""
+        return self.scores("flip")
+
+    def scores(self, tta: Tta) -> TestScores:
+        """Returns the scores on test with a kind of test-time augmentation.
+
+        Raises:
+            TrainingError: test was not opened.
+        """
+        if self.tested is None:
+            raise TrainingError(f"The final fit {self.job} was not tested.", "Leave --no-test out to open test.")
+        return self.tested.views[tta]
+
+    @property
+    def openings(self) -> int:
+        """How often test images of this split have been opened, including this time."""
+        return len(self.tested.ledger) if self.tested else 0
+
+    @property
+    def ledger(self) -> tuple[Opening, ...]:
+        """The openings of the split up to this one, the oldest first."""
+        return self.tested.ledger if self.tested else ()
+
+    @property
+    def figure(self) -> float:
+        """What ranks fits of one request: accuracy on test, else on validation, else the negative
+        training loss."""
+        last = self.rows[-1]
+        if self.tested is not None:
+            return self.plain.scores.accuracy
+        return -last.train_loss if isnan(last.val_accuracy) else last.val_accuracy
+
+
+def nearest_to_median(fits: Sequence[FinalFit]) -> FinalFit:
+    """Returns the fit whose figure is nearest the median: the one to keep, as no seed is better.
+
+    The best one would be best by luck, and its figure on test would not be honest any more.
+    """
+    figures = sorted(fit.figure for fit in fits)
+    half = len(figures) // 2
+    median = figures[half] if len(figures) % 2 else (figures[half - 1] + figures[half]) / 2
+    return min(fits, key=lambda fit: (abs(fit.figure - median), fit.seed))
+
+
+def finish(
+    store: Store,
+    study: StudyRecord,
+    job: JobRecord,
+    folder: Path,
+    device: str,
+    *,
+    views: Sequence[Tta] | None = ("none", "flip"),
+) -> FinalFit:
+    """Calibrates a trained job and evaluates it on test. Writes files and records them.
+
+    Args:
+        folder: the job's folder, which holds its model.
+        device: `cpu` or `cuda:N`.
+        views: the kinds of test-time augmentation to evaluate; None does not open test.
+
+    Raises:
+        TrainingError: the job is not complete.
+        DataError: the study's data or split is not in the cache any more.
+        StorageError: the model cannot be read, or the files cannot be written.
+    """
+    from fer_tune.train.export import Predictor
+
+    if job.state != "complete":
+        raise TrainingError(*_failure(job))
+    rows = store.epochs.curve(study.name, job.uid)
+    counts = study.split.counts
+    parts = {"train": ("train",), "train+val": ("train", "val"), "all": ("train", "val", "test")}[job.fit]
+    attempts = store.jobs.attempts(study.name, job.uid)
+    calibration = _calibrate(store, study, job, folder)
+    tested = None
+    if views is not None:
+        store.ledger.open_test(study.name, job.uid, study.split.hash, PURPOSE)
+        tested = open_test(
+            Predictor.load(folder, device),
+            study.data_ref(store.root),
+            Openings(store.root),
+            id=job.uid,
+            purpose=PURPOSE,
+            name=job.uid,
+            study=study.name,
+            views=views,
+            database=store.ledger.of_split(study.split.hash),
+            predictions=folder / PREDICTIONS,
+        )
+    fit = FinalFit(
+        study=study.name,
+        job=job.uid,
+        trial=int(job.origin["trial"]),
+        folder=folder,
+        params=job.params,
+        changes=dict(job.origin.get("changes", {})),
+        classes=study.data_spec.classes,
+        seed=job.seed,
+        on=job.fit,
+        epochs=len(rows),
+        schedule=job.schedule,
+        rows=tuple(rows),
+        images=sum(counts.get(part, 0) for part in parts),
+        parameters=max((attempt.parameters for attempt in attempts), default=0),
+        seconds=sum(row.seconds for row in rows),
+        calibration=calibration,
+        tested=tested,
+    )
+    for kind, path in _write(fit).items():  # the metrics come last: if they are recorded, all else is
+        store.artifacts.add(study.name, job.uid, kind, path)
+    return fit
+
+
+def _failure(job: JobRecord) -> tuple[str, str]:
+    hint = "`fer-tune retrain` trains it again."
+    if "not finite" in job.reason:
+        hint = "A smaller learning rate may help: `--set lr=...`."
+    elif "memory" in job.reason:
+        hint = "A smaller width may help: `--set width=...`."
+    return f"The final fit {job.uid} of {job.study} {job.state}: {job.reason}", hint
+
+
+def _calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) -> Calibration | None:
+    """Fits a temperature to predictions for validation images, and writes it beside the model.
+
+    A fit that was trained on validation images has none for them. The trial that it repeats has.
+    """
+    from fer_tune.files import replace_text
+    from fer_tune.selection.calibration import calibration_error, fit_temperature, softmax
+    from fer_tune.train.export import CALIBRATION
+
+    trial = store.jobs.find_trial(study.name, int(job.origin["trial"]))
+    source = job if job.fit == "train" else trial
+    predictions = Predictions(store, study)
+    logits = predictions.logits(source.uid) if source else None
+    if logits is None or source is None or predictions.labels is None:
+        return None
+    temperature = fit_temperature(logits, predictions.labels)
+    before, after = (calibration_error(softmax(logits, one), predictions.labels) for one in (1.0, temperature))
+    found = Calibration(temperature, source.uid, before, after)
+    replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
+    return found
+
+
+def _write(fit: FinalFit) -> dict[str, Path]:
+    """Writes what was measured. Returns the files by kind, the metrics last."""
+    from fer_tune.files import replace_text
+    from fer_tune.train.export import CALIBRATION
+
+    texts: dict[str, Any] = {"epochs": [_plain(row) for row in fit.rows]}
+    files: dict[str, Path] = {} if fit.calibration is None else {"calibration": fit.folder / CALIBRATION}
+    if fit.tested is not None:
+        views = {VIEW_NAMES[tta]: scores for tta, scores in fit.tested.views.items()}
+        texts["confusion"] = {"classes": list(fit.classes)} | {name: one.confusion for name, one in views.items()}
+        texts["report"] = {name: class_report(fit.classes, one.confusion) for name, one in views.items()}
+        files |= {"predictions": fit.folder / PREDICTIONS, "confusion_png": _draw(fit)}
+    texts["metrics"] = metrics(fit)
+    for kind, content in texts.items():
+        files[kind] = fit.folder / f"{kind}.json"
+        replace_text(files[kind], json.dumps(content, indent=2) + "\n")
+    return files
+
+
+def metrics(fit: FinalFit) -> dict[str, Any]:
+    """Returns the content of `metrics.json`."""
+    known: dict[str, Any] = {
+        "study": fit.study,
+        "job": fit.job,
+        "trial": fit.trial,
+        "params": fit.params,
+        "changes": fit.changes,
+        "seed": fit.seed,
+        "on": fit.on,
+        "epochs": fit.epochs,
+        "schedule": fit.schedule,
+        "images": fit.images,
+        "parameters": fit.parameters,
+        "seconds": round(fit.seconds, 3),
+        "calibration": asdict(fit.calibration) if fit.calibration else None,
+    }
+    if fit.tested is None:
+        return known
+    return known | {
+        "test_images": fit.tested.images,
+        "test_openings": fit.openings,
+        "test_ledger": [opening.line for opening in fit.ledger],
+        "test": {VIEW_NAMES[tta]: scores.figures() for tta, scores in fit.tested.views.items()},
+    }
+
+
+def _draw(fit: FinalFit) -> Path:
+    from fer_tune.report.confusion import confusion_png
+
+    assert fit.tested is not None
+    title = f"{fit.study}, trial {fit.trial}: {fit.plain.scores.accuracy:.2%} of {fit.tested.images} on test"
+    return confusion_png(fit.plain.confusion, fit.classes, fit.folder / "confusion.png", title)
+
+
+def _plain(row: EpochRow) -> dict[str, Any]:
+    """Returns a row for JSON, with None in place of nan."""
+    values = asdict(row) | {"recall": [None if isnan(value) else value for value in row.recall]}
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }

@@ -1,0 +1,155 @@
+"""The pace of a sweep's trials: from earlier trials in the database, else from a short probe."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer_tune.data.spec import DataRef
+from fer_tune.job import Job, Value, new_uid
+from fer_tune.pool import EndEvent, Lanes, Pool, ProgressEvent, RowEvent
+from fer_tune.selection.cost import Pace
+from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.sweep.space import Fixed
+
+if TYPE_CHECKING:
+    from fer_tune.sweep.schema import Sweep
+
+ENOUGH = 8
+"""Earlier trials without which the pace is probed."""
+
+PROBES = 6
+"""Configurations that a probe trains: the first start configuration, and random ones."""
+
+PROBE_EPOCHS = 2
+"""Epochs of each. The last one counts, because the first one includes preparations."""
+
+PROBE_SECONDS = 30.0
+"""A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
+
+
+def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> Pace | None:
+    """Returns the pace of earlier trials of the sweep's family on this kind of device.
+
+    Trials whose hyperparameters the sweep could draw are preferred to all others. None if there are
+    too few trials.
+    """
+    kind = devices[0].partition(":")[0]
+    images = study.split.counts.get("train", 0)
+    alike: list[tuple[float, float, float]] = []
+    others: list[tuple[float, float, float]] = []
+    for other in store.studies.all():
+        if (other.family, other.data_spec.side, other.data_spec.channels) != (
+            sweep.family,
+            study.data_spec.side,
+            study.data_spec.channels,
+        ):
+            continue
+        scale = images / (other.split.counts.get("train", 0) or images or 1)
+        curves = store.epochs.curves(other.name)
+        overheads = _overheads(store, other.name, kind)
+        for job in store.jobs.of(other.name, "search"):
+            if job.uid in overheads and (rows := curves.get(job.uid)):
+                each = scale * median(row.device_seconds for row in rows)
+                length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
+                (alike if _could_be_drawn(sweep, job) else others).append((each, overheads[job.uid], length))
+    found = alike if len(alike) >= ENOUGH else [*alike, *others]
+    if len(found) < ENOUGH:
+        return None
+    return Pace(
+        epochs=tuple(each for each, _, _ in found),
+        overhead=median(overhead for _, overhead, _ in found),
+        lengths=tuple(length for _, _, length in found if math.isfinite(length)),
+        source=f"{len(found)} earlier trials",
+    )
+
+
+def _overheads(store: Store, study: str, kind: str) -> dict[str, float]:
+    """Returns for each job the device-seconds of an attempt that were not part of an epoch."""
+    trained: dict[tuple[str, int], tuple[float, float]] = {}
+    for row in store.epochs.all(study):
+        seconds, shared = trained.get((row.job, row.attempt), (0.0, 0.0))
+        trained[row.job, row.attempt] = seconds + row.seconds, shared + row.device_seconds
+    found = {}
+    for one in store.jobs.attempts(study):
+        seconds, shared = trained.get((one.job, one.attempt), (0.0, 0.0))
+        if one.ended is not None and one.attempt == 0 and seconds > 0 and one.device.startswith(kind):
+            beside = max(0.0, (one.ended - one.started).total_seconds() - seconds)
+            found[one.job] = beside * shared / seconds
+    return found
+
+
+def _could_be_drawn(sweep: Sweep, job: JobRecord) -> bool:
+    return all(
+        any(one.domain.contains(job.params[name]) for one in sweep.space.values() if one.name == name)
+        for name in {one.name for one in sweep.space.values()}
+        if name in job.params
+    )
+
+
+def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> Pace | None:
+    """Returns the pace of a few configurations, which it trains for seconds; None if all failed.
+
+    Nothing of it is recorded.
+    """
+    pool.use_lanes(lanes)
+    waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
+    began: dict[str, float] = {}
+    found: dict[str, float] = {}
+    firsts: list[float] = []
+    deadline = time.monotonic() + PROBE_SECONDS
+    while (waiting or began) and time.monotonic() < deadline:
+        for slot in pool.idle():
+            if waiting:
+                job = waiting.pop()
+                began[job.uid] = time.monotonic()
+                pool.submit(slot, job)
+        for event in pool.events(0.1):
+            if isinstance(event, RowEvent):
+                if event.row.epoch == 1:
+                    firsts.append(time.monotonic() - began[event.row.job] - event.row.seconds)
+                found[event.row.job] = event.row.device_seconds
+            elif isinstance(event, ProgressEvent) and event.progress.step and event.progress.job not in found:
+                passed = time.monotonic() - began[event.progress.job]
+                found[event.progress.job] = passed * event.progress.steps / event.progress.step
+            elif isinstance(event, EndEvent):
+                began.pop(event.end.job, None)
+    if not found:
+        return None
+    overhead = max(0.0, min(firsts, default=0.0))
+    return Pace(tuple(found.values()), overhead, source=f"a probe of {len(found)} configurations")
+
+
+def _configurations(sweep: Sweep) -> list[dict[str, Value]]:
+    """Returns the first start configuration, and random ones."""
+    from fer_tune.study.configurations import Cube
+    from fer_tune.sweep.space import named
+
+    random = np.random.default_rng(sweep.seed)
+    cube = Cube(sweep.space)
+    fixed: dict[str, Value] = {
+        one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)
+    }
+    found: list[dict[str, Value]] = [
+        fixed | named(cube.configuration(point)) for point in cube.draw(PROBES - bool(sweep.start), random)
+    ]
+    return [*found, *([fixed | dict(sweep.start[0].params)] if sweep.start else [])]
+
+
+def _job(sweep: Sweep, params: dict[str, Value], data: DataRef, seed: int) -> Job:
+    return Job(
+        uid=new_uid(),
+        study=sweep.study,
+        kind="search",
+        family=sweep.family,
+        params=params,
+        schedule=max(sweep.budget.epochs, PROBE_EPOCHS + 1),
+        until=PROBE_EPOCHS,
+        seed=seed,
+        data=data,
+    )

@@ -1,0 +1,140 @@
+"""The plan of a run: what its sweeps will cost, before anything is trained.
+
+The plan is kept with the study. When a run of the study ends, what it took is kept beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.errors import TrainingError
+from fer_tune.jobs.observers import Observer
+from fer_tune.pool import Pool
+from fer_tune.pool.engines import engine
+from fer_tune.pool.port import TrainerFactory, load_trainer
+from fer_tune.selection.cost import Forecast, Pace, Range, Shape, forecast
+from fer_tune.settings import Settings
+from fer_tune.sources.pace import probed_pace, recorded_pace
+
+if TYPE_CHECKING:
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.search import Search
+    from fer_tune.sweep.schema import Sweep
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What one sweep will cost.
+
+    Attributes:
+        devices: one for each worker.
+        pace: what trials cost, and where that was measured.
+        forecast: of all devices together.
+        seconds: wall time, without the start of the workers.
+    """
+
+    study: str
+    devices: tuple[str, ...]
+    pace: Pace
+    forecast: Forecast
+    seconds: Range
+
+
+def plan_sweeps(
+    sweeps: Sequence[Sweep],
+    settings: Settings,
+    options: RunOptions,
+    note: Callable[[str], object],
+    trainer: TrainerFactory = load_trainer,
+) -> list[SweepPlan]:
+    """Returns what sweeps will cost. It makes their studies and keeps the plans in them.
+
+    Args:
+        note: is called with one line that the user should read.
+
+    Raises:
+        SettingsError, DataError, StudyError, StorageError, PoolError: as `run_sweeps`.
+        TrainingError: no configuration of a sweep could be trained.
+    """
+    from fer_tune.sources.run import observers_of, open_pool, open_store, prepare
+
+    observer = _Noting(note)
+    observers = observers_of(settings, observer)
+    patience = max((sweep.limits.storage_patience for sweep in sweeps), default=0.0)
+    chosen = engine(options.engine)
+    devices = tuple(chosen.devices(options.devices, options.workers))
+    plans = []
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(settings, patience, note))
+        pool: Pool | None = None
+        for sweep in sweeps:
+            search = prepare(sweep, settings, store, held=stack, options=options, observers=observers)
+            pace = recorded_pace(store, sweep, search.record, devices)
+            if pace is None:
+                if pool is None:
+                    pool = open_pool(settings, options, patience, note, trainer=trainer)
+                    stack.callback(pool.close)
+                pace = probed_pace(sweep, pool, search.data, options.lanes or sweep.lanes)
+            if pace is None:
+                raise TrainingError(
+                    f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",
+                    "`fer-tune run` shows why its trials fail.",
+                )
+            plans.append(_plan(sweep, search, pace, devices))
+    return plans
+
+
+def _plan(sweep: Sweep, search: Search, pace: Pace, devices: tuple[str, ...]) -> SweepPlan:
+    before = search.spent_so_far()
+    found = forecast(shape_of(sweep, before, len(devices)), pace)
+    usual = found.device_seconds
+    plan = SweepPlan(
+        study=sweep.study,
+        devices=devices,
+        pace=pace,
+        forecast=found,
+        seconds=Range(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
+    )
+    search.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
+    return plan
+
+
+def shape_of(sweep: Sweep, before: Mapping[str, float], devices: int) -> Shape:
+    """Returns the search that is still to come.
+
+    Args:
+        before: `device_seconds` and `started` trials of earlier runs.
+    """
+    from fer_tune.study.rung_view import levels_of
+
+    budget = sweep.budget
+    capacity = math.inf if budget.hours is None else 3600 * budget.hours * devices
+    if budget.gpu_hours is not None:
+        capacity = min(capacity, max(0.0, 3600 * budget.gpu_hours - before["device_seconds"]))
+    rungs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
+    trials = max(0, budget.trials - int(before["started"]))
+    return Shape(budget.epochs, tuple(rungs), sweep.search.factor, trials, capacity)
+
+
+def compared(plan: Mapping[str, Any], device_seconds: float, started: int) -> dict[str, Any]:
+    """Returns a kept plan beside what the runs since then took."""
+    before = plan["before"]
+    took = {
+        "device_seconds": device_seconds - before["device_seconds"],
+        "started": started - before["started"],
+    }
+    return {"expected": {name: plan[name] for name in took}, "took": took}
+
+
+class _Noting(Observer):
+    """Passes notes on."""
+
+    def __init__(self, note: Callable[[str], object]) -> None:
+        self._note = note
+
+    def note(self, text: str) -> None:
+        self._note(text)

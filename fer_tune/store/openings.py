@@ -1,0 +1,144 @@
+"""The ledger of a storage folder: every opening of test images, in a file that only grows.
+
+The database has a ledger of its own for the final fits of its studies. This one is over all
+databases of the folder, and has ensembles and evaluations too. It has a line of JSON for each
+opening, and another one for its result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from fer_tune.files import flush, writing
+from fer_tune.store.records import LedgerRecord
+
+FILE = "test-ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the test images of a split.
+
+    Attributes:
+        id: identifies the opening. For a final fit it is the uid of its job.
+        split: hash of the split.
+        purpose: such as `final fit`, `ensemble` or `evaluate`.
+        model: what was evaluated: a job, or a folder.
+        study: name of the study, or several names; empty if there is none.
+        result: accuracies by view; empty while there is none.
+    """
+
+    id: str
+    split: str
+    purpose: str
+    model: str
+    study: str
+    opened: datetime
+    result: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """The opening in words."""
+        shown = ", ".join(f"{name} {100 * value:.2f} %" for name, value in self.result.items())
+        about = " ".join(word for word in (self.study, self.purpose) if word)
+        return f"{self.opened:%Y-%m-%d %H:%M} {about} {self.model}{': ' if shown else ''}{shown}"
+
+
+class Openings:
+    """The ledger of a storage folder. Lines are added and never changed.
+
+    Args:
+        root: the storage folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / FILE
+
+    def open(self, id: str, split: str, *, purpose: str, model: str, study: str = "") -> Opening:
+        """Records that test images will be opened. A second call with this id changes nothing.
+
+        Call it before the images are opened.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        with writing(self.path), self._locked() as file:
+            known = _read(file).get(id)
+            if known is not None:
+                return known
+            made = Opening(id, split, purpose, model, study, datetime.now(UTC))
+            _append(file, {name: value for name, value in vars(made).items() if name != "result"})
+            return made
+
+    def result(self, id: str, accuracies: Mapping[str, float]) -> None:
+        """Records what an opening showed. The first result of an opening counts.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        with writing(self.path), self._locked() as file:
+            known = _read(file).get(id)
+            if known is None or not known.result:
+                _append(file, {"result_of": id, "result": dict(accuracies)})
+
+    def of_split(self, split: str, database: list[LedgerRecord] | None = None) -> list[Opening]:
+        """Returns every opening of a split, the oldest first.
+
+        Args:
+            database: openings that a database recorded, perhaps before there was this file.
+        """
+        found: dict[str, Opening] = {}
+        for record in database or ():
+            id = record.job or f"entry {record.id}"
+            found[id] = Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
+        try:
+            with self.path.open("rb") as file:
+                found |= _read(file)
+        except FileNotFoundError:
+            pass
+        return sorted((one for one in found.values() if one.split == split), key=lambda one: one.opened)
+
+    def _locked(self) -> IO[bytes]:
+        """Opens the file for reading and appending, for one process at a time."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("ab+")
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        return file
+
+
+def _read(file: IO[bytes]) -> dict[str, Opening]:
+    """Returns the openings by id. A line that a full disk cut off is left out."""
+    file.seek(0)
+    found: dict[str, Opening] = {}
+    for line in file:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            if "result_of" in entry:
+                known = found[entry["result_of"]]
+                found[known.id] = replace(known, result=known.result or dict(entry["result"]))
+            else:
+                opening = Opening(**entry | {"opened": datetime.fromisoformat(entry["opened"])})
+                found.setdefault(opening.id, opening)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def _append(file: IO[bytes], entry: Mapping[str, Any]) -> None:
+    """Writes a line at the end, which is a new line even if the last one was cut off."""
+    file.seek(0, os.SEEK_END)
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        torn = file.read(1) != b"\n"
+    else:
+        torn = False
+    text = json.dumps(entry, default=lambda moment: moment.isoformat())
+    file.write(("\n" if torn else "").encode() + text.encode() + b"\n")
+    flush(file)

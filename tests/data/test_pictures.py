@@ -1,0 +1,124 @@
+"""Images to predict: files, folders, patterns, CSV files, and photographs with a face in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_tune.data import faces
+from fer_tune.data.demo import demo_faces
+from fer_tune.data.faces import read_face
+from fer_tune.data.pictures import read_pictures
+from fer_tune.errors import DataError, MissingExtraError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Returns a folder with two images, one of them in a folder of its own, and a text."""
+    root = tmp_path / "faces"
+    (root / "more").mkdir(parents=True)
+    for place, path in enumerate((root / "a.png", root / "more" / "b.png")):
+        Image.fromarray(np.full((48, 48), 40 * place, np.uint8)).save(path)
+    (root / "notes.txt").write_text("no image")
+    return root
+
+
+def csv_file(path: Path, *rows: str, head: str = "pixels") -> Path:
+    path.write_text("\n".join((head, *rows)) + "\n")
+    return path
+
+
+PIXELS = " ".join(["7"] * 2304)
+
+
+def test_folders_and_patterns_are_expanded_each_file_once(folder: Path) -> None:
+    found = read_pictures([folder, folder / "a.png", folder / "*.png"], 48, 1)
+    assert [Path(name).name for name in found.names] == ["a.png", "b.png"]
+    assert found.images.shape == (2, 48, 48)
+    assert found.images[1, 0, 0] == 40
+    assert read_pictures([folder / "**" / "*.png"], 32, 3).images.shape == (2, 32, 32, 3)
+
+
+def test_the_competition_s_file_has_pixels_only(tmp_path: Path) -> None:
+    found = read_pictures([csv_file(tmp_path / "test.csv", f'"{PIXELS}"', PIXELS)], 48, 1)
+    assert found.names == ("0", "1")
+    assert (found.images == 7).all()
+    named = csv_file(tmp_path / "named.csv", f"x9,{PIXELS}", head="id, pixels")
+    assert read_pictures([named], 48, 1).names == ("x9",)
+    assert read_pictures([named], 64, 3).images.shape == (1, 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "said"),
+    [
+        ([PIXELS[:-4]], "pixels", "row 1: not 2,304 pixel values"),
+        ([PIXELS, PIXELS.replace("7", "256", 1)], "pixels", "row 2: a pixel value is above 255"),
+        ([PIXELS.replace("7", "-1", 1)], "pixels", "row 1: not 2,304 pixel values"),
+        ([PIXELS], "emotion", "no column 'pixels'"),
+        ([f"1,2,{PIXELS}"], "id,pixels", "row 1: 3 fields instead of 2"),
+        ([], "pixels", "it has no row"),
+    ],
+)
+def test_a_wrong_file_is_said_with_its_row(tmp_path: Path, rows: list[str], head: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_pictures([csv_file(tmp_path / "test.csv", *rows, head=head)], 48, 1)
+
+
+def test_what_is_missing_is_said(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for given, said in (
+        (tmp_path / "nobody.png", "there is no such file"),
+        (tmp_path / "nobody.csv", "there is no such file"),
+        (tmp_path / "empty", "this folder has no image"),
+        (tmp_path / "*.jpg", "no image matches this pattern"),
+        (folder / "notes.txt", "not a readable image"),
+    ):
+        with pytest.raises(DataError, match=said):
+            read_pictures([given], 48, 1)
+    with pytest.raises(DataError, match="no image to predict"):
+        read_pictures([], 48, 1)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """Returns a photograph with a drawn face at its lower right, and the face."""
+    face = demo_faces(seed=1, scale=0.05).images[0]
+    large = Image.fromarray(np.asarray(face)).resize((160, 160), Image.Resampling.BICUBIC)
+    canvas = Image.new("L", (600, 400), 200)
+    canvas.paste(large, (400, 200))
+    path = tmp_path / "photograph.png"
+    canvas.save(path)
+    return path, np.asarray(face)
+
+
+def test_a_photograph_is_cropped_to_its_face(photograph: tuple[Path, np.ndarray]) -> None:
+    pytest.importorskip("cv2")
+    path, face = photograph
+    cropped, note = read_face(path, 48, 1)
+    middle, _ = read_face(path, 48, 1, "off")
+    assert note == ""
+    likeness = [np.corrcoef(image.ravel(), face.ravel())[0, 1] for image in (cropped, middle)]
+    assert likeness[0] > likeness[1] + 0.2
+    Image.new("L", (600, 400), 200).save(path)
+    assert "no face was found" in read_face(path, 48, 1)[1]
+
+
+def test_without_a_detector_a_photograph_is_cut_to_its_middle_with_a_note(
+    photograph: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = photograph
+    monkeypatch.setattr(faces, "_detector", lambda: None)
+    middle, note = read_face(path, 48, 1)
+    assert "pip install 'fer-tune[faces]'" in note
+    assert (middle == read_face(path, 48, 1, "off")[0]).all()
+    with pytest.raises(MissingExtraError, match="detection of faces"):
+        read_face(path, 48, 1, "on")
+    found = read_pictures([path], 48, 1)
+    assert found.notes == (note,)
+
+
+def test_an_image_of_a_face_is_left_as_it_is(folder: Path) -> None:
+    assert read_face(folder / "a.png", 48, 1)[1] == ""

@@ -1,0 +1,113 @@
+"""The evaluation of a model against labelled images, its own and others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fer_tune import api
+from fer_tune.cli.app import app
+from fer_tune.data.dataset import Dataset
+from fer_tune.errors import DataError
+from fer_tune.settings import Settings
+from fer_tune.sources.assess import assess
+from fer_tune.sources.final import Request
+from fer_tune.sources.retrain import run_final_fits
+from fer_tune.sources.run import run_sweeps
+from fer_tune.store import Store
+from fer_tune.store.openings import Openings
+from tests.jobs.helpers import INLINE, real_sweep
+
+
+@pytest.fixture
+def model(searching: Settings) -> tuple[Settings, Path]:
+    """Returns the settings and the folder of a model that was not tested."""
+    run_sweeps([real_sweep(1)], searching, INLINE)
+    found = run_final_fits("s", Request(test=False), searching, INLINE)
+    assert found is not None
+    return searching, found[0].folder
+
+
+def tree(root: Path, demo: Dataset, places: list[int], names: tuple[str, ...] | None = None) -> Path:
+    """Writes some of the tiny faces as image files in folders of classes."""
+    for place in places:
+        name = (names or demo.spec.classes)[int(demo.labels[place])]
+        (root / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(demo.images[place])).save(root / name / f"{place}.png")
+    return root
+
+
+def test_its_own_data_set_means_the_test_images_of_its_split(model: tuple[Settings, Path]) -> None:
+    settings, folder = model
+    first = assess(folder, "fer2013", settings)
+    with Store.of(settings) as store:
+        record = store.studies.get("s")
+    assert (first.images, first.part) == (record.split.counts["test"], "the test images of its split")
+    assert set(first.views) == {"none", "flip", "crops"}
+    assert first.copies is not None
+    second = assess(folder, "fer2013", settings)
+    assert [len(one.ledger) for one in (first, second)] == [1, 2], "each evaluation is an opening"
+    assert first.views["none"].scores == second.views["none"].scores
+    assert not list((settings.cache / "evaluate").rglob("*.npz"))
+
+
+def test_copies_of_training_images_are_left_out_beside(model: tuple[Settings, Path], demo: Dataset, tmp_path: Path):
+    settings, folder = model
+    with Store.of(settings) as store:
+        data = store.studies.get("s").data_ref(settings.root)
+    with np.load(data.split) as file:
+        trained, test = file["train"][:5].tolist(), file["test"][:4].tolist()
+    source = tree(tmp_path / "faces", demo, [*trained, *test])
+    found = assess(folder, str(source), settings, out=tmp_path / "out")
+    assert (found.images, found.copies) == (9, 5)
+    assert found.distinct is not None
+    assert sum(map(sum, found.distinct["none"].confusion)) == 4
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["copies_of_training_images"] == 5
+    assert set(metrics["test_without_copies"]) == {"plain", "flip", "crops"}
+    with np.load(tmp_path / "out" / "predictions.npz") as predictions:
+        assert (predictions["plain"].argmax(1) == predictions["label"]).mean() == metrics["test"]["plain"]["accuracy"]
+    assert api.compare(str(tmp_path / "out"), str(tmp_path / "out")).p == 1.0
+
+
+def test_classes_are_found_by_name_and_an_unknown_one_is_said(
+    model: tuple[Settings, Path], demo: Dataset, tmp_path: Path
+) -> None:
+    settings, folder = model
+    upper = tree(tmp_path / "upper", demo, [1, 41, 81], tuple(name.upper() for name in demo.spec.classes))
+    assert assess(folder, str(upper), settings).images == 3
+    other = tree(tmp_path / "other", demo, [1, 41], ("contempt", "x", "y", "z", "a", "b", "c"))
+    with pytest.raises(DataError, match="which the model does not know"):
+        assess(folder, str(other), settings)
+    with pytest.raises(DataError, match="has no part PrivateTest"):
+        assess(folder, str(upper), settings, usage="PrivateTest")
+
+
+def test_without_the_training_images_nothing_is_said_of_copies(
+    model: tuple[Settings, Path], demo: Dataset, tmp_path: Path
+) -> None:
+    settings, folder = model
+    elsewhere = replace(settings, root=tmp_path / "elsewhere")
+    found = assess(folder, str(tree(tmp_path / "faces", demo, [3, 50])), elsewhere)
+    assert (found.copies, found.distinct) == (None, None)
+    [opening] = Openings(elsewhere.root).of_split(found.ledger[0].split)
+    assert opening.purpose == "evaluate"
+
+
+def test_the_command_prints_figures_and_ledger(model: tuple[Settings, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, folder = model
+    monkeypatch.setenv("FER_TUNE_DATA", str(settings.data_source))
+    shown = CliRunner().invoke(app, ["evaluate", str(folder), "fer2013"])
+    assert shown.exit_code == 0, shown.output
+    assert "ten crops" in shown.stdout
+    assert "confusion: true classes in rows" in shown.stdout
+    assert "these images were opened: once" in shown.stdout
+    found = json.loads(CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--json"]).stdout)
+    assert (found["openings"], len(found["ledger"])) == (2, 2)
+    assert CliRunner().invoke(app, ["evaluate", str(folder / "nowhere"), "fer2013"]).exit_code == 2

@@ -1,0 +1,102 @@
+"""Comparisons of studies, families and models that were made on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fer_tune import api
+from fer_tune.cli.app import app
+from fer_tune.errors import DataError, StudyError
+from fer_tune.selection.paired import mcnemar
+from fer_tune.settings import Settings
+from fer_tune.sources.confirm import run_confirmations
+from fer_tune.sources.run import run_sweeps
+from fer_tune.store import Store
+from tests.jobs.helpers import INLINE
+from tests.searches import make_sweep
+from tests.sources.test_confirm import Noisy
+from tests.studies import SWEEP, make_study
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """A study whose best trial has 0.6, and one of the same family whose best has 0.9."""
+    with make_study(settings) as store:
+        other = SWEEP.replace("study: tiny", "study: other")
+        make_study(settings, (("complete", [0.9]), ("complete", [0.2])), other).close()
+        yield store
+
+
+def model(folder: Path, right: list[int], images: int = 40, first: int = 0) -> Path:
+    """Writes predictions for test images, some of which are right."""
+    folder.mkdir()
+    label = np.zeros(images, np.int64)
+    plain = np.tile([[0.1, 0.9]], (images, 1)).astype(np.float32)
+    plain[right] = [0.9, 0.1]
+    np.savez(folder / "predictions.npz", index=np.arange(first, first + images), label=label, plain=plain)
+    return folder
+
+
+def test_studies_are_compared_by_their_best_trials(store: Store) -> None:
+    found = api.compare("tiny", "other")
+    assert (found.first.value, found.second.value, found.measure) == (0.6, 0.9, "val_accuracy")
+    assert found.difference == pytest.approx(-0.3)
+    assert "as independent" in found.basis
+    assert found.first.about == "trial 1 of tiny, as the search measured it"
+    assert (found.differ, api.compare("tiny", "tiny").differ) == (True, False)
+
+
+def test_a_family_stands_for_the_best_of_its_studies(store: Store) -> None:
+    found = api.compare("simple_cnn", "tiny")
+    assert found.first.value == 0.9
+    assert found.first.about == "trial 0 of other, the best of simple_cnn, as the search measured it"
+
+
+def test_confirmed_studies_are_compared_over_seeds(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    for study, value in (("one", 0.5), ("two", 0.9)):
+        sweep = make_sweep(study, start=[{"value": value}], budget=1, epochs=1)
+        run_sweeps([sweep], searching, INLINE, None, Noisy)
+        assert run_confirmations(study, searching, INLINE, trainer=Noisy, top=1, seeds=3) is not None
+    found = api.compare("one", "two")
+    assert (len(found.first.values), len(found.second.values)) == (3, 3)
+    assert found.basis == "seeds and images, paired by image"
+    assert found.difference == pytest.approx(-0.4)
+    assert found.differ
+
+
+def test_models_are_compared_image_by_image_and_need_no_database(tmp_path: Path) -> None:
+    one, other = model(tmp_path / "one", list(range(30))), model(tmp_path / "other", list(range(25, 34)))
+    found = api.compare(str(one), str(other))
+    assert (found.measure, found.first.value, found.second.value) == ("test accuracy", 0.75, 9 / 40)
+    assert found.p == mcnemar(25, 4)
+    elsewhere = model(tmp_path / "elsewhere", [1], first=7)
+    assert "different images" in api.compare(str(one), str(elsewhere)).basis
+
+
+def test_what_cannot_be_compared_is_said(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="There is no study tinny"):
+        api.compare("tinny", "tiny")
+    with pytest.raises(StudyError, match="no study of the family vgg"):
+        api.compare("vgg", "tiny")
+    with pytest.raises(DataError, match="is measured by"):
+        api.compare(str(model(tmp_path / "one", [1])), "tiny")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"has no predictions\.npz"):
+        api.compare(str(tmp_path / "empty"), "tiny")
+    (tmp_path / "one" / "predictions.npz").write_bytes(b"torn")
+    with pytest.raises(DataError, match="cannot be read"):
+        api.compare(str(tmp_path / "one"), "tiny")
+
+
+def test_the_command_says_whether_chance_explains_it(store: Store) -> None:
+    shown = CliRunner().invoke(app, ["compare", "tiny", "other"])
+    assert shown.exit_code == 0, shown.output
+    assert "They differ beyond chance." in shown.stdout
+    assert "difference -30.00" in shown.stdout
+    assert '"differ": false' in CliRunner().invoke(app, ["compare", "tiny", "tiny", "--json"]).stdout

@@ -1,0 +1,143 @@
+"""Ensembles: chosen on validation, trained through the runner, tested once."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fer_tune import api
+from fer_tune.cli.app import app
+from fer_tune.errors import DataError, StorageError, StudyError
+from fer_tune.settings import Settings
+from fer_tune.sources.ensemble import EnsembleFit, run_ensemble
+from fer_tune.sources.members import choose_members
+from fer_tune.sources.run import run_sweeps
+from fer_tune.store import Store
+from fer_tune.store.openings import Openings
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Fixed, Parameter
+from fer_tune.train.ensemble import Ensemble
+from tests.jobs.helpers import INLINE, real_sweep
+from tests.sources.test_retrain import Heard
+
+IMAGES = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
+
+
+def small(study: str, **changes: object) -> Sweep:
+    """Returns a sweep of two trials that are too short to learn much."""
+    sweep = real_sweep(1)
+    slow = {**sweep.space, "lr": Parameter("lr", "lr", Fixed(3e-4))}
+    return replace(sweep, study=study, space=slow, budget=sweep.budget.model_copy(update={"trials": 2}), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def searched(searching: Settings) -> Settings:
+    """Returns the settings of two studies with two complete trials each."""
+    run_sweeps([small("one"), small("two", seed=9)], searching, INLINE)
+    return searching
+
+
+def assembled(settings: Settings, **how: object) -> EnsembleFit:
+    found = run_ensemble(["one", "two"], settings, INLINE, **how)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def test_members_are_trained_and_test_is_opened_once(searched: Settings) -> None:
+    found = assembled(searched, size=3)
+    members = found.chosen.members
+    assert sum(one.weight for one in members) == 3
+    assert len(found.chosen.candidates) == 4
+    assert found.tested is not None
+    assert set(found.tested.views) == set(found.tested.beside) == {"none", "flip"}
+    assert [opening.purpose for opening in found.tested.ledger] == ["ensemble"]
+    with Store.of(searched) as store:
+        jobs = [job for study in ("one", "two") for job in store.jobs.of(study, "final")]
+        assert {(job.study, job.origin["trial"]) for job in jobs} >= {(one.study, one.trial) for one in members}
+        assert {job.fit for job in jobs} == {"train+val"}
+        assert not store.ledger.of_study("one")
+    metrics = json.loads((found.folder / "metrics.json").read_text())
+    assert metrics["test"]["plain"]["accuracy"] == found.tested.views["none"].scores.accuracy
+    assert set(metrics["test_of_single"]) == {"plain", "flip"}
+    assert metrics["validation"]["ensemble"] == found.chosen.choice.honest
+
+
+def test_its_folder_is_a_model_of_its_own(searched: Settings) -> None:
+    found = assembled(searched, size=3, test=False)
+    assert found.tested is None
+    model = api.load_model(found.folder)
+    assert isinstance(model, Ensemble)
+    weights = [one.weight for one in found.chosen.members]
+    alone = [api.load_model(fit.folder).predict(IMAGES, "flip") for fit in found.fits]
+    expected = sum(weight * one for weight, one in zip(weights, alone, strict=True)) / sum(weights)
+    assert np.allclose(model.predict(IMAGES, "flip"), expected, atol=1e-6)
+    with np.load(assembled(searched, size=3).folder / "predictions.npz") as file:
+        assert set(file) == {"index", "label", "plain", "flip"}
+
+
+def test_an_interrupted_ensemble_is_continued_and_a_finished_one_is_not_trained_again(searched: Settings) -> None:
+    stop = Heard(lambda job, row: signal.raise_signal(signal.SIGINT))
+    assert run_ensemble(["one", "two"], searched, INLINE, observer=stop, size=3) is None
+    split = _split(searched)
+    assert Openings(searched.root).of_split(split) == []
+    first = assembled(searched, size=3)
+    heard = Heard()
+    second = assembled(searched, size=3, observer=heard)
+    assert heard.rows == []
+    assert second.id == first.id
+    assert len(Openings(searched.root).of_split(split)) == 1, "the same ensemble counts once"
+
+
+def _split(settings: Settings) -> str:
+    with Store.of(settings) as store:
+        return store.studies.get("one").split.hash
+
+
+def test_studies_with_other_splits_or_without_predictions_are_refused(searched: Settings) -> None:
+    other = small("other", split=small("x").split.model_copy(update={"seed": 7}))
+    run_sweeps([other], searched, INLINE)
+    with Store.of(searched) as store:
+        with pytest.raises(StudyError, match="different splits"):
+            choose_members(store, ["one", "other"], 3)
+        with pytest.raises(StudyError, match="no study nonesuch"):
+            choose_members(store, ["nonesuch"], 3)
+        for file in searched.artifacts.rglob("val_logits.npy"):
+            file.unlink()
+        with pytest.raises(StudyError, match="has stored predictions"):
+            choose_members(store, ["one"], 3)
+
+
+def test_the_command_prints_both_figures(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    words = ["ensemble", "--studies", "one,two", "--size", "2", "--devices", "cpu", "--wandb", "disabled"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    assert "validation, cross-fitted" in shown.stdout
+    assert "best single" in shown.stdout
+    assert "test images of this split were opened: once" in shown.stdout
+    wrong = CliRunner().invoke(app, ["ensemble", "--studies", "one,tow"])
+    assert (wrong.exit_code, "There is no study tow" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("{", StorageError),
+        ("[]", StorageError),
+        ('{"format": 1, "members": []}', StorageError),
+        ('{"format": 1, "members": [{"folder": "../x", "weight": 1}]}', StorageError),
+        ('{"format": 1, "members": [{"folder": "x", "weight": -1}]}', StorageError),
+        ('{"format": 99, "members": [{"folder": "x", "weight": 1}]}', DataError),
+        ('{"format": 1, "members": [{"folder": "x", "weight": 1}]}', DataError),
+    ],
+)
+def test_a_damaged_folder_is_said(tmp_path: Path, content: str, error: type[Exception]) -> None:
+    (tmp_path / "ensemble.json").write_text(content)
+    with pytest.raises(error):
+        api.load_model(tmp_path)

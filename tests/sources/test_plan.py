@@ -1,0 +1,69 @@
+"""Tests of the plan of a run: from a probe, from earlier trials, and compared at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fer_tune.display.plan import comparison, lines_of
+from fer_tune.settings import Settings
+from fer_tune.sources.pace import ENOUGH
+from fer_tune.sources.plan import compared, plan_sweeps, shape_of
+from fer_tune.store import Store
+from fer_tune.sweep.schema import SearchSpec, Sweep
+from tests.jobs.helpers import INLINE, run
+from tests.pool.trainers import obedient
+from tests.searches import make_sweep
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    return make_sweep(epochs=9, budget=12, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 3]))
+
+
+def test_a_plan_probes_when_there_are_no_earlier_trials_and_records_no_trial(searching: Settings, sweep: Sweep) -> None:
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert "probe" in plan.pace.source
+    assert set(plan.pace.epochs) == {0.01}  # the row that the fake trainer sends
+    assert plan.forecast.started.middle == 12
+    assert plan.forecast.reached[1].middle == 12
+    with Store.of(searching) as store:
+        assert store.jobs.of("s") == []
+
+
+def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sweep) -> None:
+    run(make_sweep("before", epochs=9, budget=ENOUGH, seconds=0.0), searching)
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert plan.pace.source == f"{ENOUGH} earlier trials"
+    assert len(plan.pace.epochs) == ENOUGH
+    assert plan.pace.lengths == (1.0,) * ENOUGH
+
+
+def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    outcome, _ = run(sweep, searching)
+    found = outcome.studies[0].plan
+    assert found is not None
+    assert found["took"]["started"] == 12
+    assert found["expected"]["device_seconds"]["middle"] == pytest.approx(plan.forecast.device_seconds.middle)
+    assert found["took"]["device_seconds"] > 0
+    assert "12 trials, and 12 started" in comparison(found)
+
+
+def test_a_plan_of_a_study_that_was_begun_is_of_the_rest(sweep: Sweep) -> None:
+    shape = shape_of(sweep, {"device_seconds": 100.0, "started": 5}, devices=2)
+    assert (shape.trials, shape.rungs) == (7, (1, 3))
+    hours = replace(sweep, budget=sweep.budget.model_copy(update={"hours": 1.0, "gpu_hours": 0.5}))
+    assert shape_of(hours, {"device_seconds": 100.0, "started": 5}, devices=2).capacity == 1700
+    plan = {"before": {"device_seconds": 100.0, "started": 5}, "device_seconds": {}, "started": {}}
+    assert compared(plan, 130.0, 9)["took"] == {"device_seconds": 30.0, "started": 4}
+
+
+def test_a_plan_is_shown_in_four_lines(searching: Settings, sweep: Sweep) -> None:
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    first, pace, trials, cost = lines_of(plan)
+    assert first == "s: 1 worker"
+    assert "an epoch takes 0.01 s" in pace
+    assert trials.startswith("  12 trials start; 12 reach epoch 1, ")
+    assert "of CPU time" in cost

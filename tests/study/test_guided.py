@@ -1,0 +1,89 @@
+"""Tests of searches with priors and with rungs, as the trials that they draw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import TrialSummary, trials
+from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Start, Sweep
+from fer_tune.sweep.search_spec import PriorSpec
+from tests.jobs.helpers import run
+from tests.searches import make_sweep
+
+EFFECTS = SamplerSpec("effects", None, {"n_startup_trials": 4})
+
+
+@pytest.fixture
+def settings(searching: Settings) -> Settings:
+    return searching
+
+
+def searched(settings: Settings, sweep: Sweep) -> list[TrialSummary]:
+    run(sweep, settings)
+    with Store.of(settings) as store:
+        return trials(store, sweep.study)
+
+
+def with_prior(prior: PriorSpec, study: str = "s", **start: float) -> Sweep:
+    sweep = make_sweep(study, epochs=2, budget=14, seconds=0.0, start=[start] if start else ())
+    return replace(sweep, sampler=EFFECTS, search=SearchSpec(strategy="promote", rungs=[1], prior=prior))
+
+
+def test_the_model_learns_from_trials_that_are_paused(settings: Settings) -> None:
+    sweep = make_sweep(epochs=9, budget=24, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 3]))
+    found = searched(settings, replace(sweep, sampler=EFFECTS))
+    model = [one.params["value"] for one in found if one.attrs["drawn"] == "model"]
+    chance = [one.params["value"] for one in found if one.attrs["drawn"] == "random"]
+    assert len(model) > 8
+    assert sum(model) / len(model) > sum(chance) / len(chance) + 0.2  # type: ignore[arg-type]
+
+
+def test_samplers_of_optuna_are_models_too(settings: Settings) -> None:
+    sweep = make_sweep(epochs=4, budget=10, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 2]))
+    found = searched(settings, replace(sweep, sampler=SamplerSpec("tpe", None, {"n_startup_trials": 3})))
+    assert "model" in {one.attrs["drawn"] for one in found}
+    assert sum(one.state == "complete" for one in found) >= 1
+
+
+def test_random_search_with_rungs_stays_random(settings: Settings) -> None:
+    sweep = make_sweep(epochs=4, budget=4, seconds=0.0)
+    plain = [one.params for one in searched(settings, sweep)]
+    rungs = replace(sweep, study="r", search=SearchSpec(strategy="promote", rungs=[1]))
+    assert [one.params for one in searched(settings, rungs)] == plain
+
+
+def test_a_prior_from_start_is_trained_first_and_to_its_end(settings: Settings) -> None:
+    found = searched(settings, with_prior(PriorSpec(source="start", confidence="high"), value=0.7))
+    assert (found[0].state, found[0].epochs, found[0].params["value"]) == ("complete", 2, 0.7)
+    near = [one.params["value"] for one in found if one.attrs.get("drawn") == "prior"]
+    assert len(near) >= 3
+    assert all(abs(float(value) - 0.7) < 0.4 for value in near)
+
+
+def test_a_prior_from_another_study_begins_with_its_best_trial(settings: Settings) -> None:
+    before = searched(settings, make_sweep("other", epochs=2, budget=3, seconds=0.0))
+    best = max(before, key=lambda one: one.value or 0)
+    found = searched(settings, with_prior(PriorSpec(study="other")))
+    assert found[0].name == "best of other"
+    assert found[0].params["value"] == best.params["value"]
+    again = searched(settings, replace(with_prior(PriorSpec(study="other")), seed=1))
+    assert [one.name for one in again].count("best of other") == 1
+
+
+def test_a_prior_from_a_study_that_is_not_there_is_refused(settings: Settings) -> None:
+    with pytest.raises(StudyError, match="absent"):
+        run(with_prior(PriorSpec(study="absent")), settings)
+
+
+def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settings: Settings) -> None:
+    sweep = with_prior(PriorSpec(source="start", confidence="high"))
+    starts = tuple(Start(None, {"value": value}) for value in (0.1, 0.8, 0.15))
+    found = searched(settings, replace(sweep, start=starts))
+    near = [float(one.params["value"]) for one in found if one.attrs.get("drawn") == "prior"]
+    assert len(near) >= 3
+    assert min(near) > 0.4

@@ -1,0 +1,73 @@
+"""Tests of replays: recorded curves under other rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from fer_tune.errors import SweepError
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study.replay import Recorded, Rule, as_recorded, replay, replays, rules_of
+from fer_tune.sweep.schema import PrunerSpec, SearchSpec
+from tests.jobs.helpers import run
+from tests.searches import make_sweep
+
+PROMOTE = Rule("promote", SearchSpec(strategy="promote", rungs=[1, 3]))
+
+
+def recorded(*finals: float, epochs: int = 9, cut: int = 9) -> list[Recorded]:
+    return [
+        Recorded(number, tuple(final - 0.01 * (epochs - e) for e in range(1, cut + 1)), (1.0,) * cut, cut == epochs)
+        for number, final in enumerate(finals)
+    ]
+
+
+def test_without_pruning_a_replay_is_the_study() -> None:
+    trials = recorded(0.5, 0.7, 0.6)
+    found, first = replay(trials, Rule("none"), 9, 100.0), as_recorded(trials)
+    assert (found.seconds, found.complete, found.value, found.number) == (27.0, 3, 0.7, 1)
+    assert (first.seconds, first.complete, first.value, first.number) == (27.0, 3, 0.7, 1)
+
+
+def test_rungs_find_the_same_trial_for_less() -> None:
+    found = replay(recorded(0.5, 0.7, 0.6, 0.4, 0.3, 0.2), PROMOTE, 9, 100.0)
+    assert (found.number, found.unknown) == (1, 0)
+    assert found.seconds < 27
+
+
+def test_a_pruner_of_optuna_prunes_in_a_replay() -> None:
+    rule = Rule("median", pruner=PrunerSpec("median", {"n_startup_trials": 1, "n_warmup_steps": 0}))
+    found = replay(recorded(0.7, 0.5, 0.6, 0.8), rule, 9, 100.0)
+    assert (found.complete, found.number) == (2, 3)
+    assert found.seconds < 27
+
+
+def test_a_budget_ends_a_replay_and_is_never_exceeded() -> None:
+    found = replay(recorded(0.5, 0.7, 0.6), Rule("none"), 9, 10.0)
+    assert (found.complete, found.started, found.exhausted) == (1, 2, False)
+    assert found.seconds <= 10
+
+
+def test_epochs_that_were_never_trained_are_unknown() -> None:
+    found = replay([*recorded(0.5, 0.6), *recorded(0.9, cut=2)], Rule("none"), 9, 100.0)
+    assert (found.complete, found.unknown, found.value) == (2, 1, 0.6)
+
+
+def test_it_reads_a_study(searching: Settings) -> None:
+    run(make_sweep(epochs=4, budget=6, seconds=0.0), searching)
+    with Store.of(searching) as store:
+        first, whole, half = replays(store, "s", [PROMOTE], [1.0, 0.5])
+        text = store.studies.get("s").sweep_text
+    assert first.complete == 6
+    assert whole.value == first.value
+    assert half.budget == pytest.approx(first.seconds / 2)
+    assert half.seconds <= half.budget
+    assert text == ""
+
+
+def test_rules_are_read_as_a_sweep_is() -> None:
+    rules = rules_of("family: vgg\n", ["{strategy: promote, factor: 4}"], ["{name: median, n_warmup_steps: 3}"])
+    assert rules[0].search.factor == 4
+    assert rules[1].pruner.options["n_warmup_steps"] == 3
+    with pytest.raises(SweepError, match="nearest: promote"):
+        rules_of("family: vgg\n", ["promot"], [])

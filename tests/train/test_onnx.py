@@ -1,0 +1,58 @@
+"""The export to ONNX: the same probabilities in ONNX Runtime, for any number of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_tune import api
+from fer_tune.data.spec import DataRef
+from fer_tune.errors import MissingExtraError
+from fer_tune.models import FAMILIES
+from fer_tune.train.ensemble import save_ensemble
+from tests.train.test_export import _fit
+
+IMAGES = np.random.default_rng(0).integers(0, 255, (9, 48, 48), dtype=np.uint8)
+
+
+def answer(file: Path, images: np.ndarray) -> np.ndarray:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    [found] = session.run(["probabilities"], {"images": images[:, None]})
+    return np.asarray(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_onnx_runtime_computes_what_torch_computes(tiny_data: DataRef, tmp_path: Path, family: str) -> None:
+    pytest.importorskip("onnxscript")
+    _fit(tiny_data, tmp_path / "model", family)
+    assert api.export(tmp_path / "model", tmp_path / "model.onnx") < 1e-3
+    expected = api.load_model(tmp_path / "model").predict(IMAGES)
+    for count in (1, 9):
+        assert np.allclose(answer(tmp_path / "model.onnx", IMAGES[:count]), expected[:count], atol=1e-3)
+
+
+def test_an_ensemble_is_one_file(tiny_data: DataRef, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    _fit(tiny_data, tmp_path / "a")
+    _fit(tiny_data, tmp_path / "b", width=16)
+    save_ensemble(tmp_path / "both", [(tmp_path / "a", 3), (tmp_path / "b", 1)], {})
+    assert api.export(tmp_path / "both", tmp_path / "both.onnx") < 1e-3
+    expected = api.load_model(tmp_path / "both").predict(IMAGES)
+    assert np.allclose(answer(tmp_path / "both.onnx", IMAGES), expected, atol=1e-3)
+
+
+def test_a_missing_extra_says_its_install_command(
+    tiny_data: DataRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    _fit(tiny_data, tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError) as caught:
+        api.export(tmp_path, tmp_path / "model.onnx")
+    assert caught.value.hint == "pip install 'fer-tune[onnx]'"
+    assert not (tmp_path / "model.onnx").exists()
