@@ -19,7 +19,7 @@ from rich.console import Console
 from . import __doc__ as about
 from . import other_hands
 from .campaigns import LONG, SHORT, Campaign, Result, Undisturbed, carry_out
-from .killing import kill_all
+from .killing import kill_a_tenth, kill_all
 from .other_hands import OTHER_HANDS
 from .record import OUT, record, tables, write
 from .scenarios import SCENARIOS
@@ -30,6 +30,9 @@ def main() -> int:
     """Parses the arguments and carries out the campaigns. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(about or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="the campaign that the tests marked chaos run")
+    parser.add_argument(
+        "--tenth", action="store_true", help="only kills before a tenth of the operations of small scenarios"
+    )
     parser.add_argument("--only", action="append", metavar="NAME", help="a campaign of the long ones; repeatable")
     parser.add_argument("--seed", type=int, default=0, help="draws the order of the faults and their moments")
     parser.add_argument(
@@ -42,6 +45,9 @@ def main() -> int:
     names = [*(campaign.name for campaign in LONG), OTHER_HANDS.name, *(one.name for one in SCENARIOS)]
     if unknown := set(given.only or ()) - set(names):
         parser.error(f"there is no campaign {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+
+    if given.tenth:
+        return _tenth(given.seed)
 
     def wanted(name: str) -> bool:
         return not given.short and (not given.only or name in given.only)
@@ -64,6 +70,16 @@ def main() -> int:
     else:
         console.print(f"The runs' folders are in {folder}.")
     return 0 if passed else 1
+
+
+def _tenth(seed: int) -> int:
+    """Kills before a tenth of the operations. Returns the exit code."""
+    folder = Path(tempfile.mkdtemp(prefix="fer-tune-chaos-"))
+    if all(one.passed for one in kill_a_tenth(folder, seed, print)):
+        shutil.rmtree(folder)
+        return 0
+    print(f"The runs' folders are in {folder}.")
+    return 1
 
 
 def campaign_after_campaign(

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -78,6 +78,13 @@ def kill_all(
     preload()
     chosen = [one for one in SCENARIOS if not names or one.name in names]
     return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, share, say) for one in chosen]
+
+
+def kill_a_tenth(folder: Path, seed: int, say: Say) -> list[Killed]:
+    """Kills the small forms of the scenarios before a tenth of their operations."""
+    preload()
+    small = [replace(one, work=one.small) for one in SCENARIOS if one.small is not None]
+    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, 0.1, say) for one in small]
 
 
 def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, say: Say) -> Killed:

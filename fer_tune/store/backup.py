@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from fer_tune.errors import StorageError
-from fer_tune.files import draft_folder, writing
+from fer_tune.files import draft_folder, remove_drafts, writing
 from fer_tune.store.artifact_paths import sha256
 from fer_tune.store.store import Store
 
@@ -102,6 +102,7 @@ def copy_database(store: Store, to: Path) -> None:
 def _place(root: Path, to: Path | None, suffix: str) -> Path:
     name = f"fer_tune-{datetime.now(UTC):%Y%m%d-%H%M%S}.{suffix}"
     path = root / FOLDER / name if to is None else to / name if to.is_dir() else to
+    remove_drafts(path.parent, below=False)
     if path.exists() or path.is_symlink():
         raise StorageError(f"{path} exists already.", "Name another file. A backup replaces none.")
     return path

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_tune.errors import StorageError
-from fer_tune.files import draft_folder, replace_file, writing
+from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings
 from fer_tune.store.artifact_paths import inside
 from fer_tune.store.backup import ARTIFACTS, DATABASE
@@ -65,6 +65,8 @@ def restore(backup: Path, settings: Settings, replace: bool = False) -> Restored
         raise StorageError(f"The database {file} exists.", "--replace moves it aside, and restores the backup.")
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
+        remove_drafts(file.parent, below=False)
+        remove_drafts(settings.artifacts)
         with draft_folder(file) as folder:
             draft = folder / DATABASE
             files = _unpack(backup, draft, settings.root)

@@ -41,9 +41,10 @@ def _refuse_dropped_tables(store: Store) -> None:
     """Refuses a database that lacks some of Optuna's tables, because Optuna would make empty ones.
 
     Numbers of trials would then begin again, and old epochs would be taken for those of new trials.
+    Before the first trial, a run that was killed may have left some tables out. Optuna makes them.
     """
     present = TABLES & set(inspect(store.engine).get_table_names())
-    if present == TABLES or (not present and not store.holds_attempts()):
+    if present == TABLES or not store.holds_attempts():
         return
     raise tables_missing(store.shown, TABLES - present)
 
