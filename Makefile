@@ -12,7 +12,7 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 test: .venv/installed  ## the tests, without the slow ones and those that need a GPU
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-chaos: .venv/installed  ## kills, hangs, full disks and damaged files against real runs, for 6 to 30 minutes
+chaos: .venv/installed  ## kills, full disks, other hands and more against real runs, for 20 to 40 minutes
 	$(BIN)/python -m benchmarks.chaos
 
 check: .venv/installed  ## style, types, plain English, and the documentation in build/site

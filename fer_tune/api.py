@@ -7,7 +7,7 @@ others.
     choose:  standings, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore
+    keep:    backup, restore, delete_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -20,12 +20,13 @@ hint.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import FerTuneError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.deleting import Deleted
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.sweep import Sweep
@@ -749,6 +751,23 @@ def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str
     return put_back(Path(file), Settings.from_environment(storage), replace)
 
 
+def delete_study(study: str, *, storage: str | None = None) -> Deleted:
+    """Deletes a study whole: trials, epochs, artifacts, checkpoints, and trackers' cursors.
+
+    Its openings of test images stay in the ledger. What wandb has of it stays too.
+
+    Raises:
+        StudyError: there is no such study, or a process runs it.
+        StorageError: the database cannot be written, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.deleting import delete_study as delete
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as store:
+        return delete(store, settings, study)
+
+
 # helpers of the command line ------------------------------------------------------------------------------------------
 
 
@@ -761,6 +780,15 @@ def open_store(storage: str | None = None) -> Store:
     from fer_tune.store.reading import open_reader
 
     return open_reader(Settings.from_environment(storage))
+
+
+def explained(error: Exception) -> FerTuneError | None:
+    """Returns the error for the user if a damaged value in a database explains `error`, else None.
+
+    Without such a value, the error is a bug of fer-tune.
+    """
+    reading = sys.modules.get("fer_tune.store.reading")  # not imported: then no database was read
+    return None if reading is None else reading.explained(error)
 
 
 def study_name(store: Store, asked: str | None) -> str:

@@ -6,15 +6,20 @@ A file is written under another name in the same folder, flushed to the disk, an
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from fer_tune.errors import StorageError
+
+DRAFT = ".draft"
+"""End of the name of a file or folder that is being written. It begins with a dot."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """Error numbers of a full disk."""
@@ -36,14 +41,10 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise StorageError(f"cannot write {path}: it is not a regular file", "Name another file.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                write(stream)
-                flush(stream)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with draft(path) as (stream, name):
+            write(stream)
+            flush(stream)
+            name.replace(path)
 
 
 def create_text(path: Path, text: str) -> bool:
@@ -57,16 +58,13 @@ def create_text(path: Path, text: str) -> bool:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
+            with draft(path) as (stream, name):
+                stream.write(text.encode())
                 flush(stream)
-            _link(Path(name), path)
+                _link(name, path)
         except FileExistsError:
             return False
-        finally:
-            Path(name).unlink(missing_ok=True)
     return True
 
 
@@ -77,6 +75,75 @@ def _link(draft: Path, path: Path) -> None:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS) or os.path.lexists(path):
             raise
         draft.rename(path)  # a file system without hard links
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yields a new file in the folder of `path`, to be renamed to it, and the draft's name.
+
+    The draft is locked. So `remove_drafts` knows one that is being written from one that a killed
+    process left.
+    """
+    while True:
+        handle, text = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
+        name = Path(text)
+        with os.fdopen(handle, "wb") as stream:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            if not name.exists():  # removed before it was locked
+                continue
+            try:
+                yield stream, name
+            finally:
+                name.unlink(missing_ok=True)
+        return
+
+
+@contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside `path`, whose content may be renamed to it. See `draft`."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent))
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_drafts(folder: Path, below: bool = True) -> int:
+    """Removes drafts that killed processes left in a folder. Returns how many.
+
+    Args:
+        below: whether to look into the folders below it too.
+    """
+    removed = 0
+    for place, folders, names in os.walk(folder):
+        left = [name for name in (*folders, *names) if name.startswith(".") and name.endswith(DRAFT)]
+        folders[:] = [name for name in folders if below and name not in left]
+        removed += sum(_remove_draft(Path(place, name)) for name in left)
+    return removed
+
+
+def _remove_draft(path: Path) -> bool:
+    """Removes a draft unless a process is writing it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def append_text(path: Path, text: str) -> bool:

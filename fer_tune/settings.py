@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+STUDY_NAME = r"(?!\.)[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
+"""A study's name is part of file names, so it cannot name another folder or a hidden file."""
+
 
 def at_home(path: str) -> Path:
     """Returns `path` with `~` expanded.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import page
+from benchmarks.chaos import other_hands, page
 from benchmarks.chaos.campaigns import LONG, SHORT, Campaign, Result, Undisturbed, carry_out
 from benchmarks.chaos.checks import CHECKS, Case
 from benchmarks.chaos.evidence import Try
 from benchmarks.chaos.faults import Effect
+from benchmarks.chaos.subject import ROOT
 
 KILLS = 8
 
@@ -54,6 +57,23 @@ def test_nothing_is_lost_in_a_long_campaign(campaign: Campaign, calm: Undisturbe
     if result.skipped:
         pytest.skip(result.skipped)
     assert {name: found for name, found in result.problems.items() if found} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_other_hands_in_the_database_end_no_run(calm: Undisturbed, tmp_path: Path) -> None:
+    result = other_hands.carry_out(1, tmp_path, calm, print)
+    assert {name: found for name, found in result.problems.items() if found} == {}
+
+
+@pytest.mark.timeout(600)
+def test_a_kill_before_an_operation_changes_nothing() -> None:
+    """A seeded tenth of the operations, in a process of its own: that of the tests has threads."""
+    command = [sys.executable, "-m", "benchmarks.chaos", "--tenth", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a search: killed before" in done.stdout
+    assert "a deletion: killed before" in done.stdout
 
 
 def test_the_long_campaigns_kill_a_hundred_times() -> None:

@@ -275,10 +275,10 @@ def _inject(subject: Subject, name: str, random: Random) -> Effect:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if fault.early and random.random() < EARLY:
-            _keep_running(subject)
+            keep_running(subject)
             time.sleep(random.uniform(0.0, EARLY_SECONDS))
         else:
-            _await_epochs(subject, random.randint(*fault.epochs), deadline)
+            await_epochs(subject, random.randint(*fault.epochs), deadline)
             time.sleep(random.uniform(0.0, WITHIN_EPOCH))
         try:
             return fault.inject(subject, random)
@@ -287,14 +287,15 @@ def _inject(subject: Subject, name: str, random: Random) -> Effect:
     raise StuckError(f"{name} could not happen within {PATIENCE:.0f} s; see {subject.log}")
 
 
-def _await_epochs(subject: Subject, count: int, deadline: float) -> None:
+def await_epochs(subject: Subject, count: int, deadline: float) -> None:
+    """Waits until the runs have recorded so many further epochs."""
     wanted = subject.epochs() + count
     while subject.epochs() < wanted and time.monotonic() < deadline:
-        _keep_running(subject)
+        keep_running(subject)
         time.sleep(0.02)
 
 
-def _keep_running(subject: Subject) -> None:
+def keep_running(subject: Subject) -> None:
     """Gives the command again if it has ended, with more to do if it has done all that it had to.
 
     A search gets a larger budget. `retrain` makes further fits whenever the last ones are finished.

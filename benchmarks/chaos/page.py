@@ -12,7 +12,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .record import CAMPAIGN_COLUMNS, FAULT_COLUMNS, OUT, campaign_rows, fault_rows
+from .record import (
+    CAMPAIGN_COLUMNS,
+    FAULT_COLUMNS,
+    OPERATION_COLUMNS,
+    OUT,
+    campaign_rows,
+    fault_rows,
+    operation_rows,
+)
 from .subject import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
@@ -38,16 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def render(recorded: Mapping[str, Any]) -> str:
-    """Returns both tables, in Markdown."""
+    """Returns the tables, in Markdown."""
     date = max((campaign["date"] for campaign in recorded["campaigns"]), default="no date yet")
+    faults = recorded.get("injected", sum(len(campaign["happened"]) for campaign in recorded["campaigns"]))
     return "\n".join(
         [
-            f"{recorded['kills']} SIGKILLs in {recorded['seconds'] / 60:.0f} minutes on {recorded['machine']}, {date}:",
+            f"{faults:,} faults, {recorded['kills']:,} of them SIGKILLs, in {recorded['seconds'] / 60:.0f} minutes on",
+            f"{recorded['machine']}, {date}:",
             "[chaos.json](../benchmarks/results/chaos.json).",
             "",
             *_table(CAMPAIGN_COLUMNS, campaign_rows(recorded)),
             "",
             *_table(FAULT_COLUMNS, fault_rows(recorded)),
+            *(["", *_table(OPERATION_COLUMNS, rows)] if (rows := operation_rows(recorded)) else []),
         ]
     )
 

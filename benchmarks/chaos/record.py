@@ -16,6 +16,9 @@ from benchmarks.circumstances import commit, machine, today, versions
 
 from .campaigns import LONG, Result
 from .faults import FAULTS
+from .killing import Killed
+from .other_hands import OTHER_HANDS
+from .scenarios import SCENARIOS
 from .subject import ROOT, SWEEP
 
 OUT = ROOT / "benchmarks" / "results" / "chaos.json"
@@ -23,33 +26,54 @@ OUT = ROOT / "benchmarks" / "results" / "chaos.json"
 KILL = "SIGKILL"
 
 
-def record(results: Sequence[Result], known: Path | None = None) -> dict[str, Any]:
+def record(results: Sequence[Result], killed: Sequence[Killed] = (), known: Path | None = None) -> dict[str, Any]:
     """Returns all that is kept, as data for JSON.
 
     Args:
+        killed: the results of kills before operations.
         known: an earlier record, if the file exists. New results replace the old ones of the same
-            campaign.
+            name.
     """
-    campaigns = {campaign["name"]: campaign for campaign in _known(known)}
+    before = _known(known)
+    campaigns = {campaign["name"]: campaign for campaign in before.get("campaigns", [])}
     campaigns |= {result.campaign.name: _campaign(result) for result in results}
-    order = [campaign.name for campaign in LONG]
+    operations = {one["name"]: one for one in before.get("operations", [])}
+    operations |= {one.name: _operations(one) for one in killed}
+    order = [campaign.name for campaign in (*LONG, OTHER_HANDS)]
     kept = sorted(campaigns.values(), key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
     return {
         "machine": machine(),
-        "seconds": round(sum(campaign["seconds"] for campaign in kept), 1),
-        "kills": sum(happened["fault"].startswith(KILL) for campaign in kept for happened in campaign["happened"]),
-        "passed": all(campaign["passed"] for campaign in kept),
+        "seconds": round(sum(one["seconds"] for one in (*kept, *operations.values())), 1),
+        "kills": sum(happened["fault"].startswith(KILL) for campaign in kept for happened in campaign["happened"])
+        + sum(one["killed"] for one in operations.values()),
+        "injected": sum(len(campaign["happened"]) for campaign in kept)
+        + sum(one["killed"] for one in operations.values()),
+        "passed": all(one["passed"] for one in (*kept, *operations.values())),
         "faults": _faults(kept),
         "campaigns": kept,
+        "operations": [operations[one.name] for one in SCENARIOS if one.name in operations],
         "sweep": SWEEP,
     }
 
 
-def _known(path: Path | None) -> list[dict[str, Any]]:
+def _known(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
-        return []
-    campaigns: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["campaigns"]
-    return campaigns
+        return {}
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def _operations(killed: Killed) -> dict[str, Any]:
+    return {
+        "name": killed.name,
+        "date": today(),
+        "commit": commit(),
+        "operations": killed.operations,
+        "killed": killed.killed,
+        "seconds": killed.seconds,
+        "passed": killed.passed,
+        "problems": {str(point): problems for point, problems in killed.problems.items()},
+    }
 
 
 def _campaign(result: Result) -> dict[str, Any]:
@@ -82,11 +106,12 @@ def _campaign(result: Result) -> dict[str, Any]:
 def _faults(campaigns: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Returns for each kind how many there were, and how long the run took to react."""
     found: dict[str, dict[str, Any]] = {}
-    for name, fault in FAULTS.items():
+    reactions = {name: fault.reaction for name, fault in FAULTS.items()} | dict.fromkeys(OTHER_HANDS.faults, "")
+    for name, reaction in reactions.items():
         happened = [one for campaign in campaigns for one in campaign["happened"] if one["fault"] == name]
         seconds = [one["reaction_seconds"] for one in happened if "reaction_seconds" in one]
         if happened:
-            found[name] = {"injected": len(happened), "reaction": fault.reaction, "measured": len(seconds)}
+            found[name] = {"injected": len(happened), "reaction": reaction, "measured": len(seconds)}
             if seconds:
                 found[name] |= {
                     "median_seconds": round(statistics.median(seconds), 2),
@@ -145,11 +170,32 @@ def fault_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+OPERATION_COLUMNS = ("killed", "commits", "renames", "links, unlinks", "fsyncs", "kills", "outcome")
+
+
+def operation_rows(recorded: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Returns a row for each scenario that was killed before its operations."""
+    return [
+        (
+            one["name"],
+            *(str(sum(one["operations"].get(kind, 0) for kind in kinds)) for kinds in KINDS),
+            str(one["killed"]),
+            "each ended like the undisturbed one" if one["passed"] else f"{len(one['problems'])} differ",
+        )
+        for one in recorded.get("operations", [])
+    ]
+
+
+KINDS = (("commit",), ("replace", "rename"), ("link", "unlink", "remove", "rmdir"), ("fsync",))
+"""Kinds of operations in the columns of the table."""
+
+
 def tables(recorded: Mapping[str, Any]) -> list[Table]:
-    """Returns both tables, for the terminal."""
+    """Returns the tables, for the terminal."""
     campaigns = _table("Campaigns", CAMPAIGN_COLUMNS, campaign_rows(recorded))
     faults = _table("Faults", FAULT_COLUMNS, fault_rows(recorded))
-    return [campaigns, faults]
+    operations = _table("Killed before each operation", OPERATION_COLUMNS, operation_rows(recorded))
+    return [campaigns, faults, operations]
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -161,4 +207,18 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return table
 
 
-RIGHT = ("runs", "trials", "final fits", "attempts", "repeated at most", "injected", "median", "longest")
+RIGHT = (
+    "commits",
+    "renames",
+    "links, unlinks",
+    "fsyncs",
+    "kills",
+    "runs",
+    "trials",
+    "final fits",
+    "attempts",
+    "repeated at most",
+    "injected",
+    "median",
+    "longest",
+)

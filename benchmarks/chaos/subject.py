@@ -193,6 +193,10 @@ class Subject:
         """Starts `fer-tune sync`, whatever else runs."""
         return self._command(["sync", "--study", STUDY])
 
+    def call(self, words: list[str]) -> int:
+        """Gives another command, waits for it, and returns its exit code."""
+        return self._command(words).wait(timeout=300)
+
     def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         environment |= {"FER_TUNE_DIR": str(self.storage), "OMP_NUM_THREADS": "1", "NETRC": str(self.folder / "none")}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from fer_tune import api
 from fer_tune.cli import (
     backup,
     best,
@@ -37,6 +38,9 @@ from fer_tune.cli.usage import explain
 from fer_tune.display.terminal import Output, error
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import FULL
+
+CLICKS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+"""The base class of the errors that Typer shows, whose package differs between its versions."""
 
 
 class Commands(TyperGroup):
@@ -70,6 +74,13 @@ class Commands(TyperGroup):
             raise typer.Exit(BAD_INPUT) from problem
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+        except (CLICKS_ERROR, typer.Exit, typer.Abort):
+            raise
+        except Exception as problem:
+            if (damaged := api.explained(problem)) is None:
+                raise
+            error(damaged)
+            raise typer.Exit(BAD_INPUT) from problem
 
 
 app = typer.Typer(

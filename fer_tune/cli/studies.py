@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
+from fer_tune.errors import SettingsError
 
 if TYPE_CHECKING:
     from fer_tune.study import StudySummary
 
 
-def studies(json: AsJson = False, storage: Storage = None) -> None:
-    """List the studies."""
+def studies(
+    action: Annotated[
+        Literal["delete"] | None, typer.Argument(help="delete: delete a study.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which study.", show_default=False)] = None,
+    json: AsJson = False,
+    storage: Storage = None,
+) -> None:
+    """List the studies, or delete one: fer-tune studies delete NAME.
+
+    Deleting takes everything of a study but its openings of test images, and what wandb has.
+    """
+    if action == "delete":
+        _delete(name, storage)
+        return
     found = api.studies(storage=storage)
     if json:
         terminal.print_json([_plain(study) for study in found])
@@ -41,6 +57,13 @@ def studies(json: AsJson = False, storage: Storage = None) -> None:
         for study in found
     ]
     out.print(terminal.listing(columns, rows, out.width))
+
+
+def _delete(name: str | None, storage: str | None) -> None:
+    if name is None:
+        raise SettingsError("`fer-tune studies delete` needs the name of a study.", "`fer-tune studies` lists them.")
+    deleted = api.delete_study(name, storage=storage)
+    terminal.note(f"{deleted.study} was deleted, with {deleted.jobs:,} jobs and {deleted.files:,} files.")
 
 
 def _plain(study: StudySummary) -> dict[str, Any]:

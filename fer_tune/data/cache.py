@@ -15,9 +15,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import tempfile
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +27,7 @@ import numpy as np
 from fer_tune.data.dataset import Dataset, Images, Indices, Usage
 from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import DataError
-from fer_tune.files import flush, replace_text, writing
+from fer_tune.files import draft_folder, flush, remove_drafts, replace_text, writing
 from fer_tune.settings import Settings
 
 FORMAT = 2
@@ -152,9 +149,8 @@ def _seal(path: Path) -> _Seal:
 
 def _write(dataset: Dataset, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target.parent)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
-    try:
+    remove_drafts(target.parent, below=False)
+    with draft_folder(target) as draft:
         arrays = {"images.npy": dataset.images, "labels.npy": dataset.labels, "usage.npy": dataset.usage}
         files = {}
         for name, array in arrays.items():
@@ -170,15 +166,6 @@ def _write(dataset: Dataset, target: Path) -> None:
             json.dump(meta, text, indent=1)
             flush(text)
         _into_place(draft, target, dataset.signature)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _remove_abandoned(place: Path) -> None:
-    """Removes what killed processes were writing. No process writes for a day."""
-    for draft in place.glob(".draft-*"):
-        if draft.stat().st_mtime < time.time() - 86_400:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _into_place(draft: Path, target: Path, signature: str) -> None:
@@ -192,9 +179,8 @@ def _into_place(draft: Path, target: Path, signature: str) -> None:
             read(target, signature)
         except DataError:
             if target.exists():
-                broken = Path(tempfile.mkdtemp(prefix=".broken-", dir=target.parent))
-                target.rename(broken / "old")
-                shutil.rmtree(broken, ignore_errors=True)
+                with draft_folder(target) as broken:
+                    target.rename(broken / "old")
             draft.rename(target)
 
 

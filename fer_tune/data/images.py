@@ -30,7 +30,7 @@ LARGEST_AREA = 16_000_000
 """Pixels of an image file, checked before decoding. Pillow needs up to eight bytes for each."""
 
 MARGIN = 2
-"""A JPEG may be decoded at a fraction of its size, if a side keeps this multiple of what is needed.
+"""A JPEG may be decoded at a fraction of its size if a side keeps this multiple of what is needed.
 
 So a photograph of a modern camera passes, although it has more pixels than `LARGEST_AREA`."""
 

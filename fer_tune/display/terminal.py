@@ -235,5 +235,6 @@ def plain(data: Any) -> Any:
 
 
 def print_json(data: Any) -> None:
-    """Prints JSON on standard output, strictly valid."""
-    print(json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False))
+    """Prints JSON on standard output, strictly valid. What would change a terminal is escaped."""
+    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
+    print("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))

@@ -9,11 +9,10 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy import JSON, Connection, inspect, select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, size, some
 from fer_tune.errors import FerTuneError, StorageError
@@ -22,6 +21,7 @@ from fer_tune.store import Patience, Store, tables
 from fer_tune.store.artifact_paths import sha256
 from fer_tune.store.bootstrap import UPGRADABLE
 from fer_tune.store.connection import explain, parse_url, shown
+from fer_tune.store.damage import damage
 from fer_tune.store.database import Database
 from fer_tune.store.reading import read_only_engine
 
@@ -39,7 +39,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
     except FerTuneError as error:
         yield refused("database", error)
         return
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+    if url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database)):
         yield note("database", f"{shown(url)} does not exist", "`fer-tune run SWEEP` makes it.")
         return
     try:
@@ -108,7 +108,7 @@ def _whole(connection: Connection) -> Iterator[Finding]:
         yield problem("integrity", f"SQLite finds {many(len(faults), 'fault', 'faults')}: {some(faults)}", RESTORE)
         return
     faults = [f"{child} without {parent}: {count}" for (child, parent), count in _lost(connection).items()]
-    faults += [f"{column}: {count} not JSON" for column, count in _not_json(connection) if count]
+    faults += damage(connection)
     if faults:
         yield problem("integrity", f"rows that no run of fer-tune leaves: {some(faults)}", "Restore a backup.")
     else:
@@ -118,18 +118,6 @@ def _whole(connection: Connection) -> Iterator[Finding]:
 def _lost(connection: Connection) -> Counter[tuple[str, str]]:
     rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
     return Counter((str(child), str(parent)) for child, _, parent, _ in rows)
-
-
-def _not_json(connection: Connection) -> Iterator[tuple[str, int]]:
-    names = set(inspect(connection).get_table_names())
-    for table in tables.metadata.sorted_tables:
-        for column in table.columns if table.name in names else ():
-            if isinstance(column.type, JSON):
-                query = f"SELECT count(*) FROM {table.name} WHERE NOT json_valid({column.name})"
-                try:
-                    yield f"{table.name}.{column.name}", int(connection.exec_driver_sql(query).scalar_one())
-                except OperationalError:  # an older format has not this column
-                    continue
 
 
 def _format(connection: Connection) -> Finding:

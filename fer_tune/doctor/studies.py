@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,7 +23,7 @@ def studies(settings: Settings) -> Iterator[Finding]:
     """
     try:
         url = parse_url(settings.url)
-        if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        if url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database)):
             return
         with read_only(settings) as store:
             for record in store.studies.all():

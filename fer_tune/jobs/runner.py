@@ -112,7 +112,7 @@ class Runner:
         hungry = self._fill()
         self._tell()
         while not self.signals.requested:
-            self.source.hold()
+            self._hold()
             if self._left() <= 0:
                 self._stop_all()
             if not self.running and not self._may_start():
@@ -127,6 +127,20 @@ class Runner:
         self._leave_checkpoints()
         self._queue_all("interrupted")
         return "interrupted"
+
+    def _hold(self) -> None:
+        """Checks that the jobs are still ours, and stops those that another program ended."""
+        self.source.hold()
+        for uid, reason in self.source.taken().items():
+            entry = self.running.get(uid)
+            if entry is None or entry.verdict:
+                continue
+            if entry.worker is None:
+                self.waiting.remove(entry)
+                self._leave(entry, Event.OVERDUE, reason, None)
+            else:
+                entry.verdict = reason
+                self._stop(entry)
 
     def _tell(self) -> None:
         """Commits what waits, and then does what had to wait for it."""
@@ -386,7 +400,7 @@ class Runner:
             )
         patience = self._now() + EPOCH_GRACE
         while any(entry.worker is not None for entry in self.running.values()):
-            self.source.hold()
+            self._hold()
             self._handle(self.pool.events(TICK), self._last_event)
             if self._now() > patience:
                 self._stop_slow_epochs()

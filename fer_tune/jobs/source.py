@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,16 @@ class Source(Protocol):
 
         Raises:
             TakenOverError: another process trains the jobs now, or did so meanwhile.
+        """
+        ...
+
+    def taken(self) -> Mapping[str, str]:
+        """Returns the jobs of this run that another program ended or deleted, with a reason by uid.
+
+        The runner calls it after `hold`, and then stops these jobs.
+
+        Raises:
+            StudyError: another program deleted the study.
         """
         ...
 

@@ -60,6 +60,10 @@ class JobList:
         """Checks that this process still holds the lock of these jobs."""
         self._store.patiently(self.lock.keep)
 
+    def taken(self) -> Mapping[str, str]:
+        """Returns no job: only Optuna's trials are told by other programs."""
+        return {}
+
     def wanted(self) -> bool:
         """Returns whether there is another job to start."""
         return bool(self._todo)

@@ -78,6 +78,12 @@ class PausedTrials:
         self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
         self._make_room()
 
+    def forget(self, uid: str) -> None:
+        """Forgets that a trial is paused, because another program ended it."""
+        if uid in self.rungs.paused:
+            self.rungs.leave(uid)
+            remove_checkpoint(checkpoint_path(self._checkpoints, uid))
+
     def best(self, closing: bool) -> str | None:
         """Returns the uid of the trial that should continue now, or None.
 

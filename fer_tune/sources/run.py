@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
+from fer_tune.files import remove_drafts
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
@@ -180,10 +181,18 @@ def open_store(settings: Settings, patience: float, note: Callable[[str], object
     store = Store.of(settings, patience=_patience(settings, patience, note), note=note)
     try:
         store.patiently(lambda: claim(store))
+        _remove_drafts(settings)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _remove_drafts(settings: Settings) -> None:
+    """Removes files that killed processes were writing."""
+    remove_drafts(settings.root, below=False)
+    for folder in (settings.cache, settings.artifacts, settings.checkpoints):
+        remove_drafts(folder)
 
 
 def _refuse_twins(sweeps: Sequence[Sweep]) -> None:

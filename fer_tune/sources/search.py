@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import TakenOverError
+from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at whether another program ended a running trial."""
 
 MOST_AHEAD = 16
 """Trials that are asked for ahead of time, at most."""
@@ -75,6 +81,8 @@ class Search:
         self._finished = 0
         self._running: set[str] = set()
         self.spending = Spending(sweep.study, study, store)
+        self._taken: dict[str, tuple[int, str]] = {}
+        self._next_look = 0.0
         self._requeued = 0
         self._patience = Patience(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
@@ -134,6 +142,63 @@ class Search:
                 raise TakenOverError(self._sweep.study)
             self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
+    def taken(self) -> Mapping[str, str]:
+        """Returns the jobs whose trials another program ended or deleted. It looks once a second,
+        and whenever a write of such a trial was left out.
+
+        Raises:
+            StudyError: another program deleted the study.
+        """
+        if not self._study.lost and time.monotonic() < self._next_look:
+            return {}
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        with self._gives_up():
+            numbers = self._study.taken()
+        stopped = {}
+        for number in numbers:
+            job = self._store.jobs.find_trial(self._sweep.study, number)
+            how = "deleted" if self._study.ended(number) is None else "ended"
+            reason = f"trial {number} was {how} by another program"
+            self._note(f"{self._sweep.study}: {reason}. The run continues without it.")
+            if job is not None:
+                if job.uid in self._running:
+                    stopped[job.uid] = reason
+                self._taken[job.uid] = (number, reason)
+                self._record_taken(job.uid)
+        if numbers:
+            self._finished = self._study.counts().finished
+        return stopped
+
+    def _record_taken(self, uid: str) -> None:
+        """Records a job's end as Optuna has it."""
+        number, reason = self._taken[uid]
+        trial = self._study.ended(number)
+        if trial is None:
+            self._store.jobs.set_state(uid, "failed", reason)
+        else:
+            self._store.jobs.set_state(uid, trial.state, trial.reason or reason, trial.value)
+        self._running.discard(uid)
+        self._paused.forget(uid)
+
+    @contextmanager
+    def _gives_up(self) -> Iterator[None]:
+        """Ends the jobs of the study if another program deleted it."""
+        try:
+            yield
+        except TakenOverError:
+            raise
+        except StudyError:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        self._store.pending.discard()
+        reason = "another program deleted the study"
+        for job in self._store.jobs.unfinished(self._sweep.study):
+            if job.kind == "search":
+                self._store.jobs.set_state(job.uid, "failed", reason)
+        self._store.jobs.abandon_attempts(self._sweep.study, "search", reason)
+
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
         return self._has_room() or self._promotable() is not None
@@ -144,15 +209,18 @@ class Search:
         The first choice is a trial that an earlier run left unfinished, the next one a paused trial
         that may continue. Then come those in Optuna's queue, and those that the sampler draws.
         """
-        uid = None if self._requeued else self._paused.finishing(self._left())
-        if uid is not None:
-            job = self._continued(uid, to_the_end=True)
-        elif not self._requeued and (uid := self._promotable()) is not None:
-            job = self._continued(uid)
-        else:
-            job = self._asked()
+        with self._gives_up():
+            job = self._next()
         self._running.add(job.uid)
         return job
+
+    def _next(self) -> Job:
+        uid = None if self._requeued else self._paused.finishing(self._left())
+        if uid is not None:
+            return self._continued(uid, to_the_end=True)
+        if not self._requeued and (uid := self._promotable()) is not None:
+            return self._continued(uid)
+        return self._asked()
 
     def prepare(self, slots: int) -> bool:
         """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
@@ -180,7 +248,10 @@ class Search:
         number, study = job.number, self._study
         assert number is not None
         with self._store.batch():
-            self._end(job, number, ended, study)
+            if job.uid in self._taken:
+                self._record_taken(job.uid)
+            else:
+                self._end(job, number, ended, study)
         self._running.discard(job.uid)
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
@@ -261,7 +332,14 @@ class Search:
                 self._store.jobs.put(job, mirrored=self._mirrored)
                 if self._study.start(proposal):
                     self._requeued -= known is not None
+                    self._note_refused()
                     return job
+
+    def _note_refused(self) -> None:
+        """Counts the entries of Optuna's queue that were not valid, and says so."""
+        for number, reason in self._study.refused():
+            self._finished += 1
+            self._note(f"{self._sweep.study}: trial {number} has failed: {reason}")
 
     def _new(self, proposal: Proposal) -> Job:
         until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)

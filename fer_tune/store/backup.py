@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from fer_tune.errors import StorageError
-from fer_tune.files import writing
+from fer_tune.files import draft_folder, remove_drafts, writing
 from fer_tune.store.artifact_paths import sha256
 from fer_tune.store.store import Store
 
@@ -62,12 +61,12 @@ def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Ba
     path = _place(store.root, to, "tar" if artifacts else "db")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            whole = database = Path(folder) / DATABASE
+        with draft_folder(path) as folder:
+            whole = database = folder / DATABASE
             copy_database(store, database)
             written: dict[str, str] = {}
             if artifacts:
-                whole = Path(folder) / path.name
+                whole = folder / path.name
                 written = _pack(whole, database, store.root)
                 _verify(whole, written)
             counts, recorded = _contents(database)
@@ -103,6 +102,7 @@ def copy_database(store: Store, to: Path) -> None:
 def _place(root: Path, to: Path | None, suffix: str) -> Path:
     name = f"fer_tune-{datetime.now(UTC):%Y%m%d-%H%M%S}.{suffix}"
     path = root / FOLDER / name if to is None else to / name if to.is_dir() else to
+    remove_drafts(path.parent, below=False)
     if path.exists() or path.is_symlink():
         raise StorageError(f"{path} exists already.", "Name another file. A backup replaces none.")
     return path

@@ -3,8 +3,9 @@ newer versions."""
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, inspect, select
@@ -19,6 +20,9 @@ from fer_tune.store.database import Database
 
 OPTUNA_TABLES = {"alembic_version", "studies", "trials"}
 """Tables that every database of Optuna has. fer-tune adds its tables to such a database."""
+
+LONGEST_PATH = 500
+"""Bytes of the path of a database. SQLite's own limit is 512, with the names of its other files."""
 
 UPGRADABLE = (1, 2, 3)
 """Older formats that the migrations can upgrade."""
@@ -38,6 +42,11 @@ def prepare_folder(url: URL, create: bool) -> None:
     if url.get_backend_name() != "sqlite" or not url.database:
         return
     file = Path(url.database)
+    if len(os.fsencode(file)) > LONGEST_PATH:
+        raise StorageError(
+            f"The path of the database is too long ({len(os.fsencode(file))} bytes): {_short(file)}.",
+            f"SQLite opens paths of at most {LONGEST_PATH} bytes. Use a shorter FER_TUNE_DIR.",
+        )
     try:
         there = file.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -143,6 +152,15 @@ def _upgrade(database: Database, found: int, note: Callable[[str], object]) -> N
     note(f"The database was upgraded from format {found} to {tables.FORMAT}.{kept}")
 
 
+def tables_missing(where: str, names: Collection[str]) -> StorageError:
+    """Returns the error for a database that lacks some of its tables."""
+    listed = ", ".join(sorted(names)[:5])
+    return StorageError(
+        f"{where} lacks tables that it had: {listed}. Another program deleted them.",
+        "Restore a backup with `fer-tune restore`, or name another database. Nothing was changed.",
+    )
+
+
 def _lock(tx: Connection) -> None:
     """Begins a transaction in SQLite, because Python's driver does not do so before CREATE TABLE.
 
@@ -161,6 +179,8 @@ def _format(connection: Connection, where: str) -> int | None:
     """
     names = set(inspect(connection).get_table_names())
     if tables.schema.name not in names:
+        if ours := {name for name in names if name.startswith("fer_")}:
+            raise tables_missing(where, tables.metadata.tables.keys() - ours)
         if names and not names >= OPTUNA_TABLES:
             raise StorageError(
                 f"{where} belongs to another program (its tables: {', '.join(sorted(names)[:5])}).",
@@ -168,6 +188,8 @@ def _format(connection: Connection, where: str) -> int | None:
             )
         return None
     version = connection.execute(select(tables.schema.c.version)).scalar()
+    if version == tables.FORMAT and (missing := tables.metadata.tables.keys() - names):
+        raise tables_missing(where, missing)
     if version == tables.FORMAT or version in UPGRADABLE:
         return int(version)
     raise StorageError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sqlite3
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,14 @@ BUSY_SECONDS = 5.0
 
 
 CHECKPOINT_SECONDS = 1.0
-"""Seconds between two moves of rows from the write-ahead log into the database file, at least."""
+"""Seconds between two moves of rows from the write-ahead log into the database file, at least.
 
+Infinity turns it off.
+"""
+
+
+RESTORE = "The database is damaged, or another program changed it. See `fer-tune doctor`, or restore a backup."
+"""What to do about a value that fer-tune never writes."""
 
 _LOCKED = (
     "The database {where} is locked by another process{after}.",
@@ -109,9 +118,22 @@ def make_engine(url: URL) -> Engine:
 
 def engine_options(url: URL) -> dict[str, Any]:
     """Returns the keyword arguments of `create_engine` for our engine and for Optuna's."""
+    common = {"json_deserializer": partial(_from_json, shown(url))}
     if url.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": BUSY_SECONDS}}
-    return {"pool_pre_ping": True}
+        return common | {"connect_args": {"timeout": BUSY_SECONDS}}
+    return common | {"pool_pre_ping": True}
+
+
+def _from_json(where: str, text: str) -> Any:
+    """Returns the content of a JSON column.
+
+    Raises:
+        StorageError: it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StorageError(f"A column of {where} is not JSON: {error}.", RESTORE) from error
 
 
 def tune(engine: Engine) -> Engine:
@@ -138,7 +160,7 @@ class _Checkpoints:
         self._next = 0.0
 
     def __call__(self, connection: Any, _record: Any) -> None:
-        if connection is not None and time.monotonic() >= self._next:
+        if connection is not None and time.monotonic() >= self._next and math.inf > CHECKPOINT_SECONDS:
             self._next = time.monotonic() + CHECKPOINT_SECONDS
             with suppress(sqlite3.Error):  # a full disk, which the next transaction reports
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -109,9 +109,12 @@ class Jobs:
         return {row["uid"]: row["state"] for row in rows}
 
     def find_trial(self, study: str, number: int) -> JobRecord | None:
-        """Returns the job that has this trial number now, or None."""
+        """Returns the job that has this trial number now, or None.
+
+        It is the newest one, because Optuna gives the number of a deleted trial again.
+        """
         key = {"study_id": self._studies.key(study), "kind": "search", "number": number}
-        return next(iter(self._select(matches(tables.jobs, key))), None)
+        return next(reversed(self._select(matches(tables.jobs, key))), None)
 
     def renumber(self, study: str, number: int, to: int, reason: str) -> None:
         """Queues a trial's job again under another trial number.

@@ -44,8 +44,14 @@ class Ledger:
         return self._select(tables.ledger.c.study_id == self._studies.key(study))
 
     def of_split(self, split_hash: str) -> list[LedgerRecord]:
-        """Returns every opening of a split's test images by any study, the oldest first."""
-        return self._select(tables.ledger.c.split_hash == split_hash)
+        """Returns every opening of a split's test images by any study, the oldest first.
+
+        An opening by a study that was deleted has the id 0. It was before all others that count.
+        """
+        past = tables.past_openings
+        deleted = self._database.rows(select(past).where(past.c.split_hash == split_hash).order_by(past.c.id))
+        gone = [LedgerRecord(**{**without(row, "id"), "id": 0, "job": None}) for row in deleted]
+        return [*gone, *self._select(tables.ledger.c.split_hash == split_hash)]
 
     def _select(self, condition: object) -> list[LedgerRecord]:
         named = (tables.jobs.c.uid.label("job"), tables.studies.c.name.label("study"))

@@ -18,6 +18,8 @@ COUNTING = {"preserve_rowcount": True}
 Work = Callable[[Connection], object]
 """One or several statements. It may be called again after a failed try, which changed nothing."""
 
+LeftOut = Callable[[Connection, list[dict[str, Any]]], object]
+
 
 @dataclass
 class Rows:
@@ -27,6 +29,7 @@ class Rows:
         table: that the statement writes to.
         refusal: returns the error to raise if the database refuses a row.
         every: whether the statement must also write each row, and may leave none out.
+        left_out: is called in the transaction, with all rows, if the statement left some out.
     """
 
     statement: Executable
@@ -34,6 +37,7 @@ class Rows:
     refusal: Callable[[], FerTuneError]
     every: bool
     rows: list[dict[str, Any]]
+    left_out: LeftOut | None = None
 
     def __call__(self, tx: Connection) -> None:
         """Writes the rows.
@@ -45,8 +49,11 @@ class Rows:
             written = tx.execute(self.statement, self.rows, execution_options=COUNTING).rowcount
         except IntegrityError as error:
             raise self.refusal() from error
-        if self.every and written != len(self.rows):
-            raise self.refusal()
+        if written != len(self.rows):
+            if self.every:
+                raise self.refusal()
+            if self.left_out is not None:
+                self.left_out(tx, self.rows)
 
 
 @dataclass
@@ -78,7 +85,9 @@ class Pending:
         table: Table,
         row: dict[str, Any],
         refusal: Callable[[], FerTuneError],
+        *,
         every: bool = False,
+        left_out: LeftOut | None = None,
     ) -> None:
         """Adds a row, to earlier rows of the same statement if the order does not matter.
 
@@ -94,7 +103,7 @@ class Pending:
                 return
             if step.table.name in parents:
                 break
-        self.steps.append(Rows(statement, table, refusal, every, [row]))
+        self.steps.append(Rows(statement, table, refusal, every, [row], left_out))
 
     def discard(self) -> None:
         """Gives up what waits."""

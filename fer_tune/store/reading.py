@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,32 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import OperationalError
 
-from fer_tune.errors import StorageError
-from fer_tune.files import writing
+from fer_tune.errors import FerTuneError, StorageError
+from fer_tune.files import draft_folder, writing
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.store import bootstrap, tables
 from fer_tune.store.backup import copy_database
 from fer_tune.store.connection import engine_options, make_engine, parse_url
+from fer_tune.store.damage import blame
 from fer_tune.store.database import Database
 from fer_tune.store.folder import take
 from fer_tune.store.retry import Patience
 from fer_tune.store.store import Store
+
+opened: list[Settings] = []
+"""The databases that this process has read."""
+
+
+def explained(error: Exception) -> StorageError | None:
+    """Returns the error for the user if a database that was read has values that explain `error`.
+
+    A reader may have returned such a value, which fails where it is shown.
+    """
+    for settings in opened:
+        with suppress(FerTuneError), open_reader(settings) as store:
+            if (found := blame(store, error)) is not None:
+                return found
+    return None
 
 
 def open_reader(settings: Settings, note: Callable[[str], object] = lambda text: None) -> Store:
@@ -39,6 +56,8 @@ def open_reader(settings: Settings, note: Callable[[str], object] = lambda text:
     """
     url = parse_url(settings.url)
     bootstrap.prepare_folder(url, create=False)
+    if settings not in opened:
+        opened.append(settings)
     if is_writable(url):
         return Store.of(settings, create=False, note=note)
     patience = Patience(url, 30.0)
@@ -63,15 +82,15 @@ def working_copy(settings: Settings, root: Path) -> Settings:
     own = replace(settings, root=root, url=sqlite_url(root / "fer_tune.db"))
     file = root / "fer_tune.db"
     if not file.exists():
-        draft = root / f".{file.name}"
         with open_reader(settings) as store, writing(file):
             root.mkdir(parents=True, exist_ok=True)
-            draft.unlink(missing_ok=True)
-            copy_database(store, draft)
-            with Store.open(sqlite_url(draft), create=False, root=root) as copy:
-                _point_to(copy, settings.root.resolve())
-                take(copy)
-            draft.rename(file)
+            with draft_folder(file) as folder:
+                draft = folder / file.name
+                copy_database(store, draft)
+                with Store.open(sqlite_url(draft), create=False, root=root) as copy:
+                    _point_to(copy, settings.root.resolve())
+                    take(copy)
+                draft.rename(file)
     return own
 
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fer_tune.data.spec import DataRef, DataSpec
+from fer_tune.errors import StorageError
 from fer_tune.job import Kind, Part, Value
+from fer_tune.settings import STUDY_NAME
+from fer_tune.store.connection import RESTORE
+
+STUDY_UID = "[0-9a-f]{8}"
+
+UID = "[A-Za-z0-9_-]{1,128}"
+"""A valid uid of a job, or id of a tracker's run."""
+
+
+def named_safely(what: str, name: object, pattern: str) -> None:
+    """Refuses a name that is part of a path and that fer-tune did not write.
+
+    A database may come from somebody else. Then such a name could lead out of the storage folder.
+
+    Raises:
+        StorageError: the name does not match the pattern.
+    """
+    if not isinstance(name, str) or not re.fullmatch(pattern, name):
+        raise StorageError(f"{what} is {ascii(name)[:80]}, which fer-tune never writes.", RESTORE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,10 @@ class StudyRecord:
     versions: dict[str, str]
     created: datetime
 
+    def __post_init__(self) -> None:
+        named_safely("The name of a study", self.name, STUDY_NAME)
+        named_safely(f"The uid of the study {self.name}", self.uid, STUDY_UID)
+
     def data_ref(self, root: Path) -> DataRef:
         """Returns where a worker finds the study's images and split.
 
@@ -110,6 +135,9 @@ class JobRecord:
     origin: dict[str, Any]
     created: datetime
     ended: datetime | None
+
+    def __post_init__(self) -> None:
+        named_safely("The uid of a job", self.uid, UID)
 
     @property
     def last_epoch(self) -> int:
@@ -181,3 +209,6 @@ class Cursor:
     attempt: int = 0
     epoch: int = 0
     finished: bool = False
+
+    def __post_init__(self) -> None:
+        named_safely("The id of a tracker's run", self.run, UID)

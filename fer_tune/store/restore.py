@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from fer_tune.errors import StorageError
-from fer_tune.files import replace_file, writing
+from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings
 from fer_tune.store.artifact_paths import inside
 from fer_tune.store.backup import ARTIFACTS, DATABASE
@@ -66,8 +65,10 @@ def restore(backup: Path, settings: Settings, replace: bool = False) -> Restored
         raise StorageError(f"The database {file} exists.", "--replace moves it aside, and restores the backup.")
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
-            draft = Path(folder) / DATABASE
+        remove_drafts(file.parent, below=False)
+        remove_drafts(settings.artifacts)
+        with draft_folder(file) as folder:
+            draft = folder / DATABASE
             files = _unpack(backup, draft, settings.root)
             _adopt(draft, backup, folder_id(settings.root), settings.root)
             kept = _set_aside(file)

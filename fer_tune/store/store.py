@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import select
 
 from fer_tune.settings import Settings
-from fer_tune.store import bootstrap
+from fer_tune.store import bootstrap, tables
 from fer_tune.store.artifacts import Artifacts
 from fer_tune.store.connection import checkpoint, make_engine, parse_url
 from fer_tune.store.cursors import Cursors
+from fer_tune.store.damage import blame
 from fer_tune.store.database import Database
 from fer_tune.store.epochs import Epochs
 from fer_tune.store.jobs import Jobs
@@ -87,6 +91,10 @@ class Store(Database):
         """Opens the database that the settings name. See `open` for the other arguments."""
         return cls.open(settings.url, create, settings.root, patience, note)
 
+    def holds_attempts(self) -> bool:
+        """Returns whether any job was ever started."""
+        return bool(self.rows(select(tables.attempts.c.attempt).limit(1)))
+
     def close(self) -> None:
         """Moves what the write-ahead log holds into an SQLite file, and closes all connections,
         including Optuna's.
@@ -101,5 +109,12 @@ class Store(Database):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the store. An error that a damaged value explains becomes a StorageError."""
+        try:
+            if isinstance(error, Exception) and (found := blame(self, error)) is not None:
+                raise found from error
+        finally:
+            self.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from fer_tune.data.spec import DataSpec
@@ -40,6 +40,25 @@ class Studies:
             self._database.write(work)
         except IntegrityError as error:
             raise StudyError(f"A study named {record.name} already exists.", "Choose another name.") from error
+
+    def delete(self, name: str) -> None:
+        """Deletes a study with its jobs, attempts, epochs, cursors, and records of artifacts.
+
+        Its openings of test stay in the ledger, because the images were seen.
+
+        Raises:
+            StudyError: the study does not exist.
+        """
+        key, ledger, past = self.key(name), tables.ledger, tables.past_openings
+        columns = (tables.studies.c.name, ledger.c.split_hash, ledger.c.purpose, ledger.c.opened)
+        openings = select(*columns).join(tables.studies).where(ledger.c.study_id == key).order_by(ledger.c.id)
+
+        def work(tx: Connection) -> None:
+            tx.execute(insert(past).from_select(["study", "split_hash", "purpose", "opened"], openings))
+            tx.execute(delete(tables.studies).where(tables.studies.c.id == key))
+
+        self._database.write(work)
+        self._ids.pop(name, None)
 
     def get(self, name: str) -> StudyRecord:
         """Returns the study with this name.

@@ -212,6 +212,16 @@ ledger = Table(
     Index("fer_ledger_of_split", "split_hash"),
 )
 
+past_openings = Table(
+    "fer_past_openings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study", String(512), nullable=False),  # a name, because the study was deleted
+    Column("split_hash", ForeignKey("fer_splits.hash"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("opened", Moment, nullable=False),
+)
+
 cursors = Table(
     "fer_cursors",
     metadata,

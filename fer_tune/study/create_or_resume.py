@@ -20,6 +20,7 @@ from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
 from fer_tune.study.trial_states import BUDGET
+from fer_tune.study.trial_writes import trials_deleted
 from fer_tune.sweep.schema import Budget, Sweep
 
 PACKAGES = ("fer-tune", "torch", "torchvision", "optuna", "numpy")
@@ -54,10 +55,7 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
         store.studies.add(record)
         return record
     if not in_optuna and store.jobs.attempts(sweep.study):
-        raise StudyError(
-            f"The trials of the study {sweep.study} were deleted, but its epochs and artifacts were not.",
-            "Give this run another study name: --set study=NAME.",
-        )
+        raise trials_deleted(sweep.study, "meanwhile")
     _refuse_changes(record, sweep, data)
     return record
 

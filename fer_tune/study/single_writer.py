@@ -21,10 +21,10 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study.frozen_trials import frozen_trials
 from fer_tune.study.trial_memory import TrialMemory
+from fer_tune.study.trial_states import REQUEUED_AS
 from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
 
 T = TypeVar("T")
@@ -61,7 +61,10 @@ class SingleWriter(BaseStorage):
         self.drafts.clear()
         self._early.clear()
         found = frozen_trials(self._store, self._name)
-        self.memory = TrialMemory(found)
+        self._writes.lost.clear()
+        by_number = {trial.number: trial for trial in found}
+        numbers = range(max(by_number, default=-1) + 1)
+        self.memory = TrialMemory(by_number.get(number) or deleted_trial(number) for number in numbers)
         self._newest = max((trial._trial_id for trial in found), default=0)
         for trial in found:
             self._distributions |= trial.distributions
@@ -79,20 +82,48 @@ class SingleWriter(BaseStorage):
         return True
 
     def is_longer(self) -> bool:
-        """Returns whether another process added trials, or writes were given up.
+        """Returns whether another program added or deleted trials, or writes were given up.
 
         Call `reload` then.
 
         Raises:
-            StudyError: another process deleted the trials.
+            StudyError: another program deleted the study.
         """
         newest = self._writes.newest()
         if newest < self._newest:
-            raise StudyError(
-                f"The trials of the study {self._name} were deleted while it was run.",
-                "Another study name makes a new study: --set study=NAME.",
-            )
-        return newest > self._newest or self._discards != self._store.pending.discards
+            self.require()
+        return newest != self._newest or self._discards != self._store.pending.discards
+
+    def require(self) -> None:
+        """Refuses to continue if another program deleted the study.
+
+        Raises:
+            StudyError: it did.
+        """
+        if not self._writes.exists():
+            raise self._writes.deleted()
+
+    @property
+    def lost(self) -> bool:
+        """Whether a write was left out, because its trial does not run any more."""
+        return bool(self._writes.lost)
+
+    def taken(self) -> list[int]:
+        """Returns the numbers of running trials that another program ended or deleted.
+
+        Call `reload` then.
+
+        Raises:
+            StudyError: another program deleted the study.
+        """
+        self._store.commit()
+        self.require()
+        running, lost = self._writes.running(), self._writes.lost
+        ours = self.memory.of((TrialState.RUNNING,))
+        taken = [trial for trial in ours if trial.number not in self.drafts and trial._trial_id not in running]
+        # A trial that ended here too does not run in memory, but its writes were left out.
+        taken += [trial for trial in self.memory.trials if trial._trial_id in lost and trial not in taken]
+        return sorted(trial.number for trial in taken)
 
     def start(self, number: int) -> None:
         """Writes a draft to the database, where it then runs.
@@ -296,6 +327,14 @@ class SingleWriter(BaseStorage):
         """Asks Optuna's own storage, after the writes that wait."""
         self._store.commit()
         return self._store.patiently(work)
+
+
+def deleted_trial(number: int) -> FrozenTrial:
+    """Returns a trial for a number whose trial another program deleted. It is not counted."""
+    trial = _new(number)
+    trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
+    trial.user_attrs = {REQUEUED_AS: number}
+    return trial
 
 
 def _provisional(number: int) -> int:

@@ -6,9 +6,12 @@ from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import BaseModel
+from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fer_tune.store import Store
+from fer_tune.store.bootstrap import tables_missing
 from fer_tune.store.connection import database_error, engine_options, full, tune
 from fer_tune.study.optuna_tables import made_by_another_version
 
@@ -34,6 +37,18 @@ def optuna_storage(store: Store) -> BaseStorage:
     return _storages[store]
 
 
+def _refuse_dropped_tables(store: Store) -> None:
+    """Refuses a database that lacks some of Optuna's tables, because Optuna would make empty ones.
+
+    Numbers of trials would then begin again, and old epochs would be taken for those of new trials.
+    Before the first trial, a run that was killed may have left some tables out. Optuna makes them.
+    """
+    present = TABLES & set(inspect(store.engine).get_table_names())
+    if present == TABLES or not store.holds_attempts():
+        return
+    raise tables_missing(store.shown, TABLES - present)
+
+
 def optuna_backend(store: Store) -> RDBStorage:
     """Returns the part of a store's Optuna storage that reads the database each time."""
     backend = optuna_storage(store)._backend  # type: ignore[attr-defined]
@@ -41,7 +56,12 @@ def optuna_backend(store: Store) -> RDBStorage:
     return backend
 
 
+TABLES = frozenset({*BaseModel.metadata.tables, "alembic_version"})
+"""Optuna's tables. It makes them all at once."""
+
+
 def _backend(store: Store) -> RDBStorage:
+    _refuse_dropped_tables(store)
     url = full(store.engine.url)  # a reader's engine cannot write
     options = engine_options(store.engine.url)
     try:

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import StudyError
+from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import Value
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
@@ -53,8 +53,8 @@ class Study:
     So the trials are kept in memory, and are read again only by `reconcile` and `look`.
 
     What a method writes is one transaction, or joins the open batch of the store. All methods wait
-    for a locked database as long as the store's `Patience` says, and then raise StorageError. They
-    raise TakenOverError if another process has told the trial meanwhile.
+    for a locked database as long as the store's `Patience` says, and then raise StorageError. What
+    they write of a trial that another program ended or deleted is left out; see `taken`.
     """
 
     def __init__(self, sweep: Sweep, store: Store, study: optuna.Study, storage: SingleWriter) -> None:
@@ -64,6 +64,8 @@ class Study:
         self._study = study
         self._storage = storage
         self._ready: deque[Proposal] = deque()
+        self._poisoned: dict[int, str] = {}
+        self._refused: list[tuple[int, str]] = []
         self._trials: dict[int, Trial] = {}
         self._answers: dict[int, tuple[int, bool]] = {}  # by number: the last reported epoch, and the answer to it
 
@@ -111,14 +113,16 @@ class Study:
                     return proposal
 
     def propose(self) -> Proposal:
-        """Returns the next trial, and writes nothing.
+        """Returns the next trial. It may have been prepared.
 
-        It may have been prepared. What another process put into the queue comes first.
+        What another process put into the queue comes first. An entry of the queue that is not valid
+        fails, which is all that this writes.
         """
         if self._storage.is_longer():
-            self.forget_prepared()
-            self._storage.reload()
-        return self._ready.popleft() if self._ready else self._draw()
+            self._reread()
+        proposal = self._ready.popleft() if self._ready else self._draw()
+        self._refuse_poisoned()
+        return proposal
 
     def prepare(self) -> None:
         """Asks for a trial ahead of time, so that `propose` need not.
@@ -146,8 +150,7 @@ class Study:
                 self.store.commit()
         except StaleError:
             self.store.pending.discard()
-            self.forget_prepared()
-            self._storage.reload()
+            self._reread()
             return False
         return True
 
@@ -156,17 +159,45 @@ class Study:
         for number in self._storage.drafts:
             self._trials.pop(number, None)
         self._ready.clear()
+        self._poisoned.clear()
+        self._refused.clear()
         self._storage.forget_drafts()
 
     def _draw(self) -> Proposal:
-        """Returns a trial that runs in memory only."""
-        trial = self._study.ask()
+        """Returns a trial that runs in memory only.
+
+        Other programs may put anything into Optuna's queue, such as a text for a number. Optuna
+        says so only when the value is used. Such an entry is remembered as poisoned.
+        """
+        while True:
+            trial = self._study.ask()
+            self._trials[trial.number] = trial
+            try:
+                return self._proposal(trial.number, self._params(trial), trial.user_attrs)
+            except (ValueError, TypeError, AttributeError, OverflowError, KeyError) as error:
+                if self._storage.drafts.get(trial.number) is None:
+                    raise  # not from the queue: an error of the sampler, or of fer-tune
+                self._poisoned[trial.number] = f"its entry in Optuna's queue is not valid: {error}"
+
+    def _params(self, trial: Trial) -> dict[str, Value]:
         params: dict[str, Value] = {}
         for key, parameter in self.sweep.space.items():
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
-        self._trials[trial.number] = trial
-        return self._proposal(trial.number, params, trial.user_attrs)
+        return params
+
+    def _refuse_poisoned(self) -> None:
+        for number, reason in self._poisoned.items():
+            with self.store.batch():
+                self._storage.start(number)
+                self.fail(number, reason)
+            self._refused.append((number, reason))
+        self._poisoned.clear()
+
+    def refused(self) -> list[tuple[int, str]]:
+        """Returns number and reason of each poisoned entry that has failed since the last call."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def _proposal(self, number: int, params: dict[str, Value], attrs: Mapping[str, Any]) -> Proposal:
         return Proposal(
@@ -351,7 +382,7 @@ class Study:
                     return copy
                 except StaleError:
                     self.store.pending.discard()
-                    self._storage.reload()
+                    self._reread()
 
     def _requeue(self, frozen: FrozenTrial, reason: str) -> int:
         number = frozen.number
@@ -392,6 +423,33 @@ class Study:
         self.store.jobs.abandon_attempts(self.name, "search", reason)
         return left
 
+    @property
+    def lost(self) -> bool:
+        """Whether a write was left out, because its trial does not run any more; see `taken`."""
+        return self._storage.lost
+
+    def taken(self) -> list[int]:
+        """Returns the numbers of running trials that another program ended or deleted meanwhile.
+
+        Raises:
+            StudyError: another program deleted the study.
+            TakenOverError: another run queued such a trial again.
+        """
+        taken = self._storage.taken()
+        if taken or self._storage.lost:
+            self._reread()
+        for number in taken:
+            copy = self._frozen(number).user_attrs.get(REQUEUED_AS) if number < len(self._all()) else None
+            if copy not in (None, number):  # only a run queues a trial again, and a deleted one has its own number
+                raise TakenOverError(self.name)
+        return taken
+
+    def _reread(self) -> None:
+        """Reads all trials again. Optuna's objects of trials have keys of before, and go too."""
+        self.forget_prepared()
+        self._storage.reload()
+        self._trials.clear()
+
     def look(self) -> None:
         """Reads the trials again if another process changed the state of one."""
         self.forget_prepared()
@@ -399,7 +457,9 @@ class Study:
             self._trials.clear()
 
     def ended(self, number: int) -> Finished | None:
-        """Returns how a trial ended, or None if it has not, or was queued again."""
+        """Returns how a trial ended, or None if it has not, was queued again, or was deleted."""
+        if number >= len(self._all()):
+            return None
         trial = self._frozen(number)
         state = state_of(trial)
         if not trial.state.is_finished() or state == "requeued":

@@ -17,16 +17,26 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select, update
 
-from fer_tune.errors import TakenOverError
+from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.store import Store
 from fer_tune.store.database import insert_new
 
+STUDIES: Table = models.StudyModel.__table__
 TRIALS: Table = models.TrialModel.__table__
 PARAMS: Table = models.TrialParamModel.__table__
 VALUES: Table = models.TrialValueModel.__table__
 REPORTED: Table = models.TrialIntermediateValueModel.__table__
 USER: Table = models.TrialUserAttributeModel.__table__
 SYSTEM: Table = models.TrialSystemAttributeModel.__table__
+
+
+def trials_deleted(study: str, when: str) -> StudyError:
+    """Returns the error for a study whose trials another program deleted."""
+    return StudyError(
+        f"The study {study} was deleted {when} by another program. Its epochs and artifacts are still there.",
+        f"Remove them with `fer-tune studies delete {study}`, restore a backup, or give this run another study "
+        "name: --set study=NAME.",
+    )
 
 
 class StaleError(Exception):
@@ -39,38 +49,42 @@ class StaleError(Exception):
 class TrialWrites:
     """Adds writes of trials to the next transaction of a store.
 
-    Each write of a trial that runs checks that it still runs. Otherwise the transaction raises
-    TakenOverError, and nothing of it is written.
+    A write of a trial that runs is left out if another program has ended or deleted the trial. The
+    rest of the transaction is written.
 
     Args:
         study: name of the study, for the error.
+
+    Attributes:
+        lost: keys of trials whose writes were left out.
     """
 
     def __init__(self, store: Store, study: str, study_id: int) -> None:
         self._store, self._study, self._study_id = store, study, study_id
         self._described: dict[tuple[str, BaseDistribution], str] = {}
-        engine = store.engine
+        self.lost: set[int] = set()
         self._attributes = {
-            table.name: insert_new(engine, table, replace=["value_json"], key=["trial_id", "key"])
+            table.name: insert_new(store.engine, table, replace=["value_json"], key=["trial_id", "key"])
             for table in (USER, SYSTEM)
         }
+        self._running_attributes = {name: _if_running(statement) for name, statement in self._attributes.items()}
 
     # a trial that runs --------------------------------------------------------------------------------------------
 
     def report(self, trial_id: int, step: int, value: float) -> None:
         """Writes the value of an epoch."""
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        row = {"of_trial": trial_id, "of_step": step, "stored": stored, "kind": kind}
-        self._row(_REPORT, REPORTED, row, every=True)
+        row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+        self._row(_REPORT, REPORTED, row)
 
     def set_param(self, trial_id: int, name: str, number: float, distribution: BaseDistribution) -> None:
         """Writes a parameter, as Optuna's number for it."""
-        self._row(_PARAM, PARAMS, self._param(trial_id, name, number, distribution))
+        self._row(_RUNNING_PARAM, PARAMS, self._param(trial_id, name, number, distribution))
 
     def set_attribute(self, table: Table, trial_id: int, key: str, value: Any) -> None:
         """Writes an attribute to `USER` or `SYSTEM`."""
         row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        self._row(self._attributes[table.name], table, row)
+        self._row(self._running_attributes[table.name], table, row)
 
     def end(self, trial: FrozenTrial, values: Sequence[float] | None) -> None:
         """Writes how a running trial ended."""
@@ -79,8 +93,8 @@ class TrialWrites:
             stored, kind = models.TrialValueModel.value_to_stored_repr(value)
             row = {"trial_id": trial._trial_id, "objective": objective, "value": stored, "value_type": kind}
             self._row(_VALUE, VALUES, row)
-        end = {"id": trial._trial_id, "to": trial.state, "at": _utc(trial.datetime_complete)}
-        self._row(_END, TRIALS, end, every=True)
+        end = {"of_trial_id": trial._trial_id, "to": trial.state, "at": _utc(trial.datetime_complete)}
+        self._row(_END, TRIALS, end)
 
     def forget(self, trial_id: int, keys: Sequence[str]) -> None:
         """Deletes system attributes of a trial."""
@@ -88,9 +102,18 @@ class TrialWrites:
             these = (SYSTEM.c.trial_id == trial_id) & SYSTEM.c.key.in_(keys)
             self._store.later(lambda tx: tx.execute(delete(SYSTEM).where(these)))
 
-    def _row(self, statement: Any, table: Table, row: dict[str, Any], every: bool = False) -> None:
-        self._store.pending.add_row(statement, table, row, lambda: TakenOverError(self._study), every)
+    def _row(self, statement: Any, table: Table, row: dict[str, Any]) -> None:
+        # Rows get names of their own, because a statement has columns of the same names.
+        given = {name if name in ("of_trial_id", "to", "at") else f"of_{name}": value for name, value in row.items()}
+        self._store.pending.add_row(
+            statement, table, given, lambda: TakenOverError(self._study), left_out=self._note_lost
+        )
         self._store.written()
+
+    def _note_lost(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        ids = {row["of_trial_id"] for row in rows}
+        running = select(TRIALS.c.trial_id).where(TRIALS.c.trial_id.in_(ids), TRIALS.c.state == TrialState.RUNNING)
+        self.lost |= ids - set(tx.execute(running).scalars())
 
     # a new trial --------------------------------------------------------------------------------------------------
 
@@ -108,8 +131,10 @@ class TrialWrites:
         row["datetime_start"] = None if trial.datetime_start is None else _utc(trial.datetime_start)
 
         def work(tx: Connection) -> None:
+            if tx.scalar(_EXISTS, {"study": self._study_id}) is None:
+                raise self.deleted()
             key = (tx.execute(_ADD, row).inserted_primary_key or (0,))[0]
-            if tx.scalar(_EARLIER, {"study": self._study_id, "new": key}) != trial.number:
+            if tx.scalar(_LAST, {"study": self._study_id, "new": key}) != trial.number - 1:
                 raise StaleError
             self._contents(tx, key, trial, trial.user_attrs, trial.system_attrs)
             made[:] = [key]
@@ -158,6 +183,18 @@ class TrialWrites:
 
     # reading ------------------------------------------------------------------------------------------------------
 
+    def deleted(self) -> StudyError:
+        """Returns the error for a study that another program deleted."""
+        return trials_deleted(self._study, "while it was run")
+
+    def exists(self) -> bool:
+        """Returns whether the database has the study."""
+        return bool(self._read(_EXISTS))
+
+    def running(self) -> set[int]:
+        """Returns the keys of the trials that run."""
+        return {row[0] for row in self._read(_RUNNING)}
+
     def newest(self) -> int:
         """Returns the key of the newest trial in the database, or 0."""
         return self._read(_NEWEST)[0][0] or 0
@@ -179,26 +216,29 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _reporting() -> Any:
-    """Returns the statement that writes the value of an epoch, if the trial runs."""
-    columns = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
-    names = ("of_trial", "of_step", "stored", "kind")
-    row = [bindparam(name, type_=REPORTED.c[column].type) for name, column in zip(names, columns, strict=True)]
-    runs = exists().where(TRIALS.c.trial_id == row[0], TRIALS.c.state == TrialState.RUNNING)
-    return insert(REPORTED).from_select(columns, select(*row).where(runs))
+def _if_running(statement: Any) -> Any:
+    """Returns a statement that inserts a row only if its trial runs."""
+    table = statement.table
+    columns = [column for column in table.columns if not column.primary_key]
+    row = [bindparam(f"of_{column.name}", type_=column.type) for column in columns]
+    of_trial = next(value for column, value in zip(columns, row, strict=True) if column.name == "trial_id")
+    runs = exists().where(TRIALS.c.trial_id == of_trial, TRIALS.c.state == TrialState.RUNNING)
+    return statement.from_select([column.name for column in columns], select(*row).where(runs))
 
 
 # They are made once, because SQLAlchemy takes longer to make a statement than SQLite to execute it.
 _OF_STUDY = TRIALS.c.study_id == bindparam("study")
 _ADD = insert(TRIALS)
-_EARLIER = select(func.count()).select_from(TRIALS).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
+_EXISTS = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("study"))
+# The highest number and not the count of trials, because another program may have deleted one.
+_LAST = select(func.coalesce(func.max(TRIALS.c.number), -1)).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
 _NEWEST = select(func.max(TRIALS.c.trial_id)).where(_OF_STUDY)
+_RUNNING = select(TRIALS.c.trial_id).where(_OF_STUDY, TRIALS.c.state == TrialState.RUNNING)
 _BY_STATE = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).where(_OF_STUDY).group_by(TRIALS.c.state)
-_REPORT = _reporting()
 _PARAM = insert(PARAMS)
-_VALUE = insert(VALUES)
+_REPORT, _RUNNING_PARAM, _VALUE = (_if_running(insert(table)) for table in (REPORTED, PARAMS, VALUES))
 _END = (
     update(TRIALS)
-    .where(TRIALS.c.trial_id == bindparam("id"), TRIALS.c.state == TrialState.RUNNING)
+    .where(TRIALS.c.trial_id == bindparam("of_trial_id"), TRIALS.c.state == TrialState.RUNNING)
     .values(state=bindparam("to"), datetime_complete=bindparam("at"))
 )

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
+from fer_tune.settings import STUDY_NAME
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import SearchSpec
@@ -26,9 +27,6 @@ __all__ = [
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 """Fields of `EpochRow` that a study can maximise."""
-
-STUDY_NAME = r"(?!\.)[A-Za-z0-9._-]{0,63}[A-Za-z0-9_-]"
-"""A study's name is part of file names, so it cannot name another folder or a hidden file."""
 
 
 MOST_LANES = 64

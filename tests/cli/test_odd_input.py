@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +162,15 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_is_no_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_tune.study.trials", lambda *_: signal.raise_signal(signal.SIGINT))
     assert call("trials").exit_code == 130
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "/".join(["y" * 200] * 15)])
+@pytest.mark.parametrize("words", [["run", "demo", "--engine", "inline"], ["best"], ["backup"]], ids=str)
+def test_a_path_that_is_too_long_is_not_waited_for(
+    words: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_DIR", str(tmp_path / name))
+    began = time.monotonic()
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert time.monotonic() - began < 20

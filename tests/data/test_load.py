@@ -16,6 +16,7 @@ from fer_tune.data.load import load_faces
 from fer_tune.data.sources import identity
 from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import DataError, StorageError
+from fer_tune.files import draft_folder
 from fer_tune.settings import Settings
 from tests.data.making import arrays, csv_text, tree, write_tree, write_zip
 
@@ -265,12 +266,13 @@ def test_no_fer2013_says_where_to_get_it_and_what_works_without(settings: Settin
         assert word in caught.value.hint
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(train_csv: Path, settings: Settings):
-    for name, age in ((".draft-old", 90_000), (".draft-new", 60)):
-        (settings.cache / "faces" / name).mkdir(parents=True)
-        os.utime(settings.cache / "faces" / name, (time.time() - age,) * 2)
-    load_faces(str(train_csv), settings)
-    assert {path.name[:10] for path in (settings.cache / "faces").glob(".*")} == {".draft-new"}
+def test_what_a_killed_process_left_is_removed_and_what_another_one_writes_is_not(train_csv: Path, settings: Settings):
+    faces = settings.cache / "faces"
+    faces.mkdir(parents=True)
+    (faces / ".old.abcd1234.draft").mkdir()
+    with draft_folder(faces / "new") as written:
+        load_faces(str(train_csv), settings)
+        assert [path for path in faces.iterdir() if path.name.startswith(".")] == [written]
 
 
 def test_what_the_environment_names_must_exist(settings: Settings, tmp_path: Path):

@@ -48,6 +48,9 @@ class OneJob:
     def hold(self) -> None:
         pass
 
+    def taken(self) -> dict[str, str]:
+        return {}
+
     def wanted(self) -> bool:
         return not self.given
 

@@ -5,6 +5,7 @@ The disk is full, the database is locked, the folder is read-only, or a transact
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import subprocess
@@ -42,8 +43,12 @@ connection.execute("ROLLBACK")
 
 @pytest.fixture(autouse=True)
 def impatient_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets SQLite answer `locked` soon, so that `Patience` does the waiting."""
+    """Lets SQLite answer `locked` soon, so that `Patience` does the waiting.
+
+    The write-ahead log is not emptied meanwhile: its space would take rows when the disk is full.
+    """
     monkeypatch.setattr("fer_tune.store.connection.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("fer_tune.store.connection.CHECKPOINT_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ def test_a_database_of_format_3_gets_a_storage_folder_at_its_next_run(root: Path
     with opened(root) as store, store.engine.begin() as tx:
         for column in ("folder", "folder_path"):
             tx.exec_driver_sql(f"ALTER TABLE fer_schema DROP COLUMN {column}")
+        tx.exec_driver_sql("DROP TABLE fer_past_openings")
         tx.exec_driver_sql("UPDATE fer_schema SET version = 3")
         tx.exec_driver_sql("UPDATE fer_alembic_version SET version_num = '0003'")
     notes: list[str] = []

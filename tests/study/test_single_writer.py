@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import MetaData, Table, select
 
-from fer_tune.errors import StudyError, TakenOverError
+from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
 from fer_tune.sweep.space import keyed
@@ -177,8 +177,14 @@ def test_a_trial_that_is_told_by_hand_is_noticed(sweep: MakeSweep, store: Store,
     number = study.ask().number
     study.report(number, 1, 0.5)
     other_study(store).tell(number, 0.1)
-    with pytest.raises(TakenOverError):
-        study.report(number, 2, 0.6) if late == "row" else study.complete(number, 0.6)
+    assert not study.lost
+    study.report(number, 2, 0.6) if late == "row" else study.complete(number, 0.6, {"epochs": 2})
+    assert study.lost
+    assert study.taken() == [number]
+    assert not study.lost
+    ended = study.ended(number)
+    assert ended is not None
+    assert (ended.state, ended.value) == ("complete", 0.1)
     again, other = reopen(sweep(), store)
     assert (again._all()[0].value, again._all()[0].intermediate_values) == (0.1, {1: 0.5})
     other.close()

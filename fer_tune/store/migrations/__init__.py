@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from fer_tune.errors import StorageError
+from fer_tune.files import draft_folder
 
 
 def upgrade(connection: Connection, root: Path) -> None:
@@ -42,23 +43,22 @@ def back_up(database: Path, name: str) -> Path:
     while copy.exists():
         attempt += 1
         copy = database.with_name(f"{database.name}.{name}-{attempt}")
-    draft = copy.with_name(f".{copy.name}")  # its name is the same after a kill, so that no draft stays
-    draft.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(draft)) as target:
-            source.backup(target)
-            [(answer,)] = target.execute("PRAGMA integrity_check(1)").fetchall()
-    except sqlite3.Error as error:
-        draft.unlink(missing_ok=True)
+        with draft_folder(copy) as folder:
+            draft = folder / copy.name
+            with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(draft)) as target:
+                source.backup(target)
+                [(answer,)] = target.execute("PRAGMA integrity_check(1)").fetchall()
+            if answer == "ok":
+                draft.rename(copy)
+    except (OSError, sqlite3.Error) as error:
         raise StorageError(
             f"The database {database} must be upgraded, but its backup {copy} cannot be written: {error}.",
             "Free some space, or make the folder writable. Nothing was changed.",
         ) from error
     if answer != "ok":
-        draft.unlink(missing_ok=True)
         raise StorageError(
             f"The database {database} must be upgraded, but it is damaged: {answer}.",
             "Restore an undamaged copy of it. Nothing was changed.",
         )
-    draft.rename(copy)
     return copy

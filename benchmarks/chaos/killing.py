@@ -1,0 +1,193 @@
+"""Kills each scenario before each of its operations, does it again, and compares.
+
+Several processes share the tries. A try has a storage folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from .operations import FAILED, KILLED, answer, attempt
+from .scenarios import SCENARIOS, Scenario, faces, look, settings_of
+
+Say = Callable[[str], object]
+
+AT_ONCE = 2
+"""Processes that try at the same time."""
+
+
+@dataclass
+class Killed:
+    """What was found of one scenario.
+
+    Attributes:
+        operations: by kind, how many an undisturbed run has.
+        killed: before how many of them a run was killed.
+        problems: what was wrong afterwards, by number of the operation.
+    """
+
+    name: str
+    operations: dict[str, int] = field(default_factory=dict)
+    killed: int = 0
+    seconds: float = 0.0
+    problems: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every try ended like the undisturbed run."""
+        return not self.problems and self.killed > 0
+
+
+def preload() -> None:
+    """Imports what the children need, so that each of them need not. Each uses one thread."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    import torch
+    import wandb.apis
+    import wandb.sdk  # noqa: F401
+
+    import fer_tune.dashboard.observer
+    import fer_tune.mirror.supervisor
+    import fer_tune.mirror.wandb_tracker.offline
+    import fer_tune.report.confusion
+    import fer_tune.sources.search
+    import fer_tune.store.migrations
+    import fer_tune.train.loop  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def kill_all(
+    folder: Path, seed: int, share: float = 1.0, names: Sequence[str] = (), say: Say = lambda text: None
+) -> list[Killed]:
+    """Kills scenarios before their operations.
+
+    Args:
+        share: of the operations; a seed draws them.
+        names: of scenarios; empty means all.
+    """
+    preload()
+    chosen = [one for one in SCENARIOS if not names or one.name in names]
+    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, share, say) for one in chosen]
+
+
+def kill_a_tenth(folder: Path, seed: int, say: Say) -> list[Killed]:
+    """Kills the small forms of the scenarios before a tenth of their operations."""
+    preload()
+    small = [replace(one, work=one.small) for one in SCENARIOS if one.small is not None]
+    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, 0.1, say) for one in small]
+
+
+def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, say: Say) -> Killed:
+    """Kills one scenario before its operations, or before a share of them."""
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    faces(folder)
+    prepared = _prepare(scenario, folder)
+    calm = folder / "calm"
+    shutil.copytree(prepared, calm)
+    names = folder / "operations"
+    if attempt(lambda: scenario.work(settings_of(calm)), folder / "calm.log", names=names) != 0:
+        raise RuntimeError(f"{scenario.name} failed undisturbed; see {folder / 'calm.log'}")
+    kinds = names.read_text(encoding="utf-8").splitlines()
+    expected = answer(lambda: look(settings_of(calm), scenario.mirrored), folder / "look.log")
+    result = Killed(scenario.name, dict(Counter(kinds)))
+    points = _points(len(kinds), f"{scenario.name}/{seed}", share)
+    for point, problems in _share_out(points, lambda point: _try(scenario, folder, prepared, point, expected), folder):
+        result.killed += 1
+        if problems:
+            result.problems[point] = problems
+            say(f"  before operation {point} ({kinds[point - 1]}): {'; '.join(problems)[:400]}")
+    result.seconds = round(time.monotonic() - began, 1)
+    outcome = "all ended like the undisturbed one" if result.passed else f"{len(result.problems)} differ"
+    say(f"{scenario.name}: killed before {result.killed} of {len(kinds)} operations in {result.seconds} s; {outcome}")
+    if result.passed:
+        shutil.rmtree(folder)
+    return result
+
+
+def _prepare(scenario: Scenario, folder: Path) -> Path:
+    """Does what comes before, once. Returns the storage folder that each try begins with."""
+    prepared = folder / "prepared"
+    prepared.mkdir()
+    if attempt(lambda: scenario.base(settings_of(prepared)), folder / "base.log") != 0:
+        raise RuntimeError(f"{scenario.name} cannot be prepared; see {folder / 'base.log'}")
+    return prepared
+
+
+def _points(count: int, seed: str, share: float) -> list[int]:
+    points = list(range(1, count + 1))
+    if share < 1.0:
+        points = Random(seed).sample(points, max(1, round(share * count)))
+    return points
+
+
+def _try(scenario: Scenario, folder: Path, prepared: Path, point: int, expected: Any) -> list[str]:
+    """Kills once, does the work again, and returns what differs from the undisturbed result."""
+    root, log = folder / f"try-{point}", folder / f"try-{point}.log"
+    shutil.copytree(prepared, root)
+    settings = settings_of(root)
+    code = attempt(lambda: scenario.work(settings), log, target=point)
+    if code == FAILED:
+        return [f"it failed before it was killed; see {log}"]
+    if code != KILLED:
+        return [f"it ended with {code} and was not killed"]
+    if attempt(lambda: scenario.work(settings), log) != 0:
+        return [f"the second run failed; see {log}"]
+    try:
+        found = answer(lambda: look(settings, scenario.mirrored), log)
+    except RuntimeError as error:
+        return [str(error)]
+    problems = [f"{text}" for text in found["wrong"] if text not in expected["wrong"]]
+    problems += _differences(expected, found)
+    if not problems:
+        shutil.rmtree(root)
+        log.unlink()
+    return problems
+
+
+def _differences(expected: Any, found: Any) -> list[str]:
+    told = []
+    for name in expected["studies"].keys() | found["studies"].keys():
+        before, after = expected["studies"].get(name), found["studies"].get(name)
+        if before is None or after is None:
+            told.append(f"the study {name} is {'there' if after else 'missing'}")
+            continue
+        told += [f"{part} of {name} differ: {after[part]!s:.300}" for part in before if before[part] != after[part]]
+    if expected["mirrored"] != found["mirrored"]:
+        told.append("wandb has other rows")
+    return told
+
+
+def _share_out(points: Sequence[int], work: Callable[[int], list[str]], folder: Path) -> list[tuple[int, list[str]]]:
+    """Calls `work` for each point, in several processes. Returns the results by point."""
+    children = []
+    for place in range(AT_ONCE):
+        out = folder / f"results-{place}.jsonl"
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with out.open("w", encoding="utf-8") as stream:
+                    for point in points[place::AT_ONCE]:
+                        stream.write(json.dumps([point, work(point)]) + "\n")
+                        stream.flush()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append((child, out))
+    results: list[tuple[int, list[str]]] = []
+    for child, out in children:
+        if os.waitpid(child, 0)[1] != 0:
+            raise RuntimeError(f"a process of {folder.name} failed")
+        results += [tuple(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()]
+    return sorted(results)
