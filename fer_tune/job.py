@@ -122,8 +122,8 @@ class Job:
 
     @property
     def pauses(self) -> bool:
-        """Whether the job pauses after its last epoch: it leaves a checkpoint, from which a later
-        attempt continues."""
+        """Whether the job pauses after its last epoch. A later attempt continues from the
+        checkpoint that it leaves, or trains the first epochs again if they are quick."""
         return self.kind == "search" and self.last_epoch < self.schedule
 
     @property

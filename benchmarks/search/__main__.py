@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     results = Results(options.out)
     part = results.family(simulator.family + (f" from {options.start}" if options.start else ""))
     slots = [int(count) for count in options.slots.split(",")]
-    part["simulation"] = simulator.record | {"invented": bool(options.invented)}
+    results.begin(part, simulator.record | {"invented": bool(options.invented)})
     part["budget_seconds"] = budget
     part["slowness"] = {str(count): round(slowness(simulator.family, count), 2) for count in slots}
     cases = [
@@ -97,8 +97,7 @@ def run(options: argparse.Namespace) -> None:
             saved = time.monotonic()
         if options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
             break
-    factors = [factor for factor in FACTORS if factor <= options.longest]
-    part["compared"] = compare(part["runs"], budget, factors)
+    part["compared"] = compare(part["runs"], budget)
     names = ("optuna", "numpy", "syne-tune", "neural-pipeline-search", "smac", "dehb")
     known = results.content.get("versions", {})
     results.content |= {"machine": machine(), "versions": known | versions(*names), "commit": commit(), "date": today()}

@@ -37,7 +37,7 @@ def by_rival(runs: dict[str, Run], slots: int) -> dict[str, dict[int, Run]]:
 
 
 def compare(runs: dict[str, Run], budget: float, factors: Sequence[float] = FACTORS) -> dict[str, Any]:
-    """Returns the comparison by number of slots.
+    """Returns the comparison by number of slots, for the budgets that all runs have played.
 
     Args:
         budget: seconds of budget 1.
@@ -47,6 +47,8 @@ def compare(runs: dict[str, Run], budget: float, factors: Sequence[float] = FACT
 
 
 def _compare(rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float]) -> dict[str, Any]:
+    shortest = min(run.get("seconds", np.inf) for runs in rivals.values() for run in runs.values())
+    factors = [factor for factor in factors if factor * budget <= shortest * 1.001]
     seeds = sorted(set.intersection(*(set(found) for found in rivals.values())))
     values = {
         rival: np.array([[value_at(runs[seed], factor * budget) for factor in factors] for seed in sorted(runs)])

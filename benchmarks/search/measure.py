@@ -81,7 +81,7 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         trace = Play(
             rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience, VirtualClock(case.own)
         ).run()
-    return trace.as_dict() | {"wall_seconds": round(time.perf_counter() - began, 1)}
+    return trace.as_dict() | {"seconds": case.seconds, "wall_seconds": round(time.perf_counter() - began, 1)}
 
 
 def factory(rival: str) -> RivalFactory:
@@ -115,10 +115,13 @@ def play_all(
                 yield case, play_case(case, sweeps, simulator)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (sweeps, simulator)) as pool:
+    pool = ProcessPoolExecutor(processes, context, _prepare, (sweeps, simulator))
+    try:
         futures = {pool.submit(_play, case): case for case in cases}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # the caller may have stopped asking
 
 
 def _prepare(sweeps: dict[str, Sweep], simulator: Simulator) -> None:
@@ -145,6 +148,12 @@ class Results:
         """Returns the part of a family."""
         part: dict[str, Any] = self.content.setdefault("families", {}).setdefault(name, {"runs": {}})
         return part
+
+    def begin(self, part: dict[str, Any], simulation: dict[str, Any]) -> None:
+        """Makes a part ready for more runs. Drops those that were played on another simulation."""
+        if part.get("simulation") not in (None, json.loads(json.dumps(simulation))):
+            part["runs"] = {}
+        part["simulation"] = simulation
 
     def save(self) -> None:
         """Writes the file. A run takes one line."""

@@ -141,7 +141,8 @@ def _p(one: Standing, place: int) -> str:
 
 def _verdict(one: Standing, place: int, found: Standings) -> str:
     if place == 1:
-        return "winner" if found.ties == found.ranked[:1] and found.confirmations else "leader"
+        won = found.confirmations is not None and found.confirmations.race.winner == one.trial.number
+        return "winner" if won else "leader"
     if one.confirmed is not None and one.confirmed.behind_after is not None:
         return f"behind after {one.confirmed.behind_after} seeds"
     if found.confirmations is not None and one.confirmed is None:

@@ -42,7 +42,7 @@ def studies(
         Column("family", needs=80),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
-        Column("paused", right=True, needs=80),
+        Column("paused", right=True, needs=90),
         Column("best", right=True),
         Column("created", needs=60),
     ]

@@ -43,7 +43,7 @@ def lines_of(plan: SweepPlan) -> list[str]:
 
 
 def comparison(plan: Mapping[str, Any]) -> str:
-    """Returns how right a plan was, in one line; see `sources.plan.compared`."""
+    """Returns how right a plan was, in one line; see `sources.spending`."""
     expected, took = plan["expected"], plan["took"]
     said, was = float(expected["device_seconds"]["middle"]), float(took["device_seconds"])
     error = f" ({was / said - 1:+.0%})" if said > 0 else ""

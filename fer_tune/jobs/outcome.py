@@ -80,7 +80,7 @@ class StudyOutcome:
         reason: why the run left the study.
         spent: seconds of training in all runs, by what became of the trials; see
             `selection.spending`.
-        plan: the study's plan beside what was needed, or None; see `sources.plan.compared`.
+        plan: the study's plan beside what was needed, or None; see `sources.spending`.
     """
 
     study: str

@@ -73,6 +73,8 @@ class FinalFit:
         schedule = self.metrics.get("schedule", epochs)
         words = ["fer-tune", "retrain", "--study", study, "--trial", str(self.metrics["trial"])]
         words += ["--epochs", str(schedule)]
+        on = self.metrics.get("on", "train+val")
+        words += [] if on == "train+val" else ["--on", on]
         words += ["--until", "end"] if epochs == schedule else []
         later = self.metrics.get("seed", seed) - seed
         words += ["--seeds", str(later + 1)] if later > 0 else []
@@ -83,10 +85,11 @@ class FinalFit:
 
 
 def read_final_fit(store: Store, record: StudyRecord) -> FinalFit | None:
-    """Returns the latest final fit whose files exist, or None."""
+    """Returns the latest final fit that was tested and whose files exist, or None."""
     finals = {job.uid for job in store.jobs.of(record.name, "final")}
     recorded = [file for file in store.artifacts.of(record.name) if file.job in finals]
-    latest = next((file.job for file in reversed(recorded) if file.kind == "metrics"), None)
+    tested = {file.job for file in recorded if file.kind == "confusion"}
+    latest = next((file.job for file in reversed(recorded) if file.kind == "metrics" and file.job in tested), None)
     files = {file.kind: file for file in recorded if file.job == latest}
     try:
         metrics, confusion = (

@@ -16,10 +16,12 @@ from fer_tune.job import EpochRow
 from fer_tune.report.cost import Cost, cost
 from fer_tune.report.final_fit import FinalFit, read_final_fit
 from fer_tune.report.importance import importance
-from fer_tune.selection.statistics import error_of_difference, standard_error
+from fer_tune.selection.race import Place
+from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyRecord
-from fer_tune.study import Counts, TrialSummary, counts, ranking, trials
+from fer_tune.study import Counts, TrialSummary, counts, trials
+from fer_tune.study.standings import Standings, standings
 from fer_tune.sweep.space import name_of
 
 TOP = 5
@@ -33,7 +35,8 @@ class StudyReport:
     Attributes:
         trials: those that ended or are paused, by number.
         curves: the epochs of each trial, by number.
-        top: the best complete trials, the best first.
+        top: the best complete trials, the best first; by their confirmations if there are any.
+        standings: how sure the order of the best trials is.
         importance: the share of each hyperparameter, the greatest first; empty with too few trials.
         compared: how many trials the importance compares, or would compare if they were enough.
         is_fer2013: whether the images are FER2013's. False if they are no longer in the cache.
@@ -44,6 +47,7 @@ class StudyReport:
     trials: list[TrialSummary]
     curves: dict[int, list[EpochRow]]
     top: list[TrialSummary]
+    standings: Standings
     importance: dict[str, float]
     compared: int
     cost: Cost
@@ -79,13 +83,15 @@ class StudyReport:
 
     @property
     def ties(self) -> list[TrialSummary]:
-        """The other complete trials within one standard error of the difference to the best."""
-        if self.best is None or self.best.value is None:
-            return []
-        margin = error_of_difference(self.error, self.error) or 0.0
-        floor, best = self.best.value - margin, self.best.number
-        found = [one for one in self.trials if one.state == "complete" and one.number != best]
-        return [one for one in found if one.value is not None and one.value >= floor]
+        """The other compared trials that cannot be told from the best, by number."""
+        best = None if self.best is None else self.best.number
+        found = [one.trial for one in self.standings.ties if one.trial.number != best]
+        return sorted(found, key=lambda trial: trial.number)
+
+    @property
+    def confirmed(self) -> Place | None:
+        """What new seeds of the best trial showed, or None without confirmations."""
+        return self.standings.ranked[0].confirmed if self.standings.ranked else None
 
     @property
     def best_row(self) -> EpochRow | None:
@@ -166,12 +172,14 @@ def read_study(store: Store, study: str) -> StudyReport:
     by_job = store.epochs.curves(study)
     curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
     shares, compared = importance(store, study)
+    order = standings(store, study)
     return StudyReport(
         record=record,
         counts=counts(store, study),
         trials=found,
         curves=curves,
-        top=ranking(store, study, TOP),
+        top=[one.trial for one in order.ranked[:TOP]],
+        standings=order,
         importance=shares,
         compared=compared,
         cost=cost(found, curves, int(record.sweep_json["epochs"])),

@@ -19,7 +19,7 @@ from fer_tune.jobs.supervision import Limits
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.race import FIRST_LOOK
 from fer_tune.settings import Settings
-from fer_tune.sources.final import checkpoint_seconds
+from fer_tune.sources.final_job import checkpoint_seconds
 from fer_tune.sources.job_list import JobList
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_lock

@@ -13,30 +13,13 @@ from typing import Any
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Part, Tta, Value
 from fer_tune.selection.classes import class_report
+from fer_tune.sources.calibrate import Calibration, calibrate
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, TestScores, open_test
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.store.openings import Opening, Openings
-from fer_tune.study.predictions import Predictions
 
 PURPOSE = "final fit"
 """The purpose of an opening, as the ledgers record it."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The temperature of a model, and what it changes on the images that it was fitted to.
-
-    Attributes:
-        temperature: divides the logits.
-        source: the job whose validation predictions it was fitted to: the fit itself, or the trial
-            that it repeats.
-        before, after: expected calibration error on validation.
-    """
-
-    temperature: float
-    source: str
-    before: float
-    after: float
 
 
 @dataclass(frozen=True)
@@ -161,7 +144,7 @@ def finish(
     counts = study.split.counts
     parts = {"train": ("train",), "train+val": ("train", "val"), "all": ("train", "val", "test")}[job.fit]
     attempts = store.jobs.attempts(study.name, job.uid)
-    calibration = _calibrate(store, study, job, folder)
+    calibration = calibrate(store, study, job, folder)
     tested = None
     if views is not None:
         store.ledger.open_test(study.name, job.uid, study.split.hash, PURPOSE)
@@ -208,28 +191,6 @@ def _failure(job: JobRecord) -> tuple[str, str]:
     elif "memory" in job.reason:
         hint = "A smaller width may help: `--set width=...`."
     return f"The final fit {job.uid} of {job.study} {job.state}: {job.reason}", hint
-
-
-def _calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) -> Calibration | None:
-    """Fits a temperature to predictions for validation images, and writes it beside the model.
-
-    A fit that was trained on validation images has none for them. The trial that it repeats has.
-    """
-    from fer_tune.files import replace_text
-    from fer_tune.selection.calibration import calibration_error, fit_temperature, softmax
-    from fer_tune.train.export import CALIBRATION
-
-    trial = store.jobs.find_trial(study.name, int(job.origin["trial"]))
-    source = job if job.fit == "train" else trial
-    predictions = Predictions(store, study)
-    logits = predictions.logits(source.uid) if source else None
-    if logits is None or source is None or predictions.labels is None:
-        return None
-    temperature = fit_temperature(logits, predictions.labels)
-    before, after = (calibration_error(softmax(logits, one), predictions.labels) for one in (1.0, temperature))
-    found = Calibration(temperature, source.uid, before, after)
-    replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
-    return found
 
 
 def _write(fit: FinalFit) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from fer_tune.jobs.outcome import Plan
 from fer_tune.selection.calibration import fit_temperature, softmax
 from fer_tune.selection.ensembles import Choice, choose
 from fer_tune.settings import Settings
-from fer_tune.sources.final import final_job, last_epoch
+from fer_tune.sources.final_job import final_job, last_epoch
 from fer_tune.sources.job_list import JobList
 from fer_tune.store import Store, StudyLock, StudyRecord, final_lock
 from fer_tune.study import TrialSummary, ranking

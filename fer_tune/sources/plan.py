@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
 from fer_tune.jobs.observers import Observer
@@ -89,7 +89,7 @@ def plan_sweeps(
 
 
 def _plan(sweep: Sweep, search: Search, pace: Pace, devices: tuple[str, ...]) -> SweepPlan:
-    before = search.spent_so_far()
+    before = search.spending.so_far()
     found = forecast(shape_of(sweep, before, len(devices)), pace)
     usual = found.device_seconds
     plan = SweepPlan(
@@ -99,7 +99,7 @@ def _plan(sweep: Sweep, search: Search, pace: Pace, devices: tuple[str, ...]) ->
         forecast=found,
         seconds=Range(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
     )
-    search.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
+    search.spending.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
     return plan
 
 
@@ -118,16 +118,6 @@ def shape_of(sweep: Sweep, before: Mapping[str, float], devices: int) -> Shape:
     rungs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
     trials = max(0, budget.trials - int(before["started"]))
     return Shape(budget.epochs, tuple(rungs), sweep.search.factor, trials, capacity)
-
-
-def compared(plan: Mapping[str, Any], device_seconds: float, started: int) -> dict[str, Any]:
-    """Returns a kept plan beside what the runs since then took."""
-    before = plan["before"]
-    took = {
-        "device_seconds": device_seconds - before["device_seconds"],
-        "started": started - before["started"],
-    }
-    return {"expected": {name: plan[name] for name in took}, "took": took}
 
 
 class _Noting(Observer):

@@ -99,7 +99,7 @@ def run_sweeps(
         stack.enter_context(signals.handled())
         for sweep, search in zip(sweeps, searches, strict=True):
             store.patiently.seconds = sweep.limits.storage_patience
-            limits = limits_of(sweep, search.device_seconds)
+            limits = limits_of(sweep, search.spending.device_seconds)
             outcome = Runner(search, pool, store, observers, signals, limits, options.lanes or sweep.lanes).run()
             observers.study_closed(outcome)
             outcomes.append(outcome)

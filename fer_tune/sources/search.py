@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import StudyError, TakenOverError
@@ -18,11 +17,10 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
-from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.settings import Settings
 from fer_tune.sources.patience import Patience
 from fer_tune.sources.paused import PausedTrials
-from fer_tune.sources.plan import compared
+from fer_tune.sources.spending import Spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at whether another program ended a running trial."""
-PLAN, COMPARED = "plan", "plan_compared"
-"""User attributes of a study: its last plan, and the plan beside what was needed."""
 
 MOST_AHEAD = 16
 """Trials that are asked for ahead of time, at most."""
@@ -62,6 +58,7 @@ class Search:
     Attributes:
         plan: see `Source.plan`.
         data: the images and their split.
+        spending: what the study has used of its devices, and its plan.
     """
 
     def __init__(
@@ -83,6 +80,7 @@ class Search:
         self._settings = settings
         self._finished = 0
         self._running: set[str] = set()
+        self.spending = Spending(sweep.study, study, store)
         self._taken: dict[str, tuple[int, str]] = {}
         self._next_look = 0.0
         self._requeued = 0
@@ -295,43 +293,8 @@ class Search:
             best.value if best else None,
             reason,
             self._paused.spent(),
-            None if reason == "interrupted" else self._compared(),
+            None if reason == "interrupted" else self.spending.compare(),
         )
-
-    def spent_so_far(self) -> dict[str, float]:
-        """Returns the device-seconds and the number of started trials of earlier runs."""
-        counts = self._study.counts()
-        started = counts.finished + counts.paused + counts.running
-        return {"device_seconds": self.device_seconds(), "started": started}
-
-    def keep_plan(self, plan: dict[str, Any]) -> None:
-        """Keeps a plan in the study, to be compared when a run ends."""
-        self._study.keep(PLAN, plan)
-
-    def _compared(self) -> dict[str, Any] | None:
-        """Returns and keeps the study's plan beside what was needed; None without a plan."""
-        plan = self._study.kept(PLAN)
-        if plan is None:
-            return None
-        so_far = self.spent_so_far()
-        found = compared(plan, so_far["device_seconds"], int(so_far["started"]))
-        self._study.keep(COMPARED, found)
-        return found
-
-    def device_seconds(self) -> float:
-        """Returns for how many seconds devices trained this study in earlier runs."""
-        name = self._sweep.study
-        trained: dict[tuple[str, int], float] = {}
-        for row in self._store.epochs.all(name):
-            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
-        uses = []
-        for one in self._store.jobs.attempts(name):
-            # Nobody recorded when an attempt of a killed run ended.
-            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
-            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
-            if one.kind == "search":
-                uses.append(Use(one.worker, one.started, end))
-        return device_seconds(uses)
 
     def _settle(self, job: JobRecord) -> None:
         """Records that a job ended or paused if its trial did, and else that it does not run.

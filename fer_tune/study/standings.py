@@ -136,10 +136,10 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     record = store.studies.get(study)
     reader = ConfirmationReader(store, record)
     confirmations = reader.read()
-    known = ranking(store, study, None if confirmations else max(top, COMPARED))
     places = {place.candidate: place for place in confirmations.race.places} if confirmations else {}
-    first = [trial for number in places for trial in known if trial.number == number]
-    others = [trial for trial in known if trial.number not in places][: max(top, COMPARED)]
+    known = {trial.number: trial for trial in ranking(store, study, max(top, COMPARED) + len(places))}
+    first = [known.get(number) or find_trial(store, study, number) for number in places]
+    others = [trial for number, trial in known.items() if number not in places][: max(top, COMPARED)]
     ranked = [*_confirmed(first, places, record.objective, reader.predictions)]
     ranked += _by_search(others, record.objective, reader.predictions)
     return Standings(study, record.objective, tuple(ranked), confirmations, rule)

@@ -344,8 +344,8 @@ class Study:
 
     def is_trusted(self, proposal: Proposal) -> bool:
         """Returns whether a trial has the prior's first configuration. It need not pause then."""
-        prior = self.sweep.search.prior
-        return prior is not None and prior.confidence != "low" and proposal.name == prior_name(self.sweep)
+        prior, first = self.sweep.search.prior, prior_name(self.sweep)
+        return prior is not None and prior.confidence != "low" and first is not None and proposal.name == first
 
     def keep(self, name: str, value: Any) -> None:
         """Keeps JSON-able data as a user attribute of Optuna's study."""

@@ -36,7 +36,7 @@ class TrialSummary:
         job: uid of the trial's job. None if no worker has started the trial, or if another trial
             continued it.
         value: the objective of the best epoch if the trial is complete, or of the last epoch if it
-            is pruned; None if there is none.
+            is pruned or paused; None if there is none.
         params: hyperparameters by name. They include the fixed ones if a worker has started the
             trial.
         epochs: number of reported epochs.
@@ -234,7 +234,7 @@ def _summaries(rows: StudyTables, trials: Sequence[_Trial]) -> list[TrialSummary
             number=head.number,
             job=uid,
             state=state,
-            value=head.value,
+            value=curve[max(curve)] if state == "paused" and curve else head.value,
             params=params if params is not None else recorded or searched(head),
             epochs=len(curve),
             best_epoch=min(curve, key=lambda epoch: (-curve[epoch], epoch), default=None),

@@ -60,6 +60,9 @@ class TrainConfig(BaseModel):
     crop: int = Field(
         0, ge=0, le=512, description="side of a random crop that the network sees in training; 0 is the whole image"
     )
+    views: int = Field(
+        1, ge=1, le=16, description="how many different views of each face are in a batch (Hoffer et al. 2020)"
+    )
     mixup: float = Field(
         0.0, ge=0, le=1, description="probability that an image is mixed with another (Zhang et al. 2018)"
     )

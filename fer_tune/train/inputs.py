@@ -13,7 +13,7 @@ from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.models.layers import fused
 from fer_tune.train.augment import Mixed, augment, draw_blend, draw_changes, mix
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.sampling import epoch_order
+from fer_tune.train.sampling import epoch_order, several_views
 
 CHUNK = {"cuda": 32768, "cpu": 1024}
 """Images of FER2013's size augmented at once: many on a GPU (2 GB without Triton), few in a CPU's
@@ -142,6 +142,8 @@ class Inputs:
                 frequency.
         """
         order = epoch_order(self.data.labels, class_weights)
+        if config.views > 1:
+            order = several_views(order, config.views, config.batch_size)
         spec = self.data.spec
         chunk = max(1, CHUNK[order.device.type] * FER2013.side**2 // (spec.side**2 * spec.channels))
         write = self._write_fused if self._has_kernel(order) else self._write

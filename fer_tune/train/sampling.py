@@ -38,3 +38,20 @@ def epoch_order(labels: Tensor, weights: Tensor) -> Tensor:
     # image i has the places from ends[i - 1] up to ends[i]; they are visited in random order
     places = torch.randperm(count, device=labels.device)
     return shuffled[torch.searchsorted(ends, places, right=True)]
+
+
+def several_views(order: Tensor, views: int, batch: int) -> Tensor:
+    """Returns an epoch in which each batch has several views of the same faces.
+
+    The epoch has as many images as before, and only a part of the faces. The views of a face are
+    not neighbours, because mixup would mix the face with itself.
+
+    Args:
+        order: int64 [N], the faces of an epoch in their order.
+        views: how often a batch shows a face.
+        batch: number of images in a batch.
+    """
+    count, faces = len(order), max(1, batch // views)
+    groups = -(-count // (faces * views))
+    chosen = order[torch.arange(groups * faces, device=order.device) % count]
+    return chosen.view(groups, faces).repeat(1, views).flatten()[:count]

@@ -23,6 +23,12 @@ from fer_tune.train.metrics import Measured, scores
 SAVE_SECONDS = 240.0
 """Seconds that a trained model waits for a full disk. A worker may be silent for longer."""
 
+WORTH_KEEPING = 0.3
+"""Device-seconds of training that are worth a checkpoint at a rung.
+
+Two of three trials do not continue from there. Writing a checkpoint takes about a tenth of a
+second."""
+
 SAVE_PAUSE = 1.0
 """Seconds between two tries to save a model."""
 
@@ -139,8 +145,9 @@ class Training:
         self.status, self.reason = status, reason
 
     def finish(self, keeper: Keeper) -> None:
-        """Ends a training after its last epoch. A job that pauses there leaves a checkpoint."""
-        if self.job.pauses:
+        """Ends a training after its last epoch. A job that pauses there leaves a checkpoint, unless
+        its epochs are trained again as quickly."""
+        if self.job.pauses and sum(row.device_seconds for row in self.rows) >= WORTH_KEEPING:
             keeper.remember(self.state)
             keeper.write()
         self.end("paused" if self.job.pauses else "completed")

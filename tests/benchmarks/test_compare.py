@@ -38,6 +38,14 @@ def test_rivals_are_compared_at_each_budget() -> None:
     assert part["rivals"]["slow"]["time_to_target"] is None
 
 
+def test_only_budgets_that_all_runs_have_played_are_compared() -> None:
+    runs = {key: run | {"seconds": 50.0 if key.startswith("slow") else 100.0} for key, run in RUNS.items()}
+    part = compare(runs, 100.0, FACTORS)["1"]
+    assert part["factors"] == [0.5]
+    assert part["target"] is None
+    assert len(part["rivals"]["quick"]["median"]) == 1
+
+
 def test_ranks_are_of_common_seeds_only() -> None:
     part = compare(RUNS | {"quick/1/7": run((1, 0.1))}, 100.0, FACTORS)["1"]
     assert part["common_seeds"] == 2

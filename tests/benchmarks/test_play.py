@@ -251,6 +251,17 @@ def test_results_are_kept_and_grow(tmp_path: Path) -> None:
     assert set(Results(tmp_path / "search.json").content["families"]) == {"deep_cnn", "resnet"}
 
 
+def test_runs_on_another_simulation_are_dropped(tmp_path: Path) -> None:
+    results = Results(tmp_path / "search.json")
+    part = results.family("deep_cnn")
+    results.begin(part, {"curves": 91})
+    part["runs"]["random/1/0"] = {"times": [1.0], "true": [0.5]}
+    results.begin(part, {"curves": 91})
+    assert list(part["runs"]) == ["random/1/0"]
+    results.begin(part, {"curves": 400})
+    assert part["runs"] == {}
+
+
 def test_a_trace_knows_the_incumbent_of_any_time() -> None:
     trace = Trace(times=[1.0, 2.0, 3.0], observed=[0.4, 0.5, 0.6], true=[0.5, 0.5, 0.45])
     assert [trace.at(time) for time in (0.5, 1.0, 2.5, 9.0)] == [None, 0.5, 0.5, 0.45]

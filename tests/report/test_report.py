@@ -118,7 +118,7 @@ def test_the_figures_are_those_of_the_database(store: Store) -> None:
     for part in (
         "60.00 ± 10.69",
         "65.43 ± 1.23",
-        "2 other trials are",
+        "2 other trials cannot be told from it",
         "had been opened 2 times",
         "budget: {trials: 20",
     ):

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from fer_tune.settings import Settings
-from fer_tune.sources.final import FinalFits, Request, last_epoch
+from fer_tune.sources.final import FinalFits, Request
+from fer_tune.sources.final_job import last_epoch
 from fer_tune.study.summaries import ranking
 from tests.studies import SWEEP, make_study, uid_of
 

@@ -87,3 +87,8 @@ def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settin
     near = [float(one.params["value"]) for one in found if one.attrs.get("drawn") == "prior"]
     assert len(near) >= 3
     assert min(near) > 0.4
+
+
+def test_without_start_configurations_a_prior_from_them_does_not_keep_trials_from_pausing(settings: Settings) -> None:
+    found = searched(settings, with_prior(PriorSpec(source="start", confidence="high")))
+    assert sum(one.epochs == 1 for one in found) > len(found) / 2

@@ -11,7 +11,7 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
-from fer_tune.train import checkpoint
+from fer_tune.train import checkpoint, training
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from tests.train.bench import Bench
@@ -88,7 +88,8 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optim
         assert torch.equal(tensor, after[name]), name
 
 
-def test_a_paused_trial_continues_bit_for_bit(rare: Job) -> None:
+def test_a_paused_trial_continues_bit_for_bit(rare: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "WORTH_KEEPING", 0.0)
     undisturbed, continued = Bench(), Bench()
     expected, _ = _run(undisturbed.trainer, dataclasses.replace(rare, checkpoint=None))
     _, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=1))
@@ -104,11 +105,22 @@ def test_a_paused_trial_continues_bit_for_bit(rare: Job) -> None:
 
 def test_a_trial_that_is_paused_already_pauses_at_once(rare: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run may be killed after a trial paused, and before it recorded that."""
+    monkeypatch.setattr(training, "WORTH_KEEPING", 0.0)
     job = dataclasses.replace(rare, until=2)
     _run(Trainer("cpu", threads=1), job)
     monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: pytest.fail("it trained"))
     rows, end = _run(Trainer("cpu", threads=1), dataclasses.replace(job, attempt=1))
     assert (len(rows), end.status) == (2, "paused")
+
+
+def test_a_trial_that_paused_after_a_moment_leaves_no_checkpoint(rare: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "WORTH_KEEPING", 1000.0)
+    assert rare.checkpoint is not None
+    first, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, until=1))
+    assert (end.status, rare.checkpoint.exists()) == ("paused", False)
+    rows, end = _run(Trainer("cpu", threads=1), dataclasses.replace(rare, attempt=1))
+    assert (end.status, len(rows)) == ("completed", 5)
+    assert _numbers(rows)[:1] == _numbers(first)
 
 
 def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:

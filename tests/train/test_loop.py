@@ -99,6 +99,7 @@ CHANGES: dict[str, tuple[dict[str, Value], Value]] = {
     "dropout_ramp": ({"head_dropout": 0.5}, "falling"),
     "augment": ({}, 0.5),
     "crop": ({}, 40),
+    "views": ({"augment": 0.3}, 2),
     "mixup": ({}, 0.5),
     "cutmix": ({}, 0.5),
     "sampling": ({}, "class_weights"),

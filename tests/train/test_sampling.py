@@ -1,6 +1,6 @@
 import torch
 
-from fer_tune.train.sampling import epoch_order, frequency_weights
+from fer_tune.train.sampling import epoch_order, frequency_weights, several_views
 
 LABELS = torch.tensor([0] * 10 + [1] * 100 + [2] * 390 + [4] * 500)
 
@@ -57,3 +57,15 @@ def test_an_image_comes_as_often_as_its_class_weighs_to_within_one():
     times = torch.bincount(epoch_order(LABELS, weights), minlength=len(LABELS))
     expected = weights[LABELS]
     assert ((times == expected.floor()) | (times == expected.floor() + 1)).all()
+
+
+def test_several_views_of_a_face_are_in_one_batch_and_not_beside_each_other():
+    order = torch.randperm(1000)
+    found = several_views(order, 4, 64)
+    assert len(found) == 1000
+    for batch in found[: 15 * 64].split(64):
+        assert batch.unique(return_counts=True)[1].tolist() == [4] * 16
+        assert (batch != batch.roll(1)).all()
+    assert found.unique().tolist() == sorted(order[:256].tolist())
+    assert torch.equal(several_views(order, 1, 64), order)
+    assert len(several_views(order[:3], 4, 64)) == 3

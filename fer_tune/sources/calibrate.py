@@ -1,0 +1,49 @@
+"""The calibration of a final fit by a temperature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fer_tune.files import replace_text
+from fer_tune.selection.calibration import calibration_error, fit_temperature, softmax
+from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.study.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The temperature of a model, and what it changes on the images that it was fitted to.
+
+    Attributes:
+        temperature: divides the logits.
+        source: the job whose validation predictions it was fitted to: the fit itself, or the trial
+            that it repeats.
+        before, after: expected calibration error on validation.
+    """
+
+    temperature: float
+    source: str
+    before: float
+    after: float
+
+
+def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) -> Calibration | None:
+    """Fits a temperature to predictions for validation images, and writes it beside the model.
+
+    A fit that was trained on validation images has none for them. The trial that it repeats has.
+    """
+    from fer_tune.train.export import CALIBRATION
+
+    trial = store.jobs.find_trial(study.name, int(job.origin["trial"]))
+    source = job if job.fit == "train" else trial
+    predictions = Predictions(store, study)
+    logits = predictions.logits(source.uid) if source else None
+    if logits is None or source is None or predictions.labels is None:
+        return None
+    temperature = fit_temperature(logits, predictions.labels)
+    before, after = (calibration_error(softmax(logits, one), predictions.labels) for one in (1.0, temperature))
+    found = Calibration(temperature, source.uid, before, after)
+    replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
+    return found

@@ -1,0 +1,96 @@
+"""The job of a final fit, and the epoch at which it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import yaml
+
+from fer_tune.job import Job, Part, Value, new_uid
+from fer_tune.jobs.checkpoints import checkpoint_path
+from fer_tune.selection.statistics import standard_error
+from fer_tune.settings import Settings
+from fer_tune.store import Store, StudyRecord
+from fer_tune.study import TrialSummary
+
+CHECKPOINT_SECONDS = 10.0
+"""Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
+
+
+def final_job(
+    store: Store,
+    settings: Settings,
+    record: StudyRecord,
+    trial: TrialSummary,
+    *,
+    batch: str,
+    schedule: int,
+    until: int,
+    seed: int,
+    fit: Part = "train+val",
+    changes: Mapping[str, Value] | None = None,
+) -> Job:
+    """Returns the job of a final fit. One that the batch has already keeps its uid.
+
+    Args:
+        trial: whose configuration is trained.
+        batch: names the fits that belong together.
+        schedule, until, seed, fit: see `Job`.
+        changes: hyperparameters that replace the trial's.
+    """
+    mine = [
+        job
+        for job in store.jobs.of(record.name, "final")
+        if (job.origin.get("batch"), job.seed, job.origin.get("trial")) == (batch, seed, trial.number)
+    ]
+    uid = mine[0].uid if mine else new_uid()
+    attempts = store.jobs.attempts(record.name, uid) if mine else []
+    return Job(
+        uid=uid,
+        study=record.name,
+        kind="final",
+        family=record.family,
+        params={**trial.params, **(changes or {})},
+        schedule=schedule,
+        seed=seed,
+        data=record.data_ref(settings.root),
+        attempt=max((attempt.attempt + 1 for attempt in attempts), default=0),
+        objective=record.objective if fit == "train" else "train_accuracy",
+        objective_of="last",
+        until=until,
+        fit=fit,
+        artifacts=settings.job_folder(record.name, record.uid, uid),
+        checkpoint=checkpoint_path(settings.checkpoint_folder(record.name, record.uid), uid),
+        checkpoint_seconds=checkpoint_seconds(record),
+    )
+
+
+def checkpoint_seconds(record: StudyRecord) -> float:
+    """Returns the seconds between two checkpoints, as the study's sweep says."""
+    return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", CHECKPOINT_SECONDS))
+
+
+def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
+    """Returns the last epoch of a final fit with `until="best"`.
+
+    The trial's last epoch may be worse than its best one by more than a standard error. Then the
+    trial overfitted, and the fit stops at the same fraction of its schedule as the trial's best
+    epoch. Otherwise it trains to the end of the schedule.
+
+    The reason: the best of many epochs is best mostly by the noise of validation. And a fit that
+    stops early ends with a high learning rate. So this is the rule of one standard error (Breiman
+    et al. 1984, section 3.4.3): a difference below one standard error counts as none.
+
+    Args:
+        record: of the study.
+        chosen: the trial whose configuration is trained.
+        schedule: epochs of the fit's schedule.
+    """
+    curve = store.epochs.curve(record.name, chosen.job) if chosen.job else []
+    if not curve or chosen.best_epoch is None:
+        return schedule
+    values = [getattr(row, record.objective) for row in curve]
+    error = standard_error(max(values), record.split.counts.get("val", 0))
+    if error is None or max(values) - values[-1] <= error:
+        return schedule
+    return min(schedule, max(1, round(schedule * chosen.best_epoch / int(record.sweep_json["epochs"]))))

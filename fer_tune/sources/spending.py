@@ -1,0 +1,56 @@
+"""What a study has used of its devices so far, and how right its plan was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.selection.spending import Use, device_seconds
+
+if TYPE_CHECKING:
+    from fer_tune.store import Store
+    from fer_tune.study import Study
+
+PLAN, COMPARED = "plan", "plan_compared"
+"""User attributes of a study: its last plan, and the plan beside what was needed."""
+
+
+class Spending:
+    """Reads what the search of a study used, in all its runs."""
+
+    def __init__(self, name: str, study: Study, store: Store) -> None:
+        self._name, self._study, self._store = name, study, store
+
+    def device_seconds(self) -> float:
+        """Returns for how many seconds devices trained the study's trials."""
+        trained: dict[tuple[str, int], float] = {}
+        for row in self._store.epochs.all(self._name):
+            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
+        uses = []
+        for one in self._store.jobs.attempts(self._name):
+            # Nobody recorded when an attempt of a killed run ended.
+            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
+            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
+            if one.kind == "search":
+                uses.append(Use(one.worker, one.started, end))
+        return device_seconds(uses)
+
+    def so_far(self) -> dict[str, float]:
+        """Returns the device-seconds and the number of started trials."""
+        counts = self._study.counts()
+        started = counts.finished + counts.paused + counts.running
+        return {"device_seconds": self.device_seconds(), "started": started}
+
+    def keep_plan(self, plan: dict[str, Any]) -> None:
+        """Keeps a plan in the study, to be compared when a run ends."""
+        self._study.keep(PLAN, plan)
+
+    def compare(self) -> dict[str, Any] | None:
+        """Returns and keeps the study's plan beside what was needed; None without a plan."""
+        plan = self._study.kept(PLAN)
+        if plan is None:
+            return None
+        took = {name: value - plan["before"][name] for name, value in self.so_far().items()}
+        found = {"expected": {name: plan[name] for name in took}, "took": took}
+        self._study.keep(COMPARED, found)
+        return found
