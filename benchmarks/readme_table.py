@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import orchestration_tables, tables, what_helped
+from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
@@ -28,6 +29,8 @@ TABLES: dict[str, Callable[[], str]] = {
         orchestration_tables.orchestration_cost,
         orchestration_tables.orchestration_waits,
         orchestration_tables.orchestration_growth,
+        search_tables.search_quality,
+        search_tables.search_rivals,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.search import tables
 from benchmarks.search.__main__ import about, our_sweeps
 from benchmarks.search.compare import compare
 from benchmarks.search.measure import LIBRARIES, Results, factory
@@ -100,3 +101,20 @@ def test_variants_of_our_search_are_changes_of_the_sweep(tmp_path: Path) -> None
     assert [start.name for start in our_sweeps(path, [], "first")["fer-tune"].start] == ["first"]
     with pytest.raises(SettingsError, match="no start configuration 'second'"):
         our_sweeps(path, [], "second")
+
+
+def test_the_tables_have_each_family_and_each_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = Results(tmp_path / "search.json")
+    part = results.family("deep_cnn")
+    results.begin(part, dict(simulator().record))
+    part["runs"] = {
+        f"{rival}/1/{seed}": {"times": [20.0], "true": [0.5], "seconds": 100.0}
+        for rival in ("fer-tune", "tpe+median")
+        for seed in (0, 1)
+    }
+    part["compared"] = compare(part["runs"], 100.0)
+    monkeypatch.setattr(tables, "record", lambda name: results.content)
+    assert "| deep_cnn | 68 | gaussian process |" in tables.search_quality()
+    rows = tables.search_rivals().splitlines()
+    assert rows[0].endswith("| 0.25 | 0.5 | 1 |")
+    assert "| deep_cnn | 1 | fer-tune | 2 | 1.50 | 0.20 | 50.00 | 50.00 | 50.00 |" in rows

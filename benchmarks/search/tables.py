@@ -1,0 +1,71 @@
+"""The tables about searches in benchmarks/README.md, from results/search.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.tables import markdown, record
+
+RECORD = "search.json"
+
+
+def search_quality() -> str:
+    """Returns how far the simulation of each family can be believed."""
+    headings = (
+        "family", "curves", "model", "rank correlation", "in the best quarter", "error, points",
+        "noise of seeds, points", "best measured, %", "believed",
+    )  # fmt: skip
+    return markdown(headings, [_quality(name, part) for name, part in _families()])
+
+
+def _quality(name: str, part: dict[str, Any]) -> list[str]:
+    simulation = part["simulation"]
+    quality, noise = simulation["quality"], simulation["noise"]
+    return [
+        name,
+        str(simulation["curves"]),
+        simulation["model"],
+        f"{quality['rank_correlation']:.2f}",
+        f"{quality['rank_correlation_best_quarter']:.2f}",
+        f"{quality['median_error_points']:.1f}",
+        f"{noise['seed_offset_points']:.2f}",
+        f"{100 * simulation['best_measured']:.1f}",
+        "yes" if simulation["believed"] else "no",
+    ]
+
+
+def search_rivals() -> str:
+    """Returns what each search finds at each budget: the median of its incumbents' true values."""
+    factors = sorted(
+        {factor for _, part in _families() for one in part["compared"].values() for factor in one["factors"]}
+    )
+    headings = [
+        "family",
+        "slots",
+        "search",
+        "seeds",
+        "mean rank",
+        "time to target",
+        *(f"{factor:g}" for factor in factors),
+    ]
+    rows = [
+        [name, slots, rival, str(row["seeds"]), *_compared(row), *_medians(row, one["factors"], factors)]
+        for name, part in _families()
+        for slots, one in part["compared"].items()
+        for rival, row in one["rivals"].items()
+    ]
+    return markdown(headings, rows)
+
+
+def _compared(row: dict[str, Any]) -> list[str]:
+    time = row["time_to_target"]
+    return [f"{row['mean_rank']:.2f}" if row["mean_rank"] else "–", "–" if time is None else f"{time:.2f}"]
+
+
+def _medians(row: dict[str, Any], played: list[float], factors: list[float]) -> list[str]:
+    values = dict(zip(played, row["median"], strict=True))
+    return [f"{100 * values[factor]:.2f}" if factor in values else "–" for factor in factors]
+
+
+def _families() -> list[tuple[str, dict[str, Any]]]:
+    return sorted(record(RECORD)["families"].items())
