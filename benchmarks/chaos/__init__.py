@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos                 the long campaigns (`make chaos`)
     python -m benchmarks.chaos --short         the one that `.ci/run` runs
-    python -m benchmarks.chaos --only mirror   one of the long ones; also "other hands", "a search"
+    python -m benchmarks.chaos --only mirror   one of the long ones, or of the scenarios
 
 A campaign gives `fer-tune run`, and then `fer-tune retrain`, until everything is trained. It does
 what a user would do: whatever ended a run, it gives the same command again. Meanwhile faults happen
@@ -16,7 +16,7 @@ must be those of an undisturbed run.
 - `campaigns.py` draws faults and moments from a seed, carries them out, checks
 - `other_hands.py` another program in the database: its queue, trials, study and tables
 - `operations.py` kills a process before its k-th commit, rename, unlink or fsync
-- `scenarios.py` what is killed so: a search, final fits, a first load, a migration, a sync, and more
+- `scenarios.py`  what is killed so: a search, final fits, a first load, a migration, and more
 - `killing.py`   kills each scenario before each operation, does it again, and compares
 - `record.py`    the tables for people and the JSON in benchmarks/results/
 - `page.py`      the same tables in docs/faults.md

@@ -63,7 +63,7 @@ def carry_out(seed: int, folder: Path, calm: Undisturbed, say: Callable[[str], o
 
 
 class _Hands:
-    """Does what the plan says, and remembers what must come of it."""
+    """Does what the plan says, and remembers what the run must make of it."""
 
     def __init__(
         self, subject: Subject, random: Random, result: Result, began: float, say: Callable[[str], object]
@@ -134,7 +134,7 @@ class _Hands:
         return f"trial {number}"
 
     def _compare(self) -> None:
-        """Notes what did not come of the entries and the told trials."""
+        """Notes entries and told trials that were treated wrongly."""
         with Store.of(self.subject.settings, create=False) as store:
             found = {trial.number: trial for trial in trials(store, STUDY)}
         for number, expected in self.told.items():
@@ -208,7 +208,7 @@ def _sql(subject: Subject) -> Iterator[sqlite3.Connection]:
 
 
 def _check(subject: Subject, result: Result, calm: Undisturbed) -> None:
-    """Checks the study that was begun again, and that what was trained is what it would have been."""
+    """Checks the study that was begun again, and that it trained what it would have trained."""
     found = evidence.read(subject)
     case = Case(subject.trials, found, calm.evidence(subject.trials), {}, mirrored=False, processes=())
     result.case = case

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from fer_tune.errors import StorageError
 from fer_tune.store import tables
 from fer_tune.store.artifact_paths import described, inside
 from fer_tune.store.database import Database, matches, without
@@ -51,10 +52,13 @@ class Artifacts:
         """Returns the path of the artifact's file.
 
         Raises:
-            StorageError: the path is outside the storage folder. fer-tune never records such a
-                path.
+            StorageError: the path is outside the storage folder, or is not a regular file, such as
+                a pipe that a reader would wait for. fer-tune never records such a path.
         """
-        return self._database.root / inside(self._database.root, self._database.root / artifact.path)
+        path = self._database.root / inside(self._database.root, self._database.root / artifact.path)
+        if path.exists() and not path.is_file():
+            raise StorageError(f"The artifact {path} is not a regular file.", "Restore it from a backup.")
+        return path
 
 
 def put(tx: Connection, values: dict[str, Any]) -> None:

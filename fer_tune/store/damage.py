@@ -58,7 +58,8 @@ def damage(connection: Connection) -> Iterator[str]:
     for (name, key), check in OPTUNAS.items():
         if name in names:
             yield from _count(connection, name, key, check)
-    if tables.studies.name in names and "studies" in names:
+    if names >= {tables.studies.name, *ATTRIBUTES}:
+        yield from _attributes(connection)
         yield from _curves(connection)
 
 
@@ -212,6 +213,46 @@ OPTUNAS: dict[tuple[str, str], Check] = {
     ("trial_system_attributes", "value_json"): _any_json,
 }
 """Checks of Optuna's columns that fer-tune reads."""
+
+
+def _attributes(connection: Connection) -> Iterator[str]:
+    """Yields Optuna's attributes that fer-tune reads by key and that are not valid."""
+    for name, checks in ATTRIBUTES.items():
+        rows = table(name, column("key", NullType()), column("value_json", NullType()))
+        for key, text in connection.execute(select(rows)):
+            if key in checks and not _holds(checks[key], text):
+                yield f"{name}.value_json of {key} is not valid"
+                return
+
+
+def _budget(value: Any) -> bool:
+    budget = _object(value)
+    hours = budget["hours"] is None or _number(budget["hours"])
+    return hours and isinstance(budget["trials"], int) and isinstance(budget["epochs"], int)
+
+
+def _json_text(value: Any) -> bool:
+    return isinstance(_json(value), str)
+
+
+def _json_whole(value: Any) -> bool:
+    return isinstance(_json(value), int)
+
+
+ATTRIBUTES: dict[str, dict[str, Check]] = {
+    "study_user_attributes": {"budget": _budget},
+    "trial_user_attributes": {
+        "reason": _json_text,
+        "start": _json_text,
+        "params": _params,
+        "place": _json_whole,
+        "attempt": _json_whole,
+        "retry_of": _json_whole,
+        "requeued_as": _json_whole,
+    },
+    "trial_system_attributes": {"fixed_params": lambda value: _object(value) is not None},
+}
+"""Checks of the attributes that fer-tune reads."""
 
 
 def _curves(connection: Connection) -> Iterator[str]:

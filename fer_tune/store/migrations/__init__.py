@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from fer_tune.errors import StorageError
-from fer_tune.files import draft_folder
+from fer_tune.files import draft_folder, remove_drafts
 
 
 def upgrade(connection: Connection, root: Path) -> None:
@@ -43,6 +43,7 @@ def back_up(database: Path, name: str) -> Path:
     while copy.exists():
         attempt += 1
         copy = database.with_name(f"{database.name}.{name}-{attempt}")
+    remove_drafts(database.parent, below=False)
     try:
         with draft_folder(copy) as folder:
             draft = folder / copy.name
