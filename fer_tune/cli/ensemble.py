@@ -68,7 +68,9 @@ def ensemble(  # noqa: PLR0917 - options
 
 def _show(fit: EnsembleFit, tta: Tta) -> None:
     out, choice, single = terminal.console(), fit.chosen.choice, fit.chosen.single
-    table = terminal.table(f"{len(fit.chosen.members)} networks, chosen from {len(fit.chosen.candidates)} trials")
+    members, candidates = len(fit.chosen.members), len(fit.chosen.candidates)
+    terminal.line(out, f"{members} network{'s' if members > 1 else ''}, chosen from {candidates} trials")
+    table = terminal.table()
     for heading in ("study", "trial", "weight", "search"):
         table.add_column(heading, justify="left" if heading == "study" else "right")
     for one in fit.chosen.members:

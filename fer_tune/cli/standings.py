@@ -63,7 +63,7 @@ def conclusions(found: Standings) -> list[str]:
         size = f", with {parameters:,} parameters" if parameters else ""
         said.append(f"The cheapest within one standard error is trial {chosen.trial.number}{size}.")
     if found.optimism is not None:
-        direction = "above" if found.optimism >= 0 else "below"
+        direction = "above" if found.optimism > -5e-5 else "below"
         said.append(
             f"The search's own figures are {abs(100 * found.optimism):.2f} points {direction} the confirmed means."
         )

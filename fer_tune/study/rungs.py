@@ -20,15 +20,15 @@ def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int
     """Returns the rungs of a schedule: each is `factor` times the one before.
 
     Args:
-        epochs: length of the schedule. No rung is above half of it, because so late a pause saves
-            little.
+        epochs: length of the schedule. No rung is above three fifths of it, because so late a
+            pause saves little.
         first: the lowest rung; None chooses it so that there are three rungs, if the schedule is
             long enough. On real curves, the first epoch already says much: its rank correlation
             with the final value is 0.7.
     """
     lowest = first or max(1, round(epochs / factor**3))
     rungs: list[int] = []
-    while 2 * (rung := lowest * factor ** len(rungs)) <= epochs:
+    while 5 * (rung := lowest * factor ** len(rungs)) <= 3 * epochs:
         rungs.append(rung)
     return tuple(rungs)
 

@@ -35,7 +35,7 @@ class SearchSpec(Section):
 
     strategy: Literal["prune", "promote"] = Field("prune", description="prune, or promote: pause trials at rungs")
     rungs: list[int] | None = Field(None, description="epochs at which trials pause; default is first and factor")
-    factor: int = Field(3, ge=2, le=100, description="one in so many trials of a rung continues to the next")
+    factor: int = Field(4, ge=2, le=100, description="one in so many trials of a rung continues to the next")
     first: int | None = Field(None, ge=1, description="the lowest rung; default leaves room for three rungs")
     prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")

@@ -26,7 +26,7 @@ SAVE_SECONDS = 240.0
 WORTH_KEEPING = 0.3
 """Device-seconds of training that are worth a checkpoint at a rung.
 
-Two of three trials do not continue from there. Writing a checkpoint takes about a tenth of a
+Three of four trials do not continue from there. Writing a checkpoint takes about a tenth of a
 second."""
 
 SAVE_PAUSE = 1.0

@@ -22,7 +22,7 @@ from tests.jobs.helpers import INLINE, Notebook, run
 from tests.pool.trainers import Obedient, obedient
 from tests.searches import make_sweep
 
-PROMOTE = SearchSpec(strategy="promote", rungs=[1, 3])
+PROMOTE = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
 
 
 class Killed(BaseException):

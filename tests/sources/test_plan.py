@@ -19,7 +19,7 @@ from tests.searches import make_sweep
 
 @pytest.fixture
 def sweep() -> Sweep:
-    return make_sweep(epochs=9, budget=12, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 3]))
+    return make_sweep(epochs=9, budget=12, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
 
 
 def test_a_plan_probes_when_there_are_no_earlier_trials_and_records_no_trial(searching: Settings, sweep: Sweep) -> None:

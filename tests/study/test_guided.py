@@ -31,11 +31,11 @@ def searched(settings: Settings, sweep: Sweep) -> list[TrialSummary]:
 
 def with_prior(prior: PriorSpec, study: str = "s", **start: float) -> Sweep:
     sweep = make_sweep(study, epochs=2, budget=14, seconds=0.0, start=[start] if start else ())
-    return replace(sweep, sampler=EFFECTS, search=SearchSpec(strategy="promote", rungs=[1], prior=prior))
+    return replace(sweep, sampler=EFFECTS, search=SearchSpec(strategy="promote", factor=3, rungs=[1], prior=prior))
 
 
 def test_the_model_learns_from_trials_that_are_paused(settings: Settings) -> None:
-    sweep = make_sweep(epochs=9, budget=24, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 3]))
+    sweep = make_sweep(epochs=9, budget=24, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
     found = searched(settings, replace(sweep, sampler=EFFECTS))
     model = [one.params["value"] for one in found if one.attrs["drawn"] == "model"]
     chance = [one.params["value"] for one in found if one.attrs["drawn"] == "random"]
@@ -44,7 +44,7 @@ def test_the_model_learns_from_trials_that_are_paused(settings: Settings) -> Non
 
 
 def test_samplers_of_optuna_are_models_too(settings: Settings) -> None:
-    sweep = make_sweep(epochs=4, budget=10, seconds=0.0, search=SearchSpec(strategy="promote", rungs=[1, 2]))
+    sweep = make_sweep(epochs=4, budget=10, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 2]))
     found = searched(settings, replace(sweep, sampler=SamplerSpec("tpe", None, {"n_startup_trials": 3})))
     assert "model" in {one.attrs["drawn"] for one in found}
     assert sum(one.state == "complete" for one in found) >= 1
@@ -53,7 +53,7 @@ def test_samplers_of_optuna_are_models_too(settings: Settings) -> None:
 def test_random_search_with_rungs_stays_random(settings: Settings) -> None:
     sweep = make_sweep(epochs=4, budget=4, seconds=0.0)
     plain = [one.params for one in searched(settings, sweep)]
-    rungs = replace(sweep, study="r", search=SearchSpec(strategy="promote", rungs=[1]))
+    rungs = replace(sweep, study="r", search=SearchSpec(strategy="promote", factor=3, rungs=[1]))
     assert [one.params for one in searched(settings, rungs)] == plain
 
 

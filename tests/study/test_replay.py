@@ -12,7 +12,7 @@ from fer_tune.sweep.schema import PrunerSpec, SearchSpec
 from tests.jobs.helpers import run
 from tests.searches import make_sweep
 
-PROMOTE = Rule("promote", SearchSpec(strategy="promote", rungs=[1, 3]))
+PROMOTE = Rule("promote", SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
 
 
 def recorded(*finals: float, epochs: int = 9, cut: int = 9) -> list[Recorded]:

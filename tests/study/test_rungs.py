@@ -17,6 +17,7 @@ from fer_tune.study.rungs import Rungs, rung_epochs
         (40, 3, 5, (5, 15)),
         (27, 3, 1, (1, 3, 9)),
         (60, 4, None, (1, 4, 16)),
+        (30, 4, None, (1, 4, 16)),
         (2, 3, None, (1,)),
         (1, 3, None, ()),
         (10, 3, 10, ()),
