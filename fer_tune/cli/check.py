@@ -36,9 +36,13 @@ def _show(out: Console, sweep: Sweep) -> None:
     budget = f"{sweep.budget.trials} trials of at most {sweep.budget.epochs} epochs{hours}"
     terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}, {budget}")
     starts = "1 start configuration" if len(sweep.start) == 1 else f"{len(sweep.start)} start configurations"
-    terminal.line(
-        out, f"maximises {sweep.objective}; sampler {sweep.sampler.name}, pruner {sweep.pruner.name}; {starts}"
-    )
+    how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
+    if sweep.search.strategy == "promote":
+        from fer_tune.study.rungs import levels_of
+
+        rungs = ", ".join(map(str, levels_of(sweep)[:-1])) or "none"
+        how = f"sampler {sweep.sampler.name}, rungs at epochs {rungs}"
+    terminal.line(out, f"maximises {sweep.objective}; {how}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]
     cells = [(row.name, row.kind, row.values, row.when) for row in found]

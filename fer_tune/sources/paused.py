@@ -11,8 +11,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
-from fer_tune.study.rung_view import levels_of
-from fer_tune.study.rungs import Rungs
+from fer_tune.study.rungs import Rungs, levels_of
 from fer_tune.study.trial_states import PAUSED
 
 if TYPE_CHECKING:

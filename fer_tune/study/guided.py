@@ -29,7 +29,8 @@ from fer_tune.study.arms import (
 )
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.priors import prior_names
-from fer_tune.study.rung_view import levels_of, reached, seen
+from fer_tune.study.rung_view import reached, seen
+from fer_tune.study.rungs import levels_of
 from fer_tune.study.trial_states import DRAWN, START
 from fer_tune.sweep.schema import Sweep
 

@@ -14,19 +14,10 @@ from typing import Any, cast
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from fer_tune.study.rungs import rung_epochs
 from fer_tune.study.trial_states import state_of
-from fer_tune.sweep.schema import Sweep
 
 ENOUGH = 16
 """How many trials must have reached a level. Until then, samplers see the lowest level."""
-
-
-def levels_of(sweep: Sweep) -> list[int]:
-    """Returns the epochs at which a sweep's trials are compared: the rungs and the schedule."""
-    search, epochs = sweep.search, sweep.budget.epochs
-    rungs = rung_epochs(epochs, search.factor, search.first) if search.rungs is None else search.rungs
-    return [*(epoch for epoch in rungs if epoch < epochs), epochs]
 
 
 def reached(trial: FrozenTrial, levels: Sequence[int]) -> dict[int, float]:

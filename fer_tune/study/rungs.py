@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from fer_tune.sweep.schema import Sweep
+
 RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
@@ -31,6 +33,13 @@ def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int
     while 5 * (rung := lowest * factor ** len(rungs)) <= 3 * epochs:
         rungs.append(rung)
     return tuple(rungs)
+
+
+def levels_of(sweep: Sweep) -> list[int]:
+    """Returns the epochs at which a sweep's trials are compared: the rungs and the schedule."""
+    search, epochs = sweep.search, sweep.budget.epochs
+    rungs = rung_epochs(epochs, search.factor, search.first) if search.rungs is None else search.rungs
+    return [*(epoch for epoch in rungs if epoch < epochs), epochs]
 
 
 @dataclass
