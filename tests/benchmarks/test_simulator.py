@@ -161,9 +161,8 @@ def test_the_mean_of_both_models_is_judged_without_a_third_fit(monkeypatch: pyte
     curves = invent(small(), 40).whole()
     rows = Features(small().space).rows([curve.params for curve in curves])
     basis = Basis(np.stack([curve.rows[:, :4] for curve in curves]))
-    found = qualities(
-        curves, rows, basis, ["gaussian process", "mean of both"], [not curve.repeat for curve in curves], 2
-    )
+    free = [not curve.repeat for curve in curves]
+    found = qualities(curves, rows, basis, ["gaussian process", "mean of both"], free, folds=2)
     assert list(found) == ["gaussian process", "mean of both"]
     assert found["mean of both"] != found["gaussian process"]
     assert all(part["rank_correlation"] > 0.3 for part in found.values())
