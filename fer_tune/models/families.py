@@ -14,6 +14,12 @@ GROUP = "fer_tune.families"
 """The group of entry points in which a package names its families. Each is a `Family`."""
 
 
+class UnknownFamilyError(TrainingError, KeyError):
+    """There is no family of this name."""
+
+    __str__ = TrainingError.__str__
+
+
 class Families(Mapping[str, Family]):
     """Families by name.
 
@@ -31,7 +37,7 @@ class Families(Mapping[str, Family]):
             return torchvision_network.family(name)
         if name in _plugins():
             return _load(_plugins()[name])
-        raise KeyError(name)
+        raise UnknownFamilyError(f"{name[:64]!r} is not a family.", f"Families: {', '.join(self)}.")
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._own or name in _plugins() or torchvision_network.is_one(name))

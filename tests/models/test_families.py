@@ -183,3 +183,10 @@ def test_dropout_keeps_the_mean_and_drops_whole_channels():
     assert torch.equal(out.amin((2, 3)) > 0, kept)
     assert abs(kept.float().mean().item() - 0.75) < 0.02
     assert abs(out.mean().item() - 1) < 0.02
+
+
+def test_an_unknown_family_is_an_error_with_a_hint_and_no_key():
+    with pytest.raises(TrainingError, match="'alexnet' is not a family") as caught:
+        FAMILIES["alexnet"]
+    assert "resnet" in (caught.value.hint or "")
+    assert FAMILIES.get("alexnet") is None
