@@ -106,7 +106,7 @@ def run(  # noqa: PLR0917 - options
         show_plans(
             api.plan(
                 sweeps,
-                workers=_count(workers),
+                workers=_workers(workers),
                 lanes=many,
                 devices=devices,
                 engine=engine,
@@ -123,7 +123,7 @@ def run(  # noqa: PLR0917 - options
             display.note(f"{checked.study}: {remark}")
     outcome = api.run(
         sweeps,
-        workers=_count(workers),
+        workers=_workers(workers),
         lanes=many,
         devices=devices,
         engine=engine,
@@ -147,27 +147,29 @@ def exit_code(outcome: RunOutcome) -> int:
     return 0 if outcome.completed else NOTHING_COMPLETED
 
 
-def _count(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
+def _workers(text: str) -> int | Literal["auto"]:
     from fer_tune.pool.devices import MOST_WORKERS
 
-    count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
-    if not 1 <= count <= MOST_WORKERS:
-        hint = "auto starts one worker for each GPU, or one for every two CPU cores."
-        raise wrong_value("--workers", f"between 1 and {MOST_WORKERS}, or auto", text, hint)
-    return count
+    return _number(
+        "--workers", text, MOST_WORKERS, "auto starts one worker for each GPU, or one for every two CPU cores."
+    )
 
 
 def _lanes(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
     from fer_tune.sweep.schema import MOST_LANES
 
+    return _number(
+        "--lanes", text, MOST_LANES, "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
+    )
+
+
+def _number(option: str, text: str, most: int, hint: str) -> int | Literal["auto"]:
+    """Returns the value of an option that takes `auto` or a number from 1 to `most`."""
+    if text == "auto":
+        return "auto"
     count = int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else 0
-    if not 1 <= count <= MOST_LANES:
-        hint = "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
-        raise wrong_value("--lanes", f"between 1 and {MOST_LANES}, or auto", text, hint)
+    if not 1 <= count <= most:
+        raise wrong_value(option, f"between 1 and {most}, or auto", text, hint)
     return count
 
 

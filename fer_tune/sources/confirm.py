@@ -15,13 +15,12 @@ from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.race import FIRST_LOOK
 from fer_tune.settings import Settings
 from fer_tune.sources.final_job import checkpoint_seconds
 from fer_tune.sources.job_list import JobList
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_lock
 from fer_tune.study import Counts, TrialSummary, ranking
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations, seed_of
@@ -226,7 +225,7 @@ def run_confirmations(
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
         stack.enter_context(signals.handled())
-        limits = Limits(retries=int(source.record.sweep_json.get("retries", Limits().retries)))
+        limits = recorded_limits(source.record)
         if source.unfinished():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(source.jobs))
             stack.callback(pool.close)

@@ -14,7 +14,6 @@ from fer_tune.job import Tta
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.pool import Pool
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
@@ -22,7 +21,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.members import Chosen, MemberFits, choose_members
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from fer_tune.sweep.schema import Limits as SweepLimits
@@ -120,7 +119,7 @@ def _views(tta: Tta) -> tuple[Tta, ...]:
 def _train(sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals) -> None:
     for source in sources:
         if source.wanted() and not signals.requested:
-            limits = Limits(retries=int(source.record.sweep_json.get("retries", Limits().retries)))
+            limits = recorded_limits(source.record)
             observers.study_closed(Runner(source, pool, store, observers, signals, limits).run())
 
 

@@ -12,13 +12,12 @@ from fer_tune.errors import FerTuneError, StorageError, TrainingError
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.store import Store
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.reading import is_writable, working_copy
@@ -72,7 +71,7 @@ def run_final_fits(
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
         stack.enter_context(signals.handled())
-        limits = Limits(retries=int(fits.record.sweep_json.get("retries", Limits().retries)))
+        limits = recorded_limits(fits.record)
         if fits.wanted():
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
             stack.callback(pool.close)

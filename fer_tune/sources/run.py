@@ -24,7 +24,7 @@ from fer_tune.sources.forecast import warning
 
 if TYPE_CHECKING:  # imported later, while the workers start, because SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
-    from fer_tune.store import Patience, Store
+    from fer_tune.store import Patience, Store, StudyRecord
     from fer_tune.sweep.schema import Sweep
 
 
@@ -118,6 +118,12 @@ def limits_of(sweep: Sweep, spent: Callable[[], float] = lambda: 0.0) -> Limits:
     """
     limits, budget = sweep.limits, sweep.budget
     return Limits(limits.hang_timeout, limits.trial_timeout, sweep.retries, budget.hours, budget.gpu_hours, spent)
+
+
+def recorded_limits(record: StudyRecord) -> Limits:
+    """Returns the limits of jobs that follow a study's search: its retries, and otherwise the
+    defaults."""
+    return Limits(retries=int(record.sweep_json.get("retries", Limits().retries)))
 
 
 def observers_of(settings: Settings, observer: Observer | None) -> Observers:

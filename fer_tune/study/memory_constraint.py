@@ -15,7 +15,7 @@ good ones in any study of more than 250 trials, and its time grows with the numb
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.study.single_writer import SingleWriter
+from fer_tune.study.study_view import StudyView
 
 MEMORY = "memory"
 """Name of the constraint, and of the user attribute by which optuna-dashboard shows it."""
@@ -89,26 +90,16 @@ class LearningSampler(BaseSampler):
         return cast(Study, self._view)
 
 
-class _View:
-    """A view of a study in which infeasible trials are complete. It does not change.
-
-    Optuna's Hyperband shows samplers a similar view.
-    """
+class _View(StudyView):
+    """A view in which infeasible trials are complete. It does not change."""
 
     def __init__(self, study: Study, bounded: bool) -> None:
-        self._study, self._bounded = study, bounded
+        super().__init__(study)
+        self._bounded = bounded
         self._trials: list[FrozenTrial] | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        return self._get_trials(deepcopy, states)
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        """Returns the trials. All of Optuna's samplers call this method, and change none."""
+    def shown(self, deepcopy: bool, use_cache: bool) -> list[FrozenTrial]:
+        """Returns the same trials each time. Samplers change none, so they are not copied."""
         if self._trials is None:
             storage = self._study._storage
             if self._bounded and isinstance(storage, SingleWriter):
@@ -116,7 +107,7 @@ class _View:
             else:
                 every = self._study._get_trials(deepcopy=False)
             self._trials = with_infeasible(every)
-        return [trial for trial in self._trials if states is None or trial.state in states]
+        return self._trials
 
 
 def with_infeasible(trials: list[FrozenTrial]) -> list[FrozenTrial]:

@@ -7,13 +7,14 @@ enough trials reached. BOHB chooses it in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Any, cast
+from typing import cast
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from fer_tune.study.study_view import StudyView
 from fer_tune.study.trial_states import state_of
 
 ENOUGH = 16
@@ -56,25 +57,15 @@ def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:
     return seen
 
 
-class RungView:
-    """The study as `at_the_highest_level` shows its trials. Everything else is the study's."""
+class RungView(StudyView):
+    """The study as `at_the_highest_level` shows its trials."""
 
     def __init__(self, study: Study, levels: Sequence[int]) -> None:
-        self._study, self._levels = study, levels
+        super().__init__(study)
+        self._levels = levels
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """As Optuna's."""
-        return self._get_trials(deepcopy, states)
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        """Returns the trials. All of Optuna's samplers call this method."""
-        trials = at_the_highest_level(self._study._get_trials(deepcopy, use_cache=use_cache), self._levels)
-        return [trial for trial in trials if states is None or trial.state in states]
+    def shown(self, deepcopy: bool, use_cache: bool) -> list[FrozenTrial]:
+        return at_the_highest_level(self._study._get_trials(deepcopy, use_cache=use_cache), self._levels)
 
 
 def seen(study: Study, levels: Sequence[int]) -> Study:
