@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.circumstances import commit, today, versions
-from fer_tune.selection.race import FIRST_LOOK, Run, race
+from fer_tune.selection.race import FIRST_LOOK, SeedResult, race
 from fer_tune.selection.statistics import wilson
 
 
@@ -67,17 +67,17 @@ def play(world: World, random: np.random.Generator) -> Played:
     difficulty = _difficulty(world, random)
     latent = difficulty + math.sqrt(world.differing) * random.standard_normal((world.trials, world.images))
 
-    def train(trial: int) -> Run:
+    def train(trial: int) -> SeedResult:
         noise = math.sqrt(world.flickering) * random.standard_normal(world.images)
         shift = world.seed_deviation * random.standard_normal() + world.better * (trial == 0)
         right = (latent[trial] + noise + shift * _PER_POINT > 0).astype(np.float32)
-        return Run(float(right.mean()), right)
+        return SeedResult(float(right.mean()), right)
 
     searched = [train(trial).value for trial in range(world.trials)]
     chosen = sorted(range(world.trials), key=lambda trial: -searched[trial])[: world.top]
     if world.better and 0 not in chosen:
         chosen[-1] = 0
-    runs: dict[int, list[Run]] = {trial: [] for trial in chosen}
+    runs: dict[int, list[SeedResult]] = {trial: [] for trial in chosen}
     state = race(runs, world.seeds, world.images)
     while state.racing:
         for trial in state.racing:

@@ -40,11 +40,6 @@ def label_of(name: str) -> int | None:
     return _LABELS.get(name.strip().lower())
 
 
-def known_names() -> str:
-    """Returns all names of the seven emotions, for a hint."""
-    return ", ".join(f"{emotion} ({', '.join(SYNONYMS[emotion].split())})" for emotion in EMOTIONS)
-
-
 def is_fer2013(counts: Sequence[int]) -> bool:
     """Returns whether FER2013, or its training part, has so many images of each class."""
     whole = tuple(map(sum, zip(*COUNTS.values(), strict=True)))

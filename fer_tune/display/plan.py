@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fer_tune.display import terminal
 
 if TYPE_CHECKING:
-    from fer_tune.selection.cost import Range
+    from fer_tune.selection.cost import ForecastRange
     from fer_tune.sources.plan import SweepPlan
 
 
@@ -54,11 +54,11 @@ def comparison(plan: Mapping[str, Any]) -> str:
     )
 
 
-def _count(of: Range) -> str:
+def _count(of: ForecastRange) -> str:
     low, middle, high = round(of.low), round(of.middle), round(of.high)
     return str(middle) if low == high else f"{middle} ({low} to {high})"
 
 
-def _time(of: Range) -> str:
+def _time(of: ForecastRange) -> str:
     low, middle, high = terminal.clock(of.low), terminal.clock(of.middle), terminal.clock(of.high)
     return middle if low == high else f"{middle} ({low} to {high})"

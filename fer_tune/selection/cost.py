@@ -24,7 +24,7 @@ It decides only which trials are promoted, and hardly how many."""
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrialPace:
     """What trials of a sweep cost, as measured.
 
     Attributes:
@@ -60,7 +60,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Range:
+class ForecastRange:
     """A number with its range."""
 
     low: float
@@ -68,7 +68,7 @@ class Range:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Range:
+    def of(cls, values: Sequence[float]) -> ForecastRange:
         """Returns the median of values, and the quantiles of the range."""
         low, middle, high = np.quantile(np.array(values), (LOW, 0.5, HIGH))
         return cls(float(low), float(middle), float(high))
@@ -88,12 +88,12 @@ class Forecast:
         reached: how many of them reach each rung, and the end of the schedule, by epoch.
     """
 
-    device_seconds: Range
-    started: Range
-    reached: dict[int, Range]
+    device_seconds: ForecastRange
+    started: ForecastRange
+    reached: dict[int, ForecastRange]
 
 
-def forecast(shape: Shape, pace: Pace, seed: int = 0) -> Forecast:
+def forecast(shape: Shape, pace: TrialPace, seed: int = 0) -> Forecast:
     """Returns what a search will cost. Trials are like the measured ones."""
     random = np.random.default_rng(seed)
     first = min((shape.rungs[:1] or (shape.schedule,))[0] * float(np.mean(pace.epochs)) + pace.overhead, shape.capacity)
@@ -101,13 +101,13 @@ def forecast(shape: Shape, pace: Pace, seed: int = 0) -> Forecast:
     plays = [_play(shape, pace, random) for _ in range(max(5, min(PLAYS, int(TRIALS / expected))))]
     ends = [*shape.rungs, shape.schedule]
     return Forecast(
-        device_seconds=Range.of([seconds for seconds, _, _ in plays]),
-        started=Range.of([started for _, started, _ in plays]),
-        reached={end: Range.of([reached[place] for _, _, reached in plays]) for place, end in enumerate(ends)},
+        device_seconds=ForecastRange.of([seconds for seconds, _, _ in plays]),
+        started=ForecastRange.of([started for _, started, _ in plays]),
+        reached={end: ForecastRange.of([reached[place] for _, _, reached in plays]) for place, end in enumerate(ends)},
     )
 
 
-def _play(shape: Shape, pace: Pace, random: np.random.Generator) -> tuple[float, int, list[int]]:
+def _play(shape: Shape, pace: TrialPace, random: np.random.Generator) -> tuple[float, int, list[int]]:
     """Returns the seconds, the started trials, and how many reached each rung and the end."""
     measured = random.choice(np.array(pace.epochs), len(pace.epochs))  # few measurements say less than many
     ends = [*shape.rungs, shape.schedule]

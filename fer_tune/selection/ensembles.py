@@ -24,7 +24,7 @@ Labels = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class EnsembleChoice:
     """A chosen ensemble.
 
     Attributes:
@@ -44,7 +44,7 @@ class Choice:
     single_honest: float
 
 
-def choose(probabilities: Sequence[Floats], labels: Labels, size: int, seed: int = 0) -> Choice:
+def choose(probabilities: Sequence[Floats], labels: Labels, size: int, seed: int = 0) -> EnsembleChoice:
     """Chooses an ensemble of at most `size` models.
 
     Args:
@@ -63,7 +63,7 @@ def choose(probabilities: Sequence[Floats], labels: Labels, size: int, seed: int
         mean = stack[greedy(true[:, outside], size)][:, inside].mean(axis=0)
         hits += int((mean.argmax(axis=1) == labels[inside]).sum())
         single_hits += int(right[right[:, outside].mean(axis=1).argmax()][inside].sum())
-    return Choice(
+    return EnsembleChoice(
         weights=dict(Counter(picked).most_common()),
         accuracy=float((stack[picked].mean(axis=0).argmax(axis=1) == labels).mean()),
         honest=hits / len(labels),

@@ -29,7 +29,7 @@ FIRST_LOOK = 2
 
 
 @dataclass(frozen=True)
-class Run:
+class SeedResult:
     """One training of a candidate.
 
     Attributes:
@@ -102,7 +102,7 @@ class Spread:
     freedom: int
 
 
-def race(runs: Mapping[int, Sequence[Run]], seeds: int, images: int, level: float = LEVEL) -> Race:
+def race(runs: Mapping[int, Sequence[SeedResult]], seeds: int, images: int, level: float = LEVEL) -> Race:
     """Returns the state of a race. It depends on the runs only, and not on their order in time.
 
     Args:
@@ -135,7 +135,7 @@ def race(runs: Mapping[int, Sequence[Run]], seeds: int, images: int, level: floa
     return Race(places, () if decided or done == seeds else tuple(racing), done, racing[0] if decided else None)
 
 
-def pooled(candidates: Iterable[Sequence[Run]], images: int) -> Spread:
+def pooled(candidates: Iterable[Sequence[SeedResult]], images: int) -> Spread:
     """Returns the variance between seeds. It is at least what chance makes of single images."""
     squares, freedom, floors = 0.0, 0, []
     for runs in candidates:
@@ -149,7 +149,9 @@ def pooled(candidates: Iterable[Sequence[Run]], images: int) -> Spread:
     return Spread(max(squares / freedom, mean(floors) if floors else 0.0), freedom)
 
 
-def difference(one: Sequence[Run], other: Sequence[Run], spread: Spread, images: int) -> tuple[float, float, float]:
+def difference(
+    one: Sequence[SeedResult], other: Sequence[SeedResult], spread: Spread, images: int
+) -> tuple[float, float, float]:
     """Returns the difference of two means, its standard error, and the p-value of no difference."""
     gap = _mean(one) - _mean(other)
     if not spread.freedom:
@@ -165,7 +167,7 @@ def difference(one: Sequence[Run], other: Sequence[Run], spread: Spread, images:
 
 
 def _places(
-    runs: Mapping[int, Sequence[Run]], behind: Mapping[int, int], images: int, level: float
+    runs: Mapping[int, Sequence[SeedResult]], behind: Mapping[int, int], images: int, level: float
 ) -> tuple[Place, ...]:
     known = {key: some for key, some in runs.items() if some}
     spread = pooled(known.values(), images)
@@ -181,7 +183,7 @@ def _places(
     return tuple(places)
 
 
-def _uncertain(runs: Sequence[Run], spread: Spread, images: int, level: float) -> tuple[float, Interval | None]:
+def _uncertain(runs: Sequence[SeedResult], spread: Spread, images: int, level: float) -> tuple[float, Interval | None]:
     """Returns the standard error of a mean, and its interval if the variation of seeds is known."""
     of_images = _of_images(runs)
     by_image = _binomial(runs, images) if of_images is None else float(np.var(of_images, ddof=1)) / images
@@ -203,27 +205,27 @@ def _combined(by_seed: float, by_image: float, freedom: int) -> tuple[float, flo
     return math.sqrt(total), freedom * (total / by_seed) ** 2 if by_seed else math.inf
 
 
-def _mean(runs: Sequence[Run]) -> float:
+def _mean(runs: Sequence[SeedResult]) -> float:
     return mean([run.value for run in runs])
 
 
-def _binomial(runs: Sequence[Run], images: int) -> float:
+def _binomial(runs: Sequence[SeedResult], images: int) -> float:
     value = _mean(runs)
     return max(0.0, value * (1 - value)) / images
 
 
-def _of_images(runs: Sequence[Run]) -> NDArray[np.float64] | None:
+def _of_images(runs: Sequence[SeedResult]) -> NDArray[np.float64] | None:
     """Returns what each image adds, as a mean over seeds."""
     some = [run.images for run in runs if run.images is not None]
     return np.mean(np.asarray(some, np.float64), axis=0) if len(some) == len(runs) else None
 
 
-def _noise(runs: Sequence[Run]) -> float | None:
+def _noise(runs: Sequence[SeedResult]) -> float | None:
     """Returns the variance of an image's contribution from seed to seed, as a mean over images."""
     some = [run.images for run in runs if run.images is not None]
     return float(np.var(np.asarray(some, np.float64), axis=0, ddof=1).mean()) if len(some) > 1 else None
 
 
-def _twice(runs: Sequence[Run], images: int) -> float:
+def _twice(runs: Sequence[SeedResult], images: int) -> float:
     """Returns the part of the variance that the seeds and the images would both count."""
     return (_noise(runs) or 0.0) / (len(runs) * images)

@@ -14,7 +14,7 @@ import numpy as np
 from fer_tune.errors import DataError, StudyError
 from fer_tune.models import FAMILIES
 from fer_tune.selection.paired import compare
-from fer_tune.selection.race import ALPHA, Run, difference, pooled
+from fer_tune.selection.race import ALPHA, SeedResult, difference, pooled
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
 from fer_tune.sources.evaluate import PREDICTIONS
 from fer_tune.store import Store
@@ -73,7 +73,7 @@ class _Entry:
     """What is known of one side: its runs, its images, and what both must have in common."""
 
     side: Side
-    runs: Sequence[Run]
+    runs: Sequence[SeedResult]
     images: int
     measure: str
     on: str
@@ -149,17 +149,17 @@ def _of_study(store: Store, study: str, name: str) -> _Entry:
         raise _nothing_complete(study)
     record = store.studies.get(study)
     reader = ConfirmationReader(store, record)
-    number, runs = best.trial.number, list[Run]()
+    number, runs = best.trial.number, list[SeedResult]()
     if best.confirmed is not None:
         complete = [job for job in reader.jobs() if job.origin["trial"] == number and job.state == "complete"]
         runs = [reader.predictions.run(job) for job in complete]
     elif best.trial.job is not None:
-        runs = [Run(best.trial.value or 0.0, reader.predictions.contributions(best.trial.job))]
+        runs = [SeedResult(best.trial.value or 0.0, reader.predictions.contributions(best.trial.job))]
     values = tuple(run.value for run in runs) or (best.trial.value or 0.0,)
     seeds = f", {len(values)} new seeds" if best.confirmed is not None else ", as the search measured it"
     shown = study if study == name else f"{study}, the best of {name}"
     side = Side(name, f"trial {number} of {shown}{seeds}", values)
-    runs = runs or [Run(values[0])]
+    runs = runs or [SeedResult(values[0])]
     return _Entry(side, runs, reader.predictions.images, record.objective, f"val {record.split.hash}")
 
 
@@ -172,7 +172,7 @@ def _of_model(folder: Path, name: str) -> _Entry:
     right = (arrays["plain"].argmax(1) == arrays["label"]).astype(np.float64)
     side = Side(name, f"a model, {len(right)} test images", (float(right.mean()),))
     on = f"test {_content(arrays['index'], arrays['label'])}"
-    return _Entry(side, [Run(float(right.mean()), right)], len(right), "test accuracy", on)
+    return _Entry(side, [SeedResult(float(right.mean()), right)], len(right), "test accuracy", on)
 
 
 def _content(*arrays: Any) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fer_tune.errors import StudyError
 from fer_tune.jobs.outcome import Plan
 from fer_tune.selection.calibration import fit_temperature, softmax
-from fer_tune.selection.ensembles import Choice, choose
+from fer_tune.selection.ensembles import EnsembleChoice, choose
 from fer_tune.settings import Settings
 from fer_tune.sources.final_job import final_job, last_epoch
 from fer_tune.sources.job_list import JobList
@@ -28,7 +28,7 @@ CALIBRATED = 4
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MemberCandidate:
     """A trial that may be a member."""
 
     record: StudyRecord
@@ -64,11 +64,11 @@ class Chosen:
         choice: positions among them, and figures on validation.
     """
 
-    candidates: tuple[Candidate, ...]
-    choice: Choice
+    candidates: tuple[MemberCandidate, ...]
+    choice: EnsembleChoice
 
     @property
-    def trained(self) -> tuple[Candidate, ...]:
+    def trained(self) -> tuple[MemberCandidate, ...]:
         """The trials that must be trained: the members, and the best single one."""
         return tuple(self.candidates[place] for place in dict.fromkeys([*self.choice.weights, self.choice.single]))
 
@@ -116,7 +116,7 @@ def choose_members(store: Store, studies: Sequence[str], size: int) -> Chosen:
             if logits is None or predictions.labels is None:
                 continue
             labels = predictions.labels
-            candidates.append(Candidate(record, trial))
+            candidates.append(MemberCandidate(record, trial))
             temperature = fit_temperature(logits[::CALIBRATED], labels[::CALIBRATED])
             probabilities.append(softmax(logits, temperature).astype("float32"))
     if labels is None:
@@ -188,7 +188,7 @@ class MemberFits(JobList):
         Args:
             held: releases the locks.
         """
-        id, by_study = chosen.identity(epochs), dict[str, list[Candidate]]()
+        id, by_study = chosen.identity(epochs), dict[str, list[MemberCandidate]]()
         for one in chosen.trained:
             by_study.setdefault(one.record.name, []).append(one)
         found = []

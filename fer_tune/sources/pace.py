@@ -13,7 +13,7 @@ import numpy as np
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Job, Value, new_uid
 from fer_tune.pool import EndEvent, Lanes, Pool, ProgressEvent, RowEvent
-from fer_tune.selection.cost import Pace
+from fer_tune.selection.cost import TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.space import Fixed
 
@@ -33,7 +33,7 @@ PROBE_SECONDS = 30.0
 """A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
 
 
-def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> Pace | None:
+def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> TrialPace | None:
     """Returns the pace of earlier trials of the sweep's family on this kind of device.
 
     Trials whose hyperparameters the sweep could draw are preferred to all others. None if there are
@@ -61,7 +61,7 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     found = alike if len(alike) >= ENOUGH else [*alike, *others]
     if len(found) < ENOUGH:
         return None
-    return Pace(
+    return TrialPace(
         epochs=tuple(each for each, _, _ in found),
         overhead=median(overhead for _, overhead, _ in found),
         lengths=tuple(length for _, _, length in found if math.isfinite(length)),
@@ -92,7 +92,7 @@ def _could_be_drawn(sweep: Sweep, job: JobRecord) -> bool:
     )
 
 
-def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> Pace | None:
+def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialPace | None:
     """Returns the pace of a few configurations, which it trains for seconds; None if all failed.
 
     Nothing of it is recorded.
@@ -122,7 +122,7 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> Pace |
     if not found:
         return None
     overhead = max(0.0, min(firsts, default=0.0))
-    return Pace(tuple(found.values()), overhead, source=f"a probe of {len(found)} configurations")
+    return TrialPace(tuple(found.values()), overhead, source=f"a probe of {len(found)} configurations")
 
 
 def _configurations(sweep: Sweep) -> list[dict[str, Value]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 
-class Patience:
+class PatienceRule:
     """Asks after each trial whether a study should go through more of them.
 
     Args:

@@ -16,7 +16,7 @@ from fer_tune.jobs.observers import Observer
 from fer_tune.pool import Pool
 from fer_tune.pool.engines import engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
-from fer_tune.selection.cost import Forecast, Pace, Range, Shape, forecast
+from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import probed_pace, recorded_pace
 
@@ -39,9 +39,9 @@ class SweepPlan:
 
     study: str
     devices: tuple[str, ...]
-    pace: Pace
+    pace: TrialPace
     forecast: Forecast
-    seconds: Range
+    seconds: ForecastRange
 
 
 def plan_sweeps(
@@ -88,7 +88,7 @@ def plan_sweeps(
     return plans
 
 
-def _plan(sweep: Sweep, search: Search, pace: Pace, devices: tuple[str, ...]) -> SweepPlan:
+def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...]) -> SweepPlan:
     before = search.spending.so_far()
     found = forecast(shape_of(sweep, before, len(devices)), pace)
     usual = found.device_seconds
@@ -97,7 +97,7 @@ def _plan(sweep: Sweep, search: Search, pace: Pace, devices: tuple[str, ...]) ->
         devices=devices,
         pace=pace,
         forecast=found,
-        seconds=Range(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
+        seconds=ForecastRange(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
     )
     search.spending.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
     return plan

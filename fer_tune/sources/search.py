@@ -18,7 +18,7 @@ from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
-from fer_tune.sources.patience import Patience
+from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
 from fer_tune.sources.spending import Spending
 
@@ -84,7 +84,7 @@ class Search:
         self._taken: dict[str, tuple[int, str]] = {}
         self._next_look = 0.0
         self._requeued = 0
-        self._patience = Patience(sweep, study, self.record, note)
+        self._patience = PatienceRule(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
         self.plan = Plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fer_tune.selection.race import Race, Run, race
+from fer_tune.selection.race import Race, SeedResult, race
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study.predictions import Predictions
 
@@ -60,7 +60,7 @@ class ConfirmationReader:
     def __init__(self, store: Store, study: StudyRecord) -> None:
         self.store, self._study = store, study
         self.predictions = Predictions(store, study)
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, SeedResult] = {}
 
     def jobs(self) -> list[JobRecord]:
         """Returns the jobs, the oldest first."""
@@ -84,7 +84,7 @@ class ConfirmationReader:
         images = self.predictions.images or 1
         return Confirmations(race(runs, seeds, images), failed, seeds, len(jobs))
 
-    def _of(self, jobs: list[JobRecord]) -> list[Run]:
+    def _of(self, jobs: list[JobRecord]) -> list[SeedResult]:
         """Returns a trial's runs by seed, up to the first that is missing."""
         by_round = {int(job.origin["round"]): job for job in jobs if job.state == "complete" and job.value is not None}
         found = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fer_tune.data.access import open_search
 from fer_tune.errors import DataError, StorageError
 from fer_tune.selection.contributions import contributions
-from fer_tune.selection.race import Run
+from fer_tune.selection.race import SeedResult
 from fer_tune.store import JobRecord, Store, StudyRecord
 
 KIND = "val_logits"
@@ -62,7 +62,7 @@ class Predictions:
         classes = len(self._study.data_spec.classes)
         return contributions(logits.argmax(axis=1), self.labels, self._study.objective, classes)
 
-    def run(self, job: JobRecord) -> Run:
+    def run(self, job: JobRecord) -> SeedResult:
         """Returns a complete job as a run of a race."""
         assert job.value is not None
-        return Run(job.value, self.contributions(job.uid))
+        return SeedResult(job.value, self.contributions(job.uid))

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from benchmarks.confirm import World, measure
-from fer_tune.selection.race import Run, difference, pooled, race
+from fer_tune.selection.race import SeedResult, difference, pooled, race
 
 IMAGES = 2000
 
 
-def runs(accuracy: float, seeds: int, seed: int) -> list[Run]:
+def runs(accuracy: float, seeds: int, seed: int) -> list[SeedResult]:
     """Returns runs of a configuration whose images differ from seed to seed."""
     random = np.random.default_rng(seed)
     easy = random.random(IMAGES) < accuracy
     found = []
     for _ in range(seeds):
         right = np.where(random.random(IMAGES) < 0.1, random.random(IMAGES) < accuracy, easy).astype(float)
-        found.append(Run(float(right.mean()), right))
+        found.append(SeedResult(float(right.mean()), right))
     return found
 
 
@@ -75,7 +75,7 @@ def test_the_interval_is_about_two_errors_of_seeds_and_images() -> None:
 
 
 def test_without_images_they_count_as_independent() -> None:
-    some = {key: [Run(run.value) for run in runs(accuracy, 3, key)] for key, accuracy in ((1, 0.7), (2, 0.6))}
+    some = {key: [SeedResult(run.value) for run in runs(accuracy, 3, key)] for key, accuracy in ((1, 0.7), (2, 0.6))}
     spread = pooled(some.values(), IMAGES)
     gap, error, p = difference(some[1], some[2], spread, IMAGES)
     assert gap == pytest.approx(0.1, abs=0.02)
@@ -84,7 +84,7 @@ def test_without_images_they_count_as_independent() -> None:
 
 
 def test_equal_values_are_a_tie() -> None:
-    same = [Run(0.5), Run(0.5)]
+    same = [SeedResult(0.5), SeedResult(0.5)]
     assert race({1: same, 2: same}, 2, IMAGES).winner is None
     assert race({1: same, 2: same}, 2, IMAGES).places[1].p == 1.0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_tune.settings import Settings
-from fer_tune.sources.patience import Patience
+from fer_tune.sources.patience import PatienceRule
 from fer_tune.study import Counts, Study
 from fer_tune.sweep.schema import Sweep
 from tests.jobs.helpers import run
@@ -51,4 +51,4 @@ def test_it_ends_when_the_expected_gain_is_below_a_standard_error(scatter: float
     values = list(np.random.default_rng(0).normal(0.6, scatter, 30).clip(max=0.62))
     split = replace(record().split, counts={"val": 4306})
     study = cast(Study, Trials(sweep, [*values[:-1], 0.62]))
-    assert Patience(sweep, study, replace(record(), split=split), print).is_over() is over
+    assert PatienceRule(sweep, study, replace(record(), split=split), print).is_over() is over
