@@ -20,7 +20,7 @@ PAUSE = 2e-4
 
 
 @dataclass(frozen=True)
-class _Lane:
+class _BusyLane:
     """A job in training."""
 
     job: Job
@@ -37,7 +37,7 @@ class LaneSet:
     def __init__(self, trainer: Trains) -> None:
         self._trainer = trainer
         self._count = LaneCount(1)
-        self._busy: dict[int, _Lane] = {}
+        self._busy: dict[int, _BusyLane] = {}
         self._room: dict[int, int] = {}
         """For each job that waited for memory: how many lanes it leaves."""
 
@@ -64,7 +64,7 @@ class LaneSet:
         """Begins to train a job in an idle lane."""
         assert lane not in self._busy, "the lane is not idle"
         self._count.starts(job)
-        self._busy[lane] = _Lane(job, self._trainer.train(job, stop_requested))
+        self._busy[lane] = _BusyLane(job, self._trainer.train(job, stop_requested))
 
     def turn(self) -> list[tuple[int, Message]]:
         """Gives each lane one turn. Returns what the jobs said, with their lanes."""
