@@ -20,7 +20,8 @@ quick = tries(150)
 NAMES = list(catalogue("resnet"))
 WORDS = st.sampled_from(
     [*NAMES, *SweepKeys.model_fields, *SAMPLERS, *PRUNERS, *OBJECTIVES, "resnet", "vgg", "sgd", "adam", "sqrt",
-     "weighted", "low", "high", "log", "step", "choices", "value", "when", "name", "wrapped_pruner", "<<", "trials", "epochs"]
+     "weighted", "low", "high", "log", "step", "choices", "value", "when", "name", "wrapped_pruner", "<<", "trials",
+     "epochs"]
 )  # fmt: skip
 SCALARS = (
     WORDS
