@@ -24,7 +24,7 @@ from fer_tune.sources.members import Chosen, MemberFits, choose_members
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
-from fer_tune.sweep.schema import Limits as SweepLimits
+from fer_tune.sweep.schema import SweepLimits
 
 PURPOSE = "ensemble"
 """The purpose of an opening, as the ledger records it."""
