@@ -454,6 +454,7 @@ def confirm(
     *,
     top: int = 5,
     seeds: int = 3,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -468,7 +469,7 @@ def confirm(
     Args:
         top: how many of the best trials are confirmed.
         seeds: how many new seeds each of them gets at most.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
 
     Returns:
         The standings, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -482,7 +483,7 @@ def confirm(
     return run_confirmations(
         find_study(study, storage=storage).name,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         top=top,
         seeds=seeds,
         observer=observer,
@@ -522,6 +523,7 @@ def retrain(
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
@@ -546,7 +548,7 @@ def retrain(
         until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
             whole schedule.
         out: a folder to copy the model to, beside the job's own folder below the storage folder.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
         changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set`
             takes them.
 
@@ -567,7 +569,7 @@ def retrain(
         record.name,
         Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         observer=observer,
         out=None if out is None else Path(out),
     )
@@ -580,6 +582,7 @@ def ensemble(
     epochs: int | None = None,
     tta: Tta = "none",
     test: bool = True,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -596,7 +599,7 @@ def ensemble(
         studies: whose trials may be members. They must have the same split. None is all.
         size: how many members, at most. One may count more than once.
         epochs: length of the schedules. None leaves that to the studies.
-        tta, test, devices, engine, wandb, observer: as in `retrain`.
+        tta, test, lanes, devices, engine, wandb, observer: as in `retrain`.
 
     Returns:
         The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -613,7 +616,7 @@ def ensemble(
     return run_ensemble(
         names,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         size=size,
         epochs=epochs,
         tta=tta,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, Storage, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, Wandb
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.retrain import VIEWS, show_ledger
 from fer_tune.cli.standings import say
@@ -32,6 +32,7 @@ def ensemble(  # noqa: PLR0917 - options
         ),
     ] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once.")] = True,
+    lanes: LaneCount = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
@@ -45,7 +46,7 @@ def ensemble(  # noqa: PLR0917 - options
     The choice is made on stored predictions for validation images. The same command continues a run
     that was killed.
     """
-    from fer_tune.cli.run import display_of
+    from fer_tune.cli.run import display_of, lanes_of
 
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, Settings.from_environment(storage), quiet=False, json_lines=False)
@@ -55,6 +56,7 @@ def ensemble(  # noqa: PLR0917 - options
         epochs=epochs,
         tta=tta,
         test=test,
+        lanes=lanes_of(lanes) or "auto",
         devices=devices,
         wandb=wandb,
         observer=display,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, Storage, StudyName, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyName, Wandb
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
@@ -54,6 +54,7 @@ def retrain(  # noqa: PLR0917 - options
             "--out", metavar="DIR", help="Also copy the model there, that of the median seed.", show_default=False
         ),
     ] = None,
+    lanes: LaneCount = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
@@ -70,7 +71,7 @@ def retrain(  # noqa: PLR0917 - options
 
     The same command continues a run that was killed, from its last checkpoints.
     """
-    from fer_tune.cli.run import display_of
+    from fer_tune.cli.run import display_of, lanes_of
 
     where = Settings.from_environment(storage)
     lines = terminal.Output()
@@ -85,6 +86,7 @@ def retrain(  # noqa: PLR0917 - options
         epochs=epochs,
         until=until,
         out=out,
+        lanes=lanes_of(lanes) or "auto",
         devices=devices,
         changes=settings or (),
         wandb=wandb,

@@ -14,7 +14,7 @@ from fer_tune.job import Tta
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.pool import Pool
+from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
@@ -99,7 +99,7 @@ def run_ensemble(
         if most:
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=most)
             stack.callback(pool.close)
-            _train(sources, pool, store, observers, signals)
+            _train(sources, pool, store, observers, signals, lanes=options.lanes or "auto")
             pool.close()  # the evaluation needs the memory of the workers
         if signals.requested:
             return None
@@ -116,11 +116,13 @@ def _views(tta: Tta) -> tuple[Tta, ...]:
     return ("none", "flip", "crops") if tta == "crops" else ("none", "flip")
 
 
-def _train(sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals) -> None:
+def _train(
+    sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals, *, lanes: Lanes
+) -> None:
     for source in sources:
         if source.wanted() and not signals.requested:
             limits = recorded_limits(source.record)
-            observers.study_closed(Runner(source, pool, store, observers, signals, limits).run())
+            observers.study_closed(Runner(source, pool, store, observers, signals, limits, lanes).run())
 
 
 def _finished(

@@ -68,6 +68,15 @@ def test_members_are_trained_and_test_is_opened_once(searched: Settings) -> None
     assert metrics["validation"]["ensemble"] == found.chosen.choice.honest
 
 
+def test_members_share_a_device_in_lanes(searched: Settings) -> None:
+    found = run_ensemble(["one"], searched, replace(INLINE, lanes=2), size=2, test=False)
+    assert found is not None
+    with Store.of(searched) as store:
+        fits = {job.uid for job in store.jobs.of("one", "final")}
+        lanes = {one.lane for one in store.jobs.attempts("one") if one.job in fits}
+    assert lanes == set(range(len(fits)))
+
+
 def test_its_folder_is_a_model_of_its_own(searched: Settings) -> None:
     found = assembled(searched, size=3, test=False)
     assert found.tested is None

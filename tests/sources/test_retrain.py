@@ -107,6 +107,14 @@ def test_seeds_are_fits_of_their_own(searched: Settings) -> None:
     assert (one.openings, two.openings) == (1, 2)
 
 
+def test_seeds_share_a_device_in_lanes(searched: Settings) -> None:
+    options = replace(INLINE, lanes=2)
+    found = run_final_fits("s", Request(seeds=2, epochs=1, test=False), searched, options)
+    assert found is not None
+    with Store.of(searched) as store:
+        assert {one.lane for fit in found for one in store.jobs.attempts("s", fit.job)} == {0, 1}
+
+
 def test_seeds_run_side_by_side_on_several_workers(searched: Settings) -> None:
     heard = Heard()
     request = Request(seeds=2, changes={"seconds": 3.0})
