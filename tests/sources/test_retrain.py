@@ -322,6 +322,17 @@ def test_calibration_is_fitted_to_validation_and_used_by_the_model(searched: Set
     assert calibrated.argmax(1).tolist() == model.predict(images).argmax(1).tolist()
 
 
+def test_a_fit_on_training_images_says_on_validation_which_views_are_best(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(on="train", test=False, tta="crops"))
+    assert set(fit.validated) == {"none", "flip", "crops"}
+    assert fit.validated["none"].scores.accuracy == pytest.approx(fit.rows[-1].val_accuracy)
+    metrics = json.loads((fit.folder / "metrics.json").read_text())
+    assert metrics["validation"]["crops"]["accuracy"] == fit.validated["crops"].scores.accuracy
+    (other,) = fitted(searched, Request(test=False))
+    assert other.validated == {}, "validation images were trained on"
+    assert openings(searched) == []
+
+
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
     (fit,) = fitted(searched, Request(tta="crops"))
     assert fit.tested is not None
