@@ -591,13 +591,13 @@ def ensemble(
 ) -> EnsembleFit | None:
     """Chooses trials whose predictions are best together, trains them again, and tests them once.
 
-    The choice is greedy, with replacement, on the stored predictions for validation images. The
-    members are trained on training and validation images. A call that was killed is continued by
-    the same call.
+    The choice is greedy, with replacement, on the stored predictions for validation images: those
+    of trials, and of final fits on training images alone. The members are trained on training and
+    validation images. A call that was killed is continued by the same call.
 
     Args:
         studies: whose trials may be members. They must have the same split. None is all.
-        size: how many members, at most. One may count more than once.
+        size: how many networks. A configuration that is chosen twice is trained under two seeds.
         epochs: length of the schedules. None leaves that to the studies.
         tta, test, lanes, devices, engine, wandb, observer: as in `retrain`.
 

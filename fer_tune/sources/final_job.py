@@ -10,8 +10,11 @@ from fer_tune.job import Job, Part, Value, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study import TrialSummary
+
+METRICS = "metrics"
+"""Kind of the file that is recorded last of a fit."""
 
 CHECKPOINT_SECONDS = 10.0
 """Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
@@ -29,6 +32,7 @@ def final_job(
     seed: int,
     fit: Part = "train+val",
     changes: Mapping[str, Value] | None = None,
+    reuse: bool = False,
 ) -> Job:
     """Returns the job of a final fit. One that the batch has already keeps its uid.
 
@@ -37,12 +41,17 @@ def final_job(
         batch: names the fits that belong together.
         schedule, until, seed, fit: see `Job`.
         changes: hyperparameters that replace the trial's.
+        reuse: whether a finished fit of another batch that was trained in the same way is taken.
     """
-    mine = [
+    changes = dict(changes or {})
+    equal = [
         job
         for job in store.jobs.of(record.name, "final")
-        if (job.origin.get("batch"), job.seed, job.origin.get("trial")) == (batch, seed, trial.number)
+        if (job.seed, job.origin.get("trial"), job.origin.get("changes", {})) == (seed, trial.number, changes)
     ]
+    mine = [job for job in equal if job.origin.get("batch") == batch]
+    if reuse and not mine:
+        mine = [job for job in equal if (job.fit, job.schedule) == (fit, schedule) and _trained(store, job, until)]
     uid = mine[0].uid if mine else new_uid()
     attempts = store.jobs.attempts(record.name, uid) if mine else []
     return Job(
@@ -50,7 +59,7 @@ def final_job(
         study=record.name,
         kind="final",
         family=record.family,
-        params={**trial.params, **(changes or {})},
+        params={**trial.params, **changes},
         schedule=schedule,
         seed=seed,
         data=record.data_ref(settings.root),
@@ -63,6 +72,12 @@ def final_job(
         checkpoint=checkpoint_path(settings.checkpoint_folder(record.name, record.uid), uid),
         checkpoint_seconds=checkpoint_seconds(record),
     )
+
+
+def _trained(store: Store, job: JobRecord, until: int) -> bool:
+    """Returns whether a final fit trained so many epochs, and all its files are recorded."""
+    kinds = {file.kind for file in store.artifacts.of(job.study, job.uid)}
+    return job.state == "complete" and METRICS in kinds and len(store.epochs.curve(job.study, job.uid)) == until
 
 
 def checkpoint_seconds(record: StudyRecord) -> float:

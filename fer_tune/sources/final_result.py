@@ -127,6 +127,7 @@ def finish(
     *,
     views: Sequence[Tta] | None = ("none", "flip"),
     validated: Sequence[Tta] = (),
+    write: bool = True,
 ) -> FinalFit:
     """Calibrates a trained job and evaluates it on test. Writes files and records them.
 
@@ -135,6 +136,7 @@ def finish(
         device: `cpu` or `cuda:N`.
         views: the kinds of test-time augmentation to evaluate; None does not open test.
         validated: those to evaluate on validation images, for a fit that was not trained on them.
+        write: whether to write the files. A fit that has them with its figures on test keeps them.
 
     Raises:
         TrainingError: the job is not complete.
@@ -187,7 +189,9 @@ def finish(
         tested=tested,
         validated=on_val,
     )
-    for kind, path in _write(fit).items():  # the metrics come last: if they are recorded, all else is
+    for kind, path in (
+        _write(fit) if write else {}
+    ).items():  # the metrics come last: if they are recorded, all else is
         store.artifacts.add(study.name, job.uid, kind, path)
     return fit
 

@@ -118,9 +118,7 @@ def _evaluate(
         try:
             folder = settings.job_folder(record.name, record.uid, job.uid)
             views, validated = fits.request.views, fits.request.validated
-            fit = store.patiently(
-                partial(finish, store, record, job, folder, device, views=views, validated=validated)
-            )
+            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views, validated=validated))
         except TrainingError as error:
             errors.append(error)
             continue
