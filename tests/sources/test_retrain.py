@@ -333,6 +333,14 @@ def test_a_fit_on_training_images_says_on_validation_which_views_are_best(search
     assert openings(searched) == []
 
 
+def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
+    changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
+    (alone,) = fitted(searched, changed)
+    (fit,) = fitted(searched, replace(changed, on="train+val"))
+    assert fit.calibration is not None
+    assert fit.calibration.source == alone.job
+
+
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
     (fit,) = fitted(searched, Request(tta="crops"))
     assert fit.tested is not None
