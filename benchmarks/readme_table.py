@@ -35,6 +35,8 @@ TABLES: dict[str, Callable[[], str]] = {
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,
         what_helped.final_fits,
+        what_helped.crops_and_views,
+        what_helped.winner_on_test,
     )
 }
 """The tables by the names that the pages have in their markers."""
