@@ -545,7 +545,8 @@ def retrain(
             are always evaluated.
         test: whether to open test.
         epochs: length of the schedule. None is the study's.
-        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
+        until: `best` ends where the trial was best, if it overfitted afterwards: after as many
+            steps as the trial had taken, which are fewer epochs on more images. `end` trains the
             whole schedule.
         out: a folder to copy the model to, beside the job's own folder below the storage folder.
         lanes, devices, engine, wandb, observer: as in `run`.

@@ -97,8 +97,9 @@ class FinalFits(JobList):
         self._record = record = store.studies.get(study)
         self._chosen = chosen = _choose(store, study, request.trial)
         self._schedule = request.epochs or int(record.sweep_json["epochs"])
-        self._until = last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
-        self._request = request
+        self._request, self._until = request, self._schedule
+        if request.until == "best":
+            self._until = last_epoch(store, record, chosen, self._schedule, request.on)
         self._batch, lock = self._find_or_begin()
         seed = int(record.sweep_json["seed"])
         plan = Plan(

@@ -16,6 +16,13 @@ from fer_tune.study import TrialSummary
 METRICS = "metrics"
 """Kind of the file that is recorded last of a fit."""
 
+PARTS: dict[Part, tuple[str, ...]] = {
+    "train": ("train",),
+    "train+val": ("train", "val"),
+    "all": ("train", "val", "test"),
+}
+"""The parts of the split that a fit is trained on."""
+
 CHECKPOINT_SECONDS = 10.0
 """Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
 
@@ -85,12 +92,18 @@ def checkpoint_seconds(record: StudyRecord) -> float:
     return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", CHECKPOINT_SECONDS))
 
 
-def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int) -> int:
+def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int, on: Part = "train+val") -> int:
     """Returns the last epoch of a final fit with `until="best"`.
 
     The trial's last epoch may be worse than its best one by more than a standard error. Then the
-    trial overfitted, and the fit stops at the same fraction of its schedule as the trial's best
-    epoch. Otherwise it trains to the end of the schedule.
+    trial overfitted, and the fit ends where the trial was best:
+
+        best epoch of the trial * schedule of the fit / schedule of the trial * training images of
+        the trial / images of the fit
+
+    The last factor scales the epoch to the larger set: the fit takes as many steps as the trial had
+    taken, and an epoch of more images has more steps. Otherwise it trains to the end of the
+    schedule.
 
     The reason: the best of many epochs is best mostly by the noise of validation. And a fit that
     stops early ends with a high learning rate. So this is the rule of one standard error (Breiman
@@ -100,6 +113,7 @@ def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule
         record: of the study.
         chosen: the trial whose configuration is trained.
         schedule: epochs of the fit's schedule.
+        on: the images of the fit.
     """
     curve = store.epochs.curve(record.name, chosen.job) if chosen.job else []
     if not curve or chosen.best_epoch is None:
@@ -108,4 +122,7 @@ def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule
     error = standard_error(max(values), record.split.counts.get("val", 0))
     if error is None or max(values) - values[-1] <= error:
         return schedule
-    return min(schedule, max(1, round(schedule * chosen.best_epoch / int(record.sweep_json["epochs"]))))
+    counts = record.split.counts
+    images = sum(counts.get(part, 0) for part in PARTS[on])
+    larger = counts.get("train", 0) / images if images and counts.get("train") else 1.0
+    return min(schedule, max(1, round(schedule * chosen.best_epoch / int(record.sweep_json["epochs"]) * larger)))

@@ -15,6 +15,7 @@ from fer_tune.job import EpochRow, Part, Tta, Value
 from fer_tune.selection.classes import class_report
 from fer_tune.sources.calibrate import Calibration, calibrate
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, TestScores, on_validation, open_test
+from fer_tune.sources.final_job import PARTS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.store.openings import Opening, Openings
 
@@ -149,7 +150,6 @@ def finish(
         raise TrainingError(*_failure(job))
     rows = store.epochs.curve(study.name, job.uid)
     counts = study.split.counts
-    parts = {"train": ("train",), "train+val": ("train", "val"), "all": ("train", "val", "test")}[job.fit]
     attempts = store.jobs.attempts(study.name, job.uid)
     calibration = calibrate(store, study, job, folder)
     model = Predictor.load(folder, device) if validated or views is not None else None
@@ -182,7 +182,7 @@ def finish(
         epochs=len(rows),
         schedule=job.schedule,
         rows=tuple(rows),
-        images=sum(counts.get(part, 0) for part in parts),
+        images=sum(counts.get(part, 0) for part in PARTS[job.fit]),
         parameters=max((attempt.parameters for attempt in attempts), default=0),
         seconds=sum(row.seconds for row in rows),
         calibration=calibration,
