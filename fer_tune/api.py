@@ -653,6 +653,9 @@ def predict(
 ) -> list[Prediction]:
     """Returns what a model or an ensemble says of each image.
 
+    An image file that is not readable is skipped with a note. Notes also name images that do not
+    look like a cropped face.
+
     Args:
         folder: what `retrain` or `ensemble` left.
         images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
@@ -661,10 +664,10 @@ def predict(
             installed, `on`, or `off`.
         submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
         sheet: a PNG file to write, with all images and their classes.
-        note: is called with a sentence about images that were changed.
+        note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
-        DataError: something does not exist, or is not a readable image.
+        DataError: something does not exist, or no image is readable.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
     from fer_tune.sources.predict import predict_images
