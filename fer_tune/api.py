@@ -454,6 +454,7 @@ def confirm(
     *,
     top: int = 5,
     seeds: int = 3,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -468,7 +469,7 @@ def confirm(
     Args:
         top: how many of the best trials are confirmed.
         seeds: how many new seeds each of them gets at most.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
 
     Returns:
         The standings, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -482,7 +483,7 @@ def confirm(
     return run_confirmations(
         find_study(study, storage=storage).name,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         top=top,
         seeds=seeds,
         observer=observer,
@@ -522,6 +523,7 @@ def retrain(
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
@@ -543,10 +545,11 @@ def retrain(
             are always evaluated.
         test: whether to open test.
         epochs: length of the schedule. None is the study's.
-        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
+        until: `best` ends where the trial was best, if it overfitted afterwards: after as many
+            steps as the trial had taken, which are fewer epochs on more images. `end` trains the
             whole schedule.
         out: a folder to copy the model to, beside the job's own folder below the storage folder.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
         changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set`
             takes them.
 
@@ -567,7 +570,7 @@ def retrain(
         record.name,
         Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         observer=observer,
         out=None if out is None else Path(out),
     )
@@ -580,6 +583,7 @@ def ensemble(
     epochs: int | None = None,
     tta: Tta = "none",
     test: bool = True,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -588,15 +592,15 @@ def ensemble(
 ) -> EnsembleFit | None:
     """Chooses trials whose predictions are best together, trains them again, and tests them once.
 
-    The choice is greedy, with replacement, on the stored predictions for validation images. The
-    members are trained on training and validation images. A call that was killed is continued by
-    the same call.
+    The choice is greedy, with replacement, on the stored predictions for validation images: those
+    of trials, and of final fits on training images alone. The members are trained on training and
+    validation images. A call that was killed is continued by the same call.
 
     Args:
         studies: whose trials may be members. They must have the same split. None is all.
-        size: how many members, at most. One may count more than once.
+        size: how many networks. A configuration that is chosen twice is trained under two seeds.
         epochs: length of the schedules. None leaves that to the studies.
-        tta, test, devices, engine, wandb, observer: as in `retrain`.
+        tta, test, lanes, devices, engine, wandb, observer: as in `retrain`.
 
     Returns:
         The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -613,7 +617,7 @@ def ensemble(
     return run_ensemble(
         names,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         size=size,
         epochs=epochs,
         tta=tta,
@@ -649,6 +653,9 @@ def predict(
 ) -> list[Prediction]:
     """Returns what a model or an ensemble says of each image.
 
+    An image file that is not readable is skipped with a note. Notes also name images that do not
+    look like a cropped face.
+
     Args:
         folder: what `retrain` or `ensemble` left.
         images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
@@ -657,10 +664,10 @@ def predict(
             installed, `on`, or `off`.
         submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
         sheet: a PNG file to write, with all images and their classes.
-        note: is called with a sentence about images that were changed.
+        note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
-        DataError: something does not exist, or is not a readable image.
+        DataError: something does not exist, or no image is readable.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
     from fer_tune.sources.predict import predict_images

@@ -39,9 +39,15 @@ Wandb = Annotated[
     Literal["online", "offline", "disabled"] | None,
     typer.Option("--wandb", help="Default: online with a wandb key, else offline.", show_default=False),
 ]
+LaneCount = Annotated[
+    str | None,
+    typer.Option(
+        "--lanes", metavar="N|auto", help="Trainings at once on a worker; auto measures it.", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-__all__ = ["AsJson", "Changes", "Storage", "StudyName", "Wandb", "only_one", "open_store", "study_name"]
+__all__ = ["AsJson", "Changes", "LaneCount", "Storage", "StudyName", "Wandb", "only_one", "open_store", "study_name"]
 
 
 def only_one(**flags: bool) -> None:

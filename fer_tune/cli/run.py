@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
+from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, LaneCount, Storage, Wandb, only_one
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.display.plan import comparison, show_plans
@@ -32,12 +32,7 @@ def run(  # noqa: PLR0917 - options
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
     ] = "auto",
-    lanes: Annotated[
-        str | None,
-        typer.Option(
-            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
-        ),
-    ] = None,
+    lanes: LaneCount = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -101,7 +96,7 @@ def run(  # noqa: PLR0917 - options
     }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     sweeps = api.check(sweep, overrides)
-    many = None if lanes is None else _lanes(lanes)
+    many = lanes_of(lanes)
     if plan:
         show_plans(
             api.plan(
@@ -155,7 +150,10 @@ def _workers(text: str) -> int | Literal["auto"]:
     )
 
 
-def _lanes(text: str) -> int | Literal["auto"]:
+def lanes_of(text: str | None) -> int | Literal["auto"] | None:
+    """Returns the value of `--lanes`: `auto`, a number, or None if it was not given."""
+    if text is None:
+        return None
     from fer_tune.sweep.schema import MOST_LANES
 
     return _number(
