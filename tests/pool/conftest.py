@@ -36,7 +36,7 @@ def ray_cluster() -> Iterator[Any]:
     with loopback_only() as reason:
         if reason:
             pytest.skip(reason)
-        ray.init(address="local", num_cpus=16, include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield ray
         ray.shutdown()
 
