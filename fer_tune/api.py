@@ -112,6 +112,7 @@ def run(
     lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     wandb: Mode | None = None,
     observer: Observer | None = None,
     storage: str | None = None,
@@ -129,7 +130,10 @@ def run(
             it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
-        engine: `local` trains in worker processes, `inline` in this process.
+        engine: `local` trains in worker processes, `inline` in this process, and `ray` on a Ray
+            cluster.
+        ray_address: `auto` (the cluster of this machine or of RAY_ADDRESS), `local` (one that is
+            started for the run), `HOST:PORT` or `ray://HOST:PORT`. None is `auto`.
         wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
             one.
         observer: hears what happens; see `fer_tune.jobs.Observer`.
@@ -141,7 +145,9 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
+    )
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 
@@ -152,6 +158,7 @@ def plan(
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     lanes: int | Literal["auto"] | None = None,
     note: Callable[[str], None] = lambda text: None,
     storage: str | None = None,
@@ -169,7 +176,9 @@ def plan(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
+    )
     return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
 
 

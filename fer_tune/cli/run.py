@@ -65,8 +65,17 @@ def run(  # noqa: PLR0917 - options
     ] = None,
     storage: Storage = None,
     engine: Annotated[
-        EngineName, typer.Option("--engine", help="inline trains in this process, for a debugger.")
+        EngineName, typer.Option("--engine", help="ray trains on a Ray cluster; inline in this process, to debug.")
     ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="auto, local, HOST:PORT or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
@@ -105,6 +114,7 @@ def run(  # noqa: PLR0917 - options
                 lanes=many,
                 devices=devices,
                 engine=engine,
+                ray_address=ray_address,
                 note=terminal.note,
                 storage=storage,
             )
@@ -122,6 +132,7 @@ def run(  # noqa: PLR0917 - options
         lanes=many,
         devices=devices,
         engine=engine,
+        ray_address=ray_address,
         wandb=wandb,
         observer=display,
         storage=storage,
