@@ -1,7 +1,7 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, plan, run, stop
+    find:    check, template, copy_sweeps, preview, plan, run, stop
     read:    find_study, studies, best, trials, failures, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, confirm, overtuning, compare, replay
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
+    from fer_tune.sources.preview import Preview
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
@@ -171,6 +172,32 @@ def plan(
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
     options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
     return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
+
+
+def preview(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    storage: str | None = None,
+) -> list[Preview]:
+    """Returns what `run` would do, and writes and trains nothing.
+
+    It says which study would be made or continued, on which devices, and which trials come first.
+    The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.preview import preview_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine)
+    return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyName
+from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyArgument, StudyName, one_study
 from fer_tune.cli.standings import as_dict, conclusions, mark, say, show_meter
 from fer_tune.display import terminal
 
@@ -24,18 +24,24 @@ TRIAL_WIDTH = 13
 """Cells of a trial's column."""
 
 
-def best(
-    study: StudyName = None,
+EXAMPLES = ("fer-tune best resnet", "fer-tune best resnet --top 5", "fer-tune best resnet --rule one_se --json")
+
+
+def best(  # noqa: PLR0917 - options
+    study: StudyArgument = None,
+    named: StudyName = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Number of trials.")] = 1,
     rule: Annotated[
         Literal["max", "one_se"],
-        typer.Option("--rule", help="one_se: the cheapest trial within one standard error of the best."),
+        typer.Option(
+            "--rule", metavar="max|one_se", help="one_se: the cheapest trial within one standard error of the best."
+        ),
     ] = "max",
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:
     """Show the best trials of a study, how sure their order is, and their hyperparameters."""
-    record = api.find_study(study, storage=storage)
+    record = api.find_study(one_study(study, named), storage=storage)
     found = api.standings(record.name, top, rule=rule, storage=storage)
     if json:
         terminal.print_json({"family": record.family} | as_dict(found, top))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fer_tune.data.audit import Audit
 
 
+EXAMPLES = ("fer-tune data demo", "fer-tune data faces/ --side 64 --channels 3")
+
+
 def data(
     source: Annotated[str, typer.Argument(metavar="SRC", help="fer2013, demo, or a path.")],
     side: Annotated[int, typer.Option("--side", metavar="PIXELS", help="Resize the images to this side.")] = SIDE,

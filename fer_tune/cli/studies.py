@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary
 
 
+EXAMPLES = ("fer-tune studies", "fer-tune studies delete demo")
+
+
 def studies(
     action: Annotated[
-        Literal["delete"] | None, typer.Argument(help="delete: delete a study.", show_default=False)
+        Literal["delete"] | None, typer.Argument(metavar="[ACTION]", help="delete: delete a study.", show_default=False)
     ] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which study.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which study.", show_default=False)] = None,
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson, Storage, StudyName, only_one
+from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study, only_one
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
 
@@ -26,8 +26,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Beginnings of a cell that spreadsheets take for a formula. Numbers are not texts here."""
 
 
+EXAMPLES = ("fer-tune trials resnet", "fer-tune trials resnet --failed", "fer-tune trials resnet --csv > trials.csv")
+
+
 def trials(  # noqa: PLR0917 - options
-    study: StudyName = None,
+    study: StudyArgument = None,
+    named: StudyName = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed trials, and how they ended.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: AsJson = False,
@@ -38,7 +42,7 @@ def trials(  # noqa: PLR0917 - options
 ) -> None:
     """List all trials of a study."""
     only_one(csv=as_csv, json=json, parquet=parquet is not None)
-    name = api.find_study(study, storage=storage).name
+    name = api.find_study(one_study(study, named), storage=storage).name
     if parquet is not None:
         terminal.note(f"The trials of {name} are in {api.write_parquet(parquet, name, storage=storage)}.")
         return

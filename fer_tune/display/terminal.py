@@ -179,6 +179,12 @@ def percent(fraction: float | None) -> str:
     return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
+def many(count: float, one: str, several: str | None = None) -> str:
+    """Returns a number with its noun: `1 trial`, `1,200 trials`, `0.5 hours`."""
+    shown = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{shown} {one if count == 1 else several or one + 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Returns seconds as 4.2 s (4 s where they are whole numbers), 3:07 or 1:02:09."""
     if seconds is None or math.isnan(seconds):
