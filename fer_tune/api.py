@@ -255,12 +255,27 @@ def best(study: str | None = None, top: int = 1, *, storage: str | None = None) 
         return read(store, study_name(store, study), top)
 
 
-def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns all trials of a study, by number."""
+def trials(
+    study: str | None = None, *, where: Sequence[str] = (), sort: str | None = None, storage: str | None = None
+) -> list[TrialSummary]:
+    """Returns the trials of a study, by number.
+
+    Args:
+        where: conditions that a trial must meet, such as `lr>0.01`, `optimizer=sgd` or
+            `state!=failed`.
+        sort: `value` puts the best first. Any other name, such as `lr`, sorts from low to high, and
+            `-lr` from high to low.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: a condition cannot be read, or no trial has what it names.
+    """
     from fer_tune.study import trials as read
+    from fer_tune.study.picking import pick
 
     with open_store(storage) as store:
-        return read(store, study_name(store, study))
+        found = read(store, study_name(store, study))
+    return pick(found, where, sort) if where or sort is not None else found
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:

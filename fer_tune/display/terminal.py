@@ -43,6 +43,8 @@ def console(stderr: bool = False) -> Console:
 
 def shown(text: str) -> str:
     """Returns a text from outside. Letters that would change the terminal are escaped."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
 
 
