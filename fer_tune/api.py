@@ -2,12 +2,12 @@
 others.
 
     find:    check, template, copy_sweeps, preview, plan, run, stop
-    read:    find_study, studies, best, trials, failures, load_trials, load_epochs
+    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning, compare, replay
+    choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore, delete_study
+    keep:    backup, restore, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
+    from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
@@ -287,6 +289,28 @@ def failures(study: str | None = None, *, storage: str | None = None) -> dict[in
         return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
 
 
+def logs(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> list[TrialLog]:
+    """Returns the attempts at a trial, with the lines that workers wrote meanwhile.
+
+    Args:
+        trial: its number. None is the latest trial that failed.
+
+    Raises:
+        StudyError: there is no such study or trial, or none was named and none has failed.
+    """
+    from fer_tune.study.summaries import trials as read
+    from fer_tune.study.trial_logs import trial_logs
+
+    with open_store(storage) as store:
+        name = study_name(store, study)
+        if trial is None:
+            failed = [one.number for one in read(store, name, ["failed"])]
+            if not failed:
+                raise StudyError(f"No trial of {name} has failed.", "Name a trial with --trial N.")
+            trial = failed[-1]
+        return trial_logs(store, Settings.from_environment(storage), name, trial)
+
+
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
     """Returns the trials of a study as a table, one row for each, by number.
 
@@ -471,6 +495,21 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
 
     with open_store(storage) as store:
         return read(store, study_name(store, study), top, rule)
+
+
+def gain(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> Gain | None:
+    """Returns what a search gained over the best configuration of `start:`, with its error.
+
+    Args:
+        trial: the number of a complete trial. None is the best.
+
+    Returns:
+        None if there is no complete trial from `start:`.
+    """
+    from fer_tune.study.baseline import gain as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), trial)
 
 
 def overtuning(
@@ -808,6 +847,21 @@ def delete_study(study: str, *, storage: str | None = None) -> Deleted:
     settings = Settings.from_environment(storage)
     with Store.of(settings, create=False) as store:
         return delete(store, settings, study)
+
+
+def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
+    """Gives a study another name. Copies that trackers have keep the old name.
+
+    Raises:
+        StudyError: there is no such study, the name is taken or not valid, or a process runs it.
+        StorageError: the database cannot be written, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.renaming import rename_study as rename
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as store:
+        rename(store, settings, study, to)
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Read": {
         "best": "Show the best trials, and how sure their order is.",
         "trials": "List the trials of a study.",
+        "logs": "Show how a trial was trained, and its worker's log.",
         "studies": "List, delete, rename, export or import studies.",
         "report": "Write the results into one HTML file.",
         "dashboard": "Serve optuna-dashboard.",

@@ -169,7 +169,7 @@ def run(  # noqa: PLR0917 - options
     if not (quiet or json_lines):
         with lines.spared():
             for ended in outcome.studies:
-                _conclude(out, ended)
+                _conclude(out, ended, storage)
     lines.close()
     if code := exit_code(outcome):
         raise typer.Exit(code)
@@ -267,7 +267,7 @@ def recall(state: RunState, settings: Settings) -> None:
         StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
-def _conclude(out: Console, study: StudyOutcome) -> None:
+def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     """Prints what a study came to, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
@@ -283,7 +283,9 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:
-        terminal.line(out, f"  no trial is complete; see fer-tune trials --study {study.study}")
+        terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")
         return
-    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
-    terminal.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")
+    gained = api.gain(study.study, study.best, storage=storage)
+    beside = "" if gained is None else f": {gained.sentence()}"
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}{beside}")
+    terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")

@@ -236,9 +236,13 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def dump(plain: Any) -> str:
-    """Returns plain data as YAML text that `parse` reads as the same data."""
+def dump(plain: Any, flow: bool | None = None) -> str:
+    """Returns plain data as YAML text that `parse` reads as the same data.
+
+    Args:
+        flow: whether everything is in braces. None puts only the innermost level in braces.
+    """
     text: str = yaml.dump(
-        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=flow
     )
     return text
