@@ -1,7 +1,7 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, preview, plan, run, stop
+    find:    check, template, copy_sweeps, convert_sweep, preview, plan, run, stop
     read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
+    from fer_tune.sweep.load import Converted
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -88,6 +89,21 @@ def copy_sweeps() -> list[Path]:
     from fer_tune.sweep.shipped import copy_all
 
     return copy_all()
+
+
+def convert_sweep(file: str | os.PathLike[str], family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        file: the W&B sweep, a YAML file.
+        family: the network. None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    from fer_tune.sweep.load import convert_wandb
+
+    return convert_wandb(Path(file), family)
 
 
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:

@@ -20,6 +20,7 @@ from fer_tune.cli.options import Verbose
 SECTIONS: dict[str, dict[str, str]] = {
     "Begin": {
         "init": "Print a commented sweep of a family, or copy the shipped sweeps.",
+        "import": "Convert a W&B sweep.",
         "check": "Check sweeps and show what they search.",
         "data": "Count a data set's classes, blank images and copies.",
         "run": "Run sweeps, or continue them.",

@@ -51,7 +51,7 @@ def lines_of_table(columns: Sequence[Cells], width: int, styles: Sequence[str] =
 
 
 def folded(text: str, width: int) -> Iterator[str]:
-    """Yields parts of a text of at most `width` cells, broken between words where that is possible."""
+    """Yields parts of a text of at most `width` cells, broken between words if possible."""
     line = ""
     for word in text.split(" "):
         joined = f"{line} {word}" if line else word

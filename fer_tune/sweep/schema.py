@@ -110,6 +110,7 @@ class Search(Section):
     )
     params: Any = None
     start: Any = None
+    extends: str | None = Field(None, description="another sweep, whose keys this one inherits")
 
 
 class Limits(Section):
