@@ -1,13 +1,13 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, plan, run, stop
-    read:    find_study, studies, best, trials, failures, load_trials, load_epochs
+    find:    check, template, copy_sweeps, convert_sweep, preview, plan, run, stop
+    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
     show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning, compare, replay
+    choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore, delete_study
+    keep:    backup, restore, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -46,15 +46,19 @@ if TYPE_CHECKING:
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
+    from fer_tune.sources.preview import Preview
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
+    from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
+    from fer_tune.sweep.load import Converted
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -85,6 +89,21 @@ def copy_sweeps() -> list[Path]:
     from fer_tune.sweep.shipped import copy_all
 
     return copy_all()
+
+
+def convert_sweep(file: str | os.PathLike[str], family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        file: the W&B sweep, a YAML file.
+        family: the network. None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    from fer_tune.sweep.load import convert_wandb
+
+    return convert_wandb(Path(file), family)
 
 
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
@@ -182,6 +201,32 @@ def plan(
     return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
 
 
+def preview(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    storage: str | None = None,
+) -> list[Preview]:
+    """Returns what `run` would do, and writes and trains nothing.
+
+    It says which study would be made or continued, on which devices, and which trials come first.
+    The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.preview import preview_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine)
+    return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
+
+
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
     """Asks the run of a study to end, as one Ctrl-C does, and returns its process.
 
@@ -237,12 +282,27 @@ def best(study: str | None = None, top: int = 1, *, storage: str | None = None) 
         return read(store, study_name(store, study), top)
 
 
-def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns all trials of a study, by number."""
+def trials(
+    study: str | None = None, *, where: Sequence[str] = (), sort: str | None = None, storage: str | None = None
+) -> list[TrialSummary]:
+    """Returns the trials of a study, by number.
+
+    Args:
+        where: conditions that a trial must meet, such as `lr>0.01`, `optimizer=sgd` or
+            `state!=failed`.
+        sort: `value` puts the best first. Any other name, such as `lr`, sorts from low to high, and
+            `-lr` from high to low.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: a condition cannot be read, or no trial has what it names.
+    """
     from fer_tune.study import trials as read
+    from fer_tune.study.picking import pick
 
     with open_store(storage) as store:
-        return read(store, study_name(store, study))
+        found = read(store, study_name(store, study))
+    return pick(found, where, sort) if where or sort is not None else found
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
@@ -252,6 +312,28 @@ def failures(study: str | None = None, *, storage: str | None = None) -> dict[in
     with open_store(storage) as store:
         attempts = store.jobs.attempts(study_name(store, study))
         return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
+
+
+def logs(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> list[TrialLog]:
+    """Returns the attempts at a trial, with the lines that workers wrote meanwhile.
+
+    Args:
+        trial: its number. None is the latest trial that failed.
+
+    Raises:
+        StudyError: there is no such study or trial, or none was named and none has failed.
+    """
+    from fer_tune.study.summaries import trials as read
+    from fer_tune.study.trial_logs import trial_logs
+
+    with open_store(storage) as store:
+        name = study_name(store, study)
+        if trial is None:
+            failed = [one.number for one in read(store, name, ["failed"])]
+            if not failed:
+                raise StudyError(f"No trial of {name} has failed.", "Name a trial with --trial N.")
+            trial = failed[-1]
+        return trial_logs(store, Settings.from_environment(storage), name, trial)
 
 
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
@@ -438,6 +520,21 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
 
     with open_store(storage) as store:
         return read(store, study_name(store, study), top, rule)
+
+
+def gain(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> Gain | None:
+    """Returns what a search gained over the best configuration of `start:`, with its error.
+
+    Args:
+        trial: the number of a complete trial. None is the best.
+
+    Returns:
+        None if there is no complete trial from `start:`.
+    """
+    from fer_tune.study.baseline import gain as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), trial)
 
 
 def overtuning(
@@ -782,6 +879,21 @@ def delete_study(study: str, *, storage: str | None = None) -> Deleted:
     settings = Settings.from_environment(storage)
     with Store.of(settings, create=False) as store:
         return delete(store, settings, study)
+
+
+def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
+    """Gives a study another name. Copies that trackers have keep the old name.
+
+    Raises:
+        StudyError: there is no such study, the name is taken or not valid, or a process runs it.
+        StorageError: the database cannot be written, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.renaming import rename_study as rename
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as store:
+        rename(store, settings, study, to)
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------
