@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import wandb
 
 from fer_tune.mirror.tracker import Bundle, Run
+from fer_tune.mirror.wandb_tracker.environment import project
 
 INIT_TIMEOUT = 10.0
 """Seconds that wandb waits for its server when a run starts. wandb's default is 90."""
@@ -27,11 +27,6 @@ REQUEST_RETRIES = 3
 
 The mirror tries again later.
 """
-
-
-def project() -> str:
-    """Returns the wandb project of the runs."""
-    return os.environ.get("WANDB_PROJECT") or "fer-tune"
 
 
 def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
