@@ -3,7 +3,7 @@ others.
 
     find:    check, template, copy_sweeps, convert_sweep, preview, plan, run, stop
     read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
-    show:    write_report, write_parquet, sync, audit_data, diagnose
+    show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
@@ -424,7 +424,7 @@ def write_report(
     *,
     storage: str | None = None,
 ) -> Path:
-    """Writes what studies found into one file, and returns its path.
+    """Writes what studies found into one file, and returns its path. See also `publish_report`.
 
     Args:
         studies: names. None is all.
@@ -438,6 +438,45 @@ def write_report(
         replace_text(file, render(store, study_names(store, studies), form))
     file.chmod(0o644)  # a report is for others to read
     return file
+
+
+def publish_report(studies: Sequence[str] | None = None, *, storage: str | None = None) -> list[str]:
+    """Logs the report on each study to wandb, in the study's group, and returns where the runs are.
+
+    A run has the page of `write_report`, and tables of the trials and their epochs. It is online
+    with a key, and offline without one or with WANDB_MODE=offline.
+
+    Args:
+        studies: names. None is all.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: WANDB_MODE is `disabled`.
+        StorageError: wandb's server does not answer.
+    """
+    from fer_tune.mirror.wandb_tracker.publish import Report, Table, publish
+    from fer_tune.report.page import render
+    from fer_tune.report.study_report import read_study
+    from fer_tune.report.tables import epoch_frame, plain_table, trial_rows
+
+    places = []
+    with open_store(storage) as store:
+        for name in study_names(store, studies):
+            found = read_study(store, name)
+            epochs = epoch_frame(store, name)
+            tables = {
+                "trials": Table(*plain_table(trial_rows(found.trials))),
+                "epochs": Table(list(epochs.columns), epochs.values.tolist()),
+            }
+            figures = {
+                "best_value": found.best.value if found.best else None,
+                "baseline": found.baseline,
+                "trials": len(found.trials),
+                "objective": found.record.objective,
+            }
+            report = Report(name, found.record.uid, render(store, [name]), tables, figures)
+            places.append(publish(report, Settings.from_environment(storage)))
+    return places
 
 
 def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, storage: str | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -117,6 +118,16 @@ def retrain(  # noqa: PLR0917 - options
     if len(fits) > 1:
         _show_mean(fits, tta)
     _show_meter(fits, tta, storage)
+    _show_next(fits)
+
+
+def _show_next(fits: Sequence[FinalFit]) -> None:
+    """Prints what to do with the model."""
+    from fer_tune.sources.final_result import nearest_to_median
+
+    kept = nearest_to_median(fits)
+    words = f"fer-tune predict {shlex.quote(str(kept.folder))} IMAGE; fer-tune report --study {kept.study}"
+    terminal.line(terminal.console(), f"next: {words}")
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:

@@ -144,7 +144,7 @@ def watch_results(observers: Observers, store: Store, settings: Settings, option
     from fer_tune.mirror.supervisor import supervisors
 
     observers.add(DashboardNotes(settings))
-    for supervisor in supervisors(settings, options.wandb, observers.note):
+    for supervisor in supervisors(settings, options.wandb, observers):
         observers.add(supervisor)
 
 
