@@ -21,6 +21,7 @@ from fer_tune.cli import (
     evaluate,
     export,
     init,
+    migrate,
     predict,
     replay,
     report,
@@ -116,7 +117,7 @@ def options(
 
     First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
     report, dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To
-    keep: backup, restore.
+    keep: backup, restore, migrate.
     """
 
 
@@ -143,6 +144,7 @@ for command in (
     export.export,
     backup.backup,
     restore.restore,
+    migrate.migrate,
     doctor.doctor,
     version,
 ):
