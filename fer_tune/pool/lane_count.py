@@ -4,16 +4,21 @@
 more images a second. It doubles, because one more lane among many changes less than the jobs
 differ. A job's own speed is compared before and after, because other jobs have other speeds. The
 answer is kept in a file for each family and device, so that the next run begins with it.
+
+Only steps count, and not the pauses between them. A window of a second holds an evaluation or not,
+and that changed a speed more than two lanes do.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from fer_tune.errors import StorageError
 from fer_tune.files import replace_text
@@ -35,11 +40,30 @@ Speeds = dict[str, float]
 
 @dataclass
 class _Window:
-    """A time in which the same jobs train."""
+    """A time in which the same jobs train.
+
+    Attributes:
+        last: when each job last said that it had trained.
+        turns: of each job, the seconds of each turn and the images that it trained in them.
+    """
 
     began: float
-    images: Counter[str] = field(default_factory=Counter)
-    turns: Counter[str] = field(default_factory=Counter)
+    last: dict[str, float] = field(default_factory=dict)
+    turns: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+
+    def trained(self, uid: str, images: int) -> None:
+        """Counts images that a job has trained since it last said so."""
+        now = time.monotonic()
+        if uid in self.last:
+            self.turns[uid].append((now - self.last[uid], images))
+        self.last[uid] = now
+
+    def speeds(self, jobs: int) -> Speeds | None:
+        """Returns each job's images a second, or None before that many jobs were measured for long enough."""
+        fewest = min(map(len, self.turns.values()), default=0)
+        if time.monotonic() - self.began < WINDOW or len(self.turns) < jobs or fewest < FEWEST_TURNS:
+            return None
+        return {uid: speed(turns) for uid, turns in self.turns.items()}
 
 
 class LaneCount:
@@ -85,8 +109,7 @@ class LaneCount:
             return
         self._trained.add(uid)
         if self._window is not None:
-            self._window.images[uid] += images
-            self._window.turns[uid] += 1
+            self._window.trained(uid, images)
 
     def crowded(self, lanes: int) -> None:
         """Memory suffices for no more than so many lanes, which ends the search for more.
@@ -106,12 +129,10 @@ class LaneCount:
             return
         if self._window is None:
             self._window = _Window(time.monotonic())
-        seconds = time.monotonic() - self._window.began
-        if seconds < WINDOW or len(self._window.turns) < busy or min(self._window.turns.values()) < FEWEST_TURNS:
-            return
-        speeds = {uid: images / seconds for uid, images in self._window.images.items()}
-        self._window = None
-        self._decide(busy, speeds)
+        speeds = self._window.speeds(busy)
+        if speeds is not None:
+            self._window = None
+            self._decide(busy, speeds)
 
     def _decide(self, busy: int, speeds: Speeds) -> None:
         if self._before is not None and growth(self._before, (busy, speeds)) < WORTH:
@@ -131,6 +152,16 @@ class LaneCount:
     @property
     def _key(self) -> str:
         return f"{self._family} on {self._hardware}"
+
+
+def speed(turns: Sequence[tuple[float, int]]) -> float:
+    """Returns the images a second of turns of so many seconds and images.
+
+    A turn that took more than twice the median for an image holds a pause, and does not count.
+    """
+    usual = median(seconds / images for seconds, images in turns)
+    steps = [turn for turn in turns if turn[0] <= 2 * usual * turn[1]]
+    return sum(images for _, images in steps) / sum(seconds for seconds, _ in steps)
 
 
 def growth(before: tuple[int, Speeds], after: tuple[int, Speeds]) -> float:
