@@ -7,7 +7,7 @@ others.
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore, delete_study, rename_study
+    keep:    backup, restore, migrate, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
+    from fer_tune.study.migrating import Migrated
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
     from fer_tune.study.trial_logs import TrialLog
@@ -901,6 +902,34 @@ def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str
     from fer_tune.store.restore import restore as put_back
 
     return put_back(Path(file), Settings.from_environment(storage), replace)
+
+
+def migrate(to: str, *, storage: str | None = None) -> Migrated:
+    """Copies all studies to another database, and compares the copy row by row.
+
+    The files of the jobs stay in the storage folder. From then on they belong to the copy, and the
+    old database can only be read.
+
+    Args:
+        to: URL of the other database, such as `postgresql+psycopg://user@host/fer_tune`. SQLite
+            files are made.
+
+    Raises:
+        StudyError: there is no study, or a process writes one.
+        StorageError: the other database has a study of the same name, or cannot be written.
+    """
+    from dataclasses import replace
+
+    from fer_tune.mirror.process import MirrorLock
+    from fer_tune.store import Store, StudyLock
+    from fer_tune.study.migrating import migrate as copy
+
+    def mirror_lock(settings: Settings, url: str, study: str) -> StudyLock:
+        return MirrorLock(replace(settings, url=url), study)
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as source, Store.of(replace(settings, url=to)) as target:
+        return copy(source, target, settings, (StudyLock, mirror_lock))
 
 
 def delete_study(study: str, *, storage: str | None = None) -> Deleted:

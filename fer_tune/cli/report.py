@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 
 
-def report(
+def report(  # noqa: PLR0917 - options of the command line, given by name
     studies: Studies = None,
     named: StudyNames = None,
     out: Annotated[
