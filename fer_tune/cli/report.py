@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 
 
-def report(  # noqa: PLR0917 - options of the command line, given by name
+def report(  # noqa: PLR0917 - options
     studies: Studies = None,
     named: StudyNames = None,
     out: Annotated[
