@@ -117,8 +117,8 @@ def _evaluate(
     for job in fits.records():
         try:
             folder = settings.job_folder(record.name, record.uid, job.uid)
-            views = fits.request.views
-            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views))
+            views, validated = fits.request.views, fits.request.validated
+            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views, validated=validated))
         except TrainingError as error:
             errors.append(error)
             continue

@@ -15,6 +15,7 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
 from fer_tune.settings import STUDY_NAME
 from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.durations import ALLOWED, hours
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
@@ -58,13 +59,30 @@ def _lanes(given: Any) -> Any:
     return given
 
 
+def _hours(given: Any) -> Any:
+    """Returns hours that were given as a time such as `90m`. Everything else stays as it is.
+
+    Raises:
+        ValueError: it is a text, and not a time.
+    """
+    if not isinstance(given, str):
+        return given
+    found = hours(given)
+    if found is None:
+        raise ValueError(f"must be {ALLOWED}, not {describe_value(given)}")
+    return found
+
+
+Hours = Annotated[float | None, BeforeValidator(_hours)]
+
+
 class Budget(Section):
     """When a study ends: at the first limit that it reaches."""
 
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
-    hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
-    gpu_hours: float | None = Field(
+    hours: Hours = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: Hours = Field(
         None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
     )
     patience: int | None = Field(
@@ -106,6 +124,7 @@ class SearchKeys(Section):
     )
     params: Any = None
     start: Any = None
+    extends: str | None = Field(None, description="another sweep, whose keys this one inherits")
 
 
 class SweepLimits(Section):

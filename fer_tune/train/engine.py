@@ -33,7 +33,7 @@ from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
-from fer_tune.train.replays import Replays
+from fer_tune.train.replays import MOST, Replays
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
@@ -216,6 +216,17 @@ class Engine:
         self._seen.copy_(self._sums, non_blocking=True)
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
+
+    def rehearse(self) -> int:
+        """Does a chunk of steps from the beginning of an epoch. Call `begin` before any training.
+
+        A GPU has them queued only. Returns how many images they train.
+        """
+        self._cursor.zero_()
+        steps = min(MOST, self.steps_per_epoch)
+        for _ in range(steps):
+            (self.replays.step or self._train_step)()
+        return steps * self.batch_size
 
     def wait(self) -> None:
         """Waits for a GPU that has as many steps to do as it may have."""

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 
 import torch
 
@@ -19,6 +20,7 @@ from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory
 from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
+from fer_tune.train.rates import lane_rates
 from fer_tune.train.training import Training
 
 
@@ -104,6 +106,17 @@ class Trainer:
         for said in self.train(job, stop_requested):
             if isinstance(said, EpochRow | JobEnd | StepProgress):
                 yield said
+
+    def rates(self, job: Job) -> Generator[float | None, None, None]:
+        """Yields the images a second of 1, 2, 4 and so on lanes; see `pool.port.Measures`.
+
+        What goes wrong ends the rates, memory as well. The job itself will say it.
+        """
+        try:
+            yield from lane_rates(self._room, partial(self._engine, job))
+        except Exception:
+            if self._is_lost():
+                raise
 
     def _attempt(
         self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
