@@ -18,7 +18,7 @@ EngineName = Literal["local", "inline"]
 
 
 @dataclass(frozen=True)
-class Engine:
+class PoolEngine:
     """One kind of pool.
 
     Attributes:
@@ -38,13 +38,13 @@ class Engine:
         return choose_devices(devices, workers)
 
 
-ENGINES: dict[EngineName, Engine] = {
-    "local": Engine(LocalPool),
-    "inline": Engine(lambda devices, logs, trainer: InlinePool(devices, trainer), parallel=False),
+ENGINES: dict[EngineName, PoolEngine] = {
+    "local": PoolEngine(LocalPool),
+    "inline": PoolEngine(lambda devices, logs, trainer: InlinePool(devices, trainer), parallel=False),
 }
 
 
-def engine(name: EngineName) -> Engine:
+def engine(name: EngineName) -> PoolEngine:
     """Returns the engine of that name.
 
     Raises:

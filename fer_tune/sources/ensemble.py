@@ -24,7 +24,7 @@ from fer_tune.sources.members import Chosen, Key, MemberFits, choose_members, ke
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
-from fer_tune.sweep.schema import Limits as SweepLimits
+from fer_tune.sweep.schema import SweepLimits
 
 Network = tuple[Key, int]
 """Names a network of an ensemble: its configuration, and its place among its seeds."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
 from fer_tune.files import remove_drafts
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
 from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count

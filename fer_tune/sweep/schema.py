@@ -20,8 +20,22 @@ from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
-    "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
-    "PrunerSpec", "SamplerSpec", "Search", "SearchSpec", "Section", "Start", "Sweep",
+    "OBJECTIVES",
+    "PRUNERS",
+    "SAMPLERS",
+    "STUDY_NAME",
+    "Budget",
+    "Images",
+    "Objective",
+    "PrunerSpec",
+    "SamplerSpec",
+    "SearchKeys",
+    "SearchSpec",
+    "Section",
+    "Start",
+    "Sweep",
+    "SweepKeys",
+    "SweepLimits",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -66,7 +80,7 @@ class Images(Section):
     channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
 
 
-class Search(Section):
+class SearchKeys(Section):
     """What is searched, and how.
 
     `load` reads the fields of type Any, which depend on the family.
@@ -94,7 +108,7 @@ class Search(Section):
     start: Any = None
 
 
-class Limits(Section):
+class SweepLimits(Section):
     """How long a run waits before it acts, in seconds. No limit changes what a trial measures."""
 
     trial_timeout: float | None = Field(
@@ -112,7 +126,7 @@ class Limits(Section):
     )
 
 
-class Header(Limits, Search):
+class SweepKeys(SweepLimits, SearchKeys):
     """All keys of a sweep."""
 
 
@@ -164,7 +178,7 @@ class Sweep:
     path: Path
     text: str = ""
     notes: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: SweepLimits = field(default_factory=SweepLimits)
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)

@@ -26,6 +26,7 @@ from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed, Parameter
 from fer_tune.train.ensemble import Ensemble
 from tests.jobs.helpers import INLINE, real_sweep
+from tests.sources.conftest import Once
 from tests.sources.test_retrain import Heard
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
@@ -39,10 +40,10 @@ def small(study: str, **changes: object) -> Sweep:
 
 
 @pytest.fixture
-def searched(searching: Settings) -> Settings:
+def searched(once: Once) -> Settings:
     """Returns the settings of two studies with two complete trials each."""
-    run_sweeps([small("one"), small("two", seed=9)], searching, INLINE)
-    return searching
+    sweeps = [small("one"), small("two", seed=9)]
+    return once("two studies", lambda settings: run_sweeps(sweeps, settings, INLINE))
 
 
 def assembled(settings: Settings, **how: object) -> EnsembleFit:

@@ -30,6 +30,7 @@ from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
 from tests.pool.trainers import Obedient
+from tests.sources.conftest import Once
 
 
 class Heard(Observer):
@@ -57,10 +58,9 @@ class Heard(Observer):
 
 
 @pytest.fixture
-def searched(searching: Settings) -> Settings:
+def searched(once: Once) -> Settings:
     """Returns the settings of a study with one complete trial of two epochs."""
-    run_sweeps([real_sweep(2)], searching, INLINE)
-    return searching
+    return once("one trial", lambda settings: run_sweeps([real_sweep(2)], settings, INLINE))
 
 
 KINDS = {"model", "config", "calibration", "epochs", "metrics"}
