@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -46,8 +46,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import VIEW_NAMES, TestScores
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.job_list import JobList
-from fer_tune.sources.run import RunOptions, open_pool, open_store, recorded_limits
+from fer_tune.sources.run import RunOptions, open_pool, open_store
+from fer_tune.sources.together import Together
 from fer_tune.store import Store
 from fer_tune.sweep import Sweep
 from fer_tune.sweep.overrides import read_changes
@@ -112,25 +112,6 @@ class Lines(Observer):
         print(f"{time.strftime('%H:%M:%S')} {job.study} {job.label} seed {job.seed}: {ended.state}{value}", flush=True)
 
 
-class Variants(JobList):
-    """Trains the fits of several requests of one study side by side."""
-
-    def __init__(self, store: Store, fits: Sequence[FinalFits]) -> None:
-        self.fits, self._owner = fits, {job.uid: one for one in fits for job in one.jobs}
-        plan = replace(fits[0].plan, jobs=len(self._owner))
-        jobs = [job for one in fits for job in one.jobs]
-        super().__init__(store, plan, jobs, lock=fits[0].lock, origin={"trial": fits[0].trial}, mirrored=False)
-
-    def hold(self) -> None:
-        """Checks that this process still holds the locks of all fits."""
-        for one in self.fits:
-            one.hold()
-
-    def origin_of(self, uid: str) -> Mapping[str, Any]:
-        """Returns what the fit's own request records."""
-        return self._owner[uid].origin_of(uid)
-
-
 def studies(how: How) -> None:
     """Makes a study of each family, whose one trial is the recipe with a single epoch."""
     fixed = [
@@ -157,27 +138,22 @@ def views(how: How) -> dict[str, dict[str, list[FinalFit]]] | None:
         stack.enter_context(signals.handled())
         pool = open_pool(settings, how.options, 60.0, print)
         stack.callback(pool.close)
-        sources = {}
-        for family in how.families:
-            wanted = {
-                name: FinalFits(store, settings, family, _request(how, changes), mirrored=False)
-                for name, changes in how.changes(family).items()
-            }
-            for one in wanted.values():
-                stack.callback(one.lock.release)
-            source = sources[family] = Variants(store, list(wanted.values()))
-            if source.wanted() and not signals.requested:
-                limits = recorded_limits(source.fits[0].record)
-                Runner(source, pool, store, Lines(), signals, limits, how.lanes).run()
+        wanted = {
+            (family, name): FinalFits(store, settings, family, _request(how, changes), mirrored=False)
+            for family in how.families
+            for name, changes in how.changes(family).items()
+        }
+        for one in wanted.values():
+            stack.callback(one.lock.release)
+        together = Together(list(wanted.values()))
+        if together.wanted():
+            Runner(together, pool, store, Lines(), signals, lanes=how.lanes).run()
         pool.close()  # the evaluation needs the memory of the workers
         if signals.requested:
             return None
         where = choose_devices(how.devices, 1)[0]
-        for family, source in sources.items():
-            names = how.changes(family)
-            found[family] = {
-                name: _evaluated(one, store, settings, where) for name, one in zip(names, source.fits, strict=True)
-            }
+        for (family, name), one in wanted.items():
+            found.setdefault(family, {})[name] = _evaluated(one, store, settings, where)
     return found
 
 
