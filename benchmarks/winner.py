@@ -9,7 +9,7 @@ The parts are:
 
 1. `views`: the recipe and each `--variant` are trained on training images under two seeds, side by
    side. Validation says which variant is best, and which kind of test-time augmentation.
-2. `retrain`: the first family's best variant is trained on training and validation images under
+2. `retrain`: the best variant of all families is trained on training and validation images under
    `--seeds` seeds. Each fit opens test once.
 3. `ensemble`: chosen from the fits of part 1, of all families. It opens test once.
 
@@ -62,7 +62,7 @@ class How:
     """How everything is trained.
 
     Attributes:
-        families: the first one's best variant is retrained; all of them are in the ensemble.
+        families: the best variant of all is retrained, and all of them are in the ensemble.
         variants: changes to the recipe, as `--set` takes them, joined by commas.
         base: changes of every training.
         epochs: of part 1.
@@ -186,18 +186,23 @@ def by_views(fits: Sequence[FinalFit]) -> dict[str, Any]:
     }
 
 
-def best_of(variants: Mapping[str, Mapping[str, Any]]) -> tuple[str, Tta]:
-    """Returns the variant and the kind of views with the highest mean on validation."""
+def best_of(families: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, str, Tta]:
+    """Returns the family, its variant and the kind of views with the highest mean on validation."""
     by_name = {name: tta for tta, name in VIEW_NAMES.items()}
-    ranked = [(value, name, view) for name, one in variants.items() for view, value in one["mean"].items()]
-    _, name, view = max(ranked, key=lambda entry: entry[0])
-    return name, by_name[view]
+    ranked = [
+        (value, family, name, view)
+        for family, variants in families.items()
+        for name, one in variants.items()
+        for view, value in one["mean"].items()
+    ]
+    _, family, name, view = max(ranked, key=lambda entry: entry[0])
+    return family, name, by_name[view]
 
 
-def retrained(how: How, changes: Changes, tta: Tta) -> dict[str, Any] | None:
+def retrained(how: How, family: str, changes: Changes, tta: Tta) -> dict[str, Any] | None:
     """Trains the chosen variant on training and validation images, and opens test for each fit."""
     fits = fer_tune.retrain(
-        how.families[0], trial=0, seeds=how.seeds, tta="crops", epochs=how.final_epochs, until="end",
+        family, trial=0, seeds=how.seeds, tta="crops", epochs=how.final_epochs, until="end",
         changes=changes, lanes=how.lanes, devices=how.devices, engine=how.engine, wandb="disabled", observer=Lines(),
     )  # fmt: skip
     if fits is None:
@@ -205,7 +210,7 @@ def retrained(how: How, changes: Changes, tta: Tta) -> dict[str, Any] | None:
     values = {VIEW_NAMES[one]: [fit.scores(one).scores.accuracy for fit in fits] for one in EVERY}
     chosen = values[VIEW_NAMES[tta]]
     return {
-        "family": how.families[0],
+        "family": family,
         "changes": changes,
         "epochs": fits[0].epochs,
         "images": fits[0].images,
@@ -263,11 +268,10 @@ def measure(how: How, record: dict[str, Any], out: Path, parts: Sequence[str]) -
             return
         found = {family: {name: by_views(some) for name, some in of.items()} for family, of in fits.items()}
         write("views", found, began)
-    first = how.families[0]
-    name, tta = best_of(record["views"][first]) if "views" in record else ("recipe", "none")
+    family, name, tta = best_of(record["views"]) if "views" in record else (how.families[0], "recipe", "none")
     if "retrain" in parts:
         began = time.monotonic()
-        if (done := retrained(how, how.changes(first)[name], tta)) is None:
+        if (done := retrained(how, family, how.changes(family)[name], tta)) is None:
             return
         write("retrain", done, began)
     if "ensemble" in parts:
