@@ -135,6 +135,16 @@ def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None
     assert violations(source, PACKAGE / file)
 
 
+def test_each_class_has_a_name_of_its_own() -> None:
+    """A leading underscore makes no difference: a reader meets both names."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def users_of(opener: str) -> set[str]:
     return {
         path.relative_to(PACKAGE).as_posix()

@@ -20,7 +20,7 @@ EngineName = Literal["local", "inline", "ray"]
 """What `--engine` may be."""
 
 
-class Engine(Protocol):
+class PoolEngine(Protocol):
     """One kind of pool."""
 
     @property
@@ -130,7 +130,7 @@ def _is_auto(workers: Count | None) -> bool:
     return workers is None or workers == "auto"
 
 
-def engine(name: EngineName, address: str | None = None) -> Engine:
+def engine(name: EngineName, address: str | None = None) -> PoolEngine:
     """Returns the engine of that name.
 
     Args:

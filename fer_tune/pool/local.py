@@ -16,7 +16,7 @@ from fer_tune.errors import PoolError
 from fer_tune.job import Job, Wish
 from fer_tune.pool.devices import threads_each
 from fer_tune.pool.member import Member
-from fer_tune.pool.messages import Start, Stop, UseLanes
+from fer_tune.pool.messages import StartJob, StopJob, UseLanes
 from fer_tune.pool.port import (
     Event,
     Lanes,
@@ -80,12 +80,12 @@ class LocalPool:
         assert slot in self.idle(), "the slot is not idle"
         worker = self._workers[slot.worker]
         worker.jobs[slot.lane] = job
-        worker.send(Start(slot.lane, job))
+        worker.send(StartJob(slot.lane, job))
 
     def stop_job(self, slot: Slot, keep: bool = False) -> None:
         worker = self._workers[slot.worker]
         if slot.lane in worker.jobs:
-            worker.send(Stop(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
+            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
         self._workers[worker].kill(why)

@@ -13,10 +13,10 @@ about a lost job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress
 
@@ -49,6 +49,24 @@ class Trains(Protocol):
 
         Args:
             stop_requested: returns the present `Wish`. It is cheap, and the trainer calls it often.
+        """
+        ...
+
+
+@runtime_checkable
+class Measures(Trains, Protocol):
+    """A trainer that can say how many lanes are worth it."""
+
+    @property
+    def hardware(self) -> str:
+        """The name of its device, the same for devices of one kind; `cpu` for each CPU."""
+        ...
+
+    def rates(self, job: Job, /) -> Generator[float | None, None, None]:
+        """Yields the images a second that 1, 2, 4 and so on lanes train together.
+
+        Each lane has the job's network. None comes where another job may have its turn. The rates
+        end where memory does not suffice for more lanes.
         """
         ...
 

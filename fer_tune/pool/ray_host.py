@@ -24,7 +24,7 @@ import numpy as np
 import fer_tune
 from fer_tune.job import EpochRow, JobEnd, StepProgress
 from fer_tune.pool.devices import cores
-from fer_tune.pool.messages import Said, Start, UseLanes
+from fer_tune.pool.messages import Said, StartJob, UseLanes
 from fer_tune.pool.port import TrainerFactory
 from fer_tune.pool.process import how_it_ended, start_process, tail
 from fer_tune.pool.ray_cluster import Claim
@@ -94,7 +94,7 @@ class Host:
         if self._files is not None:
             self._files.close()
 
-    def _unpack(self, parcel: Parcel) -> Start:
+    def _unpack(self, parcel: Parcel) -> StartJob:
         import ray
 
         assert self._files is not None

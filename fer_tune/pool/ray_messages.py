@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_tune.pool.messages import Start
+from fer_tune.pool.messages import StartJob
 
 Reference = Any
 """An `ObjectRef` of Ray."""
@@ -34,7 +34,7 @@ class Parcel:
         checkpoint: the file from which the job continues, or None.
     """
 
-    start: Start
+    start: StartJob
     images: Reference
     checkpoint: Reference | None
 

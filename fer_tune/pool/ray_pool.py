@@ -21,7 +21,7 @@ from fer_tune.errors import PoolError
 from fer_tune.files import append_text
 from fer_tune.job import Job, Wish
 from fer_tune.pool.devices import MOST_WORKERS
-from fer_tune.pool.messages import Start, Stop, UseLanes
+from fer_tune.pool.messages import StartJob, StopJob, UseLanes
 from fer_tune.pool.port import Event, Lanes, Slot, TrainerFactory, WorkerInfo, free_slots, in_turn, load_trainer
 from fer_tune.pool.ray_cluster import Claim, Cluster
 from fer_tune.pool.ray_files import pack_images
@@ -91,13 +91,13 @@ class RayPool:
         assert slot in self.idle(), "the slot is not idle"
         worker = self._workers[slot.worker]
         worker.jobs[slot.lane] = job
-        start = Start(slot.lane, _with_absolute_paths(job))
+        start = StartJob(slot.lane, _with_absolute_paths(job))
         worker.send(start if worker.shared else self._parcel(start))
 
     def stop_job(self, slot: Slot, keep: bool = False) -> None:
         worker = self._workers[slot.worker]
         if slot.lane in worker.jobs:
-            worker.send(Stop(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
+            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
         self._workers[worker].kill(why)
@@ -172,7 +172,7 @@ class RayPool:
                 f"Each worker needs {self._claim}. `ray status` shows what the cluster has, and who uses it.",
             )
 
-    def _parcel(self, start: Start) -> Parcel:
+    def _parcel(self, start: StartJob) -> Parcel:
         """Returns a start with references to the files that the job needs."""
         job, put = start.job, self._cluster.ray.put
         for worker in self._workers:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
 from fer_tune.files import remove_drafts
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
 from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count
-from fer_tune.pool.engines import Engine, EngineName, engine
+from fer_tune.pool.engines import EngineName, PoolEngine, engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import warning
@@ -51,7 +51,7 @@ class RunOptions:
     ray_address: str | None = None
 
     @property
-    def chosen(self) -> Engine:
+    def chosen(self) -> PoolEngine:
         """The engine, which knows its devices and opens its pool."""
         return engine(self.engine, self.ray_address)
 
@@ -144,7 +144,7 @@ def watch_results(observers: Observers, store: Store, settings: Settings, option
     from fer_tune.mirror.supervisor import supervisors
 
     observers.add(DashboardNotes(settings))
-    for supervisor in supervisors(settings, options.wandb, observers.note):
+    for supervisor in supervisors(settings, options.wandb, observers):
         observers.add(supervisor)
 
 
