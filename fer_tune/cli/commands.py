@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Keep": {
         "backup": "Copy the database into one file.",
         "restore": "Put a backup in the place of the database.",
+        "migrate": "Copy all studies to another database.",
         "doctor": "Examine the installation and the storage.",
         "version": "Print the version.",
     },

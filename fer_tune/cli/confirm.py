@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, AsJson, Storage, StudyArgument, StudyName, Wandb, one_study
+from fer_tune.cli.options import INTERRUPTED, AsJson, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.display import terminal
 from fer_tune.settings import Settings
 
@@ -21,6 +21,7 @@ def confirm(  # noqa: PLR0917 - options
     seeds: Annotated[
         int, typer.Option("--seeds", min=2, max=64, metavar="R", help="New seeds for each trial, at most.")
     ] = 3,
+    lanes: LaneCount = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
@@ -34,7 +35,7 @@ def confirm(  # noqa: PLR0917 - options
     A trial that is clearly behind gets no more seeds. The same command continues a run that was
     killed.
     """
-    from fer_tune.cli.run import display_of
+    from fer_tune.cli.run import display_of, lanes_of
     from fer_tune.cli.standings import as_dict, show
 
     lines = terminal.Output()
@@ -43,6 +44,7 @@ def confirm(  # noqa: PLR0917 - options
         one_study(study, named),
         top=top,
         seeds=seeds,
+        lanes=lanes_of(lanes) or "auto",
         devices=devices,
         wandb=wandb,
         observer=display,

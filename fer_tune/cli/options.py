@@ -98,6 +98,12 @@ Wandb = Annotated[
         show_default=False,
     ),
 ]
+LaneCount = Annotated[
+    str | None,
+    typer.Option(
+        "--lanes", metavar="N|auto", help="Trainings at once on a worker; auto measures it.", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 __all__ = ["open_store", "study_name"]  # also the names above

@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 
 
-def report(
+def report(  # noqa: PLR0917 - options
     studies: Studies = None,
     named: StudyNames = None,
     out: Annotated[
@@ -28,9 +28,14 @@ def report(
     form: Annotated[
         Literal["html", "md"], typer.Option("--format", metavar="html|md", help="md writes tables for a README.")
     ] = "html",
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Also log the page and its tables to wandb, a run for each study.")
+    ] = False,
     storage: Storage = None,
 ) -> None:
     """Write the results of the studies into one HTML file that loads nothing from elsewhere."""
     names = several_studies(studies, named)
     file = api.write_report(out or f"report.{form}", names, form, storage=storage)
     terminal.line(terminal.console(), str(file))
+    for place in api.publish_report(names, storage=storage) if wandb else ():
+        terminal.line(terminal.console(), f"wandb: {place}")

@@ -15,6 +15,7 @@ from fer_tune.cli.options import (
     INTERRUPTED,
     NOTHING_COMPLETED,
     Changes,
+    LaneCount,
     Storage,
     SweepFiles,
     Wandb,
@@ -47,12 +48,7 @@ def run(  # noqa: PLR0917 - options
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|auto", help="Number of workers. auto: one a GPU, or half the cores.")
     ] = "auto",
-    lanes: Annotated[
-        str | None,
-        typer.Option(
-            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
-        ),
-    ] = None,
+    lanes: LaneCount = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -83,9 +79,20 @@ def run(  # noqa: PLR0917 - options
     engine: Annotated[
         EngineName,
         typer.Option(
-            "--engine", metavar="|".join(get_args(EngineName)), help="inline trains in this process, for a debugger."
+            "--engine",
+            metavar="|".join(get_args(EngineName)),
+            help="ray trains on a Ray cluster; inline in this process, for a debugger.",
         ),
     ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="auto, local, HOST:PORT or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
@@ -136,7 +143,7 @@ def run(  # noqa: PLR0917 - options
     if dry_run:
         show_previews(api.preview(sweeps, workers=_workers(workers), devices=devices, engine=engine, storage=storage))
         return
-    many = None if lanes is None else _lanes(lanes)
+    many = lanes_of(lanes)
     if plan:
         show_plans(
             api.plan(
@@ -145,6 +152,7 @@ def run(  # noqa: PLR0917 - options
                 lanes=many,
                 devices=devices,
                 engine=engine,
+                ray_address=ray_address,
                 note=terminal.note,
                 storage=storage,
             )
@@ -162,6 +170,7 @@ def run(  # noqa: PLR0917 - options
         lanes=many,
         devices=devices,
         engine=engine,
+        ray_address=ray_address,
         wandb=wandb,
         observer=display,
         storage=storage,
@@ -202,7 +211,10 @@ def _workers(text: str) -> int | Literal["auto"]:
     )
 
 
-def _lanes(text: str) -> int | Literal["auto"]:
+def lanes_of(text: str | None) -> int | Literal["auto"] | None:
+    """Returns the value of `--lanes`: `auto`, a number, or None if it was not given."""
+    if text is None:
+        return None
     from fer_tune.sweep.schema import MOST_LANES
 
     return _number(

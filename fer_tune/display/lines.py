@@ -40,6 +40,9 @@ class Lines(Observer):
         jobs = f"{NOUNS[plan.kind]}s"
         self._line(f"{plan.study}: {counts.finished} of {plan.jobs} {jobs} finished; workers: {devices}")
 
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        self._line(f"copied to {tracker}: {place}")
+
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
 

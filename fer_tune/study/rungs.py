@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import median
 
 from fer_tune.sweep.rung_levels import levels_of, rung_epochs
@@ -120,7 +121,8 @@ class Rungs:
             quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
             free = quota - len(rung.continued)
             if free > 0:
-                yield from [uid for uid in rung.best(quota) if self._rung_of(uid) is rung][:free]
+                waiting = (uid for uid in rung.best(quota) if uid in self.paused and self._rung_of(uid) is rung)
+                yield from list(islice(waiting, free))
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
 
     def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:

@@ -17,7 +17,7 @@ from fer_tune.sweep.extends import inherit
 from fer_tune.sweep.from_wandb import convert, family_of
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
-from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
+from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, SweepLimits
 from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
@@ -215,7 +215,7 @@ def _error(path: Path, problems: Problems) -> SweepError:
 
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
-    header = validated(Header, root, "", problems)
+    header = validated(SweepKeys, root, "", problems)
     images = read_images(root.entries.get("data"), problems)
     split = read_split(root.entries.get("split"), problems)
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
@@ -254,7 +254,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         path=path,
         text=text,
         notes=notes,
-        limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
+        limits=SweepLimits(**header.model_dump(include=set(SweepLimits.model_fields))),
         side=images.side,
         channels=images.channels,
         search=search,

@@ -21,8 +21,22 @@ from fer_tune.sweep.search_spec import SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
-    "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
-    "PrunerSpec", "SamplerSpec", "Search", "SearchSpec", "Section", "Start", "Sweep",
+    "OBJECTIVES",
+    "PRUNERS",
+    "SAMPLERS",
+    "STUDY_NAME",
+    "Budget",
+    "Images",
+    "Objective",
+    "PrunerSpec",
+    "SamplerSpec",
+    "SearchKeys",
+    "SearchSpec",
+    "Section",
+    "Start",
+    "Sweep",
+    "SweepKeys",
+    "SweepLimits",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -84,7 +98,7 @@ class Images(Section):
     channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
 
 
-class Search(Section):
+class SearchKeys(Section):
     """What is searched, and how.
 
     `load` reads the fields of type Any, which depend on the family.
@@ -113,7 +127,7 @@ class Search(Section):
     extends: str | None = Field(None, description="another sweep, whose keys this one inherits")
 
 
-class Limits(Section):
+class SweepLimits(Section):
     """How long a run waits before it acts, in seconds. No limit changes what a trial measures."""
 
     trial_timeout: float | None = Field(
@@ -131,7 +145,7 @@ class Limits(Section):
     )
 
 
-class Header(Limits, Search):
+class SweepKeys(SweepLimits, SearchKeys):
     """All keys of a sweep."""
 
 
@@ -183,7 +197,7 @@ class Sweep:
     path: Path
     text: str = ""
     notes: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: SweepLimits = field(default_factory=SweepLimits)
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
