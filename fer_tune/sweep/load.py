@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.errors import FerTuneError, SweepError
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep import shipped
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import nearest, unknown, validated
@@ -65,10 +65,11 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
         raise _error(path, problems)
     inherited = inherit(root, path, _read, problems)
     changed = override(root, overrides, problems) | (inherited or set())
+    from_file = _read_family(root, path.parent, problems)
     sweep = _sweep(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)
-    if overrides or inherited is not None:
+    if overrides or inherited is not None or from_file:
         heading = "".join(f"# --set {line!r}\n" for line in overrides)
         whole = "" if inherited is None else " and what it extends"
         sweep = replace(sweep, text=f"# {path.name!r}{whole} with\n{heading}{dump(sweep.plain())}")
@@ -134,6 +135,19 @@ def convert_wandb(path: Path, family: str | None = None) -> Converted:
     except SweepError as error:
         return Converted(converted, error.problems)
     return Converted(converted, ())
+
+
+def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
+    """Reads a family in a file, as `./mynet.py:MyNet` names it. Returns whether there is one."""
+    given = root.entries.get("family")
+    if given is None or not family_files.is_written(given.value):
+        return False
+    try:
+        given.value = family_files.register(str(given.value), folder)
+    except FerTuneError as error:
+        problems.add(given, "family", f"{error.message} {error.hint}".strip())
+        root.entries.pop("family")
+    return True
 
 
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
