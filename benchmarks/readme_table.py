@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, benchmarks/README.md and docs/what-helped.md from the records.
+"""Writes the tables of README.md, benchmarks/README.md and pages of docs/ from the records.
 
     python -m benchmarks.readme_table --write    rewrites each table between its markers
     python -m benchmarks.readme_table            says which tables are out of date
@@ -40,7 +40,7 @@ TABLES: dict[str, Callable[[], str]] = {
 """The tables by the names that the pages have in their markers."""
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "what-helped.md")
+PAGES = tuple(ROOT / page for page in ("README.md", "benchmarks/README.md", "docs/by-hand.md", "docs/what-helped.md"))
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 
 
