@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,17 +36,29 @@ def by_rival(runs: dict[str, Run], slots: int) -> dict[str, dict[int, Run]]:
     return found
 
 
-def compare(runs: dict[str, Run], budget: float, factors: Sequence[float] = FACTORS) -> dict[str, Any]:
+def compare(
+    runs: dict[str, Run],
+    budget: float,
+    factors: Sequence[float] = FACTORS,
+    goals: Mapping[str, float | None] | None = None,
+) -> dict[str, Any]:
     """Returns the comparison by number of slots, for the budgets that all runs have played.
 
     Args:
         budget: seconds of budget 1.
+        goals: the target by number of slots, for searches that begin with a prior. By default it is
+            what `REFERENCE` reaches at budget 1.
     """
     slots = sorted({int(key.rsplit("/", 2)[1]) for key in runs})
-    return {str(count): _compare(by_rival(runs, count), budget, factors) for count in slots}
+    return {
+        str(count): _compare(by_rival(runs, count), budget, factors, None if goals is None else goals.get(str(count)))
+        for count in slots
+    }
 
 
-def _compare(rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float]) -> dict[str, Any]:
+def _compare(
+    rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float], goal: float | None
+) -> dict[str, Any]:
     shortest = min(run.get("seconds", np.inf) for runs in rivals.values() for run in runs.values())
     factors = [factor for factor in factors if factor * budget <= shortest * 1.001]
     seeds = sorted(set.intersection(*(set(found) for found in rivals.values())))
@@ -57,7 +69,9 @@ def _compare(rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence
     ranks = _ranks(rivals, seeds, budget, factors)
     medians = {rival: np.median(found, axis=0) for rival, found in values.items()}
     best = np.max(list(medians.values()), axis=0)
-    target = float(medians[REFERENCE][list(factors).index(1.0)]) if REFERENCE in medians and 1.0 in factors else None
+    target = goal
+    if goal is None and REFERENCE in medians and 1.0 in factors:
+        target = float(medians[REFERENCE][list(factors).index(1.0)])
     table: dict[str, Any] = {}
     for rival, found in values.items():
         quartiles = np.quantile(found, [0.25, 0.5, 0.75], axis=0)

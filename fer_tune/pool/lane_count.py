@@ -2,9 +2,9 @@
 
 `auto` measures before the first job of a family begins: that job's step in one lane, then in two,
 four and so on, all replayed together for a moment. It continues as long as the device then trains
-at least 5 % more images a second. The jobs of a search do not show it themselves: each has a network
-of its own, and most end within a second. The answer is kept in a file for each family and device,
-so that the next run begins with it.
+at least 5 % more images a second. The jobs of a search do not show it themselves: each has another
+network, and most end within a second. The answer is kept in a file for each family and device, so
+that the next run begins with it.
 """
 
 from __future__ import annotations

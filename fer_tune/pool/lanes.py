@@ -21,7 +21,7 @@ PAUSE = 2e-4
 
 
 @dataclass(frozen=True)
-class _Lane:
+class _BusyLane:
     """A job in training."""
 
     job: Job
@@ -38,7 +38,7 @@ class LaneSet:
     def __init__(self, trainer: Trains) -> None:
         self._trainer = trainer
         self._count = LaneCount(1)
-        self._busy: dict[int, _Lane] = {}
+        self._busy: dict[int, _BusyLane] = {}
         self._room: dict[int, int] = {}
         """For each job that waited for memory: how many lanes it leaves."""
 
@@ -66,7 +66,7 @@ class LaneSet:
         assert lane not in self._busy, "the lane is not idle"
         measure = self._count.starts(job)
         training = self._measured if measure else self._trainer.train
-        self._busy[lane] = _Lane(job, training(job, stop_requested))
+        self._busy[lane] = _BusyLane(job, training(job, stop_requested))
 
     def turn(self) -> list[tuple[int, Message]]:
         """Gives each lane one turn. Returns what the jobs said, with their lanes."""

@@ -34,7 +34,7 @@ class Plots:
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyStudies:
     """The studies of one family, the best first."""
 
     name: str
@@ -81,12 +81,12 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
     return environment.get_template(f"report.{form}").render(names).strip() + "\n"
 
 
-def families(studies: Sequence[StudyReport]) -> list[Family]:
+def families(studies: Sequence[StudyReport]) -> list[FamilyStudies]:
     """Returns the studies by family, the best first."""
     found: dict[str, list[StudyReport]] = {}
     for study in studies:
         found.setdefault(study.record.family, []).append(study)
-    return [Family(name, members) for name, members in found.items()]
+    return [FamilyStudies(name, members) for name, members in found.items()]
 
 
 def best_by_hand() -> ByHand:

@@ -14,7 +14,7 @@ from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
 from fer_tune.report.cost import Cost, cost
-from fer_tune.report.final_fit import FinalFit, read_final_fit
+from fer_tune.report.final_fit import ReportedFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.race import Place
 from fer_tune.selection.statistics import standard_error
@@ -53,7 +53,7 @@ class StudyReport:
     uncertainty: dict[str, float]
     compared: int
     cost: Cost
-    final_fit: FinalFit | None
+    final_fit: ReportedFit | None
     is_fer2013: bool
 
     @property

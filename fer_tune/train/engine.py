@@ -25,6 +25,7 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
@@ -32,7 +33,6 @@ from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
-from fer_tune.train.plan import Plan
 from fer_tune.train.replays import MOST, Replays
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
@@ -66,7 +66,7 @@ class Engine:
         methods.
     """
 
-    def __init__(self, plan: Plan, parts: int = 1, *, capture: bool = True) -> None:
+    def __init__(self, plan: EnginePlan, parts: int = 1, *, capture: bool = True) -> None:
         inputs = plan.inputs
         data, device = inputs.data, inputs.images.device
         classes = len(data.spec.classes)
