@@ -46,7 +46,10 @@ SWEEP = Path(__file__).parent.parent / "sweeps" / "demo.yaml"
 COLUMNS, LINES = 110, 44
 """Size of the terminal."""
 
-AFTER = 9
+PHONE = 1500
+"""Height of the picture of a report on a phone, in px."""
+
+AFTER = 10
 """Finished trials before the picture of the run is taken."""
 
 
@@ -138,8 +141,10 @@ def report(page: Browser, file: Path, out: Path) -> None:
     page.look(390, 844, phone=True, dark=True)
     page.open(file.as_uri())
     page.shows("To reproduce")
-    page.run("document.querySelector('#demo').scrollIntoView()")
-    page.picture(out / "report-phone.png")
+    top = int(page.run("document.querySelector('#demo').offsetTop"))
+    page.picture(out / "report-phone.png", whole=True)
+    with Image.open(out / "report-phone.png") as image:
+        image.crop((0, top, image.width, top + PHONE)).save(out / "report-phone.png")
     for picture in (out / "report.png", out / "report-phone.png"):
         small(picture)
 
