@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import orchestration_tables, tables, what_helped
+from benchmarks import objective, orchestration_tables, tables, what_helped
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -35,6 +35,9 @@ TABLES: dict[str, Callable[[], str]] = {
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,
         what_helped.final_fits,
+        objective.objectives,
+        what_helped.crops_and_views,
+        what_helped.winner_on_test,
     )
 }
 """The tables by the names that the pages have in their markers."""

@@ -6,8 +6,10 @@
 For each family it runs a fixed list of configurations without pruning, on each number of GPUs: the
 random sampler with one seed draws the same list, whatever the timing. `efficiency` is the time of
 one GPU over N times the time of N GPUs, from the first start of a job to the last end, in the same
-run. With `--search SECONDS` it then runs the family's shipped sweep without start configurations
-for so long on each number of GPUs, and says when each reached the best value of one GPU.
+run. Before the list, `auto` finds its number of lanes in a run that is not counted, as the storage
+folder of a user remembers it. With `--search SECONDS` it then runs the family's shipped sweep
+without start configurations for so long on each number of GPUs, and says when each reached the best
+value of one GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -32,8 +35,15 @@ from fer_tune.sweep.load import load_sweep
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.shipped import FOLDER
 
-WORK: dict[str, tuple[int, int]] = {"simple_cnn": (96, 10), "deep_cnn": (96, 10), "resnet": (24, 3), "vgg": (24, 4)}
-"""Trials and epochs of a family's fixed list: about a minute on one H100."""
+WORK: dict[str, tuple[int, int]] = {"simple_cnn": (240, 6), "deep_cnn": (240, 4), "resnet": (24, 3), "vgg": (64, 2)}
+"""Trials and epochs of a family's fixed list: about a minute on one H100.
+
+Many and short ones leave fewer lanes idle at the end, and build more engines.
+"""
+
+
+SETTLING = 20.0
+"""Seconds of the run in which `auto` finds its number of lanes."""
 
 
 @dataclass
@@ -129,6 +139,11 @@ def fixed_list(family: str, lanes: str, options: argparse.Namespace, folder: Pat
     ]  # fmt: skip
     sweep = load_sweep(FOLDER / f"{family}.yaml", changes)
     rows: list[dict[str, Any]] = []
+    if lanes == "auto" and options.device == "cuda":
+        settling = load_sweep(
+            FOLDER / f"{family}.yaml", [*changes, f"budget={{trials: 1000, hours: {SETTLING / 3600}}}"]
+        )
+        measured(settling, 1, lanes, options.device, folder / f"{family}-settling")
     for count in map(int, options.gpus.split(",")):
         row, seen = measured(sweep, count, lanes, options.device, folder / f"{family}-{lanes}-{count}")
         row["trials"], row["epochs"] = trials, epochs
@@ -162,6 +177,9 @@ def measured(sweep: Sweep, count: int, lanes: str, device_kind: str, folder: Pat
     cache.mkdir(exist_ok=True)
     folder.mkdir()
     (folder / "cache").symlink_to(cache)  # the images are read once for all runs
+    remembered = folder.parent / "lanes.json"
+    if remembered.exists():
+        shutil.copy(remembered, folder)
     os.environ["FER_TUNE_DIR"] = str(folder)
     names = "cpu" if device_kind == "cpu" else ",".join(f"cuda:{place}" for place in range(count))
     chosen = lanes if lanes == "auto" else int(lanes)
@@ -169,6 +187,8 @@ def measured(sweep: Sweep, count: int, lanes: str, device_kind: str, folder: Pat
     seen, cpu = Stretch(), time.process_time()
     run_sweeps([sweep], Settings.from_environment(), how, seen)
     used = time.process_time() - cpu
+    if (folder / "lanes.json").exists():
+        shutil.copy(folder / "lanes.json", remembered)
     images = sum(seen.images.values())
     return {
         "family": sweep.family, "gpus": count, "lanes": lanes, "seconds": round(seen.lasted, 2),

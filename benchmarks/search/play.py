@@ -21,10 +21,10 @@ from benchmarks.search.simulator import Simulator
 from benchmarks.search.trace import Trace
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.search import Search
 from fer_tune.store import Store, StudyLock

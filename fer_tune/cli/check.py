@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import Changes
+from fer_tune.cli.options import Changes, SweepFiles
 from fer_tune.display import terminal
-from fer_tune.display.terminal import Column
+from fer_tune.display.terminal import Column, many
 
 if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
 
 
+EXAMPLES = ("fer-tune check resnet", "fer-tune check sweeps/mine.yaml --set lr=0.01")
+
+
 def check(
-    sweep: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
-    ],
+    sweep: Annotated[list[Path], SweepFiles],
     settings: Changes = None,
 ) -> None:
     """Check sweeps and show what they search, without training."""
@@ -32,16 +32,18 @@ def check(
 def _show(out: Console, sweep: Sweep) -> None:
     from fer_tune.sweep.describe import describe_images, rows
 
-    hours = f", {sweep.budget.hours:g} hours" if sweep.budget.hours else ""
-    budget = f"{sweep.budget.trials} trials of at most {sweep.budget.epochs} epochs{hours}"
+    hours = "" if sweep.budget.hours is None else f", {many(sweep.budget.hours, 'hour')}"
+    trials, epochs = many(sweep.budget.trials, "trial"), many(sweep.budget.epochs, "epoch")
+    budget = f"{trials} of at most {epochs}{hours}"
     terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}, {budget}")
-    starts = "1 start configuration" if len(sweep.start) == 1 else f"{len(sweep.start)} start configurations"
+    starts = many(len(sweep.start), "start configuration")
     how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
     if sweep.search.strategy == "promote":
-        from fer_tune.study.rungs import levels_of
+        from fer_tune.sweep.rung_levels import levels_of
 
-        rungs = ", ".join(map(str, levels_of(sweep)[:-1])) or "none"
-        how = f"sampler {sweep.sampler.name}, rungs at epochs {rungs}"
+        epochs_of_rungs = ", ".join(map(str, levels_of(sweep)[:-1]))
+        rungs = f"rungs at epochs {epochs_of_rungs}" if epochs_of_rungs else "no rungs"
+        how = f"sampler {sweep.sampler.name}, {rungs}"
     terminal.line(out, f"maximises {sweep.objective}; {how}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]
