@@ -46,11 +46,9 @@ TABLES: dict[str, Callable[[], str]] = {
 """The tables by the names that the pages have in their markers."""
 
 ROOT = Path(__file__).parent.parent
-PAGES = (
-    ROOT / "README.md",
-    ROOT / "benchmarks" / "README.md",
-    ROOT / "docs" / "what-helped.md",
-    ROOT / "docs" / "protocols.md",
+PAGES = tuple(
+    ROOT / page
+    for page in ("README.md", "benchmarks/README.md", "docs/by-hand.md", "docs/what-helped.md", "docs/protocols.md")
 )
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 

@@ -1,13 +1,13 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, plan, run, stop
-    read:    find_study, studies, best, trials, failures, load_trials, load_epochs
-    show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning, compare, replay
+    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
+    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
+    show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
+    choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore, delete_study
+    keep:    backup, restore, migrate, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -46,15 +46,21 @@ if TYPE_CHECKING:
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
+    from fer_tune.sources.preview import Preview
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
+    from fer_tune.study.migrating import Migrated
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
+    from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
+    from fer_tune.sweep.load import Converted
+    from fer_tune.train.conformance import Checked
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -87,6 +93,21 @@ def copy_sweeps() -> list[Path]:
     return copy_all()
 
 
+def convert_sweep(file: str | os.PathLike[str], family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        file: the W&B sweep, a YAML file.
+        family: the network. None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    from fer_tune.sweep.load import convert_wandb
+
+    return convert_wandb(Path(file), family)
+
+
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     """Reads sweep files, and the sweep files in folders.
 
@@ -104,6 +125,27 @@ def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     return load_sweeps(_paths(sweeps), changes)
 
 
+def check_family(family: str) -> list[Checked]:
+    """Returns what the trainer expects of a family, and whether it is so. It takes some seconds.
+
+    A family in a file is copied into the storage folder, where models that use it find it.
+
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
+    Raises:
+        TrainingError: there is no such family, or its file cannot be imported.
+        StorageError: the storage folder cannot be written.
+    """
+    from fer_tune.models import FAMILIES, family_files
+    from fer_tune.train.conformance import conformance
+
+    if family_files.is_written(family):
+        family = family_files.register(family, Path())
+        family_files.keep(family, Settings.from_environment())
+    return list(conformance(FAMILIES[family]))
+
+
 def run(
     sweeps: Paths | Sequence[Sweep],
     *,
@@ -112,6 +154,7 @@ def run(
     lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     wandb: Mode | None = None,
     observer: Observer | None = None,
     storage: str | None = None,
@@ -129,7 +172,10 @@ def run(
             it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
-        engine: `local` trains in worker processes, `inline` in this process.
+        engine: `local` trains in worker processes, `inline` in this process, and `ray` on a Ray
+            cluster.
+        ray_address: `auto` (the cluster of this machine or of RAY_ADDRESS), `local` (one that is
+            started for the run), `HOST:PORT` or `ray://HOST:PORT`. None is `auto`.
         wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
             one.
         observer: hears what happens; see `fer_tune.jobs.Observer`.
@@ -141,7 +187,9 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
+    )
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 
@@ -152,6 +200,7 @@ def plan(
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     lanes: int | Literal["auto"] | None = None,
     note: Callable[[str], None] = lambda text: None,
     storage: str | None = None,
@@ -169,8 +218,36 @@ def plan(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
+    )
     return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
+
+
+def preview(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    storage: str | None = None,
+) -> list[Preview]:
+    """Returns what `run` would do, and writes and trains nothing.
+
+    It says which study would be made or continued, on which devices, and which trials come first.
+    The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.preview import preview_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine)
+    return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
@@ -228,12 +305,27 @@ def best(study: str | None = None, top: int = 1, *, storage: str | None = None) 
         return read(store, study_name(store, study), top)
 
 
-def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns all trials of a study, by number."""
+def trials(
+    study: str | None = None, *, where: Sequence[str] = (), sort: str | None = None, storage: str | None = None
+) -> list[TrialSummary]:
+    """Returns the trials of a study, by number.
+
+    Args:
+        where: conditions that a trial must meet, such as `lr>0.01`, `optimizer=sgd` or
+            `state!=failed`.
+        sort: `value` puts the best first. Any other name, such as `lr`, sorts from low to high, and
+            `-lr` from high to low.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: a condition cannot be read, or no trial has what it names.
+    """
     from fer_tune.study import trials as read
+    from fer_tune.study.picking import pick
 
     with open_store(storage) as store:
-        return read(store, study_name(store, study))
+        found = read(store, study_name(store, study))
+    return pick(found, where, sort) if where or sort is not None else found
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
@@ -243,6 +335,28 @@ def failures(study: str | None = None, *, storage: str | None = None) -> dict[in
     with open_store(storage) as store:
         attempts = store.jobs.attempts(study_name(store, study))
         return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
+
+
+def logs(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> list[TrialLog]:
+    """Returns the attempts at a trial, with the lines that workers wrote meanwhile.
+
+    Args:
+        trial: its number. None is the latest trial that failed.
+
+    Raises:
+        StudyError: there is no such study or trial, or none was named and none has failed.
+    """
+    from fer_tune.study.summaries import trials as read
+    from fer_tune.study.trial_logs import trial_logs
+
+    with open_store(storage) as store:
+        name = study_name(store, study)
+        if trial is None:
+            failed = [one.number for one in read(store, name, ["failed"])]
+            if not failed:
+                raise StudyError(f"No trial of {name} has failed.", "Name a trial with --trial N.")
+            trial = failed[-1]
+        return trial_logs(store, Settings.from_environment(storage), name, trial)
 
 
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
@@ -333,7 +447,7 @@ def write_report(
     *,
     storage: str | None = None,
 ) -> Path:
-    """Writes what studies found into one file, and returns its path.
+    """Writes what studies found into one file, and returns its path. See also `publish_report`.
 
     Args:
         studies: names. None is all.
@@ -347,6 +461,45 @@ def write_report(
         replace_text(file, render(store, study_names(store, studies), form))
     file.chmod(0o644)  # a report is for others to read
     return file
+
+
+def publish_report(studies: Sequence[str] | None = None, *, storage: str | None = None) -> list[str]:
+    """Logs the report on each study to wandb, in the study's group, and returns where the runs are.
+
+    A run has the page of `write_report`, and tables of the trials and their epochs. It is online
+    with a key, and offline without one or with WANDB_MODE=offline.
+
+    Args:
+        studies: names. None is all.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: WANDB_MODE is `disabled`.
+        StorageError: wandb's server does not answer.
+    """
+    from fer_tune.mirror.wandb_tracker.publish import Report, Table, publish
+    from fer_tune.report.page import render
+    from fer_tune.report.study_report import read_study
+    from fer_tune.report.tables import epoch_frame, plain_table, trial_rows
+
+    places = []
+    with open_store(storage) as store:
+        for name in study_names(store, studies):
+            found = read_study(store, name)
+            epochs = epoch_frame(store, name)
+            tables = {
+                "trials": Table(*plain_table(trial_rows(found.trials))),
+                "epochs": Table(list(epochs.columns), epochs.values.tolist()),
+            }
+            figures = {
+                "best_value": found.best.value if found.best else None,
+                "baseline": found.baseline,
+                "trials": len(found.trials),
+                "objective": found.record.objective,
+            }
+            report = Report(name, found.record.uid, render(store, [name]), tables, figures)
+            places.append(publish(report, Settings.from_environment(storage)))
+    return places
 
 
 def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, storage: str | None = None) -> Path:
@@ -429,6 +582,21 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
 
     with open_store(storage) as store:
         return read(store, study_name(store, study), top, rule)
+
+
+def gain(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> Gain | None:
+    """Returns what a search gained over the best configuration of `start:`, with its error.
+
+    Args:
+        trial: the number of a complete trial. None is the best.
+
+    Returns:
+        None if there is no complete trial from `start:`.
+    """
+    from fer_tune.study.baseline import gain as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), trial)
 
 
 def overtuning(
@@ -614,6 +782,8 @@ def ensemble(
 
     with open_store(storage) as store:
         names = study_names(store, studies)
+        for name in names:
+            store.studies.get(name)  # its error names the nearest study
     return run_ensemble(
         names,
         Settings.from_environment(storage),
@@ -758,6 +928,34 @@ def restore(file: str | os.PathLike[str], *, replace: bool = False, storage: str
     return put_back(Path(file), Settings.from_environment(storage), replace)
 
 
+def migrate(to: str, *, storage: str | None = None) -> Migrated:
+    """Copies all studies to another database, and compares the copy row by row.
+
+    The files of the jobs stay in the storage folder. From then on they belong to the copy, and the
+    old database can only be read.
+
+    Args:
+        to: URL of the other database, such as `postgresql+psycopg://user@host/fer_tune`. SQLite
+            files are made.
+
+    Raises:
+        StudyError: there is no study, or a process writes one.
+        StorageError: the other database has a study of the same name, or cannot be written.
+    """
+    from dataclasses import replace
+
+    from fer_tune.mirror.process import MirrorLock
+    from fer_tune.store import Store, StudyLock
+    from fer_tune.study.migrating import migrate as copy
+
+    def mirror_lock(settings: Settings, url: str, study: str) -> StudyLock:
+        return MirrorLock(replace(settings, url=url), study)
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as source, Store.of(replace(settings, url=to)) as target:
+        return copy(source, target, settings, (StudyLock, mirror_lock))
+
+
 def delete_study(study: str, *, storage: str | None = None) -> Deleted:
     """Deletes a study whole: trials, epochs, artifacts, checkpoints, and trackers' cursors.
 
@@ -773,6 +971,21 @@ def delete_study(study: str, *, storage: str | None = None) -> Deleted:
     settings = Settings.from_environment(storage)
     with Store.of(settings, create=False) as store:
         return delete(store, settings, study)
+
+
+def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
+    """Gives a study another name. Copies that trackers have keep the old name.
+
+    Raises:
+        StudyError: there is no such study, the name is taken or not valid, or a process runs it.
+        StorageError: the database cannot be written, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.renaming import rename_study as rename
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as store:
+        rename(store, settings, study, to)
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

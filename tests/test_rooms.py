@@ -42,6 +42,7 @@ LIBRARIES = {
     "optuna": {"study", "report", "dashboard", "doctor"},
     "sqlalchemy": {"store", "study", "dashboard", "doctor"},
     "wandb": {"mirror"},
+    "ray": {"pool"},
     "typer": {"cli", "__main__"},
     "sklearn": {"data"},
     "pandas": {"data", "report", "api"},
@@ -68,7 +69,7 @@ TORCHLESS = {
 }
 """Rooms that never import torch. The doctor's probe does, in a process of its own."""
 
-HEAVY = ("torch", "wandb", "sklearn")
+HEAVY = ("torch", "wandb", "sklearn", "ray")
 
 
 def room_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, Studies, StudyNames, Wandb, several_studies
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.retrain import VIEWS, show_ledger
 from fer_tune.cli.standings import say
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from fer_tune.sources.ensemble import EnsembleFit
 
 
+EXAMPLES = ("fer-tune ensemble resnet vgg --size 8", "fer-tune ensemble --tta flip")
+
+
 def ensemble(  # noqa: PLR0917 - options
-    studies: Annotated[
-        str | None,
-        typer.Option("--studies", metavar="A,B", help="Default: all studies with one split.", show_default=False),
-    ] = None,
+    studies: Studies = None,
+    named: StudyNames = None,
     size: Annotated[int, typer.Option("--size", min=1, max=100, metavar="N", help="Number of networks.")] = 8,
     epochs: Annotated[
         int | None,
@@ -51,7 +52,7 @@ def ensemble(  # noqa: PLR0917 - options
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, Settings.from_environment(storage), quiet=False, json_lines=False)
     fit = api.ensemble(
-        None if studies is None else [name.strip() for name in studies.split(",")],
+        several_studies(studies, named),
         size=size,
         epochs=epochs,
         tta=tta,

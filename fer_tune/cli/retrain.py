@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyName, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
@@ -26,8 +27,16 @@ VIEWS: dict[Tta, str] = {"none": "plain", "flip": "flip-averaged", "crops": "ten
 """What tables call the kinds of test-time augmentation."""
 
 
+EXAMPLES = (
+    "fer-tune retrain resnet --out models/resnet",
+    "fer-tune retrain resnet --trial 7 --seeds 3",
+    "fer-tune retrain resnet --epochs 60 --set head_dropout=0.4",
+)
+
+
 def retrain(  # noqa: PLR0917 - options
-    study: StudyName = None,
+    study: StudyArgument = None,
+    named: StudyName = None,
     trial: Annotated[
         int | None,
         typer.Option("--trial", metavar="N", help="Number of the trial. Default: the best.", show_default=False),
@@ -36,7 +45,12 @@ def retrain(  # noqa: PLR0917 - options
         int, typer.Option("--seeds", min=1, max=64, metavar="N", help="Number of fits, each with its own seed.")
     ] = 1,
     on: Annotated[
-        Part, typer.Option("--on", help="The images to train on. all includes test, and is not tested.")
+        Part,
+        typer.Option(
+            "--on",
+            metavar="PART",
+            help="The images to train on: train, train+val or all. all includes test, and is not tested.",
+        ),
     ] = "train+val",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once for each fit.")] = True,
     epochs: Annotated[
@@ -47,7 +61,9 @@ def retrain(  # noqa: PLR0917 - options
     ] = None,
     until: Annotated[
         Literal["best", "end"],
-        typer.Option("--until", help="best: stop where the trial was best, if it overfitted afterwards."),
+        typer.Option(
+            "--until", metavar="best|end", help="best: stop where the trial was best, if it overfitted afterwards."
+        ),
     ] = "best",
     out: Annotated[
         Path | None,
@@ -78,7 +94,7 @@ def retrain(  # noqa: PLR0917 - options
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, where, quiet=False, json_lines=False)
     fits = api.retrain(
-        study,
+        one_study(study, named),
         trial=trial,
         seeds=seeds,
         on=on,
@@ -102,6 +118,17 @@ def retrain(  # noqa: PLR0917 - options
     if len(fits) > 1:
         _show_mean(fits, tta)
     _show_meter(fits, tta, storage)
+    _show_next(fits, out)
+
+
+def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
+    """Prints what to do with the model."""
+    from fer_tune.sources.final_result import nearest_to_median
+
+    kept = nearest_to_median(fits)
+    model = shlex.quote(str(out or kept.folder))
+    words = f"fer-tune predict {model} IMAGE; fer-tune report --study {kept.study}"
+    terminal.line(terminal.console(), f"next: {words}")
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
@@ -131,7 +158,7 @@ def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None
 
 def _epochs(fit: FinalFit) -> str:
     whole = fit.epochs == fit.schedule
-    return f"{fit.epochs} epochs" if whole else f"{fit.epochs} of {fit.schedule} epochs"
+    return terminal.many(fit.epochs, "epoch") if whole else f"{fit.epochs} of {fit.schedule} epochs"
 
 
 def _show_result(fit: FinalFit, tta: Tta) -> None:

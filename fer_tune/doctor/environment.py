@@ -13,7 +13,7 @@ from fer_tune.doctor.findings import Finding, note, ok, problem
 from fer_tune.mirror.wandb_tracker.environment import choose_mode, keys
 from fer_tune.settings import Settings, at_home
 
-OPTIONAL = {"postgres": "PostgreSQL", "parquet": "Parquet"}
+OPTIONAL = {"postgres": "PostgreSQL", "parquet": "Parquet", "ray": "the engine ray"}
 """Extras, and what each is for."""
 
 

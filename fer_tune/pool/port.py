@@ -91,10 +91,11 @@ class WorkerInfo:
 
     Attributes:
         index: counts from 0. It stays the same when the worker's process is replaced.
-        device: `cpu` or `cuda:N`.
+        device: `cpu` or `cuda:N`, and `of NODE` if it is a device of another machine.
         pid: of the worker's process on this machine, or None.
         can_hang: whether the worker can be silent while the pool waits for it, and can be ended.
         lanes: how many jobs it trains at the same time at present.
+        here: whether it runs on this machine, so that its load can be measured.
     """
 
     index: int
@@ -102,6 +103,7 @@ class WorkerInfo:
     pid: int | None
     can_hang: bool = True
     lanes: int = 1
+    here: bool = True
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,10 @@ Event = ReadyEvent | LanesEvent | ProgressEvent | RowEvent | EndEvent | LostEven
 
 
 class Pool(Protocol):
-    """A fixed number of workers, each on one device. A lane of a worker trains job after job."""
+    """Workers, each on one device. A lane of a worker trains job after job.
+
+    A pool may get more workers while it runs, and never fewer.
+    """
 
     @property
     def workers(self) -> list[WorkerInfo]:

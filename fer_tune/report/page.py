@@ -19,6 +19,9 @@ from fer_tune.store import Store
 
 MISSING = "–"
 
+COLUMNS = 12
+"""The largest number of hyperparameters in the table of trials: the most important ones."""
+
 
 @dataclass(frozen=True)
 class Plots:
@@ -67,6 +70,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         "now": datetime.now(UTC),
         "by_hand": best_by_hand() if any(study.is_fer2013 for study in found) else None,
         "enough": ENOUGH,
+        "COLUMNS": COLUMNS,
     }
     if form == "html":
         names |= {

@@ -44,6 +44,24 @@ def claim(database: Database) -> None:
         database.write(lambda tx: tx.execute(moved))
 
 
+MOVED = "moved"
+"""Stands for the folder's id in a database whose studies were copied to another one."""
+
+
+def has_moved(database: Database) -> bool:
+    """Returns whether the studies of a database were copied to another one, which has the files."""
+    return MOVED in [row["folder"] for row in database.rows(select(tables.schema.c.folder))]
+
+
+def move_to(database: Database, other: Database) -> None:
+    """Records that another database has the studies now. This one can only be read from then on.
+
+    Two runs of one study, each with a database of its own, would remove the files of each other.
+    """
+    moved = update(tables.schema).values(folder=MOVED, folder_path=other.shown)
+    database.write(lambda tx: tx.execute(moved))
+
+
 def take(database: Database) -> None:
     """Makes the database belong to its storage folder, whatever folder it belonged to."""
     own, path = folder_id(database.root), str(database.root.resolve())
@@ -98,6 +116,11 @@ def _is_inside(database: Database) -> bool:
 
 def _refusal(database: Database, folder: str, path: str) -> StorageError:
     root = database.root
+    if folder == MOVED:
+        return StorageError(
+            f"The studies of {database.shown} were copied to {path} by `fer-tune migrate`, and can only be read here.",
+            f"Use --storage {path}. A backup from before can be restored.",
+        )
     hint = f"Set FER_TUNE_DIR={path}, where its artifacts are."
     if read_id(root) == folder or not any(root.glob("*.db")):
         hint += (

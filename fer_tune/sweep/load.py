@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.errors import FerTuneError, SweepError
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep import shipped
 from fer_tune.sweep.catalogue import catalogue, describe_value
-from fer_tune.sweep.error_messages import unknown, validated
+from fer_tune.sweep.error_messages import nearest, unknown, validated
+from fer_tune.sweep.extends import inherit
+from fer_tune.sweep.from_wandb import convert, family_of
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, SweepLimits
 from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
+    check_schedule,
     check_side,
     read_images,
     read_pruner,
     read_sampler,
+    read_schedule,
     read_search,
     read_split,
 )
@@ -59,13 +63,16 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
         if not problems:
             problems.add(root, "", f"a sweep must be a mapping that names a family, not {describe_value(root.plain())}")
         raise _error(path, problems)
-    changed = override(root, overrides, problems)
+    inherited = inherit(root, path, _read, problems)
+    changed = override(root, overrides, problems) | (inherited or set())
+    from_file = _read_family(root, path.parent, problems)
     sweep = _sweep(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)
-    if overrides:
+    if overrides or inherited is not None or from_file:
         heading = "".join(f"# --set {line!r}\n" for line in overrides)
-        sweep = replace(sweep, text=f"# {path.name!r} with\n{heading}{dump(sweep.plain())}")
+        whole = "" if inherited is None else " and what it extends"
+        sweep = replace(sweep, text=f"# {path.name!r}{whole} with\n{heading}{dump(sweep.plain())}")
     return sweep
 
 
@@ -93,6 +100,54 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
     if problems:
         raise SweepError(f"These {len(files)} sweeps cannot be used together:", _HINT, tuple(problems))
     return list(sweeps.values())
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A sweep that was converted from another program's.
+
+    Attributes:
+        text: the YAML.
+        problems: what is not valid in it.
+    """
+
+    text: str
+    problems: tuple[str, ...]
+
+
+def convert_wandb(path: Path, family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        family: the network; None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    text = _read(path)
+    family = family or family_of(text) or "resnet"
+    if family not in FAMILIES:
+        near = nearest(family, FAMILIES.alternatives(family))
+        raise SweepError(f"{family!r} is not a family{near}.", f"Families: {', '.join(FAMILIES)}.")
+    converted = convert(text, path, family)
+    try:
+        loads_sweep(converted, Path("converted.yaml"))
+    except SweepError as error:
+        return Converted(converted, error.problems)
+    return Converted(converted, ())
+
+
+def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
+    """Reads a family in a file, as `./mynet.py:MyNet` names it. Returns whether there is one."""
+    given = root.entries.get("family")
+    if given is None or not family_files.is_written(given.value):
+        return False
+    try:
+        given.value = family_files.register(str(given.value), folder)
+    except FerTuneError as error:
+        problems.add(given, "family", f"{error.message} {error.hint}".strip())
+        root.entries.pop("family")
+    return True
 
 
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
@@ -158,7 +213,7 @@ def _missing(path: Path) -> SweepError:
 def _error(path: Path, problems: Problems) -> SweepError:
     count = len(problems)
     message = f"{path}: {count} problem{'s' if count != 1 else ''} in this sweep:"
-    return SweepError(message, _HINT, tuple(problems))
+    return SweepError(message, problems.hint or _HINT, tuple(problems))
 
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
@@ -168,6 +223,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
     sampler = read_sampler(root.entries.get("sampler"), problems)
     search = read_search(root.entries.get("search"), problems)
+    schedule = read_schedule(root.entries.get("schedule"), problems)
     default = "none" if search is not None and search.strategy == "promote" else "median"
     pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems, default)
     study = _study(root, path, problems)
@@ -179,9 +235,11 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         check_cmaes(root.entries["sampler"], space, problems)
     if search is not None and search.prior is not None and search.prior.study is None and not start:
         notes += ("`start` has no configurations, so the search has no prior",)
+    if schedule is not None and budget is not None:
+        check_schedule(root, schedule, budget, problems)
     if header is None or images is None or split is None or budget is None:
         return None
-    if sampler is None or pruner is None or search is None:
+    if sampler is None or pruner is None or search is None or schedule is None:
         return None
     return Sweep(
         study=study,
@@ -205,6 +263,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         side=images.side,
         channels=images.channels,
         search=search,
+        schedule=schedule,
         objective_of=header.objective_of,
     )
 

@@ -15,8 +15,9 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
 from fer_tune.settings import STUDY_NAME
 from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.durations import ALLOWED, hours
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
-from fer_tune.sweep.search_spec import SearchSpec
+from fer_tune.sweep.search_spec import ScheduleSpec, SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Objective",
     "PrunerSpec",
     "SamplerSpec",
+    "ScheduleSpec",
     "SearchKeys",
     "SearchSpec",
     "Section",
@@ -58,13 +60,30 @@ def _lanes(given: Any) -> Any:
     return given
 
 
+def _hours(given: Any) -> Any:
+    """Returns hours that were given as a time such as `90m`. Everything else stays as it is.
+
+    Raises:
+        ValueError: it is a text, and not a time.
+    """
+    if not isinstance(given, str):
+        return given
+    found = hours(given)
+    if found is None:
+        raise ValueError(f"must be {ALLOWED}, not {describe_value(given)}")
+    return found
+
+
+Hours = Annotated[float | None, BeforeValidator(_hours)]
+
+
 class Budget(Section):
     """When a study ends: at the first limit that it reaches."""
 
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
-    hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
-    gpu_hours: float | None = Field(
+    hours: Hours = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: Hours = Field(
         None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
     )
     patience: int | None = Field(
@@ -97,6 +116,7 @@ class SearchKeys(Section):
     sampler: Any = None
     pruner: Any = None
     search: Any = None
+    schedule: Any = None
     budget: Any = None
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
     patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
@@ -106,6 +126,7 @@ class SearchKeys(Section):
     )
     params: Any = None
     start: Any = None
+    extends: str | None = Field(None, description="another sweep, whose keys this one inherits")
 
 
 class SweepLimits(Section):
@@ -160,6 +181,7 @@ class Sweep:
         notes: what the overrides excluded.
         limits: how long a run waits before it acts.
         search: whether poor trials are pruned, or paused at rungs.
+        schedule: whether the sequence of trials depends on timing.
     """
 
     study: str
@@ -182,6 +204,7 @@ class Sweep:
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     objective_of: ObjectiveOf = "max"
     lanes: int | Literal["auto"] = "auto"
 
@@ -189,9 +212,9 @@ class Sweep:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
         A study keeps it and refuses a sweep that differs. Trials, hours, retries, lanes, limits,
-        start, sampler, pruner and search are not in it: they decide what is tried and for how long,
-        not what a measurement means. The path of the data is not in it either: the study compares
-        the signature of the images.
+        start, sampler, pruner, search and schedule are not in it: they decide what is tried and for
+        how long, not what a measurement means. The path of the data is not in it either: the study
+        compares the signature of the images.
         """
         # A study from before there was a choice has the first one.
         chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
@@ -234,6 +257,7 @@ class Sweep:
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
             "search": self.search.model_dump(by_alias=True),
+            "schedule": self.schedule.model_dump(),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,

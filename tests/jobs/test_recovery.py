@@ -86,7 +86,7 @@ def test_a_lost_worker_loses_no_job_of_its_lanes(settings: Settings) -> None:
 
 
 def test_a_job_that_kills_its_worker_again_and_again_fails_in_the_end(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS", 1000)
     watch = Notebook()
     run_sweeps([make_sweep(seconds=0.01, die=1, budget=2)], settings, FOUR_LANES, watch, obedient)
     assert watch.states() == ["failed"] * 2
@@ -140,7 +140,7 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkey
 
 
 def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS", 1000)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.3, die=1, budget=1, retries=100), trial_timeout=2.5)
     run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
