@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,10 @@ class Counted:
 
     def __post_init__(self) -> None:
         self.hardware = self.trainer.hardware
+
+    def rates(self, job: Job) -> Generator[float | None, None, None]:
+        """Yields what the trainer measures."""
+        yield from self.trainer.rates(job)
 
     def train(self, job: Job, stop_requested: Callable[[], int]) -> Iterator[Said]:
         """Trains a job, as the trainer does."""

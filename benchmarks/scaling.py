@@ -7,9 +7,9 @@ For each family it runs a fixed list of configurations without pruning, on each 
 random sampler with one seed draws the same list, whatever the timing. `efficiency` is the time of
 one GPU over N times the time of N GPUs, from the first start of a job to the last end, in the same
 run. Before the list, `auto` finds its number of lanes in a run that is not counted, as the storage
-folder of a user remembers it. With `--search SECONDS` it then runs the family's shipped sweep without
-start configurations for so long on each number of GPUs, and says when each reached the best value of
-one GPU.
+folder of a user remembers it. With `--search SECONDS` it then runs the family's shipped sweep
+without start configurations for so long on each number of GPUs, and says when each reached the best
+value of one GPU.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from fer_tune.sweep.load import load_sweep
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.shipped import FOLDER
 
-WORK: dict[str, tuple[int, int]] = {"simple_cnn": (240, 6), "deep_cnn": (240, 4), "resnet": (48, 1), "vgg": (64, 2)}
+WORK: dict[str, tuple[int, int]] = {"simple_cnn": (240, 6), "deep_cnn": (240, 4), "resnet": (24, 3), "vgg": (64, 2)}
 """Trials and epochs of a family's fixed list: about a minute on one H100.
 
-They are many and short: while the last ones end, lanes stand idle.
+Many and short ones leave fewer lanes idle at the end, and build more engines.
 """
 
 

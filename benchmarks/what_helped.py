@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.tables import markdown, percent, record, thousands
+from benchmarks.tables import NONE, RESULTS, markdown, percent, record, thousands
 
 Trainings = Sequence[tuple[str, str, tuple[int, ...]]]
 """Rows of a table: what was trained, the record, and the places of its runs there."""
@@ -138,3 +138,42 @@ def final_fits() -> str:
             + [f"{fit['seconds']:.0f} s"]
         )
     return markdown(["fit", "epochs of schedule", "plain", "flip-averaged", "training"], rows)
+
+
+WINNER = "winner-h100.json"
+VIEWS = ("plain", "flip", "crops")
+
+
+def winner() -> dict[str, Any]:
+    """Returns the record of `benchmarks.winner`, or an empty one if it was not measured yet."""
+    return record(WINNER) if (RESULTS / WINNER).exists() else {}
+
+
+def crops_and_views() -> str:
+    """Returns the table of crops and views on validation: means of two seeds."""
+    headings = ["", "plain", "flip", "ten crops", "by seed, ten crops", "thousand images/s"]
+    rows = [
+        [f"{family}, {name}"]
+        + [percent(one["mean"][view]) for view in VIEWS]
+        + [", ".join(map(percent, one["by_seed"]["crops"])), thousands(sum(one["images_per_second"]) / 2)]
+        for family, variants in winner().get("views", {}).items()
+        for name, one in variants.items()
+    ]
+    return markdown(headings, rows or [[NONE] * len(headings)])
+
+
+def winner_on_test() -> str:
+    """Returns the table of the winner and of the ensemble on test."""
+    found, rows = winner(), []
+    if one := found.get("retrain"):
+        name = f"{one['family']}, mean of {len(one['by_seed']['plain'])} seeds, {one['epochs']} epochs"
+        spread = f"{one['chosen_on_validation']}: {percent(one['accuracy'])} ± {percent(one['deviation'])}"
+        rows.append([name, *(percent(one["mean"][view]) for view in VIEWS), spread])
+    if one := found.get("ensemble"):
+        cells = [percent(one["test"][view]["accuracy"]) for view in VIEWS]
+        rows.append([f"ensemble of {one['networks']}", *cells, ""])
+        rows.append(
+            ["its best single network", *(percent(one["test_of_single"][view]["accuracy"]) for view in VIEWS), ""]
+        )
+    headings = ["test %", "plain", "flip", "ten crops", "chosen on validation"]
+    return markdown(headings, rows or [[NONE] * len(headings)])

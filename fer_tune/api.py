@@ -1,13 +1,13 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, plan, run, stop
-    read:    find_study, studies, best, trials, failures, load_trials, load_epochs
-    show:    write_report, write_parquet, sync, audit_data, diagnose
-    choose:  standings, confirm, overtuning, compare, replay
+    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
+    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
+    show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
+    choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, export
-    keep:    backup, restore, migrate, delete_study
+    keep:    backup, restore, migrate, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -46,16 +46,21 @@ if TYPE_CHECKING:
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
+    from fer_tune.sources.preview import Preview
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
     from fer_tune.store.restore import Restored
     from fer_tune.study import StudySummary, TrialSummary
+    from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
     from fer_tune.study.migrating import Migrated
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
+    from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
+    from fer_tune.sweep.load import Converted
+    from fer_tune.train.conformance import Checked
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -88,6 +93,21 @@ def copy_sweeps() -> list[Path]:
     return copy_all()
 
 
+def convert_sweep(file: str | os.PathLike[str], family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        file: the W&B sweep, a YAML file.
+        family: the network. None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    from fer_tune.sweep.load import convert_wandb
+
+    return convert_wandb(Path(file), family)
+
+
 def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     """Reads sweep files, and the sweep files in folders.
 
@@ -105,6 +125,27 @@ def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     return load_sweeps(_paths(sweeps), changes)
 
 
+def check_family(family: str) -> list[Checked]:
+    """Returns what the trainer expects of a family, and whether it is so. It takes some seconds.
+
+    A family in a file is copied into the storage folder, where models that use it find it.
+
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
+    Raises:
+        TrainingError: there is no such family, or its file cannot be imported.
+        StorageError: the storage folder cannot be written.
+    """
+    from fer_tune.models import FAMILIES, family_files
+    from fer_tune.train.conformance import conformance
+
+    if family_files.is_written(family):
+        family = family_files.register(family, Path())
+        family_files.keep(family, Settings.from_environment())
+    return list(conformance(FAMILIES[family]))
+
+
 def run(
     sweeps: Paths | Sequence[Sweep],
     *,
@@ -113,6 +154,7 @@ def run(
     lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     wandb: Mode | None = None,
     observer: Observer | None = None,
     storage: str | None = None,
@@ -130,7 +172,10 @@ def run(
             it on a GPU, and is one on a CPU. None is what the sweep says.
         devices: `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`. None is all GPUs, or the CPU
             without one.
-        engine: `local` trains in worker processes, `inline` in this process.
+        engine: `local` trains in worker processes, `inline` in this process, and `ray` on a Ray
+            cluster.
+        ray_address: `auto` (the cluster of this machine or of RAY_ADDRESS), `local` (one that is
+            started for the run), `HOST:PORT` or `ray://HOST:PORT`. None is `auto`.
         wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
             one.
         observer: hears what happens; see `fer_tune.jobs.Observer`.
@@ -142,7 +187,9 @@ def run(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
+    )
     return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
 
 
@@ -153,6 +200,7 @@ def plan(
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
+    ray_address: str | None = None,
     lanes: int | Literal["auto"] | None = None,
     note: Callable[[str], None] = lambda text: None,
     storage: str | None = None,
@@ -170,8 +218,36 @@ def plan(
     from fer_tune.sweep import Sweep
 
     given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
-    options = RunOptions(workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes)
+    options = RunOptions(
+        workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
+    )
     return plan_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, note)  # type: ignore[arg-type]
+
+
+def preview(
+    sweeps: Paths | Sequence[Sweep],
+    *,
+    changes: Sequence[str] = (),
+    workers: int | Literal["auto"] = "auto",
+    devices: str | None = None,
+    engine: EngineName = "local",
+    storage: str | None = None,
+) -> list[Preview]:
+    """Returns what `run` would do, and writes and trains nothing.
+
+    It says which study would be made or continued, on which devices, and which trials come first.
+    The arguments are those of `run`.
+
+    Raises:
+        FerTuneError: a sweep cannot be run as it is.
+    """
+    from fer_tune.sources.preview import preview_sweeps
+    from fer_tune.sources.run import RunOptions
+    from fer_tune.sweep import Sweep
+
+    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    options = RunOptions(workers=workers, devices=devices, engine=engine)
+    return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
@@ -229,12 +305,27 @@ def best(study: str | None = None, top: int = 1, *, storage: str | None = None) 
         return read(store, study_name(store, study), top)
 
 
-def trials(study: str | None = None, *, storage: str | None = None) -> list[TrialSummary]:
-    """Returns all trials of a study, by number."""
+def trials(
+    study: str | None = None, *, where: Sequence[str] = (), sort: str | None = None, storage: str | None = None
+) -> list[TrialSummary]:
+    """Returns the trials of a study, by number.
+
+    Args:
+        where: conditions that a trial must meet, such as `lr>0.01`, `optimizer=sgd` or
+            `state!=failed`.
+        sort: `value` puts the best first. Any other name, such as `lr`, sorts from low to high, and
+            `-lr` from high to low.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: a condition cannot be read, or no trial has what it names.
+    """
     from fer_tune.study import trials as read
+    from fer_tune.study.picking import pick
 
     with open_store(storage) as store:
-        return read(store, study_name(store, study))
+        found = read(store, study_name(store, study))
+    return pick(found, where, sort) if where or sort is not None else found
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:
@@ -244,6 +335,28 @@ def failures(study: str | None = None, *, storage: str | None = None) -> dict[in
     with open_store(storage) as store:
         attempts = store.jobs.attempts(study_name(store, study))
         return {attempt.number: attempt.detail for attempt in attempts if attempt.number is not None}
+
+
+def logs(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> list[TrialLog]:
+    """Returns the attempts at a trial, with the lines that workers wrote meanwhile.
+
+    Args:
+        trial: its number. None is the latest trial that failed.
+
+    Raises:
+        StudyError: there is no such study or trial, or none was named and none has failed.
+    """
+    from fer_tune.study.summaries import trials as read
+    from fer_tune.study.trial_logs import trial_logs
+
+    with open_store(storage) as store:
+        name = study_name(store, study)
+        if trial is None:
+            failed = [one.number for one in read(store, name, ["failed"])]
+            if not failed:
+                raise StudyError(f"No trial of {name} has failed.", "Name a trial with --trial N.")
+            trial = failed[-1]
+        return trial_logs(store, Settings.from_environment(storage), name, trial)
 
 
 def load_trials(study: str | None = None, *, storage: str | None = None) -> DataFrame:
@@ -334,7 +447,7 @@ def write_report(
     *,
     storage: str | None = None,
 ) -> Path:
-    """Writes what studies found into one file, and returns its path.
+    """Writes what studies found into one file, and returns its path. See also `publish_report`.
 
     Args:
         studies: names. None is all.
@@ -348,6 +461,45 @@ def write_report(
         replace_text(file, render(store, study_names(store, studies), form))
     file.chmod(0o644)  # a report is for others to read
     return file
+
+
+def publish_report(studies: Sequence[str] | None = None, *, storage: str | None = None) -> list[str]:
+    """Logs the report on each study to wandb, in the study's group, and returns where the runs are.
+
+    A run has the page of `write_report`, and tables of the trials and their epochs. It is online
+    with a key, and offline without one or with WANDB_MODE=offline.
+
+    Args:
+        studies: names. None is all.
+
+    Raises:
+        StudyError: there is no such study.
+        SettingsError: WANDB_MODE is `disabled`.
+        StorageError: wandb's server does not answer.
+    """
+    from fer_tune.mirror.wandb_tracker.publish import Report, Table, publish
+    from fer_tune.report.page import render
+    from fer_tune.report.study_report import read_study
+    from fer_tune.report.tables import epoch_frame, plain_table, trial_rows
+
+    places = []
+    with open_store(storage) as store:
+        for name in study_names(store, studies):
+            found = read_study(store, name)
+            epochs = epoch_frame(store, name)
+            tables = {
+                "trials": Table(*plain_table(trial_rows(found.trials))),
+                "epochs": Table(list(epochs.columns), epochs.values.tolist()),
+            }
+            figures = {
+                "best_value": found.best.value if found.best else None,
+                "baseline": found.baseline,
+                "trials": len(found.trials),
+                "objective": found.record.objective,
+            }
+            report = Report(name, found.record.uid, render(store, [name]), tables, figures)
+            places.append(publish(report, Settings.from_environment(storage)))
+    return places
 
 
 def write_parquet(out: str | os.PathLike[str], study: str | None = None, *, storage: str | None = None) -> Path:
@@ -432,6 +584,21 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
         return read(store, study_name(store, study), top, rule)
 
 
+def gain(study: str | None = None, trial: int | None = None, *, storage: str | None = None) -> Gain | None:
+    """Returns what a search gained over the best configuration of `start:`, with its error.
+
+    Args:
+        trial: the number of a complete trial. None is the best.
+
+    Returns:
+        None if there is no complete trial from `start:`.
+    """
+    from fer_tune.study.baseline import gain as read
+
+    with open_store(storage) as store:
+        return read(store, study_name(store, study), trial)
+
+
 def overtuning(
     study: str, trial: int, test: Sequence[float] | None = None, *, storage: str | None = None
 ) -> Meter | None:
@@ -455,6 +622,7 @@ def confirm(
     *,
     top: int = 5,
     seeds: int = 3,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -469,7 +637,7 @@ def confirm(
     Args:
         top: how many of the best trials are confirmed.
         seeds: how many new seeds each of them gets at most.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
 
     Returns:
         The standings, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -483,7 +651,7 @@ def confirm(
     return run_confirmations(
         find_study(study, storage=storage).name,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         top=top,
         seeds=seeds,
         observer=observer,
@@ -523,6 +691,7 @@ def retrain(
     epochs: int | None = None,
     until: Literal["best", "end"] = "best",
     out: str | os.PathLike[str] | None = None,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     changes: Mapping[str, Value] | Sequence[str] = (),
@@ -544,10 +713,11 @@ def retrain(
             are always evaluated.
         test: whether to open test.
         epochs: length of the schedule. None is the study's.
-        until: `best` ends where the trial was best, if it overfitted afterwards. `end` trains the
+        until: `best` ends where the trial was best, if it overfitted afterwards: after as many
+            steps as the trial had taken, which are fewer epochs on more images. `end` trains the
             whole schedule.
         out: a folder to copy the model to, beside the job's own folder below the storage folder.
-        devices, engine, wandb, observer: as in `run`.
+        lanes, devices, engine, wandb, observer: as in `run`.
         changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set`
             takes them.
 
@@ -568,7 +738,7 @@ def retrain(
         record.name,
         Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         observer=observer,
         out=None if out is None else Path(out),
     )
@@ -581,6 +751,7 @@ def ensemble(
     epochs: int | None = None,
     tta: Tta = "none",
     test: bool = True,
+    lanes: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
     wandb: Mode | None = None,
@@ -589,15 +760,15 @@ def ensemble(
 ) -> EnsembleFit | None:
     """Chooses trials whose predictions are best together, trains them again, and tests them once.
 
-    The choice is greedy, with replacement, on the stored predictions for validation images. The
-    members are trained on training and validation images. A call that was killed is continued by
-    the same call.
+    The choice is greedy, with replacement, on the stored predictions for validation images: those
+    of trials, and of final fits on training images alone. The members are trained on training and
+    validation images. A call that was killed is continued by the same call.
 
     Args:
         studies: whose trials may be members. They must have the same split. None is all.
-        size: how many members, at most. One may count more than once.
+        size: how many networks. A configuration that is chosen twice is trained under two seeds.
         epochs: length of the schedules. None leaves that to the studies.
-        tta, test, devices, engine, wandb, observer: as in `retrain`.
+        tta, test, lanes, devices, engine, wandb, observer: as in `retrain`.
 
     Returns:
         The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
@@ -611,10 +782,12 @@ def ensemble(
 
     with open_store(storage) as store:
         names = study_names(store, studies)
+        for name in names:
+            store.studies.get(name)  # its error names the nearest study
     return run_ensemble(
         names,
         Settings.from_environment(storage),
-        RunOptions(devices=devices, engine=engine, wandb=wandb),
+        RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         size=size,
         epochs=epochs,
         tta=tta,
@@ -650,6 +823,9 @@ def predict(
 ) -> list[Prediction]:
     """Returns what a model or an ensemble says of each image.
 
+    An image file that is not readable is skipped with a note. Notes also name images that do not
+    look like a cropped face.
+
     Args:
         folder: what `retrain` or `ensemble` left.
         images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
@@ -658,10 +834,10 @@ def predict(
             installed, `on`, or `off`.
         submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
         sheet: a PNG file to write, with all images and their classes.
-        note: is called with a sentence about images that were changed.
+        note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
-        DataError: something does not exist, or is not a readable image.
+        DataError: something does not exist, or no image is readable.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
     from fer_tune.sources.predict import predict_images
@@ -795,6 +971,21 @@ def delete_study(study: str, *, storage: str | None = None) -> Deleted:
     settings = Settings.from_environment(storage)
     with Store.of(settings, create=False) as store:
         return delete(store, settings, study)
+
+
+def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
+    """Gives a study another name. Copies that trackers have keep the old name.
+
+    Raises:
+        StudyError: there is no such study, the name is taken or not valid, or a process runs it.
+        StorageError: the database cannot be written, or belongs to another storage folder.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.renaming import rename_study as rename
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings, create=False) as store:
+        rename(store, settings, study, to)
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ LIBRARIES = {
     "optuna": {"study", "report", "dashboard", "doctor"},
     "sqlalchemy": {"store", "study", "dashboard", "doctor"},
     "wandb": {"mirror"},
+    "ray": {"pool"},
     "typer": {"cli", "__main__"},
     "sklearn": {"data"},
     "pandas": {"data", "report", "api"},
@@ -68,7 +69,7 @@ TORCHLESS = {
 }
 """Rooms that never import torch. The doctor's probe does, in a process of its own."""
 
-HEAVY = ("torch", "wandb", "sklearn")
+HEAVY = ("torch", "wandb", "sklearn", "ray")
 
 
 def room_of(path: Path) -> str:
@@ -132,6 +133,16 @@ def test_imports_point_down_and_libraries_stay_in_their_rooms() -> None:
 )
 def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None:
     assert violations(source, PACKAGE / file)
+
+
+def test_each_class_has_a_name_of_its_own() -> None:
+    """A leading underscore makes no difference: a reader meets both names."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def users_of(opener: str) -> set[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import psutil
+
+from benchmarks.ray_nodes import NoRayError, ray_nodes
 
 from . import evidence
 from .checks import Case, problems, repeated
@@ -62,6 +64,8 @@ class Campaign:
         trials: the budget at the start.
         hang: seconds without an epoch that end a worker.
         small: whether the storage folder is on a small disk.
+        ray: whether the workers are on a Ray cluster, each on a node of its own that does not
+            share the storage folder.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Campaign:
     mirrored: bool = False
     hang: float = 60.0
     small: bool = False
+    ray: bool = False
 
     def plan(self, seed: int) -> list[str]:
         """Returns the faults of the search in the order in which they happen."""
@@ -91,12 +96,12 @@ def _shuffled(faults: Mapping[str, int], seed: str) -> list[str]:
 
 SHORT = Campaign(
     "short",
-    {"SIGKILL worker": 3, "SIGKILL orchestrator": 1, "SIGKILL mirror": 2},
+    {"SIGKILL worker": 1, "SIGKILL orchestrator": 1, "SIGKILL mirror": 1},
     {"SIGKILL worker": 1, "SIGKILL orchestrator": 1},
-    trials=4,
+    trials=3,
     mirrored=True,
 )
-"""Eight kills: each kind of process at least once, in the search and in the final fits."""
+"""Five kills: each kind of process at least once, in the search and in the final fits."""
 
 LONG = (
     Campaign("workers", {"SIGKILL worker": 52}, trials=16),
@@ -115,6 +120,9 @@ LONG = (
         {"SIGKILL worker": 8, "SIGKILL orchestrator": 8, "SIGKILL mirror": 3, "SIGTERM": 2, "torn checkpoint": 2},
         trials=4,
         mirrored=True,
+    ),
+    Campaign(
+        "ray", {"node lost": 2, "SIGKILL worker": 6, "SIGKILL orchestrator": 3, "SIGTERM": 1}, trials=12, ray=True
     ),
     Campaign("preemption", {"SIGTERM": 5}, trials=6),
     Campaign("torn checkpoints", {"torn checkpoint": 3}, trials=6),
@@ -237,9 +245,25 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
         stack.callback(subject.end_all)
         calm.evidence(campaign.trials)
         subject.use_cache(calm.subject)
-        _disturb(subject, campaign, seed, result, say)
+        try:
+            with _nodes(campaign, subject):
+                _disturb(subject, campaign, seed, result, say)
+        except NoRayError as error:
+            result.skipped = str(error)
+            return result
         _conclude(subject, result, calm)
     return result
+
+
+@contextmanager
+def _nodes(campaign: Campaign, subject: Subject) -> Iterator[None]:
+    """Gives the subject a Ray cluster with a node for each worker, if the campaign has one."""
+    if not campaign.ray:
+        yield
+        return
+    with ray_nodes(campaign.workers, 1, {"FER_TUNE_DIR": str(subject.storage)}) as subject.nodes:
+        yield
+    subject.nodes = None
 
 
 def _save(small: Path, result: Result) -> None:

@@ -104,17 +104,19 @@ def little_is_repeated(case: Case) -> Iterator[str]:
     """An attempt trains again at most what its predecessor trained in one checkpoint interval.
 
     A worker writes a checkpoint at the end of the first epoch after the interval, and that takes a
-    while: hence two epochs more. A job begins again from the start where its checkpoint was damaged
+    while: hence two epochs more. If a node is lost, the last checkpoint may have been on its way to
+    the orchestrator: hence one interval more. A job begins again from the start where its checkpoint was damaged
     or a full disk refused it.
     """
     if case.effects.get("disk full"):
         return
+    interval = 2 * INTERVAL if case.effects.get("node lost") else INTERVAL
     torn = {job for effects in case.effects.values() for effect in effects for job in effect.torn}
     for tries in (*case.found.tries.values(), *(fit.tries for fit in case.found.fits)):
         if any(one.record.job in torn for one in tries):
             continue
         for attempt, seconds, slowest in repeated(tries):
-            if seconds > INTERVAL + 2 * slowest:
+            if seconds > interval + 2 * slowest:
                 told = f"attempt {attempt} repeated {seconds:.2f} s, the slowest epoch took {slowest:.2f} s"
                 yield f"{_label(tries[0])}: {told}"
 

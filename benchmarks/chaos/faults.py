@@ -27,6 +27,9 @@ SIGTERM_WITHIN = 20.0
 INTERRUPTED = 130
 """The exit code of an interrupted run."""
 
+NODE_WITHIN = 60.0
+"""Seconds within which a worker must be on a new node, after another node was lost."""
+
 VOLUME = 64
 """MiB of the disk that is filled."""
 
@@ -144,6 +147,19 @@ def hang_worker(subject: Subject, random: Random) -> Effect:
     return Effect(f"worker {victim.pid}", noticed)
 
 
+def lose_node(subject: Subject, random: Random) -> Effect:
+    """A node of the Ray cluster dies with its worker, and another joins."""
+    victims = subject.processes("worker")
+    if subject.nodes is None or not subject.trains() or len(victims) < subject.workers:
+        raise MissedError("the workers do not train yet")
+    known = {process.pid for process in victims}
+    name = subject.nodes.lose(random)
+    subject.nodes.add()
+    joined = wait_until(lambda: _fresh(subject, known) or not subject.running(), NODE_WITHIN)
+    wrong = "" if joined is not None else f"no worker joined on a new node within {NODE_WITHIN:g} s"
+    return Effect(f"node {name}", joined if subject.running() else None, wrong)
+
+
 def terminate(subject: Subject, random: Random) -> Effect:
     """SIGTERM to the orchestrator, as when a cluster preempts it: epoch, checkpoint, end."""
     victim = _victim(subject, "orchestrator", random)
@@ -255,6 +271,7 @@ FAULTS: dict[str, Fault] = {
     "SIGKILL worker": Fault(kill_worker, "until it was noticed", early=True),
     "SIGKILL orchestrator": Fault(kill_orchestrator, "until no worker was left", early=True),
     "SIGKILL mirror": Fault(kill_mirror, "until it was gone", (0, 20), early=True),
+    "node lost": Fault(lose_node, "until a worker was on a new node", (4, 12)),
     "SIGTERM": Fault(terminate, "until the run had ended", (1, 12), early=True),
     "hung worker": Fault(hang_worker, "until it was ended", (2 * EPOCHS, 3 * EPOCHS)),
     "torn checkpoint": Fault(tear_checkpoint, "until it was set aside", (4, 12)),

@@ -17,6 +17,7 @@ from typing import Literal
 
 import psutil
 
+from benchmarks.ray_nodes import RayNodes
 from fer_tune.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,7 @@ class Subject:
         seeds: final fits that `fer-tune retrain` is to train; 0 while the study is searched.
         trial: whose configuration they have; None is the best.
         lanes: jobs that each worker trains at the same time.
+        nodes: the Ray cluster whose nodes the workers are on; None if they are not on one.
         ends: exit codes of the commands, in order; negative for a signal.
     """
 
@@ -95,6 +97,7 @@ class Subject:
     seeds: int = 0
     trial: int | None = None
     lanes: int = 1
+    nodes: RayNodes | None = None
     ends: list[int] = field(default_factory=list)
     _process: subprocess.Popen[bytes] | None = None
     _before: int = 0
@@ -145,6 +148,8 @@ class Subject:
 
     def _search(self) -> list[str]:
         engine = ["--workers", str(self.workers)] if self.workers else ["--engine", "inline"]
+        if self.nodes is not None:
+            engine += ["--engine", "ray", "--ray-address", self.nodes.address]
         lanes = ["--lanes", str(self.lanes)]
         sweep = str(self.folder / f"{STUDY}.yaml")
         return ["run", sweep, "--trials", str(self.trials), "--devices", "cpu", *engine, *lanes]
@@ -199,6 +204,7 @@ class Subject:
 
     def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        environment |= {} if self.nodes is None else {"FER_TUNE_SHARED": "0"}
         environment |= {"FER_TUNE_DIR": str(self.storage), "OMP_NUM_THREADS": "1", "NETRC": str(self.folder / "none")}
         for name in ("CONFIG", "CACHE", "DATA"):
             environment[f"WANDB_{name}_DIR"] = str(self.folder / "wandb")

@@ -1,12 +1,15 @@
-"""Compares searches on a simulated trainer.
+"""Compares searches on a simulated trainer, and makes the whole record in one command.
 
-    python -m benchmarks.search --family deep_cnn --rivals fer-tune,random,tpe+median --seeds 30
-    python -m benchmarks.search --rivals fer-tune --variant "mine; sampler={name: random}"
-    python -m benchmarks.search --rivals "neps hyperband" ...   in an environment that has NePS
+    python -m benchmarks.search --processes 30 --minutes 8 --python rivals=ENV/bin/python
+    python -m benchmarks.search --family deep_cnn --rivals fer-tune,tpe+median --seeds 3
+    python -m benchmarks.search --rivals fer-tune --variant "mine; sampler=random" --longest 1
+    python -m benchmarks.search --compare      compares what is in the file again
 
-Each call adds its runs to `--out`, and prints the comparison of all runs that are there. A run that
-is there already is not played again. `--no-own` makes a comparison repeatable: the searches' own
-processor time then costs nothing.
+Without `--rivals` it plays every search whose library a Python was given for: from nothing, and
+ours and PriorBand with a prior at the recipe and with a wrong one. It adds the runs to `--out`,
+about every twenty seconds, and plays none again that is there. The first seed of every search comes
+before the second of any. `--no-own` makes a comparison repeatable: the searches' own processor time
+then costs nothing.
 """
 
 from __future__ import annotations
@@ -14,24 +17,55 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.circumstances import commit, machine, today, versions
+from benchmarks.search.cases import NOTHING, OURS, RECIPE, WRONG, Arm, Case, cases
 from benchmarks.search.compare import FACTORS, compare, table
-from benchmarks.search.curves import SWEEPS
+from benchmarks.search.curves import FOLDER, SWEEPS
 from benchmarks.search.fitting import GROWERS
 from benchmarks.search.lanes import slowness
-from benchmarks.search.measure import OURS, Case, Results, factory, play_all
-from benchmarks.search.models import simulator_of
+from benchmarks.search.measure import LIBRARIES, Results, known
+from benchmarks.search.models import simulator_file
+from benchmarks.search.simulator import Simulator
+from benchmarks.search.targets import targets, targets_table
+from benchmarks.search.workers import Workers, environments, python_of
 from fer_tune.errors import FerTuneError, SettingsError
-from fer_tune.sweep import Sweep, load_sweep
+from fer_tune.sweep import load_sweep
 
 RESULT = Path(__file__).parents[1] / "results" / "search.json"
 
 SAVE_SECONDS = 20.0
 """Seconds between two writings of the file."""
+
+FAMILIES = ("deep_cnn", "simple_cnn", "resnet")
+"""The families of the record, as far as they have curves."""
+
+WITH_PRIOR = (
+    Arm(OURS, RECIPE, 1.0),
+    Arm("neps priorband", RECIPE, 1.0),
+    Arm(OURS, WRONG, 2.0),
+    Arm("neps priorband", WRONG, 2.0),
+)
+"""The searches that are given a prior. PriorBand without one is Hyperband, so it is not played."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family whose searches are played.
+
+    Attributes:
+        sweep: the file.
+        kept: the file of the fitted simulator.
+        budget: seconds of budget 1.
+    """
+
+    sweep: Path
+    kept: Path
+    simulator: Simulator
+    budget: float
 
 
 def main() -> None:
@@ -46,64 +80,137 @@ def main() -> None:
 def arguments() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--family", default="deep_cnn")
-    parser.add_argument("--sweep", type=Path, help="another sweep file of the family")
+    parser.add_argument("--family", help="of several, with commas; by default all that have curves")
+    parser.add_argument("--sweep", type=Path, help="another sweep file of the one family")
     parser.add_argument("--curves", type=Path, help="another file of curves")
     parser.add_argument("--invented", type=int, default=0, help="play so many invented curves")
     parser.add_argument("--model", choices=list(GROWERS), help="by default the best by cross-validation")
-    parser.add_argument("--rivals", default="fer-tune,random,tpe+median,tpe+hyperband,tpe+halving")
+    parser.add_argument("--rivals", help="play these only, from --begin; with commas")
     parser.add_argument("--variant", action="append", default=[], help='"NAME; key=value; ...", as --set takes them')
-    parser.add_argument("--start", help="name of a start configuration from which all begin; else from nothing")
+    parser.add_argument("--begin", default=NOTHING, help=f"{NOTHING}, {RECIPE}, {WRONG}, or a start configuration")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--slots", default="1,8")
-    parser.add_argument("--longest", type=float, default=max(FACTORS), help="budgets that are played")
+    parser.add_argument("--longest", type=float, default=max(FACTORS), help="budgets that are played, at most")
     parser.add_argument("--seconds", type=float, help="budget 1; by default the sweep's hours")
     parser.add_argument("--minutes", type=float, help="begin no run after this time")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--python", action="append", default=[], help="NAME=PATH; see benchmarks/search/rivals.txt")
     parser.add_argument("--no-own", action="store_true", help="do not count the searches' own processor time")
     parser.add_argument("--again", action="store_true", help="play runs again that are in the file")
+    parser.add_argument("--compare", action="store_true", help="play nothing")
     parser.add_argument("--out", type=Path, default=RESULT)
     return parser
 
 
 def run(options: argparse.Namespace) -> None:
     """Does what the command line asks."""
-    path = options.sweep or SWEEPS / f"{options.family}.yaml"
-    sweeps = our_sweeps(path, options.variant, options.start)
-    budget = options.seconds or 3600 * (sweeps[OURS].budget.hours or 0.05)
-    simulator = simulator_of(load_sweep(path), options.curves, options.invented, options.model)
-    rivals = [name for name in options.rivals.split(",") if name] + [name for name in sweeps if name != OURS]
-    for rival in rivals:
-        if rival not in sweeps:
-            factory(rival)  # a library that is missing is reported now
+    began = time.monotonic()
     results = Results(options.out)
-    part = results.family(simulator.family + (f" from {options.start}" if options.start else ""))
-    slots = [int(count) for count in options.slots.split(",")]
-    results.begin(part, simulator.record | {"invented": bool(options.invented)})
-    part["budget_seconds"] = budget
-    part["slowness"] = {str(count): round(slowness(simulator.family, count), 2) for count in slots}
-    cases = [
-        Case(rival, count, seed, options.longest * budget, not options.no_own)
-        for seed in range(options.seeds)
-        for count in slots
-        for rival in rivals
+    if not options.compare:
+        pythons = dict(given.split("=", 1) for given in options.python)
+        families = _families(options)
+        arms = _arms(options, pythons)
+        wanted = _wanted(options, arms, families, results)
+        facts = {
+            name: {"sweep": str(one.sweep), "simulator": str(one.kept), "variants": options.variant}
+            for name, one in families.items()
+        }
+        print(f"{len(wanted)} searches are played, {options.processes} at a time.", flush=True)
+        left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
+        _play(Workers(facts, pythons, options.processes), wanted, results, left)
+        found = environments(pythons)
+        results.content |= {"machine": machine(), "versions": versions("optuna", "numpy") | found}
+        results.content |= {"commit": commit(), "date": today()}
+    _compare(results)
+    results.save()
+    _print(results)
+
+
+def _families(options: argparse.Namespace) -> dict[str, Family]:
+    """Returns the families by name. Fits their simulators, if they are not kept from before."""
+    names = [name for name in FAMILIES if (FOLDER / f"{name}.npz").exists()]
+    found = {}
+    for name in options.family.split(",") if options.family else names:
+        path = options.sweep or SWEEPS / f"{name}.yaml"
+        sweep = load_sweep(path)
+        kept, simulator = simulator_file(sweep, options.curves, options.invented, options.model)
+        found[name] = Family(path, kept, simulator, options.seconds or 3600 * (sweep.budget.hours or 0.05))
+    return found
+
+
+def _arms(options: argparse.Namespace, pythons: dict[str, str]) -> list[Arm]:
+    """Returns what is played: what was asked for, or else all that can be.
+
+    Raises:
+        SettingsError: a search is unknown, or no Python was given for it.
+    """
+    ours = [f"{OURS} {variant.split(';')[0].strip()}" for variant in options.variant]
+    if options.rivals is not None:
+        names = [name for name in options.rivals.split(",") if name]
+        for name in names:
+            known(name)
+            if python_of(name, pythons) is None:
+                raise SettingsError(
+                    f"The search {name} needs a Python that has its library.",
+                    "Give it as --python rivals=PATH; see the first lines of benchmarks/search/rivals.txt.",
+                )
+        return [Arm(name, options.begin, options.longest) for name in [*names, *ours]]
+    rivals = [name for names in LIBRARIES.values() for name in names if name != "neps priorband"]
+    every = [Arm(name) for name in [OURS, *ours, *rivals]] + list(WITH_PRIOR)
+    return [
+        Arm(arm.rival, arm.begin, min(arm.longest, options.longest))
+        for arm in every
+        if python_of(arm.rival, pythons) is not None
     ]
-    wanted = [case for case in cases if options.again or case.key not in part["runs"]]
+
+
+def _wanted(options: argparse.Namespace, arms: list[Arm], families: dict[str, Family], results: Results) -> list[Case]:
+    """Returns the cases that are not in the file yet. Makes the file's parts ready for them."""
+    slots = [int(count) for count in options.slots.split(",")]
+    budgets = {name: family.budget for name, family in families.items()}
+    every = cases(arms, budgets, slots, options.seeds, not options.no_own)
+    for case in every:
+        family, part = families[case.family], results.family(case.part)
+        results.begin(part, family.simulator.record | {"invented": bool(options.invented)})
+        part["budget_seconds"] = family.budget
+        part["slowness"] = {str(count): round(slowness(family.simulator.family, count), 2) for count in slots}
+    return [case for case in every if options.again or not results.has(case)]
+
+
+def _play(workers: Workers, wanted: list[Case], results: Results, seconds: float | None) -> None:
+    """Plays the cases, and saves what came out every now and then."""
     saved = began = time.monotonic()
-    for case, run in play_all(wanted, sweeps, simulator, options.processes):
-        part["runs"][case.key] = run | ({} if case.own else {"own": False})
+    played = 0
+    for case, found in workers.play(wanted, seconds):
+        part = results.family(case.part)
+        if "error" in found:
+            part.setdefault("errors", {})[case.key] = found["error"]
+            print(f"{case.part}, {case.key}: {found['error']}", flush=True)
+            continue
+        part["runs"][case.key] = found | ({} if case.own else {"own": False})
+        part.get("errors", {}).pop(case.key, None)
+        played += 1
         if time.monotonic() - saved > SAVE_SECONDS:
             results.save()
             saved = time.monotonic()
-        if options.minutes is not None and time.monotonic() - began > 60 * options.minutes:
-            break
-    part["compared"] = compare(part["runs"], budget)
-    names = ("optuna", "numpy", "syne-tune", "neural-pipeline-search", "smac", "dehb")
-    known = results.content.get("versions", {})
-    results.content |= {"machine": machine(), "versions": known | versions(*names), "commit": commit(), "date": today()}
-    results.save()
-    print(about(part["simulation"]))
-    print(table(part["compared"]))
+            print(f"{played} of {len(wanted)} after {saved - began:.0f} s", flush=True)
+
+
+def _compare(results: Results) -> None:
+    """Compares the runs of each part, and the record with what the search must reach."""
+    parts = results.content.get("families", {})
+    for name, part in sorted(parts.items()):  # a family comes before its parts with a prior
+        family = parts.get(name.split(" from ")[0], part)
+        goals = {slots: one["target"] for slots, one in family.get("compared", {}).items()}
+        part["compared"] = compare(part["runs"], part["budget_seconds"], goals=goals if family is not part else None)
+    results.content["targets"] = targets(parts)
+
+
+def _print(results: Results) -> None:
+    for name, part in sorted(results.content.get("families", {}).items()):
+        print(f"\n{name}" if " from " in name else f"\n{about(part['simulation'])}")
+        print(table(part["compared"]))
+    print(f"\n{targets_table(results.content['targets'])}")
 
 
 def about(record: dict[str, Any]) -> str:
@@ -121,28 +228,6 @@ def about(record: dict[str, Any]) -> str:
     if not noise["measured_on_seeds"]:
         lines.append("The noise between seeds is assumed, because too few repeats were collected.")
     return "\n".join(lines)
-
-
-def our_sweeps(path: Path, variants: list[str], start: str | None = None) -> dict[str, Sweep]:
-    """Returns our sweep and its variants by name.
-
-    Args:
-        start: name of the start configuration that they keep; None keeps none.
-
-    Raises:
-        SettingsError: the sweep has no start configuration of this name.
-    """
-    found = {OURS: load_sweep(path)}
-    for variant in variants:
-        name, *changes = [word.strip() for word in variant.split(";")]
-        found[f"{OURS} {name}"] = load_sweep(path, changes)
-    for name, sweep in found.items():
-        kept = tuple(one for one in sweep.start if one.name == start and start is not None)
-        if start is not None and not kept:
-            names = ", ".join(str(one.name) for one in sweep.start)
-            raise SettingsError(f"{path.name} has no start configuration {start!r}.", f"It has {names}.")
-        found[name] = replace(sweep, start=kept)
-    return found
 
 
 if __name__ == "__main__":

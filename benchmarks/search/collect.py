@@ -27,13 +27,13 @@ from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.search.curves import FOLDER, MEASURES, SWEEPS, Curve, Curves, Kind
 from benchmarks.search.invented import drawn, random_configuration
 from fer_tune.job import EpochRow, Value
-from fer_tune.jobs.runner import OUT_OF_TIME
+from fer_tune.jobs.outcome import OUT_OF_TIME
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import AttemptRecord, JobRecord, Store
 from fer_tune.sweep import Sweep, load_sweep
-from fer_tune.sweep.schema import Header, Start
+from fer_tune.sweep.schema import Start, SweepKeys
 from fer_tune.sweep.space import Fixed, Parameter, Space
 
 RESERVE = 12.0
@@ -142,7 +142,7 @@ def prepared(chunk: Chunk, options: argparse.Namespace) -> Sweep:
         "start=[]",
         f"budget={{trials: {chunk.count}, epochs: {options.epochs}}}",
     ]
-    changes += ["search=null"] if "search" in Header.model_fields else []
+    changes += ["search=null"] if "search" in SweepKeys.model_fields else []
     sweep = load_sweep(path, changes)
     hours = None if chunk.seconds == math.inf else chunk.seconds / 3600
     sweep = replace(sweep, budget=sweep.budget.model_copy(update={"hours": hours}))

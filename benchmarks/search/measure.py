@@ -1,19 +1,15 @@
-"""Plays searches for many seeds in several processes, and keeps each result as it comes."""
+"""Plays one search, and keeps the results of many."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
+from benchmarks.search.cases import OURS, Case
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.lanes import slowness
 from benchmarks.search.simulator import Simulator
@@ -21,9 +17,6 @@ from benchmarks.search.slots import Play, RivalFactory
 from fer_tune.errors import SettingsError
 from fer_tune.files import replace_text
 from fer_tune.sweep import Sweep
-
-OURS = "fer-tune"
-"""How the names of our own searches begin: `fer-tune`, or `fer-tune NAME` for a variant."""
 
 LIBRARIES = {
     "plain_optuna": ("random", "tpe+median", "tpe+hyperband", "tpe+halving"),
@@ -35,32 +28,6 @@ LIBRARIES = {
 """The rivals by the module that has them. Each module needs its own library."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """One search to play.
-
-    Attributes:
-        rival: its name.
-        slots: trainings at a time. Eight share one device, as lanes do.
-        seconds: of the simulation.
-        own: whether the search's own processor time counts.
-    """
-
-    rival: str
-    slots: int
-    seed: int
-    seconds: float
-    own: bool = True
-
-    @property
-    def key(self) -> str:
-        """Identifies the case in a file of results."""
-        return f"{self.rival}/{self.slots}/{self.seed}"
-
-
-_state: dict[str, Any] = {}
-
-
 def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dict[str, Any]:
     """Plays one search, and returns its trace.
 
@@ -68,7 +35,7 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         sweeps: by name of our search; the rivals take that of `fer-tune`.
     """
     slow = slowness(simulator.family, case.slots)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     if case.rival in sweeps:
         from benchmarks.search.play import play
 
@@ -81,7 +48,8 @@ def play_case(case: Case, sweeps: dict[str, Sweep], simulator: Simulator) -> dic
         trace = Play(
             rival, simulator, case.seed, case.seconds, case.slots, slow, sweep.patience, VirtualClock(case.own)
         ).run()
-    return trace.as_dict() | {"seconds": case.seconds, "wall_seconds": round(time.perf_counter() - began, 1)}
+    took = {"wall_seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    return trace.as_dict() | {"seconds": case.seconds} | {name: round(seconds, 1) for name, seconds in took.items()}
 
 
 def factory(rival: str) -> RivalFactory:
@@ -90,47 +58,28 @@ def factory(rival: str) -> RivalFactory:
     Raises:
         SettingsError: there is no such rival, or its library is not installed.
     """
-    for module, names in LIBRARIES.items():
-        if rival in names:
-            try:
-                found = importlib.import_module(f"benchmarks.search.rivals.{module}")
-            except ModuleNotFoundError as error:
-                raise SettingsError(
-                    f"The rival {rival} needs {error.name}, which is not installed here.",
-                    "Run this command in the environment of benchmarks/search/rivals.txt; see its first lines.",
-                ) from error
-            made: RivalFactory = found.FACTORIES[rival]
-            return made
-    known = [OURS, *(name for names in LIBRARIES.values() for name in names)]
-    raise SettingsError(f"There is no rival {rival}.", f"The rivals are {', '.join(known)}.")
-
-
-def play_all(
-    cases: Sequence[Case], sweeps: dict[str, Sweep], simulator: Simulator, processes: int
-) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """Yields each case with its trace, as they end."""
-    if processes == 1:
-        with threadpool_limits(1):
-            for case in cases:
-                yield case, play_case(case, sweeps, simulator)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, _prepare, (sweeps, simulator))
+    known(rival)
+    module = next(module for module, names in LIBRARIES.items() if rival in names)
     try:
-        futures = {pool.submit(_play, case): case for case in cases}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)  # the caller may have stopped asking
+        found = importlib.import_module(f"benchmarks.search.rivals.{module}")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"The rival {rival} needs {error.name}, which is not installed here.",
+            "Give the Python that has it as --python rivals=PATH; see benchmarks/search/rivals.txt.",
+        ) from error
+    made: RivalFactory = found.FACTORIES[rival]
+    return made
 
 
-def _prepare(sweeps: dict[str, Sweep], simulator: Simulator) -> None:
-    threadpool_limits(1)
-    _state.update(sweeps=sweeps, simulator=simulator)
+def known(rival: str) -> None:
+    """Checks that there is a search of this name.
 
-
-def _play(case: Case) -> dict[str, Any]:
-    return play_case(case, _state["sweeps"], _state["simulator"])
+    Raises:
+        SettingsError: there is none.
+    """
+    names = [OURS, *(name for names in LIBRARIES.values() for name in names)]
+    if rival not in names:
+        raise SettingsError(f"There is no rival {rival}.", f"The rivals are {', '.join(names)}.")
 
 
 class Results:
@@ -148,6 +97,11 @@ class Results:
         """Returns the part of a family."""
         part: dict[str, Any] = self.content.setdefault("families", {}).setdefault(name, {"runs": {}})
         return part
+
+    def has(self, case: Case) -> bool:
+        """Returns whether a case was played, for at least as long."""
+        run = self.family(case.part)["runs"].get(case.key)
+        return run is not None and bool(run.get("seconds", 0.0) >= case.seconds)
 
     def begin(self, part: dict[str, Any], simulation: dict[str, Any]) -> None:
         """Makes a part ready for more runs. Drops those that were played on another simulation."""

@@ -27,15 +27,22 @@ def simulator_of(sweep: Sweep, curves: Path | None = None, invented: int = 0, gr
     Raises:
         DataError: there are no curves, or too few.
     """
+    return simulator_file(sweep, curves, invented, grower)[1]
+
+
+def simulator_file(
+    sweep: Sweep, curves: Path | None = None, invented: int = 0, grower: str | None = None
+) -> tuple[Path, Simulator]:
+    """Returns the file in which the simulator is kept, and the simulator. See `simulator_of`."""
     path = curves or FOLDER / f"{sweep.family.replace('/', '-')}.npz"
     found = invent(sweep, invented) if invented else Curves.load(path)
     kept = _place(sweep, found, grower)
     if kept.exists():
         fitted: Simulator = pickle.loads(kept.read_bytes())
-        return fitted
+        return kept, fitted
     fitted = Simulator(found, sweep.space, grower)
     replace_file(kept, lambda stream: pickle.dump(fitted, stream))
-    return fitted
+    return kept, fitted
 
 
 def _place(sweep: Sweep, curves: Curves, grower: str | None) -> Path:

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.search.cases import OURS
 from benchmarks.search.compare import by_rival, value_at
-from benchmarks.search.measure import OURS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "search.svg"
 

@@ -16,18 +16,20 @@ from pathlib import Path
 
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.pool import SimulatedPool
+from benchmarks.search.poor import poor_shares
 from benchmarks.search.simulator import Simulator
 from benchmarks.search.trace import Trace
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.search import Search
 from fer_tune.store import Store, StudyLock
 from fer_tune.study import Study
+from fer_tune.study.rungs import levels_of
 from fer_tune.sweep import Sweep
 
 MEMORY = Path("/dev/shm")
@@ -93,9 +95,10 @@ def play(
             Runner(search, pool, store, observers, Signals(), limits, clock=clock).run()
             if (settings.logs / "observers.log").exists():
                 raise AssertionError((settings.logs / "observers.log").read_text(encoding="utf-8"))
+            spent, poor = clock.own_seconds, poor_shares(store, sweep.study, levels_of(sweep)[:-1])
         trace = recorder.trace
-        trace.own_seconds = clock.own_seconds
-        trace.facts = {"trained_seconds": round(pool.trained, 1)}
+        trace.own_seconds = spent
+        trace.facts = {"trained_seconds": round(pool.trained, 1), **poor}
         return trace
 
 

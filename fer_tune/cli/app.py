@@ -1,4 +1,4 @@
-"""Registers the commands, and turns errors into messages and exit codes."""
+"""The command line as a whole: the commands by section, and errors as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -7,36 +7,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fer_tune import api
-from fer_tune.cli import (
-    backup,
-    best,
-    check,
-    compare,
-    confirm,
-    dashboard,
-    data,
-    doctor,
-    ensemble,
-    evaluate,
-    export,
-    init,
-    migrate,
-    predict,
-    replay,
-    report,
-    restore,
-    retrain,
-    run,
-    stop,
-    studies,
-    sync,
-    trials,
-    watch,
-)
-from fer_tune.cli.options import BAD_INPUT, INTERRUPTED
-from fer_tune.cli.usage import explain
-from fer_tune.display.terminal import Output, error
+from fer_tune.cli.commands import SECTIONS, Commands
+from fer_tune.cli.help import write_options
+from fer_tune.cli.options import BAD_INPUT, INTERRUPTED, Verbose, verbosity
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.files import FULL
 
@@ -44,65 +17,87 @@ CLICKS_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """The base class of the errors that Typer shows, whose package differs between its versions."""
 
 
-class Commands(TyperGroup):
-    """Lists the commands in the order of registration, and shows errors without a traceback."""
+class Group(TyperGroup):
+    """Lists the commands by section, and shows errors without a traceback."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the names of the commands in the order of registration."""
-        return list(self.commands)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands()  # type: ignore[assignment]  # nobody adds one
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the sections of commands, then the options."""
+        width = max(map(len, self.commands))
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in commands.items()])
+        write_options(self, ctx, formatter)
+
+    def make_context(self, *given: Any, **extra: Any) -> Any:
+        """Returns the context of a call, without its command."""
+        try:
+            return super().make_context(*given, **extra)
+        except CLICKS_ERROR as problem:
+            _end(problem)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command.
 
-        A wrong option, an error that fer-tune raises on purpose, and a full disk end with exit code
-        2. Ctrl-C ends with 130.
+        Wrong usage, an error that fer-tune raises on purpose, and a full disk end with exit code 2.
+        Ctrl-C ends with 130.
         """
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as problem:
-            if (explained := explain(problem)) is None:
-                raise
-            error(explained)
-            raise typer.Exit(BAD_INPUT) from problem
-        except FerTuneError as problem:
-            error(problem)
-            raise typer.Exit(BAD_INPUT) from problem
+        except (FerTuneError, CLICKS_ERROR) as problem:
+            _end(problem)
         except OSError as problem:
             if problem.errno not in FULL:
                 raise
+            from fer_tune.display.terminal import Output
+
             Output().close()
-            error(StorageError(f"The output cannot be written: {problem.strerror}.", "Free some space on its disk."))
-            raise typer.Exit(BAD_INPUT) from problem
+            full = f"The output cannot be written: {problem.strerror}."
+            _end(StorageError(full, "Free some space on its disk."))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
-        except (CLICKS_ERROR, typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as problem:
+            from fer_tune import api
+
             if (damaged := api.explained(problem)) is None:
                 raise
-            error(damaged)
-            raise typer.Exit(BAD_INPUT) from problem
+            _end(damaged)
+
+
+def _end(problem: Exception) -> None:
+    """Shows an error, and ends the program."""
+    if type(problem).__name__ == "NoArgsIsHelpError":  # Typer shows the help
+        raise problem
+    from fer_tune.cli.usage import in_our_words
+    from fer_tune.display.terminal import error
+
+    if verbosity.asked:
+        import traceback
+
+        traceback.print_exception(problem)
+    error(problem if isinstance(problem, FerTuneError) else in_our_words(problem))
+    raise typer.Exit(BAD_INPUT) from problem
 
 
 app = typer.Typer(
-    cls=Commands,
-    help="Finds good hyperparameters for facial-expression networks.",
+    cls=Group,
+    epilog="`fer-tune COMMAND --help` describes a command and has examples.",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def version() -> None:
-    """Print the version."""
-    from fer_tune import __version__
-
-    typer.echo(__version__)
-
-
 def _version_and_exit(asked: bool) -> None:
     if asked:
+        from fer_tune.cli.version import version
+
         version()
         raise typer.Exit
 
@@ -112,40 +107,10 @@ def options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version_and_exit, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Find good hyperparameters for facial-expression networks.
 
-    First: init, check, data. Then: run, watch, stop. Then: best, trials, studies, replay,
-    report, dashboard. Last: confirm, compare, retrain, ensemble, evaluate, predict, export. To
-    keep: backup, restore, migrate.
+    You describe a search in a YAML file. Optuna proposes trials, your GPUs train them, and fer-tune
+    stops the bad ones early. Begin with `fer-tune run demo`.
     """
-
-
-for command in (
-    init.init,
-    check.check,
-    data.data,
-    run.run,
-    stop.stop,
-    watch.watch,
-    best.best,
-    trials.trials,
-    studies.studies,
-    replay.replay,
-    report.report,
-    dashboard.dashboard,
-    sync.sync,
-    confirm.confirm,
-    compare.compare,
-    retrain.retrain,
-    ensemble.ensemble,
-    predict.predict,
-    evaluate.evaluate,
-    export.export,
-    backup.backup,
-    restore.restore,
-    migrate.migrate,
-    doctor.doctor,
-    version,
-):
-    app.command()(command)

@@ -11,6 +11,8 @@ from fer_tune import api
 from fer_tune.cli.options import Storage
 from fer_tune.display import terminal
 
+EXAMPLES = ("fer-tune backup", "fer-tune backup --to /mnt/copies --artifacts")
+
 
 def backup(
     to: Annotated[
@@ -25,12 +27,8 @@ def backup(
     `fer-tune restore FILE` puts it back.
     """
     made = api.backup(to, artifacts=artifacts, storage=storage)
-    parts = [_many(made.studies, "study", "studies"), _many(made.jobs, "job", "jobs")]
-    parts += [_many(made.files, "artifact", "artifacts")] if artifacts else []
+    parts = [terminal.many(made.studies, "study", "studies"), terminal.many(made.jobs, "job", "jobs")]
+    parts += [terminal.many(made.files, "artifact", "artifacts")] if artifacts else []
     terminal.note(f"{made.path}: {', '.join(parts)}; {made.bytes / 2**20:.1f} MiB, read back and found whole.")
     for path in made.missing:
         terminal.note(f"{path} is recorded, but the storage folder does not have it as it was recorded.")
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyName
+from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyArgument, StudyName, one_study, only_one
 from fer_tune.cli.standings import as_dict, conclusions, mark, say, show_meter
 from fer_tune.display import terminal
 
 if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
+    from fer_tune.study.baseline import Gain
     from fer_tune.study.standings import Standing, Standings
 
 NAME_WIDTH = 22
@@ -24,29 +26,59 @@ TRIAL_WIDTH = 13
 """Cells of a trial's column."""
 
 
-def best(
-    study: StudyName = None,
+EXAMPLES = (
+    "fer-tune best resnet",
+    "fer-tune best resnet --top 5",
+    "fer-tune best resnet --yaml",
+    "fer-tune best resnet --rule one_se --json",
+)
+
+
+def best(  # noqa: PLR0917 - options
+    study: StudyArgument = None,
+    named: StudyName = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Number of trials.")] = 1,
     rule: Annotated[
         Literal["max", "one_se"],
-        typer.Option("--rule", help="one_se: the cheapest trial within one standard error of the best."),
+        typer.Option(
+            "--rule", metavar="max|one_se", help="one_se: the cheapest trial within one standard error of the best."
+        ),
     ] = "max",
     json: AsJson = False,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the trials as entries of `start:` in a sweep.")] = False,
     storage: Storage = None,
 ) -> None:
     """Show the best trials of a study, how sure their order is, and their hyperparameters."""
-    record = api.find_study(study, storage=storage)
+    record = api.find_study(one_study(study, named), storage=storage)
+    only_one(json=json, yaml=yaml)
     found = api.standings(record.name, top, rule=rule, storage=storage)
+    chosen = found.chosen
+    gained = None if chosen is None else api.gain(record.name, chosen.trial.number, storage=storage)
     if json:
-        terminal.print_json({"family": record.family} | as_dict(found, top))
+        over = None if gained is None else asdict(gained) | {"start": gained.start.number, "tied": gained.tied}
+        terminal.print_json({"family": record.family} | as_dict(found, top) | {"gain": over})
+    elif yaml:
+        _print_yaml(record, found, top)
     else:
-        _show(record, found, top, storage)
+        _show(record, found, top, gained, storage)
     if not found.ranked:
         terminal.note(f"No trial of {record.name} has completed yet.")
         raise typer.Exit(NOTHING_COMPLETED)
 
 
-def _show(record: StudyRecord, found: Standings, top: int, storage: str | None) -> None:
+def _print_yaml(record: StudyRecord, found: Standings, top: int) -> None:
+    """Prints trials as a sweep's `start:` has them: what the study searched, with all digits."""
+    from fer_tune.sweep.start import entry
+    from fer_tune.sweep.yaml_nodes import dump
+
+    entries = [
+        entry(f"trial {one.trial.number} of {record.name}", one.trial.params, record.sweep_json["space"])
+        for one in found.listed(top)
+    ]
+    print(dump({"start": entries}, flow=False), end="")
+
+
+def _show(record: StudyRecord, found: Standings, top: int, gained: Gain | None, storage: str | None) -> None:
     """Prints a table with a column for each trial. A narrow terminal gets several tables."""
     out = terminal.console()
     terminal.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
@@ -56,7 +88,7 @@ def _show(record: StudyRecord, found: Standings, top: int, storage: str | None) 
         if start:
             out.print()
         _show_columns(out, found, listed[start : start + at_once])
-    say(out, conclusions(found))
+    say(out, [*([gained.sentence()] if gained else []), *conclusions(found)])
     if listed:
         show_meter(out, api.overtuning(record.name, listed[0].trial.number, storage=storage))
 

@@ -9,39 +9,77 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import Changes
+from fer_tune.cli.completion import complete_families
+from fer_tune.cli.options import PROBLEMS, Changes, SweepFiles
 from fer_tune.display import terminal
-from fer_tune.display.terminal import Column
+from fer_tune.display.terminal import Column, many
+from fer_tune.errors import SettingsError
 
 if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
 
 
+EXAMPLES = (
+    "fer-tune check resnet",
+    "fer-tune check sweeps/mine.yaml --set lr=0.01",
+    "fer-tune check --family ./mynet.py:MyNet",
+)
+
+
 def check(
-    sweep: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
-    ],
+    sweep: Annotated[list[Path] | None, SweepFiles] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            "--family",
+            metavar="FAMILY",
+            help="Check a family instead: a name, or ./mynet.py:MyNet.",
+            autocompletion=complete_families,
+            show_default=False,
+        ),
+    ] = None,
     settings: Changes = None,
 ) -> None:
-    """Check sweeps and show what they search, without training."""
+    """Check sweeps and show what they search, without training.
+
+    A family is built for images of several sizes and colours, and trained for a step.
+    """
     out = terminal.console()
+    if family is not None:
+        _check_family(out, family)
+    elif not sweep:
+        raise SettingsError("`fer-tune check` needs a sweep, or --family.", "Example: fer-tune check resnet.")
+    if not sweep:
+        return
     for checked in api.check(sweep, settings or ()):
         _show(out, checked)
+
+
+def _check_family(out: Console, family: str) -> None:
+    """Prints what the trainer expects of a family. Ends with 1 if something is wrong."""
+    found = api.check_family(family)
+    for one in found:
+        mark = ("wrong", "bold red") if one.wrong else ("ok", "green")
+        terminal.line(out, mark, f"  {one.what}", f": {one.wrong}" if one.wrong else "")
+    if any(one.wrong for one in found):
+        raise typer.Exit(PROBLEMS)
 
 
 def _show(out: Console, sweep: Sweep) -> None:
     from fer_tune.sweep.describe import describe_images, rows
 
-    hours = f", {sweep.budget.hours:g} hours" if sweep.budget.hours else ""
-    budget = f"{sweep.budget.trials} trials of at most {sweep.budget.epochs} epochs{hours}"
+    hours = "" if sweep.budget.hours is None else f", {many(sweep.budget.hours, 'hour')}"
+    trials, epochs = many(sweep.budget.trials, "trial"), many(sweep.budget.epochs, "epoch")
+    budget = f"{trials} of at most {epochs}{hours}"
     terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}, {budget}")
-    starts = "1 start configuration" if len(sweep.start) == 1 else f"{len(sweep.start)} start configurations"
+    starts = many(len(sweep.start), "start configuration")
     how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
     if sweep.search.strategy == "promote":
-        from fer_tune.study.rungs import levels_of
+        from fer_tune.sweep.rung_levels import levels_of
 
-        rungs = ", ".join(map(str, levels_of(sweep)[:-1])) or "none"
-        how = f"sampler {sweep.sampler.name}, rungs at epochs {rungs}"
+        epochs_of_rungs = ", ".join(map(str, levels_of(sweep)[:-1]))
+        rungs = f"rungs at epochs {epochs_of_rungs}" if epochs_of_rungs else "no rungs"
+        how = f"sampler {sweep.sampler.name}, {rungs}"
     terminal.line(out, f"maximises {sweep.objective}; {how}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]

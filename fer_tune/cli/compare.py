@@ -15,6 +15,9 @@ from fer_tune.display import terminal
 Name = Annotated[str, typer.Argument(metavar="A", help="A study, a family, or the folder of a model.")]
 
 
+EXAMPLES = ("fer-tune compare resnet vgg", "fer-tune compare models/a models/b")
+
+
 def compare(
     first: Name,
     second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],

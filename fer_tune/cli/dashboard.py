@@ -13,7 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import Storage
+from fer_tune.cli.completion import complete_studies
+from fer_tune.cli.options import Storage, StudyName, one_study
 from fer_tune.display import terminal
 from fer_tune.errors import SettingsError
 
@@ -23,12 +24,24 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+EXAMPLES = ("fer-tune dashboard", "fer-tune dashboard resnet --port 8081")
+
+
 def dashboard(
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Print the address of this study.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="Print the address of this study.",
+            autocompletion=complete_studies,
+            show_default=False,
+        ),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free port.")] = 8080,
-    host: Annotated[str, typer.Option("--host", help="Everybody who reaches it can delete trials.")] = "127.0.0.1",
+    named: StudyName = None,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes any free port.")] = 8080,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Everybody who reaches it can delete trials.")
+    ] = "127.0.0.1",
     storage: Storage = None,
 ) -> None:
     """Serve optuna-dashboard, with notes and learning curves, until Ctrl-C."""
@@ -36,7 +49,7 @@ def dashboard(
         raise SettingsError(
             "--host must be an address (got an empty text).", "0.0.0.0 is every address of this machine."
         )
-    with api.dashboard_application(study, host=host, storage=storage) as (app, page):
+    with api.dashboard_application(one_study(study, named), host=host, storage=storage) as (app, page):
         if host not in LOOPBACK:
             terminal.note(f"Everybody who reaches {host} can read and delete trials: the dashboard has no password.")
         with _server(host, port, app) as server:

@@ -12,22 +12,40 @@ from fer_tune.cli.options import AsJson
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.display import terminal
 
+HEADINGS = {
+    "blank": "blank images",
+    "conflict": "copies with different labels",
+    "copy": "copies",
+    "near copy": "near copies",
+}
+
 if TYPE_CHECKING:
     from fer_tune.data.audit import Audit
+
+
+EXAMPLES = ("fer-tune data demo", "fer-tune data faces/ --list", "fer-tune data faces/ --side 64 --channels 3")
 
 
 def data(
     source: Annotated[str, typer.Argument(metavar="SRC", help="fer2013, demo, or a path.")],
     side: Annotated[int, typer.Option("--side", metavar="PIXELS", help="Resize the images to this side.")] = SIDE,
     channels: Annotated[int, typer.Option("--channels", metavar="1|3", help="1 is grey, 3 is colour.")] = 1,
+    every: Annotated[
+        bool, typer.Option("--list", help="Name the blank images, the conflicting ones, and all copies.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Count a data set's classes, blanks and copies, and what a plain split would leak."""
+    """Count a data set's classes, blanks and copies, and what a plain split would leak.
+
+    --json has the names too.
+    """
     found = api.audit_data(source, side=side, channels=channels, note=terminal.note)
     if json:
         terminal.print_json(found.as_dict())
-    else:
-        _show(terminal.console(), found)
+        return
+    _show(terminal.console(), found)
+    if every:
+        _list(terminal.console(), found)
 
 
 def _show(out: Console, found: Audit) -> None:
@@ -47,6 +65,16 @@ def _show(out: Console, found: Audit) -> None:
         terminal.line(out, f"{heading:<21}", told)
     for note in found.notes:
         terminal.line(out, f"note: {note}")
+
+
+def _list(out: Console, found: Audit) -> None:
+    """Prints the name and the class of each image that somebody should look at."""
+    if not found.doubtful:
+        terminal.line(out, "No image is blank, and none is a copy of another one.")
+    for number, group in enumerate(found.doubtful, 1):
+        terminal.line(out, (f"{number}. {HEADINGS[group.kind]}", "bold"))
+        for name, label in group.images.items():
+            terminal.line(out, f"  {name}  ({label})")
 
 
 def _facts(found: Audit) -> dict[str, str]:

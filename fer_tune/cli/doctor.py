@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
+EXAMPLES = ("fer-tune doctor", "fer-tune doctor --json")
+
+
 def doctor(json: AsJson = False, storage: Storage = None) -> None:
     """Examine the environment, the devices and the storage, and say what to do.
 

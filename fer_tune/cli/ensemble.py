@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, Storage, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, Studies, StudyNames, Wandb, several_studies
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.retrain import VIEWS, show_ledger
 from fer_tune.cli.standings import say
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from fer_tune.sources.ensemble import EnsembleFit
 
 
+EXAMPLES = ("fer-tune ensemble resnet vgg --size 8", "fer-tune ensemble --tta flip")
+
+
 def ensemble(  # noqa: PLR0917 - options
-    studies: Annotated[
-        str | None,
-        typer.Option("--studies", metavar="A,B", help="Default: all studies with one split.", show_default=False),
-    ] = None,
-    size: Annotated[int, typer.Option("--size", min=1, max=100, metavar="N", help="Members, at most.")] = 8,
+    studies: Studies = None,
+    named: StudyNames = None,
+    size: Annotated[int, typer.Option("--size", min=1, max=100, metavar="N", help="Number of networks.")] = 8,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -32,6 +33,7 @@ def ensemble(  # noqa: PLR0917 - options
         ),
     ] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once.")] = True,
+    lanes: LaneCount = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
@@ -42,19 +44,20 @@ def ensemble(  # noqa: PLR0917 - options
 ) -> None:
     """Choose trials whose predictions are best together, train them again, and test them once.
 
-    The choice is made on stored predictions for validation images. The same command continues a run
-    that was killed.
+    The choice is made on stored predictions for validation images. A trial that is chosen twice is
+    trained under two seeds. The same command continues a run that was killed.
     """
-    from fer_tune.cli.run import display_of
+    from fer_tune.cli.run import display_of, lanes_of
 
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, Settings.from_environment(storage), quiet=False, json_lines=False)
     fit = api.ensemble(
-        None if studies is None else [name.strip() for name in studies.split(",")],
+        several_studies(studies, named),
         size=size,
         epochs=epochs,
         tta=tta,
         test=test,
+        lanes=lanes_of(lanes) or "auto",
         devices=devices,
         wandb=wandb,
         observer=display,
@@ -68,13 +71,14 @@ def ensemble(  # noqa: PLR0917 - options
 
 def _show(fit: EnsembleFit, tta: Tta) -> None:
     out, choice, single = terminal.console(), fit.chosen.choice, fit.chosen.single
-    members, candidates = len(fit.chosen.members), len(fit.chosen.candidates)
-    terminal.line(out, f"{members} network{'s' if members > 1 else ''}, chosen from {candidates} trials")
+    networks, candidates = len(fit.fits), len(fit.chosen.candidates)
+    terminal.line(out, f"{networks} network{'s' if networks > 1 else ''}, chosen from {candidates} trainings")
     table = terminal.table()
-    for heading in ("study", "trial", "weight", "search"):
-        table.add_column(heading, justify="left" if heading == "study" else "right")
+    for heading in ("study", "trial", "changes", "networks", "search"):
+        table.add_column(heading, justify="left" if heading in ("study", "changes") else "right")
     for one in fit.chosen.members:
-        table.add_row(one.study, str(one.trial), str(one.weight), terminal.percent(one.value))
+        changes = ", ".join(f"{key}={value}" for key, value in one.changes.items())
+        table.add_row(one.study, str(one.trial), changes, str(one.weight), terminal.percent(one.value))
     out.print(table)
     figures = terminal.table("accuracy")
     for heading in ("", "ensemble", "best single", "± s.e."):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fer_tune.sources.evaluate import TestScores
 
 
+EXAMPLES = ("fer-tune evaluate models/resnet faces/", "fer-tune evaluate models/resnet fer2013 --usage PrivateTest")
+
+
 def evaluate(  # noqa: PLR0917 - options
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that retrain or ensemble left.")],
     source: Annotated[str, typer.Argument(metavar="SRC", help="fer2013, demo, or a path.")],
@@ -28,7 +31,10 @@ def evaluate(  # noqa: PLR0917 - options
         typer.Option("--usage", metavar="PART", help="Training, PublicTest or PrivateTest.", show_default=False),
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", help="cpu, or cuda:0. Default: a GPU if there is one.", show_default=False)
+        str | None,
+        typer.Option(
+            "--device", metavar="DEVICE", help="cpu, or cuda:0. Default: a GPU if there is one.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,

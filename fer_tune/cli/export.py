@@ -10,6 +10,8 @@ import typer
 from fer_tune import api
 from fer_tune.display import terminal
 
+EXAMPLES = ("fer-tune export models/resnet --onnx resnet.onnx",)
+
 
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that retrain or ensemble left.")],

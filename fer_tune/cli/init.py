@@ -7,13 +7,25 @@ from typing import Annotated
 import typer
 
 from fer_tune import api
+from fer_tune.cli.completion import complete_families
 from fer_tune.errors import SettingsError
+
+EXAMPLES = (
+    "fer-tune init resnet > sweeps/mine.yaml",
+    "fer-tune init torchvision/resnet18 > sweeps/resnet18.yaml",
+    "fer-tune init --all",
+)
 
 
 def init(
     family: Annotated[
         str | None,
-        typer.Argument(metavar="[FAMILY]", help="Such as resnet. Without it, all are named.", show_default=False),
+        typer.Argument(
+            metavar="[FAMILY]",
+            help="Such as resnet. Without it, all are named.",
+            autocompletion=complete_families,
+            show_default=False,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")

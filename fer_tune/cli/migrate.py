@@ -9,6 +9,8 @@ import typer
 from fer_tune import api
 from fer_tune.display import terminal
 
+EXAMPLES = ("fer-tune migrate --to postgresql+psycopg://user@host/fer_tune",)
+
 
 def migrate(
     to: Annotated[str, typer.Option("--to", metavar="URL", help="The other database.", show_default=False)],

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
     from fer_tune.sources.predict import Prediction
 
 TtaOption = Annotated[
-    Tta, typer.Option("--tta", help="Average over views of an image: flip is its mirror image, crops ten crops.")
+    Tta,
+    typer.Option(
+        "--tta",
+        metavar="none|flip|crops",
+        help="Average over views of an image: flip is its mirror image, crops ten crops.",
+    ),
 ]
 
 LISTED = 50
 """Predictions that are listed. Of more, the classes are counted."""
+
+
+EXAMPLES = ("fer-tune predict models/resnet face.png", "fer-tune predict models/resnet faces/ --tta flip --json")
 
 
 def predict(  # noqa: PLR0917 - options
@@ -34,7 +42,11 @@ def predict(  # noqa: PLR0917 - options
     tta: TtaOption = "none",
     faces: Annotated[
         Literal["auto", "on", "off"],
-        typer.Option("--faces", help="Crop photographs to the face: where a detector is installed, always, or never."),
+        typer.Option(
+            "--faces",
+            metavar="auto|on|off",
+            help="Crop photographs to the face: where a detector is installed, always, or never.",
+        ),
     ] = "auto",
     out: Annotated[
         Path | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson, Storage, StudyName
+from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
 
@@ -23,8 +23,12 @@ CAVEATS = (
 )
 
 
+EXAMPLES = ("fer-tune replay resnet", "fer-tune replay resnet --pruner median --budget 0.5")
+
+
 def replay(  # noqa: PLR0917 - options
-    study: StudyName = None,
+    study: StudyArgument = None,
+    named: StudyName = None,
     search: Annotated[
         list[str] | None,
         typer.Option("--search", metavar="SPEC", help="A sweep's `search`. Repeatable.", show_default=False),
@@ -51,7 +55,7 @@ def replay(  # noqa: PLR0917 - options
 
     It replays the study's recorded curves and trains nothing.
     """
-    name = api.find_study(study, storage=storage).name
+    name = api.find_study(one_study(study, named), storage=storage).name
     found = api.replay(name, searches=search or (), pruners=pruner or (), budgets=budget or (1.0,), storage=storage)
     if json:
         terminal.print_json([asdict(one) for one in found])

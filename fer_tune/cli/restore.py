@@ -11,6 +11,8 @@ from fer_tune import api
 from fer_tune.cli.options import Storage
 from fer_tune.display import terminal
 
+EXAMPLES = ("fer-tune restore storage/backups/fer_tune.db", "fer-tune restore copy.tar --replace")
+
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `fer-tune backup` wrote.", show_default=False)],

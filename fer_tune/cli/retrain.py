@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, Storage, StudyName, Wandb
+from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
@@ -18,6 +19,7 @@ from fer_tune.job import Part, Tta
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
+    from fer_tune.sources.evaluate import TestScores
     from fer_tune.sources.final_result import FinalFit
     from fer_tune.store.openings import Opening
 
@@ -25,8 +27,16 @@ VIEWS: dict[Tta, str] = {"none": "plain", "flip": "flip-averaged", "crops": "ten
 """What tables call the kinds of test-time augmentation."""
 
 
+EXAMPLES = (
+    "fer-tune retrain resnet --out models/resnet",
+    "fer-tune retrain resnet --trial 7 --seeds 3",
+    "fer-tune retrain resnet --epochs 60 --set head_dropout=0.4",
+)
+
+
 def retrain(  # noqa: PLR0917 - options
-    study: StudyName = None,
+    study: StudyArgument = None,
+    named: StudyName = None,
     trial: Annotated[
         int | None,
         typer.Option("--trial", metavar="N", help="Number of the trial. Default: the best.", show_default=False),
@@ -35,7 +45,12 @@ def retrain(  # noqa: PLR0917 - options
         int, typer.Option("--seeds", min=1, max=64, metavar="N", help="Number of fits, each with its own seed.")
     ] = 1,
     on: Annotated[
-        Part, typer.Option("--on", help="The images to train on. all includes test, and is not tested.")
+        Part,
+        typer.Option(
+            "--on",
+            metavar="PART",
+            help="The images to train on: train, train+val or all. all includes test, and is not tested.",
+        ),
     ] = "train+val",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Open the test images once for each fit.")] = True,
     epochs: Annotated[
@@ -46,7 +61,9 @@ def retrain(  # noqa: PLR0917 - options
     ] = None,
     until: Annotated[
         Literal["best", "end"],
-        typer.Option("--until", help="best: stop where the trial was best, if it overfitted afterwards."),
+        typer.Option(
+            "--until", metavar="best|end", help="best: stop where the trial was best, if it overfitted afterwards."
+        ),
     ] = "best",
     out: Annotated[
         Path | None,
@@ -54,6 +71,7 @@ def retrain(  # noqa: PLR0917 - options
             "--out", metavar="DIR", help="Also copy the model there, that of the median seed.", show_default=False
         ),
     ] = None,
+    lanes: LaneCount = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="LIST", help="cpu, cuda:0, or cuda:0,cuda:1.", show_default=False),
@@ -70,13 +88,13 @@ def retrain(  # noqa: PLR0917 - options
 
     The same command continues a run that was killed, from its last checkpoints.
     """
-    from fer_tune.cli.run import display_of
+    from fer_tune.cli.run import display_of, lanes_of
 
     where = Settings.from_environment(storage)
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, where, quiet=False, json_lines=False)
     fits = api.retrain(
-        study,
+        one_study(study, named),
         trial=trial,
         seeds=seeds,
         on=on,
@@ -85,6 +103,7 @@ def retrain(  # noqa: PLR0917 - options
         epochs=epochs,
         until=until,
         out=out,
+        lanes=lanes_of(lanes) or "auto",
         devices=devices,
         changes=settings or (),
         wandb=wandb,
@@ -99,6 +118,17 @@ def retrain(  # noqa: PLR0917 - options
     if len(fits) > 1:
         _show_mean(fits, tta)
     _show_meter(fits, tta, storage)
+    _show_next(fits, out)
+
+
+def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
+    """Prints what to do with the model."""
+    from fer_tune.sources.final_result import nearest_to_median
+
+    kept = nearest_to_median(fits)
+    model = shlex.quote(str(out or kept.folder))
+    words = f"fer-tune predict {model} IMAGE; fer-tune report --study {kept.study}"
+    terminal.line(terminal.console(), f"next: {words}")
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
@@ -128,7 +158,7 @@ def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None
 
 def _epochs(fit: FinalFit) -> str:
     whole = fit.epochs == fit.schedule
-    return f"{fit.epochs} epochs" if whole else f"{fit.epochs} of {fit.schedule} epochs"
+    return terminal.many(fit.epochs, "epoch") if whole else f"{fit.epochs} of {fit.schedule} epochs"
 
 
 def _show_result(fit: FinalFit, tta: Tta) -> None:
@@ -139,23 +169,14 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
     out = terminal.console()
     about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images ({fit.on})"
     terminal.line(out, (fit.study, "bold"), about, f" in {terminal.duration(fit.seconds)}")
+    if fit.validated:
+        _show_views(out, "validation", fit.validated, tta)
     if fit.tested is not None:
-        table = terminal.table(f"test, {fit.tested.images:,} images")
-        table.add_column("")
-        for heading in ("accuracy", "± s.e.", "macro-F1", "balanced", "ECE"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for key in sorted(fit.tested.views, key=lambda key: key != tta):
-            test = fit.tested.views[key]
-            figures = (test.scores.accuracy, test.error, test.scores.macro_f1, test.scores.balanced_accuracy)
-            cells = [terminal.percent(figure) for figure in (*figures, test.calibration_error)]
-            table.add_row(VIEWS[key], *cells, style="bold" if key == tta else "")
-        out.print(table)
+        _show_views(out, f"test, {fit.tested.images:,} images", fit.tested.views, tta)
         recall = fit.tested.views[tta].scores.recall
         some = ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True))
         terminal.line(out, "recall: ", some)
         show_ledger(out, fit.ledger)
-    elif fit.on == "train":
-        terminal.line(out, f"validation accuracy: {terminal.percent(fit.rows[-1].val_accuracy)}; test was not opened")
     else:
         terminal.line(out, "test was not opened")
     if fit.calibration is not None:
@@ -163,6 +184,20 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
         change = f"ECE on validation {100 * known.before:.2f} to {100 * known.after:.2f} %"
         terminal.line(out, f"temperature {known.temperature:.3f}: {change}")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
+
+
+def _show_views(out: Console, title: str, views: Mapping[Tta, TestScores], tta: Tta) -> None:
+    """Prints a row of figures for each kind of test-time augmentation."""
+    table = terminal.table(title)
+    table.add_column("")
+    for heading in ("accuracy", "± s.e.", "macro-F1", "balanced", "ECE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for key in sorted(views, key=lambda key: key != tta):
+        test = views[key]
+        figures = (test.scores.accuracy, test.error, test.scores.macro_f1, test.scores.balanced_accuracy)
+        cells = [terminal.percent(figure) for figure in (*figures, test.calibration_error)]
+        table.add_row(VIEWS[key], *cells, style="bold" if key == tta else "")
+    out.print(table)
 
 
 def show_ledger(out: Console, ledger: Sequence[Opening], opened: str = "test images of this split were opened") -> None:

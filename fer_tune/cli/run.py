@@ -5,17 +5,27 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import INTERRUPTED, NOTHING_COMPLETED, Changes, Storage, Wandb, only_one
+from fer_tune.cli.options import (
+    INTERRUPTED,
+    NOTHING_COMPLETED,
+    Changes,
+    LaneCount,
+    Storage,
+    SweepFiles,
+    Wandb,
+    only_one,
+    verbosity,
+)
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
-from fer_tune.display.plan import comparison, show_plans
-from fer_tune.errors import FerTuneError
+from fer_tune.display.plan import comparison, show_plans, show_previews
+from fer_tune.errors import FerTuneError, SettingsError
 from fer_tune.pool.engines import EngineName
 from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
@@ -25,19 +35,20 @@ if TYPE_CHECKING:
     from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
 
 
+EXAMPLES = (
+    "fer-tune run demo",
+    "fer-tune run resnet --workers 2 --hours 1h30m",
+    "fer-tune run sweeps/mine.yaml --data faces/ --trials 100",
+    "fer-tune run sweeps/mine.yaml --dry-run",
+)
+
+
 def run(  # noqa: PLR0917 - options
-    sweep: Annotated[
-        list[Path], typer.Argument(metavar="SWEEP...", help="Sweep files, folders, or names such as resnet.")
-    ],
+    sweep: Annotated[list[Path], SweepFiles],
     workers: Annotated[
-        str, typer.Option("--workers", metavar="N|auto", help="Workers; auto: one a GPU, or half the cores.")
+        str, typer.Option("--workers", metavar="N|auto", help="Number of workers. auto: one a GPU, or half the cores.")
     ] = "auto",
-    lanes: Annotated[
-        str | None,
-        typer.Option(
-            "--lanes", metavar="N|auto", help="Trials at once on a worker; auto measures it.", show_default=False
-        ),
-    ] = None,
+    lanes: LaneCount = None,
     trials: Annotated[
         int | None,
         typer.Option(
@@ -49,20 +60,16 @@ def run(  # noqa: PLR0917 - options
         typer.Option("--epochs", min=1, max=10_000, metavar="N", help="Budget: epochs of a trial.", show_default=False),
     ] = None,
     gpu_hours: Annotated[
-        float | None,
-        typer.Option(
-            "--gpu-hours",
-            min=0.0001,
-            max=1_000_000,
-            metavar="H",
-            help="Budget: hours of all devices together.",
-            show_default=False,
-        ),
+        str | None,
+        typer.Option("--gpu-hours", metavar="TIME", help="Budget: time of all devices together.", show_default=False),
     ] = None,
     hours: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            "--hours", min=0.0001, max=10_000, metavar="H", help="Budget: wall time of this run.", show_default=False
+            "--hours",
+            metavar="TIME",
+            help="Budget: wall time of this run, such as 2 (hours), 90m or 1h30m.",
+            show_default=False,
         ),
     ] = None,
     data: Annotated[
@@ -70,14 +77,41 @@ def run(  # noqa: PLR0917 - options
     ] = None,
     storage: Storage = None,
     engine: Annotated[
-        EngineName, typer.Option("--engine", help="inline trains in this process, for a debugger.")
+        EngineName,
+        typer.Option(
+            "--engine",
+            metavar="|".join(get_args(EngineName)),
+            help="ray trains on a Ray cluster; inline in this process, for a debugger.",
+        ),
     ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="auto, local, HOST:PORT or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     devices: Annotated[
         str | None, typer.Option("--devices", metavar="LIST", help="cpu, cuda, or cuda:0,cuda:1.", show_default=False)
     ] = None,
     settings: Changes = None,
     wandb: Wandb = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=2**32 - 1, metavar="N", help="Seed of the sampler and the trials.", show_default=False
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Name of the study. Default: the sweep's.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what the run would do. Nothing is trained or written.")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what the sweeps will cost, and keep that for comparison.")
     ] = False,
@@ -92,16 +126,24 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
+    only_one(**{"dry-run": dry_run, "plan": plan})
     budget = {
         "budget.trials": trials,
         "budget.epochs": epochs,
-        "budget.hours": hours,
-        "budget.gpu_hours": gpu_hours,
+        "budget.hours": _hours("--hours", hours),
+        "budget.gpu_hours": _hours("--gpu-hours", gpu_hours),
         "data.path": data,
+        "seed": seed,
+        "study": study,
     }
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
+    if study is not None:
+        _refuse_several(sweep)
     sweeps = api.check(sweep, overrides)
-    many = None if lanes is None else _lanes(lanes)
+    if dry_run:
+        show_previews(api.preview(sweeps, workers=_workers(workers), devices=devices, engine=engine, storage=storage))
+        return
+    many = lanes_of(lanes)
     if plan:
         show_plans(
             api.plan(
@@ -110,6 +152,7 @@ def run(  # noqa: PLR0917 - options
                 lanes=many,
                 devices=devices,
                 engine=engine,
+                ray_address=ray_address,
                 note=terminal.note,
                 storage=storage,
             )
@@ -127,14 +170,15 @@ def run(  # noqa: PLR0917 - options
         lanes=many,
         devices=devices,
         engine=engine,
+        ray_address=ray_address,
         wandb=wandb,
         observer=display,
         storage=storage,
     )
     if not (quiet or json_lines):
         with lines.spared():
-            for study in outcome.studies:
-                _conclude(out, study)
+            for ended in outcome.studies:
+                _conclude(out, ended, storage)
     lines.close()
     if code := exit_code(outcome):
         raise typer.Exit(code)
@@ -147,6 +191,18 @@ def exit_code(outcome: RunOutcome) -> int:
     return 0 if outcome.completed else NOTHING_COMPLETED
 
 
+def _refuse_several(sweeps: list[Path]) -> None:
+    """Refuses one name for several studies.
+
+    Raises:
+        SettingsError: there are several sweeps.
+    """
+    from fer_tune.sweep import find_sweeps
+
+    if (count := len(find_sweeps(sweeps))) > 1:
+        raise SettingsError(f"--study names one study, and there are {count} sweeps.", "Run one sweep at a time.")
+
+
 def _workers(text: str) -> int | Literal["auto"]:
     from fer_tune.pool.devices import MOST_WORKERS
 
@@ -155,12 +211,27 @@ def _workers(text: str) -> int | Literal["auto"]:
     )
 
 
-def _lanes(text: str) -> int | Literal["auto"]:
+def lanes_of(text: str | None) -> int | Literal["auto"] | None:
+    """Returns the value of `--lanes`: `auto`, a number, or None if it was not given."""
+    if text is None:
+        return None
     from fer_tune.sweep.schema import MOST_LANES
 
     return _number(
         "--lanes", text, MOST_LANES, "auto measures how many lanes are worth it on a GPU, and is 1 on a CPU."
     )
+
+
+def _hours(option: str, text: str | None) -> float | None:
+    """Returns the hours that an option says."""
+    from fer_tune.sweep.durations import ALLOWED, hours
+
+    if text is None:
+        return None
+    found = hours(text)
+    if found is None or not 1e-4 <= found <= 1e6:
+        raise wrong_value(option, ALLOWED, text, "A number alone is hours: --hours 0.5 is half an hour.")
+    return found
 
 
 def _number(option: str, text: str, most: int, hint: str) -> int | Literal["auto"]:
@@ -186,7 +257,7 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         from fer_tune.display.json_lines import JsonLines
 
         return JsonLines(lines)
-    if out.is_terminal and not out.is_dumb_terminal:
+    if out.is_terminal and not out.is_dumb_terminal and not verbosity.asked:
         from fer_tune.display.live import LiveView
         from fer_tune.display.run_state import RunState
         from fer_tune.jobs.observers import Observers
@@ -196,7 +267,7 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return Observers([state, view], settings.logs / "observers.log")
     from fer_tune.display.lines import Lines
 
-    return Lines(lines)
+    return Lines(lines, epochs=verbosity.asked)
 
 
 def recall(state: RunState, settings: Settings) -> None:
@@ -208,12 +279,12 @@ def recall(state: RunState, settings: Settings) -> None:
         StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
-def _conclude(out: Console, study: StudyOutcome) -> None:
+def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     """Prints what a study came to, and what to do next."""
     counts = study.counts
     why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
     number = counts.finished + counts.paused
-    trials = "1 trial" if number == 1 else f"{number} trials"
+    trials = terminal.many(number, "trial")
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
     states += f", {counts.paused} paused" if counts.paused else ""
     terminal.line(out, (study.study, "bold"), f": {trials} ({states}){why}")
@@ -224,7 +295,9 @@ def _conclude(out: Console, study: StudyOutcome) -> None:
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:
-        terminal.line(out, f"  no trial is complete; see fer-tune trials --study {study.study}")
+        terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")
         return
-    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
-    terminal.line(out, f"  next: fer-tune best --study {study.study}; fer-tune retrain --study {study.study}")
+    gained = api.gain(study.study, study.best, storage=storage)
+    beside = "" if gained is None else f": {gained.sentence()}"
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}{beside}")
+    terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from fer_tune import api
-from fer_tune.cli.options import Storage, StudyName
+from fer_tune.cli.options import Storage, StudyArgument, StudyName, one_study
 from fer_tune.display import terminal
 
+EXAMPLES = ("fer-tune stop resnet",)
 
-def stop(study: StudyName = None, storage: Storage = None) -> None:
+
+def stop(study: StudyArgument = None, named: StudyName = None, storage: Storage = None) -> None:
     """Ask the run of a study to end, as one Ctrl-C does.
 
     Running trials leave checkpoints. The next run continues them.
     """
-    name = api.find_study(study, storage=storage).name
+    name = api.find_study(one_study(study, named), storage=storage).name
     holder = api.stop(name, storage=storage)
     terminal.note(f"{name}: {holder} was asked to end. The same fer-tune run continues the study.")

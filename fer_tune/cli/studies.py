@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fer_tune import api
+from fer_tune.cli.completion import complete_studies
 from fer_tune.cli.options import AsJson, Storage
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
@@ -17,20 +18,28 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary
 
 
+EXAMPLES = ("fer-tune studies", "fer-tune studies rename demo first-try", "fer-tune studies delete demo")
+
+
 def studies(
     action: Annotated[
-        Literal["delete"] | None, typer.Argument(help="delete: delete a study.", show_default=False)
+        Literal["delete", "rename"] | None,
+        typer.Argument(metavar="[ACTION]", help="delete NAME, or rename NAME NEW.", show_default=False),
     ] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which study.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Which study.", autocompletion=complete_studies, show_default=False),
+    ] = None,
+    to: Annotated[str | None, typer.Argument(metavar="[NEW]", help="Its new name.", show_default=False)] = None,
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:
-    """List the studies, or delete one: fer-tune studies delete NAME.
+    """List the studies, or delete or rename one.
 
     Deleting takes everything of a study but its openings of test images, and what wandb has.
     """
-    if action == "delete":
-        _delete(name, storage)
+    if action is not None:
+        _act(action, name, to, storage)
         return
     found = api.studies(storage=storage)
     if json:
@@ -39,7 +48,7 @@ def studies(
     out = terminal.console()
     columns = [
         Column("study", folds=True),
-        Column("family", needs=80),
+        Column("family", needs=80, folds=True),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
         Column("paused", right=True, needs=90),
@@ -59,11 +68,23 @@ def studies(
     out.print(terminal.listing(columns, rows, out.width))
 
 
-def _delete(name: str | None, storage: str | None) -> None:
-    if name is None:
-        raise SettingsError("`fer-tune studies delete` needs the name of a study.", "`fer-tune studies` lists them.")
-    deleted = api.delete_study(name, storage=storage)
-    terminal.note(f"{deleted.study} was deleted, with {deleted.jobs:,} jobs and {deleted.files:,} files.")
+def _act(action: Literal["delete", "rename"], name: str | None, to: str | None, storage: str | None) -> None:
+    """Deletes or renames a study.
+
+    Raises:
+        SettingsError: a name is missing, or one too many was given.
+    """
+    needs = {"delete": "NAME", "rename": "NAME NEW"}[action]
+    if len(needs.split()) != sum(given is not None for given in (name, to)):
+        raise SettingsError(f"`fer-tune studies {action}` needs {needs}.", "`fer-tune studies` lists the names.")
+    assert name is not None
+    if to is None:
+        deleted = api.delete_study(name, storage=storage)
+        jobs, files = terminal.many(deleted.jobs, "job"), terminal.many(deleted.files, "file")
+        terminal.note(f"{deleted.study} was deleted, with {jobs} and {files}.")
+    else:
+        api.rename_study(name, to, storage=storage)
+        terminal.note(f"{name} is now {to}. `fer-tune run SWEEP --study {to}` continues it.")
 
 
 def _plain(study: StudySummary) -> dict[str, Any]:

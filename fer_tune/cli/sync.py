@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import Storage
+from fer_tune.cli.options import Storage, Studies, StudyNames, several_studies
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError, StudyError
 from fer_tune.settings import Settings
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from fer_tune.mirror.sync import Synced
 
 
+EXAMPLES = ("fer-tune sync", "fer-tune sync resnet --include-disabled")
+
+
 def sync(
-    study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="Default: all.", show_default=False)
-    ] = None,
+    studies: Studies = None,
+    named: StudyNames = None,
     include_disabled: Annotated[
         bool, typer.Option("--include-disabled", help="Also copy what ran with --wandb disabled.")
     ] = False,
@@ -27,7 +29,7 @@ def sync(
     storage: Storage = None,
 ) -> None:
     """Copy to wandb what it does not have: online with a key, else as offline files."""
-    names = [study] if study is not None else [known.name for known in api.studies(storage=storage)]
+    names = several_studies(studies, named) or [known.name for known in api.studies(storage=storage)]
     if not names:
         raise StudyError("The database has no study.", "`fer-tune run SWEEP` makes one.")
     done: list[Synced] = []

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson, Storage, StudyName, only_one
+from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study, only_one
 from fer_tune.display import terminal
-from fer_tune.display.terminal import Column
+from fer_tune.display.lines_of_table import GAP, Cells, lines_of_table
 
 if TYPE_CHECKING:
     from fer_tune.study import TrialSummary
@@ -21,13 +22,64 @@ if TYPE_CHECKING:
 DETAIL_LINES = 12
 """Lines that are shown of a failed trial's traceback or log."""
 
+LAST = 24
+"""Cells that the last column may keep from the hyperparameters."""
+
+NUMBERS = ("trial", "value", "epochs", "best_epoch", "time")
+TEXTS: dict[str, Callable[[TrialSummary], str]] = {
+    "trial": lambda trial: str(trial.number),
+    "state": lambda trial: trial.state,
+    "value": lambda trial: terminal.percent(trial.value),
+    "epochs": lambda trial: str(trial.epochs),
+    "best_epoch": lambda trial: terminal.NONE if trial.best_epoch is None else str(trial.best_epoch),
+    "time": lambda trial: terminal.duration(trial.seconds),
+    "start, reason": lambda trial: terminal.shown(" · ".join(filter(None, (trial.name, trial.attrs.get("reason"))))),
+}
+"""The columns that every trial has, and how they look."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Beginnings of a cell that spreadsheets take for a formula. Numbers are not texts here."""
 
 
+EXAMPLES = (
+    "fer-tune trials resnet",
+    "fer-tune trials resnet --sort value --where state=complete",
+    'fer-tune trials --where "lr>0.01" --columns trial,value,lr,optimizer',
+    "fer-tune trials resnet --failed",
+    "fer-tune trials resnet --csv > trials.csv",
+)
+
+
 def trials(  # noqa: PLR0917 - options
-    study: StudyName = None,
+    study: StudyArgument = None,
+    named: StudyName = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="NAME",
+            help="value: the best first. lr: from low to high. -lr: from high to low.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help='Only such trials: "lr>0.01", optimizer=sgd, state!=failed. Repeatable.',
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B",
+            help="Which columns. Default: the hyperparameters that vary, as many as fit.",
+            show_default=False,
+        ),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed trials, and how they ended.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: AsJson = False,
@@ -36,51 +88,81 @@ def trials(  # noqa: PLR0917 - options
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """List all trials of a study."""
+    """List the trials of a study, with the hyperparameters that vary."""
     only_one(csv=as_csv, json=json, parquet=parquet is not None)
-    name = api.find_study(study, storage=storage).name
+    only_one(columns=columns is not None, csv=as_csv, json=json, parquet=parquet is not None)
+    name = api.find_study(one_study(study, named), storage=storage).name
     if parquet is not None:
+        only_one(parquet=True, where=bool(where), sort=sort is not None, failed=failed)
         terminal.note(f"The trials of {name} are in {api.write_parquet(parquet, name, storage=storage)}.")
         return
-    found = [one for one in api.trials(name, storage=storage) if one.state == "failed" or not failed]
+    conditions = [*(where or ()), *(["state=failed"] if failed else [])]
+    found = api.trials(name, where=conditions, sort=sort, storage=storage)
     if json:
         terminal.print_json([trial.as_dict() for trial in found])
     elif as_csv:
         _print_csv(found)
-    elif failed and not found:
-        terminal.note(f"No trial of {name} has failed.")
+    elif conditions and not found:
+        terminal.note(f"No trial of {name} has failed." if failed and not where else f"No trial of {name} is such.")
     else:
-        _show(name, found)
+        _show(name, found, None if columns is None else columns.split(","), hyperparameters=not failed)
         if failed:
             details = api.failures(name, storage=storage)
             _show_details({trial.number: details.get(trial.number, "") for trial in found})
 
 
-def _show(study: str, found: Sequence[TrialSummary]) -> None:
+def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *, hyperparameters: bool) -> None:
+    """Prints a table."""
+    from fer_tune.study.picking import checked, names
+
     out = terminal.console()
-    columns = [
-        Column("trial", right=True),
-        Column("state"),
-        Column("value", right=True),
-        Column("epochs", right=True, needs=60),
-        Column("best epoch", right=True, needs=78),
-        Column("time", right=True, needs=66),
-        Column("start, reason", folds=True),
-    ]
-    rows = [
-        (
-            str(trial.number),
-            terminal.state(trial.state),
-            terminal.percent(trial.value),
-            str(trial.epochs),
-            terminal.NONE if trial.best_epoch is None else str(trial.best_epoch),
-            terminal.duration(trial.seconds),
-            " · ".join(filter(None, (trial.name, trial.attrs.get("reason")))),
-        )
-        for trial in found
-    ]
     terminal.line(out, (study, "bold"))
-    out.print(terminal.listing(columns, rows, out.width))
+    if asked is None:
+        columns, missing = chosen(found, out.width, hyperparameters)
+    else:
+        columns, missing = [_column(checked(name.strip(), names(found)), found) for name in asked], []
+    colours = [terminal.STYLES.get(trial.state, "") for trial in found]
+    coloured = out.is_terminal and not out.no_color
+    for text, style in lines_of_table(columns, out.width, colours):
+        if coloured and style:
+            terminal.line(out, (text, style))
+        else:
+            print(text)
+    if missing:
+        more = f"{terminal.many(len(missing), 'more hyperparameter')} vary: {', '.join(missing)}"
+        out.print(Text(f"{more}. --columns trial,value,{missing[0]} shows them.", "dim"))
+
+
+def chosen(found: Sequence[TrialSummary], width: int, hyperparameters: bool) -> tuple[list[Cells], list[str]]:
+    """Returns the columns that fit, and the names of hyperparameters that vary and do not fit."""
+    from fer_tune.study.picking import varying
+
+    columns = [_column(name, found) for name in ("trial", "state", "value")]
+    columns += [_column(name, found) for name, needs in (("epochs", 66), ("best_epoch", 100)) if width >= needs]
+    columns += [_column("time", found)] if width >= 60 else []
+    reasons = _column("start, reason", found)
+    last = [reasons] if any(reasons.texts) else []
+    room = width - sum(column.width + GAP for column in columns) - (min(reasons.width, LAST) if last else 0)
+    shown, missing = [], []
+    for name in varying(found) if hyperparameters else ():
+        column = _column(name, found) if len(name) + GAP <= room else None
+        if column is not None and column.width + GAP <= room:
+            shown.append(column)
+            room -= column.width + GAP
+        else:
+            missing.append(name)
+    return [*columns, *shown, *last], missing
+
+
+def _column(name: str, found: Sequence[TrialSummary]) -> Cells:
+    """Returns a column of the table."""
+    if name in TEXTS:
+        return Cells(name.replace("_", " "), [TEXTS[name](trial) for trial in found], right=name in NUMBERS)
+    from fer_tune.study.picking import value_of
+
+    values = [value_of(trial, name) for trial in found]
+    texts = [terminal.shown(terminal.value(value)) for value in values]
+    return Cells(name, texts, right=all(isinstance(value, int | float | None) for value in values))
 
 
 def _show_details(details: dict[int, str]) -> None:

@@ -1,4 +1,4 @@
-"""Says in fer-tune's words what is wrong with the value of an option."""
+"""Says in fer-tune's words what is wrong with a call."""
 
 from __future__ import annotations
 
@@ -26,20 +26,30 @@ def wrong_value(option: str, allowed: str, given: object, hint: str) -> Settings
     return SettingsError(f"{option} must be {allowed} (got {given}).", hint)
 
 
-def explain(problem: typer.BadParameter) -> SettingsError | None:
-    """Returns `problem` in our words, or None if Typer's own message already says it well.
+def in_our_words(problem: Any) -> SettingsError:
+    """Returns an error of Typer as one of ours."""
+    context = problem.ctx
+    hint = f"`{'fer-tune' if context is None else context.command_path} --help` describes what it takes."
+    if isinstance(problem, typer.BadParameter) and (explained := _explained(problem, hint)):
+        return explained
+    return SettingsError(re.sub(r"\s+", " ", problem.format_message()), hint)
 
-    Typer lets pydantic check the values, and prints pydantic's messages as they are.
-    """
+
+def _explained(problem: typer.BadParameter, hint: str) -> SettingsError | None:
+    """Returns the error for a value that pydantic refused. Typer would print pydantic's words."""
     from pydantic import ValidationError
 
     cause, param = problem.__cause__, problem.param
-    if not isinstance(cause, ValidationError) or param is None or problem.ctx is None:
+    if not isinstance(cause, ValidationError) or param is None:
         return None
     details = cause.errors()[0]
     allowed = _allowed(details)
-    hint = f"`{problem.ctx.command_path} --help` describes the options."
-    return wrong_value(param.opts[0], allowed, details["input"], hint) if allowed else None
+    return wrong_value(_name(param), allowed, details["input"], hint) if allowed else None
+
+
+def _name(param: Any) -> str:
+    """Returns how a user calls an option or an argument."""
+    return str(param.opts[0] if param.param_type_name == "option" else param.metavar or param.name.upper())
 
 
 def _allowed(details: ErrorDetails) -> str:

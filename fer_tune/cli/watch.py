@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from fer_tune.cli.options import Storage, StudyName, open_store, study_name
+from fer_tune.cli.options import Storage, StudyArgument, StudyName, one_study, open_store, study_name
 from fer_tune.display import terminal
 
 if TYPE_CHECKING:
@@ -18,9 +18,15 @@ SHARE = 5
 """Reading takes at most one part in so many of the time."""
 
 
+EXAMPLES = ("fer-tune watch resnet", "fer-tune watch resnet --once")
+
+
 def watch(
-    study: StudyName = None,
-    interval: Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two readings.")] = 1.0,
+    study: StudyArgument = None,
+    named: StudyName = None,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="S", min=0.2, help="Seconds between two readings.")
+    ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Read once, print, and exit.")] = False,
     storage: Storage = None,
 ) -> None:
@@ -34,7 +40,7 @@ def watch(
 
     out = terminal.console()
     with open_store(storage) as store:
-        reader = StudyReader(store, store.studies.get(study_name(store, study)))
+        reader = StudyReader(store, store.studies.get(study_name(store, one_study(study, named))))
         if not once and out.is_terminal and not out.is_dumb_terminal:
             follow(out, reader, interval)
         out.print(draw(reader.read(), out.width))

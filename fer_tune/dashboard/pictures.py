@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fer_tune.report.axes import Linear
 from fer_tune.report.chart import Chart
-from fer_tune.report.svg import AMBER, BLUE, at, svg, text
+from fer_tune.report.svg import GREY, VALIDATION, at, svg, text
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow
@@ -39,18 +39,18 @@ def _panel(rows: Sequence[EpochRow], measure: str, unit: str, scale: float) -> s
     epochs = Linear(1, max(2, len(rows)), whole=True)
     values = Linear.over(value for _, value in (*train, *val))
     chart = Chart(WIDTH, HEIGHT, epochs, values, x_title="epoch", y_title=unit)
-    chart.line(train, AMBER, width=2, dashes="5 4")
-    chart.line(val, BLUE, width=2)
-    chart.key("train", AMBER, "dashes")
-    chart.key("val", BLUE, "line")
+    chart.line(train, GREY, width=2, dashes="5 4")
+    chart.line(val, VALIDATION, width=2)
+    chart.key("train", GREY, "dashes")
+    chart.key("val", VALIDATION, "line")
     return chart.draw()
 
 
 def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:
     """Returns a confusion matrix: rows are true classes, columns predicted ones.
 
-    A cell shows the share of its row, in per cent and as the strength of its blue, and below it the
-    count.
+    A cell shows the share of its row, in per cent and as the strength of its colour. The count is
+    below it.
 
     Args:
         matrix: counts [C, C].
@@ -70,7 +70,7 @@ def confusion_picture(matrix: Sequence[Sequence[int]], names: Sequence[str], tit
 def _cell(x: float, y: float, count: int, share: float) -> str:
     ink = "#fff" if share > 0.7 else "#1d2125"
     return (
-        f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" fill="{BLUE}" '
+        f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" fill="{VALIDATION}" '
         f'fill-opacity="{math.sqrt(share):.2f}"/><g text-anchor="middle" fill="{ink}">'
         + text(x + CELL / 2, y + 26, f"{100 * share:.0f}", more='font-size="13"')
         + text(x + CELL / 2, y + 40, f"{count:,}", more=SMALL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,23 @@ class Conflict:
 
     names: list[str]
     classes: dict[str, int]
+
+
+Kind = Literal["blank", "conflict", "copy", "near copy"]
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """Images that somebody should look at.
+
+    Attributes:
+        kind: they show nothing; they are copies with different labels; they are copies of one
+            image, pixel for pixel or nearly.
+        images: the class of each, by its name.
+    """
+
+    kind: Kind
+    images: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,8 @@ class Audit:
             images in them.
         conflicts: the first `SHOWN` of these groups, largest first.
         leak: see `Leak`; None if the set is too small to be split.
+        doubtful: all blank images and groups of copies, by name: blank ones, then conflicts, then
+            copies.
     """
 
     source: str
@@ -84,6 +103,7 @@ class Audit:
     conflicting_images: int
     conflicts: list[Conflict]
     leak: Leak | None
+    doubtful: list[Doubtful]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the same as nested dictionaries, for JSON."""
@@ -121,6 +141,7 @@ def audit(dataset: Dataset, settings: Settings | None = None) -> Audit:
         conflicting_images=sum(map(len, conflicts)),
         conflicts=[_describe(dataset, members) for members in conflicts[:SHOWN]],
         leak=_leak(dataset, groups),
+        doubtful=_doubtful(dataset, groups, conflicts),
     )
 
 
@@ -137,16 +158,37 @@ def _repeated(group: Indices) -> int:
     return int((np.bincount(group) > 1).sum())
 
 
+def _doubtful(dataset: Dataset, groups: Groups, conflicts: list[Indices]) -> list[Doubtful]:
+    """Returns what `Audit.doubtful` has. A group is in it once."""
+    blank = np.flatnonzero(is_blank(dataset.images))
+    found = [Doubtful("blank", _named(dataset, blank))] if len(blank) else []
+    found += [Doubtful("conflict", _named(dataset, members)) for members in conflicts]
+    known = {int(members[0]) for members in conflicts}
+    for members in _members(groups.near):
+        if int(members[0]) not in known and not is_blank(dataset.images[members[:1]])[0]:
+            exact = len(np.unique(groups.exact[members])) == 1
+            found.append(Doubtful("copy" if exact else "near copy", _named(dataset, members)))
+    return found
+
+
+def _named(dataset: Dataset, members: Indices) -> dict[str, str]:
+    return {dataset.names[index]: dataset.spec.classes[dataset.labels[index]] for index in members.tolist()}
+
+
+def _members(group: Indices) -> list[Indices]:
+    """Returns the images of each group of more than one, in the order of their first ones."""
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order])) + 1
+    several = [members for members in np.split(order, starts) if len(members) > 1]
+    return sorted(several, key=lambda members: int(members[0]))
+
+
 def _conflicts(dataset: Dataset, groups: Groups) -> list[Indices]:
     """Returns the groups with more than one label, largest first, without blank images."""
-    order = np.argsort(groups.near, kind="stable")
-    starts = np.flatnonzero(np.diff(groups.near[order])) + 1
     found = [
         members
-        for members in np.split(order, starts)
-        if len(members) > 1
-        and len(np.unique(dataset.labels[members])) > 1
-        and not is_blank(dataset.images[members[:1]])[0]
+        for members in _members(groups.near)
+        if len(np.unique(dataset.labels[members])) > 1 and not is_blank(dataset.images[members[:1]])[0]
     ]
     return sorted(found, key=lambda members: (-len(members), int(members[0])))
 

@@ -30,17 +30,22 @@ FILLED = 0.6
 MARGIN = 1.2
 """Side of the crop over side of the detected face: FER2013's faces have hair and chin."""
 
+NARROW = 0.6
+"""Shorter side over longer side of an image, below which it does not look like a cropped face."""
+
 WORKING = 640
 """Longer side of the image in which faces are looked for. Larger ones are made smaller first."""
 
 SMALLEST = 1 / 12
 """Smallest face that is looked for, as a share of the shorter side."""
 
+_NOT_SQUARE = "does not look like a cropped face: it is far from square, so it was cut to its middle square"
+
 _CASCADE = "haarcascade_frontalface_alt2.xml"
 
 
 def read_face(path: Path, side: int, channels: int, faces: Faces = "auto") -> tuple[Images, str]:
-    """Reads one file as an image of a data set, and says in a sentence if no face was found.
+    """Reads one file as an image of a data set, and says if it does not look like a cropped face.
 
     Args:
         side, channels: of the result: uint8 [S, S], or [S, S, 3] in colour.
@@ -51,17 +56,21 @@ def read_face(path: Path, side: int, channels: int, faces: Faces = "auto") -> tu
         MissingExtraError: `faces` is `on`, and the detector is not installed.
     """
     whole = read_image(path, side, channels)  # refuses what is not an image
-    if faces == "off" or not _is_photograph(path, side):
-        return whole, ""
+    size = _size(path)
+    if faces == "off" or min(size) <= PHOTOGRAPH * side:
+        return whole, _NOT_SQUARE if min(size) < NARROW * max(size) else ""
     detector = _detector()
     if detector is None:
         if faces == "on":
             raise MissingExtraError("The detection of faces", "faces")
-        return whole, "cut to its middle square; pip install 'fer-tune[faces]' finds the face in a photograph"
+        return whole, (
+            "does not look like a cropped face, so it was cut to its middle square; "
+            "pip install 'fer-tune[faces]' finds the face in a photograph"
+        )
     upright = _upright(path)
     box = largest_face(upright, detector)
     if box is None:
-        return whole, "no face was found, so it was cut to its middle square"
+        return whole, "does not look like a face: none was found, so it was cut to its middle square"
     if box[2] > FILLED * min(upright.size):
         return whole, ""
     crop = upright.crop(_around(box, upright.size))
@@ -90,9 +99,9 @@ def _around(box: tuple[float, float, float], size: tuple[int, int]) -> tuple[int
     return round(x), round(y), round(x + edge), round(y + edge)
 
 
-def _is_photograph(path: Path, side: int) -> bool:
+def _size(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
-        return bool(min(image.size) > PHOTOGRAPH * side)
+        return image.size
 
 
 def _upright(path: Path) -> Image.Image:

@@ -21,6 +21,12 @@ from fer_tune.errors import DataError
 MOST = 1_000_000
 """Images that are predicted at once."""
 
+FLAT = 4.0
+"""An image whose pixels deviate by less than this, in 0..255, shows nothing."""
+
+NAMED = 3
+"""Images that a note names. It counts the others."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -29,7 +35,8 @@ class Pictures:
     Attributes:
         names: of files, or the `id` of a row; a row without one has its position, from 0.
         images: uint8 [N, S, S], or [N, S, S, 3] in colour.
-        notes: what was done to them, one sentence each.
+        notes: what was done to them, which do not look like a cropped face, and which files were
+            skipped because they are not readable; one sentence each.
     """
 
     names: tuple[str, ...]
@@ -38,7 +45,7 @@ class Pictures:
 
 
 def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces = "auto") -> Pictures:
-    """Reads images of any kind.
+    """Reads images of any kind. An image file that is not readable is skipped with a note.
 
     Args:
         given: image files, folders of them, patterns such as `*.png`, or CSV files with a column
@@ -47,26 +54,43 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
         faces: whether photographs are cropped to a face; see `faces.read_face`.
 
     Raises:
-        DataError: something does not exist, is not readable, or has no image.
+        DataError: something does not exist, no image is readable, or a CSV file is not.
     """
-    names, images, notes = [], [], dict[str, int]()
+    names, images, notes, skipped = [], [], dict[str, list[str]](), list[DataError]()
     for path in _expanded(given):
         if path.suffix.lower() == ".csv":
             ids, pixels = _read_csv(path)
             names += ids
             images.append(pixels if (side, channels) == (SIDE, 1) else resized(pixels, side, channels))
         else:
-            image, note = read_face(path, side, channels, faces)
+            try:
+                image, note = read_face(path, side, channels, faces)
+            except DataError as error:
+                if not path.is_file():
+                    raise
+                skipped.append(error)
+                continue
             names.append(str(path))
             images.append(image[None])
             if note:
-                notes[note] = notes.get(note, 0) + 1
+                notes.setdefault(note, []).append(str(path))
         if len(names) > MOST:
             raise DataError(f"There are more than {MOST:,} images.", "Predict them in several calls.")
     if not images:
+        if skipped:
+            raise skipped[0]
         raise DataError("There is no image to predict.", "Name image files, a folder of them, or a CSV file.")
-    said = tuple(f"{count} images: {note}" if count > 1 else note for note, count in notes.items())
-    return Pictures(tuple(names), np.concatenate(images), said)
+    together = np.concatenate(images)
+    if flat := [name for name, image in zip(names, together, strict=True) if image.std() < FLAT]:
+        notes["does not look like a cropped face: its pixels hardly differ"] = flat
+    said = [f"{_listed(some)}: {note}" for note, some in notes.items()]
+    return Pictures(tuple(names), together, (*(f"skipped: {error.message}" for error in skipped), *said))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names of images for a note, or the first few of many."""
+    first = ", ".join(printable(name) for name in names[:NAMED])
+    return first if len(names) <= NAMED else f"{first} and {len(names) - NAMED:,} more"
 
 
 def _expanded(given: Iterable[Path]) -> list[Path]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from fer_tune.display.run_state import KEPT, RunState, ShownJob, ShownWorker, fixed_in, pruned_pace, unit_of
+from fer_tune.display.run_state import KEPT, RunState, fixed_in, unit_of
+from fer_tune.display.shown import ShownJob, ShownWorker, pruned_pace
 from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class StudyReader:
     def recall(self, state: RunState) -> None:
         """Adds the trials of earlier runs to the state of a run, which has counted them."""
         state.fixed = fixed_in(self.record.sweep_json["space"])
+        state.images = self.record.split.counts.get("val", 0)
         if state.kind == "search":
             self._put_ended(state, self._jobs("search"))
 
@@ -52,6 +54,7 @@ class StudyReader:
         name, record = self.record.name, self.record
         state = RunState(name, "search", record.family, record.data_source, record.objective)
         state.fixed = fixed_in(record.sweep_json["space"])
+        state.images = record.split.counts.get("val", 0)
         alive = is_run(self.store, name)
         fits = [] if alive else self._jobs("final")
         for fit in fits:
@@ -103,6 +106,8 @@ class StudyReader:
             pace = pruned_pace(job.state, job.reason, job.epochs, job.device_seconds)
             saved = pace * (job.last_epoch - job.reached)
             state.costs.include(job.epochs, job.device_seconds, saved, job.seconds)
+            if state.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
+                state.completed(job.value, job.name)
         last, best = ended[-KEPT:], []
         if state.kind == "search":
             best = [job for job in ended if job.state == "complete" and job.value and math.isfinite(job.value)]
@@ -130,7 +135,8 @@ def _shown(job: JobRecord, state: str, objective: str, rows: list[EpochRow]) -> 
     label = f"final fit {job.uid}" if job.number is None else f"trial {job.number}"
     number = job.seed if job.number is None else job.number
     epochs = job.schedule if job.number is not None else job.last_epoch
-    shown = ShownJob(label, number, objective, epochs, job.name, job.params, rows)
+    rung = job.last_epoch if job.number is not None and job.last_epoch < job.schedule else None
+    shown = ShownJob(label, number, objective, epochs, job.name, job.params, rows, rung=rung)
     shown.ends(state, job.value, job.reason)
     return shown
 

@@ -48,6 +48,9 @@ class JsonLines(Observer):
             workers=[_worker(worker) for worker in workers],
         )
 
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        self._write("mirror_opened", tracker=tracker, place=place)
+
     def worker_ready(self, worker: WorkerInfo) -> None:
         self._write("worker_ready", **_worker(worker))
 

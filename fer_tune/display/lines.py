@@ -23,8 +23,12 @@ PROGRESS_SECONDS = 30.0
 class Lines(Observer):
     """Writes a line for each event of a job, with the local time."""
 
-    def __init__(self, out: terminal.Output) -> None:
-        self.out = out
+    def __init__(self, out: terminal.Output, *, epochs: bool = False) -> None:
+        """
+        Args:
+            epochs: whether each epoch gets a line.
+        """
+        self.out, self._epochs = out, epochs
         self._progress: dict[str, str] = {}
         self._due = time.monotonic() + PROGRESS_SECONDS
 
@@ -35,6 +39,9 @@ class Lines(Observer):
         devices = ", ".join(worker.device for worker in workers)
         jobs = f"{NOUNS[plan.kind]}s"
         self._line(f"{plan.study}: {counts.finished} of {plan.jobs} {jobs} finished; workers: {devices}")
+
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        self._line(f"copied to {tracker}: {place}")
 
     def worker_lost(self, worker: WorkerInfo, reason: str, log_tail: str) -> None:
         self._line(f"worker {worker.index} ({worker.device}) was lost: {reason}")
@@ -58,6 +65,9 @@ class Lines(Observer):
 
     def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
         self._progress.pop(job.uid, None)
+        if self._epochs and not replayed:
+            measured = f"{terminal.percent(value)}, train loss {row.train_loss:.4f}, {terminal.duration(row.seconds)}"
+            self._line(f"{job.study}: {job.label} epoch {row.epoch}/{job.last_epoch}: {measured}")
 
     def job_ended(self, job: Job, ended: Ended) -> None:
         self._progress.pop(job.uid, None)

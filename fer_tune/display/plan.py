@@ -7,11 +7,20 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from rich.padding import Padding
+from rich.text import Text
+
 from fer_tune.display import terminal
+from fer_tune.sweep.describe import describe_images
+
+LISTED = 3
+"""Start configurations that a preview lists."""
 
 if TYPE_CHECKING:
+    from fer_tune.job import Value
     from fer_tune.selection.cost import ForecastRange
     from fer_tune.sources.plan import SweepPlan
+    from fer_tune.sources.preview import Preview
 
 
 def show_plans(plans: Sequence[SweepPlan]) -> None:
@@ -25,6 +34,35 @@ def show_plans(plans: Sequence[SweepPlan]) -> None:
         now = datetime.now().astimezone()
         times = [f"{now + timedelta(seconds=seconds):%a %H:%M}" for seconds in (middle, low, high)]
         terminal.line(out, f"  finished about {times[0]} ({times[1]} to {times[2]}), if it began now")
+
+
+def show_previews(previews: Sequence[Preview]) -> None:
+    """Prints what a run would do."""
+    out = terminal.console()
+    for one in previews:
+        sweep, budget = one.sweep, one.sweep.budget
+        terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}")
+        if one.counts is None:
+            terminal.line(out, f"  a new study in {one.database}")
+        else:
+            finished = terminal.many(one.counts.finished, "finished trial")
+            terminal.line(out, f"  continues the study in {one.database}, which has {finished}")
+        trials, epochs = terminal.many(budget.trials, "trial"), terminal.many(budget.epochs, "epoch")
+        workers = terminal.many(len(one.devices), "worker")
+        terminal.line(out, f"  {trials} of at most {epochs}; {workers}: {', '.join(one.devices)}")
+        for name, params in one.first[:LISTED]:
+            out.print(Padding(Text(terminal.shown(f"first {name or ''}: {_params(params)}")), (0, 0, 0, 2)))
+        if len(one.first) > LISTED:
+            terminal.line(out, f"  and {terminal.many(len(one.first) - LISTED, 'more start configuration')}")
+        for params in one.examples:
+            out.print(Padding(Text(f"for example: {_params(params)}"), (0, 0, 0, 2)))
+        for remark in sweep.notes:
+            terminal.line(out, f"  note: {remark}")
+    terminal.line(out, "nothing was trained or written")
+
+
+def _params(params: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {terminal.value(value)}" for name, value in params.items())
 
 
 def lines_of(plan: SweepPlan) -> list[str]:

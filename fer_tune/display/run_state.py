@@ -13,144 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fer_tune.job import EpochRow, StepProgress, Value, by_pruner, merged
+from fer_tune.display.shown import Costs, ShownJob, ShownWorker, shown_job
+from fer_tune.job import EpochRow, StepProgress, merged
 from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 from fer_tune.pool.port import Slot
+from fer_tune.selection.statistics import standard_error
 
 if TYPE_CHECKING:
     from fer_tune.job import Job, Kind
     from fer_tune.pool import WorkerInfo
     from fer_tune.study import Counts
 
-KEPT = 20
+KEPT = 30
 """How many of the last jobs, and of the best, are kept. A view shows as many of them as fit."""
-
-
-@dataclass
-class ShownJob:
-    """A job as it is shown, running or ended.
-
-    Attributes:
-        label: its name for people, such as `trial 7`.
-        number: of its trial, or the seed of a final fit.
-        objective: name of the `EpochRow` field that its curve shows.
-        epochs: that it trains if it is not stopped early.
-        name: label of the start configuration that it came from, or None.
-        rows: its epochs, each once.
-        state: `running`, or how it ended.
-        value: the objective with which it ended, or None.
-        since: when its present epoch began, by the monotonic clock; None while it does not run.
-        progress: how far it is within that epoch; None while that is not known.
-    """
-
-    label: str
-    number: int
-    objective: str
-    epochs: int
-    name: str | None = None
-    params: dict[str, Value] = field(default_factory=dict)
-    rows: list[EpochRow] = field(default_factory=list)
-    state: str = "running"
-    value: float | None = None
-    reason: str = ""
-    since: float | None = None
-    progress: StepProgress | None = None
-
-    @property
-    def epoch(self) -> int:
-        """The last epoch that it finished."""
-        return self.rows[-1].epoch if self.rows else 0
-
-    @property
-    def position(self) -> float:
-        """Finished epochs, and the finished part of the next one."""
-        part = self.progress.step / self.progress.steps if self.progress and self.progress.steps else 0.0
-        return self.epoch + min(1.0, part)
-
-    @property
-    def curve(self) -> list[float]:
-        """The objective by epoch."""
-        return [float(getattr(row, self.objective)) for row in list(self.rows)]
-
-    @property
-    def shown_value(self) -> float | None:
-        """The objective: while it runs that of its last epoch, then the one with which it ended."""
-        return self.curve[-1] if self.rows and self.state == "running" else self.value
-
-    @property
-    def seconds(self) -> float:
-        """What its epochs took."""
-        return sum(row.seconds for row in list(self.rows))
-
-    @property
-    def device_seconds(self) -> float:
-        """The job's share of its device in `seconds`."""
-        return sum(row.device_seconds for row in list(self.rows))
-
-    @property
-    def rate(self) -> float:
-        """Images a second in its last epoch."""
-        return self.rows[-1].images_per_second if self.rows else 0.0
-
-    @property
-    def saved(self) -> float:
-        """Seconds of a device that pruning saved: the epochs that were not trained, at the job's
-        own pace."""
-        left = self.epochs - self.epoch
-        return left * pruned_pace(self.state, self.reason, len(self.rows), self.device_seconds)
-
-    def starts(self, since: float) -> None:
-        """The job starts an epoch."""
-        self.since, self.progress = since, None
-
-    def ends(self, state: str, value: float | None, reason: str) -> None:
-        """The job is over."""
-        self.state, self.value, self.reason = state, value, reason
-        self.since = self.progress = None
-
-
-@dataclass
-class ShownWorker:
-    """A lane of a worker and the job that it trains, or None. Until the worker is `ready` it can
-    train nothing."""
-
-    device: str
-    ready: bool = False
-    job: ShownJob | None = None
-
-    @property
-    def doing(self) -> str:
-        """What it does, in a word."""
-        return "training" if self.job else "idle" if self.ready else "starting"
-
-
-@dataclass
-class Costs:
-    """What jobs cost: their number, their epochs, and the seconds of these, each epoch once.
-
-    Attributes:
-        seconds: of devices. A device counts once, however many lanes it has.
-        saved: seconds of devices that pruning saved.
-        wall: what the epochs took, those of all lanes added up.
-    """
-
-    jobs: int = 0
-    epochs: int = 0
-    seconds: float = 0.0
-    saved: float = 0.0
-    wall: float = 0.0
-
-    def add(self, job: ShownJob) -> None:
-        """Adds a job."""
-        self.include(len(job.rows), job.device_seconds, job.saved, job.seconds)
-
-    def include(self, epochs: int, seconds: float, saved: float, wall: float) -> None:
-        """Adds the figures of a job."""
-        self.jobs += 1
-        self.epochs += epochs
-        self.seconds += seconds
-        self.saved += saved
-        self.wall += wall
 
 
 @dataclass
@@ -168,6 +43,10 @@ class RunState(Observer):
         costs: of the jobs that have ended.
         workers: the lanes of all workers. A worker that trains nothing has its first one.
         last, best: jobs that ended last, the latest first; complete ones, the best first.
+        rise: seconds of devices that were spent, and the best value, each time that it rose.
+        start: the best value of a start configuration, or None while none is complete.
+        images: validation images, or 0 if their number is not known.
+        mirrors: where each tracker gets its copy, in words.
         remark: what else the user should know of the run, or nothing.
     """
 
@@ -188,6 +67,10 @@ class RunState(Observer):
     workers: dict[Slot, ShownWorker] = field(default_factory=dict)
     last: deque[ShownJob] = field(default_factory=lambda: deque(maxlen=KEPT))
     best: list[ShownJob] = field(default_factory=list)
+    rise: list[tuple[float, float]] = field(default_factory=list)
+    start: float | None = None
+    images: int = 0
+    mirrors: dict[str, str] = field(default_factory=dict)
     remark: str = ""
     unfinished: dict[str, ShownJob] = field(default_factory=dict)
     """Jobs that are not over, by uid, paused ones too. They outlive a lost worker."""
@@ -203,6 +86,12 @@ class RunState(Observer):
     def running(self) -> list[ShownJob]:
         """The jobs that workers train."""
         return [worker.job for worker in list(self.workers.values()) if worker.job]
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the best value; None where the objective is not an accuracy."""
+        known = self.best and self.objective == "val_accuracy"
+        return standard_error(self.best[0].value, self.images) if known else None
 
     @property
     def rates(self) -> dict[str, float]:
@@ -283,6 +172,9 @@ class RunState(Observer):
         for worker in workers:
             self.workers.setdefault(Slot(worker.index), ShownWorker(worker.device))
 
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        self.mirrors[tracker] = place
+
     def worker_ready(self, worker: WorkerInfo) -> None:
         self.workers[Slot(worker.index)] = ShownWorker(worker.device, ready=True)
 
@@ -301,6 +193,8 @@ class RunState(Observer):
         if shown.state == "paused":
             self.counts["paused"] -= 1
             shown.state, shown.value = "running", None
+            self.last = deque((one for one in self.last if one is not shown), KEPT)
+        shown.rung = job.last_epoch if job.pauses else None
         shown.starts(time.monotonic())
         self.workers[Slot(worker.index, lane)] = ShownWorker(worker.device, ready=True, job=shown)
 
@@ -343,18 +237,18 @@ class RunState(Observer):
             self.last.appendleft(job)
             if self.kind == "search" and job.state == "complete" and job.value and math.isfinite(job.value):
                 self.best = sorted([*self.best, job], key=lambda one: (-(one.value or 0.0), one.number))[:KEPT]
+                self.completed(job.value, job.name)
 
+    def completed(self, value: float, name: str | None) -> None:
+        """Keeps what a complete trial means for the best value. Its costs were added before.
 
-def shown_job(job: Job) -> ShownJob:
-    """Returns a job as it is shown before it has trained anything."""
-    number = job.seed if job.number is None else job.number
-    epochs = job.schedule if job.pauses else job.last_epoch
-    return ShownJob(job.label, number, job.objective, epochs, job.name, dict(job.params))
-
-
-def pruned_pace(state: str, reason: str, epochs: int, seconds: float) -> float:
-    """Returns the seconds of an epoch of a job that the pruner stopped, and 0 for any other job."""
-    return seconds / epochs if epochs and by_pruner(state, reason) else 0.0
+        Args:
+            name: label of the start configuration that it came from, or None.
+        """
+        if not self.rise or value > self.rise[-1][1]:
+            self.rise.append((self.costs.seconds, value))
+        if name is not None:
+            self.start = max(value, self.start or 0.0)
 
 
 def fixed_in(space: Mapping[str, Any]) -> frozenset[str]:

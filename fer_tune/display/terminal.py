@@ -43,6 +43,8 @@ def console(stderr: bool = False) -> Console:
 
 def shown(text: str) -> str:
     """Returns a text from outside. Letters that would change the terminal are escaped."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
 
 
@@ -177,6 +179,12 @@ def state(name: str) -> Text:
 def percent(fraction: float | None) -> str:
     """Returns a fraction as a percentage with two digits."""
     return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
+
+
+def many(count: float, one: str, several: str | None = None) -> str:
+    """Returns a number with its noun: `1 trial`, `1,200 trials`, `0.5 hours`."""
+    shown = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{shown} {one if count == 1 else several or one + 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -12,6 +12,7 @@ studies      the images of each study, and trials that were interrupted
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 
 from fer_tune.doctor.findings import Finding, problem
 from fer_tune.settings import Settings
@@ -22,29 +23,11 @@ __all__ = ["Finding", "examine"]
 def examine(settings: Settings) -> dict[str, list[Finding]]:
     """Returns all findings by part: `environment`, `devices`, `storage`, `studies`."""
 
-    def environment() -> Iterable[Finding]:
-        from fer_tune.doctor.environment import environment, requirements
+    def part(name: str, *given: object) -> list[Finding]:
+        return survive(name, lambda: getattr(import_module(f"fer_tune.doctor.{name}"), name)(*given))
 
-        return environment(settings, requirements())
-
-    def devices() -> Iterable[Finding]:
-        from fer_tune.doctor.devices import devices
-        from fer_tune.doctor.probe import probe
-
-        return devices(probe())
-
-    def storage() -> Iterable[Finding]:
-        from fer_tune.doctor.storage import storage
-
-        return storage(settings)
-
-    def studies() -> Iterable[Finding]:
-        from fer_tune.doctor.studies import studies
-
-        return studies(settings)
-
-    parts = {"environment": environment, "devices": devices, "storage": storage, "studies": studies}
-    return {name: survive(name, part) for name, part in parts.items()}
+    found = {"environment": part("environment", settings), "devices": part("devices")}
+    return found | {name: part(name, settings) for name in ("storage", "studies")}
 
 
 def survive(part: str, findings: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -54,8 +37,7 @@ def survive(part: str, findings: Callable[[], Iterable[Finding]]) -> list[Findin
     """
     found: list[Finding] = []
     try:
-        for finding in findings():
-            found.append(finding)
+        found.extend(findings())
     except ImportError as error:
         found.append(problem(part, f"cannot be examined: {error}", "Install the missing packages first."))
     except Exception as error:  # a damaged database may raise anything

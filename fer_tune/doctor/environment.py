@@ -13,15 +13,12 @@ from fer_tune.doctor.findings import Finding, note, ok, problem
 from fer_tune.mirror.wandb_tracker.environment import choose_mode, keys
 from fer_tune.settings import Settings, at_home
 
-OPTIONAL = {"postgres": "PostgreSQL", "parquet": "Parquet"}
+OPTIONAL = {"postgres": "PostgreSQL", "parquet": "Parquet", "ray": "the engine ray"}
 """Extras, and what each is for."""
 
 
 def requirements() -> list[Requirement]:
-    """Returns what fer-tune requires, including the extras of `OPTIONAL`.
-
-    Empty if it is not installed.
-    """
+    """Returns what fer-tune requires, with the extras of `OPTIONAL`; nothing if not installed."""
     try:
         stated = [Requirement(text) for text in requires("fer-tune") or ()]
     except PackageNotFoundError:
@@ -34,15 +31,15 @@ def extra_of(requirement: Requirement) -> str:
     return next((name for name in OPTIONAL if requirement.marker and requirement.marker.evaluate({"extra": name})), "")
 
 
-def environment(settings: Settings, stated: list[Requirement]) -> Iterator[Finding]:
+def environment(settings: Settings, stated: list[Requirement] | None = None) -> Iterator[Finding]:
     """Examines Python, each package, the variables, and the key of wandb."""
+    stated = requirements() if stated is None else stated
     yield ok("python", f"{platform.python_version()} ({platform.machine()}, {platform.system()})")
     if not stated:
         yield problem("fer-tune", "is not installed, so its requirements are unknown", "pip install -e .")
     yield from map(_package, stated)
-    if settings.data_source not in (None, "demo") and not at_home(str(settings.data_source)).exists():
-        found = f"names {settings.data_source}, which does not exist"
-        yield problem("FER_TUNE_DATA", found, "Correct or unset the variable.")
+    if (source := str(settings.data_source or "demo")) != "demo" and not at_home(source).exists():
+        yield problem("FER_TUNE_DATA", f"names {source}, which does not exist", "Correct or unset the variable.")
     yield _wandb_key()
 
 

@@ -10,9 +10,6 @@ from fer_tune.errors import FerTuneError
 
 State = Literal["ok", "note", "problem"]
 
-SHOWN = 3
-"""The names that a sentence lists before it says how many more there are."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -51,10 +48,10 @@ def refused(what: str, error: FerTuneError) -> Finding:
     return problem(what, error.message, error.hint or "Correct it before the next run.")
 
 
-def some(names: Sequence[object]) -> str:
+def some(names: Sequence[object], most: int = 3) -> str:
     """Returns `a, b, c and 4 more`."""
-    shown = ", ".join(map(str, names[:SHOWN]))
-    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN:,} more"
+    shown = ", ".join(map(str, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
 
 
 def many(count: int, one: str, several: str) -> str:
@@ -63,9 +60,5 @@ def many(count: int, one: str, several: str) -> str:
 
 
 def size(count: float) -> str:
-    """Returns bytes for people: `13 KiB`, `2.4 GiB`."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
+    """Returns bytes for people, such as `2.4 GiB`."""
+    return f"{count / 2**30:,.1f} GiB"

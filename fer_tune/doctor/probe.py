@@ -1,5 +1,4 @@
-"""Imports torch and uses each GPU, in a process of its own, which a broken driver may crash or
-hang.
+"""Imports torch and uses each GPU, in a process that a broken driver may crash or hang.
 
 `python -m fer_tune.doctor.probe` prints what it finds as one JSON object.
 """
@@ -15,8 +14,6 @@ from typing import Any
 
 TIMEOUT = 180.0
 """Seconds for everything. torch alone can need a minute on a cold network disk."""
-
-SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,8 @@ def _gpu(torch: Any, index: int) -> dict[str, Any]:
     try:
         answer["name"] = torch.cuda.get_device_name(index)
         answer["free"], answer["total"] = torch.cuda.mem_get_info(index)
-        ones = torch.ones(SIDE, SIDE, device=f"cuda:{index}")
-        if not bool((ones @ (2 * ones) == 2 * SIDE).all()):
+        ones = torch.ones(256, 256, device=f"cuda:{index}")
+        if not bool((ones @ (2 * ones) == 512).all()):
             answer["error"] = "a product of two matrices is wrong"
     except Exception as error:  # CUDA and its driver raise many types
         answer["error"] = (str(error).strip() or type(error).__name__).splitlines()[0]

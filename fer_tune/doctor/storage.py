@@ -28,48 +28,32 @@ from fer_tune.store.reading import read_only_engine
 ROOM = 1 << 30
 """Bytes that should be free. A database of 10,000 trials with models and checkpoints needs less."""
 
-RESTORE = "Restore a backup, or save what can be read: sqlite3 FILE .recover | sqlite3 NEW."
-
 
 def storage(settings: Settings) -> Iterator[Finding]:
     """Examines the folder, then the database, then the files that the database names."""
     yield from _folder(settings)
     try:
         url = parse_url(settings.url)
-    except FerTuneError as error:
-        yield refused("database", error)
-        return
-    if url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database)):
-        yield note("database", f"{shown(url)} does not exist", "`fer-tune run SWEEP` makes it.")
-        return
-    try:
-        store = read_only(settings)
-        yield ok("database", shown(url))
-        with store, store.engine.connect() as connection:
-            yield from _whole(connection)
-            if (found := _format(connection)).state != "ok":
-                yield found
-                return
-            yield found
-        with store:
-            yield from _artifacts(store)
-    except SQLAlchemyError as error:
-        yield refused("database", explain(error, url))
-    except StorageError as error:
-        yield refused("database", error)
+        if url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database)):
+            yield note("database", f"{shown(url)} does not exist", "`fer-tune run SWEEP` makes it.")
+            return
+        with read_only(settings) as store:
+            yield ok("database", shown(url))
+            with store.engine.connect() as connection:
+                yield from _whole(connection)
+                yield (found := _format(connection))
+            if found.state == "ok":
+                yield from _artifacts(store)
+    except (SQLAlchemyError, FerTuneError) as error:
+        yield refused("database", explain(error, url) if isinstance(error, SQLAlchemyError) else error)
 
 
 def read_only(settings: Settings) -> Store:
-    """Returns the store of an existing database that cannot be written, and is not upgraded.
-
-    SQLite may make its two empty companions of the file, as it does for any reader.
-    """
+    """Returns the store of an existing database that cannot be written, and is not upgraded."""
     url = parse_url(settings.url)
     engine = read_only_engine(url, poolclass=sqlalchemy.NullPool)
     if engine is None:
-        raise StorageError(
-            f"The database {shown(url)} cannot be read in its folder.", "Copy the folder, then run again."
-        )
+        raise StorageError(f"{shown(url)} cannot be read in its folder.", "Copy the folder, then run again.")
     return Store(Database(url, engine, settings.root.absolute(), Patience(url, 0.0)))
 
 
@@ -78,25 +62,18 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     advice = "Give yourself the right to write there, or set FER_TUNE_DIR to another folder."
     if not root.exists():
         nearest = next(parent for parent in root.parents if parent.exists())
-        if os.access(nearest, os.W_OK):
-            yield note("folder", f"{root} does not exist yet; the first run makes it")
-        else:
-            yield problem("folder", f"{root} does not exist, and {nearest} is not writable", advice)
+        missing = problem("folder", f"{root} does not exist, and {nearest} is not writable", advice)
+        ready = note("folder", f"{root} does not exist yet; the first run makes it")
+        yield ready if os.access(nearest, os.W_OK) else missing
         return
     if not root.is_dir():
         yield problem("folder", f"{root} is not a folder", "Move the file away, or set FER_TUNE_DIR to a folder.")
         return
     used = (settings.artifacts, settings.checkpoints, settings.cache, settings.locks, settings.logs, settings.wandb)
     closed = [place for place in (root, *used) if place.is_dir() and not os.access(place, os.W_OK)]
-    if closed:
-        yield problem("folder", f"not writable: {some(closed)}", advice)
-    else:
-        yield ok("folder", f"{root} is writable")
-    free = shutil.disk_usage(root).free
-    if free < ROOM:
-        yield problem("free space", size(free), "Free some space, or set FER_TUNE_DIR to another disk.")
-    else:
-        yield ok("free space", size(free))
+    yield problem("folder", f"not writable: {some(closed)}", advice) if closed else ok("folder", f"{root} is writable")
+    free, more = shutil.disk_usage(root).free, "Free some space, or set FER_TUNE_DIR to another disk."
+    yield problem("free space", size(free), more) if free < ROOM else ok("free space", size(free))
 
 
 def _whole(connection: Connection) -> Iterator[Finding]:
@@ -105,19 +82,14 @@ def _whole(connection: Connection) -> Iterator[Finding]:
         return
     faults = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
     if faults != ["ok"]:
-        yield problem("integrity", f"SQLite finds {many(len(faults), 'fault', 'faults')}: {some(faults)}", RESTORE)
+        advice = "Restore a backup, or save what can be read: sqlite3 FILE .recover | sqlite3 NEW."
+        yield problem("integrity", f"SQLite finds {many(len(faults), 'fault', 'faults')}: {some(faults)}", advice)
         return
-    faults = [f"{child} without {parent}: {count}" for (child, parent), count in _lost(connection).items()]
+    lost = Counter((child, parent) for child, _, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"))
+    faults = [f"{child} without {parent}: {count}" for (child, parent), count in lost.items()]
     faults += damage(connection)
-    if faults:
-        yield problem("integrity", f"rows that no run of fer-tune leaves: {some(faults)}", "Restore a backup.")
-    else:
-        yield ok("integrity", "SQLite finds no fault")
-
-
-def _lost(connection: Connection) -> Counter[tuple[str, str]]:
-    rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
-    return Counter((str(child), str(parent)) for child, _, parent, _ in rows)
+    odd = f"rows that no run of fer-tune leaves: {some(faults)}"
+    yield problem("integrity", odd, "Restore a backup.") if faults else ok("integrity", "SQLite finds no fault")
 
 
 def _format(connection: Connection) -> Finding:

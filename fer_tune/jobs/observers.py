@@ -47,6 +47,14 @@ class Observer:
     def tick(self) -> None:
         """Called several times a second, between events."""
 
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        """Called when a mirror begins to copy the study.
+
+        Args:
+            tracker: to which tracker.
+            place: where the copy will be, in words.
+        """
+
     def worker_ready(self, worker: WorkerInfo) -> None:
         """Called when a worker can take a job, at its start or after it replaced a lost one."""
 
@@ -122,6 +130,9 @@ class Observers(Observer):
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         self._each(lambda observer: observer.study_opened(plan, counts, workers))
+
+    def mirror_opened(self, tracker: str, place: str) -> None:
+        self._each(lambda observer: observer.mirror_opened(tracker, place))
 
     def tick(self) -> None:
         self._each(lambda observer: observer.tick())

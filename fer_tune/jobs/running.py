@@ -78,6 +78,11 @@ class Running:
         return self.slot
 
     @property
+    def decided(self) -> bool:
+        """Whether the job ends for a reason of its own, whatever its worker says."""
+        return bool(self.verdict or self.overdue or self.out_of_time)
+
+    @property
     def reached(self) -> int:
         """The last epoch of this attempt."""
         return self.rows[-1].epoch if self.rows else 0

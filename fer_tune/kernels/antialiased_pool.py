@@ -86,7 +86,7 @@ def _backward(gradient, x, dx, height, width, high, wide, rows, columns, BR: tl.
     tl.store(dx + r[:, None] * columns + c[None, :], total.to(dx.dtype.element_ty), mask=inside)
 
 
-class _AntialiasedPool(torch.autograd.Function):
+class _AntialiasedPoolFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         count, columns, height, width = x.shape
@@ -119,5 +119,5 @@ def antialiased_pool(x: Tensor) -> Tensor:
     Args:
         x: [N, C, H, W], bfloat16 or float32, channels_last. H and W are at least 2.
     """
-    y: Tensor = _AntialiasedPool.apply(x.contiguous(memory_format=torch.channels_last))
+    y: Tensor = _AntialiasedPoolFunction.apply(x.contiguous(memory_format=torch.channels_last))
     return y

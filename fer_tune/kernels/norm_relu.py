@@ -178,7 +178,7 @@ def _backward(
     tl.store(dx + at, out.to(dx.dtype.element_ty), mask=inside)
 
 
-class _NormReLU(torch.autograd.Function):
+class _NormReLUFunction(torch.autograd.Function):
     """The training pass. `keep` is float32 [N, C] or None, `residual` like `x` or None."""
 
     @staticmethod
@@ -262,6 +262,8 @@ def norm_relu(norm: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None
         residual = residual.contiguous(memory_format=torch.channels_last)
     statistics = norm.running_mean, norm.running_var
     if norm.training:
-        y: Tensor = _NormReLU.apply(x, residual, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
+        y: Tensor = _NormReLUFunction.apply(
+            x, residual, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps
+        )
         return y
     return _output(x, residual, keep, *statistics, norm.weight, norm.bias, norm.eps, running=True)

@@ -156,7 +156,7 @@ def _backward(
         tl.store(dx + row[:, None] * columns + c[None, :], out.to(dx.dtype.element_ty), mask=inside)
 
 
-class _NormReLUPool(torch.autograd.Function):
+class _NormReLUPoolFunction(torch.autograd.Function):
     """The training pass. `keep` is float32 [N, C] or None."""
 
     @staticmethod
@@ -250,7 +250,7 @@ def norm_relu_pool(norm: Any, x: Tensor, keep: Tensor | None) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     statistics = norm.running_mean, norm.running_var
     if norm.training:
-        y: Tensor = _NormReLUPool.apply(x, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
+        y: Tensor = _NormReLUPoolFunction.apply(x, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
         return y
     return _output(x, keep, (*statistics, norm.weight, norm.bias), norm.eps, running=True)
 

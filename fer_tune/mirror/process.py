@@ -36,9 +36,15 @@ WANDB = "wandb"
 class MirrorHandle:
     """A mirror's process. In mode `disabled` there is none, and to the caller this is the same."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | None, log: Path, settings: Settings, tracker: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes] | None, log: Path, settings: Settings, tracker: str, place: str = ""
+    ) -> None:
+        """
+        Args:
+            place: where the copy will be, in words; empty in mode `disabled`.
+        """
         self._process, self._settings, self._tracker = process, settings, tracker
-        self.log = log
+        self.log, self.place = log, place
 
     @property
     def pid(self) -> int | None:
@@ -124,7 +130,7 @@ def start(
             env=_environment(settings, to.environment()),
             start_new_session=True,
         )
-    return MirrorHandle(process, log, settings, tracker)
+    return MirrorHandle(process, log, settings, tracker, to.place(settings, mode))
 
 
 def _environment(settings: Settings, changes: dict[str, str | None]) -> dict[str, str]:

@@ -35,14 +35,21 @@ class MirrorSupervisor(Observer):
     """
 
     def __init__(
-        self, settings: Settings, mode: Mode | None, note: Callable[[str], object], tracker: str = WANDB
+        self,
+        settings: Settings,
+        mode: Mode | None,
+        note: Callable[[str], object],
+        tracker: str = WANDB,
+        opened: Callable[[str, str], object] = lambda tracker, place: None,
     ) -> None:
         """
         Args:
             mode: what the user asked for, or None.
             note: is called with one line for the user.
+            opened: is called with the tracker and the place of the copy.
         """
         self._settings, self._mode, self._tell, self._tracker = settings, mode, note, tracker
+        self._opened = opened
         self._study = ""
         self._handle: MirrorHandle | None = None
         self._restarts: list[float] = []
@@ -54,6 +61,8 @@ class MirrorSupervisor(Observer):
         self._stop(GRACE)
         self._study, self._restarts, self._due = plan.study, list(RESTARTS), None
         self._start()
+        if self._handle is not None and self._handle.place:
+            self._opened(self._tracker, self._handle.place)
 
     def tick(self) -> None:
         """Starts a mirror that died, a bounded number of times. It does not wait."""
@@ -100,12 +109,15 @@ class MirrorSupervisor(Observer):
         return f"fer-tune sync --study {self._study}{other}"
 
 
-def supervisors(settings: Settings, wandb: Mode | None, note: Callable[[str], object]) -> list[MirrorSupervisor]:
+def supervisors(settings: Settings, wandb: Mode | None, observers: Observer) -> list[MirrorSupervisor]:
     """Returns a supervisor for each tracker.
 
     Args:
         wandb: the mode that `--wandb` names, or None.
-        note: is called with one line for the user.
+        observers: hear where the copies will be, and what the user should know.
     """
     asked = {WANDB: wandb}
-    return [MirrorSupervisor(settings, asked.get(tracker), note, tracker) for tracker in TRACKERS]
+    return [
+        MirrorSupervisor(settings, asked.get(tracker), observers.note, tracker, observers.mirror_opened)
+        for tracker in TRACKERS
+    ]

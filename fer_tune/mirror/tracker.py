@@ -108,6 +108,10 @@ class Adapter:
         """
         return asked or "online"
 
+    def place(self, settings: Settings, mode: Mode) -> str:
+        """Returns where the copy will be in that mode, in words for the user."""
+        return mode
+
     def trouble(self, timeout: float) -> str:
         """Returns why the tracker's server cannot be reached now, or an empty text."""
         return ""

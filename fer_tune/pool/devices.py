@@ -38,12 +38,18 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
     names = _named(devices or "auto")
     if workers is None or workers == "auto":
         workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
-    if not 1 <= workers <= MOST_WORKERS:
-        raise SettingsError(
-            f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).",
-            "auto starts one worker for each GPU, or one for every two CPU cores.",
-        )
+    refuse_workers(workers, "auto starts one worker for each GPU, or one for every two CPU cores.")
     return [names[index % len(names)] for index in range(workers)]
+
+
+def refuse_workers(workers: object, hint: str) -> None:
+    """Raises an error if a number of workers is not valid.
+
+    Raises:
+        SettingsError: it is not between 1 and `MOST_WORKERS`.
+    """
+    if not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
+        raise SettingsError(f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).", hint)
 
 
 def _named(text: str) -> list[str]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from fer_tune.job import Crowded, Job, JobEnd
 from fer_tune.pool.lane_count import LaneCount
-from fer_tune.pool.port import Lanes, Message, Trains
+from fer_tune.pool.port import Lanes, Measures, Message, Trains
 
 PAUSE = 2e-4
 """Seconds to sleep if all lanes wait for their device. A lane's work lasts some milliseconds."""
 
 
 @dataclass(frozen=True)
-class _Lane:
+class _BusyLane:
     """A job in training."""
 
     job: Job
@@ -37,7 +38,7 @@ class LaneSet:
     def __init__(self, trainer: Trains) -> None:
         self._trainer = trainer
         self._count = LaneCount(1)
-        self._busy: dict[int, _Lane] = {}
+        self._busy: dict[int, _BusyLane] = {}
         self._room: dict[int, int] = {}
         """For each job that waited for memory: how many lanes it leaves."""
 
@@ -63,8 +64,9 @@ class LaneSet:
     def start(self, lane: int, job: Job, stop_requested: Callable[[], int]) -> None:
         """Begins to train a job in an idle lane."""
         assert lane not in self._busy, "the lane is not idle"
-        self._count.starts(job)
-        self._busy[lane] = _Lane(job, self._trainer.train(job, stop_requested))
+        measure = self._count.starts(job)
+        training = self._measured if measure else self._trainer.train
+        self._busy[lane] = _BusyLane(job, training(job, stop_requested))
 
     def turn(self) -> list[tuple[int, Message]]:
         """Gives each lane one turn. Returns what the jobs said, with their lanes."""
@@ -73,26 +75,33 @@ class LaneSet:
         for lane, running in list(self._busy.items()):
             message = next(running.training)
             if isinstance(message, int):
-                if message:
-                    waiting = False
-                    self._count.trained(running.job.uid, message)
+                waiting = waiting and not message
                 continue
             waiting = False
             if isinstance(message, Crowded):
                 self._room[lane] = len(self._busy) - 1
-                self._count.crowded(self._room[lane])
                 continue
             said.append((lane, message))
             if isinstance(message, JobEnd):
                 self._end(lane)
         if waiting and self._busy:
             time.sleep(PAUSE)
-        self._count.measure(len(self._busy))
         return said
+
+    def _measured(self, job: Job, stop_requested: Callable[[], int]) -> Iterator[Message | Crowded | int]:
+        """Measures how many lanes the job's family is worth, and then trains the job."""
+        while len(self._busy) > 1:  # jobs of another family
+            yield 0
+        if not self._count.settled and isinstance(self._trainer, Measures):
+            with closing(self._trainer.rates(job)) as rates:
+                for _ in self._count.measure(rates):
+                    yield 0
+                    if stop_requested():
+                        break
+        yield from self._trainer.train(job, stop_requested)
 
     def _end(self, lane: int) -> None:
         ended = self._busy.pop(lane)
         self._room.pop(lane, None)
-        self._count.ends(ended.job.uid)
         for left in ended.training:  # it lets go of what it holds
             raise AssertionError(f"the trainer said {left} after the end of {ended.job.label}")

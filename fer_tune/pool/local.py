@@ -1,60 +1,41 @@
-"""A pool whose workers are processes of this machine.
-
-Each worker is a new interpreter, connected by one pipe. It is never a fork, because CUDA and
-threads do not survive one. This module does without `multiprocessing.Process`, which cannot do
-three things. It cannot set the worker's environment before the first import. It cannot write all
-output of the interpreter to a log. It cannot start the worker in a session of its own, which keeps
-Ctrl-C in the terminal away from it.
-"""
+"""A pool whose workers are processes of this machine."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import IO, Any
 
 from fer_tune.errors import PoolError
-from fer_tune.job import Job, JobEnd, Wish
-from fer_tune.pool.devices import environment, threads_each
-from fer_tune.pool.messages import Has, Ready, Said, Setup, Start, Stop, UseLanes
+from fer_tune.job import Job, Wish
+from fer_tune.pool.devices import threads_each
+from fer_tune.pool.member import PoolMember
+from fer_tune.pool.messages import StartJob, StopJob, UseLanes
 from fer_tune.pool.port import (
     Event,
     Lanes,
-    LanesEvent,
     LostEvent,
-    ReadyEvent,
     Slot,
     TrainerFactory,
     WorkerInfo,
-    event_of,
     free_slots,
     in_turn,
     load_trainer,
 )
+from fer_tune.pool.process import how_it_ended, start_process, tail
 
-DEATHS = 5
-"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds, if the worker
-finished no job in between. It also stops after this many starts in a row that failed."""
-DEATHS_WITHIN = 60.0
-"""Seconds; see `DEATHS`."""
 START_SECONDS = 300.0
 """Seconds that a worker has to become ready. It imports torch, perhaps from a slow disk, and starts
 its device."""
 KILL_SECONDS = 10.0
 """Seconds that a process has to end after SIGKILL. Then the pool gives it up: a driver can hold a
 process for ever."""
-LOG_LINES = 20
-"""Lines of a worker's log that an error shows."""
 
 
 class LocalPool:
@@ -99,12 +80,12 @@ class LocalPool:
         assert slot in self.idle(), "the slot is not idle"
         worker = self._workers[slot.worker]
         worker.jobs[slot.lane] = job
-        worker.send(Start(slot.lane, job))
+        worker.send(StartJob(slot.lane, job))
 
     def stop_job(self, slot: Slot, keep: bool = False) -> None:
         worker = self._workers[slot.worker]
         if slot.lane in worker.jobs:
-            worker.send(Stop(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
+            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
 
     def end_worker(self, worker: int, why: str) -> None:
         self._workers[worker].kill(why)
@@ -131,42 +112,21 @@ class LocalPool:
             worker.end()
 
 
-class _Process:
-    """One worker's process, our end of its pipe, and the jobs of its lanes."""
+class _Process(PoolMember):
+    """One worker's process, and our end of its pipe."""
 
     def __init__(self, index: int, device: str, threads: int, log: Path, trainer: TrainerFactory) -> None:
-        self.index, self.device, self.log = index, device, log
+        super().__init__(index)
+        self.device, self.log = device, log
         self._threads, self._trainer = threads, trainer
-        self._deaths: list[float] = []
-        self._failed_starts = 0
-        self._use = UseLanes(1, None)
         self.start()
 
     def start(self) -> None:
         """Starts a process and returns at once. The process then imports torch."""
-        self.ready, self.lost = False, False
-        self.jobs: dict[int, Job] = {}
-        self.lanes = 1
-        self.why = ""
+        self.reset()
         self._began, self._killed = time.monotonic(), math.inf
-        variables, device = environment(self.device, self._threads)
-        # The worker gets the caller's import path, as with multiprocessing. -P keeps modules of the
-        # current folder from replacing others.
-        variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-        ours, theirs = Pipe()
-        with theirs, _opened(self.log) as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "fer_tune.pool.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=variables,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        self.connection: Connection[Any, Any] = ours
-        self.send(Setup(self._trainer, device, self._threads))
-        self.send(self._use)
+        self.process, self.connection = start_process(self.device, self._threads, self.log, self._trainer)
+        self.send(self.use)
 
     @property
     def info(self) -> WorkerInfo:
@@ -175,7 +135,7 @@ class _Process:
 
     def use_lanes(self, message: UseLanes) -> None:
         """Sets the number of lanes, also of a process that replaces this one."""
-        self._use = message
+        self.use = message
         self.send(message)
 
     def replace(self) -> None:
@@ -184,13 +144,8 @@ class _Process:
         Raises:
             PoolError: the worker died too often, or no process can be started.
         """
-        often = len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN
-        if often or self._failed_starts >= DEATHS:
-            raise PoolError(
-                f"Worker {self.index} on {self.device} died {DEATHS} times in a row. The last lines of its log:\n"
-                f"{self.tail()}",
-                f"The whole log is {self.log}.",
-            )
+        said = f"The last lines of its log:\n{tail(self.log)}"
+        self.refuse_hopeless(self.device, said, f"The whole log is {self.log}.")
         try:
             self.start()
         except OSError as error:
@@ -205,36 +160,18 @@ class _Process:
         gone = self.gone  # read first: what the process wrote before its end is then in the pipe
         try:
             while self.connection.poll():
-                yield self._event(self.connection.recv())
+                yield self.event(self.connection.recv())
         except (EOFError, OSError):
             gone = True
         if gone:
             yield self._loss()
 
-    def _event(self, message: object) -> Event:
-        if isinstance(message, Ready):
-            self.ready, self._failed_starts = True, 0
-            return ReadyEvent(self.index)
-        if isinstance(message, Has):
-            self.lanes = message.lanes
-            return LanesEvent(self.index, message.lanes)
-        assert isinstance(message, Said), "the worker sends nothing else"
-        if isinstance(message.message, JobEnd):
-            del self.jobs[message.lane]
-            self._deaths.clear()
-        return event_of(Slot(self.index, message.lane), message.message)
-
     def _loss(self) -> LostEvent:
-        self._deaths.append(time.monotonic())
-        self._failed_starts += not self.ready
-        self.lost, self.ready = True, False
-        jobs, self.jobs = tuple(self.jobs.values()), {}
         self.connection.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)  # the pipe closes a moment before the exit status is known
         self.end(1.0)
-        reason = self.why or f"worker {self.index} {_how(self.process.returncode)}"
-        return LostEvent(self.index, jobs, reason, self.tail())
+        return self.loss(f"worker {self.index} {how_it_ended(self.process.returncode)}", tail(self.log))
 
     @property
     def gone(self) -> bool:
@@ -264,32 +201,3 @@ class _Process:
             self.process.kill()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience)
-
-    def tail(self) -> str:
-        """Returns the last lines of the log."""
-        try:
-            text = self.log.read_bytes()[-16384:].decode(errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-LOG_LINES:])
-
-
-def _opened(log: Path) -> IO[bytes]:
-    """Opens the log, or `os.devnull` if the disk is read-only: a worker without a log is better
-    than none."""
-    try:
-        return log.open("ab")
-    except OSError:
-        return open(os.devnull, "ab")
-
-
-def _how(returncode: int | None) -> str:
-    """Returns how a process ended: `was killed by SIGKILL (out of memory?)` or `exited with 1`."""
-    if returncode is None:
-        return "closed its pipe but did not end"
-    if returncode >= 0:
-        return f"exited with {returncode}"
-    with suppress(ValueError):
-        name = signal.Signals(-returncode).name
-        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"was killed by signal {-returncode}"

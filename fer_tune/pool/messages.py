@@ -27,7 +27,7 @@ class UseLanes:
 
 
 @dataclass(frozen=True)
-class Start:
+class StartJob:
     """Gives a lane a job."""
 
     lane: int
@@ -35,7 +35,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopJob:
     """Asks a lane to end its job. An idle lane ignores it."""
 
     lane: int

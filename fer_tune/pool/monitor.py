@@ -63,8 +63,15 @@ class Monitor:
         self._thread.join(self.every)
 
     def follow(self, worker: WorkerInfo) -> None:
-        """Measures this worker from now on. It replaces an earlier worker of the same index."""
-        self._workers[worker.index] = worker
+        """Measures this worker from now on. It replaces an earlier worker of the same index.
+
+        A worker of another machine is not measured.
+        """
+        if worker.here:
+            self._workers[worker.index] = worker
+        else:
+            self._workers.pop(worker.index, None)
+            self._seen.pop(worker.index, None)
 
     def get(self, index: int) -> Gauge:
         """Returns the last measurement of a worker."""

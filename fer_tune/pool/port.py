@@ -13,10 +13,10 @@ about a lost job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress
 
@@ -53,6 +53,24 @@ class Trains(Protocol):
         ...
 
 
+@runtime_checkable
+class Measures(Trains, Protocol):
+    """A trainer that can say how many lanes are worth it."""
+
+    @property
+    def hardware(self) -> str:
+        """The name of its device, the same for devices of one kind; `cpu` for each CPU."""
+        ...
+
+    def rates(self, job: Job, /) -> Generator[float | None, None, None]:
+        """Yields the images a second that 1, 2, 4 and so on lanes train together.
+
+        Each lane has the job's network. None comes where another job may have its turn. The rates
+        end where memory does not suffice for more lanes.
+        """
+        ...
+
+
 TrainerFactory = Callable[[str, int | None], Trains]
 """Makes a trainer from a device and a number of threads; None leaves the threads as they are.
 
@@ -73,10 +91,11 @@ class WorkerInfo:
 
     Attributes:
         index: counts from 0. It stays the same when the worker's process is replaced.
-        device: `cpu` or `cuda:N`.
+        device: `cpu` or `cuda:N`, and `of NODE` if it is a device of another machine.
         pid: of the worker's process on this machine, or None.
         can_hang: whether the worker can be silent while the pool waits for it, and can be ended.
         lanes: how many jobs it trains at the same time at present.
+        here: whether it runs on this machine, so that its load can be measured.
     """
 
     index: int
@@ -84,6 +103,7 @@ class WorkerInfo:
     pid: int | None
     can_hang: bool = True
     lanes: int = 1
+    here: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,10 @@ Event = ReadyEvent | LanesEvent | ProgressEvent | RowEvent | EndEvent | LostEven
 
 
 class Pool(Protocol):
-    """A fixed number of workers, each on one device. A lane of a worker trains job after job."""
+    """Workers, each on one device. A lane of a worker trains job after job.
+
+    A pool may get more workers while it runs, and never fewer.
+    """
 
     @property
     def workers(self) -> list[WorkerInfo]:

@@ -23,7 +23,7 @@ from typing import Any
 
 from fer_tune.job import Wish
 from fer_tune.pool.lanes import LaneSet
-from fer_tune.pool.messages import Has, Ready, Said, Setup, Start, Stop, UseLanes
+from fer_tune.pool.messages import Has, Ready, Said, Setup, StartJob, StopJob, UseLanes
 
 
 class Inbox:
@@ -37,7 +37,7 @@ class Inbox:
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
         self._wishes: defaultdict[int, Wish] = defaultdict(lambda: Wish.CONTINUE)
-        self._messages: SimpleQueue[Setup | UseLanes | Start] = SimpleQueue()
+        self._messages: SimpleQueue[Setup | UseLanes | StartJob] = SimpleQueue()
         self.next = self._messages.get
         self.empty = self._messages.empty
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
@@ -52,10 +52,10 @@ class Inbox:
                 message = self._connection.recv()
             except (EOFError, OSError):
                 os._exit(0)  # sys.exit would only end this thread, and the main one may be in a kernel
-            if isinstance(message, Stop):
+            if isinstance(message, StopJob):
                 self._wishes[message.lane] = max(self._wishes[message.lane], message.wish)
                 continue
-            if isinstance(message, Start):
+            if isinstance(message, StartJob):
                 self._wishes[message.lane] = Wish.CONTINUE
             self._messages.put(message)
 
@@ -94,7 +94,7 @@ def _obey(message: object, lanes: LaneSet, inbox: Inbox) -> None:
     if isinstance(message, UseLanes):
         lanes.use(message.lanes, message.remembered)
         return
-    assert isinstance(message, Start)
+    assert isinstance(message, StartJob)
     job, now = message.job, datetime.now(UTC)
     with suppress(OSError):  # the disk is full; the job matters more than its line in the log
         print(f"{now:%F %T} study {job.study}, {job.label}, attempt {job.attempt}, lane {message.lane}", flush=True)

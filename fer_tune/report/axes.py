@@ -101,6 +101,7 @@ def axis_of(values: Sequence[Any], log: bool = False, category: bool = False) ->
         log: whether the search drew from a logarithmic range.
         category: whether it drew from a category. Words are always a category.
     """
+    values = [value for value in values if value is not None]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if category or len(numbers) < len(values) or not numbers:
         return Categories(tuple(sorted(set(values), key=lambda value: (str(type(value)), value))))

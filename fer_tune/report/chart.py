@@ -8,9 +8,11 @@ from html import escape
 from typing import Any, Literal
 
 from fer_tune.report.axes import Axis
-from fer_tune.report.svg import Shape, mark, path, text
+from fer_tune.report.svg import Shape, mark, of_trial, path, text
 
 Point = tuple[Any, Any]
+Mark = tuple[Any, Any, str, int | None]
+"""A point, its tooltip, and the number of its trial or None."""
 
 RIGHT, BOTTOM = 12, 40
 """Space beside and below the plot, in px."""
@@ -48,8 +50,14 @@ class Chart:
         dashes: str = "",
         opacity: float = 1,
         tooltip: str = "",
+        trial: int | None = None,
     ) -> None:
-        """Joins the finite points. Others leave a gap, and a point between gaps becomes a dot."""
+        """Joins the finite points. Others leave a gap, and a point between gaps becomes a dot.
+
+        Args:
+            trial: the number of the trial that the line shows.
+        """
+        whose = of_trial(trial)
         runs: list[list[Point]] = [[]]
         for point in points:
             x, y = self._place(point)
@@ -58,19 +66,26 @@ class Chart:
             elif runs[-1]:
                 runs.append([])
         for x, y in (run[0] for run in runs if len(run) == 1):
-            self._parts.append(mark(x, y, colour, tooltip=tooltip))
+            self._parts.append(mark(x, y, colour, tooltip=tooltip, more=whose))
         data = "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in run) for run in runs if len(run) > 1)
         if data:
             more = f'stroke-dasharray="{dashes}" ' if dashes else ""
-            more += f'opacity="{opacity:g}"' if opacity < 1 else ""
-            self._parts.append(path(data, colour, width, more.strip(), tooltip))
+            more += f'opacity="{opacity:g}" ' if opacity < 1 else ""
+            self._parts.append(path(data, colour, width, (more + whose).strip(), tooltip))
 
-    def marks(self, points: Iterable[tuple[Any, Any, str]], colour: str, shape: Shape = "dot") -> None:
-        """Puts a mark with a tooltip at each finite point."""
-        for x, y, tooltip in points:
+    def marks(self, points: Iterable[Mark], colour: str, shape: Shape = "dot") -> None:
+        """Puts a mark at each finite point."""
+        for x, y, tooltip, trial in points:
             across, down = self._place((x, y))
             if math.isfinite(across) and math.isfinite(down):
-                self._parts.append(mark(across, down, colour, shape, tooltip))
+                self._parts.append(mark(across, down, colour, shape, tooltip, more=of_trial(trial)))
+
+    def level(self, value: float, tooltip: str, label: str = "") -> None:
+        """Draws a dashed line across the plot at a value of y, with a label above its right end."""
+        _, y = self._place((math.nan, value))
+        self._parts.append(text(self._right, y - 4, label, "end", 'opacity=".8"') if label else "")
+        more = 'stroke-dasharray="6 4" opacity=".7"'
+        self._parts.append(path(f"M{self._left} {y:.1f}H{self._right:g}", "currentColor", 1.3, more, tooltip))
 
     def key(self, name: str, colour: str, shape: Key = "dot") -> None:
         """Adds an entry to the legend above the plot."""

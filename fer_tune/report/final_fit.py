@@ -43,7 +43,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class FinalFit:
+class ReportedFit:
     """A final fit.
 
     Attributes:
@@ -84,7 +84,7 @@ class FinalFit:
         return shlex.join(words)
 
 
-def read_final_fit(store: Store, record: StudyRecord) -> FinalFit | None:
+def read_final_fit(store: Store, record: StudyRecord) -> ReportedFit | None:
     """Returns the latest final fit that was tested and whose files exist, or None."""
     finals = {job.uid for job in store.jobs.of(record.name, "final")}
     recorded = [file for file in store.artifacts.of(record.name) if file.job in finals]
@@ -100,7 +100,7 @@ def read_final_fit(store: Store, record: StudyRecord) -> FinalFit | None:
     predictions = files.get("predictions")
     data, classes = record.data_ref(store.root), record.data_spec.classes
     mistakes = worst_mistakes(store.artifacts.path(predictions), data, classes) if predictions else []
-    return FinalFit(metrics, confusion["plain"], mistakes)
+    return ReportedFit(metrics, confusion["plain"], mistakes)
 
 
 def worst_mistakes(predictions: Path, data: DataRef, classes: Sequence[str]) -> list[Mistake]:

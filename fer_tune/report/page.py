@@ -19,6 +19,9 @@ from fer_tune.store import Store
 
 MISSING = "–"
 
+COLUMNS = 12
+"""The largest number of hyperparameters in the table of trials: the most important ones."""
+
 
 @dataclass(frozen=True)
 class Plots:
@@ -31,7 +34,7 @@ class Plots:
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyStudies:
     """The studies of one family, the best first."""
 
     name: str
@@ -67,6 +70,7 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
         "now": datetime.now(UTC),
         "by_hand": best_by_hand() if any(study.is_fer2013 for study in found) else None,
         "enough": ENOUGH,
+        "COLUMNS": COLUMNS,
     }
     if form == "html":
         names |= {
@@ -77,12 +81,12 @@ def render(store: Store, studies: Sequence[str], form: Literal["html", "md"] = "
     return environment.get_template(f"report.{form}").render(names).strip() + "\n"
 
 
-def families(studies: Sequence[StudyReport]) -> list[Family]:
+def families(studies: Sequence[StudyReport]) -> list[FamilyStudies]:
     """Returns the studies by family, the best first."""
     found: dict[str, list[StudyReport]] = {}
     for study in studies:
         found.setdefault(study.record.family, []).append(study)
-    return [Family(name, members) for name, members in found.items()]
+    return [FamilyStudies(name, members) for name, members in found.items()]
 
 
 def best_by_hand() -> ByHand:

@@ -1,6 +1,6 @@
 """The figures of one study as SVG.
 
-Blue is complete, amber is pruned, grey is paused, red is failed.
+A colour says how a trial ended, in every figure. The dashed line is the baseline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fer_tune.report.axes import Axis, Linear, axis_of
 from fer_tune.report.chart import Chart
 from fer_tune.report.study_report import StudyReport
-from fer_tune.report.svg import AMBER, BLUE, GREY, RED, Shape, path, svg, text
+from fer_tune.report.svg import AMBER, BLUE, GREY, RED, Shape, of_trial, path, svg, text
 from fer_tune.study import TrialSummary
 
 WIDTH, HEIGHT = 400, 270
@@ -27,15 +27,22 @@ def history(study: StudyReport) -> str:
     """Returns the values in the order of the trials, and the best value so far."""
     if not study.trials:
         return ""
-    values = Linear.over(_percent(trial) for trial in study.trials)
+    values = Linear.over([*map(_percent, study.trials), *_levels(study)])
     last = max(1, *(trial.number for trial in study.trials))
     title = f"{study.record.objective}, %"
     chart = Chart(WIDTH, HEIGHT, Linear(0, last, whole=True), values, x_title="trial", y_title=title)
     for state in ("failed", "paused", "pruned", "complete"):
         some = [trial for trial in study.trials if trial.state == state]
         shape: Shape = "dot" if state == "complete" else "cross"
-        marks = [(one.number, values.low if one.value is None else _percent(one), _tooltip(one)) for one in some]
-        chart.marks(marks, COLOURS[state], shape)
+        chart.marks(
+            [
+                (one.number, values.low if one.value is None else _percent(one), _tooltip(one), one.number)
+                for one in some
+            ],
+            COLOURS[state],
+            shape,
+        )
+    _draw_baseline(chart, study, "best of start")
     if steps := _best_so_far(study.trials):
         chart.line([*steps, (last, steps[-1][1])], BLUE, opacity=0.7, tooltip="best so far")
     for state, colour in COLOURS.items():
@@ -54,7 +61,7 @@ def curves(study: StudyReport) -> str:
     if not any(found.values()):
         return ""
     epochs = Linear(1, max(2, *map(len, found.values())), whole=True)
-    values = Linear.over(value for points in found.values() for _, value in points)
+    values = Linear.over([*(value for points in found.values() for _, value in points), *_levels(study)])
     chart = Chart(WIDTH, HEIGHT, epochs, values, x_title="epoch", y_title=f"{objective}, %")
     opacity = 0.9 if len(found) < 20 else 0.45
     for trial in sorted(study.trials, key=lambda trial: (trial.state == "complete", trial.state == "pruned")):
@@ -65,7 +72,9 @@ def curves(study: StudyReport) -> str:
             width=2.5 if best else 1.2,
             opacity=1 if best else opacity,
             tooltip=_tooltip(trial),
+            trial=trial.number,
         )
+    _draw_baseline(chart, study, "best of start")
     for state, colour in COLOURS.items():
         if any(trial.state == state and found[trial.number] for trial in study.trials):
             chart.key(state, colour, "line")
@@ -75,18 +84,19 @@ def curves(study: StudyReport) -> str:
 def slices(study: StudyReport) -> list[str]:
     """Returns a small chart for each hyperparameter: the values of the complete trials."""
     complete = _complete(study)
-    values = Linear.over(_percent(trial) for trial in complete)
+    values = Linear.over([*map(_percent, complete), *_levels(study)])
     drawn = []
     for name in study.varied[:SLICES]:
         chart = Chart(200, 160, _axis(study, complete, name), values, x_title=name, ticks=3)
-        points = [(one.params[name], _percent(one), _tooltip(one)) for one in complete if name in one.params]
-        chart.marks(points, BLUE)
+        some = [one for one in complete if name in one.params]
+        chart.marks([(one.params[name], _percent(one), _tooltip(one), one.number) for one in some], BLUE)
+        _draw_baseline(chart, study)
         drawn.append(svg(200, 160, chart.draw(), label=f"{study.record.objective} by {name}"))
     return drawn
 
 
 def parallel(study: StudyReport) -> str:
-    """Returns a line for each complete trial across the hyperparameters, the best tenth in blue."""
+    """Returns a line for each complete trial across the hyperparameters, the best tenth in bold."""
     complete = sorted(_complete(study), key=_percent)
     names = study.varied[:AXES]
     if not complete or not names:
@@ -97,10 +107,20 @@ def parallel(study: StudyReport) -> str:
     for trial in complete:
         values = [_percent(trial), *(trial.params.get(name, math.nan) for name in names)]
         data = _across([axis.place(value) for axis, value in zip(axes, values, strict=True)])
-        colour, width, more = (BLUE, 2.0, "") if trial in best else (GREY, 1.0, 'opacity=".5"')
-        parts.append(path(data, colour, width, more, _tooltip(trial)))
+        width, more = (2.2, "") if trial in best else (1.0, 'opacity=".3" ')
+        parts.append(path(data, BLUE, width, more + of_trial(trial.number), _tooltip(trial)))
     parts += map(_upright, range(len(axes)), axes, [f"{study.record.objective}, %", *names], [len(axes)] * len(axes))
     return svg(960, 330, *parts, label=f"hyperparameters of the complete trials of {study.record.name}")
+
+
+def _levels(study: StudyReport) -> list[float]:
+    """Returns the value of the baseline in per cent, if there is one."""
+    return [] if study.baseline is None else [100 * study.baseline]
+
+
+def _draw_baseline(chart: Chart, study: StudyReport, label: str = "") -> None:
+    for level in _levels(study):
+        chart.level(level, f"best of start: {level:.2f} %", label)
 
 
 def _across(places: Sequence[float]) -> str:

@@ -14,7 +14,7 @@ from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
 from fer_tune.report.cost import Cost, cost
-from fer_tune.report.final_fit import FinalFit, read_final_fit
+from fer_tune.report.final_fit import ReportedFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.race import Place
 from fer_tune.selection.statistics import standard_error
@@ -38,6 +38,7 @@ class StudyReport:
         top: the best complete trials, the best first; by their confirmations if there are any.
         standings: how sure the order of the best trials is.
         importance: the share of each hyperparameter, the greatest first; empty with too few trials.
+        uncertainty: the standard deviation of each share over resampled trials.
         compared: how many trials the importance compares, or would compare if they were enough.
         is_fer2013: whether the images are FER2013's. False if they are no longer in the cache.
     """
@@ -49,9 +50,10 @@ class StudyReport:
     top: list[TrialSummary]
     standings: Standings
     importance: dict[str, float]
+    uncertainty: dict[str, float]
     compared: int
     cost: Cost
-    final_fit: FinalFit | None
+    final_fit: ReportedFit | None
     is_fer2013: bool
 
     @property
@@ -68,6 +70,11 @@ class StudyReport:
     def best_start(self) -> TrialSummary | None:
         """The best complete trial that came from the sweep's `start:` configurations."""
         return _best(trial for trial in self.trials if trial.name is not None)
+
+    @property
+    def baseline(self) -> float | None:
+        """The value of the best complete start configuration, beside which others are seen."""
+        return None if self.best_start is None else self.best_start.value
 
     @property
     def best_sampled(self) -> TrialSummary | None:
@@ -114,13 +121,25 @@ class StudyReport:
         return standard_error(self.accuracy, self.record.split.counts.get("val", 0))
 
     @property
+    def ranked(self) -> list[TrialSummary]:
+        """All trials: complete ones first, then by value."""
+        return sorted(self.trials, key=lambda trial: (trial.state != "complete", -(trial.value or 0.0), trial.number))
+
+    @property
+    def searched(self) -> list[str]:
+        """The hyperparameters that differ between any trials, the most important first."""
+        return self._differ(self.trials)
+
+    @property
     def varied(self) -> list[str]:
         """The hyperparameters that differ between complete trials, the most important first."""
+        return self._differ(trial for trial in self.trials if trial.state == "complete")
+
+    def _differ(self, trials: Iterable[TrialSummary]) -> list[str]:
         seen: dict[str, set[object]] = {}
-        for trial in self.trials:
-            if trial.state == "complete":
-                for name, value in trial.params.items():
-                    seen.setdefault(name, set()).add(value)
+        for trial in trials:
+            for name, value in trial.params.items():
+                seen.setdefault(name, set()).add(value)
         names = [name for name, values in seen.items() if len(values) > 1]
         return sorted(names, key=lambda name: -self.importance.get(name, 0.0))
 
@@ -171,7 +190,7 @@ def read_study(store: Store, study: str) -> StudyReport:
     found = trials(store, study, states=("complete", "pruned", "paused", "failed"))
     by_job = store.epochs.curves(study)
     curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
-    shares, compared = importance(store, study)
+    shares, uncertainty, compared = importance(store, study)
     order = standings(store, study)
     return StudyReport(
         record=record,
@@ -181,6 +200,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         top=[one.trial for one in order.ranked[:TOP]],
         standings=order,
         importance=shares,
+        uncertainty=uncertainty,
         compared=compared,
         cost=cost(found, curves, int(record.sweep_json["epochs"])),
         final_fit=read_final_fit(store, record),

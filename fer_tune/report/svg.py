@@ -11,7 +11,11 @@ from html import escape
 from typing import Literal
 
 BLUE, AMBER, RED, GREY = "#3b82c4", "#c98a1b", "#c0504d", "#8a8f98"
-"""Each reads on light and on dark, and no two look alike to a colour-blind reader."""
+"""Complete, pruned, failed and paused trials; see `plots.COLOURS`. Each reads on light and on dark,
+and no two look alike to a colour-blind reader."""
+
+VALIDATION, TEST = "#159582", "#8a63c9"
+"""What was measured on validation, and on test."""
 
 Shape = Literal["dot", "cross"]
 
@@ -60,11 +64,21 @@ def path(data: str, colour: str, width: float = 1.5, more: str = "", tooltip: st
     return f'<path d="{data}" {attributes}>{title(tooltip)}</path>'
 
 
-def mark(x: float, y: float, colour: str, shape: Shape = "dot", tooltip: str = "") -> str:
-    """Returns a small dot or cross."""
+def mark(x: float, y: float, colour: str, shape: Shape = "dot", tooltip: str = "", *, more: str = "") -> str:
+    """Returns a small dot or cross.
+
+    Args:
+        more: further attributes, as SVG.
+    """
     if shape == "cross":
-        return path(f"M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6", colour, 1.6, tooltip=tooltip)
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}">{title(tooltip)}</circle>'
+        return path(f"M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6", colour, 1.6, more, tooltip)
+    attributes = f'r="3.2" fill="{colour}"{" " + more if more else ""}'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" {attributes}>{title(tooltip)}</circle>'
+
+
+def of_trial(number: int | None) -> str:
+    """Returns the attribute by which the page's script finds what belongs to a trial."""
+    return "" if number is None else f'data-trial="{number}"'
 
 
 def title(tooltip: str) -> str:

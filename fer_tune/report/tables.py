@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,17 @@ def trial_rows(trials: Iterable[TrialSummary]) -> list[dict[str, Any]]:
         row |= {f"attrs.{name}": value for name, value in trial.attrs.items()}
         rows.append(row)
     return rows
+
+
+def plain_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Returns columns and rows of numbers, words and None, for programs without other types."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return columns, [[_plain(row.get(name)) for name in columns] for row in rows]
+
+
+def _plain(cell: Any) -> Any:
+    known = cell is None or isinstance(cell, bool | int | float | str)
+    return cell if known else cell.isoformat() if isinstance(cell, datetime) else str(cell)
 
 
 def trial_frame(trials: Iterable[TrialSummary]) -> DataFrame:

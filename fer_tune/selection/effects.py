@@ -22,7 +22,7 @@ SMALLEST = 1e-4
 
 
 @dataclass(frozen=True)
-class Effects:
+class EffectModel:
     """What was learned.
 
     Attributes:
@@ -54,7 +54,7 @@ class Effects:
         return self.centre + self.scale * rows @ drawn
 
 
-def fit(rows: Floats, values: Floats, noise: Floats, groups: NDArray[np.int64]) -> Effects:
+def fit(rows: Floats, values: Floats, noise: Floats, groups: NDArray[np.int64]) -> EffectModel:
     """Learns the effects.
 
     Args:
@@ -83,7 +83,7 @@ def fit(rows: Floats, values: Floats, noise: Floats, groups: NDArray[np.int64]) 
         level = max(0.02, float(np.sum(weights * left**2) + fitted) / float(np.sum(weights * noise)))
     root = np.asarray(np.linalg.cholesky(covariance + 1e-10 * np.eye(len(mean))), dtype=np.float64)
     explained = np.array([np.var(rows[:, groups == place] @ mean[groups == place]) for place in range(count)])
-    return Effects(
+    return EffectModel(
         np.asarray(mean, dtype=np.float64),
         root,
         np.asarray(explained / max(1.0, float(explained.sum())), dtype=np.float64),

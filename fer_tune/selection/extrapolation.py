@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +56,18 @@ def forecast(curves: Sequence[Mapping[int, float]]) -> tuple[Floats, Floats]:
             of all is the one that is forecast.
     """
     levels = sorted({level for curve in curves for level in curve})
-    lines: dict[int, Line] = {}
-    for low, high in pairwise(levels):
-        both = [(curve[low], curve[high]) for curve in curves if low in curve and high in curve]
-        lines[low] = line(*np.array(both).T) if both else Line(1.0, 0.0, 5 * NOISE)
-    values, variances = np.empty(len(curves)), np.empty(len(curves))
-    for place, curve in enumerate(curves):
-        at = max(curve)
-        value, variance = curve[at], NOISE**2
-        for level in levels[levels.index(at) : -1]:
-            step = lines[level]
-            value, variance = step.slope * value + step.intercept, step.slope**2 * variance + step.scatter**2
-        values[place], variances[place] = value, variance
+    places = {level: place for place, level in enumerate(levels)}
+    table = np.full((len(curves), len(levels)), np.nan)
+    for row, curve in zip(table, curves, strict=True):
+        for level, value in curve.items():
+            row[places[level]] = value
+    highest = np.array([places[max(curve)] for curve in curves])
+    values, variances = table[np.arange(len(curves)), highest], np.full(len(curves), NOISE**2)
+    for place in range(len(levels) - 1):
+        both = ~np.isnan(table[:, place : place + 2]).any(axis=1)
+        step = line(*table[both, place : place + 2].T) if both.any() else Line(1.0, 0.0, 5 * NOISE)
+        below = highest <= place
+        values[below] = step.slope * values[below] + step.intercept
+        variances[below] = step.slope**2 * variances[below] + step.scatter**2
     middle, upper = np.quantile(values, (0.5, 0.75))
     return np.maximum(values, middle - POOR * max(float(upper - middle), NOISE)), variances

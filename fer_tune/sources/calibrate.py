@@ -18,8 +18,8 @@ class Calibration:
 
     Attributes:
         temperature: divides the logits.
-        source: the job whose validation predictions it was fitted to: the fit itself, or the trial
-            that it repeats.
+        source: the job whose validation predictions it was fitted to: the fit itself, or one of the
+            same configuration; see `calibrate`.
         before, after: expected calibration error on validation.
     """
 
@@ -32,12 +32,12 @@ class Calibration:
 def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) -> Calibration | None:
     """Fits a temperature to predictions for validation images, and writes it beside the model.
 
-    A fit that was trained on validation images has none for them. The trial that it repeats has.
+    A fit that was trained on validation images has none for them. A fit of the same configuration
+    on training images has them, and so has the trial that both repeat.
     """
     from fer_tune.train.export import CALIBRATION
 
-    trial = store.jobs.find_trial(study.name, int(job.origin["trial"]))
-    source = job if job.fit == "train" else trial
+    source = job if job.fit == "train" else _alike(store, study, job)
     predictions = Predictions(store, study)
     logits = predictions.logits(source.uid) if source else None
     if logits is None or source is None or predictions.labels is None:
@@ -47,3 +47,17 @@ def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) ->
     found = Calibration(temperature, source.uid, before, after)
     replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
     return found
+
+
+def _alike(store: Store, study: StudyRecord, job: JobRecord) -> JobRecord | None:
+    """Returns a job of the same configuration that was trained on training images alone.
+
+    It is the newest final fit with the same changes and the same schedule, or else the trial.
+    """
+
+    def key(one: JobRecord) -> tuple[object, ...]:
+        return one.origin["trial"], one.origin.get("changes", {}), one.schedule
+
+    fits = [one for one in store.jobs.of(study.name, "final") if one.state == "complete" and one.fit == "train"]
+    same = [one for one in fits if key(one) == key(job)]
+    return same[-1] if same else store.jobs.find_trial(study.name, int(job.origin["trial"]))

@@ -25,7 +25,7 @@ from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_loc
 from fer_tune.study import Counts, TrialSummary, ranking
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations, seed_of
 from fer_tune.study.standings import Standings, standings
-from fer_tune.sweep.schema import Limits as SweepLimits
+from fer_tune.sweep.schema import SweepLimits
 
 
 class ConfirmationSource(JobList):

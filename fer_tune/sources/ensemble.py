@@ -11,20 +11,25 @@ from pathlib import Path
 
 from fer_tune.errors import TrainingError
 from fer_tune.job import Tta
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.pool import Pool
+from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.members import Chosen, MemberFits, choose_members
+from fer_tune.sources.members import Chosen, Key, MemberFits, choose_members, key_of
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
+from fer_tune.sources.together import Together
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
-from fer_tune.sweep.schema import Limits as SweepLimits
+from fer_tune.sweep.schema import SweepLimits
+
+Network = tuple[Key, int]
+"""Names a network of an ensemble: its configuration, and its place among its seeds."""
 
 PURPOSE = "ensemble"
 """The purpose of an opening, as the ledger records it."""
@@ -39,7 +44,7 @@ class EnsembleFit:
         folder: holds `ensemble.json`, a folder for each member, `metrics.json` and, if test was
             opened, `predictions.npz`.
         chosen: the members, and figures on validation.
-        fits: the trained members, in the order of `chosen.members`.
+        fits: the trained networks, in the order of `chosen.members`.
         tested: scores of the ensemble on test, and beside them those of the best single trial; None
             if test was not opened.
     """
@@ -66,11 +71,13 @@ def run_ensemble(
     """Chooses an ensemble on stored validation predictions, trains its members, and tests it once.
 
     The members are trained on training and validation images, on all devices. A run that was killed
-    is continued by the same call.
+    is continued by the same call. A network that `retrain` trained in the same way is not trained
+    again.
 
     Args:
-        studies: whose complete trials may be members. They must have the same split.
-        size: number of members, at most; a member may count more than once.
+        studies: whose complete trials and fits on training images may be members. They must have
+            the same split.
+        size: number of networks. A configuration that is chosen twice is trained under two seeds.
         epochs: length of the schedules; None leaves that to the studies.
         tta: `crops` evaluates ten crops of each test image too.
         test: whether to open test.
@@ -95,11 +102,11 @@ def run_ensemble(
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
         stack.enter_context(signals.handled())
-        most = max((len(source.jobs) for source in sources if source.wanted()), default=0)
-        if most:
+        if any(source.wanted() for source in sources):
+            most = sum(len(source.jobs) for source in sources)
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=most)
             stack.callback(pool.close)
-            _train(sources, pool, store, observers, signals)
+            _train(sources, pool, store, observers, signals, lanes=options.lanes or "auto")
             pool.close()  # the evaluation needs the memory of the workers
         if signals.requested:
             return None
@@ -116,44 +123,51 @@ def _views(tta: Tta) -> tuple[Tta, ...]:
     return ("none", "flip", "crops") if tta == "crops" else ("none", "flip")
 
 
-def _train(sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals) -> None:
-    for source in sources:
-        if source.wanted() and not signals.requested:
-            limits = recorded_limits(source.record)
-            observers.study_closed(Runner(source, pool, store, observers, signals, limits).run())
+def _train(
+    sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals, *, lanes: Lanes
+) -> None:
+    """Trains the networks of all studies side by side."""
+    together = Together(sources)
+    limits = Limits(retries=max(recorded_limits(source.record).retries for source in sources))
+    outcome = Runner(together, pool, store, observers, signals, limits, lanes).run()
+    observers.study_closed(outcome)
+    if outcome.reason == "interrupted":
+        return
+    for source in sources[1:]:  # so that mirrors copy the fits of the other studies too
+        observers.study_opened(source.plan, source.counts(), pool.workers)
+        observers.study_closed(source.outcome(outcome.reason))
 
 
-def _finished(
-    sources: Sequence[MemberFits], store: Store, settings: Settings, device: str
-) -> dict[tuple[str, int], FinalFit]:
-    """Calibrates the trained members, and returns them by study and trial."""
-    found = {}
+def _finished(sources: Sequence[MemberFits], store: Store, settings: Settings, device: str) -> dict[Network, FinalFit]:
+    """Calibrates the trained networks, and returns them by configuration and place."""
+    found: dict[Network, FinalFit] = {}
     for source in sources:
-        record = source.record
+        record, fits = source.record, dict[str, FinalFit]()
         for job in source.records():
             folder = settings.job_folder(record.name, record.uid, job.uid)
-            fit = store.patiently(partial(finish, store, record, job, folder, device, views=None))
-            found[record.name, fit.trial] = fit
+            own = job.origin.get("batch") == source.id
+            fits[job.uid] = store.patiently(partial(finish, store, record, job, folder, device, views=None, write=own))
+        found |= {network: fits[uid] for network, uid in source.by_network.items() if uid in fits}
     return found
 
 
-def _assembled(
-    store: Store, settings: Settings, chosen: Chosen, fits: dict[tuple[str, int], FinalFit], id: str
-) -> EnsembleFit:
+def _assembled(store: Store, settings: Settings, chosen: Chosen, fits: dict[Network, FinalFit], id: str) -> EnsembleFit:
     """Writes the folder of the ensemble.
 
     Raises:
-        TrainingError: a member was not trained.
+        TrainingError: a network was not trained.
     """
     from fer_tune.train.ensemble import save_ensemble
 
-    if missing := [one.key for one in chosen.trained if one.key not in fits]:
-        raise TrainingError(f"{len(missing)} members were not trained.", "`fer-tune ensemble` trains them again.")
-    members = tuple(fits[one.study, one.trial] for one in chosen.members)
+    wanted = [(key, place) for key, (_, count) in chosen.networks.items() for place in range(count)]
+    if missing := [network for network in wanted if network not in fits]:
+        raise TrainingError(f"{len(missing)} networks were not trained.", "`fer-tune ensemble` trains them again.")
+    members = tuple(fits[key_of(one), place] for one in chosen.members for place in range(one.weight))
     folder = settings.artifacts / "ensembles" / id
-    parts = [(fit.folder, one.weight) for fit, one in zip(members, chosen.members, strict=True)]
-    save_ensemble(folder, parts, {"id": id, "chosen": [vars(one) for one in chosen.members]})
-    single = fits[chosen.single.study, chosen.single.trial]
+    save_ensemble(
+        folder, [(fit.folder, 1) for fit in members], {"id": id, "chosen": [vars(one) for one in chosen.members]}
+    )
+    single = fits[key_of(chosen.single), 0]
     return EnsembleFit(id, folder, chosen, (*members, single), None)
 
 

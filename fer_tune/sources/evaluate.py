@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fer_tune.data.access import open_search
 from fer_tune.job import Tta
 from fer_tune.selection.calibration import calibration_error
 from fer_tune.selection.statistics import standard_error
@@ -102,6 +103,19 @@ def scored(labels: Any, probabilities: Any, classes: int) -> TestScores:
     found = scores([[float(count) for count in row] for row in matrix])
     error = standard_error(found.accuracy, len(labels)) or 0.0
     return TestScores(found, error, matrix, calibration_error(probabilities, labels))
+
+
+def on_validation(model: Model, data: DataRef, views: Sequence[Tta]) -> dict[Tta, TestScores]:
+    """Returns the scores of a model on validation images, by kind of test-time augmentation.
+
+    Such a figure may choose between them, because test is not opened for it.
+
+    Raises:
+        DataError: the data or the split is not in the cache any more.
+    """
+    opened = open_search(data)
+    images, labels = opened.images[opened.val], opened.labels[opened.val]
+    return {view: scored(labels, model.predict(images, view), len(model.spec.classes)) for view in views}
 
 
 def open_test(

@@ -44,7 +44,8 @@ class Request:
         seeds: number of fits. They use the study's seed and those that follow it.
         on: the part of the data to train on. `all` has test images in it, so that no figure on test
             can follow.
-        tta: the kind of test-time augmentation to report; `flip` is always measured beside it.
+        tta: the kind of test-time augmentation to report; `flip` is always measured beside it. A
+            fit that was trained without validation images is measured on them too.
         test: whether to evaluate the fits on test.
         changes: hyperparameters that replace the trial's.
     """
@@ -61,8 +62,15 @@ class Request:
     @property
     def views(self) -> tuple[Tta, ...] | None:
         """The kinds of test-time augmentation to evaluate, or None not to open test."""
-        if not self.test or self.on == "all":
-            return None
+        return None if not self.test or self.on == "all" else self._kinds
+
+    @property
+    def validated(self) -> tuple[Tta, ...]:
+        """The kinds of test-time augmentation to evaluate on validation images."""
+        return self._kinds if self.on == "train" else ()
+
+    @property
+    def _kinds(self) -> tuple[Tta, ...]:
         return ("none", "flip", "crops") if self.tta == "crops" else ("none", "flip")
 
 
@@ -89,8 +97,9 @@ class FinalFits(JobList):
         self._record = record = store.studies.get(study)
         self._chosen = chosen = _choose(store, study, request.trial)
         self._schedule = request.epochs or int(record.sweep_json["epochs"])
-        self._until = last_epoch(store, record, chosen, self._schedule) if request.until == "best" else self._schedule
-        self._request = request
+        self._request, self._until = request, self._schedule
+        if request.until == "best":
+            self._until = last_epoch(store, record, chosen, self._schedule, request.on)
         self._batch, lock = self._find_or_begin()
         seed = int(record.sweep_json["seed"])
         plan = Plan(

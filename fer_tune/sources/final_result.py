@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Part, Tta, Value
 from fer_tune.selection.classes import class_report
 from fer_tune.sources.calibrate import Calibration, calibrate
-from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, TestScores, open_test
+from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, TestScores, on_validation, open_test
+from fer_tune.sources.final_job import PARTS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.store.openings import Opening, Openings
 
@@ -43,6 +44,8 @@ class FinalFit:
         parameters: number of trainable parameters.
         seconds: duration of the training.
         calibration: None without stored predictions for validation images.
+        validated: scores on validation by kind of test-time augmentation. Empty for a fit that was
+            trained on validation images.
         tested: scores on test; None if test was not opened.
     """
 
@@ -63,6 +66,7 @@ class FinalFit:
     seconds: float
     calibration: Calibration | None
     tested: Tested | None
+    validated: dict[Tta, TestScores] = field(default_factory=dict)
 
     @property
     def plain(self) -> TestScores:
@@ -123,6 +127,8 @@ def finish(
     device: str,
     *,
     views: Sequence[Tta] | None = ("none", "flip"),
+    validated: Sequence[Tta] = (),
+    write: bool = True,
 ) -> FinalFit:
     """Calibrates a trained job and evaluates it on test. Writes files and records them.
 
@@ -130,6 +136,8 @@ def finish(
         folder: the job's folder, which holds its model.
         device: `cpu` or `cuda:N`.
         views: the kinds of test-time augmentation to evaluate; None does not open test.
+        validated: those to evaluate on validation images, for a fit that was not trained on them.
+        write: whether to write the files. A fit that has them with its figures on test keeps them.
 
     Raises:
         TrainingError: the job is not complete.
@@ -142,14 +150,15 @@ def finish(
         raise TrainingError(*_failure(job))
     rows = store.epochs.curve(study.name, job.uid)
     counts = study.split.counts
-    parts = {"train": ("train",), "train+val": ("train", "val"), "all": ("train", "val", "test")}[job.fit]
     attempts = store.jobs.attempts(study.name, job.uid)
     calibration = calibrate(store, study, job, folder)
+    model = Predictor.load(folder, device) if validated or views is not None else None
+    on_val = on_validation(model, study.data_ref(store.root), validated) if model and validated else {}
     tested = None
-    if views is not None:
+    if model and views is not None:
         store.ledger.open_test(study.name, job.uid, study.split.hash, PURPOSE)
         tested = open_test(
-            Predictor.load(folder, device),
+            model,
             study.data_ref(store.root),
             Openings(store.root),
             id=job.uid,
@@ -173,13 +182,16 @@ def finish(
         epochs=len(rows),
         schedule=job.schedule,
         rows=tuple(rows),
-        images=sum(counts.get(part, 0) for part in parts),
+        images=sum(counts.get(part, 0) for part in PARTS[job.fit]),
         parameters=max((attempt.parameters for attempt in attempts), default=0),
         seconds=sum(row.seconds for row in rows),
         calibration=calibration,
         tested=tested,
+        validated=on_val,
     )
-    for kind, path in _write(fit).items():  # the metrics come last: if they are recorded, all else is
+    for kind, path in (
+        _write(fit) if write else {}
+    ).items():  # the metrics come last: if they are recorded, all else is
         store.artifacts.add(study.name, job.uid, kind, path)
     return fit
 
@@ -228,6 +240,7 @@ def metrics(fit: FinalFit) -> dict[str, Any]:
         "parameters": fit.parameters,
         "seconds": round(fit.seconds, 3),
         "calibration": asdict(fit.calibration) if fit.calibration else None,
+        "validation": {VIEW_NAMES[tta]: scores.figures() for tta, scores in fit.validated.items()},
     }
     if fit.tested is None:
         return known

@@ -8,7 +8,6 @@ from typing import Any
 
 from fer_tune.job import EpochRow, Job
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
-from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.store import JobRecord, Store, StudyLock
@@ -53,7 +52,7 @@ class JobList:
                 self._store.jobs.abandon_attempts_of(job.uid, "The orchestrator ended before the job did.")
                 self._store.jobs.set_state(job.uid, transition("running", Event.LEFT_BEHIND).after)
             if job.artifacts is not None:
-                discard_unrecorded(self._store, job.study, job.uid, job.artifacts)
+                self._store.artifacts.discard_unrecorded(job.study, job.uid, job.artifacts)
         return Counts(complete=len(self.jobs) - len(self._todo))
 
     def hold(self) -> None:

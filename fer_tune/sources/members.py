@@ -1,14 +1,20 @@
-"""The members of an ensemble: their choice on stored predictions, and the source of their fits."""
+"""The members of an ensemble: their choice on stored predictions, and the source of their fits.
+
+A configuration that is chosen several times is trained under as many seeds. Its networks differ,
+so their mean is better than one network that counts as often.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fer_tune.errors import StudyError
+from fer_tune.job import Value
 from fer_tune.jobs.outcome import Plan
 from fer_tune.selection.calibration import fit_temperature, softmax
 from fer_tune.selection.ensembles import EnsembleChoice, choose
@@ -27,32 +33,47 @@ CALIBRATED = 4
 """A candidate's temperature is fitted to every fourth image: for 500 candidates, all take long."""
 
 
+Key = tuple[str, int, str]
+"""Names a configuration: the study, the trial, and the changes to it as JSON."""
+
+
 @dataclass(frozen=True)
 class MemberCandidate:
-    """A trial that may be a member."""
+    """A training whose predictions for validation images are stored.
+
+    Attributes:
+        trial: whose configuration it is.
+        changes: hyperparameters that replaced the trial's, for a final fit on training images.
+        value: its own accuracy, or whatever the study's objective is.
+    """
 
     record: StudyRecord
     trial: TrialSummary
+    value: float
+    changes: Mapping[str, Value] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, int]:
-        """The names of study and trial."""
-        return self.record.name, self.trial.number
+    def key(self) -> Key:
+        """Names the configuration. Fits of one configuration under several seeds have one key."""
+        return self.record.name, self.trial.number, json.dumps(dict(self.changes), sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A trial that is part of an ensemble.
+    """A configuration that is part of an ensemble.
 
     Attributes:
-        weight: how often it was chosen; 0 for a single trial that is only shown beside it.
-        value: its value in the search.
+        weight: how often it was chosen, which is the number of its networks; 0 for a single one
+            that is only shown beside the ensemble.
+        value: its value in the search, the highest one if several of its trainings were chosen.
+        changes: hyperparameters that replace the trial's.
     """
 
     study: str
     trial: int
     weight: int
     value: float
+    changes: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +81,7 @@ class Chosen:
     """A choice of members.
 
     Attributes:
-        candidates: all trials that it was chosen from.
+        candidates: all trainings that it was chosen from.
         choice: positions among them, and figures on validation.
     """
 
@@ -68,35 +89,53 @@ class Chosen:
     choice: EnsembleChoice
 
     @property
-    def trained(self) -> tuple[MemberCandidate, ...]:
-        """The trials that must be trained: the members, and the best single one."""
-        return tuple(self.candidates[place] for place in dict.fromkeys([*self.choice.weights, self.choice.single]))
+    def networks(self) -> dict[Key, tuple[MemberCandidate, int]]:
+        """The configurations that must be trained, each with the number of its networks: those of
+        the members, and one of the best single one."""
+        found: dict[Key, tuple[MemberCandidate, int]] = {}
+        for place, weight in [*self.choice.weights.items(), (self.choice.single, 0)]:
+            one = self.candidates[place]
+            first, before = found.get(one.key, (one, 0))
+            found[one.key] = first, before + weight
+        return {key: (one, max(1, weight)) for key, (one, weight) in found.items()}
 
     @property
     def members(self) -> tuple[Member, ...]:
         """The members, the heaviest first."""
-        return tuple(self._member(place) for place in self.choice.weights)
+        weights, values = Counter[Key](), dict[Key, float]()
+        for place, weight in self.choice.weights.items():
+            one = self.candidates[place]
+            weights[one.key] += weight
+            values[one.key] = max(one.value, values.get(one.key, 0.0))
+        of_key = self.networks
+        return tuple(_member(of_key[key][0], weight, values[key]) for key, weight in weights.most_common())
 
     @property
     def single(self) -> Member:
-        """The best single trial."""
-        return self._member(self.choice.single)
-
-    def _member(self, place: int) -> Member:
-        one = self.candidates[place]
-        return Member(one.record.name, one.trial.number, self.choice.weights.get(place, 0), one.trial.value or 0.0)
+        """The best single configuration."""
+        one = self.candidates[self.choice.single]
+        return next((some for some in self.members if key_of(some) == one.key), _member(one, 0, one.value))
 
     def identity(self, epochs: int | None) -> str:
-        """Returns an id that is the same for the same members and the same schedule."""
-        parts = [[one.record.uid, one.trial.number] for one in self.trained]
-        weights = list(self.choice.weights.values())
-        return hashlib.sha256(json.dumps([parts, weights, epochs]).encode()).hexdigest()[:12]
+        """Returns an id that is the same for the same networks and the same schedule."""
+        parts = [[one.record.uid, *one.key, count] for one, count in self.networks.values()]
+        return hashlib.sha256(json.dumps([parts, epochs]).encode()).hexdigest()[:12]
+
+
+def key_of(member: Member) -> Key:
+    """Returns what names a member's configuration."""
+    return member.study, member.trial, json.dumps(dict(member.changes), sort_keys=True)
+
+
+def _member(one: MemberCandidate, weight: int, value: float) -> Member:
+    return Member(one.record.name, one.trial.number, weight, value, dict(one.changes))
 
 
 def choose_members(store: Store, studies: Sequence[str], size: int) -> Chosen:
-    """Chooses an ensemble from all complete trials that have stored predictions.
+    """Chooses an ensemble from all complete trainings that have stored predictions.
 
-    The probabilities of each trial are calibrated by a temperature first.
+    These are trials of the search, and final fits on training images (`--on train`). The
+    probabilities of each are calibrated by a temperature first.
 
     Raises:
         StudyError: a study does not exist, has another split, or has no stored predictions.
@@ -111,12 +150,12 @@ def choose_members(store: Store, studies: Sequence[str], size: int) -> Chosen:
                 "An ensemble needs the same validation images for all its trials. Name studies with one split.",
             )
         predictions = Predictions(store, record)
-        for trial in ranking(store, name, MOST):
-            logits = predictions.logits(trial.job) if trial.job else None
+        for uid, candidate in _trainings(store, record):
+            logits = predictions.logits(uid)
             if logits is None or predictions.labels is None:
                 continue
             labels = predictions.labels
-            candidates.append(MemberCandidate(record, trial))
+            candidates.append(candidate)
             temperature = fit_temperature(logits[::CALIBRATED], labels[::CALIBRATED])
             probabilities.append(softmax(logits, temperature).astype("float32"))
     if labels is None:
@@ -127,11 +166,31 @@ def choose_members(store: Store, studies: Sequence[str], size: int) -> Chosen:
     return Chosen(tuple(candidates), choose(probabilities, labels, size))
 
 
+def _trainings(store: Store, record: StudyRecord) -> Iterator[tuple[str, MemberCandidate]]:
+    """Yields the complete trainings of a study that saw no validation image, with their uids."""
+    complete = {trial.number: trial for trial in ranking(store, record.name, MOST)}
+    for trial in complete.values():
+        if trial.job:
+            yield trial.job, MemberCandidate(record, trial, trial.value or 0.0)
+    for job in store.jobs.of(record.name, "final"):
+        if job.state == "complete" and job.fit == "train" and (number := job.origin.get("trial")) in complete:
+            changes = dict(job.origin.get("changes", {}))
+            yield job.uid, MemberCandidate(record, complete[number], job.value or 0.0, changes)
+
+
 class MemberFits(JobList):
-    """The source of the final fits of those members that one study has.
+    """The source of the final fits of those networks that one study has.
+
+    A network that `retrain` has trained in the same way is taken from there.
 
     Args:
+        networks: the configurations, each with the number of its networks.
         id: of the ensemble. The same ensemble continues its fits.
+
+    Attributes:
+        record: the study.
+        id: of the ensemble.
+        by_network: the uid of each network, by its configuration and its place among its seeds.
     """
 
     def __init__(
@@ -139,22 +198,28 @@ class MemberFits(JobList):
         store: Store,
         settings: Settings,
         record: StudyRecord,
-        trials: Sequence[TrialSummary],
+        networks: Sequence[tuple[MemberCandidate, int]],
         *,
         id: str,
         epochs: int | None,
         lock: StudyLock,
         mirrored: bool,
     ) -> None:
-        self.record = record
+        self.record, self.id = record, id
         schedule, seed = epochs or int(record.sweep_json["epochs"]), int(record.sweep_json["seed"])
-        self._by_uid: dict[str, int] = {}
+        self.by_network: dict[tuple[Key, int], str] = {}
+        self._origins: dict[str, dict[str, object]] = {}
         jobs = []
-        for trial in trials:
-            until = last_epoch(store, record, trial, schedule)
-            job = final_job(store, settings, record, trial, batch=id, schedule=schedule, until=until, seed=seed)
-            jobs.append(job)
-            self._by_uid[job.uid] = trial.number
+        for one, count in networks:
+            until = last_epoch(store, record, one.trial, schedule)
+            for place in range(count):
+                job = final_job(
+                    store, settings, record, one.trial, batch=id, schedule=schedule, until=until, seed=seed + place,
+                    changes=one.changes, reuse=True,
+                )  # fmt: skip
+                jobs.append(job)
+                self.by_network[one.key, place] = job.uid
+                self._origins[job.uid] = {"trial": one.trial.number, "changes": dict(one.changes)}
         plan = Plan(
             study=record.name,
             kind="final",
@@ -165,12 +230,12 @@ class MemberFits(JobList):
             epochs=schedule,
             budget={"members": len(jobs), "epochs": schedule},
         )
-        origin = {"until": "best", "changes": {}, "batch": id, "seeds": len(jobs), "trial": trials[0].number}
+        origin = {"until": "best", "batch": id, "seeds": len(jobs), "trial": networks[0][0].trial.number}
         super().__init__(store, plan, jobs, lock=lock, origin=origin, mirrored=mirrored)
 
     def origin_of(self, uid: str) -> dict[str, object]:
-        """Returns what is recorded with a job: its own trial."""
-        return {**self._origin, "trial": self._by_uid[uid]}
+        """Returns what is recorded with a job: its own trial and changes."""
+        return {**self._origin, **self._origins[uid]}
 
     @classmethod
     def of(
@@ -188,15 +253,13 @@ class MemberFits(JobList):
         Args:
             held: releases the locks.
         """
-        id, by_study = chosen.identity(epochs), dict[str, list[MemberCandidate]]()
-        for one in chosen.trained:
-            by_study.setdefault(one.record.name, []).append(one)
+        id, by_study = chosen.identity(epochs), dict[str, list[tuple[MemberCandidate, int]]]()
+        for one, count in chosen.networks.values():
+            by_study.setdefault(one.record.name, []).append((one, count))
         found = []
         for name, some in by_study.items():
             lock = store.patiently(StudyLock(settings, settings.url, final_lock(name, id)).acquire)
             held.callback(lock.release)
-            trials = [one.trial for one in some]
-            found.append(
-                cls(store, settings, some[0].record, trials, id=id, epochs=epochs, lock=lock, mirrored=mirrored)
-            )
+            record = some[0][0].record
+            found.append(cls(store, settings, record, some, id=id, epochs=epochs, lock=lock, mirrored=mirrored))
         return found

@@ -46,6 +46,7 @@ class PausedTrials:
         self.rungs = Rungs(epochs, sweep.search.factor)
         self._removed = 0
         self._paces: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.rungs.paused)
@@ -62,6 +63,7 @@ class PausedTrials:
         for job in self._store.jobs.unfinished(name):
             if job.kind == "search" and job.state == "paused":
                 self.rungs.pause(job.uid, job.last_epoch)
+                self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
 
     def heard(self, job: Job, epoch: int, value: float) -> None:
         """Records the value of a running trial's epoch."""
@@ -75,6 +77,7 @@ class PausedTrials:
         self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
         self.rungs.pause(job.uid, job.last_epoch)
         self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
+        self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
         self._make_room()
 
     def forget(self, uid: str) -> None:
@@ -141,12 +144,11 @@ class PausedTrials:
         The least promising go first. If such a trial is promoted after all, it begins again from
         nothing. That costs time, and its numbers stay the same.
         """
-        sizes = {uid: _size(checkpoint_path(self._checkpoints, uid)) for uid in self.rungs.worst()}
-        excess = sum(sizes.values()) - self._sweep.search.keep_gb * GB
-        for uid, size in sizes.items():
+        excess = sum(self._sizes.get(uid, 0) for uid in self.rungs.paused) - self._sweep.search.keep_gb * GB
+        for uid in self.rungs.worst() if excess > 0 else ():
             if excess <= 0:
                 break
-            if size:
+            if size := self._sizes.pop(uid, 0):
                 remove_checkpoint(checkpoint_path(self._checkpoints, uid))
                 excess -= size
                 self._removed += 1

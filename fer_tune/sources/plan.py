@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from fer_tune.errors import TrainingError
 from fer_tune.jobs.observers import Observer
 from fer_tune.pool import Pool
-from fer_tune.pool.engines import engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
@@ -65,8 +64,7 @@ def plan_sweeps(
     observer = _Noting(note)
     observers = observers_of(settings, observer)
     patience = max((sweep.limits.storage_patience for sweep in sweeps), default=0.0)
-    chosen = engine(options.engine)
-    devices = tuple(chosen.devices(options.devices, options.workers))
+    devices = tuple(options.chosen.devices(options.devices, options.workers))
     plans = []
     with ExitStack() as stack:
         store = stack.enter_context(open_store(settings, patience, note))

@@ -21,7 +21,7 @@ from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store
 from fer_tune.store import Store
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.reading import is_writable, working_copy
-from fer_tune.sweep.schema import Limits as SweepLimits
+from fer_tune.sweep.schema import SweepLimits
 
 
 def run_final_fits(
@@ -117,8 +117,8 @@ def _evaluate(
     for job in fits.records():
         try:
             folder = settings.job_folder(record.name, record.uid, job.uid)
-            views = fits.request.views
-            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views))
+            views, validated = fits.request.views, fits.request.validated
+            fit = store.patiently(partial(finish, store, record, job, folder, device, views=views, validated=validated))
         except TrainingError as error:
             errors.append(error)
             continue

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import PoolError, StudyError
 from fer_tune.files import remove_drafts
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
-from fer_tune.jobs.supervision import Limits
 from fer_tune.mirror import Mode
+from fer_tune.models import family_files
 from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count
-from fer_tune.pool.engines import EngineName, engine
+from fer_tune.pool.engines import EngineName, PoolEngine, engine
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.forecast import warning
@@ -35,11 +36,12 @@ class RunOptions:
     Attributes:
         workers: number of workers, None or `auto`; see `pool.choose_devices`.
         devices: `cpu`, `cuda`, `cuda:0,cuda:1`, None or `auto`; see `pool.choose_devices`.
-        engine: `local` trains in worker processes, `inline` in this process. `inline` has one
-            worker unless `workers` is a number.
+        engine: `local` trains in worker processes, `inline` in this process, `ray` on a Ray
+            cluster. `inline` has one worker unless `workers` is a number.
         wandb: the mode of the wandb mirror; None lets the mirror choose.
         lanes: how many jobs a worker trains at the same time, or `auto`; see `pool.lane_count`.
             None leaves that to the sweep.
+        ray_address: where the Ray cluster is; None means `auto`. See `pool.ray_cluster.Cluster`.
     """
 
     workers: Count | None = None
@@ -47,6 +49,12 @@ class RunOptions:
     engine: EngineName = "local"
     wandb: Mode | None = None
     lanes: Lanes | None = None
+    ray_address: str | None = None
+
+    @property
+    def chosen(self) -> PoolEngine:
+        """The engine, which knows its devices and opens its pool."""
+        return engine(self.engine, self.ray_address)
 
 
 def run_sweeps(
@@ -137,7 +145,7 @@ def watch_results(observers: Observers, store: Store, settings: Settings, option
     from fer_tune.mirror.supervisor import supervisors
 
     observers.add(DashboardNotes(settings))
-    for supervisor in supervisors(settings, options.wandb, observers.note):
+    for supervisor in supervisors(settings, options.wandb, observers):
         observers.add(supervisor)
 
 
@@ -163,8 +171,7 @@ def open_pool(
     """
 
     def work() -> Pool:
-        chosen = engine(options.engine)
-        return chosen.make(chosen.devices(options.devices, options.workers)[:most], settings.logs, trainer)
+        return options.chosen.open(options.devices, options.workers, settings.logs, trainer, most)
 
     try:
         return work()
@@ -236,6 +243,7 @@ def prepare(
 
     lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
     held.callback(lock.release)
+    store.patiently(lambda: family_files.keep(sweep.family, settings))
     dataset = store.patiently(
         lambda: load_faces(sweep.data, settings, observers.note, side=sweep.side, channels=sweep.channels)
     )
@@ -249,7 +257,7 @@ def prepare(
 def _warn_of_slow_epochs(
     sweeps: Sequence[Sweep], searches: Sequence[Search], options: RunOptions, observers: Observers
 ) -> None:
-    chosen = engine(options.engine)
+    chosen = options.chosen
     devices = chosen.devices(options.devices, options.workers)
     at_once = devices if chosen.parallel else devices[:1]
     for sweep, search in zip(sweeps, searches, strict=True):

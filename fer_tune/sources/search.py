@@ -14,7 +14,6 @@ from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
-from fer_tune.jobs.runner import discard_unrecorded
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
@@ -120,7 +119,7 @@ class Search:
         unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
-                discard_unrecorded(self._store, name, job.uid, self._folder(job.uid))
+                self._store.artifacts.discard_unrecorded(name, job.uid, self._folder(job.uid))
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         self._paused.recall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,21 @@ class Artifacts:
         if path.exists() and not path.is_file():
             raise StorageError(f"The artifact {path} is not a regular file.", "Restore it from a backup.")
         return path
+
+    def discard_unrecorded(self, study: str, uid: str, folder: Path, recorded: Iterable[Path] = ()) -> None:
+        """Deletes the files in a job's folder that are not recorded.
+
+        Args:
+            uid: the job's.
+            folder: the job's folder, which may not exist.
+            recorded: files that are known to be recorded.
+        """
+        if left := set(folder.glob("*")) - set(recorded):
+            known = {self.path(record).resolve() for record in self.of(study, uid)}
+            for path in left:
+                if path.resolve() not in known:
+                    with suppress(OSError):
+                        path.unlink()
 
 
 def put(tx: Connection, values: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""Backups: one verified file with the database and, on request, all artifacts."""
+"""Backups: one verified file with the database, the ledger and, on request, all artifacts.
+
+The ledger of test openings is a table of the copy, so that a backup is one file in either form.
+`restore` puts its lines into the ledger of the storage folder, and drops the table.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,14 @@ from typing import IO
 from fer_tune.errors import StorageError
 from fer_tune.files import draft_folder, remove_drafts, writing
 from fer_tune.store.artifact_paths import sha256
+from fer_tune.store.openings import Openings
 from fer_tune.store.store import Store
 
 DATABASE, ARTIFACTS = "fer_tune.db", "artifacts"
 """Names in a backup with artifacts, which is a tar archive: the database, and the folder."""
+
+LEDGER = "fer_test_ledger"
+"""Table of a backup with the lines of the ledger of test openings."""
 
 FOLDER = "backups"
 """Folder in the storage folder for backups that the user gives no other place."""
@@ -34,7 +42,8 @@ class Backup:
         studies, jobs: how many are in its database.
         files: how many artifacts are in it.
         missing: paths of recorded artifacts that the storage folder lacks or that have changed.
-            Empty for a backup without artifacts.
+        Empty for a backup without artifacts.
+        openings: how many openings of test images its ledger has.
     """
 
     path: Path
@@ -43,6 +52,7 @@ class Backup:
     jobs: int
     files: int
     missing: tuple[str, ...]
+    openings: int = 0
 
 
 def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Backup:
@@ -56,7 +66,7 @@ def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Ba
         StorageError: the backup cannot be written, or differs from what was written.
     """
     if store.engine.dialect.name != "sqlite":
-        hint = "Use pg_dump for the database, and copy the folder artifacts."
+        hint = "Use pg_dump for the database, and copy artifacts/ and test-ledger.jsonl."
         raise StorageError(f"{store.shown} is on a server, which `fer-tune backup` does not copy.", hint)
     path = _place(store.root, to, "tar" if artifacts else "db")
     with writing(path):
@@ -64,6 +74,8 @@ def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Ba
         with draft_folder(path) as folder:
             whole = database = folder / DATABASE
             copy_database(store, database)
+            ledger = Openings(store.root)
+            _put_ledger(database, ledger.lines())
             written: dict[str, str] = {}
             if artifacts:
                 whole = folder / path.name
@@ -74,7 +86,7 @@ def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Ba
             whole.rename(path)
     missing = [name for name, digest in recorded.items() if artifacts and written.get(name) != digest]
     files = max(0, len(written) - 1)
-    return Backup(path, size, counts["fer_studies"], counts["fer_jobs"], files, tuple(missing))
+    return Backup(path, size, counts["fer_studies"], counts["fer_jobs"], files, tuple(missing), len(ledger.all()))
 
 
 def copy_database(store: Store, to: Path) -> None:
@@ -97,6 +109,27 @@ def copy_database(store: Store, to: Path) -> None:
     if answers != ["ok"]:
         hint = "See `fer-tune doctor`. No backup was written."
         raise StorageError(f"The copy of the database {store.shown} is damaged: {answers[0]}.", hint)
+
+
+def ledger_lines(database: Path) -> list[str]:
+    """Returns the lines of the ledger in a backup's database. An older backup has none."""
+    with closing(sqlite3.connect(database)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (LEDGER,)).fetchone():
+            return []
+        return [str(row[0]) for row in connection.execute(f"SELECT line FROM {LEDGER} ORDER BY rowid")]
+
+
+def _put_ledger(database: Path, lines: list[str]) -> None:
+    """Writes the lines of the ledger into the copy of the database, and reads them back.
+
+    Raises:
+        StorageError: what is read differs.
+    """
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"CREATE TABLE {LEDGER} (line TEXT NOT NULL)")
+        connection.executemany(f"INSERT INTO {LEDGER} VALUES (?)", [(line,) for line in lines])
+    if ledger_lines(database) != lines:
+        raise StorageError("The copy of the ledger of test openings is damaged.", "Run the same command again.")
 
 
 def _place(root: Path, to: Path | None, suffix: str) -> Path:

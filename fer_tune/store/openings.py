@@ -10,9 +10,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -74,7 +75,8 @@ class Openings:
             if known is not None:
                 return known
             made = Opening(id, split, purpose, model, study, datetime.now(UTC))
-            _append(file, {name: value for name, value in vars(made).items() if name != "result"})
+            for entry in _entries(made):
+                _append(file, entry)
             return made
 
     def result(self, id: str, accuracies: Mapping[str, float]) -> None:
@@ -88,6 +90,10 @@ class Openings:
             if known is None or not known.result:
                 _append(file, {"result_of": id, "result": dict(accuracies)})
 
+    def all(self) -> list[Opening]:
+        """Returns every opening, the oldest first."""
+        return _by_time(self._known())
+
     def of_split(self, split: str, database: list[LedgerRecord] | None = None) -> list[Opening]:
         """Returns every opening of a split, the oldest first.
 
@@ -98,12 +104,33 @@ class Openings:
         for record in database or ():
             id = record.job or f"entry {record.id}"
             found[id] = Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
+        return [one for one in _by_time(found | self._known()) if one.split == split]
+
+    def lines(self) -> list[str]:
+        """Returns the lines of the ledger, for a backup."""
+        return [json.dumps(entry) for opening in self.all() for entry in _entries(opening)]
+
+    def merge(self, lines: Sequence[str]) -> int:
+        """Adds the lines of another ledger, such as that of a backup. Returns how many openings are
+        new. What is known already is not added again.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        with writing(self.path), self._locked() as file:
+            known = _read(file)
+            new = [one for one in _read(BytesIO("\n".join(lines).encode())).values() if one.id not in known]
+            for opening in new:
+                for entry in _entries(opening):
+                    _append(file, entry)
+        return len(new)
+
+    def _known(self) -> dict[str, Opening]:
         try:
             with self.path.open("rb") as file:
-                found |= _read(file)
+                return _read(file)
         except FileNotFoundError:
-            pass
-        return sorted((one for one in found.values() if one.split == split), key=lambda one: one.opened)
+            return {}
 
     def _locked(self) -> IO[bytes]:
         """Opens the file for reading and appending, for one process at a time."""
@@ -111,6 +138,17 @@ class Openings:
         file = self.path.open("ab+")
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         return file
+
+
+def _by_time(openings: Mapping[str, Opening]) -> list[Opening]:
+    return sorted(openings.values(), key=lambda one: one.opened)
+
+
+def _entries(opening: Opening) -> list[dict[str, Any]]:
+    """Returns the lines of an opening: what was opened and, if it is known, the result."""
+    about = {name: value for name, value in vars(opening).items() if name != "result"}
+    about["opened"] = opening.opened.isoformat()
+    return [about, {"result_of": opening.id, "result": opening.result}] if opening.result else [about]
 
 
 def _read(file: IO[bytes]) -> dict[str, Opening]:
@@ -139,6 +177,6 @@ def _append(file: IO[bytes], entry: Mapping[str, Any]) -> None:
         torn = file.read(1) != b"\n"
     else:
         torn = False
-    text = json.dumps(entry, default=lambda moment: moment.isoformat())
+    text = json.dumps(entry)
     file.write(("\n" if torn else "").encode() + text.encode() + b"\n")
     flush(file)

@@ -33,6 +33,7 @@ class JobOutline(NamedTuple):
     value: float | None
     reason: str
     number: int | None
+    name: str | None
     schedule: int
     until: int | None
     ended: datetime | None
@@ -67,7 +68,7 @@ def job_outlines(store: Store, study: str, kind: Kind) -> list[JobOutline]:
         StudyError: the study does not exist.
     """
     jobs, sums = tables.jobs, _sums(store.studies.key(study), kind).subquery()
-    names = ("uid", "state", "value", "reason", "number", "schedule", "until", "ended")
+    names = ("uid", "state", "value", "reason", "number", "name", "schedule", "until", "ended")
     origin = null() if kind == "search" else jobs.c.origin
     of_epochs = (func.coalesce(sums.c[name], 0) for name in ("epochs", "reached", "seconds", "device_seconds"))
     query = (

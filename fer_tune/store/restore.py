@@ -14,11 +14,12 @@ from fer_tune.errors import StorageError
 from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings
 from fer_tune.store.artifact_paths import inside
-from fer_tune.store.backup import ARTIFACTS, DATABASE
+from fer_tune.store.backup import ARTIFACTS, DATABASE, LEDGER, ledger_lines
 from fer_tune.store.bootstrap import UPGRADABLE
 from fer_tune.store.connection import parse_url
 from fer_tune.store.folder import folder_id
 from fer_tune.store.lock import running
+from fer_tune.store.openings import Openings
 from fer_tune.store.tables import FORMAT
 
 COMPANIONS = ("-wal", "-shm", "-journal")
@@ -33,11 +34,13 @@ class Restored:
         path: its file.
         files: how many artifacts were restored.
         kept: where the database that was there before is now, or None.
+        openings: how many openings of test images the storage folder's ledger did not have yet.
     """
 
     path: Path
     files: int
     kept: Path | None
+    openings: int = 0
 
 
 def restore(backup: Path, settings: Settings, replace: bool = False) -> Restored:
@@ -71,9 +74,10 @@ def restore(backup: Path, settings: Settings, replace: bool = False) -> Restored
             draft = folder / DATABASE
             files = _unpack(backup, draft, settings.root)
             _adopt(draft, backup, folder_id(settings.root), settings.root)
+            openings = _merge_ledger(draft, Openings(settings.root))
             kept = _set_aside(file)
             draft.rename(file)
-    return Restored(file, files, kept)
+    return Restored(file, files, kept, openings)
 
 
 def _unpack(backup: Path, draft: Path, root: Path) -> int:
@@ -121,6 +125,15 @@ def _adopt(draft: Path, backup: Path, folder: str, root: Path) -> None:
         raise StorageError(f"{backup} is damaged: {answer}.", _ANOTHER)
     if version != FORMAT and version not in UPGRADABLE:
         raise StorageError(f"{backup} was made by a newer fer-tune.", "pip install --upgrade fer-tune")
+
+
+def _merge_ledger(draft: Path, ledger: Openings) -> int:
+    """Moves the backup's ledger from the draft to that of the folder. Returns how many openings are
+    new there. A ledger only grows, so what the folder had stays."""
+    openings = ledger.merge(lines) if (lines := ledger_lines(draft)) else 0
+    with closing(sqlite3.connect(draft)) as connection, connection:
+        connection.execute(f"DROP TABLE IF EXISTS {LEDGER}")
+    return openings
 
 
 def _set_aside(file: Path) -> Path | None:

@@ -96,15 +96,24 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     ]
 
 
+def refuse_other_sweep(record: StudyRecord, sweep: Sweep) -> None:
+    """Refuses a sweep that measures something else than the study's.
+
+    Raises:
+        StudyError: they differ. The message says in what.
+    """
+    if lines := differences(_with_shape(record.sweep_json), json.loads(json.dumps(sweep.describe()))):
+        what = "\n".join(f"  {line}" for line in lines)
+        raise StudyError(f"The study {record.name} was made by another sweep than {sweep.path}:\n{what}", KEEP_BOTH)
+
+
 def _refuse_changes(record: StudyRecord, sweep: Sweep, data: DataRef) -> None:
     """Raises StudyError if sweep, images or split differ from those of the study.
 
     The location of the images may differ.
     """
     name = record.name
-    if lines := differences(_with_shape(record.sweep_json), json.loads(json.dumps(sweep.describe()))):
-        what = "\n".join(f"  {line}" for line in lines)
-        raise StudyError(f"The study {name} was made by another sweep than {sweep.path}:\n{what}", KEEP_BOTH)
+    refuse_other_sweep(record, sweep)
     if record.data_signature != data.signature:
         raise StudyError(
             f"The study {name} was made from other images than {sweep.data}: "

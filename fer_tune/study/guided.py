@@ -88,6 +88,7 @@ class GuidedSampler(BaseSampler):
     place: Callable[[int], int]
     _plans: dict[int, dict[str, Value]] = field(default_factory=dict)
     _points: dict[int, Floats] = field(default_factory=dict)
+    _curves: dict[int, tuple[tuple[TrialState, int], dict[int, float]]] = field(default_factory=dict)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Chooses the arm. Returns what a model of Optuna draws jointly, else nothing."""
@@ -173,7 +174,7 @@ class GuidedSampler(BaseSampler):
         for trial in study._get_trials(deepcopy=False, use_cache=True):
             if trial.state in (TrialState.FAIL, TrialState.WAITING):
                 continue
-            curve = reached(trial, self.guide.levels)
+            curve = self._reached(trial)
             if curve and (lowest in curve or trial.state == TrialState.COMPLETE):
                 found.append((trial, curve))
         if not found:
@@ -184,6 +185,14 @@ class GuidedSampler(BaseSampler):
         arms = [str(trial.user_attrs.get(DRAWN, "")) for trial, _ in found]
         names = [str(trial.user_attrs.get(START, "")) for trial, _ in found]
         return Evidence.of(points, [curve for _, curve in found], arms, names)
+
+    def _reached(self, trial: FrozenTrial) -> dict[int, float]:
+        """Returns the trial's values by level. They are read again if they may have changed."""
+        key = (trial.state, len(trial.intermediate_values))
+        known = self._curves.get(trial.number)
+        if known is None or known[0] != key:
+            known = self._curves[trial.number] = (key, reached(trial, self.guide.levels))
+        return known[1]
 
     def _point(self, trial: FrozenTrial) -> Floats:
         if trial.number not in self._points:

@@ -219,6 +219,11 @@ class StudyTables:
             found.setdefault(trial, {})[name] = json.loads(value)
         return found
 
+    def having(self, key: str) -> set[int]:
+        """Returns the keys of the trials that have a user attribute."""
+        query = self._of(USER_ATTRIBUTES, None).where(USER_ATTRIBUTES.c.key == key)
+        return set(self.connection.execute(query).scalars())
+
     def infeasible(self) -> set[int]:
         """Returns the keys of the trials with a constraint above 0."""
         key = SYSTEM_ATTRIBUTES.c.key

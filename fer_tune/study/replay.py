@@ -115,13 +115,13 @@ def replay(trials: Sequence[Recorded], rule: Rule, schedule: int, budget: float)
         schedule: epochs of a trial.
         budget: seconds of training.
     """
-    run = _Run(trials, rule, schedule, budget)
+    run = _Replay(trials, rule, schedule, budget)
     while run.step():
         pass
     return run.result()
 
 
-class _Run:
+class _Replay:
     def __init__(self, trials: Sequence[Recorded], rule: Rule, schedule: int, budget: float) -> None:
         self.trials, self.rule, self.schedule, self.budget = trials, rule, schedule, budget
         spec = rule.search

@@ -10,36 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from statistics import median
 
-from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.rung_levels import levels_of, rung_epochs
+
+__all__ = ["Rung", "Rungs", "levels_of", "rung_epochs"]
 
 RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
-
-
-def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
-    """Returns the rungs of a schedule: each is `factor` times the one before.
-
-    Args:
-        epochs: length of the schedule. No rung is above three fifths of it, because so late a
-            pause saves little.
-        first: the lowest rung; None chooses it so that there are three rungs, if the schedule is
-            long enough. On real curves, the first epoch already says much: its rank correlation
-            with the final value is 0.7.
-    """
-    lowest = first or max(1, round(epochs / factor**3))
-    rungs: list[int] = []
-    while 5 * (rung := lowest * factor ** len(rungs)) <= 3 * epochs:
-        rungs.append(rung)
-    return tuple(rungs)
-
-
-def levels_of(sweep: Sweep) -> list[int]:
-    """Returns the epochs at which a sweep's trials are compared: the rungs and the schedule."""
-    search, epochs = sweep.search, sweep.budget.epochs
-    rungs = rung_epochs(epochs, search.factor, search.first) if search.rungs is None else search.rungs
-    return [*(epoch for epoch in rungs if epoch < epochs), epochs]
 
 
 @dataclass
@@ -142,7 +121,8 @@ class Rungs:
             quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
             free = quota - len(rung.continued)
             if free > 0:
-                yield from [uid for uid in rung.best(quota) if self._rung_of(uid) is rung][:free]
+                waiting = (uid for uid in rung.best(quota) if uid in self.paused and self._rung_of(uid) is rung)
+                yield from list(islice(waiting, free))
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
 
     def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:

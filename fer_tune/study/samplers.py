@@ -18,7 +18,7 @@ from fer_tune.errors import StudyError
 from fer_tune.job import Value
 from fer_tune.study.cmaes import ReplayedCmaEsSampler
 from fer_tune.study.guided import guided
-from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
 

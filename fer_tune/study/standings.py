@@ -141,7 +141,7 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     first = [known.get(number) or find_trial(store, study, number) for number in places]
     others = [trial for number, trial in known.items() if number not in places][: max(top, COMPARED)]
     ranked = [*_confirmed(first, places, record.objective, reader.predictions)]
-    ranked += _by_search(others, record.objective, reader.predictions)
+    ranked += beside_leader(others, record.objective, reader.predictions)
     return Standings(study, record.objective, tuple(ranked), confirmations, rule)
 
 
@@ -205,7 +205,7 @@ def _confirmed(
     return found
 
 
-def _by_search(trials: Sequence[TrialSummary], objective: str, predictions: Predictions) -> list[Standing]:
+def beside_leader(trials: Sequence[TrialSummary], objective: str, predictions: Predictions) -> list[Standing]:
     """Compares trials by what the search measured, each with the first."""
     if not trials:
         return []

@@ -17,11 +17,11 @@ from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import Value
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
-from fer_tune.study.memory_constraint import MEMORY
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.rung_view import reached
 from fer_tune.study.rungs import levels_of
+from fer_tune.study.sampler_view import MEMORY
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.storage import optuna_backend, optuna_storage

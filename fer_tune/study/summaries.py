@@ -100,6 +100,21 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     return read(store, study, lambda rows: _summaries(rows, _ranked(rows, _states(rows), states)[:top]))
 
 
+def best_start(store: Store, study: str) -> TrialSummary | None:
+    """Returns the best complete trial that came from `start:`, or None.
+
+    Raises:
+        StudyError: the study does not exist.
+    """
+    store.studies.get(study)
+
+    def work(rows: StudyTables) -> list[TrialSummary]:
+        started = rows.having(START)
+        return _summaries(rows, [one for one in _ranked(rows, _states(rows)) if one.head.id in started][:1])
+
+    return next(iter(read(store, study, work)), None)
+
+
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
     """Returns the trials of a study that are in one of `states`, by number.
 

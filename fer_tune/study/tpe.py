@@ -36,7 +36,7 @@ class OnceTPESampler(TPESampler):
         if self._group_decomposed_search_space is not None:
             self._group_decomposed_search_space = _GrowingSearchSpace(include_pruned=True)
         self._split: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
-        self._table = _Table()
+        self._table = _ParameterRows()
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """As Optuna's. The next draw splits the trials again."""
@@ -95,7 +95,7 @@ class _GrowingSearchSpace(_GroupDecomposedSearchSpace):
         return found
 
 
-class _Table:
+class _ParameterRows:
     """The parameters of trials as Optuna's numbers: a row a trial, a column a name."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.wandb_words import TOP, wandb_word
 from fer_tune.sweep.yaml_nodes import Node, Problems
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -61,14 +62,17 @@ def validated(model: type[Model], node: Node, path: str, problems: Problems, lea
         for details in error.errors():
             location = details["loc"]
             dotted = ".".join(str(step) for step in (path, *location) if step != "")
-            problems.add(node.at(location), dotted, _message(details, model, leave_out))
+            problems.add(node.at(location), dotted, _message(details, model, leave_out, problems))
         return None
 
 
-def _message(details: ErrorDetails, model: type[BaseModel], leave_out: str) -> str:
+def _message(details: ErrorDetails, model: type[BaseModel], leave_out: str, problems: Problems) -> str:
     """Returns what pydantic found wrong, in the words of a sweep."""
     kind, given = details["type"], details.get("input")
     if kind == "extra_forbidden":
+        whole = "params" in model.model_fields  # else it is a section
+        if whole and (word := wandb_word(TOP, details["loc"][-1], problems)):
+            return word
         return unknown("key", details["loc"][-1], [*model.model_fields, *filter(None, [leave_out])])
     if kind == "missing":
         return f"is missing: {model.model_fields[str(details['loc'][-1])].description}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.errors import FerTuneError, SweepError
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep import shipped
 from fer_tune.sweep.catalogue import catalogue, describe_value
-from fer_tune.sweep.error_messages import unknown, validated
+from fer_tune.sweep.error_messages import nearest, unknown, validated
+from fer_tune.sweep.extends import inherit
+from fer_tune.sweep.from_wandb import convert, family_of
 from fer_tune.sweep.overrides import override
 from fer_tune.sweep.params import ParamsReader
-from fer_tune.sweep.schema import STUDY_NAME, Budget, Header, Limits, Start, Sweep
+from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, SweepLimits
 from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
@@ -61,13 +63,16 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
         if not problems:
             problems.add(root, "", f"a sweep must be a mapping that names a family, not {describe_value(root.plain())}")
         raise _error(path, problems)
-    changed = override(root, overrides, problems)
+    inherited = inherit(root, path, _read, problems)
+    changed = override(root, overrides, problems) | (inherited or set())
+    from_file = _read_family(root, path.parent, problems)
     sweep = _sweep(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)
-    if overrides:
+    if overrides or inherited is not None or from_file:
         heading = "".join(f"# --set {line!r}\n" for line in overrides)
-        sweep = replace(sweep, text=f"# {path.name!r} with\n{heading}{dump(sweep.plain())}")
+        whole = "" if inherited is None else " and what it extends"
+        sweep = replace(sweep, text=f"# {path.name!r}{whole} with\n{heading}{dump(sweep.plain())}")
     return sweep
 
 
@@ -95,6 +100,54 @@ def load_sweeps(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Sw
     if problems:
         raise SweepError(f"These {len(files)} sweeps cannot be used together:", _HINT, tuple(problems))
     return list(sweeps.values())
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A sweep that was converted from another program's.
+
+    Attributes:
+        text: the YAML.
+        problems: what is not valid in it.
+    """
+
+    text: str
+    problems: tuple[str, ...]
+
+
+def convert_wandb(path: Path, family: str | None = None) -> Converted:
+    """Returns a sweep that searches what a W&B sweep searches.
+
+    Args:
+        family: the network; None is what the file says, else resnet.
+
+    Raises:
+        SweepError: the file is not a W&B sweep, or there is no such family.
+    """
+    text = _read(path)
+    family = family or family_of(text) or "resnet"
+    if family not in FAMILIES:
+        near = nearest(family, FAMILIES.alternatives(family))
+        raise SweepError(f"{family!r} is not a family{near}.", f"Families: {', '.join(FAMILIES)}.")
+    converted = convert(text, path, family)
+    try:
+        loads_sweep(converted, Path("converted.yaml"))
+    except SweepError as error:
+        return Converted(converted, error.problems)
+    return Converted(converted, ())
+
+
+def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
+    """Reads a family in a file, as `./mynet.py:MyNet` names it. Returns whether there is one."""
+    given = root.entries.get("family")
+    if given is None or not family_files.is_written(given.value):
+        return False
+    try:
+        given.value = family_files.register(str(given.value), folder)
+    except FerTuneError as error:
+        problems.add(given, "family", f"{error.message} {error.hint}".strip())
+        root.entries.pop("family")
+    return True
 
 
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
@@ -160,11 +213,11 @@ def _missing(path: Path) -> SweepError:
 def _error(path: Path, problems: Problems) -> SweepError:
     count = len(problems)
     message = f"{path}: {count} problem{'s' if count != 1 else ''} in this sweep:"
-    return SweepError(message, _HINT, tuple(problems))
+    return SweepError(message, problems.hint or _HINT, tuple(problems))
 
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
-    header = validated(Header, root, "", problems)
+    header = validated(SweepKeys, root, "", problems)
     images = read_images(root.entries.get("data"), problems)
     split = read_split(root.entries.get("split"), problems)
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
@@ -206,7 +259,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         path=path,
         text=text,
         notes=notes,
-        limits=Limits(**header.model_dump(include=set(Limits.model_fields))),
+        limits=SweepLimits(**header.model_dump(include=set(SweepLimits.model_fields))),
         side=images.side,
         channels=images.channels,
         search=search,

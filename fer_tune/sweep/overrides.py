@@ -11,7 +11,7 @@ from fer_tune.job import Value
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import Catalogue, catalogue
 from fer_tune.sweep.error_messages import nearest, unknown
-from fer_tune.sweep.schema import Header
+from fer_tune.sweep.schema import SweepKeys
 from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
@@ -42,8 +42,8 @@ def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[
             continue
         if steps[0] in known and not _is_about_the_search(steps, value):
             steps = ["params", *steps]
-        elif steps[0] not in Header.model_fields:
-            problems.add(value, steps[0], unknown("key", steps[0], [*Header.model_fields, *known]))
+        elif steps[0] not in SweepKeys.model_fields:
+            problems.add(value, steps[0], unknown("key", steps[0], [*SweepKeys.model_fields, *known]))
             continue
         word = root.entries.get(steps[0])
         if steps[0] in WORDS and len(steps) == 2 and word is not None and isinstance(word.value, str):

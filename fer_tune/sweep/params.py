@@ -18,6 +18,7 @@ from fer_tune.sweep.conditions import (
 )
 from fer_tune.sweep.error_messages import nearest, unknown
 from fer_tune.sweep.space import Choice, Domain, Fixed, Parameter, Range, Space, key_of, show
+from fer_tune.sweep.wandb_words import DOMAIN, wandb_word
 from fer_tune.sweep.yaml_nodes import Node, Problems, join
 
 MOST_ALTERNATIVES = 32
@@ -96,8 +97,13 @@ class ParamsReader:
             value = self.value(hyper.name, node, path)
             return None if value is None else Fixed(value)
         known = {key for keys in KEYS.values() for key in keys}
+        foreign = False
         for key in entries.keys() - known:
-            self.problems.add(entries[key], join(path, key), unknown("key", key, sorted({*known, "when"})))
+            word = wandb_word(DOMAIN, key, self.problems)
+            foreign = foreign or bool(word)
+            self.problems.add(entries[key], join(path, key), word or unknown("key", key, sorted({*known, "when"})))
+        if foreign:  # more about the same mistake would not help
+            return None
         kind = next((kind for kind, keys in KEYS.items() if keys & entries.keys()), None)
         if kind is None or entries.keys() & known - KEYS[kind]:
             self.problems.add(

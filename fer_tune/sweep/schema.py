@@ -15,13 +15,29 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.job import ObjectiveOf, Value
 from fer_tune.settings import STUDY_NAME
 from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.durations import ALLOWED, hours
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
 from fer_tune.sweep.search_spec import ScheduleSpec, SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
-    "OBJECTIVES", "PRUNERS", "SAMPLERS", "STUDY_NAME", "Budget", "Header", "Images", "Limits", "Objective",
-    "PrunerSpec", "SamplerSpec", "ScheduleSpec", "Search", "SearchSpec", "Section", "Start", "Sweep",
+    "OBJECTIVES",
+    "PRUNERS",
+    "SAMPLERS",
+    "STUDY_NAME",
+    "Budget",
+    "Images",
+    "Objective",
+    "PrunerSpec",
+    "SamplerSpec",
+    "ScheduleSpec",
+    "SearchKeys",
+    "SearchSpec",
+    "Section",
+    "Start",
+    "Sweep",
+    "SweepKeys",
+    "SweepLimits",
 ]  # fmt: skip
 
 Objective = Literal["val_accuracy", "val_macro_f1", "val_balanced_accuracy"]
@@ -44,13 +60,30 @@ def _lanes(given: Any) -> Any:
     return given
 
 
+def _hours(given: Any) -> Any:
+    """Returns hours that were given as a time such as `90m`. Everything else stays as it is.
+
+    Raises:
+        ValueError: it is a text, and not a time.
+    """
+    if not isinstance(given, str):
+        return given
+    found = hours(given)
+    if found is None:
+        raise ValueError(f"must be {ALLOWED}, not {describe_value(given)}")
+    return found
+
+
+Hours = Annotated[float | None, BeforeValidator(_hours)]
+
+
 class Budget(Section):
     """When a study ends: at the first limit that it reaches."""
 
     trials: int = Field(50, ge=1, le=1_000_000, description="number of finished trials, failed ones included")
     epochs: int = Field(20, ge=1, le=10_000, description="length of a trial and of its learning-rate schedule")
-    hours: float | None = Field(None, gt=0, le=10_000, description="wall time of one run")
-    gpu_hours: float | None = Field(
+    hours: Hours = Field(None, gt=0, le=10_000, description="wall time of one run")
+    gpu_hours: Hours = Field(
         None, gt=0, le=1e6, description="hours of all devices together, over all runs of the study"
     )
     patience: int | None = Field(
@@ -66,7 +99,7 @@ class Images(Section):
     channels: Literal[1, 3] = Field(1, description="1 makes the images grey, 3 keeps their colours")
 
 
-class Search(Section):
+class SearchKeys(Section):
     """What is searched, and how.
 
     `load` reads the fields of type Any, which depend on the family.
@@ -93,9 +126,10 @@ class Search(Section):
     )
     params: Any = None
     start: Any = None
+    extends: str | None = Field(None, description="another sweep, whose keys this one inherits")
 
 
-class Limits(Section):
+class SweepLimits(Section):
     """How long a run waits before it acts, in seconds. No limit changes what a trial measures."""
 
     trial_timeout: float | None = Field(
@@ -113,7 +147,7 @@ class Limits(Section):
     )
 
 
-class Header(Limits, Search):
+class SweepKeys(SweepLimits, SearchKeys):
     """All keys of a sweep."""
 
 
@@ -166,7 +200,7 @@ class Sweep:
     path: Path
     text: str = ""
     notes: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: SweepLimits = field(default_factory=SweepLimits)
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)

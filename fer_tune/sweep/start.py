@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fer_tune.job import Value
 from fer_tune.sweep.error_messages import unknown
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import Start
-from fer_tune.sweep.space import Fixed, Space, same, show
+from fer_tune.sweep.space import Fixed, Space, name_of, same, show
 from fer_tune.sweep.yaml_nodes import Node, join
 
 LONGEST_NAME = 100
@@ -92,3 +94,13 @@ class StartReader:
         """Returns whether an override can be why a start value is out of place."""
         related = {name} | {n for parameter in self.space.values() if parameter.name == name for n in parameter.when}
         return bool(related & self.params.changed)
+
+
+def entry(name: str, params: Mapping[str, Value], space: Mapping[str, Any]) -> dict[str, Value]:
+    """Returns a trial as an entry of `start:`.
+
+    Args:
+        space: the search space as a study keeps it. What it fixes is left out.
+    """
+    searched = {name_of(key) for key, written in space.items() if isinstance(written, dict) and "value" not in written}
+    return {"name": name} | {key: value for key, value in params.items() if key in searched}

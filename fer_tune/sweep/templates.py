@@ -8,7 +8,7 @@ from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.error_messages import nearest
-from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header, Limits
+from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, SweepKeys, SweepLimits
 from fer_tune.sweep.space import show
 
 SEARCHED = {
@@ -52,7 +52,7 @@ def template(family: str) -> str:
 
 
 def _lines(family: str) -> Iterator[str]:
-    about = {name: info.description for name, info in Header.model_fields.items()}
+    about = {name: info.description for name, info in SweepKeys.model_fields.items()}
     yield from (
         f"# A sweep of {family}: {FAMILIES[family].summary}",
         "#",
@@ -81,7 +81,7 @@ def _lines(family: str) -> Iterator[str]:
         f"# lanes: auto  # {about['lanes']}",
         *(
             f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
-            for name, info in Limits.model_fields.items()
+            for name, info in SweepLimits.model_fields.items()
         ),
         "",
         "params:",

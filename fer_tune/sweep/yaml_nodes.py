@@ -99,9 +99,14 @@ class Node:
 
 @dataclass
 class Problems:
-    """Collects what is wrong with a sweep, so that one error can name everything."""
+    """Collects what is wrong with a sweep, so that one error can name everything.
+
+    Attributes:
+        hint: what to do about them; empty for the usual hint.
+    """
 
     found: dict[str, int] = field(default_factory=dict)
+    hint: str = ""
 
     def add(self, node: Node, path: str, message: str) -> None:
         """Adds a problem of `node`, whose dotted path is `path`. The same problem is added once."""
@@ -116,14 +121,15 @@ class Problems:
         return len(self.found)
 
 
-def parse(text: str, problems: Problems, origin: str = "") -> Node:
+def parse(text: str, problems: Problems, origin: str = "", file: str = "") -> Node:
     """Returns one YAML document, as far as it is valid. What is wrong is added to `problems`.
 
     Args:
         text: the document.
         origin: what errors name instead of a line.
+        file: what errors name in front of a line.
     """
-    top = Node(None, 0 if origin else 1, origin or "line 1")
+    top = Node(None, 0 if origin else 1, origin or _place(file, 1))
     if len(text) > LONGEST_TEXT:
         problems.add(top, "", f"a sweep may have at most {LONGEST_TEXT // 1024} KiB of text")
         return top
@@ -136,7 +142,7 @@ def parse(text: str, problems: Problems, origin: str = "") -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         if mark is not None and not origin:
-            top = Node(None, mark.line + 1, f"line {mark.line + 1}")
+            top = Node(None, mark.line + 1, _place(file, mark.line + 1))
         why = ", ".join(part for part in (error.context, error.problem) if part)
         problems.add(top, "", f"not YAML: {why}")
         return top
@@ -147,20 +153,26 @@ def parse(text: str, problems: Problems, origin: str = "") -> Node:
         # ValueError and OverflowError are escapes beyond Unicode.
         problems.add(top, "", f"not YAML: {str(error).splitlines()[0]}")
         return top
-    return top if composed is None else _Reader(problems, origin).read(composed, "", 0)
+    return top if composed is None else _Reader(problems, origin, file).read(composed, "", 0)
+
+
+def _place(file: str, line: int) -> str:
+    """Returns how errors name a line."""
+    return f"{file} line {line}" if file else f"line {line}"
 
 
 class _Reader:
     """Turns PyYAML's graph into a tree of bounded size."""
 
-    def __init__(self, problems: Problems, origin: str) -> None:
+    def __init__(self, problems: Problems, origin: str, file: str) -> None:
         self.problems = problems
         self.origin = origin
+        self.file = file
         self.count = 0
 
     def read(self, source: yaml.Node, path: str, depth: int, line: int | None = None) -> Node:
         line = 0 if self.origin else line or source.start_mark.line + 1
-        node = Node(None, line, self.origin or f"line {line}")
+        node = Node(None, line, self.origin or _place(self.file, line))
         self.count += 1
         if self.count > MOST_VALUES or depth > DEEPEST:
             limit = f"nested more than {DEEPEST} deep" if depth > DEEPEST else f"more than {MOST_VALUES} values"
@@ -188,7 +200,7 @@ class _Reader:
             if self.count > MOST_VALUES:
                 return
             line = key_node.start_mark.line + 1
-            here = Node(None, 0 if self.origin else line, self.origin or f"line {line}")
+            here = Node(None, 0 if self.origin else line, self.origin or _place(self.file, line))
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.add(here, path, "a key must be a word")
             elif key_node.tag == f"{_TAG}merge":
@@ -236,9 +248,13 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def dump(plain: Any) -> str:
-    """Returns plain data as YAML text that `parse` reads as the same data."""
+def dump(plain: Any, flow: bool | None = None) -> str:
+    """Returns plain data as YAML text that `parse` reads as the same data.
+
+    Args:
+        flow: whether everything is in braces. None puts only the innermost level in braces.
+    """
     text: str = yaml.dump(
-        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=flow
     )
     return text

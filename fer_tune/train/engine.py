@@ -25,6 +25,7 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
@@ -32,8 +33,7 @@ from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import Measured, confusion_matrix
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
-from fer_tune.train.plan import Plan
-from fer_tune.train.replays import Replays
+from fer_tune.train.replays import MOST, Replays
 from fer_tune.train.sampling import frequency_weights
 from fer_tune.train.schedules import dropout_factor, learning_rates
 
@@ -66,7 +66,7 @@ class Engine:
         methods.
     """
 
-    def __init__(self, plan: Plan, parts: int = 1, *, capture: bool = True) -> None:
+    def __init__(self, plan: EnginePlan, parts: int = 1, *, capture: bool = True) -> None:
         inputs = plan.inputs
         data, device = inputs.data, inputs.images.device
         classes = len(data.spec.classes)
@@ -216,6 +216,17 @@ class Engine:
         self._seen.copy_(self._sums, non_blocking=True)
         if self._beside is not None:
             self._copied = torch.cuda.current_stream(self.device).record_event()
+
+    def rehearse(self) -> int:
+        """Does a chunk of steps from the beginning of an epoch. Call `begin` before any training.
+
+        A GPU has them queued only. Returns how many images they train.
+        """
+        self._cursor.zero_()
+        steps = min(MOST, self.steps_per_epoch)
+        for _ in range(steps):
+            (self.replays.step or self._train_step)()
+        return steps * self.batch_size
 
     def wait(self) -> None:
         """Waits for a GPU that has as many steps to do as it may have."""

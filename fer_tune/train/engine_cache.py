@@ -26,10 +26,10 @@ from typing import Any, TypeVar
 import torch
 
 from fer_tune.train.engine import Engine
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.inputs import DeviceData, Inputs
 from fer_tune.train.lane import Lane
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
-from fer_tune.train.plan import Plan
 
 MOST_ENGINES = 8
 """The most engines that a device keeps, but one for each lane. The one that was unused for longest
@@ -39,7 +39,7 @@ MORE = 1.1
 
 Loaded = TypeVar("Loaded")
 
-EngineFactory = Callable[[Plan, int], Engine]
+EngineFactory = Callable[[EnginePlan, int], Engine]
 """Makes an engine, as `Engine` does: from a plan and the number of parts."""
 
 
@@ -181,7 +181,7 @@ class EngineCache:
             found = self._inputs[id(data), crop] = Inputs(data, crop)
         return found
 
-    def get(self, plan: Plan) -> Iterator[None]:
+    def get(self, plan: EnginePlan) -> Iterator[None]:
         """Makes the engine of a plan the `latest`; builds it at its first use, in as few parts as
         may fit. Yields where another lane may have its turn.
 
@@ -203,7 +203,7 @@ class EngineCache:
         self._held[plan.key] = engine
         self._using = plan.key
 
-    def _build(self, plan: Plan) -> Generator[None, None, Engine]:
+    def _build(self, plan: EnginePlan) -> Generator[None, None, Engine]:
         """Builds an engine in the parts that may fit."""
         room, seen = self._room, (*plan.key, self._parts)
         alone = not room.busy_beside(self)
@@ -220,12 +220,12 @@ class EngineCache:
         """Keeps the engine for a later job: the present one does not need it any more."""
         self._using, self.busy = None, False
 
-    def drop(self, plan: Plan) -> None:
+    def drop(self, plan: EnginePlan) -> None:
         """Lets the engine of a plan go, because a job of it has failed."""
         self._held.pop(plan.key, None)
         self.rest()
 
-    def make_room(self, plan: Plan, said: str) -> None:
+    def make_room(self, plan: EnginePlan, said: str) -> None:
         """Makes room after memory ran out: the next `get` of the plan needs less, or finds more.
 
         Nothing may refer to tensors of the failed training any more, not even a traceback.
@@ -258,7 +258,7 @@ class EngineCache:
             self._inputs.clear()
         return found
 
-    def _fewest(self, plan: Plan) -> int:
+    def _fewest(self, plan: EnginePlan) -> int:
         limit, memory = self._room.limits.get(plan.network), self._room.memory
         if limit is not None and memory.available() > MORE * limit.available:
             limit = None
@@ -268,7 +268,7 @@ class EngineCache:
         assert limit is not None
         raise self._too_large(plan, limit)
 
-    def _too_large(self, plan: Plan, limit: _Limit) -> TooLargeError:
+    def _too_large(self, plan: EnginePlan, limit: _Limit) -> TooLargeError:
         """Returns the error. Its excess grows with the batch, as feature maps do."""
         smallest = plan.images(plan.divisions()[-1])
         estimate = limit.needed * smallest / limit.images

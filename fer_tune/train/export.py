@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_tune import __version__
-from fer_tune.errors import StorageError
+from fer_tune.data.spec import DataSpec
+from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_file, replace_text
 from fer_tune.job import Job, Tta
 from fer_tune.train.config import configurations
@@ -116,7 +117,11 @@ class Predictor:
 
         Args:
             tta: the views of an image whose probabilities are averaged.
+
+        Raises:
+            DataError: the images have another type or shape.
         """
+        _refuse_others(images, self.spec)
         parts = [np.zeros((0, len(self.spec.classes)), np.float32)]
         side, channels = self.spec.side, self.spec.channels
         for start in range(0, len(images), BATCH):
@@ -126,6 +131,19 @@ class Predictor:
             seen = [functional.softmax(self.model(view) / self.temperature, dim=1) for view in views(x, tta, self.side)]
             parts.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(parts)
+
+
+def _refuse_others(images: np.ndarray[Any, Any], spec: DataSpec) -> None:
+    """Raises DataError unless the images are of a type and shape that the model takes."""
+    side = spec.side
+    shapes = [(side, side, spec.channels), *([(side, side)] if spec.channels == 1 else [])]
+    given = np.asarray(images)
+    if given.dtype != np.uint8 or given.shape[1:] not in shapes:
+        wanted = ", ".join(map(str, ("N", *shapes[-1])))
+        raise DataError(
+            f"The model takes uint8 images of shape ({wanted}), and got {given.dtype} of shape {given.shape}.",
+            "`fer_tune.predict` reads image files and makes them fit.",
+        )
 
 
 def _temperature(folder: Path) -> float:

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 
 import torch
 
@@ -16,9 +17,10 @@ from fer_tune.train.checkpoint import Keeper
 from fer_tune.train.config import TrainConfig, configurations, seen
 from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
-from fer_tune.train.plan import Plan
+from fer_tune.train.rates import lane_rates
 from fer_tune.train.training import Training
 
 
@@ -104,6 +106,17 @@ class Trainer:
         for said in self.train(job, stop_requested):
             if isinstance(said, EpochRow | JobEnd | StepProgress):
                 yield said
+
+    def rates(self, job: Job) -> Generator[float | None, None, None]:
+        """Yields the images a second of 1, 2, 4 and so on lanes; see `pool.port.Measures`.
+
+        What goes wrong ends the rates, memory as well. The job itself will say it.
+        """
+        try:
+            yield from lane_rates(self._room, partial(self._engine, job))
+        except Exception:
+            if self._is_lost():
+                raise
 
     def _attempt(
         self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
@@ -192,7 +205,7 @@ class Trainer:
         """Returns how many images a job is fitted to."""
         return len(self._load(job, self._room.free_lane()).labels)
 
-    def plan(self, job: Job) -> tuple[Plan, TrainConfig]:
+    def plan(self, job: Job) -> tuple[EnginePlan, TrainConfig]:
         """Returns what an engine is built from in the first free lane, and its numbers."""
         return self._plan(job, self._room.free_lane())
 
@@ -280,13 +293,13 @@ class Trainer:
 
     # -- what stays between jobs ---------------------------------------------------------------
 
-    def _plan(self, job: Job, cache: EngineCache) -> tuple[Plan, TrainConfig]:
+    def _plan(self, job: Job, cache: EngineCache) -> tuple[EnginePlan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
         family.check(seen(data.spec, config).side)
         inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
-        return Plan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
+        return EnginePlan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 
     def _engine(self, job: Job, cache: EngineCache) -> Generator[int, None, Engine]:
         """Returns the engine for the job's shape, with the job's weights and hyperparameters."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.search.cases import OURS, Case
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.lanes import slowness
-from benchmarks.search.measure import OURS, Case, Results, factory, play_case
+from benchmarks.search.measure import Results, factory, play_case
 from benchmarks.search.play import play
 from benchmarks.search.pool import SimulatedPool
 from benchmarks.search.rivals.plain_optuna import FACTORIES

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search import tables
-from benchmarks.search.__main__ import about, our_sweeps
+from benchmarks.search.__main__ import about
+from benchmarks.search.cases import our_sweeps
 from benchmarks.search.compare import compare
 from benchmarks.search.measure import LIBRARIES, Results, factory
 from benchmarks.search.picture import draw

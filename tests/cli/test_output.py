@@ -59,6 +59,7 @@ def test_every_event_is_one_object_as_documented(searching: Settings, capsys: py
     watch = JsonLines(terminal.Output())
     searched(watch, searching)
     watch.note("a note")
+    watch.mirror_opened("wandb", "offline files in storage/wandb")
     watch.lanes_changed(WorkerInfo(0, "cpu", 7, lanes=2))
     watch.worker_lost(WorkerInfo(0, "cpu", 7), "killed", "its last\nwords")
     watch.job_progress(a_job(), StepProgress("7", 0, 2, 40, 157))

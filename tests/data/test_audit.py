@@ -39,6 +39,13 @@ def test_everything_is_counted(settings: Settings):
     assert (found.conflicting_groups, found.conflicting_images) == (1, 2)
     assert found.conflicts[0].names == ["image 20", "image 142"]
     assert found.conflicts[0].classes == {"disgust": 1, "fear": 1}
+    assert [(group.kind, group.images) for group in found.doubtful] == [
+        ("blank", {"image 145": "angry", "image 146": "disgust"}),
+        ("conflict", {"image 20": "disgust", "image 142": "fear"}),
+        ("copy", {"image 0": "angry", "image 140": "angry", "image 141": "angry"}),
+        ("copy", {"image 41": "fear", "image 143": "fear"}),
+        ("near copy", {"image 60": "happy", "image 144": "happy"}),
+    ]
     assert found.leak is not None
     assert found.leak.val == 22
     assert json.loads(json.dumps(found.as_dict()))["leak"]["val"] == 22

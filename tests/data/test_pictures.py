@@ -103,7 +103,7 @@ def test_a_photograph_is_cropped_to_its_face(photograph: tuple[Path, np.ndarray]
     likeness = [np.corrcoef(image.ravel(), face.ravel())[0, 1] for image in (cropped, middle)]
     assert likeness[0] > likeness[1] + 0.2
     Image.new("L", (600, 400), 200).save(path)
-    assert "no face was found" in read_face(path, 48, 1)[1]
+    assert "does not look like a face: none was found" in read_face(path, 48, 1)[1]
 
 
 def test_without_a_detector_a_photograph_is_cut_to_its_middle_with_a_note(
@@ -117,7 +117,35 @@ def test_without_a_detector_a_photograph_is_cut_to_its_middle_with_a_note(
     with pytest.raises(MissingExtraError, match="detection of faces"):
         read_face(path, 48, 1, "on")
     found = read_pictures([path], 48, 1)
-    assert found.notes == (note,)
+    assert found.notes == (f"{path}: {note}",)
+
+
+def test_an_unreadable_file_is_named_and_skipped(folder: Path) -> None:
+    (folder / "more" / "torn.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    (folder / "words.jpg").write_text("no image")
+    found = read_pictures([folder], 48, 1)
+    assert [Path(name).name for name in found.names] == ["a.png", "b.png"]
+    skipped = [note for note in found.notes if note.startswith("skipped: ")]
+    assert [("torn.png" in note, "words.jpg" in note) for note in skipped] == [(True, False), (False, True)]
+    assert all("not a readable image" in note for note in skipped)
+    with pytest.raises(DataError, match=r"words\.jpg: not a readable image"):
+        read_pictures([folder / "words.jpg"], 48, 1)
+    with pytest.raises(DataError, match="no such file"):
+        read_pictures([folder, folder / "nobody.png"], 48, 1)
+
+
+def test_what_does_not_look_like_a_cropped_face_is_said(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, shape in (("strip", (20, 90)), ("face", (48, 48)), ("portrait", (64, 48))):
+        Image.fromarray(random.integers(0, 255, shape, np.uint8)).save(tmp_path / f"{name}.png")
+    for place in range(5):
+        Image.fromarray(np.full((48, 48), 50 * place, np.uint8)).save(tmp_path / f"grey-{place}.png")
+    notes = read_pictures([tmp_path], 48, 1).notes
+    assert len(notes) == 2
+    assert notes[0].startswith(f"{tmp_path / 'strip.png'}: does not look like a cropped face: it is far from square")
+    assert "grey-2.png and 2 more: does not look like a cropped face: its pixels hardly differ" in notes[1]
+    ids = read_pictures([csv_file(tmp_path / "test.csv", PIXELS)], 48, 1).notes
+    assert ids == ("0: does not look like a cropped face: its pixels hardly differ",)
 
 
 def test_an_image_of_a_face_is_left_as_it_is(folder: Path) -> None:

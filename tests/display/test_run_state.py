@@ -14,7 +14,8 @@ from fer_tune.cli.run import recall
 from fer_tune.data.spec import DataRef
 from fer_tune.display.from_database import StudyReader
 from fer_tune.display.live import LiveView
-from fer_tune.display.run_state import RunState, ShownJob
+from fer_tune.display.run_state import RunState
+from fer_tune.display.shown import ShownJob
 from fer_tune.job import EpochRow, Job, Kind, StepProgress
 from fer_tune.jobs import Ended, Plan
 from fer_tune.jobs.observers import Observers
@@ -259,6 +260,10 @@ def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
             assert getattr(read, name) == getattr(heard, name), name
         for state in ("complete", "pruned", "failed"):
             assert read.counts[state] == heard.counts[state]
+        assert read.rise == [(pytest.approx(seconds), value) for seconds, value in heard.rise]
+        assert (read.start, read.images) == (heard.start, heard.images)
+        assert read.start is not None
+        assert read.images > 0
         assert read.finished == trials
         assert read.counts["pruned"] > 0
         assert read.fixed == {"seconds", "die"}
@@ -270,3 +275,22 @@ def test_a_run_and_its_database_show_the_same(searching: Settings) -> None:
         assert read.costs.saved > 0
         assert read.remark.startswith("Not running.")
         assert read.workers == {}
+
+
+def test_a_job_says_where_it_pauses_until_it_trains_to_its_end() -> None:
+    state = opened(Counts())
+    state.job_started(replace(job_of(7), until=1), WORKERS[0])
+    assert state.running[0].rung == 1
+    state.job_ended(job_of(7), end_of(7, 0.5, "paused"))
+    assert [job.number for job in state.last] == [7]
+    state.job_started(job_of(7, attempt=1), WORKERS[1])
+    assert state.running[0].rung is None
+    assert not state.last, "it runs again"
+
+
+def test_the_mirrors_say_where_they_write() -> None:
+    state = opened(Counts())
+    state.mirror_opened("wandb", "offline files in storage/wandb")
+    assert state.mirrors == {"wandb": "offline files in storage/wandb"}
+    state.study_opened(replace(PLAN, study="other"), Counts(), WORKERS)
+    assert state.mirrors == {}

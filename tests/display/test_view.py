@@ -8,12 +8,15 @@ from collections import Counter, deque
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 
 from fer_tune.display import terminal
-from fer_tune.display.run_state import Costs, RunState, ShownJob, ShownWorker
+from fer_tune.display.live import Drawn
+from fer_tune.display.rise import rise
+from fer_tune.display.run_state import RunState
+from fer_tune.display.shown import Costs, ShownJob, ShownWorker
 from fer_tune.display.sparklines import Scale
-from fer_tune.display.view import draw
+from fer_tune.display.view import draw, left_behind
 from fer_tune.job import EpochRow, StepProgress
 from fer_tune.pool import Slot
 from fer_tune.pool.monitor import Gauge, Monitor
@@ -215,3 +218,80 @@ def test_a_worker_of_several_lanes_has_a_line_for_each_and_is_measured_once() ->
     assert "%" in first[-12:]
     assert "%" not in second[-12:]
     assert any("cuda:0" in line and "images/s" in line and "spent" in line for line in page)
+
+
+def large() -> RunState:
+    """A run with trials enough for any terminal, some of them waiting at a rung."""
+    state = full()
+    state.rise, state.start, state.images = [(10.0, 0.5), (400.0, 0.55), (3000.0, 0.627)], 0.55, 4306
+    state.mirrors = {"wandb": "offline files in storage/wandb"}
+    params = {"optimizer": "adam", "lr": 0.00123, "momentum": 0.9, "weight_decay": 1.234e-5, "width": 16}
+    for job in [*state.running, *state.last]:
+        job.params = params | {"label_smoothing": 0.1, "dropout": 0.25, "batch_size": 64, "augment": 0.5}
+    state.last = deque([*state.last] * 6, 30)
+    state.best = [*state.best] * 10
+    state.running[0].rung = 4
+    waiting = ShownJob("trial 9", 9, "val_accuracy", 120, rows=rows(9, 0.3), state="paused", value=0.3)
+    state.unfinished["9"], state.counts["paused"] = waiting, 1
+    return state
+
+
+@pytest.mark.parametrize(("width", "height", "lines"), [(80, 24, 24), (100, 40, 39), (160, 50, 49)])
+def test_it_uses_the_room_that_is_there(width: int, height: int, lines: int) -> None:
+    page = drawn(large(), width, height, Still())
+    text = "\n".join(page)
+    assert lines <= len(page) <= height
+    assert max(map(cell_len, page)) <= width
+    for part in (
+        "best 62.70 % ± 0.74 in trial 127",
+        "wandb offline files in storage/wandb",
+        "at 4",
+        "1 paused (epoch 1: 1)",
+    ):
+        assert part in text
+    heads = [line for line in page if line.startswith(("worker", "last trials", "best trials"))]
+    assert len(heads) == 3
+    assert all("optimizer" in line for line in heads[1:])
+    assert ("optimizer" in heads[0]) == (width >= 100), "beside the running trials, where there is room"
+    assert ("best complete trial" in text) == (height >= 40)
+    assert len([line for line in page if line.startswith("12")]) >= {24: 6, 40: 10, 50: 16}[height], "trials"
+
+
+def test_the_best_value_rises_above_the_start() -> None:
+    curve = [line.plain for line in rise(large(), 60, 6)]
+    assert [line[:8].strip() for line in curve] == ["62.70 %", "", "", "55.00 %", "", "50.00 %", ""]
+    assert all(len(line) == 60 for line in curve)
+    assert "╭" in curve[0]
+    assert "┄" in curve[3]
+    assert "┄" not in curve[0]
+    assert curve[6].split() == ["0", "GPU-hours", "1:06:42"]
+    assert rise(full(), 60, 6) == [], "nothing is complete"
+
+
+def test_the_result_stays_in_the_terminal() -> None:
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    with console.capture() as captured:
+        console.print(left_behind(large(), 100))
+    text = captured.get()
+    assert all(part in text for part in ("best trials", "62.70 %", "best complete trial", "128/140"))
+    assert "worker" not in text
+    assert "last trials" not in text
+
+
+def test_the_best_value_is_shown_against_the_start() -> None:
+    state = large()
+    assert "in trial 127, from start" in "\n".join(drawn(state, 120))
+    state.best[0].name = None
+    assert "in trial 127, +7.70 over start" in "\n".join(drawn(state, 120))
+
+
+def test_a_narrower_terminal_keeps_no_lines_of_what_was_drawn() -> None:
+    """Lines of 30 and 90 cells fold into one and three where the terminal has 40: two more."""
+    out = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    drawing = Drawn(out)
+    lines = Group("x" * 30, "x" * 90)
+    drawing.over(lines)
+    assert out.file.getvalue() == ""  # type: ignore[attr-defined]
+    out.width = 40
+    drawing.over(lines)
+    assert out.file.getvalue().count("\x1b[1A") == 2  # type: ignore[attr-defined]

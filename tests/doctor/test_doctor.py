@@ -249,16 +249,17 @@ def states(findings: Iterable[Finding]) -> dict[str, str]:
 
 
 def test_packages(settings: Settings) -> None:
-    stated = [
-        Requirement(text) for text in ("numpy>=1", "torch>=99", "nonesuch>=1", 'nonesuch2>=1; extra == "parquet"')
-    ]
+    texts = ("numpy>=1", "torch>=99", "nonesuch>=1", 'nonesuch2>=1; extra == "parquet"', 'nonesuch3; extra == "ray"')
+    stated = [Requirement(text) for text in texts]
     found = {finding.what: finding for finding in environment.environment(settings, stated)}
     assert {what: finding.state for what, finding in found.items()} == {
         "python": "ok", "numpy": "ok", "torch": "problem", "nonesuch": "problem", "nonesuch2": "note",
-        "wandb key": "note",
+        "nonesuch3": "note", "wandb key": "note",
     }  # fmt: skip
     assert "pip install 'torch>=99'" in found["torch"].advice
     assert "fer-tune[parquet]" in found["nonesuch2"].advice
+    assert found["nonesuch3"].found == "not installed; the engine ray needs it"
+    assert "fer-tune[ray]" in found["nonesuch3"].advice
 
 
 def test_the_requirements_are_read_off_the_package() -> None:

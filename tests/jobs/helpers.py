@@ -14,7 +14,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import AttemptRecord, Store
 from fer_tune.study import trials
-from fer_tune.sweep.schema import Limits, Sweep
+from fer_tune.sweep.schema import Sweep, SweepLimits
 from fer_tune.sweep.space import Fixed, Parameter
 from tests.pool.trainers import obedient
 from tests.searches import make_sweep
@@ -115,7 +115,7 @@ def value_of(of: Settings) -> tuple[float | None, list[tuple[int, float]]]:
 
 def bearing(sweep: Sweep, **limits: float) -> Sweep:
     """Returns the same sweep with other limits."""
-    return replace(sweep, limits=Limits(**limits))
+    return replace(sweep, limits=SweepLimits(**limits))
 
 
 def stop_at(epoch: int) -> Notebook:

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from fer_tune.cli.app import app
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job
-from fer_tune.jobs import supervision
+from fer_tune.jobs import limits
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
-from fer_tune.jobs.supervision import FIRST_FACTOR
+from fer_tune.jobs.limits import FIRST_FACTOR
 from fer_tune.settings import Settings
 from fer_tune.sources.run import RunOptions, run_sweeps
 from fer_tune.store import Store
@@ -86,7 +86,7 @@ def test_a_lost_worker_loses_no_job_of_its_lanes(settings: Settings) -> None:
 
 
 def test_a_job_that_kills_its_worker_again_and_again_fails_in_the_end(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS", 1000)
     watch = Notebook()
     run_sweeps([make_sweep(seconds=0.01, die=1, budget=2)], settings, FOUR_LANES, watch, obedient)
     assert watch.states() == ["failed"] * 2
@@ -110,7 +110,7 @@ def test_a_timeout_ends_one_lane(settings: Settings) -> None:
 
 
 def test_a_slow_epoch_is_no_hang(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr(supervision, "HANG_FACTOR", 1000.0)
+    monkeypatch.setattr(limits, "HANG_FACTOR", 1000.0)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.2, budget=1, epochs=2), hang_timeout=0.05)
     run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
@@ -129,7 +129,7 @@ def test_a_trial_that_takes_too_long_is_stopped(options: RunOptions, settings: S
 
 
 def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("fer_tune.jobs.runner.STOP_GRACE", 0.3)
+    monkeypatch.setattr("fer_tune.jobs.supervisor.STOP_GRACE", 0.3)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=60.0, deaf=True, budget=1), trial_timeout=0.5)
     run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)
@@ -140,7 +140,7 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(settings: Settings, monkey
 
 
 def test_the_timeout_counts_all_tries_of_a_trial(settings: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS", 1000)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS", 1000)
     watch = Notebook()
     sweep = bearing(make_sweep(seconds=0.3, die=1, budget=1, retries=100), trial_timeout=2.5)
     run_sweeps([sweep], settings, replace(LOCAL, workers=1), watch, obedient)

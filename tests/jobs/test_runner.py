@@ -103,8 +103,9 @@ def test_the_objective_is_of_the_epochs_that_the_sweep_names(settings: Settings,
     assert outcome.studies[0].value == pytest.approx(value)
 
 
-def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings) -> None:
-    outcome, watch = run(make_sweep(seconds=30.0, hours=0.5 / 3600, budget=1), settings, LOCAL)
+def test_what_had_no_epoch_at_the_deadline_is_queued_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_tune.jobs.supervisor.STOP_GRACE", 0.1)
+    outcome, watch = run(make_sweep(seconds=30.0, hours=2 / 3600, budget=1), settings, LOCAL)
     assert watch.states() == ["requeued"]
     assert outcome.studies[0].counts.finished == 0
     assert outcome.studies[0].counts.waiting == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,15 +12,15 @@ import pytest
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd
-from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome, runner
+from fer_tune.jobs import Ended, Observer, Plan, StudyOutcome
 from fer_tune.jobs.checkpoints import checkpoint_path
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.outcome import Reason
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.signals import Signals
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import TABLE, Event, State, Transition, transition
-from fer_tune.jobs.supervision import Limits
 from fer_tune.pool import EndEvent, Lanes, LostEvent, ReadyEvent, RowEvent, Slot, WorkerInfo
 from fer_tune.pool import Event as PoolEvent
 from fer_tune.store import Store
@@ -148,7 +149,7 @@ def lost_for_good(pool: ScriptedPool) -> list[PoolEvent]:
 
 
 def nothing(pool: ScriptedPool) -> list[PoolEvent]:
-    runner.time.sleep(0.005)
+    time.sleep(0.005)
     return []
 
 
@@ -237,7 +238,7 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
         walked.add((before, happened))
         return rows[-1]
 
-    monkeypatch.setattr(runner, "transition", recorded)
+    monkeypatch.setattr("fer_tune.jobs.started_jobs.transition", recorded)
     signals = Signals()
     pool = ScriptedPool(list(steps), signals)
     if name == "interrupted while it waits":
@@ -281,11 +282,11 @@ def test_an_end_is_an_end() -> None:
 
 def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of --hours, a job that does not stop within STOP_GRACE loses its worker."""
-    monkeypatch.setattr(runner, "STOP_GRACE", 0.1)
+    monkeypatch.setattr("fer_tune.jobs.supervisor.STOP_GRACE", 0.1)
     signals = Signals()
 
     def dies_when_ended(pool: ScriptedPool) -> list[PoolEvent]:
-        runner.time.sleep(0.01)
+        time.sleep(0.01)
         return lost(pool) if pool.ended_because else []
 
     steps: Sequence[Step] = [epoch(1), *[dies_when_ended] * 100]
@@ -298,11 +299,11 @@ def test_a_worker_that_does_not_stop_in_time_is_ended(store: Store, job: Job, mo
 
 def test_ctrl_c_does_not_wait_for_a_slow_epoch(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch can take an hour on a CPU. The job is stopped then, and keeps its checkpoint."""
-    monkeypatch.setattr(runner, "EPOCH_GRACE", 0.1)
+    monkeypatch.setattr("fer_tune.jobs.runner.EPOCH_GRACE", 0.1)
     signals = Signals()
 
     def stops_when_asked(pool: ScriptedPool) -> list[PoolEvent]:
-        runner.time.sleep(0.01)
+        time.sleep(0.01)
         return ends("stopped")(pool) if pool.stops == ["keep", "stop"] else []
 
     pool = ScriptedPool([epoch(1), interrupts, *[stops_when_asked] * 100], signals)

@@ -47,11 +47,15 @@ def offline(settings: Settings) -> dict[str, Told]:
     return found
 
 
-def read(file: Path) -> Told:
+def records(file: Path) -> list[dict[str, Any]]:
     command = [str(CORE), "leet", "inspect", "--json", "-no-observability", "-run-file", str(file), str(file.parent)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def read(file: Path) -> Told:
     told = Told()
-    for record in map(json.loads, printed.splitlines()):
+    for record in records(file):
         match record["type"]:
             case "history":
                 told.rows.append(metrics(record["history"]["item"]))

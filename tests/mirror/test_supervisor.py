@@ -29,6 +29,7 @@ class Handle:
 
     log = Path("mirror.log")
     pid = 1
+    place = "a folder"
 
     def __init__(self, running: bool = True, complete: bool = True) -> None:
         self.running, self.complete = running, complete
@@ -179,3 +180,14 @@ def test_a_mirror_that_dies_is_started_again_and_the_run_does_not_wait(
     assert outcome.completed == 1
     assert [note for note in watch.notes if "died. It is started again" in note]
     assert len(set(seen)) == 2
+
+
+def test_it_says_where_the_copy_will_be_once_a_study(settings: Settings, mirrors: Mirrors) -> None:
+    mirrors.handles = [Handle(running=False), Handle(), Handle()]
+    heard: list[tuple[str, str]] = []
+    mirror = MirrorSupervisor(settings, None, print, "wandb", lambda *place: heard.append(place))
+    open_study(mirror)
+    mirror.tick()  # it died, and is started again
+    assert heard == [("wandb", "a folder")]
+    open_study(mirror, "other")
+    assert heard == [("wandb", "a folder")] * 2

@@ -42,13 +42,13 @@ def test_interpreted_kernels_agree_with_the_operations():
     chosen = [
         "test_kernels_agree_with_the_operations_and_their_gradients[0.4-True-8]",
         "test_kernels_agree_with_the_operations_and_their_gradients[None-False-64]",
-        "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges1-8]",
+        "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-8]",
         "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-100]",
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-0.4-64]",
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-None-8]",
-        "test_pooled_kernels_agree_with_the_operations_and_their_gradients[True-0.4-200]",
-        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer2-edges2]",
-        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer4-edges4]",
+        "test_pooled_kernels_agree_with_the_operations_and_their_gradients[True-0.4-8]",
+        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer5-edges5]",
+        "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer6-edges6]",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     command += [f"{Path(__file__)}::{name}" for name in chosen]
@@ -201,6 +201,8 @@ def test_pooled_kernels_agree_with_the_operations_and_their_gradients(monkeypatc
         (GreyConv2d(200), (11, 7)),
         (GreyConv2d(24, 7, stride=2), (48, 48)),
         (GreyConv2d(64, 7, stride=2), (11, 7)),
+        (GreyConv2d(12), (5, 3)),
+        (GreyConv2d(12, 7, stride=2), (5, 3)),
     ],
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.loopback import loopback_only
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Job, Value
 from fer_tune.pool import Event, Pool, ReadyEvent
-from fer_tune.pool.engines import ENGINES, EngineName
+from fer_tune.pool.engines import EngineName
+from fer_tune.pool.engines import engine as engine_of
 from fer_tune.pool.port import TrainerFactory
 from tests.studies import uid_of
 
@@ -19,10 +21,24 @@ from .trainers import obedient
 MakePool = Callable[..., Any]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=["local", "inline", pytest.param("ray", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> EngineName:
     name: EngineName = request.param
+    if name == "ray":
+        request.getfixturevalue("ray_cluster")
     return name
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """Yields Ray with one node of this machine, which listens on the loopback only."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'fer-tune[ray]'")
+    with loopback_only() as reason:
+        if reason:
+            pytest.skip(reason)
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+        yield ray
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -31,7 +47,7 @@ def make_pool(engine: EngineName, tmp_path: Path) -> Iterator[MakePool]:
     pools: list[Pool] = []
 
     def make(workers: int = 1, trainer: TrainerFactory = obedient, lanes: int = 1) -> Pool:
-        pool = ENGINES[engine].make(["cpu"] * workers, tmp_path / "logs", trainer)
+        pool = engine_of(engine).open("cpu", workers, tmp_path / "logs", trainer)
         pool.use_lanes(lanes)
         pools.append(pool)
         return pool

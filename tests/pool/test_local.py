@@ -89,7 +89,7 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
 
 def test_deaths_that_are_far_apart_stop_nothing(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only five deaths within a minute stop the run. Here the deaths are further apart."""
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS_WITHIN", 0.0)
     pool = make_pool()
     deaths = 0
     for number in range(7):
@@ -103,7 +103,7 @@ def test_workers_that_never_get_ready_are_ended_and_five_stop_the_run(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time between them does not matter: a device that does not start takes minutes."""
-    monkeypatch.setattr("fer_tune.pool.local.DEATHS_WITHIN", 0.0)
+    monkeypatch.setattr("fer_tune.pool.member.DEATHS_WITHIN", 0.0)
     monkeypatch.setattr("fer_tune.pool.local.START_SECONDS", 0.2)
     pool = make_pool(1, sleepy)
     events: list[object] = []

@@ -15,7 +15,7 @@ def test_a_chart_draws_whatever_was_measured() -> None:
     chart.line([(1, nan), (2, 3), (3, float("inf")), (4, 5)], "red")
     chart.line([(1, 1)], "red", tooltip="one")
     chart.line([], "red")
-    chart.marks([(1, 2, "<i>"), (nan, 2, "nothing")], "red")
+    chart.marks([(1, 2, "<i>", 7), (nan, 2, "nothing", 8)], "red")
     drawn = chart.draw()
     assert "nan" not in drawn
     assert "&lt;i&gt;" in drawn

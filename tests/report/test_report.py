@@ -29,6 +29,7 @@ from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.job import Job, new_uid
+from fer_tune.report.axes import axis_of
 from fer_tune.report.final_fit import worst_mistakes
 from fer_tune.report.page import render
 from fer_tune.report.study_report import read_study
@@ -86,10 +87,10 @@ class Balanced(HTMLParser):
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag not in ("script", "link", "iframe")
+        assert tag not in ("link", "iframe")
         for name, value in attrs:
             assert name not in ("src", "href", "xlink:href") or (value or "").startswith(("#", "data:"))
-        if tag not in ("meta", "br", "img"):
+        if tag not in ("meta", "br", "img", "col"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -186,13 +187,30 @@ def test_importance_counts_pruned_trials(settings: Settings) -> None:
         report = read_study(store, "tiny")
         assert report.compared == 40
         assert report.importance["width"] > 0.5
+        assert 0 < report.uncertainty["width"] < 0.5
         assert "What sets the best 5 of 40 trials apart" in read(render(store, ["tiny"]))
 
 
 def test_the_best_start_and_the_best_sampled_trial(store: Store) -> None:
-    assert "The best configuration from start: reached 50.00 %, the best sampled one 60.00 %." in read(
+    assert "The best configuration from start: reached 50.00 %, the best sampled one 60.00 %: a tie." in read(
         render(store, ["tiny"])
     )
+
+
+def test_the_baseline_is_a_line_in_every_figure_of_accuracy(store: Store) -> None:
+    """History, curves and two slices; trials are shown against it in the table and in the head."""
+    page = render(store, ["tiny"])
+    assert page.count("<title>best of start: 50.00 %</title>") == 4
+    text = read(page)
+    assert "Best hyperparameters of trial 1: 60.00 ± 10.69 %, +10.00 over the best of start" in text
+    assert "1 complete 60.00 +10.00" in text
+    assert "2 pruned 12.00 -38.00" in text
+    assert "3 failed – –" in text
+
+
+def test_figures_have_no_tick_for_what_is_not_known() -> None:
+    assert [label for _, label in axis_of([None, "a", None], category=True).ticks(5)] == ["a"]
+    assert [label for _, label in axis_of([None, 1, 3]).ticks(3)] == ["1", "2", "3"]
 
 
 def test_only_the_pruner_saves(settings: Settings) -> None:
@@ -297,6 +315,7 @@ def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: 
         pytest.skip("no Chromium is installed")
     file = tmp_path / "r.html"
     file.write_text(page, encoding="utf-8")
+    numbers = [trial.number for trial in read_study(large, "tiny").trials]
     with browser.Browser() as seen:
         for width, dark in ((1280, False), (390, True)):
             seen.look(width, 844, dark=dark, phone=width < 600)
@@ -305,6 +324,16 @@ def test_300_trials_stay_small_and_a_browser_shows_them(large: Store, tmp_path: 
             assert seen.run("document.documentElement.scrollWidth") == width
             light = seen.run("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0]")
             assert (int(light) < 100) == dark
+            hover = "new PointerEvent('pointerover', {bubbles: true, clientX: 20, clientY: 20})"
+            seen.run(f"document.querySelector('#tiny svg circle[data-trial]').dispatchEvent({hover})")
+            assert seen.run("document.querySelector('.tip').innerText").startswith("trial ")
+            assert "lr " in seen.run("document.querySelector('.tip').innerText")
+            assert seen.run("document.querySelectorAll('#tiny .on').length") >= 4  # in each figure and in the table
+            first = "document.querySelector('#tiny .trials tbody tr').dataset.trial"
+            seen.run("document.querySelector('#tiny .trials th').click()")
+            assert seen.run(first) == str(max(numbers))
+            seen.run("document.querySelector('#tiny .trials th').click()")
+            assert seen.run(first) == str(min(numbers))
         assert seen.run("performance.getEntriesByType('resource').length") == 0
 
 

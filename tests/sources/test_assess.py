@@ -23,15 +23,20 @@ from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from tests.jobs.helpers import INLINE, real_sweep
+from tests.sources.conftest import Once
 
 
 @pytest.fixture
-def model(searching: Settings) -> tuple[Settings, Path]:
+def model(once: Once) -> tuple[Settings, Path]:
     """Returns the settings and the folder of a model that was not tested."""
-    run_sweeps([real_sweep(1)], searching, INLINE)
-    found = run_final_fits("s", Request(test=False), searching, INLINE)
-    assert found is not None
-    return searching, found[0].folder
+
+    def work(settings: Settings) -> None:
+        run_sweeps([real_sweep(1)], settings, INLINE)
+        assert run_final_fits("s", Request(test=False), settings, INLINE)
+
+    settings = once("a model", work)
+    (model,) = settings.artifacts.rglob("model.safetensors")
+    return settings, model.parent
 
 
 def tree(root: Path, demo: Dataset, places: list[int], names: tuple[str, ...] | None = None) -> Path:

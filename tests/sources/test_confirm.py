@@ -86,6 +86,14 @@ def test_the_best_trials_are_trained_under_new_seeds(searching: Settings) -> Non
     assert [other.confirmed for other in others] == [None, None]
 
 
+def test_lanes_are_used_as_in_a_search(searching: Settings) -> None:
+    search(searching, 0.50, 0.51)
+    assert run_confirmations("s", searching, replace(INLINE, lanes=3), trainer=Noisy, top=2, seeds=2) is not None
+    with Store.of(searching) as store:
+        confirmed = {job.uid for job in store.jobs.of("s", "confirm")}
+        assert {one.lane for one in store.jobs.attempts("s") if one.job in confirmed} == {0, 1, 2}
+
+
 def test_a_candidate_that_is_clearly_behind_gets_no_more_seeds(searching: Settings) -> None:
     search(searching, 0.90, 0.88, 0.2)
     heard = Heard()

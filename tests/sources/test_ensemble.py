@@ -14,19 +14,39 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.errors import DataError, StorageError, StudyError
+from fer_tune.job import Job
+from fer_tune.jobs import Observer, Plan
 from fer_tune.settings import Settings
 from fer_tune.sources.ensemble import EnsembleFit, run_ensemble
+from fer_tune.sources.final import Request
 from fer_tune.sources.members import choose_members
+from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
+from fer_tune.study import Counts
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed, Parameter
 from fer_tune.train.ensemble import Ensemble
 from tests.jobs.helpers import INLINE, real_sweep
+from tests.sources.conftest import Once
 from tests.sources.test_retrain import Heard
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
+
+
+class Studies(Observer):
+    """Records the studies of what is opened, with the complete jobs, and of what starts."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int]] = []
+        self.started: list[str] = []
+
+    def study_opened(self, plan: Plan, counts: Counts, workers: object) -> None:
+        self.opened.append((plan.study, counts.complete))
+
+    def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
+        self.started.append(job.study)
 
 
 def small(study: str, **changes: object) -> Sweep:
@@ -37,10 +57,10 @@ def small(study: str, **changes: object) -> Sweep:
 
 
 @pytest.fixture
-def searched(searching: Settings) -> Settings:
+def searched(once: Once) -> Settings:
     """Returns the settings of two studies with two complete trials each."""
-    run_sweeps([small("one"), small("two", seed=9)], searching, INLINE)
-    return searching
+    sweeps = [small("one"), small("two", seed=9)]
+    return once("two studies", lambda settings: run_sweeps(sweeps, settings, INLINE))
 
 
 def assembled(settings: Settings, **how: object) -> EnsembleFit:
@@ -52,7 +72,10 @@ def assembled(settings: Settings, **how: object) -> EnsembleFit:
 def test_members_are_trained_and_test_is_opened_once(searched: Settings) -> None:
     found = assembled(searched, size=3)
     members = found.chosen.members
-    assert sum(one.weight for one in members) == 3
+    assert sum(one.weight for one in members) == len(found.fits) == 3
+    assert len({fit.job for fit in found.fits}) == 3, "a trial that was chosen twice has two networks"
+    of_trial = {(fit.study, fit.trial): fit.seed for fit in reversed(found.fits)}
+    assert of_trial == {(one.study, one.trial): 9 if one.study == "two" else 1 for one in members}
     assert len(found.chosen.candidates) == 4
     assert found.tested is not None
     assert set(found.tested.views) == set(found.tested.beside) == {"none", "flip"}
@@ -68,17 +91,58 @@ def test_members_are_trained_and_test_is_opened_once(searched: Settings) -> None
     assert metrics["validation"]["ensemble"] == found.chosen.choice.honest
 
 
+def test_members_share_a_device_in_lanes(searched: Settings) -> None:
+    found = run_ensemble(["one"], searched, replace(INLINE, lanes=2), size=2, test=False)
+    assert found is not None
+    with Store.of(searched) as store:
+        fits = {job.uid for job in store.jobs.of("one", "final")}
+        lanes = {one.lane for one in store.jobs.attempts("one") if one.job in fits}
+    assert lanes == {0, 1}
+
+
+def test_members_of_several_studies_train_side_by_side(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.of(searched) as store:
+        chosen = choose_members(store, ["one", "two"], 4)
+    first = {one.record.name: place for place, one in reversed(list(enumerate(chosen.candidates)))}
+    choice = replace(chosen.choice, weights={first["one"]: 2, first["two"]: 2}, single=first["one"])
+    monkeypatch.setattr(
+        "fer_tune.sources.ensemble.choose_members", lambda store, studies, size: replace(chosen, choice=choice)
+    )
+    heard = Studies()
+    found = run_ensemble(["one", "two"], searched, replace(INLINE, lanes=2), size=4, test=False, observer=heard)
+    assert found is not None
+    assert [fit.study for fit in found.fits] == ["one", "one", "two", "two"]
+    assert heard.started == ["one", "two", "one", "two"]
+    assert heard.opened == [("one", 0), ("two", 2)], "the mirror of the second study copies its fits"
+
+
 def test_its_folder_is_a_model_of_its_own(searched: Settings) -> None:
     found = assembled(searched, size=3, test=False)
     assert found.tested is None
     model = api.load_model(found.folder)
     assert isinstance(model, Ensemble)
-    weights = [one.weight for one in found.chosen.members]
     alone = [api.load_model(fit.folder).predict(IMAGES, "flip") for fit in found.fits]
-    expected = sum(weight * one for weight, one in zip(weights, alone, strict=True)) / sum(weights)
-    assert np.allclose(model.predict(IMAGES, "flip"), expected, atol=1e-6)
+    assert np.allclose(model.predict(IMAGES, "flip"), sum(alone) / 3, atol=1e-6)
     with np.load(assembled(searched, size=3).folder / "predictions.npz") as file:
         assert set(file) == {"index", "label", "plain", "flip"}
+
+
+def test_fits_on_training_images_may_be_members_and_equal_fits_are_not_repeated(searched: Settings) -> None:
+    request = Request(trial=0, on="train", test=False, changes={"lr": 3e-3}, epochs=3)
+    better = run_final_fits("one", request, searched, INLINE)
+    assert better is not None
+    with Store.of(searched) as store:
+        chosen = choose_members(store, ["one"], 2)
+    assert len(chosen.candidates) == 3
+    assert [(one.trial, dict(one.changes), one.weight) for one in chosen.members] == [(0, {"lr": 3e-3}, 2)]
+    again = run_final_fits("one", replace(request, on="train+val", test=True, epochs=None), searched, INLINE)
+    assert again is not None
+    heard = Heard()
+    found = run_ensemble(["one"], searched, INLINE, size=2, observer=heard)
+    assert found is not None
+    assert {row[0] for row in heard.rows} == {2}, "the fit under seed 1 was there"
+    assert found.fits[0].job == again[0].job
+    assert "test" in json.loads((again[0].folder / "metrics.json").read_text()), "its figures are kept"
 
 
 def test_an_interrupted_ensemble_is_continued_and_a_finished_one_is_not_trained_again(searched: Settings) -> None:

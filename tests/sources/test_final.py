@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from fer_tune.job import Part
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_job import last_epoch
@@ -26,7 +27,17 @@ from tests.studies import SWEEP, make_study, uid_of
 def test_it_ends_where_the_trial_was_best_if_it_overfitted_afterwards(settings: Settings, curve, last):
     with make_study(settings, (("complete", curve),)) as store:
         (chosen,) = ranking(store, "tiny")
-        assert last_epoch(store, store.studies.get("tiny"), chosen, 60) == last
+        assert last_epoch(store, store.studies.get("tiny"), chosen, 60, "train") == last
+
+
+@pytest.mark.parametrize(("on", "last"), [("train", 40), ("train+val", 33), ("all", 28)])
+def test_the_best_epoch_is_scaled_to_the_larger_set(settings: Settings, on: Part, last: int):
+    """There are 98 images for training, 21 for validation and 21 for test."""
+    with make_study(settings, (("complete", [0.30, 0.90, 0.40]),)) as store:
+        (chosen,) = ranking(store, "tiny")
+        record = store.studies.get("tiny")
+        split = dataclasses.replace(record.split, counts={"train": 98, "val": 21, "test": 21})
+        assert last_epoch(store, dataclasses.replace(record, split=split), chosen, 60, on) == last
 
 
 def test_it_goes_to_the_end_where_nothing_is_known_of_the_trial(settings: Settings):

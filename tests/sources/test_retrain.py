@@ -30,6 +30,7 @@ from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
 from tests.pool.trainers import Obedient
+from tests.sources.conftest import Once
 
 
 class Heard(Observer):
@@ -57,10 +58,9 @@ class Heard(Observer):
 
 
 @pytest.fixture
-def searched(searching: Settings) -> Settings:
+def searched(once: Once) -> Settings:
     """Returns the settings of a study with one complete trial of two epochs."""
-    run_sweeps([real_sweep(2)], searching, INLINE)
-    return searching
+    return once("one trial", lambda settings: run_sweeps([real_sweep(2)], settings, INLINE))
 
 
 KINDS = {"model", "config", "calibration", "epochs", "metrics"}
@@ -105,6 +105,14 @@ def test_seeds_are_fits_of_their_own(searched: Settings) -> None:
     assert one.folder != two.folder
     assert one.rows[0].train_loss != two.rows[0].train_loss
     assert (one.openings, two.openings) == (1, 2)
+
+
+def test_seeds_share_a_device_in_lanes(searched: Settings) -> None:
+    options = replace(INLINE, lanes=2)
+    found = run_final_fits("s", Request(seeds=2, epochs=1, test=False), searched, options)
+    assert found is not None
+    with Store.of(searched) as store:
+        assert {one.lane for fit in found for one in store.jobs.attempts("s", fit.job)} == {0, 1}
 
 
 def test_seeds_run_side_by_side_on_several_workers(searched: Settings) -> None:
@@ -312,6 +320,25 @@ def test_calibration_is_fitted_to_validation_and_used_by_the_model(searched: Set
     images = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
     calibrated, model.temperature = model.predict(images), 1.0
     assert calibrated.argmax(1).tolist() == model.predict(images).argmax(1).tolist()
+
+
+def test_a_fit_on_training_images_says_on_validation_which_views_are_best(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(on="train", test=False, tta="crops"))
+    assert set(fit.validated) == {"none", "flip", "crops"}
+    assert fit.validated["none"].scores.accuracy == pytest.approx(fit.rows[-1].val_accuracy)
+    metrics = json.loads((fit.folder / "metrics.json").read_text())
+    assert metrics["validation"]["crops"]["accuracy"] == fit.validated["crops"].scores.accuracy
+    (other,) = fitted(searched, Request(test=False))
+    assert other.validated == {}, "validation images were trained on"
+    assert openings(searched) == []
+
+
+def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
+    changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
+    (alone,) = fitted(searched, changed)
+    (fit,) = fitted(searched, replace(changed, on="train+val"))
+    assert fit.calibration is not None
+    assert fit.calibration.source == alone.job
 
 
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:

@@ -23,7 +23,8 @@ from fer_tune.job import EpochRow, Job
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store, StudyLock, backup, claim
-from fer_tune.store.backup import Backup, back_up
+from fer_tune.store.backup import LEDGER, Backup, back_up
+from fer_tune.store.openings import Openings
 from fer_tune.store.restore import restore
 from fer_tune.study import summaries, trials
 from tests.jobs.helpers import INLINE, Notebook
@@ -31,6 +32,7 @@ from tests.pool.trainers import obedient
 from tests.searches import make_sweep
 from tests.studies import make_study
 
+SPLIT = "5" * 64
 FILE = Path("artifacts/tiny-0/model.safetensors")
 
 
@@ -79,6 +81,33 @@ def test_what_is_restored_elsewhere_is_the_study(
     if artifacts:
         assert [finding.found for finding in storage(elsewhere) if finding.state == "problem"] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "elsewhere", "storage"]
+
+
+@pytest.mark.parametrize("artifacts", [False, True])
+def test_the_ledger_of_test_openings_is_in_a_backup(
+    artifacts: bool, store: Store, settings: Settings, elsewhere: Settings, tmp_path: Path
+) -> None:
+    here, there = Openings(settings.root), Openings(elsewhere.root)
+    here.open("first", SPLIT, purpose="evaluate", model="a model")
+    here.result("first", {"none": 0.5})
+    there.open("second", SPLIT, purpose="evaluate", model="another model")
+    assert back_up(store, tmp_path / "copy", artifacts).openings == 1
+    assert restore(tmp_path / "copy", elsewhere).openings == 1
+    assert {one.id: one.result for one in there.of_split(SPLIT)} == {"first": {"none": 0.5}, "second": {}}
+    assert restore(tmp_path / "copy", elsewhere, replace=True).openings == 0
+    assert len(there.of_split(SPLIT)) == 2
+    with closing(sqlite3.connect(elsewhere.root / "fer_tune.db")) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    assert "fer_schema" in names
+    assert LEDGER not in names, "the ledger is in the storage folder, not in the database"
+
+
+def test_a_backup_whose_ledger_differs_is_none(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Openings(store.root).open("first", SPLIT, purpose="evaluate", model="a model")
+    monkeypatch.setattr("fer_tune.store.backup.ledger_lines", lambda database: ["another"])
+    with pytest.raises(StorageError, match="ledger of test openings"):
+        back_up(store, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
 def test_a_backup_of_a_run_that_continues(searching: Settings, elsewhere: Settings, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from fer_tune.errors import StudyError
 from fer_tune.store import Store
-from fer_tune.study import Study, memory_constraint
+from fer_tune.study import Study, sampler_view
 from fer_tune.study import samplers as samplers_module
-from fer_tune.study.memory_constraint import LearningSampler
+from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
 
 from .conftest import MakeSweep, faces, reopen
@@ -154,8 +154,8 @@ def test_tpe_draws_what_optunas_own_draws(sweep: MakeSweep, store: Store, group:
 def test_tpe_sees_the_best_and_the_latest_of_a_long_study(
     sweep: MakeSweep, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_constraint, "BEST", 2)
-    monkeypatch.setattr(memory_constraint, "LATEST", 3)
+    monkeypatch.setattr(sampler_view, "BEST", 2)
+    monkeypatch.setattr(sampler_view, "LATEST", 3)
     study = Study.open(sweep("sampler={name: tpe, n_startup_trials: 2}", "start=[]"), store, faces(store))
     running = study.ask().number
     with store.batch():

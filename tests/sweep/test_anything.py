@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from fer_tune.errors import SweepError
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.load import loads_sweep
-from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, Header
+from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, SweepKeys
 from tests.anything import tries
 
 quick = tries(150)
 
 NAMES = list(catalogue("resnet"))
 WORDS = st.sampled_from(
-    [*NAMES, *Header.model_fields, *SAMPLERS, *PRUNERS, *OBJECTIVES, "resnet", "vgg", "sgd", "adam", "sqrt", "weighted",
-     "low", "high", "log", "step", "choices", "value", "when", "name", "wrapped_pruner", "<<", "trials", "epochs"]
+    [*NAMES, *SweepKeys.model_fields, *SAMPLERS, *PRUNERS, *OBJECTIVES, "resnet", "vgg", "sgd", "adam", "sqrt",
+     "weighted", "low", "high", "log", "step", "choices", "value", "when", "name", "wrapped_pruner", "<<", "trials",
+     "epochs"]
 )  # fmt: skip
 SCALARS = (
     WORDS

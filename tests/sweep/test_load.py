@@ -11,7 +11,7 @@ import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
-from fer_tune.sweep.schema import Limits, PrunerSpec, ScheduleSpec, SearchSpec, Start, Sweep
+from fer_tune.sweep.schema import PrunerSpec, ScheduleSpec, SearchSpec, Start, Sweep, SweepLimits
 from fer_tune.sweep.space import Choice, Fixed, Range
 from fer_tune.sweep.yaml_nodes import dump
 
@@ -432,7 +432,7 @@ def test_a_crop_is_smaller_than_the_images_and_large_enough_for_the_family() -> 
 
 
 def test_limits_are_seconds_with_bounds() -> None:
-    assert loads("family: vgg").limits == Limits(
+    assert loads("family: vgg").limits == SweepLimits(
         trial_timeout=None, hang_timeout=300, checkpoint_interval=30, storage_patience=600
     )
     limits = loads("family: vgg\ntrial_timeout: 7200\nhang_timeout: 2.5\nstorage_patience: 0").limits

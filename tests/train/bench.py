@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fer_tune.train.engine import Engine
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.loop import Trainer
-from fer_tune.train.plan import Plan
 
 
 class Bench:
@@ -25,6 +25,6 @@ class Bench:
         """The engine that was built last."""
         return self.engines[-1]
 
-    def _build(self, plan: Plan, parts: int) -> Engine:
+    def _build(self, plan: EnginePlan, parts: int) -> Engine:
         self.engines.append(Engine(plan, self._parts or parts, capture=self._capture))
         return self.engine

@@ -29,6 +29,12 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     return _drawn(tmp_path_factory.mktemp("small"), 0.08, side=32)
 
 
+@pytest.fixture(scope="session")
+def one_batch(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    """One batch of 32 of such images."""
+    return _drawn(tmp_path_factory.mktemp("one_batch"), 0.02, side=32)
+
+
 def _drawn(root: Path, scale: float, side: int = 48) -> DataRef:
     settings = Settings(root, f"sqlite:///{root}/fer_tune.db")
     faces = fitted(demo_faces(seed=1, scale=scale), side, 1)

@@ -210,6 +210,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 48, 48), np.float32),
+        np.zeros((48, 48), np.uint8),
+        np.zeros((2, 64, 64), np.uint8),
+        np.zeros((2, 48, 48, 3), np.uint8),
+    ],
+)
+def test_images_of_another_kind_are_refused_with_what_the_model_takes(model: Path, images: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"takes uint8 images of shape \(N, 48, 48\), and got"):
+        Predictor.load(model).predict(images)
+
+
 def changed(at: str, value: object) -> Callable[[str], str]:
     """Returns a change of one value of a `config.json`; `...` removes it."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
-from fer_tune.train import engine_cache
+from fer_tune.train import engine_cache, rates
 from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory
@@ -53,6 +55,26 @@ def side_by_side(trainer: Trainer, jobs: list[Job], stops: dict[str, int] | None
 def numbers(messages: list[Any]) -> list[EpochRow]:
     timed = {"seconds": 0.0, "images_per_second": 0.0, "device_seconds": 0.0}
     return [dataclasses.replace(row, **timed) for row in messages if isinstance(row, EpochRow)]
+
+
+def test_measuring_lanes_leaves_nothing_behind(spec, monkeypatch):
+    """The job has the same numbers as without, and what was built is gone."""
+    monkeypatch.setattr(rates, "SECONDS", 0.0)
+    job, trainer = spec(1, epochs=1), Trainer("cpu")
+    with closing(trainer.rates(job)) as measured:
+        seen = list(itertools.islice((rate for rate in measured if rate is not None), 3))
+    assert len(seen) == 3
+    assert min(seen) > 0
+    assert len(trainer.lanes) == 4
+    assert not any(len(cache) or cache.taken or cache.busy for cache in trainer.lanes)
+    said = side_by_side(trainer, [job])[job.uid]
+    assert numbers(said) == numbers(side_by_side(Trainer("cpu"), [job])[job.uid])
+
+
+def test_a_job_that_cannot_be_built_ends_the_rates_and_says_why_itself(spec):
+    job, trainer = spec(1, width=0), Trainer("cpu")
+    assert list(trainer.rates(job)) == []
+    assert side_by_side(trainer, [job])[job.uid][-1].status == "failed"
 
 
 def test_a_job_beside_others_has_the_numbers_that_it_has_alone(spec):
@@ -226,6 +248,17 @@ def test_a_job_beside_seven_others_ends_with_the_same_weights(spec, family):
     assert same == rows
     for name, tensor in weights.items():
         assert torch.equal(beside[name], tensor), name
+
+
+@pytest.mark.gpu
+def test_lanes_are_measured_on_a_gpu_and_jobs_are_captured_afterwards(spec):
+    trainer = Trainer("cuda")
+    with closing(trainer.rates(spec(0, "deep_cnn"))) as measured:
+        one, two, four, eight = itertools.islice((rate for rate in measured if rate is not None), 4)
+    assert two > 1.2 * one
+    assert min(four, eight) > 1.5 * one
+    said = side_by_side(trainer, [spec(number, "deep_cnn", width=8 + 8 * (number % 2)) for number in range(8)])
+    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 8
 
 
 @pytest.mark.gpu

@@ -120,14 +120,14 @@ def test_every_training_hyperparameter_takes_effect(trainer, spec, name):
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_hyperparameter_of_a_family_takes_effect(trainer, small_data, family):
+def test_every_hyperparameter_of_a_family_takes_effect(trainer, one_batch, family):
     """Some of them only beside another choice, such as the dropout of a layer that is optional."""
     tried: dict[str, list[EpochRow]] = {}
 
     def numbers(**params: Value) -> list[EpochRow]:
         wanted: dict[str, Value] = {"batch_size": 32, "lr": 0.003, **smallest(FAMILIES[family]), **params}
         if str(wanted) not in tried:
-            rows, end = _run(trainer, Job("a1b2c3", "study", "search", family, wanted, 1, 7, small_data))
+            rows, end = _run(trainer, Job("a1b2c3", "study", "search", family, wanted, 1, 7, one_batch))
             assert end.status == "completed", end.detail or end.reason
             tried[str(wanted)] = _numbers(rows)
         return tried[str(wanted)]

@@ -21,10 +21,10 @@ from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.train.engine import Engine
 from fer_tune.train.engine_cache import MOST_ENGINES
+from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory, out_of_memory
-from fer_tune.train.plan import Plan
 from tests.train.bench import Bench
 
 GIB = 2**30
@@ -97,7 +97,7 @@ class SmallDevice:
                 "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8.00 GiB."
             )
 
-    def build(self, plan: Plan, parts: int) -> Engine:
+    def build(self, plan: EnginePlan, parts: int) -> Engine:
         assert not any(failed() for failed in self.failed), "a failed engine is still in memory"
         images, device = plan.images(parts), self
         self.built.append(images)

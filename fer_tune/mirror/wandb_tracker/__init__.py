@@ -32,6 +32,12 @@ class WandbAdapter(Adapter):
         """Returns the mode asked for, else the one that the environment allows."""
         return environment.choose_mode(asked)
 
+    def place(self, settings: Settings, mode: Mode) -> str:
+        """Returns the project and the server, or the folder of the offline files."""
+        if mode == "offline":
+            return f"offline files in {settings.wandb}"
+        return f"project {environment.project()} on {environment.base_url()}"
+
     def trouble(self, timeout: float) -> str:
         """Returns why wandb's server cannot be reached. Asking wandb itself would take minutes."""
         return environment.trouble(timeout)

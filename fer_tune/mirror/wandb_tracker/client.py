@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import wandb
 
-from fer_tune.mirror.tracker import Bundle, Run
+from fer_tune.mirror.tracker import Bundle, Mode, Run
+from fer_tune.mirror.wandb_tracker.environment import project
 
 INIT_TIMEOUT = 10.0
 """Seconds that wandb waits for its server when a run starts. wandb's default is 90."""
@@ -29,12 +29,7 @@ The mirror tries again later.
 """
 
 
-def project() -> str:
-    """Returns the wandb project of the runs."""
-    return os.environ.get("WANDB_PROJECT") or "fer-tune"
-
-
-def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
+def begin(run: Run, root: Path, mode: Mode) -> Any:
     """Returns wandb's run for ours. `epoch` is the axis of everything that will be logged.
 
     Online, the run continues: `starting_step` is the first step that the server does not have.
@@ -42,24 +37,40 @@ def begin(run: Run, root: Path, mode: Literal["online", "offline"]) -> Any:
     Raises:
         wandb.Error: the server does not answer, or refuses.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    begun = wandb.init(
-        project=project(),
-        dir=str(root),
-        mode=mode,
+    begun = init(
+        root,
+        mode,
         id=run.id,
         name=run.name,
         group=run.group,
         job_type=run.job_type,
         tags=list(run.tags),
         config=run.config,
-        resume="allow" if mode == "online" else None,  # wandb cannot resume a run offline
-        reinit="create_new",
-        settings=_lean(),
     )
     begun.define_metric("epoch")
     begun.define_metric("*", step_metric="epoch")
     return begun
+
+
+def init(root: Path, mode: Mode, **about: Any) -> Any:
+    """Returns a run of wandb's with our settings, whose files are below `root`.
+
+    Args:
+        about: further arguments of `wandb.init`.
+
+    Raises:
+        wandb.Error: the server does not answer, or refuses.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    return wandb.init(
+        project=project(),
+        dir=str(root),
+        mode=mode,
+        resume="allow" if mode == "online" else None,  # wandb cannot resume a run offline
+        reinit="create_new",
+        settings=_lean(),
+        **about,
+    )
 
 
 def log(to: Any, row: dict[str, float]) -> None:

@@ -57,6 +57,11 @@ def base_url() -> str:
     return os.environ.get("WANDB_BASE_URL") or known or "https://api.wandb.ai"
 
 
+def project() -> str:
+    """Returns the wandb project of the runs."""
+    return os.environ.get("WANDB_PROJECT") or "fer-tune"
+
+
 def trouble(timeout: float) -> str:
     """Returns why wandb's server cannot be reached, or an empty text. It asks once.
 

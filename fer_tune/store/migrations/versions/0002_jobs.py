@@ -37,7 +37,7 @@ JSON_COLUMNS = ("params", "origin", "notes", "recall")
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "queued"}
 
 
-class Trial(NamedTuple):
+class OldTrial(NamedTuple):
     """A trial, from Optuna's tables."""
 
     state: str
@@ -54,7 +54,7 @@ def upgrade() -> None:
     op.add_column("fer_studies", spec)
     _create()
     for study in tx.execute(sa.text("select * from fer_studies")).mappings().all():
-        _Study(tx, dict(study)).convert()
+        _OldStudy(tx, dict(study)).convert()
     for old in ("fer_mirror_cursors", "fer_ledger", "fer_artifacts", "fer_epochs", "fer_attempts"):
         op.drop_table(old)
     for table in ("attempts", "epochs", "artifacts", "ledger"):
@@ -156,7 +156,7 @@ def _create() -> None:
     )
 
 
-class _Study:
+class _OldStudy:
     """Converts one study of format 1."""
 
     def __init__(self, tx: sa.Connection, record: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ class _Study:
         copied = {row["number"] for row in self._rows("select number from fer_mirror_cursors where study_id = :id")}
         for chain in self._chains():
             attempts = [row for row in self.attempts if row["number"] in chain]
-            trial = self.trials.get(chain[-1], Trial("failed", None, {}))
+            trial = self.trials.get(chain[-1], OldTrial("failed", None, {}))
             over = trial.state in ("complete", "pruned", "failed")
             job = self._insert(
                 "fer_jobs",
@@ -240,7 +240,7 @@ class _Study:
             chains.setdefault(root, []).append(number)
         return list(chains.values())
 
-    def _optuna(self) -> dict[int, Trial]:
+    def _optuna(self) -> dict[int, OldTrial]:
         """Returns the trials by number, from Optuna's tables; none if the tables were deleted."""
         if not {"studies", "trials"} <= set(sa.inspect(self.tx).get_table_names()):
             return {}
@@ -257,7 +257,9 @@ class _Study:
             "where s.study_name = :name",
             name=self.name,
         )
-        return {row["number"]: Trial(STATES[row["state"]], row["value"], attrs.get(row["number"], {})) for row in rows}
+        return {
+            row["number"]: OldTrial(STATES[row["state"]], row["value"], attrs.get(row["number"], {})) for row in rows
+        }
 
     # artifacts and final fits -------------------------------------------------------------------------------------
 
@@ -303,7 +305,7 @@ class _Study:
         metrics = self._json(folder, "metrics.json") or {}
         number, created = files[0]["number"], files[0]["created"]
         schedule = int(metrics.get("schedule", self.sweep["epochs"]))
-        trial = self.trials.get(number, Trial("failed", None, {}))
+        trial = self.trials.get(number, OldTrial("failed", None, {}))
         job = self._insert(
             "fer_jobs",
             uid=self._uid(folder),

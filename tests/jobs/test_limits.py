@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fer_tune.errors import TrainingError
-from fer_tune.jobs.supervision import ALIKE, Failures
+from fer_tune.jobs.limits import ALIKE, Failures
 
 
 def test_many_failures_alike_end_a_run_in_which_others_completed() -> None:

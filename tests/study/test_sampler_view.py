@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from fer_tune.store import Store
 from fer_tune.study import Study, ranking, trials
-from fer_tune.study.memory_constraint import with_infeasible
+from fer_tune.study.sampler_view import with_infeasible
 
 from .conftest import MakeSweep, faces, reopen
 

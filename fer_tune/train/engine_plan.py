@@ -14,7 +14,7 @@ MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnginePlan:
     """What an engine is built from.
 
     Attributes:

@@ -1,0 +1,56 @@
+"""Stops jobs that take too long, and ends workers that are silent for too long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fer_tune.jobs.limits import STOP_GRACE, Pace
+from fer_tune.jobs.running import Running
+from fer_tune.jobs.started_jobs import StartedJobs, overdue
+
+
+@dataclass
+class Supervisor:
+    """Looks at the clock for every job of a run.
+
+    Attributes:
+        pace: how long a worker may be silent.
+        job_timeout: see `Limits`.
+    """
+
+    jobs: StartedJobs
+    pace: Pace
+    job_timeout: float | None
+
+    def look(self) -> None:
+        """Stops what takes too long. Call it a few times a second."""
+        now = self.jobs.now()
+        for entry in list(self.jobs.running.values()):
+            self._end_overdue(entry, now)
+            silence = now - entry.heard
+            if silence > self.pace.patience:
+                self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
+            elif entry.stopped is not None and now - entry.stopped > STOP_GRACE:
+                why = entry.overdue or ("the hours of the run are over" if entry.out_of_time else "interrupted")
+                self._end_worker(entry, f"the worker was killed {STOP_GRACE:g} s after it was asked to stop ({why})")
+
+    def _end_overdue(self, entry: Running, now: float) -> None:
+        """Stops a job whose time limit is over."""
+        limit = self.job_timeout
+        if limit is None or entry.began is None or now - entry.began <= limit or entry.verdict or entry.overdue:
+            return
+        entry.overdue = f"the job took longer than its trial_timeout of {limit:g} s"
+        if entry.worker is None:
+            self.jobs.waiting.remove(entry)
+            self.jobs.leave(entry, overdue(entry), entry.overdue, None)
+        else:
+            self.jobs.stop(entry)
+            entry.stopped = now
+
+    def _end_worker(self, entry: Running, why: str) -> None:
+        """Ends a job's worker, once. The pool reports the loss as a `LostEvent`."""
+        if entry.worker is not None and entry.worker.can_hang and entry.heard < math.inf:
+            entry.hung, entry.heard, entry.stopped = entry.hung + 1, math.inf, None
+            entry.ended_worker = True
+            self.jobs.pool.end_worker(entry.worker.index, why)

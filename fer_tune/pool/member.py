@@ -1,0 +1,81 @@
+"""What a pool remembers of one worker, wherever its process runs."""
+
+from __future__ import annotations
+
+import time
+
+from fer_tune.errors import PoolError
+from fer_tune.job import Job, JobEnd
+from fer_tune.pool.messages import Has, Ready, Said, UseLanes
+from fer_tune.pool.port import Event, LanesEvent, LostEvent, ReadyEvent, Slot, event_of
+
+DEATHS = 5
+"""The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds, if the worker
+finished no job in between. It also stops after this many starts in a row that failed."""
+DEATHS_WITHIN = 60.0
+"""Seconds; see `DEATHS`."""
+
+
+class PoolMember:
+    """One worker of a pool: the jobs of its lanes, and how often its process died.
+
+    Attributes:
+        ready: whether its process has started and can get jobs.
+        lost: whether its process died and has no successor yet.
+        jobs: the jobs in training, by lane.
+        lanes: how many jobs it trains at the same time at present.
+        why: why the pool ended its process; empty if the pool did not.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.use = UseLanes(1, None)
+        self._deaths: list[float] = []
+        self._failed_starts = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the last process, because a new one starts."""
+        self.ready, self.lost = False, False
+        self.jobs: dict[int, Job] = {}
+        self.lanes = 1
+        self.why = ""
+
+    def event(self, message: object) -> Event:
+        """Notes a message of the worker, and returns it as the runner sees it."""
+        if isinstance(message, Ready):
+            self.ready, self._failed_starts = True, 0
+            return ReadyEvent(self.index)
+        if isinstance(message, Has):
+            self.lanes = message.lanes
+            return LanesEvent(self.index, message.lanes)
+        assert isinstance(message, Said), "the worker sends nothing else"
+        if isinstance(message.message, JobEnd):
+            del self.jobs[message.lane]
+            self._deaths.clear()
+        return event_of(Slot(self.index, message.lane), message.message)
+
+    def loss(self, reason: str, log_tail: str) -> LostEvent:
+        """Notes that the worker's process died.
+
+        Args:
+            reason: how it died. If the pool ended it, `why` is the reason.
+        """
+        self._deaths.append(time.monotonic())
+        self._failed_starts += not self.ready
+        self.lost, self.ready = True, False
+        jobs, self.jobs = tuple(self.jobs.values()), {}
+        return LostEvent(self.index, jobs, self.why or reason, log_tail)
+
+    def refuse_hopeless(self, place: str, tail: str, hint: str) -> None:
+        """Raises an error if the worker died too often.
+
+        Args:
+            place: the device of the worker, for the message.
+
+        Raises:
+            PoolError: it died five times in a row within a minute, or before it was ready.
+        """
+        often = len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN
+        if often or self._failed_starts >= DEATHS:
+            raise PoolError(f"Worker {self.index} on {place} died {DEATHS} times in a row. {tail}", hint)

@@ -1,0 +1,284 @@
+"""The orchestrator's side of one worker on a Ray cluster: its actor, and the files it sends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import fer_tune
+from fer_tune.errors import FerTuneError, PoolError
+from fer_tune.files import replace_file
+from fer_tune.job import Job, JobEnd
+from fer_tune.pool.member import PoolMember
+from fer_tune.pool.messages import Said, UseLanes
+from fer_tune.pool.port import Event, TrainerFactory, WorkerInfo
+from fer_tune.pool.process import tail
+from fer_tune.pool.ray_cluster import Claim, Cluster
+from fer_tune.pool.ray_host import Host, machine
+from fer_tune.pool.ray_messages import Arrived, Died, Left, Marker, Reference, Saved
+
+POLL_SECONDS = 10.0
+"""Seconds after which a host that has nothing to say answers all the same."""
+START_SECONDS = 300.0
+"""Seconds that a worker has to become ready, from when it has a place in the cluster."""
+END_SECONDS = 15.0
+"""Seconds that a host has to end its worker. Then its actor is killed, and the worker given up."""
+FETCH_SECONDS = 120.0
+"""Seconds that a file may take from a node to the orchestrator."""
+
+
+@dataclass
+class _News:
+    """An event that waits until the files that belong to it are here."""
+
+    event: Callable[[], Event]
+    files: list[Future[None]]
+
+    @property
+    def due(self) -> bool:
+        return all(file.done() for file in self.files)
+
+
+class RayWorker(PoolMember):
+    """One worker: its actor, and the call that is open.
+
+    Attributes:
+        asked: the open call of `Host.poll`, or None if the worker is dead.
+        placed: whether the actor has a place in the cluster.
+        shared: whether the worker's node reads and writes the orchestrator's storage.
+        ended: whether the worker was ended for good.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        index: int,
+        claim: Claim,
+        trainer: TrainerFactory,
+        *,
+        log: Path,
+        marker: Marker | None,
+    ) -> None:
+        super().__init__(index)
+        self._cluster, self._ray, self._claim = cluster, cluster.ray, claim
+        self._arguments = trainer, claim, log, marker
+        self._log = log
+        self._thread = ThreadPoolExecutor(1, f"files-{index}")
+        self._saving: dict[str, list[Future[None]]] = {}
+        self._left: dict[int, dict[str, tuple[Path, Future[None]]]] = {}
+        self._news: deque[_News] = deque()
+        self.ended = False
+        self.start()
+
+    def start(self) -> None:
+        """Creates the actor, and returns at once. Ray gives it a place when there is one."""
+        self.reset()
+        self._where: Arrived | None = None
+        self._arrived = self._killed = math.inf
+        remote = self._ray.remote(concurrency_groups={"in": 1, "out": 1, "end": 1})(Host)
+        needs = {"num_cpus": self._claim.cpus, "num_gpus": self._claim.gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._actor = remote.options(**needs).remote(*self._arguments)
+        self._send = self._actor.send.options(concurrency_group="in")
+        self._poll = self._actor.poll.options(concurrency_group="out")
+        self._ending: Reference | None = None
+        self.asked: Reference | None = self._poll.remote(POLL_SECONDS)
+        self.send(self.use)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the actor has a place in the cluster."""
+        return self._where is not None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the worker's node reads and writes the orchestrator's storage."""
+        return self._where is not None and self._where.shared
+
+    @property
+    def info(self) -> WorkerInfo:
+        """The worker as the runner sees it."""
+        where = self._where
+        if where is None:
+            return WorkerInfo(self.index, self._claim.device, None, lanes=self.lanes, here=False)
+        if where.machine == machine():
+            return WorkerInfo(self.index, where.device, where.pid, lanes=self.lanes)
+        return WorkerInfo(self.index, f"{where.device} of {where.node}", None, lanes=self.lanes, here=False)
+
+    def use_lanes(self, message: UseLanes) -> None:
+        """Sets the number of lanes, also of an actor that replaces this one."""
+        self.use = message
+        self.send(message)
+
+    def send(self, message: object) -> None:
+        """Sends a message to the worker. Its errors come from `poll`."""
+        if self.asked is not None:
+            self._send.remote(message)
+
+    def replace(self) -> None:
+        """Creates a new actor for a worker that was lost.
+
+        Raises:
+            PoolError: the worker died too often.
+        """
+        place = f"{self._claim.device} of {self._where.node}" if self._where else "the Ray cluster"
+        said = f"The last death: {self._last}"
+        self.refuse_hopeless(place, said, "Every node needs fer-tune and all that it trains with.")
+        self.start()
+
+    # what the worker says -----------------------------------------------------------------------------------------
+
+    def hear(self, call: Reference) -> None:
+        """Takes the answer of `poll`, and asks again."""
+        try:
+            messages = self._ray.get(call)
+        except Exception as error:  # Ray's own, or one of the host's constructor
+            self._die(_why(error), "")
+            return
+        self.asked = self._poll.remote(POLL_SECONDS)
+        for message in messages:
+            self._take(message)
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Arrived():
+                self._arrive(message)
+            case Died(reason, log_tail):
+                self._die(reason, log_tail)
+            case Saved(uid, file):
+                self._save_checkpoint(uid, file)
+            case Left(lane, left):
+                self._save_files(lane, left)
+            case Said(lane, JobEnd() as end):
+                uid, found = end.job, self._left.pop(lane, {})
+                files = [*(future for _, future in found.values()), *self._saving.get(uid, [])]
+                self._news.append(_News(lambda: self.event(Said(lane, self._with_files(lane, end, found))), files))
+            case _:
+                self._news.append(_News(lambda: self.event(message), []))
+
+    def _arrive(self, message: Arrived) -> None:
+        if message.version != fer_tune.__version__:
+            raise PoolError(
+                f"Node {message.node} has fer-tune {message.version}, and this machine {fer_tune.__version__}.",
+                "Install the same version on all nodes.",
+            )
+        self._where, self._arrived = message, time.monotonic()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an event need not wait any longer."""
+        return bool(self._news) and self._news[0].due
+
+    def news(self) -> list[Event]:
+        """Returns the events that wait for no file, in their order."""
+        events = []
+        while self.has_news:
+            events.append(self._news.popleft().event())
+        return events
+
+    # files --------------------------------------------------------------------------------------------------------
+
+    def await_files(self, uid: str) -> None:
+        """Waits until no file of a job is on its way."""
+        wait_for(self._saving.pop(uid, []))
+
+    def _save_checkpoint(self, uid: str, file: Reference) -> None:
+        job = next((job for job in self.jobs.values() if job.uid == uid), None)
+        if job is not None and job.checkpoint is not None:
+            left = [future for future in self._saving.get(uid, []) if not future.done()]
+            self._saving[uid] = [*left, self._thread.submit(self._fetch, file, job.checkpoint)]
+
+    def _save_files(self, lane: int, files: Mapping[str, tuple[str, Reference]]) -> None:
+        folder = self.jobs[lane].artifacts
+        assert folder is not None, "a job without a folder leaves no files"
+        self._left[lane] = {
+            kind: (folder / name, self._thread.submit(self._fetch, file, folder / name))
+            for kind, (name, file) in files.items()
+        }
+
+    def _fetch(self, file: Reference, path: Path) -> None:
+        content = self._ray.get(file, timeout=FETCH_SECONDS)
+        replace_file(path, lambda stream: stream.write(content))
+
+    def _with_files(self, lane: int, end: JobEnd, found: Mapping[str, tuple[Path, Future[None]]]) -> JobEnd:
+        """Returns the end of a job with the paths that its files have here."""
+        self._saving.pop(end.job, None)
+        job = self.jobs[lane]
+        for path, future in found.values():
+            if (error := future.exception()) is not None:
+                said = error.message if isinstance(error, FerTuneError) else f"{type(error).__name__}: {error}"
+                return replace(end, status="failed", reason=f"{path.name} did not arrive: {said}", files={})
+        files = {kind: path for kind, (path, _) in found.items()}
+        return replace(end, files=files or _paths_here(job, end))
+
+    # its end ------------------------------------------------------------------------------------------------------
+
+    def kill(self, why: str) -> None:
+        """Ends the worker. Its loss is an event later, with `why` as the reason."""
+        self.why, self._killed = why, time.monotonic()
+        self.begin_end()
+
+    def end_if_late(self) -> None:
+        """Ends a worker that hangs before it is ready, and gives up one that does not end."""
+        now = time.monotonic()
+        if self.asked is None:
+            return
+        if now > self._killed + END_SECONDS:
+            self._die("did not end when it was asked to", "")
+        elif not self.ready and self._killed == math.inf and now > self._arrived + START_SECONDS:
+            self.kill(f"worker {self.index} was not ready after {START_SECONDS:g} s and was killed")
+
+    def begin_end(self) -> None:
+        """Asks the host to kill the worker's process."""
+        if self.asked is not None:
+            self._ending = self._actor.end.options(concurrency_group="end").remote()
+
+    def end(self, patience: float) -> None:
+        """Ends the worker for good.
+
+        Args:
+            patience: seconds that its host has to kill the worker's process, after `begin_end`.
+        """
+        if self.asked is not None and self.placed and self._ending is not None:
+            self._ray.wait([self._ending], timeout=patience)
+        self._bury()
+        self.ended = True
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _die(self, reason: str, log_tail: str) -> None:
+        """Notes a death. It becomes an event when the files that were sent before are here."""
+        self._bury()
+        self._last = log_tail or reason
+        files = [future for futures in self._saving.values() for future in futures]
+        where = f" on {self._where.node}" if self._where else ""
+        log_tail = log_tail or tail(self._log)
+        self._news.append(_News(lambda: self.loss(f"worker {self.index}{where} {reason}", log_tail), files))
+        self._left.clear()
+
+    def _bury(self) -> None:
+        """Frees the actor's place. Ray does nothing if it is dead already."""
+        self.asked = None
+        with suppress(Exception):  # the connection to the cluster may be gone too
+            self._ray.kill(self._actor)
+
+
+def _paths_here(job: Job, end: JobEnd) -> dict[str, Path]:
+    """Returns the files of a job on a shared storage, with the paths that the job was given."""
+    if job.artifacts is None:
+        return {}
+    return {kind: job.artifacts / path.name for kind, path in end.files.items()}
+
+
+def _why(error: Exception) -> str:
+    """Returns in one line how an actor died. Ray says it in many."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith("The actor ") and "because" in line:
+            return f"died: {line}"
+    return f"died: {lines[-1] if lines else type(error).__name__}"

@@ -1,0 +1,76 @@
+"""What a search gained over the configurations that the user gave it in `start:`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fer_tune.selection.race import ALPHA
+from fer_tune.store import Store
+from fer_tune.study.confirmations import ConfirmationReader
+from fer_tune.study.standings import beside_leader
+from fer_tune.study.summaries import TrialSummary, best_start, counts, ranking
+from fer_tune.study.summaries import trial as find_trial
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A trial beside the best complete trial that came from `start:`.
+
+    Attributes:
+        trial: number of the trial.
+        start: the trial from `start:`, which may be the same.
+        gained: how much higher the trial's value is.
+        error: standard error of that; None if unknown.
+        p: probability that the best of equal trials is so far ahead; None if unknown. It is that
+            of one comparison, times the number of complete trials.
+    """
+
+    trial: int
+    start: TrialSummary
+    gained: float
+    error: float | None
+    p: float | None
+
+    @property
+    def is_start(self) -> bool:
+        """Whether the trial itself came from `start:`, so that the search found nothing better."""
+        return self.trial == self.start.number
+
+    @property
+    def tied(self) -> bool:
+        """Whether chance explains the difference."""
+        return self.p is None or self.p >= ALPHA
+
+    def sentence(self) -> str:
+        """Returns the gain in words, in points of a hundred."""
+        name = f"start {self.start.name!r}" if self.start.name else "start"
+        if self.is_start:
+            return f"This is {name} itself: no drawn trial is better."
+        error = "" if self.error is None else f", standard error {100 * self.error:.1f}"
+        verdict = "a tie" if self.tied else "better" if self.gained > 0 else "worse"
+        return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}: {verdict}"
+
+
+def gain(store: Store, study: str, number: int | None = None) -> Gain | None:
+    """Returns what a trial gained over the best complete `start:` configuration.
+
+    Args:
+        number: the trial. None is the study's best.
+
+    Returns:
+        None if no trial from `start:` is complete, or the trial is not.
+
+    Raises:
+        StudyError: the study or the trial does not exist.
+    """
+    record = store.studies.get(study)
+    start = best_start(store, study)
+    chosen = next(iter(ranking(store, study)), None) if number is None else find_trial(store, study, number)
+    if start is None or chosen is None or chosen.state != "complete" or chosen.value is None:
+        return None
+    if start.number == chosen.number:
+        return Gain(chosen.number, start, 0.0, 0.0, 1.0)
+    predictions = ConfirmationReader(store, record).predictions
+    beside = beside_leader([chosen, start], record.objective, predictions)[1]
+    p = None if beside.p is None else min(1.0, beside.p * counts(store, study).complete)
+    return Gain(chosen.number, start, beside.behind, beside.behind_error, p)

@@ -1,0 +1,85 @@
+"""`fer-tune run` with `--dry-run`, `--seed`, `--study`, `-v` and times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import fer_tune
+from fer_tune.cli.app import app
+from fer_tune.display.lines import Lines
+from fer_tune.display.terminal import Output, many
+from fer_tune.errors import StudyError
+from fer_tune.settings import Settings
+from fer_tune.sweep.durations import hours
+from tests.studies import SWEEP, epoch_row, job_of, make_study
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+def test_a_dry_run_says_what_comes_first_and_writes_nothing(sweep: Path, settings: Settings) -> None:
+    shown = CliRunner().invoke(app, ["run", str(sweep), "--dry-run", "--devices", "cpu", "--trials", "1"])
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(shown.stdout.split())
+    assert "tiny: simple_cnn on demo a new study in sqlite:" in text
+    assert "1 trial of at most 3 epochs; 1 worker: cpu" in text
+    assert "first by hand: lr 0.001, width 8" in text
+    assert text.count("for example: lr 0.0") == 3
+    assert text.endswith("nothing was trained or written")
+    assert not settings.root.exists()
+
+
+def test_a_dry_run_says_which_study_continues(sweep: Path, settings: Settings) -> None:
+    make_study(settings).close()
+    [found] = fer_tune.preview(sweep)
+    assert found.counts is not None
+    assert found.counts.finished == 5
+    assert found.first == (("by hand", {"lr": 1e-3, "width": 8}),)
+    with pytest.raises(StudyError, match="seed: 0, now 4"):
+        fer_tune.preview(sweep, changes=["seed=4"])
+
+
+def test_seed_and_study_are_those_of_the_sweep(sweep: Path) -> None:
+    words = ["run", str(sweep), "--dry-run", "--seed", "4", "--study", "other"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.stdout.startswith("other: ")
+    examples = [fer_tune.preview(sweep, changes=[f"seed={seed}"])[0].examples for seed in (0, 4, 4)]
+    assert examples[1] == examples[2] != examples[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2", 2.0), ("90m", 1.5), ("1h30m", 1.5), ("1h 30min", 1.5), ("45s", 0.0125), ("0.5h", 0.5)],
+)
+def test_times_are_read_as_people_write_them(text: str, expected: float, sweep: Path) -> None:
+    assert hours(text) == pytest.approx(expected)
+    assert fer_tune.check(sweep, [f"budget.hours={text}"])[0].budget.hours == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "h", "10x", "ten", "1m30h", "-", "m5"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    assert hours(text) is None
+
+
+def test_v_prints_each_epoch(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    with make_study(settings, ()) as store:
+        job = job_of(0, store.studies.get("tiny").data_ref(store.root))
+    for epochs in (False, True):
+        Lines(Output(), epochs=epochs).epoch(job, epoch_row(0, 1, 0.3), 0.3, replayed=False)
+    assert capsys.readouterr().out.partition(" ")[2] == "tiny: trial 0 epoch 1/3: 30.00 %, train loss 0.1000, 0.2 s\n"
+
+
+def test_one_is_singular() -> None:
+    assert [many(1, "epoch"), many(2, "epoch"), many(1200, "study", "studies"), many(0.5, "hour")] == [
+        "1 epoch",
+        "2 epochs",
+        "1,200 studies",
+        "0.5 hours",
+    ]

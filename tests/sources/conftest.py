@@ -1,0 +1,51 @@
+"""Studies and models that are trained once, and a storage folder with a copy of them for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_tune.settings import Settings, sqlite_url
+
+Work = Callable[[Settings], object]
+Once = Callable[[str, Work], Settings]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Returns the storage folders in which something was trained, by name."""
+    return {}
+
+
+@pytest.fixture
+def once(searching: Settings, trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Returns a function that fills the test's storage folder. The work is done for the first test
+    that asks for this name, and copied for the others."""
+
+    def fill(name: str, work: Work) -> Settings:
+        if name not in trained:
+            root = tmp_path_factory.mktemp("trained") / "storage"
+            work(replace(searching, root=root, url=sqlite_url(root / "fer_tune.db")))
+            trained[name] = root
+        shutil.copytree(trained[name], searching.root)
+        return searching
+
+    return fill
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes an empty file in place of a drawn confusion matrix, which takes a third of a second.
+
+    tests/report/test_confusion.py draws one.
+    """
+
+    def confusion_png(matrix: object, names: object, path: Path, title: str = "") -> Path:
+        path.write_bytes(b"")
+        return path
+
+    monkeypatch.setattr("fer_tune.report.confusion.confusion_png", confusion_png)

@@ -1,0 +1,64 @@
+"""Tests of what a search gained over the configurations of `start:`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import fer_tune
+from fer_tune.cli.app import app
+from fer_tune.settings import Settings
+from tests.studies import Curve, make_study
+
+
+@pytest.mark.parametrize(
+    ("curves", "sentence"),
+    [
+        # 21 validation images: a standard error of 15 points
+        (
+            (("complete", [0.5]), ("complete", [0.6])),
+            "+10.0 over start 'by hand' (trial 0), standard error 15.3: a tie",
+        ),
+        (
+            (("complete", [0.1]), ("complete", [0.9])),
+            "+80.0 over start 'by hand' (trial 0), standard error 9.3: better",
+        ),
+        ((("complete", [0.6]), ("complete", [0.5])), "This is start 'by hand' itself: no drawn trial is better."),
+    ],
+)
+def test_the_best_value_is_beside_its_baseline(settings: Settings, curves: tuple[Curve, ...], sentence: str) -> None:
+    make_study(settings, curves).close()
+    gained = fer_tune.gain()
+    assert gained is not None
+    assert gained.sentence() == sentence
+    assert sentence in " ".join(CliRunner().invoke(app, ["best"]).stdout.split())
+    found = json.loads(CliRunner().invoke(app, ["best", "--json"]).stdout)["gain"]
+    assert (found["start"], found["tied"]) == (0, gained.tied)
+
+
+def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
+    make_study(settings, (("complete", [0.3]), ("complete", [0.65]), *[("complete", [0.2])] * 8)).close()
+    gained = fer_tune.gain()
+    assert gained is not None
+    assert gained.p == pytest.approx(10 * 0.0169, abs=0.02)
+    assert gained.tied
+
+
+def test_without_a_complete_start_there_is_no_baseline(settings: Settings) -> None:
+    make_study(settings, (("pruned", [0.3]), ("complete", [0.6]))).close()
+    assert fer_tune.gain() is None
+    assert CliRunner().invoke(app, ["best"]).exit_code == 0
+
+
+def test_the_best_trial_as_yaml_is_a_start_of_a_sweep(settings: Settings) -> None:
+    make_study(settings).close()
+    shown = CliRunner().invoke(app, ["best", "--yaml", "--top", "2"]).stdout
+    file = settings.root / "mine.yaml"
+    text, _, _ = fer_tune.find_study().sweep_text.partition("start:")
+    file.write_text(text + shown)
+    [sweep] = fer_tune.check(file)
+    best = fer_tune.best(top=2)
+    assert [start.name for start in sweep.start] == ["trial 1 of tiny", "trial 0 of tiny"]
+    assert [start.params["lr"] for start in sweep.start] == [one.params["lr"] for one in best]
