@@ -99,12 +99,10 @@ def test_a_study_is_run_once_and_mirrored_once_at_a_time(postgres: NewDatabase, 
         pass
 
 
-def test_the_server_stops_in_the_middle_and_comes_back(
-    postgres: NewDatabase, tmp_path: Path, searching: Settings
-) -> None:
+def test_the_server_stops_in_the_middle_and_comes_back(postgres: NewDatabase, settings: Settings) -> None:
     """All connections break, and the lock is lost. The run waits, takes the lock again, and ends as
     without that."""
-    settings = replace(searching, url=postgres())
+    settings = replace(settings, url=postgres())
     starter = Timer(2.0, postgres.start)
 
     def stop(job: Job, row: EpochRow) -> None:
