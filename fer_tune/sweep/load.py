@@ -21,10 +21,12 @@ from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, S
 from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
+    check_schedule,
     check_side,
     read_images,
     read_pruner,
     read_sampler,
+    read_schedule,
     read_search,
     read_split,
 )
@@ -221,6 +223,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
     sampler = read_sampler(root.entries.get("sampler"), problems)
     search = read_search(root.entries.get("search"), problems)
+    schedule = read_schedule(root.entries.get("schedule"), problems)
     default = "none" if search is not None and search.strategy == "promote" else "median"
     pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems, default)
     study = _study(root, path, problems)
@@ -232,9 +235,11 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         check_cmaes(root.entries["sampler"], space, problems)
     if search is not None and search.prior is not None and search.prior.study is None and not start:
         notes += ("`start` has no configurations, so the search has no prior",)
+    if schedule is not None and budget is not None:
+        check_schedule(root, schedule, budget, problems)
     if header is None or images is None or split is None or budget is None:
         return None
-    if sampler is None or pruner is None or search is None:
+    if sampler is None or pruner is None or search is None or schedule is None:
         return None
     return Sweep(
         study=study,
@@ -258,6 +263,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         side=images.side,
         channels=images.channels,
         search=search,
+        schedule=schedule,
         objective_of=header.objective_of,
     )
 
