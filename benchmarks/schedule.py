@@ -77,12 +77,14 @@ def rows(
     sweep: Sweep, simulator: Simulator, counts: Sequence[int], seeds: int, seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Yields a row for each number of workers and each schedule: means over the seeds."""
-    playing.SimulatedPool = UnevenPool  # type: ignore[misc]
     for count in counts:
         for size in ROUNDS:
             schedule = ScheduleSpec() if size is None else ScheduleSpec(name="deterministic", round=size)
             chosen = replace(sweep, schedule=schedule)
-            traces = [playing.play(chosen, simulator, seed=seed, seconds=seconds, slots=count) for seed in range(seeds)]
+            traces = [
+                playing.play(chosen, simulator, seed=seed, seconds=seconds, slots=count, pool_of=UnevenPool)
+                for seed in range(seeds)
+            ]
             idle = [1 - trace.facts["trained_seconds"] / (count * seconds) for trace in traces]
             found = [trace.at(seconds) or 0.0 for trace in traces]
             row = {
