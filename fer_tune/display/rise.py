@@ -13,7 +13,7 @@ from fer_tune.display.run_state import RunState
 LABEL = 8
 """Cells of the labels at the left."""
 
-NARROWEST = 0.01
+NARROWEST = 0.02
 """The smallest range of the scale, so that a small step looks small."""
 
 CURVE, START = "green", "dim"
