@@ -194,15 +194,15 @@ def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
 ) -> None:
     from fer_tune.sources import final_result as evaluate
 
-    whole = evaluate._write
+    whole = evaluate.write_files
 
     def killed(fit: FinalFit) -> dict[str, Path]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "_write", killed)
+    monkeypatch.setattr(evaluate, "write_files", killed)
     assert run_final_fits("s", Request(), searched, INLINE) is None
     assert len(openings(searched)) == 1
-    monkeypatch.setattr(evaluate, "_write", whole)
+    monkeypatch.setattr(evaluate, "write_files", whole)
     heard = Heard()
     (fit,) = fitted(searched, Request(), heard)
     assert heard.rows == [], "it was trained again"
