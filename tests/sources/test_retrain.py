@@ -339,9 +339,13 @@ def test_a_fit_on_training_images_says_on_validation_which_views_are_best(search
 def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
     changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
     (alone,) = fitted(searched, changed)
-    (fit,) = fitted(searched, replace(changed, on="train+val"))
+    (longer,) = fitted(searched, replace(changed, epochs=4))
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=2))
     assert fit.calibration is not None
-    assert fit.calibration.source == alone.job
+    assert fit.calibration.source == alone.job, "its schedule is nearest"
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=5))
+    assert fit.calibration is not None
+    assert fit.calibration.source == longer.job
 
 
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
