@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import objective, orchestration_tables, tables, what_helped
+from benchmarks import finding_tables, objective, orchestration_tables, tables, what_helped
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for table in (
         tables.by_hand,
         tables.sweeps,
+        finding_tables.findings,
         tables.lanes,
         tables.kernels,
         tables.torch_compile,
