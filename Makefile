@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test chaos check clean
+.PHONY: demo test chaos check site pictures clean
 
 demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 	$(BIN)/fer-tune run sweeps/demo.yaml --workers 2
@@ -21,6 +21,12 @@ check: .venv/installed  ## style, types, plain English, and the documentation in
 	$(BIN)/mypy
 	$(BIN)/python .ci/prose.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+site: .venv/installed  ## the documentation, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: .venv/installed  ## takes the pictures in docs/ again, in three minutes; it needs Chromium
+	$(BIN)/python -m benchmarks.pictures docs
 
 # The stamp is written last, so that an installation that was cut short is repeated.
 .venv/installed: pyproject.toml constraints.txt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -27,18 +28,21 @@ class RayNodes:
 
         self._cores = cores
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        self._nodes = [self._cluster.add_node(num_cpus=cores) for _ in range(nodes)]
+        self._numbers = count(1)
+        self._nodes: list[tuple[int, Any]] = []
+        for _ in range(nodes):
+            self.add()
         self.address: str = self._cluster.address
 
     def lose(self, random: Random) -> str:
-        """Kills all processes of a node at once. Returns its name."""
-        node = self._nodes.pop(random.randrange(len(self._nodes)))
+        """Kills all processes of a node at once. Returns its number."""
+        number, node = self._nodes.pop(random.randrange(len(self._nodes)))
         self._cluster.remove_node(node, allow_graceful=False)
-        return str(node.unique_id)[:8]
+        return f"{number}"
 
     def add(self) -> None:
         """Starts another node."""
-        self._nodes.append(self._cluster.add_node(num_cpus=self._cores))
+        self._nodes.append((next(self._numbers), self._cluster.add_node(num_cpus=self._cores)))
 
     def close(self) -> None:
         """Ends all nodes."""

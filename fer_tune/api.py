@@ -1,7 +1,7 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, convert_sweep, preview, plan, run, stop
+    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
     read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
     show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
     from fer_tune.sweep.load import Converted
+    from fer_tune.train.conformance import Checked
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -122,6 +123,27 @@ def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     from fer_tune.sweep import load_sweeps
 
     return load_sweeps(_paths(sweeps), changes)
+
+
+def check_family(family: str) -> list[Checked]:
+    """Returns what the trainer expects of a family, and whether it is so. It takes some seconds.
+
+    A family in a file is copied into the storage folder, where models that use it find it.
+
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
+    Raises:
+        TrainingError: there is no such family, or its file cannot be imported.
+        StorageError: the storage folder cannot be written.
+    """
+    from fer_tune.models import FAMILIES, family_files
+    from fer_tune.train.conformance import conformance
+
+    if family_files.is_written(family):
+        family = family_files.register(family, Path())
+        family_files.keep(family, Settings.from_environment())
+    return list(conformance(FAMILIES[family]))
 
 
 def run(
@@ -760,6 +782,8 @@ def ensemble(
 
     with open_store(storage) as store:
         names = study_names(store, studies)
+        for name in names:
+            store.studies.get(name)  # its error names the nearest study
     return run_ensemble(
         names,
         Settings.from_environment(storage),

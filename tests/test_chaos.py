@@ -17,7 +17,7 @@ from benchmarks.chaos.evidence import Try
 from benchmarks.chaos.faults import Effect
 from benchmarks.chaos.subject import ROOT
 
-KILLS = 8
+KILLS = 5
 
 pytestmark = pytest.mark.chaos  # a minute and more; `.ci/run` runs the short one
 

@@ -118,15 +118,16 @@ def retrain(  # noqa: PLR0917 - options
     if len(fits) > 1:
         _show_mean(fits, tta)
     _show_meter(fits, tta, storage)
-    _show_next(fits)
+    _show_next(fits, out)
 
 
-def _show_next(fits: Sequence[FinalFit]) -> None:
+def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
     """Prints what to do with the model."""
     from fer_tune.sources.final_result import nearest_to_median
 
     kept = nearest_to_median(fits)
-    words = f"fer-tune predict {shlex.quote(str(kept.folder))} IMAGE; fer-tune report --study {kept.study}"
+    model = shlex.quote(str(out or kept.folder))
+    words = f"fer-tune predict {model} IMAGE; fer-tune report --study {kept.study}"
     terminal.line(terminal.console(), f"next: {words}")
 
 

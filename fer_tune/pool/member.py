@@ -16,7 +16,7 @@ DEATHS_WITHIN = 60.0
 """Seconds; see `DEATHS`."""
 
 
-class Member:
+class PoolMember:
     """One worker of a pool: the jobs of its lanes, and how often its process died.
 
     Attributes:

@@ -31,7 +31,7 @@ from fer_tune.pool.ray_cluster import Claim
 from fer_tune.pool.ray_files import NodeFiles
 from fer_tune.pool.ray_messages import Arrived, Died, Left, Marker, Parcel, Saved
 
-GATHER = 0.05
+GATHER = 0.1
 """Seconds in which rows are gathered into one answer. Each answer costs the orchestrator half a
 millisecond."""
 

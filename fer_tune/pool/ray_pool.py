@@ -30,6 +30,8 @@ from fer_tune.pool.ray_worker import RayWorker
 
 GROW_SECONDS = 5.0
 """Seconds between two looks at how many workers the cluster has room for."""
+GATHER = 0.03
+"""Seconds that the first answer waits for others, which are then recorded in one transaction."""
 PLACE_SECONDS = 1800.0
 """Seconds that the run waits while the cluster has room for no worker at all."""
 NOT_SHARED = "FER_TUNE_SHARED"
@@ -112,6 +114,7 @@ class RayPool:
             wait, calls = self._cluster.ray.wait, list(asked)
             answered, _ = wait(calls, num_returns=1, timeout=timeout)
             if answered and len(calls) > 1:
+                time.sleep(GATHER)
                 answered, _ = wait(calls, num_returns=len(calls), timeout=0)
             for call in answered:
                 asked[call].hear(call)
