@@ -31,6 +31,7 @@ TABLES: dict[str, Callable[[], str]] = {
         orchestration_tables.orchestration_waits,
         orchestration_tables.orchestration_growth,
         search_tables.search_quality,
+        search_tables.search_targets,
         search_tables.search_rivals,
         what_helped.width,
         what_helped.twice_the_width,
