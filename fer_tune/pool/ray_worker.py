@@ -38,6 +38,10 @@ THREADS = ("send", "poll", "end")
 """Methods of `Host` that run at the same time."""
 
 
+class LostFileError(Exception):
+    """A file of a job did not arrive, as when its node was lost."""
+
+
 @dataclass
 class _News:
     """An event that waits until the files that belong to it are here."""
@@ -180,7 +184,11 @@ class RayWorker(Member):
         """Returns the events that wait for no file, in their order."""
         events = []
         while self.has_news:
-            events.append(self._news.popleft().event())
+            try:
+                events.append(self._news.popleft().event())
+            except LostFileError as lost:  # its job is still ours, and is lost with the worker
+                if self.asked is not None:
+                    self.kill(f"worker {self.index} was ended: {lost}")
         return events
 
     # files --------------------------------------------------------------------------------------------------------
@@ -208,13 +216,19 @@ class RayWorker(Member):
         replace_file(path, lambda stream: stream.write(content))
 
     def _with_files(self, lane: int, end: JobEnd, found: Mapping[str, tuple[Path, Future[None]]]) -> JobEnd:
-        """Returns the end of a job with the paths that its files have here."""
+        """Returns the end of a job with the paths that its files have here.
+
+        Raises:
+            LostFileError: a file was lost with its node.
+        """
         self._saving.pop(end.job, None)
         job = self.jobs[lane]
         for path, future in found.values():
-            if (error := future.exception()) is not None:
-                said = error.message if isinstance(error, FerTuneError) else f"{type(error).__name__}: {error}"
-                return replace(end, status="failed", reason=f"{path.name} did not arrive: {said}", files={})
+            error = future.exception()
+            if isinstance(error, FerTuneError):
+                return replace(end, status="failed", reason=f"{path.name} did not arrive: {error.message}", files={})
+            if error is not None:
+                raise LostFileError(f"{path.name} did not arrive: {_first_line(error)}") from error
         files = {kind: path for kind, (path, _) in found.items()}
         return replace(end, files=files or _paths_here(job, end))
 
@@ -282,6 +296,11 @@ def _paths_here(job: Job, end: JobEnd) -> dict[str, Path]:
     if job.artifacts is None:
         return {}
     return {kind: job.artifacts / path.name for kind, path in end.files.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    """Returns the kind of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def _why(error: Exception) -> str:
