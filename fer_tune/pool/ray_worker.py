@@ -34,6 +34,9 @@ END_SECONDS = 15.0
 FETCH_SECONDS = 120.0
 """Seconds that a file may take from a node to the orchestrator."""
 
+UNREACHABLE = "cannot be reached: its node or the connection is lost"
+"""Why a worker was lost that Ray calls unavailable. What it said meanwhile may be lost too."""
+
 THREADS = ("send", "poll", "end")
 """Methods of `Host` that run at the same time."""
 
@@ -144,7 +147,9 @@ class RayWorker(Member):
         try:
             messages = self._ray.get(call)
         except Exception as error:  # Ray's own, or one of the host's constructor
-            self._die(_why(error), "")
+            unreachable = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+            reason = UNREACHABLE if unreachable else _why(error)
+            self._die(reason, "", own=not unreachable and "node" not in reason)
             return
         self.asked = self._actor.poll.remote(POLL_SECONDS)
         for message in messages:
@@ -266,14 +271,18 @@ class RayWorker(Member):
         self.ended = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _die(self, reason: str, log_tail: str) -> None:
-        """Notes a death. It becomes an event when the files that were sent before are here."""
+    def _die(self, reason: str, log_tail: str, own: bool = True) -> None:
+        """Notes a death. It becomes an event when the files that were sent before are here.
+
+        Args:
+            own: see `Member.loss`.
+        """
         self._bury()
         self._last = log_tail or reason
         files = [future for futures in self._saving.values() for future in futures]
         where = f" on {self._where.node}" if self._where else ""
-        log_tail = log_tail or tail(self._log)
-        self._news.append(_News(lambda: self.loss(f"worker {self.index}{where} {reason}", log_tail), files))
+        said, log_tail = f"worker {self.index}{where} {reason}", log_tail or tail(self._log)
+        self._news.append(_News(lambda: self.loss(said, log_tail, own), files))
         self._left.clear()
 
     def _bury(self) -> None:
