@@ -156,7 +156,7 @@ def _side(
     }
 
 
-# the orchestrator, in a process of its own
+# the orchestrator, in a process of its own --------------------------------------------------------
 
 
 def orchestrate(*, folder: str, url: str, engine: Any, address: str | None, trials: int) -> dict[str, Any]:

@@ -41,8 +41,9 @@ MANY = 512
 
 BASE = 100
 """Trials that are really run before they are copied."""
-MORE = 24
-"""Trials by which a study of copied trials is continued."""
+MORE = 120
+"""Trials by which a study of copied trials is continued: the end of a run, which reads the whole
+study once, is a small part of them."""
 
 COMMANDS = (("best", "best"), ("studies", "studies"), ("trials", "trials", "--csv"), ("watch", "watch", "--once"))
 """Names, and the commands that are timed."""
@@ -64,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="orchestration-") as folder:
         bench = Bench(Path(folder), options.repeats, options.limit, options.quick)
-        slots = [int(text) for text in options.slots.split(",")]
-        spaces = (FLAT12,) if options.quick else (FLAT12, RESNET)
+        slots = [int(text) for text in options.slots.split(",") if text]
+        spaces = () if not slots else (FLAT12,) if options.quick else (FLAT12, RESNET)
         result: dict[str, Any] = {"spaces": {space: bench.space(space, slots) for space in spaces}}
         if options.rivals:
             result["ray"] = bench.ray(options.rivals, [count for count in slots if count <= 8])

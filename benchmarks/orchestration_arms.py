@@ -56,7 +56,7 @@ params:
 
 CHANGES = (
     "data=demo", "start=[]", "sampler=tpe", "pruner={name: median, n_warmup_steps: 5}", f"seed={SEED}",
-    "patience=0", f"budget.epochs={EPOCHS}", "budget.hours=null",
+    "search=null", "patience=0", f"budget.epochs={EPOCHS}", "budget.hours=null",
 )  # fmt: skip
 """What makes resnet's sweep the same measurement with another space."""
 

@@ -1,10 +1,12 @@
 """Puts one configuration in one table under the protocols that people use on FER2013.
 
     python -m benchmarks.protocols --data fer2013.csv --sweep sweeps/resnet.yaml --epochs 100 \\
-        --seeds 0,1 --out benchmarks/results/protocols.json --page docs/protocols.md
+        --seeds 0,1 --out benchmarks/results/protocols.json
 
-The file must have a Usage column. Each protocol names the images to train on, those to judge by,
-and the epoch. The same network gets another figure under each.
+Each protocol names the images to train on, those to judge by, and the epoch. The same network gets
+another figure under each. Most protocols need a file with a Usage column, such as fer2013.csv or
+icml_face_data.csv. Without it, they are left out with a note. `python -m benchmarks.readme_table
+--write` writes the tables of docs/protocols.md from the record.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.circumstances import commit, device, today, versions
+from benchmarks.tables import NONE, RESULTS, markdown, percent, record
 from fer_tune.data.access import open_final, open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.published import PUBLISHED
 from fer_tune.data.splits import reference, store_split
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Part, Tta, Value
@@ -34,6 +38,8 @@ from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed
 from fer_tune.train.export import Predictor
 from fer_tune.train.loop import Trainer
+
+RECORD = "protocols.json"
 
 VIEWS: tuple[Tta, ...] = ("none", "flip", "crops")
 
@@ -73,12 +79,9 @@ PROTOCOLS = (
     Protocol("PrivateTest, epoch chosen on PrivateTest", "train", "val", "usage", swapped=True, epoch="best"),
 )
 
-PUBLISHED = (
-    ("Pramerdorfer and Kampel 2016, one VGG", "PrivateTest, ten crops", 72.7),
-    ("Pramerdorfer and Kampel 2016, eight networks", "PrivateTest, ten crops", 75.2),
-    ("Goodfellow et al. 2013, people", "a sample", 65.0),
-)
-"""Published figures without other data, with the protocol of their code as far as it is known."""
+
+NO_USAGE = "the file has no Usage column"
+"""Why a protocol was not measured: train.csv has only the competition's part Training."""
 
 
 @dataclass(frozen=True)
@@ -148,29 +151,40 @@ def measure(
     }
 
 
-def page(record: dict[str, Any]) -> str:
-    """Returns the page docs/protocols.md."""
-    lines = [
-        "# One network under the protocols of FER2013",
-        "",
-        "People report FER2013 under different protocols. The figures of one network differ between them by",
-        "more than most methods do. A protocol that chooses the epoch on the images that it reports is not",
-        "honest: its figure is the best of many.",
-        "",
-        f"{record['family']}, {record['epochs']} epochs, {len(record['seeds'])} seeds, in per cent, as",
-        "`python -m benchmarks.protocols` measured it. “Copies” says whether images that are copies of",
-        "training images were left in.",
-        "",
-        "| protocol | copies | plain | flip | ten crops | ± s.e. | honest |",
-        "|---|---|---|---|---|---|---|",
+def protocols() -> str:
+    """Returns the table of the protocols. What was not measured has dashes."""
+    found = record(RECORD) if (RESULTS / RECORD).exists() else {"protocols": []}
+    measured = {(row["name"], row["copies"]): row for row in found["protocols"]}
+    headings = ["protocol", "copies of training images", "plain", "flip", "ten crops", "± s.e.", "honest"]
+    rows = []
+    for protocol in PROTOCOLS:
+        for copies in (False, True):
+            row = measured.get((protocol.name, copies), {})
+            accuracy = row.get("accuracy", {})
+            cells = [percent(accuracy[tta]) if tta in accuracy else NONE for tta in VIEWS]
+            error = percent(row["standard_error"]) if row.get("standard_error") else NONE
+            honest = "yes" if protocol.honest else "**no**"
+            rows.append([protocol.name, "left in" if copies else "left out", *cells, error, honest])
+    return markdown(headings, rows)
+
+
+def measured_as() -> str:
+    """Returns a sentence that says what was measured, and what is missing."""
+    if not (RESULTS / RECORD).exists():
+        return "It was not measured yet."
+    found = record(RECORD)
+    missing = sum("missing" in row for row in found["protocols"])
+    said = f"The network is {found['family']}, with {found['epochs']} epochs and {len(found['seeds'])} seeds."
+    return f"{said} {missing} rows are missing, because {NO_USAGE}." if missing else said
+
+
+def published() -> str:
+    """Returns the table of published figures."""
+    rows = [
+        [f"[{one.who}]({one.source})", f"{one.accuracy:.2f}", one.chosen, one.views, "yes" if one.honest else "**no**"]
+        for one in PUBLISHED
     ]
-    for row in record["protocols"]:
-        cells = [f"{100 * row['accuracy'][tta]:.2f}" if tta in row["accuracy"] else "–" for tta in VIEWS]
-        kept, honest = "left in" if row["copies"] else "left out", "yes" if row["honest"] else "**no**"
-        lines.append(f"| {row['name']} | {kept} | {' | '.join(cells)} | {100 * row['standard_error']:.2f} | {honest} |")
-    lines += ["", "Published figures, without other data:", "", "| who | protocol | % |", "|---|---|---|"]
-    lines += [f"| {who} | {how} | {value} |" for who, how, value in PUBLISHED]
-    return "\n".join(lines) + "\n"
+    return markdown(["who", "PrivateTest %", "epoch chosen on", "views", "honest"], rows)
 
 
 def main() -> None:
@@ -182,22 +196,25 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path)
     given = parser.parse_args()
     settings, seeds = Settings.from_environment(), [int(seed) for seed in given.seeds.split(",")]
     dataset, recipe = load_faces(given.data, settings), recipe_of(load_sweep(given.sweep), given.epochs)
-    record: dict[str, Any] = {
+    content: dict[str, Any] = {
         "benchmark": "protocols", "device": device(), "versions": versions(), "commit": commit(), "date": today(),
         **asdict(recipe), "seeds": seeds, "protocols": [],
     }  # fmt: skip
     for protocol in PROTOCOLS:
         for copies in (False, True):
-            row = measure(protocol, dataset, recipe, copies=copies, seeds=seeds, settings=settings, where=given.device)
-            record["protocols"].append(row)
-            print(f"{protocol.name}, copies {'left in' if copies else 'left out'}: {row['accuracy']}", flush=True)
-            given.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if given.page:
-        given.page.write_text(page(record), encoding="utf-8")
+            if protocol.policy == "usage" and dataset.usage is None:
+                row = {**asdict(protocol), "copies": copies, "missing": NO_USAGE}
+            else:
+                row = measure(
+                    protocol, dataset, recipe, copies=copies, seeds=seeds, settings=settings, where=given.device
+                )
+            content["protocols"].append(row)
+            said = row.get("accuracy", row.get("missing"))
+            print(f"{protocol.name}, copies {'left in' if copies else 'left out'}: {said}", flush=True)
+            given.out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

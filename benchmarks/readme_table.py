@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, benchmarks/README.md and docs/what-helped.md from the records.
+"""Writes the tables of README.md, benchmarks/README.md and pages of docs/ from the records.
 
     python -m benchmarks.readme_table --write    rewrites each table between its markers
     python -m benchmarks.readme_table            says which tables are out of date
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import objective, orchestration_tables, tables, what_helped
+from benchmarks import finding_tables, objective, orchestration_tables, protocols, tables, what_helped
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for table in (
         tables.by_hand,
         tables.sweeps,
+        finding_tables.findings,
         tables.lanes,
         tables.kernels,
         tables.torch_compile,
@@ -30,12 +31,16 @@ TABLES: dict[str, Callable[[], str]] = {
         orchestration_tables.orchestration_waits,
         orchestration_tables.orchestration_growth,
         search_tables.search_quality,
+        search_tables.search_targets,
         search_tables.search_rivals,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,
         what_helped.final_fits,
         objective.objectives,
+        protocols.protocols,
+        protocols.published,
+        protocols.measured_as,
         what_helped.crops_and_views,
         what_helped.winner_on_test,
     )
@@ -43,7 +48,10 @@ TABLES: dict[str, Callable[[], str]] = {
 """The tables by the names that the pages have in their markers."""
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "what-helped.md")
+PAGES = tuple(
+    ROOT / page
+    for page in ("README.md", "benchmarks/README.md", "docs/by-hand.md", "docs/what-helped.md", "docs/protocols.md")
+)
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 
 

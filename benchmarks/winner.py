@@ -9,7 +9,7 @@ The parts are:
 
 1. `views`: the recipe and each `--variant` are trained on training images under two seeds, side by
    side. Validation says which variant is best, and which kind of test-time augmentation.
-2. `retrain`: the first family's best variant is trained on training and validation images under
+2. `retrain`: the best variant of all families is trained on training and validation images under
    `--seeds` seeds. Each fit opens test once.
 3. `ensemble`: chosen from the fits of part 1, of all families. It opens test once.
 
@@ -28,7 +28,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -46,8 +46,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import VIEW_NAMES, TestScores
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.job_list import JobList
-from fer_tune.sources.run import RunOptions, open_pool, open_store, recorded_limits
+from fer_tune.sources.run import RunOptions, open_pool, open_store
+from fer_tune.sources.together import Together
 from fer_tune.store import Store
 from fer_tune.sweep import Sweep
 from fer_tune.sweep.overrides import read_changes
@@ -62,7 +62,7 @@ class How:
     """How everything is trained.
 
     Attributes:
-        families: the first one's best variant is retrained; all of them are in the ensemble.
+        families: the best variant of all is retrained, and all of them are in the ensemble.
         variants: changes to the recipe, as `--set` takes them, joined by commas.
         base: changes of every training.
         epochs: of part 1.
@@ -112,25 +112,6 @@ class Lines(Observer):
         print(f"{time.strftime('%H:%M:%S')} {job.study} {job.label} seed {job.seed}: {ended.state}{value}", flush=True)
 
 
-class Variants(JobList):
-    """Trains the fits of several requests of one study side by side."""
-
-    def __init__(self, store: Store, fits: Sequence[FinalFits]) -> None:
-        self.fits, self._owner = fits, {job.uid: one for one in fits for job in one.jobs}
-        plan = replace(fits[0].plan, jobs=len(self._owner))
-        jobs = [job for one in fits for job in one.jobs]
-        super().__init__(store, plan, jobs, lock=fits[0].lock, origin={"trial": fits[0].trial}, mirrored=False)
-
-    def hold(self) -> None:
-        """Checks that this process still holds the locks of all fits."""
-        for one in self.fits:
-            one.hold()
-
-    def origin_of(self, uid: str) -> Mapping[str, Any]:
-        """Returns what the fit's own request records."""
-        return self._owner[uid].origin_of(uid)
-
-
 def studies(how: How) -> None:
     """Makes a study of each family, whose one trial is the recipe with a single epoch."""
     fixed = [
@@ -157,27 +138,22 @@ def views(how: How) -> dict[str, dict[str, list[FinalFit]]] | None:
         stack.enter_context(signals.handled())
         pool = open_pool(settings, how.options, 60.0, print)
         stack.callback(pool.close)
-        sources = {}
-        for family in how.families:
-            wanted = {
-                name: FinalFits(store, settings, family, _request(how, changes), mirrored=False)
-                for name, changes in how.changes(family).items()
-            }
-            for one in wanted.values():
-                stack.callback(one.lock.release)
-            source = sources[family] = Variants(store, list(wanted.values()))
-            if source.wanted() and not signals.requested:
-                limits = recorded_limits(source.fits[0].record)
-                Runner(source, pool, store, Lines(), signals, limits, how.lanes).run()
+        wanted = {
+            (family, name): FinalFits(store, settings, family, _request(how, changes), mirrored=False)
+            for family in how.families
+            for name, changes in how.changes(family).items()
+        }
+        for one in wanted.values():
+            stack.callback(one.lock.release)
+        together = Together(list(wanted.values()))
+        if together.wanted():
+            Runner(together, pool, store, Lines(), signals, lanes=how.lanes).run()
         pool.close()  # the evaluation needs the memory of the workers
         if signals.requested:
             return None
         where = choose_devices(how.devices, 1)[0]
-        for family, source in sources.items():
-            names = how.changes(family)
-            found[family] = {
-                name: _evaluated(one, store, settings, where) for name, one in zip(names, source.fits, strict=True)
-            }
+        for (family, name), one in wanted.items():
+            found.setdefault(family, {})[name] = _evaluated(one, store, settings, where)
     return found
 
 
@@ -210,18 +186,23 @@ def by_views(fits: Sequence[FinalFit]) -> dict[str, Any]:
     }
 
 
-def best_of(variants: Mapping[str, Mapping[str, Any]]) -> tuple[str, Tta]:
-    """Returns the variant and the kind of views with the highest mean on validation."""
+def best_of(families: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[str, str, Tta]:
+    """Returns the family, its variant and the kind of views with the highest mean on validation."""
     by_name = {name: tta for tta, name in VIEW_NAMES.items()}
-    ranked = [(value, name, view) for name, one in variants.items() for view, value in one["mean"].items()]
-    _, name, view = max(ranked, key=lambda entry: entry[0])
-    return name, by_name[view]
+    ranked = [
+        (value, family, name, view)
+        for family, variants in families.items()
+        for name, one in variants.items()
+        for view, value in one["mean"].items()
+    ]
+    _, family, name, view = max(ranked, key=lambda entry: entry[0])
+    return family, name, by_name[view]
 
 
-def retrained(how: How, changes: Changes, tta: Tta) -> dict[str, Any] | None:
+def retrained(how: How, family: str, changes: Changes, tta: Tta) -> dict[str, Any] | None:
     """Trains the chosen variant on training and validation images, and opens test for each fit."""
     fits = fer_tune.retrain(
-        how.families[0], trial=0, seeds=how.seeds, tta="crops", epochs=how.final_epochs, until="end",
+        family, trial=0, seeds=how.seeds, tta="crops", epochs=how.final_epochs, until="end",
         changes=changes, lanes=how.lanes, devices=how.devices, engine=how.engine, wandb="disabled", observer=Lines(),
     )  # fmt: skip
     if fits is None:
@@ -229,7 +210,7 @@ def retrained(how: How, changes: Changes, tta: Tta) -> dict[str, Any] | None:
     values = {VIEW_NAMES[one]: [fit.scores(one).scores.accuracy for fit in fits] for one in EVERY}
     chosen = values[VIEW_NAMES[tta]]
     return {
-        "family": how.families[0],
+        "family": family,
         "changes": changes,
         "epochs": fits[0].epochs,
         "images": fits[0].images,
@@ -287,11 +268,10 @@ def measure(how: How, record: dict[str, Any], out: Path, parts: Sequence[str]) -
             return
         found = {family: {name: by_views(some) for name, some in of.items()} for family, of in fits.items()}
         write("views", found, began)
-    first = how.families[0]
-    name, tta = best_of(record["views"][first]) if "views" in record else ("recipe", "none")
+    family, name, tta = best_of(record["views"]) if "views" in record else (how.families[0], "recipe", "none")
     if "retrain" in parts:
         began = time.monotonic()
-        if (done := retrained(how, how.changes(first)[name], tta)) is None:
+        if (done := retrained(how, family, how.changes(family)[name], tta)) is None:
             return
         write("retrain", done, began)
     if "ensemble" in parts:

@@ -1,12 +1,12 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, template, copy_sweeps, convert_sweep, preview, plan, run, stop
+    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
     read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
     show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
-    use:     load_model, predict, evaluate, export
+    use:     load_model, predict, evaluate, protocols, export
     keep:    backup, restore, migrate, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
     from fer_tune.sources.preview import Preview
+    from fer_tune.sources.protocols import Protocols
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from fer_tune.study.trial_logs import TrialLog
     from fer_tune.sweep import Sweep
     from fer_tune.sweep.load import Converted
+    from fer_tune.train.conformance import Checked
     from fer_tune.train.ensemble import Ensemble
     from fer_tune.train.export import Predictor
 
@@ -122,6 +124,27 @@ def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     from fer_tune.sweep import load_sweeps
 
     return load_sweeps(_paths(sweeps), changes)
+
+
+def check_family(family: str) -> list[Checked]:
+    """Returns what the trainer expects of a family, and whether it is so. It takes some seconds.
+
+    A family in a file is copied into the storage folder, where models that use it find it.
+
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
+    Raises:
+        TrainingError: there is no such family, or its file cannot be imported.
+        StorageError: the storage folder cannot be written.
+    """
+    from fer_tune.models import FAMILIES, family_files
+    from fer_tune.train.conformance import conformance
+
+    if family_files.is_written(family):
+        family = family_files.register(family, Path())
+        family_files.keep(family, Settings.from_environment())
+    return list(conformance(FAMILIES[family]))
 
 
 def run(
@@ -760,6 +783,8 @@ def ensemble(
 
     with open_store(storage) as store:
         names = study_names(store, studies)
+        for name in names:
+            store.studies.get(name)  # its error names the nearest study
     return run_ensemble(
         names,
         Settings.from_environment(storage),
@@ -852,6 +877,31 @@ def evaluate(
 
     target = None if out is None else Path(out)
     return assess(Path(folder), source, Settings.from_environment(), usage=usage, device=device, out=target, note=note)
+
+
+def protocols(
+    folder: str | os.PathLike[str],
+    source: str,
+    *,
+    device: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Protocols:
+    """Evaluates a model or an ensemble under the protocols that people use on FER2013.
+
+    These are the test images of its own split, PublicTest and PrivateTest, each with and without
+    copies of training images. Protocols that need another training are named, and published figures
+    are restated in the protocol that their code used. Each evaluation is recorded in the ledger.
+
+    Args:
+        folder, source, device, note: as in `evaluate`. PublicTest and PrivateTest need a file with
+            a Usage column.
+
+    Raises:
+        DataError: the source cannot be read, or no protocol fits the model and the source.
+    """
+    from fer_tune.sources.protocols import under_protocols
+
+    return under_protocols(Path(folder), source, Settings.from_environment(), device=device, note=note)
 
 
 def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:

@@ -85,6 +85,11 @@ class Settings:
         return self.root / "locks"
 
     @property
+    def families(self) -> Path:
+        """Folder of the users' files with families, named by their content."""
+        return self.root / "families"
+
+    @property
     def logs(self) -> Path:
         """Folder of logs, one for each worker."""
         return self.root / "logs"

@@ -5,6 +5,7 @@ Several processes share the tries. A try has a storage folder of its own.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -14,12 +15,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 from .operations import FAILED, KILLED, answer, attempt
 from .scenarios import SCENARIOS, Scenario, faces, look, settings_of
 
 Say = Callable[[str], object]
+
+Bases = dict[Callable[[Settings], object], Path]
+"""The storage folder that each base left; see `Scenario`."""
 
 AT_ONCE = 2
 """Processes that try at the same time."""
@@ -64,6 +73,29 @@ def preload() -> None:
     import fer_tune.train.loop  # noqa: F401
 
     torch.set_num_threads(1)
+    _read_migrations_once()
+
+
+def _read_migrations_once() -> None:
+    """Lets children find the scripts of all migrations read already.
+
+    Alembic imports them again for each database that is opened, which is a third of a try.
+    """
+    from alembic.script import ScriptDirectory
+    from optuna.storages import RDBStorage
+
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
+    RDBStorage("sqlite://")
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy all these objects
 
 
 def kill_all(
@@ -77,22 +109,26 @@ def kill_all(
     """
     preload()
     chosen = [one for one in SCENARIOS if not names or one.name in names]
-    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, share, say) for one in chosen]
+    bases: Bases = {}
+    return [
+        kill_scenario(one, folder / one.name.replace(" ", "-"), seed, share, bases=bases, say=say) for one in chosen
+    ]
 
 
 def kill_a_tenth(folder: Path, seed: int, say: Say) -> list[Killed]:
     """Kills the small forms of the scenarios before a tenth of their operations."""
     preload()
     small = [replace(one, work=one.small) for one in SCENARIOS if one.small is not None]
-    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, 0.1, say) for one in small]
+    bases: Bases = {}
+    return [kill_scenario(one, folder / one.name.replace(" ", "-"), seed, 0.1, bases=bases, say=say) for one in small]
 
 
-def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, say: Say) -> Killed:
+def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, *, bases: Bases, say: Say) -> Killed:
     """Kills one scenario before its operations, or before a share of them."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     faces(folder)
-    prepared = _prepare(scenario, folder)
+    prepared = _prepare(scenario, folder, bases)
     calm = folder / "calm"
     shutil.copytree(prepared, calm)
     names = folder / "operations"
@@ -115,13 +151,17 @@ def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, say
     return result
 
 
-def _prepare(scenario: Scenario, folder: Path) -> Path:
-    """Does what comes before, once. Returns the storage folder that each try begins with."""
-    prepared = folder / "prepared"
-    prepared.mkdir()
-    if attempt(lambda: scenario.base(settings_of(prepared)), folder / "base.log") != 0:
-        raise RuntimeError(f"{scenario.name} cannot be prepared; see {folder / 'base.log'}")
-    return prepared
+def _prepare(scenario: Scenario, folder: Path, bases: Bases) -> Path:
+    """Does what comes before, once for all scenarios with the same base. Returns the storage folder
+    that each try begins with."""
+    if scenario.base not in bases:
+        place = folder.with_name(f"before-{folder.name}")
+        prepared = bases[scenario.base] = place / "storage"
+        prepared.mkdir(parents=True)
+        faces(place)
+        if attempt(lambda: scenario.base(settings_of(prepared)), place / "base.log") != 0:
+            raise RuntimeError(f"{scenario.name} cannot be prepared; see {place / 'base.log'}")
+    return bases[scenario.base]
 
 
 def _points(count: int, seed: str, share: float) -> list[int]:

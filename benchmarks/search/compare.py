@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.search.curves import Floats
-
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The budgets, in shipped budgets."""
 
@@ -42,7 +40,9 @@ def compare(
     factors: Sequence[float] = FACTORS,
     goals: Mapping[str, float | None] | None = None,
 ) -> dict[str, Any]:
-    """Returns the comparison by number of slots, for the budgets that all runs have played.
+    """Returns the comparison by number of slots.
+
+    A search that costs too much is played for the smaller budgets only. It is compared at those.
 
     Args:
         budget: seconds of budget 1.
@@ -59,47 +59,60 @@ def compare(
 def _compare(
     rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float], goal: float | None
 ) -> dict[str, Any]:
-    shortest = min(run.get("seconds", np.inf) for runs in rivals.values() for run in runs.values())
-    factors = [factor for factor in factors if factor * budget <= shortest * 1.001]
+    played = {rival: _played(list(runs.values()), budget, factors) for rival, runs in rivals.items()}
+    factors = sorted({factor for found in played.values() for factor in found})
     seeds = sorted(set.intersection(*(set(found) for found in rivals.values())))
     values = {
-        rival: np.array([[value_at(runs[seed], factor * budget) for factor in factors] for seed in sorted(runs)])
+        rival: np.array([[value_at(runs[seed], factor * budget) for factor in played[rival]] for seed in sorted(runs)])
         for rival, runs in rivals.items()
     }
-    ranks = _ranks(rivals, seeds, budget, factors)
     medians = {rival: np.median(found, axis=0) for rival, found in values.items()}
-    best = np.max(list(medians.values()), axis=0)
+    best = [max(found[place] for found in medians.values() if place < len(found)) for place in range(len(factors))]
     target = goal
-    if goal is None and REFERENCE in medians and 1.0 in factors:
+    if goal is None and REFERENCE in medians and 1.0 in played[REFERENCE]:
         target = float(medians[REFERENCE][list(factors).index(1.0)])
+    ranks = _ranks(rivals, played, seeds, budget)
     table: dict[str, Any] = {}
     for rival, found in values.items():
         quartiles = np.quantile(found, [0.25, 0.5, 0.75], axis=0)
+        longest = max(played[rival], default=0.0)
         table[rival] = {
             "seeds": len(found),
             "median": _rounded(quartiles[1]),
             "quartiles": [_rounded(quartiles[0]), _rounded(quartiles[2])],
             "rank": _rounded(ranks[rival], 2) if seeds else None,
-            "mean_rank": round(float(ranks[rival].mean()), 2) if seeds else None,
-            "points_behind_best": _rounded(100 * (best - medians[rival]), 2),
+            "mean_rank": round(float(np.mean(ranks[rival])), 2) if seeds and played[rival] else None,
+            "points_behind_best": _rounded(100 * (np.array(best[: found.shape[1]]) - medians[rival]), 2),
             "time_to_target": None
             if target is None
-            else time_to(list(rivals[rival].values()), target, budget, max(factors)),
+            else time_to(list(rivals[rival].values()), target, budget, longest),
         }
     ordered = dict(sorted(table.items(), key=lambda item: item[1]["mean_rank"] or 0.0))
     return {"factors": list(factors), "target": target, "common_seeds": len(seeds), "rivals": ordered}
 
 
+def _played(runs: Sequence[Run], budget: float, factors: Sequence[float]) -> list[float]:
+    """Returns the first of the budgets: those that all runs of a search have played."""
+    shortest = min(run.get("seconds", np.inf) for run in runs)
+    return [factor for factor in sorted(factors) if factor * budget <= shortest * 1.001]
+
+
 def _ranks(
-    rivals: dict[str, dict[int, Run]], seeds: Sequence[int], budget: float, factors: Sequence[float]
-) -> dict[str, Floats]:
-    """Returns each rival's mean rank over the common seeds, for each budget. 1 is the best."""
-    table = np.zeros((len(rivals), len(factors)))
-    for seed in seeds:
-        for column, factor in enumerate(factors):
-            found = [-value_at(runs[seed], factor * budget) for runs in rivals.values()]
-            table[:, column] += rankdata(found) / len(seeds)
-    return dict(zip(rivals, table, strict=True))
+    rivals: dict[str, dict[int, Run]], played: Mapping[str, Sequence[float]], seeds: Sequence[int], budget: float
+) -> dict[str, list[float]]:
+    """Returns each rival's mean rank over the common seeds, for each budget that it has played.
+
+    It is the rank among the rivals that have played this budget. 1 is the best.
+    """
+    ranks: dict[str, list[float]] = {rival: [0.0] * len(factors) for rival, factors in played.items()}
+    every = sorted({factor for factors in played.values() for factor in factors})
+    for column, factor in enumerate(every):
+        among = [rival for rival in rivals if column < len(played[rival])]
+        for seed in seeds:
+            found = rankdata([-value_at(rivals[rival][seed], factor * budget) for rival in among])
+            for rival, rank in zip(among, found, strict=True):
+                ranks[rival][column] += float(rank) / len(seeds)
+    return ranks
 
 
 def time_to(runs: Sequence[Run], target: float, budget: float, most: float) -> float | None:

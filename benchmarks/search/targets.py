@@ -52,15 +52,14 @@ def _of(parts: dict[str, Any], part: str, slots: str, what: str) -> Any:
 def _behind(nothing: dict[str, Any], wrong: dict[str, Any] | None, slots: str, factor: float = 2.0) -> float | None:
     """Returns by how many points a wrong prior is worse than none at a budget."""
     other = (wrong or {}).get("compared", {}).get(slots)
-    if (
-        other is None
-        or OURS not in other["rivals"]
-        or factor not in other["factors"]
-        or factor not in nothing["factors"]
-    ):
-        return None
-    without = nothing["rivals"][OURS]["median"][nothing["factors"].index(factor)]
-    return round(100 * float(without - other["rivals"][OURS]["median"][other["factors"].index(factor)]), 2)
+    with_prior, without = (None if one is None else _median_at(one, factor) for one in (other, nothing))
+    return None if with_prior is None or without is None else round(100 * (without - with_prior), 2)
+
+
+def _median_at(compared: dict[str, Any], factor: float) -> float | None:
+    """Returns our median at a budget, if it was played."""
+    medians = compared["rivals"].get(OURS, {}).get("median", [])
+    return dict(zip(compared["factors"], medians, strict=False)).get(factor)
 
 
 def _shares(runs: dict[str, Any], slots: str) -> dict[str, float]:
@@ -68,9 +67,8 @@ def _shares(runs: dict[str, Any], slots: str) -> dict[str, float]:
     ours = [run for key, run in runs.items() if key.startswith(f"{OURS}/{slots}/") and "never_above_median" in run]
     if not ours:
         return {}
-    return {
-        name: round(float(np.mean([run[name] for run in ours])), 3) for name in ("never_above_median", "below_last")
-    }
+    names = ("never_above_median", "below_last")
+    return {name: round(float(np.mean([run[name] for run in ours])), 3) for name in names}
 
 
 def targets_table(found: dict[str, Any]) -> str:

@@ -112,6 +112,7 @@ class Workers:
         finally:
             for child in self._children:
                 child.kill()
+                child.communicate()
 
     def _lane(self, waiting: Any, ended: Any, deadline: float) -> None:
         """Plays one case after another, each in this lane's process of its Python."""

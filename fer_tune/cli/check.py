@@ -5,28 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.cli.options import Changes, SweepFiles
+from fer_tune.cli.completion import complete_families
+from fer_tune.cli.options import PROBLEMS, Changes, SweepFiles
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column, many
+from fer_tune.errors import SettingsError
 
 if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
 
 
-EXAMPLES = ("fer-tune check resnet", "fer-tune check sweeps/mine.yaml --set lr=0.01")
+EXAMPLES = (
+    "fer-tune check resnet",
+    "fer-tune check sweeps/mine.yaml --set lr=0.01",
+    "fer-tune check --family ./mynet.py:MyNet",
+)
 
 
 def check(
-    sweep: Annotated[list[Path], SweepFiles],
+    sweep: Annotated[list[Path] | None, SweepFiles] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            "--family",
+            metavar="FAMILY",
+            help="Check a family instead: a name, or ./mynet.py:MyNet.",
+            autocompletion=complete_families,
+            show_default=False,
+        ),
+    ] = None,
     settings: Changes = None,
 ) -> None:
-    """Check sweeps and show what they search, without training."""
+    """Check sweeps and show what they search, without training.
+
+    A family is built for images of several sizes and colours, and trained for a step.
+    """
     out = terminal.console()
+    if family is not None:
+        _check_family(out, family)
+    elif not sweep:
+        raise SettingsError("`fer-tune check` needs a sweep, or --family.", "Example: fer-tune check resnet.")
+    if not sweep:
+        return
     for checked in api.check(sweep, settings or ()):
         _show(out, checked)
+
+
+def _check_family(out: Console, family: str) -> None:
+    """Prints what the trainer expects of a family. Ends with 1 if something is wrong."""
+    found = api.check_family(family)
+    for one in found:
+        mark = ("wrong", "bold red") if one.wrong else ("ok", "green")
+        terminal.line(out, mark, f"  {one.what}", f": {one.wrong}" if one.wrong else "")
+    if any(one.wrong for one in found):
+        raise typer.Exit(PROBLEMS)
 
 
 def _show(out: Console, sweep: Sweep) -> None:

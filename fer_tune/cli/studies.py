@@ -48,7 +48,7 @@ def studies(
     out = terminal.console()
     columns = [
         Column("study", folds=True),
-        Column("family", needs=80),
+        Column("family", needs=80, folds=True),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
         Column("paused", right=True, needs=90),

@@ -32,6 +32,8 @@ def add_note(
 ) -> bool:
     """Writes a note with its pictures on a trial or, if `number` is None, on the study.
 
+    The note ends with links to the pictures, at the addresses that the dashboard gives to them.
+
     Args:
         note: in Markdown.
         pictures: their names by the ids of their artifacts; only for a trial.
@@ -43,6 +45,9 @@ def add_note(
         KeyError: Optuna has no such study or trial.
     """
     study_id, prefix = _place(store, study, number)
+    trial_id = prefix.split(":")[1]
+    links = [f"[{name}](/artifacts/{study_id}/{trial_id}/{artifact})" for artifact, name in (pictures or {}).items()]
+    note = "\n\n".join([note, *([" · ".join(links)] if links else [])])
     values: dict[str, Any] = {f"{prefix}note_ver": 1}
     pieces = range(0, max(1, len(note)), PIECE)
     values |= {f"{prefix}note_str:{place}": note[start : start + PIECE] for place, start in enumerate(pieces)}

@@ -37,7 +37,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvFaces:
     """uint8 [N, 48, 48], int64 [N], and int8 [N] or None."""
 
     images: Images
@@ -69,7 +69,7 @@ def read_header(line: bytes, where: str) -> Header:
     return Header(names.index("emotion"), names.index("pixels"), usage, len(names))
 
 
-def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | None = None) -> Table:
+def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | None = None) -> CsvFaces:
     """Reads a whole CSV file.
 
     Raises:
@@ -88,7 +88,7 @@ def read_csv(stream: IO[bytes], where: str, progress: Callable[[str], None] | No
             if progress and row % 4096 == 0:
                 progress(f"{where}: {row:,} rows")
     usage = np.array(usages, np.int8) if header.usage is not None else None
-    return Table(np.concatenate(images).reshape(-1, SIDE, SIDE), np.array(labels, np.int64), usage)
+    return CsvFaces(np.concatenate(images).reshape(-1, SIDE, SIDE), np.array(labels, np.int64), usage)
 
 
 _FORMATS = "Expected: emotion,pixels with or without Usage, as in train.csv, fer2013.csv or icml_face_data.csv."

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from fer_tune.data.containers import DEPTH, Container, Folder, Zip, damaged, printable
-from fer_tune.data.csvfile import LONGEST, Table, columns, read_csv, read_header
+from fer_tune.data.csvfile import LONGEST, CsvFaces, columns, read_csv, read_header
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.images import is_image, resized
@@ -232,7 +232,7 @@ def _explain_nothing(container: Container) -> None:
     raise DataError(f"{container.shown}: no images and no CSV in it", SOURCES)
 
 
-def _from_table(table: Table, where: str) -> Dataset:
+def _from_table(table: CsvFaces, where: str) -> Dataset:
     names = [f"row {row}" for row in range(1, len(table.labels) + 1)]
     return Dataset.of(table.images, table.labels, table.usage, names=names, source=where)
 

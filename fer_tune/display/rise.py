@@ -13,14 +13,14 @@ from fer_tune.display.run_state import RunState
 LABEL = 8
 """Cells of the labels at the left."""
 
-NARROWEST = 0.01
+NARROWEST = 0.02
 """The smallest range of the scale, so that a small step looks small."""
 
 CURVE, START = "green", "dim"
 
 
 @dataclass(frozen=True)
-class Scale:
+class RowScale:
     """The values of the lowest and of the highest of so many rows."""
 
     low: float
@@ -43,7 +43,7 @@ def rise(state: RunState, width: int, rows: int) -> list[Text]:
     times, values = zip(*state.rise, strict=True)
     known = [*values, *([] if state.start is None else [state.start])]
     high = max(known)
-    scale = Scale(min(*known, high - NARROWEST), high, rows)
+    scale = RowScale(min(*known, high - NARROWEST), high, rows)
     end = max(times[-1], state.spent or 0.0)
     cells = width - LABEL
     at = [bisect_right(times, end * (place + 1) / cells) - 1 for place in range(cells)]

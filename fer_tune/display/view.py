@@ -19,7 +19,7 @@ LISTED = 5
 """Trials in each list, where the height of the terminal does not matter."""
 FEW = 3
 """Trials in each list before there is room for anything else."""
-LOW, HIGH = 6, 13
+LOW, HIGH = 6, 10
 """Lines of the curve of the best value, with its axis and an empty line."""
 WIDEST = 160
 """Columns beyond which lines are hard to follow."""

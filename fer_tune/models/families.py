@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from fer_tune.errors import TrainingError
-from fer_tune.models import torchvision_network
+from fer_tune.models import family_files, torchvision_network
 from fer_tune.models.family import Family
 
 GROUP = "fer_tune.families"
@@ -37,10 +37,14 @@ class Families(Mapping[str, Family]):
             return torchvision_network.family(name)
         if name in _plugins():
             return _load(_plugins()[name])
+        if family_files.NAMED.fullmatch(name):
+            return family_files.family(name)
         raise UnknownFamilyError(f"{name[:64]!r} is not a family.", f"Families: {', '.join(self)}.")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._own or name in _plugins() or torchvision_network.is_one(name))
+        return isinstance(name, str) and (
+            name in self._own or name in _plugins() or torchvision_network.is_one(name) or family_files.is_known(name)
+        )
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own

@@ -15,7 +15,7 @@ from pathlib import Path
 from fer_tune.errors import PoolError
 from fer_tune.job import Job, Wish
 from fer_tune.pool.devices import threads_each
-from fer_tune.pool.member import Member
+from fer_tune.pool.member import PoolMember
 from fer_tune.pool.messages import StartJob, StopJob, UseLanes
 from fer_tune.pool.port import (
     Event,
@@ -112,7 +112,7 @@ class LocalPool:
             worker.end()
 
 
-class _Process(Member):
+class _Process(PoolMember):
     """One worker's process, and our end of its pipe."""
 
     def __init__(self, index: int, device: str, threads: int, log: Path, trainer: TrainerFactory) -> None:

@@ -16,7 +16,7 @@ DEATHS_WITHIN = 60.0
 """Seconds; see `DEATHS`."""
 
 
-class Member:
+class PoolMember:
     """One worker of a pool: the jobs of its lanes, and how often its process died.
 
     Attributes:
@@ -60,7 +60,7 @@ class Member:
 
         Args:
             reason: how it died. If the pool ended it, `why` is the reason.
-            own: whether the worker may be the cause. A node that is lost is no fault of its workers.
+            own: whether the worker may be the cause. It is not if its node was lost.
         """
         if own:
             self._deaths.append(time.monotonic())

@@ -17,7 +17,7 @@ import fer_tune
 from fer_tune.errors import FerTuneError, PoolError
 from fer_tune.files import replace_file
 from fer_tune.job import Job, JobEnd
-from fer_tune.pool.member import Member
+from fer_tune.pool.member import PoolMember
 from fer_tune.pool.messages import Said, UseLanes
 from fer_tune.pool.port import Event, TrainerFactory, WorkerInfo
 from fer_tune.pool.process import tail
@@ -57,7 +57,7 @@ class _News:
         return all(file.done() for file in self.files)
 
 
-class RayWorker(Member):
+class RayWorker(PoolMember):
     """One worker: its actor, and the call that is open.
 
     Attributes:

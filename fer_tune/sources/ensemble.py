@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fer_tune.errors import TrainingError
 from fer_tune.job import Tta
+from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
@@ -22,6 +23,7 @@ from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.members import Chosen, Key, MemberFits, choose_members, key_of
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
+from fer_tune.sources.together import Together
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from fer_tune.sweep.schema import SweepLimits
@@ -100,8 +102,8 @@ def run_ensemble(
         signals.hurry = store.patiently.hurry
         watch_results(observers, store, settings, options)
         stack.enter_context(signals.handled())
-        most = max((len(source.jobs) for source in sources if source.wanted()), default=0)
-        if most:
+        if any(source.wanted() for source in sources):
+            most = sum(len(source.jobs) for source in sources)
             pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=most)
             stack.callback(pool.close)
             _train(sources, pool, store, observers, signals, lanes=options.lanes or "auto")
@@ -124,10 +126,16 @@ def _views(tta: Tta) -> tuple[Tta, ...]:
 def _train(
     sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals, *, lanes: Lanes
 ) -> None:
-    for source in sources:
-        if source.wanted() and not signals.requested:
-            limits = recorded_limits(source.record)
-            observers.study_closed(Runner(source, pool, store, observers, signals, limits, lanes).run())
+    """Trains the networks of all studies side by side."""
+    together = Together(sources)
+    limits = Limits(retries=max(recorded_limits(source.record).retries for source in sources))
+    outcome = Runner(together, pool, store, observers, signals, limits, lanes).run()
+    observers.study_closed(outcome)
+    if outcome.reason == "interrupted":
+        return
+    for source in sources[1:]:  # so that mirrors copy the fits of the other studies too
+        observers.study_opened(source.plan, source.counts(), pool.workers)
+        observers.study_closed(source.outcome(outcome.reason))
 
 
 def _finished(sources: Sequence[MemberFits], store: Store, settings: Settings, device: str) -> dict[Network, FinalFit]:

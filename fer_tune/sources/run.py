@@ -15,6 +15,7 @@ from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
 from fer_tune.mirror import Mode
+from fer_tune.models import family_files
 from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.devices import Count
 from fer_tune.pool.engines import EngineName, PoolEngine, engine
@@ -242,6 +243,7 @@ def prepare(
 
     lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
     held.callback(lock.release)
+    store.patiently(lambda: family_files.keep(sweep.family, settings))
     dataset = store.patiently(
         lambda: load_faces(sweep.data, settings, observers.note, side=sweep.side, channels=sweep.channels)
     )

@@ -19,6 +19,7 @@ from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
 from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
+from fer_tune.sources.rounds import recalled, rounds_of
 from fer_tune.sources.spending import Spending
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Search:
         self._patience = PatienceRule(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
+        self._rounds = rounds_of(sweep)
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -121,6 +123,8 @@ class Search:
         if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         self._paused.recall()
+        if self._rounds is not None:
+            self._rounds.recall(recalled(self._sweep, self._study, self._store))
         counts = self._study.counts()
         queued = sum(job.kind == "search" and job.state != "paused" for job in unfinished)
         self._requeued = min(queued, counts.waiting)
@@ -178,6 +182,8 @@ class Search:
             self._store.jobs.set_state(uid, trial.state, trial.reason or reason, trial.value)
         self._running.discard(uid)
         self._paused.forget(uid)
+        if self._rounds is not None:
+            self._rounds.ended(uid)
 
     @contextmanager
     def _gives_up(self) -> Iterator[None]:
@@ -200,6 +206,8 @@ class Search:
 
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
+        if self._rounds is not None:
+            return self._requeued > 0 or self._decided() is not None
         return self._has_room() or self._promotable() is not None
 
     def next(self) -> Job:
@@ -214,6 +222,9 @@ class Search:
         return job
 
     def _next(self) -> Job:
+        if self._rounds is not None:
+            uid = None if self._requeued else self._decided()
+            return self._continued(uid) if uid else self._asked()
         uid = None if self._requeued else self._paused.finishing(self._left())
         if uid is not None:
             return self._continued(uid, to_the_end=True)
@@ -223,7 +234,7 @@ class Search:
 
     def prepare(self, slots: int) -> bool:
         """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
-        if not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
+        if self._rounds is not None or not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
             return False
         self._study.prepare()
         return self._study.prepared < ahead(slots)
@@ -237,7 +248,11 @@ class Search:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
         self._paused.heard(job, row.epoch, value)
-        if not self._study.report(job.number, row.epoch, value):
+        if self._rounds is not None:
+            self._rounds.heard(job.uid, row.epoch, value)
+        with self._study.looking_back(self._before(job.uid)):
+            poor = self._study.report(job.number, row.epoch, value)
+        if not poor:
             return CONTINUE
         finite = math.isfinite(value)
         return Verdict(f"{PRUNED_IN if finite else f'{job.objective} is not finite in epoch'} {row.epoch}")
@@ -251,6 +266,8 @@ class Search:
                 self._record_taken(job.uid)
             else:
                 self._end(job, number, ended, study)
+        if self._rounds is not None:
+            self._rounds.ended(job.uid, job.last_epoch if ended.state == "paused" else None)
         self._running.discard(job.uid)
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
@@ -320,16 +337,42 @@ class Search:
         closing = not self._running and not self._has_room()
         return self._paused.best(closing)
 
+    def _decided(self) -> str | None:
+        """Returns what the next turn is: the uid of a paused trial, an empty text for a new trial,
+        or None if it cannot be decided now or there is none."""
+        assert self._rounds is not None
+        if not self._rounds.ready():
+            return None
+        if (uid := self._rounds.promotable()) is not None:
+            return uid
+        return "" if self._has_room() else self._rounds.last()
+
+    def _before(self, uid: str | None = None) -> int | None:
+        """Returns the turn that a decision looks back from; see `Rounds.before`."""
+        return None if self._rounds is None else self._rounds.before(uid)
+
+    def _take_turn(self, job: Job) -> None:
+        """Writes the number of the next turn with the trial that begins it."""
+        assert self._rounds is not None
+        assert job.number is not None
+        self._study.take_turn(job.number, self._rounds.next, job.until)
+
     def _asked(self) -> Job:
         """Records and returns a trial that Optuna proposes, or queued again."""
         self._store.commit()
         while True:
             with self._store.batch():
-                proposal = self._study.propose()
+                with self._study.looking_back(self._before()):
+                    proposal = self._study.propose()
                 known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
                 job = self._new(proposal) if known is None else self._again(proposal, known)
                 self._store.jobs.put(job, mirrored=self._mirrored)
+                rounds = self._rounds
+                if rounds is not None and job.uid not in rounds:
+                    self._take_turn(job)
                 if self._study.start(proposal):
+                    if rounds is not None and job.uid not in rounds:
+                        rounds.take(job.uid, job.seed)
                     self._requeued -= known is not None
                     self._note_refused()
                     return job
@@ -358,6 +401,9 @@ class Search:
         proposal, epoch = self._paused.promote(uid)
         until = None if to_the_end else self._paused.rungs.next_after(epoch)
         job = self._job(proposal, uid, attempt, until)
+        if self._rounds is not None:
+            self._take_turn(job)
+            self._rounds.take(uid, job.seed)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
 

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 @dataclass
-class Family:
+class TableFamily:
     """Tables whose rows belong to a study, directly or by another row.
 
     Attributes:

@@ -180,6 +180,7 @@ class GuidedSampler(BaseSampler):
         if not found:
             return None
         found = _most_telling(found)
+        found.sort(key=lambda one: self.place(one[0].number))  # a trial that was queued again has a high number
         points = [self._point(trial) for trial, _ in found]
         arms = [str(trial.user_attrs.get(DRAWN, "")) for trial, _ in found]
         names = [str(trial.user_attrs.get(START, "")) for trial, _ in found]

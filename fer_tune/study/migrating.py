@@ -18,7 +18,7 @@ from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock, claim, confirm_lock, final_lock, is_run, tables
 from fer_tune.store.connection import explain, parse_url
-from fer_tune.store.copy_rows import Family, Row, without_key
+from fer_tune.store.copy_rows import Row, TableFamily, without_key
 from fer_tune.store.database import insert_new
 from fer_tune.store.folder import has_moved, move_to
 from fer_tune.study.storage import optuna_storage
@@ -138,7 +138,7 @@ def _copied(source: Store, target: Connection, names: Sequence[str], already: bo
     return rows
 
 
-def _families() -> tuple[Family, Family]:
+def _families() -> tuple[TableFamily, TableFamily]:
     """Returns our tables and Optuna's."""
     ours = (
         tables.studies,
@@ -152,8 +152,8 @@ def _families() -> tuple[Family, Family]:
     optunas = [table for table in models.BaseModel.metadata.sorted_tables if table.name != "version_info"]
     trials, studies = models.TrialModel.__table__, models.StudyModel.__table__
     return (
-        Family(ours, "name", {"study_id": tables.studies, "job_id": tables.jobs}),
-        Family(optunas, "study_name", {"study_id": studies, "trial_id": trials}),
+        TableFamily(ours, "name", {"study_id": tables.studies, "job_id": tables.jobs}),
+        TableFamily(optunas, "study_name", {"study_id": studies, "trial_id": trials}),
     )
 
 

@@ -12,6 +12,9 @@ from optuna.trial import FrozenTrial
 
 from fer_tune.study.single_writer import SingleWriter
 
+LISTS = 3
+"""How many lists of complete trials a pruner keeps sorted."""
+
 
 class OncePercentilePruner(PercentilePruner):
     """A PercentilePruner that keeps the values of complete trials, sorted, by epoch.
@@ -22,18 +25,18 @@ class OncePercentilePruner(PercentilePruner):
 
     def __init__(self, percentile: float, **options: int) -> None:
         super().__init__(percentile, **options)
-        self._values: dict[int, list[float]] = {}
-        self._seen: list[FrozenTrial] = []
-        self._read = 0
+        self._kept: dict[int, _Values] = {}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """As Optuna's."""
         storage = study._storage
         if not isinstance(storage, SingleWriter):
             return super().prune(study, trial)
-        self._update(storage.memory.completed)
+        completed = self._of(storage.seen.completed)
         step = trial.last_step
-        if self._read == 0 or self._read < self._n_startup_trials or step is None or step < self._n_warmup_steps:
+        if completed.read == 0 or completed.read < self._n_startup_trials or step is None:
+            return False
+        if step < self._n_warmup_steps:
             return False
         steps = trial.intermediate_values.keys()
         if not _is_first_in_interval_step(step, steps, self._n_warmup_steps, self._interval_steps):
@@ -41,23 +44,49 @@ class OncePercentilePruner(PercentilePruner):
         reported = [value for value in trial.intermediate_values.values() if not isnan(value)]
         if not reported:
             return True
-        limit = self._limit(step)
+        limit = self._limit(completed.by_epoch.get(step, []))
         return not isnan(limit) and max(reported) < limit
 
-    def _update(self, completed: list[FrozenTrial]) -> None:
-        if completed is not self._seen:  # the study was read again
-            self._values, self._seen, self._read = {}, completed, 0
-        for trial in completed[self._read :]:
+    def _of(self, trials: list[FrozenTrial]) -> _Values:
+        """Returns the values of these complete trials. It keeps those of the last lists that it was
+        given: with a deterministic schedule, the trials of two rounds ask in turn."""
+        if id(trials) not in self._kept:
+            while len(self._kept) >= LISTS:
+                del self._kept[next(iter(self._kept))]
+            self._kept[id(trials)] = _Values(trials)
+        found = self._kept[id(trials)]
+        found.update()
+        return found
+
+    def _limit(self, values: list[float]) -> float:
+        """Returns the value below which a trial is pruned; nan if none is.
+
+        Args:
+            values: of the complete trials at the same epoch, sorted.
+        """
+        return quantile(values, (100 - self._percentile) / 100) if len(values) >= self._n_min_trials else nan
+
+
+class _Values:
+    """The values of complete trials, sorted, by epoch.
+
+    Args:
+        trials: a list that only grows.
+    """
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        self._trials = trials
+        self.by_epoch: dict[int, list[float]] = {}
+        self.read = 0
+
+    def update(self) -> None:
+        """Adds the trials that the list has more than before."""
+        for trial in self._trials[self.read :]:
             for step, value in trial.intermediate_values.items():
-                values = self._values.setdefault(step, [])
+                values = self.by_epoch.setdefault(step, [])
                 if not isnan(value):
                     insort(values, value)
-        self._read = len(completed)
-
-    def _limit(self, step: int) -> float:
-        """Returns the value at this epoch below which a trial is pruned; nan if none is."""
-        values = self._values.get(step, [])
-        return quantile(values, (100 - self._percentile) / 100) if len(values) >= self._n_min_trials else nan
+        self.read = len(self._trials)
 
 
 def quantile(values: list[float], fraction: float) -> float:

@@ -15,7 +15,7 @@ good ones in any study of more than 250 trials, and its time grows with the numb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, cast
 
@@ -45,11 +45,14 @@ class LearningSampler(BaseSampler):
 
     Args:
         bounded: whether the view leaves out old trials.
+        seed: returns the seed of a trial's draws for its number. By default a draw also depends on
+            the draws before it.
     """
 
-    def __init__(self, inner: BaseSampler, bounded: bool = False) -> None:
+    def __init__(self, inner: BaseSampler, bounded: bool = False, seed: Callable[[int], int] | None = None) -> None:
         self.inner = inner
         self._bounded = bounded
+        self._seed = seed
         self._view: _View | None = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -71,6 +74,8 @@ class LearningSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """As Optuna's. The view stays the same until the next trial is drawn."""
         self._view = None
+        if self._seed is not None:
+            reseed(self.inner, self._seed(trial.number))
         self.inner.before_trial(self._seen(study), trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -90,6 +95,14 @@ class LearningSampler(BaseSampler):
         return cast(Study, self._view)
 
 
+def reseed(sampler: BaseSampler, seed: int) -> None:
+    """Sets the random states of one of Optuna's samplers, and of the one that draws evenly."""
+    for owner in (sampler, getattr(sampler, "_random_sampler", None)):
+        for name in ("_rng", "_cma_rng"):
+            if (state := getattr(owner, name, None)) is not None:
+                state.rng.seed(seed)
+
+
 class _View(StudyView):
     """A view in which infeasible trials are complete. It does not change."""
 
@@ -103,7 +116,7 @@ class _View(StudyView):
         if self._trials is None:
             storage = self._study._storage
             if self._bounded and isinstance(storage, SingleWriter):
-                every = storage.memory.notable(BEST, LATEST)
+                every = storage.seen.notable(BEST, LATEST)
             else:
                 every = self._study._get_trials(deepcopy=False)
             self._trials = with_infeasible(every)

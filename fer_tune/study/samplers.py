@@ -93,6 +93,10 @@ def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSa
     random = RepeatableRandomSampler(seed, place)
     # These samplers draw independently what they cannot draw jointly. Conditional parameters need
     # that, so it deserves no warning at every trial.
+    # A prime, so that the seeds of two studies with near seeds do not meet at once.
+    by_place = (
+        (lambda number: (seed + 7919 * place(number)) % 2**32) if sweep.schedule.name == "deterministic" else None
+    )
     independent: dict[str, Any] = {"independent_sampler": random, "warn_independent_sampling": False}
     with warnings.catch_warnings():
         # TPE's group, QMC and others are marked experimental, because their interface may change.
@@ -100,11 +104,11 @@ def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSa
         warnings.simplefilter("ignore", ExperimentalWarning)
         match spec.name:
             case "tpe":
-                return LearningSampler(OnceTPESampler(seed=shifted, **spec.options), bounded=True)
+                return LearningSampler(OnceTPESampler(place, seed=shifted, **spec.options), bounded=True, seed=by_place)
             case "gp":
-                return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options))
+                return LearningSampler(GPSampler(seed=shifted, **independent, **spec.options), seed=by_place)
             case "cmaes":
-                return LearningSampler(ReplayedCmaEsSampler(seed=shifted, **independent, **spec.options))
+                return LearningSampler(ReplayedCmaEsSampler(seed=shifted, **independent, **spec.options), seed=by_place)
             case "qmc":  # not shifted: a study has one sequence, and the database counts its points
                 return QMCSampler(seed=seed, **independent, **spec.options)
             case "random":

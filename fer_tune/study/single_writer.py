@@ -11,7 +11,8 @@ it. `start` writes it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,11 +24,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.store import Store
 from fer_tune.study.frozen_trials import frozen_trials
+from fer_tune.study.look_back import as_of, look_back
 from fer_tune.study.trial_memory import TrialMemory
 from fer_tune.study.trial_states import REQUEUED_AS
 from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
 
 T = TypeVar("T")
+
+VIEWS = 3
+"""How many of its views a storage keeps. A search looks back from two rounds at the same time."""
 
 
 class SingleWriter(BaseStorage):
@@ -50,6 +55,8 @@ class SingleWriter(BaseStorage):
         self._distributions: dict[str, BaseDistribution] = {}
         self._early: set[tuple[int, int]] = set()
         self.drafts: dict[int, FrozenTrial | None] = {}
+        self._views: dict[int, TrialMemory] = {}
+        self._before: int | None = None
         self.reload()
 
     # beside Optuna's interface ------------------------------------------------------------------------------------
@@ -64,10 +71,40 @@ class SingleWriter(BaseStorage):
         self._writes.lost.clear()
         by_number = {trial.number: trial for trial in found}
         numbers = range(max(by_number, default=-1) + 1)
+        self._views.clear()
         self.memory = TrialMemory(by_number.get(number) or deleted_trial(number) for number in numbers)
         self._newest = max((trial._trial_id for trial in found), default=0)
         for trial in found:
             self._distributions |= trial.distributions
+
+    @contextmanager
+    def looking_back(self, before: int | None) -> Iterator[None]:
+        """Shows Optuna the trials as they were when the turns before `before` were over.
+
+        Args:
+            before: None shows them as they are.
+        """
+        self._before = before
+        try:
+            yield
+        finally:
+            self._before = None
+
+    @property
+    def seen(self) -> TrialMemory:
+        """The trials as Optuna's samplers and pruners see them now."""
+        if self._before is None:
+            return self.memory
+        if self._before not in self._views:
+            self._views[self._before] = look_back(self.memory, self._before)
+            for before in sorted(self._views)[:-VIEWS]:
+                del self._views[before]
+        return self._views[self._before]
+
+    def _remember(self, trial: FrozenTrial) -> None:
+        self.memory.put(trial)
+        for before, view in self._views.items():
+            view.put(as_of(trial, before, self.memory.trials))
 
     def look(self) -> bool:
         """Reads again what another process changed. Returns whether there was such a change.
@@ -145,6 +182,8 @@ class SingleWriter(BaseStorage):
                 self.memory.put(before)
             else:
                 self.memory.pop()
+        if self.drafts:
+            self._views.clear()
         self.drafts.clear()
 
     def write_early(self, number: int, step: int, value: float) -> None:
@@ -181,7 +220,7 @@ class SingleWriter(BaseStorage):
         changed.__dict__.update(trial.__dict__)
         for name, value in changes.items():
             setattr(changed, name, value)
-        self.memory.put(changed)
+        self._remember(changed)
         return changed
 
     # Optuna's interface: trials -----------------------------------------------------------------------------------
@@ -196,7 +235,7 @@ class SingleWriter(BaseStorage):
             assert not self.drafts, "a draft has the number of the new trial"
             trial = copy.deepcopy(template_trial)
             trial.number, trial._trial_id = number, _provisional(number)
-        self.memory.put(trial)
+        self._remember(trial)
         if template_trial is not None:
             self._add(trial)
         return trial._trial_id
@@ -265,8 +304,8 @@ class SingleWriter(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """As Optuna's, from memory."""
-        found = self.memory.of(states)
+        """As Optuna's, from memory. The queue is always the present one."""
+        found = (self.memory if states == (TrialState.WAITING,) else self.seen).of(states)
         return copy.deepcopy(found) if deepcopy else found
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:

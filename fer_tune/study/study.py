@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -34,6 +35,7 @@ from fer_tune.study.trial_states import (
     REQUEUED_AS,
     RETRY_OF,
     START,
+    TURNS,
     Counts,
     Finished,
     Proposal,
@@ -356,6 +358,28 @@ class Study:
         """Returns what was kept under this name, or None."""
         return self._study.user_attrs.get(name)
 
+    # turns: see look_back -----------------------------------------------------------------------------------------
+
+    def looking_back(self, before: int | None) -> AbstractContextManager[None]:
+        """Lets sampler and pruner see the trials as they were when the turns before `before` were
+        over; None shows them as they are."""
+        return self._storage.looking_back(before)
+
+    def take_turn(self, number: int, turn: int, until: int | None) -> None:
+        """Records the number of the turn that a trial begins.
+
+        Args:
+            until: the epoch of the rung at which the turn ends, or None.
+        """
+        trial = self._frozen(number)
+        # Not by Optuna's object of the trial: that also changes the trial as it was in the queue.
+        self._storage.set_trial_user_attr(trial._trial_id, TURNS, [*trial.user_attrs.get(TURNS, ()), (turn, until)])
+
+    def turns(self) -> dict[int, list[tuple[int, int | None]]]:
+        """Returns the turns of each trial that has some and was not queued again, by number."""
+        trials = [trial for trial in self._all() if TURNS in trial.user_attrs and REQUEUED_AS not in trial.user_attrs]
+        return {trial.number: [(turn, until) for turn, until in trial.user_attrs[TURNS]] for trial in trials}
+
     # interrupted trials -------------------------------------------------------------------------------------------
 
     def requeue(self, number: int, reason: str) -> int:
@@ -394,7 +418,9 @@ class Study:
                 create_trial(
                     state=TrialState.WAITING,
                     system_attrs={FIXED: frozen.system_attrs.get(FIXED, {}) | frozen.params},
-                    user_attrs={key: frozen.user_attrs[key] for key in (START, DRAWN) if key in frozen.user_attrs}
+                    user_attrs={
+                        key: frozen.user_attrs[key] for key in (START, DRAWN, TURNS) if key in frozen.user_attrs
+                    }
                     | {
                         RETRY_OF: number,
                         ATTEMPT: frozen.user_attrs.get(ATTEMPT, 0) + 1,

@@ -8,6 +8,7 @@ compares the draws.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,16 @@ LOOKS_AT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 
 class OnceTPESampler(TPESampler):
-    """A TPESampler that splits the trials once for each trial that it draws."""
+    """A TPESampler that splits the trials once for each trial that it draws.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        place: returns the position among the draws for a trial's number. TPE weighs trials by their
+            order, and a trial that was queued again has a high number.
+    """
+
+    def __init__(self, place: Callable[[int], int] = int, **options: Any) -> None:
         super().__init__(**options)
+        self._place = place
         if self._group_decomposed_search_space is not None:
             self._group_decomposed_search_space = _GrowingSearchSpace(include_pruned=True)
         self._split: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
@@ -57,8 +64,12 @@ class OnceTPESampler(TPESampler):
             if not self._table.has(other):
                 self._table.learn(other.distributions)
                 self._table.put(other, self._get_params(other, study))
-        self._split = _split_trials(study, trials, (self._gamma or default_gamma)(ended))
+        below, above = _split_trials(study, trials, (self._gamma or default_gamma)(ended))
+        self._split = self._in_order(below), self._in_order(above)
         return self._split
+
+    def _in_order(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        return sorted(trials, key=lambda trial: self._place(trial.number))
 
     def _get_internal_repr(
         self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study

@@ -41,6 +41,9 @@ PAUSED = "paused"
 """User attribute of a trial that reached a rung: whether it is paused now."""
 PAUSED_AT = "rung"
 """User attribute of a trial that reached a rung: the epoch of the rung."""
+TURNS = "turns"
+"""User attribute of a trial with a deterministic schedule: the number of each of its turns, and the
+epoch of the rung at which the turn ends (null if the turn ends with the trial)."""
 PLACE = "place"
 """User attribute of a trial that continues another one: the position of the first of these trials
 among the draws."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.errors import FerTuneError, SweepError
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep import shipped
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import nearest, unknown, validated
@@ -21,10 +21,12 @@ from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, S
 from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
+    check_schedule,
     check_side,
     read_images,
     read_pruner,
     read_sampler,
+    read_schedule,
     read_search,
     read_split,
 )
@@ -63,10 +65,11 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
         raise _error(path, problems)
     inherited = inherit(root, path, _read, problems)
     changed = override(root, overrides, problems) | (inherited or set())
+    from_file = _read_family(root, path.parent, problems)
     sweep = _sweep(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)
-    if overrides or inherited is not None:
+    if overrides or inherited is not None or from_file:
         heading = "".join(f"# --set {line!r}\n" for line in overrides)
         whole = "" if inherited is None else " and what it extends"
         sweep = replace(sweep, text=f"# {path.name!r}{whole} with\n{heading}{dump(sweep.plain())}")
@@ -132,6 +135,19 @@ def convert_wandb(path: Path, family: str | None = None) -> Converted:
     except SweepError as error:
         return Converted(converted, error.problems)
     return Converted(converted, ())
+
+
+def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
+    """Reads a family in a file, as `./mynet.py:MyNet` names it. Returns whether there is one."""
+    given = root.entries.get("family")
+    if given is None or not family_files.is_written(given.value):
+        return False
+    try:
+        given.value = family_files.register(str(given.value), folder)
+    except FerTuneError as error:
+        problems.add(given, "family", f"{error.message} {error.hint}".strip())
+        root.entries.pop("family")
+    return True
 
 
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
@@ -207,6 +223,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
     budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
     sampler = read_sampler(root.entries.get("sampler"), problems)
     search = read_search(root.entries.get("search"), problems)
+    schedule = read_schedule(root.entries.get("schedule"), problems)
     default = "none" if search is not None and search.strategy == "promote" else "median"
     pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems, default)
     study = _study(root, path, problems)
@@ -218,9 +235,11 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         check_cmaes(root.entries["sampler"], space, problems)
     if search is not None and search.prior is not None and search.prior.study is None and not start:
         notes += ("`start` has no configurations, so the search has no prior",)
+    if schedule is not None and budget is not None:
+        check_schedule(root, schedule, budget, problems)
     if header is None or images is None or split is None or budget is None:
         return None
-    if sampler is None or pruner is None or search is None:
+    if sampler is None or pruner is None or search is None or schedule is None:
         return None
     return Sweep(
         study=study,
@@ -244,6 +263,7 @@ def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Probl
         side=images.side,
         channels=images.channels,
         search=search,
+        schedule=schedule,
         objective_of=header.objective_of,
     )
 

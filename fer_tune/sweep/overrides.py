@@ -19,6 +19,10 @@ LITERAL = ("study", "family", "data", "data.path")
 """Keys whose value is taken as text, because a path may hold a colon."""
 
 
+WORDS = {"data": "path", "schedule": "name"}
+"""What a section means that is a word and not a mapping, if another key of it is changed."""
+
+
 def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[str]:
     """Writes `key=value` assignments into the tree of a sweep, and returns the hyperparameters that
     changed.
@@ -36,19 +40,29 @@ def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[
         if not sign:
             problems.add(value, "", "must be key=value, such as lr=0.01 or budget.trials=20")
             continue
-        if steps[0] in known:
+        if steps[0] in known and not _is_about_the_search(steps, value):
             steps = ["params", *steps]
         elif steps[0] not in SweepKeys.model_fields:
             problems.add(value, steps[0], unknown("key", steps[0], [*SweepKeys.model_fields, *known]))
             continue
-        images = root.entries.get("data")
-        if steps[0] == "data" and len(steps) == 2 and images is not None and isinstance(images.value, str):
-            root.entries["data"] = Node({"path": images}, images.line, images.origin)
+        word = root.entries.get(steps[0])
+        if steps[0] in WORDS and len(steps) == 2 and word is not None and isinstance(word.value, str):
+            root.entries[steps[0]] = Node({WORDS[steps[0]]: word}, word.line, word.origin)
         if steps[0] == "params" and len(steps) == 2 and value.value is None and steps[1] in known:
             value.value = known[steps[1]].default
         if _write(root, steps, value, problems) and steps[0] == "params":
             changed.update(steps[1:2] or known)
     return changed
+
+
+def _is_about_the_search(steps: Sequence[str], value: Node) -> bool:
+    """Returns whether a key means `schedule` of the sweep, and not the hyperparameter of that name.
+
+    No value is valid for both.
+    """
+    if steps[0] != "schedule":
+        return False
+    return steps[1:2] == ["round"] or "deterministic" in str(value.plain()) or value.plain() == "asynchronous"
 
 
 def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> dict[str, Value]:

@@ -17,7 +17,7 @@ from fer_tune.settings import STUDY_NAME
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.durations import ALLOWED, hours
 from fer_tune.sweep.samplers_and_pruners import PRUNERS, SAMPLERS, PrunerSpec, SamplerSpec, Section
-from fer_tune.sweep.search_spec import SearchSpec
+from fer_tune.sweep.search_spec import ScheduleSpec, SearchSpec
 from fer_tune.sweep.space import Parameter, Space
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Objective",
     "PrunerSpec",
     "SamplerSpec",
+    "ScheduleSpec",
     "SearchKeys",
     "SearchSpec",
     "Section",
@@ -115,6 +116,7 @@ class SearchKeys(Section):
     sampler: Any = None
     pruner: Any = None
     search: Any = None
+    schedule: Any = None
     budget: Any = None
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of the sampler and of the trials")
     patience: int = Field(0, ge=0, description="a trial ends after so many epochs without a better value; 0 is never")
@@ -179,6 +181,7 @@ class Sweep:
         notes: what the overrides excluded.
         limits: how long a run waits before it acts.
         search: whether poor trials are pruned, or paused at rungs.
+        schedule: whether the sequence of trials depends on timing.
     """
 
     study: str
@@ -201,6 +204,7 @@ class Sweep:
     side: int = SIDE
     channels: int = 1
     search: SearchSpec = field(default_factory=SearchSpec)
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     objective_of: ObjectiveOf = "max"
     lanes: int | Literal["auto"] = "auto"
 
@@ -208,9 +212,9 @@ class Sweep:
         """Returns what makes the trials of a study comparable, as JSON-able data.
 
         A study keeps it and refuses a sweep that differs. Trials, hours, retries, lanes, limits,
-        start, sampler, pruner and search are not in it: they decide what is tried and for how long,
-        not what a measurement means. The path of the data is not in it either: the study compares
-        the signature of the images.
+        start, sampler, pruner, search and schedule are not in it: they decide what is tried and for
+        how long, not what a measurement means. The path of the data is not in it either: the study
+        compares the signature of the images.
         """
         # A study from before there was a choice has the first one.
         chosen = {} if self.objective_of == "max" else {"objective_of": self.objective_of}
@@ -253,6 +257,7 @@ class Sweep:
             "sampler": self.sampler.plain(),
             "pruner": self.pruner.plain(),
             "search": self.search.model_dump(by_alias=True),
+            "schedule": self.schedule.model_dump(),
             "budget": self.budget.model_dump(),
             "seed": self.seed,
             "patience": self.patience,

@@ -1,4 +1,4 @@
-"""The section `search` of a sweep: whether poor trials are pruned, or paused at rungs."""
+"""The sections `search` and `schedule` of a sweep: how trials stop, and what a draw knows."""
 
 from __future__ import annotations
 
@@ -48,3 +48,16 @@ class SearchSpec(Section):
         if self.rungs is not None and self.first is not None:
             raise ValueError("give either rungs or first, not both")
         return self
+
+
+class ScheduleSpec(Section):
+    """What a decision of the search may know.
+
+    `asynchronous` knows all that has been measured. `deterministic` decides in rounds: a decision
+    knows the rounds before the last one. So the sequence of trials does not depend on timing.
+    """
+
+    name: Literal["asynchronous", "deterministic"] = Field(
+        "asynchronous", description="asynchronous, or deterministic: the same sequence of trials whatever the timing"
+    )
+    round: int = Field(8, ge=1, le=4096, description="trials of a round; two rounds can be trained at the same time")

@@ -1,4 +1,4 @@
-"""Reads the sections `data`, `split`, `sampler`, `pruner` and `search` of a sweep."""
+"""Reads the sections `data`, `split`, `sampler`, `pruner`, `search` and `schedule` of a sweep."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fer_tune.sweep.schema import (
     Images,
     PrunerSpec,
     SamplerSpec,
+    ScheduleSpec,
     SearchSpec,
     Section,
 )
@@ -85,6 +86,22 @@ def read_search(node: Node | None, problems: Problems) -> SearchSpec | None:
     if isinstance(node.value, str):
         node = Node({"strategy": node}, node.line, node.origin)
     return validated(SearchSpec, node, "search", problems)
+
+
+def read_schedule(node: Node | None, problems: Problems) -> ScheduleSpec | None:
+    """Reads `schedule`: a name, or a mapping with `name` and options."""
+    if node is None or node.value is None:
+        return ScheduleSpec()
+    if isinstance(node.value, str):
+        node = Node({"name": node}, node.line, node.origin)
+    return validated(ScheduleSpec, node, "schedule", problems)
+
+
+def check_schedule(root: Node, schedule: ScheduleSpec, budget: Budget, problems: Problems) -> None:
+    """Adds what cannot be decided in rounds to `problems`."""
+    if schedule.name == "deterministic" and budget.patience is not None:
+        why = "ends a study by what has been measured until then, so it does not go with schedule: deterministic"
+        problems.add(root.at(("budget", "patience")), "budget.patience", why)
 
 
 def read_pruner(

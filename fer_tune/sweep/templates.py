@@ -73,6 +73,7 @@ def _lines(family: str) -> Iterator[str]:
         f"# one of {', '.join(PRUNERS)}; a step is an epoch",
         "pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
         "# search: {strategy: promote, factor: 4}  # pauses trials at rungs, and continues the best quarter of each",
+        "# schedule: deterministic  # the same sequence of trials whatever the timing of workers",
         "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",

@@ -38,12 +38,16 @@ def test_rivals_are_compared_at_each_budget() -> None:
     assert part["rivals"]["slow"]["time_to_target"] is None
 
 
-def test_only_budgets_that_all_runs_have_played_are_compared() -> None:
+def test_a_search_is_compared_at_the_budgets_that_it_has_played() -> None:
     runs = {key: run | {"seconds": 50.0 if key.startswith("slow") else 100.0} for key, run in RUNS.items()}
     part = compare(runs, 100.0, FACTORS)["1"]
-    assert part["factors"] == [0.5]
-    assert part["target"] is None
-    assert len(part["rivals"]["quick"]["median"]) == 1
+    assert part["factors"] == [0.5, 1.0]
+    assert part["target"] == pytest.approx(0.61)
+    assert len(part["rivals"]["quick"]["median"]) == 2
+    assert part["rivals"]["slow"]["median"] == [0.2]
+    assert part["rivals"]["slow"]["rank"] == [3.0]
+    assert part["rivals"]["tpe+median"]["rank"] == [2.0, 2.0]
+    assert "slow" in table({"1": part})
 
 
 def test_ranks_are_of_common_seeds_only() -> None:

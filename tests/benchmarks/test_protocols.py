@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from pathlib import Path
 
-from benchmarks.protocols import PROTOCOLS, Recipe, measure, page
+import numpy as np
+import pytest
+
+from benchmarks import protocols, tables
+from benchmarks.protocols import PROTOCOLS, Recipe, measure
 from fer_tune.data.dataset import Dataset
 from fer_tune.settings import Settings
 
@@ -21,8 +26,22 @@ def test_each_protocol_has_its_own_images(demo: Dataset, settings: Settings) -> 
     with_copies = measure(PROTOCOLS[-1], dataset, RECIPE, copies=True, **how)
     assert (with_copies["images"], with_copies["copies"]) == (28, True)
     assert set(rows[0]["accuracy"]) == {"none", "flip", "crops"}
-    record = {"family": "simple_cnn", "epochs": 1, "seeds": [0], "protocols": [*rows, with_copies]}
-    text = page(record)
-    assert text.count("| yes |") == 4
-    assert text.count("| **no** |") == 2
-    assert max(map(len, (line for line in text.splitlines() if not line.startswith("|")))) <= 100
+
+
+def test_what_was_not_measured_has_dashes_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocols, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert protocols.measured_as() == "It was not measured yet."
+    first, *others = PROTOCOLS
+    accuracy = {"none": 0.7, "flip": 0.71, "crops": 0.72}
+    rows = [{"name": first.name, "copies": False, "accuracy": accuracy, "standard_error": 0.007}]
+    rows += [{"name": one.name, "copies": False, "missing": protocols.NO_USAGE} for one in others]
+    content = {"family": "vgg", "epochs": 40, "seeds": [0, 1], "protocols": rows}
+    (tmp_path / protocols.RECORD).write_text(json.dumps(content))
+    lines = protocols.protocols().splitlines()[2:]
+    assert lines[0] == f"| {first.name} | left out | 70.00 | 71.00 | 72.00 | 0.70 | yes |"
+    assert all("| – | – | – | – |" in line for line in lines[1:])
+    assert sum("**no**" in line for line in lines) == 2
+    assert "4 rows are missing, because the file has no Usage column" in protocols.measured_as()

@@ -25,7 +25,9 @@ def test_changes_are_those_of_all_families_and_of_their_own() -> None:
 
 def test_the_best_variant_and_its_views_are_chosen_together() -> None:
     means = {"recipe": {"plain": 0.70, "flip": 0.71, "crops": 0.69}, "crop=44": {"plain": 0.68, "crops": 0.72}}
-    assert best_of({name: {"mean": mean} for name, mean in means.items()}) == ("crop=44", "crops")
+    variants = {name: {"mean": mean} for name, mean in means.items()}
+    other = {"recipe": {"mean": {"plain": 0.715}}}
+    assert best_of({"vgg": variants, "resnet": other}) == ("vgg", "crop=44", "crops")
 
 
 @pytest.mark.slow

@@ -137,6 +137,9 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.shows("complete at 60.00%, best epoch 3 of 3")
         page.shows("learning curves.svg", "final fit, on test.png", "parameters 1234", "device cpu", "3 0.6")
         page.until(f"{loaded} >= 1")
+        link = "[...document.querySelectorAll('a')].find(a => a.innerText === 'learning curves.svg' && a.href)"
+        assert "/artifacts/" in page.run(f"{link}.href")
+        assert page.run(f"fetch({link}.href).then(answer => answer.text())").startswith("<svg")
         assert page.run("document.documentElement.scrollWidth") == 1280
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}")
         page.shows("val_accuracy")

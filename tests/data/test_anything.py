@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer_tune.data.csvfile import PIXELS, Table, read_csv
+from fer_tune.data.csvfile import PIXELS, CsvFaces, read_csv
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import EMOTIONS, USAGES
 from fer_tune.data.images import read_image
@@ -93,7 +93,7 @@ def by_hand(data: bytes) -> tuple[list[list[int]], list[int]] | None:
     return images, labels
 
 
-def reads_or_says_why(data: bytes) -> Table | None:
+def reads_or_says_why(data: bytes) -> CsvFaces | None:
     table, refused = answer(lambda: read_csv(io.BytesIO(data), "any.csv"))
     if table is None:
         assert "any.csv" in refused

@@ -1,4 +1,4 @@
-"""Studies and models that are trained once, and a storage folder with a copy of them for each test."""
+"""Studies and models that are trained once, and copies of their storage folder for the tests."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.errors import DataError, StorageError, StudyError
+from fer_tune.job import Job
+from fer_tune.jobs import Observer, Plan
 from fer_tune.settings import Settings
 from fer_tune.sources.ensemble import EnsembleFit, run_ensemble
 from fer_tune.sources.final import Request
@@ -22,6 +24,7 @@ from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
+from fer_tune.study import Counts
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed, Parameter
 from fer_tune.train.ensemble import Ensemble
@@ -30,6 +33,20 @@ from tests.sources.conftest import Once
 from tests.sources.test_retrain import Heard
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (5, 48, 48), dtype=np.uint8)
+
+
+class Studies(Observer):
+    """Records the studies of what is opened, with the complete jobs, and of what starts."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, int]] = []
+        self.started: list[str] = []
+
+    def study_opened(self, plan: Plan, counts: Counts, workers: object) -> None:
+        self.opened.append((plan.study, counts.complete))
+
+    def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
+        self.started.append(job.study)
 
 
 def small(study: str, **changes: object) -> Sweep:
@@ -81,6 +98,22 @@ def test_members_share_a_device_in_lanes(searched: Settings) -> None:
         fits = {job.uid for job in store.jobs.of("one", "final")}
         lanes = {one.lane for one in store.jobs.attempts("one") if one.job in fits}
     assert lanes == {0, 1}
+
+
+def test_members_of_several_studies_train_side_by_side(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.of(searched) as store:
+        chosen = choose_members(store, ["one", "two"], 4)
+    first = {one.record.name: place for place, one in reversed(list(enumerate(chosen.candidates)))}
+    choice = replace(chosen.choice, weights={first["one"]: 2, first["two"]: 2}, single=first["one"])
+    monkeypatch.setattr(
+        "fer_tune.sources.ensemble.choose_members", lambda store, studies, size: replace(chosen, choice=choice)
+    )
+    heard = Studies()
+    found = run_ensemble(["one", "two"], searched, replace(INLINE, lanes=2), size=4, test=False, observer=heard)
+    assert found is not None
+    assert [fit.study for fit in found.fits] == ["one", "one", "two", "two"]
+    assert heard.started == ["one", "two", "one", "two"]
+    assert heard.opened == [("one", 0), ("two", 2)], "the mirror of the second study copies its fits"
 
 
 def test_its_folder_is_a_model_of_its_own(searched: Settings) -> None:

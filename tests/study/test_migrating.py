@@ -21,7 +21,7 @@ from fer_tune.errors import StorageError, StudyError
 from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.store import Cursor, Store, StudyLock, tables
-from fer_tune.store.copy_rows import Family
+from fer_tune.store.copy_rows import TableFamily
 from fer_tune.study import Study, migrating, ranking, trials
 from fer_tune.sweep.load import loads_sweep
 from tests.postgres import NewDatabase
@@ -166,7 +166,7 @@ def test_an_error_in_the_middle_changes_nothing_and_the_same_call_completes(
 ) -> None:
     before = contents(source.url)
     with monkeypatch.context() as patch:
-        patch.setattr(Family, "_copy", _after(calls, Family._copy))
+        patch.setattr(TableFamily, "_copy", _after(calls, TableFamily._copy))
         with pytest.raises(RuntimeError, match="in the middle"):
             fer_tune.migrate(target)
     assert is_empty(target)
@@ -246,16 +246,16 @@ def test_a_difference_is_found(pair: tuple[Store, Store], change: str, what: str
 
 
 def test_what_was_written_wrongly_is_taken_back(source: Settings, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = Family._copy
+    copy = TableFamily._copy
 
-    def wrongly(self: Family, table: object, *given: object) -> int:
+    def wrongly(self: TableFamily, table: object, *given: object) -> int:
         """Copies, and then damages a row."""
         count = copy(self, table, *given)  # type: ignore[arg-type]
         if table is tables.epochs:
             given[1].execute(text("UPDATE fer_epochs SET lr = 7 WHERE epoch = 3"))  # type: ignore[attr-defined]
         return count
 
-    monkeypatch.setattr(Family, "_copy", wrongly)
+    monkeypatch.setattr(TableFamily, "_copy", wrongly)
     with pytest.raises(StorageError, match="Row 3 of fer_epochs differs in lr"):
         fer_tune.migrate(target)
     assert is_empty(target)
@@ -270,14 +270,14 @@ def test_the_command(source: Settings, target: str) -> None:
 
 KILLED = """
 import os, sys, fer_tune
-from fer_tune.store.copy_rows import Family
-left, work = [int(sys.argv[3])], Family._copy
+from fer_tune.store.copy_rows import TableFamily
+left, work = [int(sys.argv[3])], TableFamily._copy
 def copy(*given):
     left[0] -= 1
     if left[0] < 0:
         os.kill(os.getpid(), 9)
     return work(*given)
-Family._copy = copy
+TableFamily._copy = copy
 fer_tune.migrate(sys.argv[2], storage=sys.argv[1])
 """
 

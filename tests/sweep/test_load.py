@@ -11,7 +11,7 @@ import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
-from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Start, Sweep, SweepLimits
+from fer_tune.sweep.schema import PrunerSpec, ScheduleSpec, SearchSpec, Start, Sweep, SweepLimits
 from fer_tune.sweep.space import Choice, Fixed, Range
 from fer_tune.sweep.yaml_nodes import dump
 
@@ -560,3 +560,34 @@ def test_search_by_word_or_with_options() -> None:
 def test_a_prior_without_start_configurations_is_noted() -> None:
     sweep = loads("family: vgg\nsearch: {prior: {from: start}}")
     assert sweep.notes == ("`start` has no configurations, so the search has no prior",)
+
+
+def test_the_schedule_of_the_search() -> None:
+    assert loads("family: vgg").schedule == ScheduleSpec(name="asynchronous", round=8)
+    assert loads("family: vgg\nschedule: deterministic").schedule.name == "deterministic"
+    sweep = loads("family: vgg\nschedule: {name: deterministic, round: 16}\nparams: {schedule: cosine}")
+    assert sweep.schedule.round == 16
+    assert sweep.space["schedule"].domain == Fixed("cosine")
+    assert loads_sweep(dump(sweep.plain()), Path("vgg.yaml")).schedule == sweep.schedule
+
+
+def test_the_command_line_tells_the_two_schedules_apart() -> None:
+    sweep = loads("family: vgg", "schedule=deterministic", "schedule.round=4")
+    assert (sweep.schedule.name, sweep.schedule.round) == ("deterministic", 4)
+    sweep = loads("family: vgg\nschedule: deterministic", "schedule=cosine")
+    assert (sweep.schedule.name, sweep.space["schedule"].domain) == ("deterministic", Fixed("cosine"))
+    sweep = loads("family: vgg", "schedule={name: deterministic, round: 2}")
+    assert sweep.schedule.round == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("schedule: deterministic\nbudget: {patience: 20}", "does not go with schedule: deterministic"),
+        ("schedule: cosine", "must be .asynchronous. or .deterministic., not cosine"),
+        ("schedule: {name: deterministic, round: 0}", "must be at least 1, not 0"),
+    ],
+)
+def test_a_schedule_that_is_not_valid(lines: str, what: str) -> None:
+    with pytest.raises(SweepError, match=what):
+        loads(f"family: vgg\n{lines}")

@@ -1,0 +1,237 @@
+"""Tests that a deterministic schedule gives the same trials whatever the timing of the workers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.search import play as playing
+from benchmarks.search.pool import SimulatedPool, _Lane
+from fer_tune.pool import Event
+from fer_tune.settings import Settings, sqlite_url
+from fer_tune.sources.rounds import Recalled, Rounds
+from fer_tune.store import Store
+from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, ScheduleSpec, SearchSpec, Sweep
+from tests.benchmarks.simulated import simulator, small
+
+PROMOTE = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
+PRUNE = SearchSpec()
+TRIALS = 24
+
+
+def pool_of(speeds: int, kill_after: int | None = None) -> type[SimulatedPool]:
+    """Returns a pool whose lanes have speeds that change at random.
+
+    Args:
+        kill_after: the number of calls after which the run is killed.
+    """
+
+    class Uneven(SimulatedPool):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.random = random.Random(speeds)
+            self.calls = 0
+
+        def events(self, timeout: float) -> list[Event]:
+            self.calls += 1
+            if self.calls == kill_after:
+                raise Killed
+            return super().events(timeout)
+
+        def _seconds(self, lane: _Lane, epoch: int) -> float:
+            return super()._seconds(lane, epoch) * self.random.expovariate(1.0)
+
+    return Uneven
+
+
+class Killed(BaseException):
+    """Ends a run at once, as SIGKILL does."""
+
+
+Found = list[tuple[object, ...]]
+Play = Callable[..., Found]
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Returns a function that runs a sweep on simulated workers, and returns its trials."""
+    numbers = count()
+
+    def play(sweep: Sweep, workers: int, speeds: int = 0, kills: Sequence[int] = ()) -> Found:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        monkeypatch.setattr(playing, "TRIALS", TRIALS)
+        for after in (*kills, None):
+            pool = pool_of(speeds, after)
+            with suppress(Killed):
+                playing.play(
+                    sweep, simulator(), seed=3, seconds=1e9, slots=workers, own=False, folder=folder, workers=pool
+                )
+        return found(Settings(folder, sqlite_url(folder / "fer_tune.db")), sweep.study)
+
+    return play
+
+
+def found(settings: Settings, name: str) -> Found:
+    """Returns each trial with all that it measured, in the order of the draws."""
+    with Store.of(settings) as store:
+        curves = store.epochs.curves(name)
+        jobs = sorted(store.jobs.of(name, "search"), key=lambda job: job.seed)
+        return [
+            (job.state, job.value, tuple(sorted(job.params.items())), [row.val_accuracy for row in curves[job.uid]])
+            for job in jobs
+        ]
+
+
+def deterministic(sampler: str, search: SearchSpec, pruner: str = "median", **options: object) -> Sweep:
+    """Returns a sweep with rounds of four turns."""
+    return replace(
+        small(),
+        sampler=SamplerSpec(sampler, None, options),
+        search=search,
+        pruner=PrunerSpec("none" if search is PROMOTE else pruner),
+        schedule=ScheduleSpec(name="deterministic", round=4),
+    )
+
+
+EFFECTS = ("effects", PROMOTE, {"n_startup_trials": 6})
+TPE = ("tpe", PRUNE, {"n_startup_trials": 6, "multivariate": True, "group": True, "constant_liar": True})
+OTHERS = [
+    ("tpe", PROMOTE, TPE[2]),
+    ("gp", PRUNE, {"n_startup_trials": 6}),
+    ("qmc", PRUNE, {}),
+    ("random", PROMOTE, {}),
+    ("effects", PRUNE, {"n_startup_trials": 6}),
+]
+
+
+def test_workers_and_their_speeds_do_not_matter(played: Play) -> None:
+    sampler, search, options = EFFECTS
+    sweep = deterministic(sampler, search, **options)
+    first = played(sweep, 1)
+    assert len(first) == TRIALS
+    assert {state for state, *_ in first} == {"complete", "pruned"}
+    assert played(sweep, 7, speeds=2) == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sampler", "search", "options"), [EFFECTS, TPE, *OTHERS])
+def test_no_sampler_depends_on_timing(
+    played: Play, sampler: str, search: SearchSpec, options: dict[str, object]
+) -> None:
+    sweep = deterministic(sampler, search, **options)
+    first = played(sweep, 1)
+    assert played(sweep, 2, speeds=1) == first
+    assert played(sweep, 7, speeds=2) == first
+    assert played(sweep, 7, speeds=3) == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "percentile", "successive_halving", "hyperband", "patient"])
+def test_no_pruner_depends_on_timing(played: Play, pruner: str) -> None:
+    sampler, search, options = TPE
+    text = {"percentile": "{name: percentile, percentile: 40}", "patient": "{name: patient, wrapped_pruner: median}"}
+    spec = small(f"pruner={text.get(pruner, pruner)}").pruner
+    sweep = replace(deterministic(sampler, search, **options), pruner=spec)
+    first = played(sweep, 1)
+    assert played(sweep, 7, speeds=2) == first
+
+
+@pytest.mark.slow
+def test_without_it_timing_matters(played: Play) -> None:
+    sweep = replace(deterministic("effects", PROMOTE, n_startup_trials=6), schedule=ScheduleSpec())
+    assert played(sweep, 1) != played(sweep, 7, speeds=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [[9], [30, 5], [20, 20, 20]], ids=str)
+@pytest.mark.parametrize(("sampler", "search", "options"), [EFFECTS, TPE, OTHERS[0]])
+def test_kills_do_not_matter(
+    played: Play, sampler: str, search: SearchSpec, options: dict[str, object], kills: list[int]
+) -> None:
+    sweep = deterministic(sampler, search, **options)
+    assert played(sweep, 7, speeds=2, kills=kills) == played(sweep, 1)
+
+
+# the rounds by themselves ---------------------------------------------------------------------------------------------
+
+
+def handed_out(random: random.Random, workers: int, size: int, budget: int) -> list[tuple[str, bool]]:
+    """Hands out all turns of an invented search to so many workers, which end them in any order.
+
+    Returns the job of each turn, and whether it continues.
+    """
+    rounds, training, turns, started = Rounds(size, [1, 3], 3), [], [], 0
+    reached: dict[str, int] = {}
+    while True:
+        uid = None
+        while len(training) < workers and rounds.ready():
+            uid = rounds.promotable()
+            if uid is None and started < budget:
+                uid, started = f"trial {started}", started + 1
+            uid = uid or rounds.last()
+            if uid is None:
+                break
+            turns.append((uid, uid in reached))
+            rounds.take(uid, int(uid.split()[1]))
+            training.append(uid)
+        if not training:
+            return turns
+        uid = training.pop(random.randrange(len(training)))
+        epoch = {None: 1, 1: 3, 3: 9}[reached.get(uid)]
+        reached[uid] = epoch
+        rounds.heard(uid, epoch, hash_of(uid, epoch))
+        rounds.ended(uid, epoch if epoch < 9 else None)
+
+
+def hash_of(uid: str, epoch: int) -> float:
+    return crc32(f"{uid} {epoch}".encode()) / 2**32
+
+
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 40), st.randoms(use_true_random=False))
+def test_any_order_of_ends_gives_the_same_turns(workers: int, size: int, budget: int, order: random.Random) -> None:
+    turns = handed_out(order, workers, size, budget)
+    assert turns == handed_out(random.Random(0), 1, size, budget)
+    assert [uid for uid, continues in turns if not continues] == [f"trial {place}" for place in range(budget)]
+    assert not budget or sum(continues for _, continues in turns) >= 2  # one trial is trained to its end
+
+
+def test_two_rounds_are_trained_at_the_same_time_and_no_more() -> None:
+    rounds = Rounds(2, [], 3)
+    for place in range(4):
+        assert rounds.ready()
+        rounds.take(str(place), place)
+    assert not rounds.ready()
+    rounds.ended("3")
+    rounds.ended("0")
+    assert not rounds.ready()
+    rounds.ended("1")
+    assert rounds.ready()
+    assert (rounds.before(), rounds.before("2"), rounds.before("0")) == (2, 0, 0)
+
+
+def test_what_was_handed_out_before_is_recalled() -> None:
+    rounds = Rounds(1, [1, 3], 2)
+    rounds.recall(
+        [
+            Recalled("a", 0, [(0, 1), (3, 3)], {1: 0.9, 2: 0.9, 3: 0.95}, trains=True, paused=False),
+            Recalled("b", 1, [(1, 1)], {1: 0.5}, trains=False, paused=True),
+            Recalled("c", 2, [(2, 1)], {1: 0.7}, trains=False, paused=True),
+        ]
+    )
+    assert rounds.next == 4
+    assert rounds.ready()  # of turn 4, which knows the turns 0 to 2
+    assert rounds.promotable() is None  # one in two of three may continue, and has
+    rounds.take("d", 3)
+    assert not rounds.ready()
+    rounds.ended("a", 3)
+    assert rounds.ready()
