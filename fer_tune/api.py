@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fer_tune.doctor import Finding
     from fer_tune.job import Part, Tta, Value
     from fer_tune.jobs import Observer, RunOutcome
+    from fer_tune.jobs.callbacks import Callback
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
@@ -147,7 +148,7 @@ def check_family(family: str) -> list[Checked]:
 
 
 def run(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -157,6 +158,8 @@ def run(
     ray_address: str | None = None,
     wandb: Mode | None = None,
     observer: Observer | None = None,
+    callbacks: Sequence[Callback] = (),
+    display: bool | None = None,
     storage: str | None = None,
 ) -> RunOutcome:
     """Runs sweeps to their budgets, one after another. A study that exists is continued.
@@ -179,22 +182,48 @@ def run(
         wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
             one.
         observer: hears what happens; see `fer_tune.jobs.Observer`.
+        callbacks: each is called with a job and how it ended, when a trial has ended:
+            `lambda job, ended: print(job.number, job.params, ended.value)`. An error of theirs does
+            not end the run. `fer_tune.stop(job.study)` does.
+        display: whether a notebook shows the run as it goes. None is yes in a notebook.
 
     Raises:
         FerTuneError: a sweep cannot be run as it is, or the workers keep dying.
     """
     from fer_tune.sources.run import RunOptions, run_sweeps
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )
-    return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
+    settings = Settings.from_environment(storage)
+    observer = _observers(settings, observer, callbacks, display)
+    return run_sweeps(given or check(sweeps, changes), settings, options, observer)  # type: ignore[arg-type]
+
+
+def _observers(
+    settings: Settings, observer: Observer | None, callbacks: Sequence[Callback], display: bool | None
+) -> Observer | None:
+    """Returns an observer that passes everything to those that a caller of `run` wants."""
+    from fer_tune.display.notebook import in_notebook
+    from fer_tune.jobs.callbacks import Callbacks
+    from fer_tune.jobs.observers import Observers
+
+    found = [] if observer is None else [observer]
+    if callbacks:
+        found.append(Callbacks(callbacks))
+    if in_notebook() if display is None else display:
+        from fer_tune.display.notebook import NotebookView
+        from fer_tune.display.recall import recall
+        from fer_tune.display.run_state import RunState
+
+        state = RunState()
+        found += [state, NotebookView(state, lambda state: recall(state, settings))]
+    return Observers(found, settings.logs / "observers.log") if len(found) > 1 else next(iter(found), None)
 
 
 def plan(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -215,9 +244,8 @@ def plan(
     """
     from fer_tune.sources.plan import plan_sweeps
     from fer_tune.sources.run import RunOptions
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
     )
@@ -225,7 +253,7 @@ def plan(
 
 
 def preview(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -243,9 +271,8 @@ def preview(
     """
     from fer_tune.sources.preview import preview_sweeps
     from fer_tune.sources.run import RunOptions
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(workers=workers, devices=devices, engine=engine)
     return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
 
@@ -1051,6 +1078,14 @@ def dashboard_application(
     with open_store(storage) as store:
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
         yield guarded(application(store, Settings.from_environment(storage)), host), page
+
+
+def _sweeps(given: Any) -> list[Sweep]:
+    """Returns the sweeps among what `run` was given, if it was not given paths."""
+    from fer_tune.sweep import Sweep
+
+    several = given if isinstance(given, Sequence) else [given]
+    return [sweep for sweep in several if isinstance(sweep, Sweep)]
 
 
 def _paths(given: Any) -> list[Path]:
