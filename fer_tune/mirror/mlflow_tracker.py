@@ -19,7 +19,7 @@ TAG = "fer_tune.run"
 """The tag that has the id of a run. MLflow chooses ids of its own."""
 
 EPOCH = "epoch"
-"""The metric that is written after the others of an epoch. Its steps are the rows so far."""
+"""The metric that is written after the others of an epoch. Its steps say which rows are there."""
 
 FOLDER = "mlflow"
 """Folder in the storage folder, without MLFLOW_TRACKING_URI."""
