@@ -7,7 +7,8 @@ others.
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, protocols, export
-    keep:    backup, restore, migrate, delete_study, rename_study
+    keep:    backup, restore, migrate, delete_study, rename_study, export_study,
+             import_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
+    from fer_tune.study.exporting import Exported
     from fer_tune.study.migrating import Migrated
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
@@ -1039,6 +1041,37 @@ def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
     settings = Settings.from_environment(storage)
     with Store.of(settings, create=False) as store:
         rename(store, settings, study, to)
+
+
+def export_study(study: str, to: str | os.PathLike[str], *, storage: str | None = None) -> Exported:
+    """Writes one study into a file, with its models and other files. The images are not in it.
+
+    Args:
+        to: a file that does not exist yet, or a folder.
+
+    Raises:
+        StudyError: there is no such study, or a process runs it.
+        StorageError: the file exists or cannot be written.
+    """
+    from fer_tune.study.exporting import export_study as write
+
+    with open_store(storage) as store:
+        return write(store, Settings.from_environment(storage), study, Path(to))
+
+
+def import_study(file: str | os.PathLike[str], *, storage: str | None = None) -> Exported:
+    """Adds a study that `export_study` wrote to the database and its storage folder.
+
+    Raises:
+        StudyError: there is a study of its name.
+        StorageError: the file is not an exported study, or cannot be unpacked.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.exporting import import_study as add
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings) as store:
+        return add(store, settings, Path(file))
 
 
 # helpers of the command line ------------------------------------------------------------------------------------------
