@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.circumstances import commit, machine, today, versions
-from benchmarks.search import play as playing
 from benchmarks.search.curves import SWEEPS
 from benchmarks.search.models import simulator_of
+from benchmarks.search.play import play
 from benchmarks.search.pool import SimulatedPool, _Lane
 from benchmarks.search.simulator import Simulator
 from fer_tune.sweep import Sweep, load_sweep
@@ -82,7 +82,7 @@ def rows(
             schedule = ScheduleSpec() if size is None else ScheduleSpec(name="deterministic", round=size)
             chosen = replace(sweep, schedule=schedule)
             traces = [
-                playing.play(chosen, simulator, seed=seed, seconds=seconds, slots=count, pool_of=UnevenPool)
+                play(chosen, simulator, seed=seed, seconds=seconds, slots=count, workers=UnevenPool)
                 for seed in range(seeds)
             ]
             idle = [1 - trace.facts["trained_seconds"] / (count * seconds) for trace in traces]

@@ -6,7 +6,7 @@ others.
     show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
-    use:     load_model, predict, evaluate, export
+    use:     load_model, predict, evaluate, protocols, export
     keep:    backup, restore, migrate, delete_study, rename_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.predict import Prediction
     from fer_tune.sources.preview import Preview
+    from fer_tune.sources.protocols import Protocols
     from fer_tune.store import Store, StudyRecord
     from fer_tune.store.backup import Backup
     from fer_tune.store.holder import Holder
@@ -876,6 +877,31 @@ def evaluate(
 
     target = None if out is None else Path(out)
     return assess(Path(folder), source, Settings.from_environment(), usage=usage, device=device, out=target, note=note)
+
+
+def protocols(
+    folder: str | os.PathLike[str],
+    source: str,
+    *,
+    device: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Protocols:
+    """Evaluates a model or an ensemble under the protocols that people use on FER2013.
+
+    These are the test images of its own split, PublicTest and PrivateTest, each with and without
+    copies of training images. Protocols that need another training are named, and published figures
+    are restated in the protocol that their code used. Each evaluation is recorded in the ledger.
+
+    Args:
+        folder, source, device, note: as in `evaluate`. PublicTest and PrivateTest need a file with
+            a Usage column.
+
+    Raises:
+        DataError: the source cannot be read, or no protocol fits the model and the source.
+    """
+    from fer_tune.sources.protocols import under_protocols
+
+    return under_protocols(Path(folder), source, Settings.from_environment(), device=device, note=note)
 
 
 def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> float:

@@ -8,15 +8,41 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 PASSWORD = "hunter2-of-the-tests"
 
-NewDatabase = Callable[[], str]
-"""The URL, with password, of an empty database."""
+
+class NewDatabase:
+    """Makes empty databases on a server. A call returns the URL of one, with password.
+
+    Args:
+        call: runs one of PostgreSQL's programs.
+        start: the words that start the server with `pg_ctl`.
+    """
+
+    def __init__(self, call: Callable[..., None], start: Sequence[object], port: int) -> None:
+        self._call, self._start, self._numbers = call, start, count()
+        self._address = f"postgresql://me:{PASSWORD}@127.0.0.1:{port}"
+
+    def __call__(self) -> str:
+        import psycopg
+
+        database = f"test{next(self._numbers)}"
+        with psycopg.connect(f"{self._address}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database}".encode())
+        return f"{self._address}/{database}"
+
+    def stop(self) -> None:
+        """Stops the server at once, as a crash does. All connections break."""
+        self._call("pg_ctl", *self._start[:2], "-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Starts the server again, at the same address."""
+        self._call("pg_ctl", *self._start)
 
 
 def programs() -> Path | None:
@@ -51,19 +77,9 @@ def server(bin_: Path) -> Iterator[NewDatabase]:
             "initdb", "-D", data, "-U", "me", "-A", "scram-sha-256", "--pwfile", place / "password", "-E", "UTF8", "-N"
         )
         options = f"-c listen_addresses=127.0.0.1 -p {port} -k {place} -c fsync=off -c max_connections=200"
-        call("pg_ctl", "-D", data, "-l", place / "log", "-w", "-o", options, "start")
-        numbers = count()
-
-        def new() -> str:
-            import psycopg
-
-            database = f"test{next(numbers)}"
-            address = f"postgresql://me:{PASSWORD}@127.0.0.1:{port}"
-            with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {database}".encode())
-            return f"{address}/{database}"
-
+        new = NewDatabase(call, ("-D", data, "-l", place / "log", "-w", "-o", options, "start"), port)
+        new.start()
         try:
             yield new
         finally:
-            call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+            new.stop()

@@ -42,6 +42,8 @@ LIBRARIES = {
     "optuna": {"study", "report", "dashboard", "doctor"},
     "sqlalchemy": {"store", "study", "dashboard", "doctor"},
     "wandb": {"mirror"},
+    "mlflow": {"mirror"},
+    "tensorboard": {"mirror"},
     "ray": {"pool"},
     "typer": {"cli", "__main__"},
     "sklearn": {"data"},

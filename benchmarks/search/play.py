@@ -65,7 +65,7 @@ def play(
     slowness: float = 1.0,
     own: bool = True,
     folder: Path | None = None,
-    pool_of: type[SimulatedPool] = SimulatedPool,
+    workers: type[SimulatedPool] = SimulatedPool,
 ) -> Trace:
     """Runs a sweep for so many seconds of the simulation, and returns what it found.
 
@@ -76,7 +76,7 @@ def play(
         slowness: how many times longer an epoch takes because the slots share a device.
         own: whether the orchestrator's processor time counts.
         folder: where the database goes; by default a temporary folder, in memory if possible.
-        pool_of: the pool's class.
+        workers: the class of the simulated pool.
     """
     changed = {"trials": TRIALS, "hours": seconds / 3600}
     sweep = replace(
@@ -89,7 +89,7 @@ def play(
             recorder = _Recorder(simulator, clock)
             study = Study.open(sweep, store, data(root), {"train": 1, "val": 1, "test": 1})
             search = Search(sweep, study, data(root), store, settings=settings, lock=lock, mirrored=False)
-            pool = pool_of(simulator, clock, slots, slowness)
+            pool = workers(simulator, clock, slots, slowness)
             limits = Limits(hang_timeout=1e9, job_timeout=None, retries=0, hours=sweep.budget.hours)
             observers = Observers([recorder], settings.logs / "observers.log")
             Runner(search, pool, store, observers, Signals(), limits, clock=clock).run()

@@ -11,6 +11,7 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import fer_tune
 from fer_tune.errors import FerTuneError, PoolError
@@ -32,6 +33,9 @@ END_SECONDS = 15.0
 """Seconds that a host has to end its worker. Then its actor is killed, and the worker given up."""
 FETCH_SECONDS = 120.0
 """Seconds that a file may take from a node to the orchestrator."""
+
+THREADS = ("send", "poll", "end")
+"""Methods of `Host` that run at the same time."""
 
 
 @dataclass
@@ -82,13 +86,10 @@ class RayWorker(PoolMember):
         self.reset()
         self._where: Arrived | None = None
         self._arrived = self._killed = math.inf
-        remote = self._ray.remote(concurrency_groups={"in": 1, "out": 1, "end": 1})(Host)
         needs = {"num_cpus": self._claim.cpus, "num_gpus": self._claim.gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._actor = remote.options(**needs).remote(*self._arguments)
-        self._send = self._actor.send.options(concurrency_group="in")
-        self._poll = self._actor.poll.options(concurrency_group="out")
+        self._actor = _remote_host(self._ray).options(**needs).remote(*self._arguments)
         self._ending: Reference | None = None
-        self.asked: Reference | None = self._poll.remote(POLL_SECONDS)
+        self.asked: Reference | None = self._actor.poll.remote(POLL_SECONDS)
         self.send(self.use)
 
     @property
@@ -119,7 +120,7 @@ class RayWorker(PoolMember):
     def send(self, message: object) -> None:
         """Sends a message to the worker. Its errors come from `poll`."""
         if self.asked is not None:
-            self._send.remote(message)
+            self._actor.send.remote(message)
 
     def replace(self) -> None:
         """Creates a new actor for a worker that was lost.
@@ -141,7 +142,7 @@ class RayWorker(PoolMember):
         except Exception as error:  # Ray's own, or one of the host's constructor
             self._die(_why(error), "")
             return
-        self.asked = self._poll.remote(POLL_SECONDS)
+        self.asked = self._actor.poll.remote(POLL_SECONDS)
         for message in messages:
             self._take(message)
 
@@ -237,7 +238,7 @@ class RayWorker(PoolMember):
     def begin_end(self) -> None:
         """Asks the host to kill the worker's process."""
         if self.asked is not None:
-            self._ending = self._actor.end.options(concurrency_group="end").remote()
+            self._ending = self._actor.end.remote()
 
     def end(self, patience: float) -> None:
         """Ends the worker for good.
@@ -266,6 +267,14 @@ class RayWorker(PoolMember):
         self.asked = None
         with suppress(Exception):  # the connection to the cluster may be gone too
             self._ray.kill(self._actor)
+
+
+def _remote_host(ray: Any) -> Any:
+    """Returns the class of actors. Each of its methods has a thread of its own, so that none waits
+    for another, and calls of one method keep their order."""
+    for method in THREADS:
+        ray.method(concurrency_group=method)(getattr(Host, method))
+    return ray.remote(concurrency_groups=dict.fromkeys(THREADS, 1))(Host)
 
 
 def _paths_here(job: Job, end: JobEnd) -> dict[str, Path]:

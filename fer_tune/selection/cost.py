@@ -98,7 +98,7 @@ def forecast(shape: Shape, pace: TrialPace, seed: int = 0) -> Forecast:
     random = np.random.default_rng(seed)
     first = min((shape.rungs[:1] or (shape.schedule,))[0] * float(np.mean(pace.epochs)) + pace.overhead, shape.capacity)
     expected = min(shape.trials, shape.capacity / first if first else shape.trials)
-    plays = [_play(shape, pace, random) for _ in range(max(5, min(PLAYS, int(TRIALS / expected))))]
+    plays = [_play(shape, pace, random) for _ in range(max(5, min(PLAYS, int(TRIALS / max(1.0, expected)))))]
     ends = [*shape.rungs, shape.schedule]
     return Forecast(
         device_seconds=ForecastRange.of([seconds for seconds, _, _ in plays]),

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from sqlalchemy import create_engine, inspect
@@ -14,12 +16,18 @@ from sqlalchemy.engine import make_url
 
 from fer_tune.data.dataset import Dataset
 from fer_tune.errors import StorageError, StudyError
+from fer_tune.job import EpochRow, Job
 from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings
+from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store, StudyLock
 from fer_tune.store.connection import parse_url
+from fer_tune.study import trials
 from tests.data.making import csv_text
+from tests.jobs.helpers import INLINE, Notebook
+from tests.pool.trainers import obedient
 from tests.postgres import PASSWORD, NewDatabase
+from tests.searches import make_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +97,26 @@ def test_a_study_is_run_once_and_mirrored_once_at_a_time(postgres: NewDatabase, 
                 again.acquire()
     with StudyLock(there, url, "tiny"), MirrorLock(there, "tiny"):
         pass
+
+
+def test_the_server_stops_in_the_middle_and_comes_back(postgres: NewDatabase, settings: Settings) -> None:
+    """All connections break, and the lock is lost. The run waits, takes the lock again, and ends as
+    without that."""
+    settings = replace(settings, url=postgres())
+    starter = Timer(2.0, postgres.start)
+
+    def stop(job: Job, row: EpochRow) -> None:
+        if (job.number, row.epoch) == (2, 2):
+            postgres.stop()
+            starter.start()
+
+    watch = Notebook(on_epoch=stop)
+    sweep = make_sweep(budget=5, epochs=4, seconds=0.01)
+    outcome = run_sweeps([sweep], settings, replace(INLINE, workers=2), watch, obedient)
+    starter.join()
+    assert outcome.studies[0].counts.complete == 5
+    assert any("Trying again" in note for note in watch.notes)
+    assert any("This run holds it again" in note for note in watch.notes)
+    with Store.of(settings) as store:
+        assert [len(store.epochs.curve("s", str(trial.job))) for trial in trials(store, "s")] == [4] * 5
+        assert [job.state for job in store.jobs.of("s")] == ["complete"] * 5

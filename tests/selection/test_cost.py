@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from fer_tune.selection.cost import Shape, TrialPace, forecast
@@ -29,6 +31,12 @@ def test_the_capacity_limits_the_trials() -> None:
     found = forecast(Shape(10, (), 3, 1000, capacity=95.0), TrialPace((1.0,)))
     assert found.started.middle == 9
     assert found.device_seconds.high == 95
+
+
+@pytest.mark.parametrize(("trials", "capacity"), [(0, math.inf), (5, 0.0)])
+def test_a_study_that_has_used_its_budget_costs_nothing_more(trials: int, capacity: float) -> None:
+    found = forecast(Shape(27, (3, 9), 3, trials, capacity), TrialPace((1.0,)))
+    assert (found.device_seconds.high, found.started.high, found.reached[27].high) == (0, 0, 0)
 
 
 def test_the_range_is_wide_if_trials_differ() -> None:

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from fer_tune import api
 from fer_tune.api import load_model
+from fer_tune.cli.app import app
 from fer_tune.errors import StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
@@ -361,6 +364,16 @@ def test_every_figure_has_the_ledger_of_its_split(searched: Settings) -> None:
     assert second.ledger[0].result["plain"] == first.plain.scores.accuracy
     lines = json.loads((second.folder / "metrics.json").read_text())["test_ledger"]
     assert [line.split()[2:5] for line in lines] == [["s", "final", "fit"]] * 2
+
+
+def test_the_meter_says_how_often_test_was_opened(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    before = api.overtuning("s", 0)
+    assert before is not None
+    assert (len(before.figures), before.openings) == (1, 0)
+    fitted(searched, Request(seeds=2))
+    shown = CliRunner().invoke(app, ["best", "--study", "s"])
+    assert "after 2 openings of test" in " ".join(shown.stdout.split())
 
 
 def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -> None:

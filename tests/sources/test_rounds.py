@@ -71,9 +71,11 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
         folder.mkdir()
         monkeypatch.setattr(playing, "TRIALS", TRIALS)
         for after in (*kills, None):
-            monkeypatch.setattr(playing, "SimulatedPool", pool_of(speeds, after))
+            pool = pool_of(speeds, after)
             with suppress(Killed):
-                playing.play(sweep, simulator(), seed=3, seconds=1e9, slots=workers, own=False, folder=folder)
+                playing.play(
+                    sweep, simulator(), seed=3, seconds=1e9, slots=workers, own=False, folder=folder, workers=pool
+                )
         return found(Settings(folder, sqlite_url(folder / "fer_tune.db")), sweep.study)
 
     return play
