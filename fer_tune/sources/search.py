@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import TakenOverError
 from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
-from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
+from fer_tune.jobs.checkpoints import sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
@@ -20,6 +19,7 @@ from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
 from fer_tune.sources.rounds import recalled, rounds_of
 from fer_tune.sources.spending import Spending
+from fer_tune.sources.trial_jobs import TrialJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,7 @@ class Search:
         self._sweep, self._study, self.data, self._store, self._lock = sweep, study, data, store, lock
         self._mirrored, self._note = mirrored, note
         self.record = store.studies.get(sweep.study)
-        self._uid = self.record.uid
-        self._settings = settings
+        self._jobs = TrialJobs(sweep, self.record.uid, data, settings, store)
         self._finished = 0
         self._running: set[str] = set()
         self.spending = Spending(sweep.study, study, store)
@@ -81,7 +80,7 @@ class Search:
         self._requeued = 0
         self._patience = PatienceRule(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
-        self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
+        self._paused = PausedTrials(sweep, study, store, self._jobs.checkpoints, note)
         self._rounds = rounds_of(sweep)
         self.plan = Plan(
             study=sweep.study,
@@ -114,8 +113,8 @@ class Search:
         unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
-                self._store.artifacts.discard_unrecorded(name, job.uid, self._folder(job.uid))
-        if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
+                self._store.artifacts.discard_unrecorded(name, job.uid, self._jobs.folder(job.uid))
+        if stray := sweep_up(self._jobs.checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         self._paused.recall()
         if self._rounds is not None:
@@ -345,11 +344,11 @@ class Search:
 
     def _new(self, proposal: Proposal) -> Job:
         until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)
-        return self._job(proposal, new_uid(), 0, until)
+        return self._jobs.make(proposal, new_uid(), 0, until)
 
     def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
-        return self._job(proposal, known.uid, self._attempt(known.uid), until)
+        return self._jobs.make(proposal, known.uid, self._jobs.attempt(known.uid), until)
 
     def _continued(self, uid: str, to_the_end: bool = False) -> Job:
         """Records and returns a paused trial that continues.
@@ -357,47 +356,12 @@ class Search:
         Args:
             to_the_end: whether it continues to the end of its schedule, and not to its next rung.
         """
-        attempt = self._attempt(uid)
+        attempt = self._jobs.attempt(uid)
         proposal, epoch = self._paused.promote(uid)
         until = None if to_the_end else self._paused.rungs.next_after(epoch)
-        job = self._job(proposal, uid, attempt, until)
+        job = self._jobs.make(proposal, uid, attempt, until)
         if self._rounds is not None:
             self._take_turn(job)
             self._rounds.take(uid, job.seed)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
-
-    def _attempt(self, uid: str) -> int:
-        """Returns the number of the next attempt at a job."""
-        attempts = self._store.jobs.attempts(self._sweep.study, uid)
-        return max((attempt.attempt + 1 for attempt in attempts), default=0)
-
-    def _job(self, proposal: Proposal, uid: str, attempt: int, until: int | None) -> Job:
-        sweep = self._sweep
-        return Job(
-            uid=uid,
-            study=sweep.study,
-            kind="search",
-            family=sweep.family,
-            params=proposal.params,
-            schedule=sweep.budget.epochs,
-            until=until,
-            seed=proposal.seed,
-            data=self.data,
-            number=proposal.number,
-            name=proposal.name,
-            attempt=attempt,
-            objective=sweep.objective,
-            objective_of=sweep.objective_of,
-            patience=sweep.patience,
-            artifacts=self._folder(uid),
-            checkpoint=checkpoint_path(self._checkpoints, uid),
-            checkpoint_seconds=sweep.limits.checkpoint_interval,
-        )
-
-    def _folder(self, uid: str) -> Path:
-        return self._settings.job_folder(self._sweep.study, self._uid, uid)
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self._settings.checkpoint_folder(self._sweep.study, self._uid)
