@@ -174,9 +174,7 @@ def _family(study: str) -> str:
 
 def _metrics(study: str) -> dict[str, Any]:
     """The newest final fit's metrics.json."""
-    found = sorted(
-        Settings.from_environment().artifacts.glob(f"{study}-*/*/metrics.json"), key=os.path.getmtime
-    )
+    found = sorted(Settings.from_environment().artifacts.glob(f"{study}-*/*/metrics.json"), key=os.path.getmtime)
     metrics: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
     return metrics
 
