@@ -69,6 +69,7 @@ def test_the_final_fit_is_of_the_confirmed_winner(confirmed: Settings) -> None:
     [
         (["--seeds", "1"], "--seeds"),
         (["--top", "0"], "--top"),
+        (["--lanes", "0"], "--lanes must be between 1 and"),
         (["--study", "nonesuch"], "There is no study nonesuch"),
     ],
 )
