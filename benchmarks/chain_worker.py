@@ -1,4 +1,4 @@
-"""The worker's side of `benchmarks.chain`: sends curves as fast as a real one trains."""
+"""The worker's side of `benchmarks.chain`: trains nothing, and sends curves like a real one."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def measured(folder: Path, url: str, count: int, slots: int, trials: int) -> dic
 
 
 def server_seconds(url: str) -> float:
-    """Returns the processor time of a PostgreSQL server, with all its processes that ever were."""
+    """Returns the processor time of a PostgreSQL server and all its processes, also ended ones."""
     port = str(make_url(url).port)
     for process in psutil.process_iter(["name", "cmdline"]):
         words = process.info["cmdline"] or []

@@ -27,6 +27,7 @@ from fer_tune.data.access import open_final, open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.published import PUBLISHED
 from fer_tune.data.splits import reference, store_split
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Part, Tta, Value
@@ -78,49 +79,6 @@ PROTOCOLS = (
     Protocol("PrivateTest, epoch chosen on PrivateTest", "train", "val", "usage", swapped=True, epoch="best"),
 )
 
-
-@dataclass(frozen=True)
-class Published:
-    """A published figure on PrivateTest without other data, restated in the protocol of its code.
-
-    Attributes:
-        accuracy: in per cent, as published.
-        chosen: what chose the epoch, and the learning rate if it falls by a measurement.
-        views: the views of a test image that are averaged.
-        source: where the code or the paper is.
-    """
-
-    who: str
-    accuracy: float
-    chosen: str
-    views: str
-    honest: bool
-    source: str
-
-
-PUBLISHED = (
-    Published(
-        "Pramerdorfer and Kampel, one VGG", 72.7, "PublicTest", "ten crops", True, "https://arxiv.org/abs/1612.02903"
-    ),
-    Published(
-        "Pramerdorfer and Kampel, eight networks", 75.2, "PublicTest", "ten crops", True,
-        "https://arxiv.org/abs/1612.02903",
-    ),
-    Published(
-        "VGG19 of Facial-Expression-Recognition.Pytorch", 73.11, "PrivateTest", "ten crops of 44", False,
-        "https://github.com/WuJie1010/Facial-Expression-Recognition.Pytorch",
-    ),
-    Published(
-        "Khaireddin and Chen, one VGG", 73.28, "PrivateTest, called validation in the code", "ten crops of 40", False,
-        "https://github.com/usef-kh/fer",
-    ),
-    Published(
-        "ResNet18 of Fer2013-Facial-Emotion-Recognition-Pytorch", 73.70,
-        "PrivateTest, called validation in the code", "ten crops of 40", False,
-        "https://github.com/LetheSec/Fer2013-Facial-Emotion-Recognition-Pytorch",
-    ),
-)  # fmt: skip
-"""What the public code does, read in November 2026. All train on the 28,709 images of Training."""
 
 NO_USAGE = "the file has no Usage column"
 """Why a protocol was not measured: train.csv has only the competition's part Training."""

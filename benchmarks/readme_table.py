@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import objective, orchestration_tables, protocols, scaling_page, tables, what_helped
+from benchmarks import finding_tables, objective, orchestration_tables, protocols, scaling_page, tables, what_helped
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for table in (
         tables.by_hand,
         tables.sweeps,
+        finding_tables.findings,
         tables.lanes,
         tables.kernels,
         tables.torch_compile,
@@ -30,6 +31,7 @@ TABLES: dict[str, Callable[[], str]] = {
         orchestration_tables.orchestration_waits,
         orchestration_tables.orchestration_growth,
         search_tables.search_quality,
+        search_tables.search_targets,
         search_tables.search_rivals,
         what_helped.width,
         what_helped.twice_the_width,

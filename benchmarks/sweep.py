@@ -62,9 +62,9 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     run += [] if options.devices is None else ["--devices", options.devices]
     run += _given(options, "hours", "trials") + [word for change in options.changes for word in ("--set", change)]
     began = datetime.now(UTC)
-    ran = _command(run)
-    best = _command(["best", "--study", study, "--json"])
-    trials = _command(["trials", "--study", study, "--json"])
+    ran = fer_tune(run)
+    best = fer_tune(["best", "--study", study, "--json"])
+    trials = fer_tune(["trials", "--study", study, "--json"])
     rows = json.loads(trials["output"])
     winner = json.loads(best["output"])["trials"][0]
     states = [row["state"] for row in rows]
@@ -97,9 +97,9 @@ def retrain(options: argparse.Namespace) -> dict[str, Any]:
     words = ["retrain", "--study", study]
     words += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
     words += ["--until", options.retrain_until]
-    words += [] if options.devices is None else ["--device", options.devices]
+    words += [] if options.devices is None else ["--devices", options.devices]
     words += [word for change in options.retrain_changes for word in ("--set", change)]
-    retrained = _command(words)
+    retrained = fer_tune(words)
     return {
         "retrain_command": retrained["command"],
         "retrain_wall_seconds": retrained["seconds"],
@@ -117,7 +117,7 @@ def _given(options: argparse.Namespace, *names: str) -> list[str]:
     return [word for name in names if getattr(options, name) for word in (f"--{name}", str(getattr(options, name)))]
 
 
-def _command(words: list[str]) -> dict[str, Any]:
+def fer_tune(words: list[str]) -> dict[str, Any]:
     """Runs `fer-tune` with these words; ends the benchmark if it fails."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "fer_tune", *words], capture_output=True, text=True, check=False)
@@ -174,9 +174,7 @@ def _family(study: str) -> str:
 
 def _metrics(study: str) -> dict[str, Any]:
     """The newest final fit's metrics.json."""
-    found = sorted(
-        Settings.from_environment().artifacts.glob(f"{study}-*/retrain-*/metrics.json"), key=os.path.getmtime
-    )
+    found = sorted(Settings.from_environment().artifacts.glob(f"{study}-*/*/metrics.json"), key=os.path.getmtime)
     metrics: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
     return metrics
 

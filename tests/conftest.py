@@ -27,6 +27,26 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = ("test_chaos", "mirror", "jobs", "test_package", "sources", "test_safety", "train", "test_readme", "cli")
+"""Folders and files whose tests take longest. They come first, so that none of them ends alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups tests by file for `--dist loadgroup`: they share fixtures. Sorts them."""
+
+    def place(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).as_posix()
+
+    def rank(item: pytest.Item) -> int:
+        found = [number for number, name in enumerate(LONGEST) if place(item).startswith(name)]
+        return found[0] if found else len(LONGEST)
+
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(place(item)))
+    items.sort(key=rank)
+
+
 OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
 REAL_DATA = "FER_TUNE_DATA"
 """The one variable of the user that tests may use, through the fixture `real_data`."""

@@ -63,7 +63,7 @@ def server(bin_: Path) -> Iterator[NewDatabase]:
         (place / "password").write_text(PASSWORD)
         if account:
             for path in (place, place / "password"):
-                shutil.chown(path, **account)  # type: ignore[call-overload]
+                shutil.chown(path, **account)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

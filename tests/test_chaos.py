@@ -19,7 +19,7 @@ from benchmarks.chaos.subject import ROOT
 
 KILLS = 5
 
-pytestmark = pytest.mark.chaos  # a minute and more; `.ci/run` runs the short one
+pytestmark = pytest.mark.chaos  # half a minute and more; `make test` runs the short ones
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def test_other_hands_in_the_database_end_no_run(calm: Undisturbed, tmp_path: Pat
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.xdist_group("a tenth of the kills")
 def test_a_kill_before_an_operation_changes_nothing() -> None:
     """A seeded tenth of the operations, in a process of its own: that of the tests has threads."""
     command = [sys.executable, "-m", "benchmarks.chaos", "--tenth", "--seed", "1"]

@@ -1,9 +1,15 @@
-"""Tests that the tables in docs/architecture.md are those of the code."""
+"""Tests that the tables in docs/architecture.md are those of the code, and that the site builds."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from fer_tune.jobs.states import TABLE
 from tests.test_rooms import LEVELS
@@ -30,6 +36,22 @@ def test_the_page_lists_every_room() -> None:
     listed = set(re.findall(r"`(\w+)(?:/|\.py)`", PAGE.read_text(encoding="utf-8").partition("## Rooms")[2]))
     rooms = {room for level in LEVELS for room in level} - {"__main__", "__init__"}
     assert rooms <= listed
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_within_a_minute(tmp_path: Path) -> None:
+    """Every page is in the navigation, no link is broken, and the API's docstrings are there."""
+    command = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", tmp_path]
+    environment = dict(os.environ, NO_MKDOCS_2_WARNING="1")
+    root = PAGE.parents[1]
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 60
+    assert "publish_report" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert "fer-tune retrain" in (tmp_path / "commands" / "index.html").read_text(encoding="utf-8")
+    navigation = (root / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in (root / "docs").glob("*.md") if page.name not in navigation] == []
 
 
 def main() -> None:

@@ -105,8 +105,8 @@ def little_is_repeated(case: Case) -> Iterator[str]:
 
     A worker writes a checkpoint at the end of the first epoch after the interval, and that takes a
     while: hence two epochs more. If a node is lost, the last checkpoint may have been on its way to
-    the orchestrator: hence one interval more. A job begins again from the start where its checkpoint was
-    damaged or a full disk refused it.
+    the orchestrator: hence one interval more. A job begins again from the start where its
+    checkpoint was damaged or a full disk refused it.
     """
     if case.effects.get("disk full"):
         return

@@ -5,6 +5,7 @@ Several processes share the tries. A try has a storage folder of its own.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -93,6 +94,8 @@ def _read_migrations_once() -> None:
 
     ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
     RDBStorage("sqlite://")
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy all these objects
 
 
 def kill_all(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,13 @@ WITH_PRIOR = (
     Arm(OURS, RECIPE, 1.0),
     Arm("neps priorband", RECIPE, 1.0),
     Arm(OURS, WRONG, 2.0),
-    Arm("neps priorband", WRONG, 2.0),
+    Arm("neps priorband", WRONG, 2.0, together=1.0),
 )
 """The searches that are given a prior. PriorBand without one is Hyperband, so it is not played."""
+
+
+COSTLY = {"smac multi-fidelity": 0.5, "syne-tune bohb": 1.0, "neps hyperband": 2.0}
+"""The largest budget of some searches with several slots. Their models take minutes there."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,9 @@ def _arms(options: argparse.Namespace, pythons: dict[str, str]) -> list[Arm]:
                 )
         return [Arm(name, options.begin, options.longest) for name in [*names, *ours]]
     rivals = [name for names in LIBRARIES.values() for name in names if name != "neps priorband"]
-    every = [Arm(name) for name in [OURS, *ours, *rivals]] + list(WITH_PRIOR)
+    every = [Arm(name, together=COSTLY.get(name, 4.0)) for name in [OURS, *ours, *rivals]] + list(WITH_PRIOR)
     return [
-        Arm(arm.rival, arm.begin, min(arm.longest, options.longest))
+        replace(arm, longest=min(arm.longest, options.longest))
         for arm in every
         if python_of(arm.rival, pythons) is not None
     ]

@@ -69,11 +69,18 @@ class Arm:
         rival: the name of the search.
         begin: see `Case`.
         longest: seconds that are played, in budgets. They give the shorter budgets too.
+        together: the same with several slots, if that is less. There are then more results in the
+            same time, and some searches need longer for each than the training does.
     """
 
     rival: str
     begin: str = NOTHING
     longest: float = 4.0
+    together: float = 4.0
+
+    def budgets(self, slots: int) -> float:
+        """Returns the budgets that are played with so many slots."""
+        return self.longest if slots == 1 else min(self.longest, self.together)
 
 
 def cases(
@@ -88,7 +95,7 @@ def cases(
         budgets: seconds of budget 1, by family.
     """
     return [
-        Case(arm.rival, count, seed, arm.longest * budget, own, family, arm.begin)
+        Case(arm.rival, count, seed, arm.budgets(count) * budget, own, family, arm.begin)
         for seed in range(seeds)
         for count in sorted(slots, reverse=True)
         for arm in arms

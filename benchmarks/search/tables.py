@@ -15,7 +15,7 @@ def search_quality() -> str:
         "family", "curves", "model", "rank correlation", "in the best quarter", "error, points",
         "noise of seeds, points", "best measured, %", "believed",
     )  # fmt: skip
-    return markdown(headings, [_quality(name, part) for name, part in _families()])
+    return markdown(headings, [_quality(name, part) for name, part in _families() if " from " not in name])
 
 
 def _quality(name: str, part: dict[str, Any]) -> list[str]:
@@ -31,6 +31,30 @@ def _quality(name: str, part: dict[str, Any]) -> list[str]:
         f"{noise['seed_offset_points']:.2f}",
         f"{100 * simulation['best_measured']:.1f}",
         "yes" if simulation["believed"] else "no",
+    ]
+
+
+def search_targets() -> str:
+    """Returns what our search reaches, beside what it should reach."""
+    headings = (
+        "family, slots", "seeds", "time to target", "mean rank", "most points behind the best",
+        "time from the recipe", "points lost by a wrong prior", "time in trials never above a median, %",
+    )  # fmt: skip
+    found = record(RECORD).get("targets", {"families": {}})["families"]
+    asked = ["asked", "30", "0.33", "first", "0.3", "0.1", "0.3", "30"]
+    return markdown(headings, [asked, *(_target(name, row) for name, row in found.items())])
+
+
+def _target(name: str, row: dict[str, Any]) -> list[str]:
+    share = row.get("never_above_median")
+    figures = [row["most_points_behind"], row["time_from_recipe"], row["wrong_behind"]]
+    return [
+        name,
+        str(row["seeds"]),
+        "never" if row["time_to_target"] is None else f"{row['time_to_target']:.2f}",
+        "–" if row["mean_rank"] is None else f"{row['mean_rank']:.2f}{', first' if row['first'] else ''}",
+        *("–" if figure is None else f"{figure:.2f}" for figure in figures),
+        "–" if share is None else f"{100 * share:.0f}",
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson
+from fer_tune.cli.options import AsJson, only_one
 from fer_tune.cli.retrain import VIEWS, show_ledger
 from fer_tune.cli.standings import say
 from fer_tune.display import terminal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fer_tune.sources.assess import Assessment
     from fer_tune.sources.evaluate import TestScores
+    from fer_tune.sources.protocols import Protocols
 
 
 EXAMPLES = ("fer-tune evaluate models/resnet faces/", "fer-tune evaluate models/resnet fer2013 --usage PrivateTest")
@@ -40,6 +41,9 @@ def evaluate(  # noqa: PLR0917 - options
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write metrics and predictions there.", show_default=False),
     ] = None,
+    protocol: Annotated[
+        bool, typer.Option("--protocol", help="Use the protocols that people use on FER2013, in one table.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Evaluate a model on labelled images, plain, with flips and with ten crops.
@@ -47,6 +51,14 @@ def evaluate(  # noqa: PLR0917 - options
     If they are the images that the model was made from, only the test images of its split are used.
     Each evaluation is recorded in the ledger.
     """
+    if protocol:
+        only_one(**{"protocol": True, "usage": usage is not None, "out": out is not None})
+        table = api.protocols(folder, source, device=device, note=terminal.note)
+        if json:
+            terminal.print_json(table.as_dict())
+        else:
+            show_protocols(terminal.console(), table)
+        return
     found = api.evaluate(folder, source, usage=usage, device=device, out=out, note=terminal.note)
     if json:
         terminal.print_json(found.as_dict())
@@ -75,6 +87,30 @@ def show(out: Console, found: Assessment) -> None:
         matrix.add_row(name, *map(str, row))
     out.print(matrix)
     show_ledger(out, found.ledger, "these images were opened")
+
+
+def show_protocols(out: Console, found: Protocols) -> None:
+    """Prints a model under each protocol, what is missing, and published figures."""
+    table = terminal.table("this model")
+    for heading in ("judged by", "copies", "images", *VIEWS.values(), "± s.e.", "honest"):
+        table.add_column(heading, justify="left" if heading in ("judged by", "copies", "honest") else "right")
+    for row in found.rows:
+        for copies, views in (("left in", row.found.views), ("left out", row.found.distinct)):
+            if views is None:
+                continue
+            images = sum(map(sum, views["none"].confusion))
+            cells = [terminal.percent(views[tta].scores.accuracy) for tta in VIEWS]
+            error = terminal.percent(views["none"].error)
+            table.add_row(row.judged, copies, f"{images:,}", *cells, error, f"no: {row.doubt}" if row.doubt else "yes")
+    out.print(table)
+    say(out, [f"It was trained on {found.rows[0].trained}.", *(f"missing: {text}" for text in found.missing)])
+    others = terminal.table("published, on PrivateTest")
+    for heading in ("who", "%", "epoch chosen on", "views", "honest"):
+        others.add_column(heading, justify="right" if heading == "%" else "left", overflow="fold")
+    for one in found.published:
+        others.add_row(one.who, f"{one.accuracy:.2f}", one.chosen, one.views, "yes" if one.honest else "no")
+    out.print(others)
+    show_ledger(out, found.rows[-1].found.ledger, "the images of the last row were opened")
 
 
 def _cells(test: TestScores) -> list[str]:

@@ -173,9 +173,7 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
         _show_views(out, "validation", fit.validated, tta)
     if fit.tested is not None:
         _show_views(out, f"test, {fit.tested.images:,} images", fit.tested.views, tta)
-        recall = fit.tested.views[tta].scores.recall
-        some = ", ".join(f"{name} {of:.0%}" for name, of in zip(fit.classes, recall, strict=True))
-        terminal.line(out, "recall: ", some)
+        _show_classes(out, fit.classes, fit.tested.views[tta])
         show_ledger(out, fit.ledger)
     else:
         terminal.line(out, "test was not opened")
@@ -197,6 +195,22 @@ def _show_views(out: Console, title: str, views: Mapping[Tta, TestScores], tta: 
         figures = (test.scores.accuracy, test.error, test.scores.macro_f1, test.scores.balanced_accuracy)
         cells = [terminal.percent(figure) for figure in (*figures, test.calibration_error)]
         table.add_row(VIEWS[key], *cells, style="bold" if key == tta else "")
+    out.print(table)
+
+
+def _show_classes(out: Console, classes: Sequence[str], test: TestScores) -> None:
+    """Prints precision, recall and F1 of each class, with intervals of 95 %."""
+    from fer_tune.selection.classes import class_report
+
+    table = terminal.table("each class, 95 %")
+    for heading in ("", "precision", "recall", "F1", "images"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+    for name, one in class_report(classes, test.confusion).items():
+        shares = [
+            f"{100 * one[key]:.0f} ({100 * one[f'{key}_interval'][0]:.0f} to {100 * one[f'{key}_interval'][1]:.0f})"
+            for key in ("precision", "recall")
+        ]
+        table.add_row(name, *shares, f"{100 * one['f1']:.0f}", f"{one['support']:,}")
     out.print(table)
 
 

@@ -44,6 +44,8 @@ def show_meter(out: Console, meter: Meter | None) -> None:
         + (f" ({100 * one.interval.low:.2f} to {100 * one.interval.high:.2f})" if one.interval else "")
         for one in meter.figures
     ]
+    if meter.openings:
+        figures[-1] += f", after {meter.openings} opening{'s' if meter.openings > 1 else ''} of test"
     say(out, [f"overtuning: {', '.join(figures)}", *(f"warning: {text}" for text in meter.warnings)])
 
 

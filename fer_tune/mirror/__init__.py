@@ -7,7 +7,7 @@
     process.py        starting and stopping both, and the lock: one mirror for each study
     supervisor.py     the observer that runs a mirror beside a run
     sync.py           the same copying, afterwards and awaited
-    wandb_tracker/    the adapter to wandb
+    wandb_tracker/    the adapter to wandb; mlflow_tracker.py, tensorboard_tracker.py
 
 A run never waits for the mirror. What a mirror did not copy, the next one copies: the database has
 a cursor for each job, and the tracker's server is asked what it has.

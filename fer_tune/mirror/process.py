@@ -119,7 +119,7 @@ def start(
     if mode == "disabled":
         return MirrorHandle(None, log, settings, tracker)
     if to.package and find_spec(to.package) is None:
-        raise FerTuneError(f"{to.package} is not installed.", f"pip install {to.package}")
+        raise FerTuneError(f"{to.package} is not installed.", to.install or f"pip install {to.package}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -62,6 +62,8 @@ def sync(
     claim(store)
     mode = adapter(tracker).mode(None)
     if mode == "disabled":
+        mode = adapter(tracker).on_request or mode
+    if mode == "disabled":
         switch = "WANDB_MODE" if tracker == WANDB else tracker
         raise SettingsError(
             f"{switch} is disabled, so nothing is copied to {tracker}.", "Enable it, then run this again."

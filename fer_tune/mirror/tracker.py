@@ -2,9 +2,14 @@
 
 The mirror's core knows `Run` and `Tracker` only. To add a tracker:
 
-1. Write `mirror/NAME_tracker.py` (or a folder of that name) with a class that has `Tracker`'s
-   methods and a subclass of `Adapter` that connects it. Import the tracker's library in `connect`.
-2. Add the adapter to `TRACKERS` in `mirror/trackers.py`.
+1. Write a module with a class that has `Tracker`'s methods, and a subclass of `Adapter` that
+   connects it. Import the tracker's library in `connect`. `tensorboard_tracker.py` is an example.
+2. In a package of your own, name the subclass in the group `fer_tune.trackers` of the entry points:
+
+       [project.entry-points."fer_tune.trackers"]
+       mine = "my_package.tracker:MyAdapter"
+
+   In fer-tune, name it in `OWN` in `mirror/trackers.py`, which is the same.
 3. If it has a library, add that to `LIBRARIES` in tests/test_rooms.py.
 
 Every run then starts a mirror for it, unless the adapter's `mode` is `disabled`. The mirror keeps a
@@ -15,6 +20,7 @@ that ran with `--wandb disabled` goes to no tracker.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -65,6 +71,11 @@ class Run:
     bundles: tuple[Bundle, ...] = ()
 
 
+def asked_for(name: str) -> bool:
+    """Returns whether FER_TUNE_TRACKERS names a tracker, as in `mlflow,tensorboard`."""
+    return name in (word.strip() for word in os.environ.get("FER_TUNE_TRACKERS", "").split(","))
+
+
 class Tracker(Protocol):
     """Takes runs: a server, files, or a test's list.
 
@@ -96,10 +107,15 @@ class Adapter:
     Attributes:
         name: key in `TRACKERS`, and of the cursors in the database.
         package: the Python package that it needs, or an empty text.
+        install: the command that installs it, if that is not `pip install PACKAGE`.
+        on_request: the mode of `fer-tune sync --tracker NAME` where `mode` says `disabled`. None
+            refuses it.
     """
 
     name: str
     package: str = ""
+    install: str = ""
+    on_request: Mode | None = None
 
     def mode(self, asked: Mode | None) -> Mode:
         """Returns the mode that the user asked for, else the one that the environment allows.

@@ -153,13 +153,11 @@ class Cluster:
         try:
             self.ray.init(address=address, namespace="fer-tune", **quiet)
         except ConnectionError as error:
-            where = "There is no Ray cluster on this machine" if address == "auto" else _nothing_at(address)
-            raise SettingsError(f"{where}.", START_HINT) from error
+            if address == "auto":
+                raise SettingsError("There is no Ray cluster on this machine.", START_HINT) from error
+            raise SettingsError(f"{_nothing_at(address)} ({_first_line(error)}).", START_HINT) from error
         except (RuntimeError, ValueError, OSError) as error:
-            said = str(error).strip().splitlines()
-            raise SettingsError(
-                f"Ray cannot connect to {address}: {said[0] if said else error!r}", START_HINT
-            ) from error
+            raise SettingsError(f"Ray cannot connect to {address}: {_first_line(error)}", START_HINT) from error
 
 
 def _reach(address: str, host: str, port: int) -> None:
@@ -168,6 +166,10 @@ def _reach(address: str, host: str, port: int) -> None:
         socket.create_connection((host, port), REACHED_WITHIN).close()
     except (OSError, OverflowError) as error:
         raise SettingsError(f"{_nothing_at(address)} ({error}).", START_HINT) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), repr(error))
 
 
 def _nothing_at(address: str) -> str:

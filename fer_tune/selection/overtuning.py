@@ -43,10 +43,13 @@ class Meter:
 
     Attributes:
         warnings: a sentence for each gap that is more than chance explains.
+        openings: how often the test images were opened, over all studies; 0 without a figure on
+            test.
     """
 
     figures: tuple[Figure, ...]
     warnings: tuple[str, ...]
+    openings: int = 0
 
 
 def meter(search: float, confirmed: Sequence[float], test: Sequence[float], images: int, test_images: int) -> Meter:

@@ -105,7 +105,7 @@ def assess(
 
     model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
-    origin = _origin(model.description, folder)
+    origin = origin_of(model.description, folder)
     labels = _labels(dataset, model.spec.classes)
     ledger, id, name = Openings(settings.root), new_uid(), _name(model.description, folder)
     if dataset.signature == origin.get("data_signature") and usage is None:
@@ -150,7 +150,7 @@ def assess(
     return found
 
 
-def _origin(description: Any, folder: Path) -> dict[str, Any]:
+def origin_of(description: Any, folder: Path) -> dict[str, Any]:
     """Returns where a model came from; an ensemble came from where its first member did."""
     if "members" in description:
         from fer_tune.train.model_config import read_config

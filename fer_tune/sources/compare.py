@@ -170,9 +170,19 @@ def _of_model(folder: Path, name: str) -> _Entry:
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(f"{folder / PREDICTIONS} cannot be read: {error}", "Evaluate the model again.") from error
     right = (arrays["plain"].argmax(1) == arrays["label"]).astype(np.float64)
-    side = Side(name, f"a model, {len(right)} test images", (float(right.mean()),))
+    side = Side(name, f"a model, {len(right)} test images{_opened(folder)}", (float(right.mean()),))
     on = f"test {_content(arrays['index'], arrays['label'])}"
     return _Entry(side, [SeedResult(float(right.mean()), right)], len(right), "test accuracy", on)
+
+
+def _opened(folder: Path) -> str:
+    """Returns how often the test images had been opened with the figures of a folder, if known."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        count = int(metrics.get("test_openings") or metrics["openings"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return f", opened {'once' if count == 1 else f'{count} times'} by then"
 
 
 def _content(*arrays: Any) -> str:

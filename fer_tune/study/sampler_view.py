@@ -36,7 +36,7 @@ FEASIBLE = -1.0
 for every trial or for none."""
 
 
-BEST, LATEST = 100, 400
+BEST, LATEST = 50, 250
 """How many trials TPE sees of a long study."""
 
 

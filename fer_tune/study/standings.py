@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from fer_tune.errors import StorageError
@@ -18,6 +18,7 @@ from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, Place
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
 from fer_tune.store import Store
+from fer_tune.store.openings import Openings
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
@@ -176,7 +177,11 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     values = next((place.values for place in places if place.candidate == number), ())
     tested = _tested(store, study, number) if test is None else test
     counts = record.split.counts
-    return meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0))
+    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0))
+    if not tested:
+        return read
+    split = record.split.hash
+    return replace(read, openings=len(Openings(store.root).of_split(split, store.ledger.of_split(split))))
 
 
 def _tested(store: Store, study: str, number: int) -> list[float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.search import tables
 from benchmarks.search.cases import NOTHING, OURS, RECIPE, WRONG, Arm, Case, cases, our_sweeps, worst
 from benchmarks.search.compare import compare
 from benchmarks.search.measure import Results
@@ -69,7 +70,7 @@ def test_a_run_counts_as_played_only_if_it_was_long_enough(tmp_path: Path) -> No
     assert not results.has(Case("random", 1, 0, 20.0, family="small", begin=RECIPE))
 
 
-def test_the_targets_are_read_from_the_comparison() -> None:
+def test_the_targets_are_read_from_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     def part(values: dict[str, float], late: float = 0.0, **goals: Any) -> dict[str, Any]:
         runs = {
             f"{name}/1/{seed}": {"times": [10.0, 90.0], "true": [value, value + late], "seconds": 200.0}
@@ -90,3 +91,5 @@ def test_the_targets_are_read_from_the_comparison() -> None:
     assert (row["never_above_median"], row["below_last"]) == (0.2, 0.4)
     assert list(found["mean_ranks"]) == [OURS, "tpe+median", "random"]
     assert "deep_cnn, 1 slot" in targets_table(found)
+    monkeypatch.setattr(tables, "record", lambda name: {"targets": found})
+    assert "| deep_cnn, 1 slot | 2 | 0.10 | 1.00, first | 0.00 | 0.10 | 3.00 | 20 |" in tables.search_targets()

@@ -119,12 +119,13 @@ def test_the_doctors_findings(show: Show, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_final_fit(store: Store, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = SimpleNamespace(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, recall=(0.5,) * 7)
-    test = SimpleNamespace(scores=scores, error=0.1, calibration_error=0.1)
+    test = SimpleNamespace(scores=scores, error=0.1, calibration_error=0.1, confusion=[[1] * 7] * 7)
     folder = tmp_path / f"{HOSTILE}{ESCAPES}"
     opening = SimpleNamespace(line=f"{HOSTILE}{ESCAPES}")
     fit = SimpleNamespace(
         study="tiny", trial=0, seed=0, epochs=3, schedule=3, images=9, seconds=1.0, on="train+val", changes={"lr": 1},
         classes=(HOSTILE, f"b{ESCAPES}", *"cdefg"), ledger=(opening, opening), calibration=None, folder=folder,
+        validated={},
         tested=SimpleNamespace(images=9, views={"none": test, "flip": test}), scores=lambda tta: test,
     )  # fmt: skip
     monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: (fit,))

@@ -166,6 +166,7 @@ def test_sync_continues_where_a_server_that_broke_in_the_middle_left_it(
     assert_no_key(settings.root)
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["offline", "online"])

@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from torchvision.models import resnet18
 
 from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import TrainingError
@@ -163,6 +162,8 @@ def test_resnet_has_the_published_size():
 
 
 def test_resnet_is_torchvisions():
+    from torchvision.models import resnet18  # it imports torch's compiler, which takes seconds
+
     torch.manual_seed(0)
     ours = FAMILIES["resnet"].build(FAMILIES["resnet"].config(stem="7x7", width=1.0), FER2013).eval()
     theirs = resnet18(num_classes=7).eval()

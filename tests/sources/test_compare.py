@@ -75,6 +75,9 @@ def test_models_are_compared_image_by_image_and_need_no_database(tmp_path: Path)
     found = api.compare(str(one), str(other))
     assert (found.measure, found.first.value, found.second.value) == ("test accuracy", 0.75, 9 / 40)
     assert found.p == mcnemar(25, 4)
+    assert found.first.about == "a model, 40 test images"
+    (one / "metrics.json").write_text('{"test_openings": 5}')
+    assert api.compare(str(one), str(other)).first.about == "a model, 40 test images, opened 5 times by then"
     elsewhere = model(tmp_path / "elsewhere", [1], first=7)
     assert "different images" in api.compare(str(one), str(elsewhere)).basis
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from fer_tune import api
 from fer_tune.api import load_model
+from fer_tune.cli.app import app
 from fer_tune.errors import StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
@@ -191,15 +194,15 @@ def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
 ) -> None:
     from fer_tune.sources import final_result as evaluate
 
-    whole = evaluate._write
+    whole = evaluate.write_files
 
     def killed(fit: FinalFit) -> dict[str, Path]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "_write", killed)
+    monkeypatch.setattr(evaluate, "write_files", killed)
     assert run_final_fits("s", Request(), searched, INLINE) is None
     assert len(openings(searched)) == 1
-    monkeypatch.setattr(evaluate, "_write", whole)
+    monkeypatch.setattr(evaluate, "write_files", whole)
     heard = Heard()
     (fit,) = fitted(searched, Request(), heard)
     assert heard.rows == [], "it was trained again"
@@ -336,9 +339,13 @@ def test_a_fit_on_training_images_says_on_validation_which_views_are_best(search
 def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
     changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
     (alone,) = fitted(searched, changed)
-    (fit,) = fitted(searched, replace(changed, on="train+val"))
+    (longer,) = fitted(searched, replace(changed, epochs=4))
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=2))
     assert fit.calibration is not None
-    assert fit.calibration.source == alone.job
+    assert fit.calibration.source == alone.job, "its schedule is nearest"
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=5))
+    assert fit.calibration is not None
+    assert fit.calibration.source == longer.job
 
 
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
@@ -361,6 +368,16 @@ def test_every_figure_has_the_ledger_of_its_split(searched: Settings) -> None:
     assert second.ledger[0].result["plain"] == first.plain.scores.accuracy
     lines = json.loads((second.folder / "metrics.json").read_text())["test_ledger"]
     assert [line.split()[2:5] for line in lines] == [["s", "final", "fit"]] * 2
+
+
+def test_the_meter_says_how_often_test_was_opened(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    before = api.overtuning("s", 0)
+    assert before is not None
+    assert (len(before.figures), before.openings) == (1, 0)
+    fitted(searched, Request(seeds=2))
+    shown = CliRunner().invoke(app, ["best", "--study", "s"])
+    assert "after 2 openings of test" in " ".join(shown.stdout.split())
 
 
 def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""One model under the protocols that people use on FER2013."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.data.fer2013 import USAGES
+from fer_tune.data.published import PUBLISHED, Published
+from fer_tune.data.spec import DataRef
+from fer_tune.errors import DataError
+from fer_tune.settings import Settings
+from fer_tune.sources.assess import Assessment, assess, origin_of
+
+if TYPE_CHECKING:
+    from fer_tune.data.dataset import Dataset
+
+BENCHMARK = "python -m benchmarks.protocols"
+
+
+@dataclass(frozen=True)
+class ProtocolRow:
+    """The figures of a model under one protocol.
+
+    Attributes:
+        judged: the images that judge, in words.
+        trained: the images that it was trained on, in words.
+        found: the figures, with and without copies of training images.
+        doubt: why the figure is not honest; empty if it is.
+    """
+
+    judged: str
+    trained: str
+    found: Assessment
+    doubt: str
+
+
+@dataclass(frozen=True)
+class Protocols:
+    """One model under several protocols.
+
+    Attributes:
+        rows: what this model can be measured under on this source.
+        missing: a sentence for each protocol that it cannot be measured under.
+        published: figures of others, restated in the protocol that their code used.
+    """
+
+    rows: tuple[ProtocolRow, ...]
+    missing: tuple[str, ...]
+    published: tuple[Published, ...] = PUBLISHED
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the figures as files have them."""
+        rows = [
+            {"judged": row.judged, "trained": row.trained, "honest": not row.doubt, "doubt": row.doubt}
+            | row.found.as_dict()
+            for row in self.rows
+        ]
+        return {"rows": rows, "missing": list(self.missing), "published": [vars(one) for one in self.published]}
+
+
+def under_protocols(
+    folder: Path,
+    source: str,
+    settings: Settings,
+    *,
+    device: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Protocols:
+    """Evaluates a model on each part of FER2013 that people report. Each part is an opening.
+
+    The protocols that need another training than the model's are named as missing.
+
+    Args:
+        folder: of the model or ensemble.
+        source: `fer2013`, `demo`, or a path.
+        device, note: see `assess`.
+
+    Raises:
+        DataError: the source cannot be read, or no protocol fits the model and the source.
+    """
+    from fer_tune.data.load import load_faces
+    from fer_tune.train.ensemble import load_any
+
+    model = load_any(folder)
+    origin = origin_of(model.description, folder)
+    dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
+    known = _Known.of(dataset, origin, settings)
+    rows, missing = [], []
+    if known is not None:
+        found = assess(folder, source, settings, device=device, note=note)
+        rows.append(ProtocolRow(found.part, known.trained, found, known.doubt(known.test)))
+    else:
+        missing.append(f"The test images of its split: the model was not made from {source}.")
+    for part in ("PublicTest", "PrivateTest"):
+        judged = None if dataset.usage is None else dataset.usage == USAGES.index(part)
+        if judged is None or not judged.any():
+            missing.append(f"{part}: {_no_part(dataset, source)}")
+            continue
+        found = assess(folder, source, settings, usage=part, device=device, note=note)
+        trained = known.trained if known else "other images"
+        rows.append(ProtocolRow(part, trained, found, known.doubt(judged) if known else ""))
+    missing.append(f"PrivateTest, epoch chosen on PrivateTest (not honest): it needs a training. {BENCHMARK} does it.")
+    if not rows:
+        raise DataError(f"{source} has no images for a protocol: {' '.join(missing)}", "Name fer2013.csv.")
+    return Protocols(tuple(rows), tuple(missing))
+
+
+def _no_part(dataset: Dataset, source: str) -> str:
+    if dataset.usage is None:
+        return f"{source} has no Usage column. fer2013.csv and icml_face_data.csv have one."
+    return f"{source} has no such images."
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model that was made from this data set.
+
+    Attributes:
+        fitted, chosen, test: which images it was trained on, which chose its configuration, and
+            which are the test images of its split: bool [N].
+        trained: the images that it was trained on, in words.
+    """
+
+    fitted: Any
+    chosen: Any
+    test: Any
+    trained: str
+
+    @classmethod
+    def of(cls, dataset: Dataset, origin: dict[str, Any], settings: Settings) -> _Known | None:
+        """Returns what is known, or None if the model was made from other data."""
+        import numpy as np
+
+        from fer_tune.data import cache
+        from fer_tune.data.access import open_search
+
+        if dataset.signature != origin.get("data_signature"):
+            return None
+        split = str(origin.get("split_hash", ""))
+        path = settings.cache / "splits" / f"{split[:32]}.npz"
+        place = cache.folder(settings, dataset.signature)
+        opened = open_search(DataRef(place, dataset.signature, path, split, dataset.spec))
+        train, val = np.zeros(len(dataset), bool), np.zeros(len(dataset), bool)
+        train[opened.train], val[opened.val] = True, True
+        fit, every = str(origin.get("fit")), np.ones(len(dataset), bool)
+        fitted = {"train": train, "train+val": train | val}.get(fit, every)
+        if dataset.usage is None:
+            said = f"{int(fitted.sum()):,} images"
+        else:
+            parts = [name for code, name in enumerate(USAGES) if (fitted & (dataset.usage == code)).any()]
+            said = f"{int(fitted.sum()):,} images of {' and '.join(parts)}"
+        return cls(fitted, val, every & ~train & ~val, said)
+
+    def doubt(self, judged: Any) -> str:
+        """Returns why a figure on these images is not honest, or nothing."""
+        if count := int((judged & self.fitted).sum()):
+            return f"trained on {count:,} of them"
+        if count := int((judged & self.chosen).sum()):
+            return f"the search chose by {count:,} of them"
+        return ""

@@ -1,0 +1,86 @@
+"""One model under the protocols of FER2013, on tiny faces with a Usage column."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fer_tune.cli.app import app
+from fer_tune.data.dataset import Dataset
+from fer_tune.errors import DataError
+from fer_tune.settings import Settings
+from fer_tune.sources.final import Request
+from fer_tune.sources.protocols import under_protocols
+from fer_tune.sources.retrain import run_final_fits
+from fer_tune.sources.run import run_sweeps
+from tests.jobs.helpers import INLINE, real_sweep
+from tests.sources.conftest import Once
+
+PARTS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
+
+
+@pytest.fixture(scope="module")
+def with_usage(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a fer2013.csv of the tiny faces."""
+    path = tmp_path_factory.mktemp("usage") / "fer2013.csv"
+    rows = [
+        f"{label},{' '.join(map(str, image.ravel()))},{PARTS[place % 5]}"
+        for place, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True))
+    ]
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    return path
+
+
+def fitted(settings: Settings, request: Request) -> Path:
+    found = run_final_fits("s", request, settings, INLINE)
+    assert found is not None
+    return found[0].folder
+
+
+@pytest.fixture
+def searched(once: Once, with_usage: Path) -> Settings:
+    """Returns the settings of a study that has the competition's own parts."""
+    sweep = real_sweep(1)
+    split = sweep.split.model_copy(update={"policy": "usage"})
+    return replace(
+        once("protocols", lambda settings: run_sweeps(
+            [replace(sweep, split=split)], replace(settings, data_source=str(with_usage)), INLINE
+        )),
+        data_source=str(with_usage),
+    )  # fmt: skip
+
+
+def test_each_part_is_judged_and_what_decided_something_is_not_honest(searched: Settings, with_usage: Path) -> None:
+    found = under_protocols(fitted(searched, Request(on="train", test=False)), str(with_usage), searched)
+    assert [row.judged for row in found.rows] == ["the test images of its split", "PublicTest", "PrivateTest"]
+    assert [row.found.images for row in found.rows] == [28, 28, 28]
+    assert [row.doubt for row in found.rows] == ["", "the search chose by 28 of them", ""]
+    assert {row.trained for row in found.rows} == {"84 images of Training"}
+    assert all(set(row.found.views) == {"none", "flip", "crops"} for row in found.rows)
+    assert any("epoch chosen on PrivateTest" in text for text in found.missing)
+    both = under_protocols(fitted(searched, Request(test=False)), str(with_usage), searched)
+    assert both.rows[2].trained == "112 images of Training and PublicTest"
+    assert [row.doubt for row in both.rows] == ["", "trained on 28 of them", ""]
+
+
+def test_without_a_usage_column_what_is_missing_is_said(
+    searched: Settings, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fitted(searched, Request(test=False))
+    with pytest.raises(DataError, match="has no Usage column"):
+        under_protocols(folder, str(csv), searched)
+    monkeypatch.setenv("FER_TUNE_DATA", str(searched.data_source))
+    shown = CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--protocol"])
+    assert shown.exit_code == 0, shown.output
+    for said in ("trained on 28 of them", "left out", "published, on PrivateTest", "missing: PrivateTest, epoch"):
+        assert said in " ".join(shown.stdout.split())
+    data = json.loads(CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--protocol", "--json"]).stdout)
+    assert [row["honest"] for row in data["rows"]] == [True, False, True]
+    assert np.isfinite(data["rows"][2]["test"]["crops"]["accuracy"])
+    refused = CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--protocol", "--usage", "PublicTest"])
+    assert (refused.exit_code, "exclude one another" in refused.stderr) == (2, True)
