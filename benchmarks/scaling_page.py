@@ -103,7 +103,7 @@ def scale_gpus() -> str:
 
 @needs(CHAIN, "python -m benchmarks.chain")
 def scale_chain() -> str:
-    """Returns what a run over Ray and PostgreSQL costs beside one on worker processes and SQLite."""
+    """Returns what a run over Ray and PostgreSQL costs beside one on processes and SQLite."""
     found, rows = record(CHAIN), []
     for name, title in (("local_and_sqlite", "processes, SQLite"), ("ray_and_postgresql", "Ray, PostgreSQL")):
         one = found[name]
@@ -153,7 +153,7 @@ def schedule_cost() -> str:
 
 
 def draw(path: Path = PICTURE) -> None:
-    """Draws what an orchestrator needs by slots, and what GPUs train by their number, if measured."""
+    """Draws what an orchestrator needs by slots, and what GPUs train by number, if measured."""
     import matplotlib
 
     matplotlib.use("svg")
