@@ -105,7 +105,8 @@ class Search:
         name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
-            self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
+            trials, are = ("1 trial", "is") if len(lost) == 1 else (f"{len(lost)} trials", "are")
+            self._note(f"{name}: {trials} that an earlier run left running {are} queued again.")
         unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
         with self._store.batch():
             for job in unfinished:
