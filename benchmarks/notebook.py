@@ -69,10 +69,10 @@ def _outputs(source: str, names: dict[str, Any], count: int) -> list[Output]:
         found.append({"output_type": "display_data", "data": data, "metadata": {}})
     plt.close("all")
     if value is not None and not found:
-        data = {"text/plain": [repr(value)]}
+        shown = {"text/plain": [repr(value)]}
         if hasattr(value, "_repr_html_"):
-            data["text/html"] = value._repr_html_().splitlines(keepends=True)
-        found.append({"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}})
+            shown["text/html"] = value._repr_html_().splitlines(keepends=True)
+        found.append({"output_type": "execute_result", "execution_count": count, "data": shown, "metadata": {}})
     return found
 
 
