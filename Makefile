@@ -27,9 +27,8 @@ check: .venv/installed  ## style, types, plain English, and the documentation in
 site: .venv/installed  ## the documentation, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-pictures: .venv/installed  ## takes the pictures in docs/ again, in five minutes; it needs Chromium
+pictures: .venv/installed  ## takes the pictures in docs/ again, in three minutes; it needs Chromium
 	$(BIN)/python -m benchmarks.pictures docs
-	$(BIN)/python -m benchmarks.notebook docs/notebook.ipynb
 
 # The stamp is written last, so that an installation that was cut short is repeated.
 .venv/installed: pyproject.toml constraints.txt

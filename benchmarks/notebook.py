@@ -1,80 +1,118 @@
-"""Executes docs/notebook.ipynb and keeps what its cells print and draw: `make pictures`.
+"""Writes the notebook of the documentation: runs its cells in a kernel, and keeps what they print.
 
-    python -m benchmarks.notebook docs/notebook.ipynb
+    pip install nbclient ipykernel
+    python -m benchmarks.notebook
 
-It needs no Jupyter. A cell's output is what it prints, its figures, and the value of its last line.
+`docs/hooks/notebook.py` makes a page of it. A slow test runs the cells without a kernel.
 """
 
 from __future__ import annotations
 
-import ast
-import base64
-import contextlib
-import io
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+TARGET = Path(__file__).parents[1] / "docs" / "search-in-a-notebook.ipynb"
 
-mpl.use("agg")
+CELLS: tuple[tuple[str, str], ...] = (
+    (
+        "markdown",
+        "A sweep is a YAML file. This one searches four hyperparameters of a small network on drawn faces.",
+    ),
+    (
+        "code",
+        '''from pathlib import Path
 
-Output = dict[str, Any]
+import fer_tune
+
+Path("small.yaml").write_text("""
+family: simple_cnn
+data: demo
+sampler: random
+pruner: none
+budget: {trials: 4, epochs: 2}
+params:
+  lr: {low: 1e-3, high: 1e-2, log: true}
+  batch_size: {choices: [32, 64]}
+  width: {choices: [8, 16]}
+  augment: {low: 0.0, high: 0.5}
+start:
+  - {name: a first guess, lr: 2e-3, batch_size: 64, width: 8, augment: 0.1}
+""")
+[sweep] = fer_tune.check("small.yaml")
+sorted(sweep.space)''',
+    ),
+    (
+        "markdown",
+        "`run` shows what happens below its cell. A callback hears of each trial that ends. The same call again "
+        "continues the study.",
+    ),
+    (
+        "code",
+        """values = []
+outcome = fer_tune.run(
+    "small.yaml", workers=1, devices="cpu", wandb="disabled", callbacks=[lambda job, ended: values.append(ended.value)]
+)
+[round(value, 3) for value in values]""",
+    ),
+    ("markdown", "Trials and learning curves are tables of pandas."),
+    (
+        "code",
+        """trials = fer_tune.load_trials("small")
+trials[["number", "state", "value", "name", "params.lr", "params.width"]]""",
+    ),
+    (
+        "code",
+        """fer_tune.load_epochs("small").pivot(index="epoch", columns="number", values="val_accuracy").round(3)""",
+    ),
+    ("markdown", "What the search gained over the first guess, and whether chance explains it:"),
+    ("code", """print(fer_tune.gain("small").sentence())"""),
+    (
+        "markdown",
+        "The best trial is trained again, on training and validation images, and predicts the class of images.",
+    ),
+    (
+        "code",
+        """fits = fer_tune.retrain("small", devices="cpu", test=False, wandb="disabled", out="model")
+model = fer_tune.load_model("model")
+model.spec.classes""",
+    ),
+    (
+        "code",
+        """import numpy as np
+
+grey = np.full((2, 48, 48), 128, dtype=np.uint8)
+model.predict(grey).round(2)""",
+    ),
+)
 
 
-def main(path: Path) -> None:
-    """Executes the notebook in a folder of its own, and writes it again."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    before = Path.cwd()
+def notebook() -> dict[str, Any]:
+    """Returns the notebook without outputs."""
+    cells = []
+    for number, (kind, source) in enumerate(CELLS):
+        cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": source}
+        cells.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def main() -> None:
+    """Runs the cells and writes the notebook."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    made = nbformat.from_dict(notebook())
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            executed(notebook)
-        finally:
-            os.chdir(before)
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def executed(notebook: dict[str, Any]) -> None:
-    """Executes all code cells in order, and replaces their outputs."""
-    names: dict[str, Any] = {"__name__": "notebook"}
-    count = 0
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            count += 1
-            cell["execution_count"] = count
-            cell["outputs"] = _outputs("".join(cell["source"]), names, count)
-
-
-def _outputs(source: str, names: dict[str, Any], count: int) -> list[Output]:
-    import matplotlib.pyplot as plt
-
-    body = ast.parse(source)
-    last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
-    printed, value = io.StringIO(), None
-    with contextlib.redirect_stdout(printed):
-        exec(compile(body, "cell", "exec"), names)
-        if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
-    found: list[Output] = []
-    if text := printed.getvalue():
-        found.append({"output_type": "stream", "name": "stdout", "text": text.splitlines(keepends=True)})
-    for number in plt.get_fignums():
-        picture = io.BytesIO()
-        plt.figure(number).savefig(picture, format="png", dpi=80)
-        data = {"image/png": base64.b64encode(picture.getvalue()).decode()}
-        found.append({"output_type": "display_data", "data": data, "metadata": {}})
-    plt.close("all")
-    if value is not None and not found:
-        shown = {"text/plain": [repr(value)]}
-        if hasattr(value, "_repr_html_"):
-            shown["text/html"] = value._repr_html_().splitlines(keepends=True)
-        found.append({"output_type": "execute_result", "execution_count": count, "data": shown, "metadata": {}})
-    return found
+        client = NotebookClient(made, timeout=600, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client.execute()
+    for cell in made.cells:
+        cell.metadata = {}  # when each cell ran is of no interest
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    TARGET.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -47,12 +47,12 @@ WITH_PRIOR = (
     Arm(OURS, RECIPE, 1.0),
     Arm("neps priorband", RECIPE, 1.0),
     Arm(OURS, WRONG, 2.0),
-    Arm("neps priorband", WRONG, 2.0),
+    Arm("neps priorband", WRONG, 2.0, together=1.0),
 )
 """The searches that are given a prior. PriorBand without one is Hyperband, so it is not played."""
 
 
-COSTLY = {"smac multi-fidelity": 1.0, "syne-tune bohb": 1.0, "neps hyperband": 2.0}
+COSTLY = {"smac multi-fidelity": 0.5, "syne-tune bohb": 1.0, "neps hyperband": 2.0}
 """The largest budget of some searches with several slots. Their models take minutes there."""
 
 

@@ -59,70 +59,75 @@ def compare(
 def _compare(
     rivals: dict[str, dict[int, Run]], budget: float, factors: Sequence[float], goal: float | None
 ) -> dict[str, Any]:
-    played = {rival: _played(list(runs.values()), budget, factors) for rival, runs in rivals.items()}
+    played = {rival: _played(runs, budget, factors) for rival, runs in rivals.items()}
     factors = sorted({factor for found in played.values() for factor in found})
-    seeds = sorted(set.intersection(*(set(found) for found in rivals.values())))
     values = {
-        rival: np.array([[value_at(runs[seed], factor * budget) for factor in played[rival]] for seed in sorted(runs)])
-        for rival, runs in rivals.items()
+        rival: [[value_at(rivals[rival][seed], factor * budget) for seed in seeds] for factor, seeds in found.items()]
+        for rival, found in played.items()
     }
-    medians = {rival: np.median(found, axis=0) for rival, found in values.items()}
+    medians = {rival: np.array([np.median(at) for at in found]) for rival, found in values.items()}
     best = [max(found[place] for found in medians.values() if place < len(found)) for place in range(len(factors))]
     target = goal
-    if goal is None and REFERENCE in medians and 1.0 in played[REFERENCE]:
+    if goal is None and 1.0 in played.get(REFERENCE, {}):
         target = float(medians[REFERENCE][list(factors).index(1.0)])
-    ranks = _ranks(rivals, played, seeds, budget)
+    ranks = _ranks(rivals, played, budget)
     table: dict[str, Any] = {}
     for rival, found in values.items():
-        quartiles = np.quantile(found, [0.25, 0.5, 0.75], axis=0)
-        longest = max(played[rival], default=0.0)
+        quartiles = [[float(np.quantile(at, share)) for at in found] for share in (0.25, 0.5, 0.75)]
         table[rival] = {
-            "seeds": len(found),
+            "seeds": len(rivals[rival]),
+            "seeds_at": [len(seeds) for seeds in played[rival].values()],
             "median": _rounded(quartiles[1]),
             "quartiles": [_rounded(quartiles[0]), _rounded(quartiles[2])],
-            "rank": _rounded(ranks[rival], 2) if seeds else None,
-            "mean_rank": round(float(np.mean(ranks[rival])), 2) if seeds and played[rival] else None,
-            "points_behind_best": _rounded(100 * (np.array(best[: found.shape[1]]) - medians[rival]), 2),
+            "rank": _rounded(ranks[rival], 2) if ranks[rival] else None,
+            "mean_rank": round(float(np.mean(ranks[rival])), 2) if ranks[rival] else None,
+            "points_behind_best": _rounded(100 * (np.array(best[: len(found)]) - medians[rival]), 2),
             "time_to_target": None
             if target is None
-            else time_to(list(rivals[rival].values()), target, budget, longest),
+            else time_to(list(rivals[rival].values()), target, budget, max(played[rival], default=0.0)),
         }
     ordered = dict(sorted(table.items(), key=lambda item: item[1]["mean_rank"] or 0.0))
-    return {"factors": list(factors), "target": target, "common_seeds": len(seeds), "rivals": ordered}
+    common = set.intersection(*(set(found) for found in rivals.values()))
+    return {"factors": list(factors), "target": target, "common_seeds": len(common), "rivals": ordered}
 
 
-def _played(runs: Sequence[Run], budget: float, factors: Sequence[float]) -> list[float]:
-    """Returns the first of the budgets: those that all runs of a search have played."""
-    shortest = min(run.get("seconds", np.inf) for run in runs)
-    return [factor for factor in sorted(factors) if factor * budget <= shortest * 1.001]
+def _played(runs: Mapping[int, Run], budget: float, factors: Sequence[float]) -> dict[float, list[int]]:
+    """Returns the seeds that have played each budget; no budget that none has played."""
+    found = {
+        factor: sorted(seed for seed, run in runs.items() if factor * budget <= run.get("seconds", np.inf) * 1.001)
+        for factor in sorted(factors)
+    }
+    return {factor: seeds for factor, seeds in found.items() if seeds}
 
 
 def _ranks(
-    rivals: dict[str, dict[int, Run]], played: Mapping[str, Sequence[float]], seeds: Sequence[int], budget: float
+    rivals: dict[str, dict[int, Run]], played: Mapping[str, Mapping[float, Sequence[int]]], budget: float
 ) -> dict[str, list[float]]:
-    """Returns each rival's mean rank over the common seeds, for each budget that it has played.
+    """Returns each rival's mean rank for each budget that it has played. 1 is the best.
 
-    It is the rank among the rivals that have played this budget. 1 is the best.
+    The ranks are among the rivals that have played this budget, over the seeds that all of them
+    have. Without such a seed there is no rank for this budget or a larger one.
     """
-    ranks: dict[str, list[float]] = {rival: [0.0] * len(factors) for rival, factors in played.items()}
-    every = sorted({factor for factors in played.values() for factor in factors})
-    for column, factor in enumerate(every):
-        among = [rival for rival in rivals if column < len(played[rival])]
-        for seed in seeds:
-            found = rankdata([-value_at(rivals[rival][seed], factor * budget) for rival in among])
-            for rival, rank in zip(among, found, strict=True):
-                ranks[rival][column] += float(rank) / len(seeds)
+    ranks: dict[str, list[float]] = {rival: [] for rival in rivals}
+    for factor in sorted({factor for found in played.values() for factor in found}):
+        among = [rival for rival in rivals if factor in played[rival]]
+        seeds = set.intersection(*(set(played[rival][factor]) for rival in among))
+        if not seeds:
+            break
+        table = [rankdata([-value_at(rivals[rival][seed], factor * budget) for rival in among]) for seed in seeds]
+        for rival, rank in zip(among, np.mean(table, axis=0), strict=True):
+            ranks[rival].append(float(rank))
     return ranks
 
 
 def time_to(runs: Sequence[Run], target: float, budget: float, most: float) -> float | None:
     """Returns the first time at which the median over seeds reaches a target, in budgets.
 
-    None if it does not within the longest budget.
+    None if it does not within the longest budget. At each time, the runs count that are as long.
     """
     times = sorted({time for run in runs for time in run["times"] if time <= most * budget})
     for time in times:
-        if np.median([value_at(run, time) for run in runs]) >= target:
+        if np.median([value_at(run, time) for run in runs if time <= run.get("seconds", np.inf)]) >= target:
             return round(float(time / budget), 3)
     return None
 

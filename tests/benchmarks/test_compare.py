@@ -50,6 +50,15 @@ def test_a_search_is_compared_at_the_budgets_that_it_has_played() -> None:
     assert "slow" in table({"1": part})
 
 
+def test_seeds_that_played_longer_count_alone_at_the_larger_budgets() -> None:
+    runs = {key: run | {"seconds": 50.0 if key.endswith("/1") else 100.0} for key, run in RUNS.items()}
+    part = compare(runs, 100.0, FACTORS)["1"]
+    assert part["rivals"]["quick"]["seeds_at"] == [2, 1]
+    assert part["rivals"]["quick"]["median"] == [0.65, 0.64]
+    assert part["rivals"]["quick"]["rank"] == [1.0, 1.0]
+    assert part["target"] == 0.60
+
+
 def test_ranks_are_of_common_seeds_only() -> None:
     part = compare(RUNS | {"quick/1/7": run((1, 0.1))}, 100.0, FACTORS)["1"]
     assert part["common_seeds"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -251,3 +252,18 @@ def test_the_gpu_hours_of_a_study_end_it(sweep: Sweep, settings: Settings) -> No
     again, later = run(slow, settings)
     assert len(later.started) <= len(watch.started)
     assert again.studies[0].reason == "budget"
+
+
+def test_the_checkpoint_of_a_paused_trial_is_measured_once_and_not_at_each_later_pause(
+    sweep: Sweep, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: Counter[str] = Counter()
+
+    def counted(folder: Path, uid: str) -> Path:
+        looked[uid] += 1
+        return checkpoint_path(folder, uid)
+
+    monkeypatch.setattr("fer_tune.sources.paused.checkpoint_path", counted)
+    run(replace(sweep, budget=sweep.budget.model_copy(update={"trials": 20})), settings)
+    assert len(looked) == 20
+    assert max(looked.values()) <= 3  # two rungs at most, and the removal at the end
