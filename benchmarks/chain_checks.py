@@ -49,6 +49,7 @@ def budget_is_met(found: Found) -> Iterator[str]:
     del states["requeued"]
     if set(states) - {"complete", "pruned"} or states.total() != found.budget:
         yield f"the budget is {found.budget} trials; there are {dict(states)}"
+    yield from (f"job {job.uid} failed: {job.reason}" for job in found.jobs if job.state == "failed")
 
 
 def no_trial_is_lost_or_double(found: Found) -> Iterator[str]:

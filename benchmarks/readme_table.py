@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import finding_tables, objective, orchestration_tables, protocols, tables, what_helped
+from benchmarks import finding_tables, objective, orchestration_tables, protocols, scaling_page, tables, what_helped
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -43,6 +43,12 @@ TABLES: dict[str, Callable[[], str]] = {
         protocols.measured_as,
         what_helped.crops_and_views,
         what_helped.winner_on_test,
+        scaling_page.scale_orchestrator,
+        scaling_page.scale_lanes,
+        scaling_page.scale_gpus,
+        scaling_page.scale_chain,
+        scaling_page.scale_fleet,
+        scaling_page.schedule_cost,
     )
 }
 """The tables by the names that the pages have in their markers."""
@@ -50,7 +56,15 @@ TABLES: dict[str, Callable[[], str]] = {
 ROOT = Path(__file__).parent.parent
 PAGES = tuple(
     ROOT / page
-    for page in ("README.md", "benchmarks/README.md", "docs/by-hand.md", "docs/what-helped.md", "docs/protocols.md")
+    for page in (
+        "README.md",
+        "benchmarks/README.md",
+        "docs/by-hand.md",
+        "docs/what-helped.md",
+        "docs/protocols.md",
+        "docs/scale.md",
+        "docs/search.md",
+    )
 )
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
 

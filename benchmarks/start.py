@@ -2,6 +2,7 @@
 
     python -m benchmarks.start --data FILE --out benchmarks/results/start-h100.json
     python -m benchmarks.start --families simple_cnn --epochs 1
+    python -m benchmarks.start --commands
 
 Runs a small sweep of each family several times, as a user does, and reads from the events of
 `--json-lines` when what happened. The first run of all finds empty caches (the data set's, the
@@ -15,6 +16,10 @@ kernels'); the later ones are what counts. In seconds:
               captured
     between   from a trial's last row, just after its last step, to the next one's first step
 
+`--commands` measures instead how long `--help`, `check`, `best`, `trials` and the first trial of
+`run` take: the shortest of several calls, and the processor time, which depends less on what else
+the machine does.
+
 All trials of a run have the same shape; `between` is the largest of them.
 """
 
@@ -22,9 +27,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +64,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3, help="of each family; the first is not counted")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--commands", action="store_true", help="measure commands in place of runs")
     options = parser.parse_args()
+    if options.commands:
+        record = {"benchmark": "start --commands", "machine": machine(), "versions": versions(), "commit": commit()}
+        record |= {"date": today(), "seconds": commands(options.runs)}
+        print(json.dumps(record["seconds"]))
+        if options.out:
+            options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for family in options.families.split(","):
@@ -81,6 +97,40 @@ def main() -> None:
     print(json.dumps(result["slowest"]))
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def commands(runs: int) -> dict[str, dict[str, float]]:
+    """Returns for each command the shortest wall time of several calls, and its processor time."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Path(folder, "start.yaml")
+        sweep.write_text(SWEEP.format(family="simple_cnn", epochs=1), encoding="utf-8")
+        environment = os.environ | {"FER_TUNE_DIR": str(Path(folder, "storage"))}
+        found["run, to its first trial"] = {"wall": _first_trial(sweep, environment)}
+        for words in (["--help"], ["check", "resnet"], ["best"], ["trials"]):
+            timed = [_timed(words, environment) for _ in range(runs)]
+            found[words[0]] = {"wall": min(wall for wall, _ in timed), "processor": min(cpu for _, cpu in timed)}
+    return found
+
+
+def _timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Returns wall time and processor time of a call."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command = [sys.executable, "-m", "fer_tune", *words]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(wall, 3), round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)
+
+
+def _first_trial(sweep: Path, environment: dict[str, str]) -> float:
+    """Returns the seconds from the shell until the first trial starts. The data set is cached."""
+    for trials in (1, 2):  # the first run parses the data set
+        command = [sys.executable, "-m", "fer_tune", "run", str(sweep), "--trials", str(trials)]
+        began = datetime.now(UTC).timestamp()
+        command += ["--wandb", "disabled", "--json-lines"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+    return round(next(_seconds(event) for event in events if event["event"] == "trial_started") - began, 3)
 
 
 def measure(sweep: Path, data: str, trials: int) -> dict[str, float]:

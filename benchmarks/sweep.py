@@ -97,7 +97,7 @@ def retrain(options: argparse.Namespace) -> dict[str, Any]:
     words = ["retrain", "--study", study]
     words += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
     words += ["--until", options.retrain_until]
-    words += [] if options.devices is None else ["--device", options.devices]
+    words += [] if options.devices is None else ["--devices", options.devices]
     words += [word for change in options.retrain_changes for word in ("--set", change)]
     retrained = fer_tune(words)
     return {
@@ -174,9 +174,7 @@ def _family(study: str) -> str:
 
 def _metrics(study: str) -> dict[str, Any]:
     """The newest final fit's metrics.json."""
-    found = sorted(
-        Settings.from_environment().artifacts.glob(f"{study}-*/retrain-*/metrics.json"), key=os.path.getmtime
-    )
+    found = sorted(Settings.from_environment().artifacts.glob(f"{study}-*/*/metrics.json"), key=os.path.getmtime)
     metrics: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
     return metrics
 

@@ -7,7 +7,8 @@ others.
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, protocols, export
-    keep:    backup, restore, migrate, delete_study, rename_study
+    keep:    backup, restore, migrate, delete_study, rename_study, export_study,
+             import_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fer_tune.doctor import Finding
     from fer_tune.job import Part, Tta, Value
     from fer_tune.jobs import Observer, RunOutcome
+    from fer_tune.jobs.callbacks import Callback
     from fer_tune.mirror import Mode
     from fer_tune.mirror.sync import Synced
     from fer_tune.pool.engines import EngineName
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary, TrialSummary
     from fer_tune.study.baseline import Gain
     from fer_tune.study.deleting import Deleted
+    from fer_tune.study.exporting import Exported
     from fer_tune.study.migrating import Migrated
     from fer_tune.study.replay import Replayed
     from fer_tune.study.standings import Rule, Standings
@@ -148,7 +151,7 @@ def check_family(family: str) -> list[Checked]:
 
 
 def run(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -158,6 +161,8 @@ def run(
     ray_address: str | None = None,
     wandb: Mode | None = None,
     observer: Observer | None = None,
+    callbacks: Sequence[Callback] = (),
+    display: bool | None = None,
     storage: str | None = None,
 ) -> RunOutcome:
     """Runs sweeps to their budgets, one after another. A study that exists is continued.
@@ -180,22 +185,48 @@ def run(
         wandb: `online`, `offline` or `disabled`. None is online with a key, and offline without
             one.
         observer: hears what happens; see `fer_tune.jobs.Observer`.
+        callbacks: each is called with a job and how it ended, when a trial has ended:
+            `lambda job, ended: print(job.number, job.params, ended.value)`. An error of theirs does
+            not end the run. `fer_tune.stop(job.study)` does.
+        display: whether a notebook shows the run as it goes. None is yes in a notebook.
 
     Raises:
         FerTuneError: a sweep cannot be run as it is, or the workers keep dying.
     """
     from fer_tune.sources.run import RunOptions, run_sweeps
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )
-    return run_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options, observer)  # type: ignore[arg-type]
+    settings = Settings.from_environment(storage)
+    observer = _observers(settings, observer, callbacks, display)
+    return run_sweeps(given or check(sweeps, changes), settings, options, observer)  # type: ignore[arg-type]
+
+
+def _observers(
+    settings: Settings, observer: Observer | None, callbacks: Sequence[Callback], display: bool | None
+) -> Observer | None:
+    """Returns an observer that passes everything to those that a caller of `run` wants."""
+    from fer_tune.display.notebook import in_notebook
+    from fer_tune.jobs.callbacks import Callbacks
+    from fer_tune.jobs.observers import Observers
+
+    found = [] if observer is None else [observer]
+    if callbacks:
+        found.append(Callbacks(callbacks))
+    if in_notebook() if display is None else display:
+        from fer_tune.display.notebook import NotebookView
+        from fer_tune.display.recall import recall
+        from fer_tune.display.run_state import RunState
+
+        state = RunState()
+        found += [state, NotebookView(state, lambda state: recall(state, settings))]
+    return Observers(found, settings.logs / "observers.log") if len(found) > 1 else next(iter(found), None)
 
 
 def plan(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -216,9 +247,8 @@ def plan(
     """
     from fer_tune.sources.plan import plan_sweeps
     from fer_tune.sources.run import RunOptions
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
     )
@@ -226,7 +256,7 @@ def plan(
 
 
 def preview(
-    sweeps: Paths | Sequence[Sweep],
+    sweeps: Paths | Sweep | Sequence[Sweep],
     *,
     changes: Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
@@ -244,9 +274,8 @@ def preview(
     """
     from fer_tune.sources.preview import preview_sweeps
     from fer_tune.sources.run import RunOptions
-    from fer_tune.sweep import Sweep
 
-    given = [sweep for sweep in sweeps if isinstance(sweep, Sweep)] if isinstance(sweeps, Sequence) else []
+    given = _sweeps(sweeps)
     options = RunOptions(workers=workers, devices=devices, engine=engine)
     return preview_sweeps(given or check(sweeps, changes), Settings.from_environment(storage), options)  # type: ignore[arg-type]
 
@@ -1014,6 +1043,37 @@ def rename_study(study: str, to: str, *, storage: str | None = None) -> None:
         rename(store, settings, study, to)
 
 
+def export_study(study: str, to: str | os.PathLike[str], *, storage: str | None = None) -> Exported:
+    """Writes one study into a file, with its models and other files. The images are not in it.
+
+    Args:
+        to: a file that does not exist yet, or a folder.
+
+    Raises:
+        StudyError: there is no such study, or a process runs it.
+        StorageError: the file exists or cannot be written.
+    """
+    from fer_tune.study.exporting import export_study as write
+
+    with open_store(storage) as store:
+        return write(store, Settings.from_environment(storage), study, Path(to))
+
+
+def import_study(file: str | os.PathLike[str], *, storage: str | None = None) -> Exported:
+    """Adds a study that `export_study` wrote to the database and its storage folder.
+
+    Raises:
+        StudyError: there is a study of its name.
+        StorageError: the file is not an exported study, or cannot be unpacked.
+    """
+    from fer_tune.store import Store
+    from fer_tune.study.exporting import import_study as add
+
+    settings = Settings.from_environment(storage)
+    with Store.of(settings) as store:
+        return add(store, settings, Path(file))
+
+
 # helpers of the command line ------------------------------------------------------------------------------------------
 
 
@@ -1077,6 +1137,14 @@ def dashboard_application(
     with open_store(storage) as store:
         page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
         yield guarded(application(store, Settings.from_environment(storage)), host), page
+
+
+def _sweeps(given: Any) -> list[Sweep]:
+    """Returns the sweeps among what `run` was given, if it was not given paths."""
+    from fer_tune.sweep import Sweep
+
+    several = given if isinstance(given, Sequence) else [given]
+    return [sweep for sweep in several if isinstance(sweep, Sweep)]
 
 
 def _paths(given: Any) -> list[Path]:

@@ -32,7 +32,7 @@ LONGEST = ("test_chaos", "mirror", "jobs", "test_package", "sources", "test_safe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests by file for `--dist loadgroup`: they share fixtures. Sorts the groups."""
+    """Groups tests by file for `--dist loadgroup`: they share fixtures. Sorts them."""
 
     def place(item: pytest.Item) -> str:
         return item.path.relative_to(Path(__file__).parent).as_posix()

@@ -137,6 +137,56 @@ def test_the_check_sees_an_import_that_points_up(file: str, source: str) -> None
     assert violations(source, PACKAGE / file)
 
 
+PLAIN = {"sweep", "selection", "job", "settings", "errors", "models", "files", "display", "cli", "api", "__init__"}
+"""Rooms whose functions a command may call: they compute with values, or print."""
+
+BESIDE = {
+    "study.picking": "picks among trials that the API returned",
+    "report.tables": "makes rows of trials that the API returned",
+    "sources.final_result": "chooses among final fits that the API returned",
+    "mirror.wandb_tracker.environment": "says whether a key is configured",
+}
+"""Modules of other rooms whose functions a command may call, and why."""
+
+
+def past_the_api(source: str) -> list[str]:
+    """Returns the functions that a command imports and that the API should call for it.
+
+    Types and constants begin with a capital letter, or are only named for the type checker.
+    """
+    tree = ast.parse(source)
+    checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    typing = {inner for node in checked for inner in ast.walk(node)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in typing and (node.module or "").startswith("fer_tune."):
+            place = str(node.module).removeprefix("fer_tune.")
+            names = [alias.name for alias in node.names if alias.name[0].islower() or alias.name == "Store"]
+            if names and place.partition(".")[0] not in PLAIN and place not in BESIDE:
+                found.append(f"{place}: {', '.join(names)}")
+    return found
+
+
+def test_commands_work_through_the_api() -> None:
+    found = {path.name: past_the_api(path.read_text("utf-8")) for path in sorted((PACKAGE / "cli").glob("*.py"))}
+    assert {name: functions for name, functions in found.items() if functions} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from fer_tune.sources.retrain import run_final_fits", True),
+        ("def f():\n    from fer_tune.store import Store", True),
+        ("from fer_tune.store.reading import open_reader", True),
+        ("if TYPE_CHECKING:\n    from fer_tune.store import Store", False),
+        ("from fer_tune.pool.engines import EngineName", False),
+        ("from fer_tune.selection.statistics import mean", False),
+    ],
+)
+def test_the_check_sees_a_command_that_goes_past_the_api(source: str, seen: bool) -> None:
+    assert bool(past_the_api(source)) == seen
+
+
 def test_each_class_has_a_name_of_its_own() -> None:
     """A leading underscore makes no difference: a reader meets both names."""
     places: dict[str, list[str]] = {}

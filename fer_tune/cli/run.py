@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -25,13 +24,12 @@ from fer_tune.cli.options import (
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.display.plan import comparison, show_plans, show_previews
-from fer_tune.errors import FerTuneError, SettingsError
+from fer_tune.errors import SettingsError
 from fer_tune.pool.engines import EngineName
 from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.display.run_state import RunState
     from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
 
 
@@ -259,6 +257,7 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal and not verbosity.asked:
         from fer_tune.display.live import LiveView
+        from fer_tune.display.recall import recall
         from fer_tune.display.run_state import RunState
         from fer_tune.jobs.observers import Observers
 
@@ -268,15 +267,6 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
     from fer_tune.display.lines import Lines
 
     return Lines(lines, epochs=verbosity.asked)
-
-
-def recall(state: RunState, settings: Settings) -> None:
-    """Adds the trials of earlier runs to the display. Without them the run goes well too."""
-    from fer_tune.display.from_database import StudyReader
-    from fer_tune.store import Store
-
-    with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
 def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:

@@ -18,23 +18,43 @@ if TYPE_CHECKING:
     from fer_tune.study import StudySummary
 
 
-EXAMPLES = ("fer-tune studies", "fer-tune studies rename demo first-try", "fer-tune studies delete demo")
+Action = Literal["delete", "rename", "export", "import"]
+NEEDS: dict[Action, str] = {"delete": "NAME", "rename": "NAME NEW", "export": "NAME FILE", "import": "FILE"}
+
+EXAMPLES = (
+    "fer-tune studies",
+    "fer-tune studies rename demo first-try",
+    "fer-tune studies delete demo",
+    "fer-tune studies export resnet resnet.tar",
+    "fer-tune studies import resnet.tar",
+)
 
 
 def studies(
     action: Annotated[
-        Literal["delete", "rename"] | None,
-        typer.Argument(metavar="[ACTION]", help="delete NAME, or rename NAME NEW.", show_default=False),
+        Action | None,
+        typer.Argument(
+            metavar="[ACTION]",
+            help="delete NAME, rename NAME NEW, export NAME FILE, or import FILE.",
+            show_default=False,
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Which study.", autocompletion=complete_studies, show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="Which study, or the file to import.",
+            autocompletion=complete_studies,
+            show_default=False,
+        ),
     ] = None,
-    to: Annotated[str | None, typer.Argument(metavar="[NEW]", help="Its new name.", show_default=False)] = None,
+    to: Annotated[
+        str | None, typer.Argument(metavar="[NEW]", help="Its new name, or the file to write.", show_default=False)
+    ] = None,
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:
-    """List the studies, or delete or rename one.
+    """List the studies, or delete, rename, export or import one.
 
     Deleting takes everything of a study but its openings of test images, and what wandb has.
     """
@@ -68,23 +88,28 @@ def studies(
     out.print(terminal.listing(columns, rows, out.width))
 
 
-def _act(action: Literal["delete", "rename"], name: str | None, to: str | None, storage: str | None) -> None:
-    """Deletes or renames a study.
+def _act(action: Action, name: str | None, to: str | None, storage: str | None) -> None:
+    """Deletes, renames, exports or imports a study.
 
     Raises:
         SettingsError: a name is missing, or one too many was given.
     """
-    needs = {"delete": "NAME", "rename": "NAME NEW"}[action]
+    needs = NEEDS[action]
     if len(needs.split()) != sum(given is not None for given in (name, to)):
         raise SettingsError(f"`fer-tune studies {action}` needs {needs}.", "`fer-tune studies` lists the names.")
     assert name is not None
-    if to is None:
+    if action == "delete":
         deleted = api.delete_study(name, storage=storage)
         jobs, files = terminal.many(deleted.jobs, "job"), terminal.many(deleted.files, "file")
         terminal.note(f"{deleted.study} was deleted, with {jobs} and {files}.")
-    else:
-        api.rename_study(name, to, storage=storage)
+    elif action == "rename":
+        api.rename_study(name, str(to), storage=storage)
         terminal.note(f"{name} is now {to}. `fer-tune run SWEEP --study {to}` continues it.")
+    else:
+        done = api.import_study(name, storage=storage) if to is None else api.export_study(name, to, storage=storage)
+        jobs, files = terminal.many(done.jobs, "job"), terminal.many(done.files, "file")
+        where = "was imported from" if to is None else "is in"
+        terminal.note(f"{done.study} {where} {done.file}, with {jobs} and {files}.")
 
 
 def _plain(study: StudySummary) -> dict[str, Any]:

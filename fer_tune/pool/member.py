@@ -55,14 +55,16 @@ class PoolMember:
             self._deaths.clear()
         return event_of(Slot(self.index, message.lane), message.message)
 
-    def loss(self, reason: str, log_tail: str) -> LostEvent:
+    def loss(self, reason: str, log_tail: str, own: bool = True) -> LostEvent:
         """Notes that the worker's process died.
 
         Args:
             reason: how it died. If the pool ended it, `why` is the reason.
+            own: whether the worker may be the cause. It is not if its node was lost.
         """
-        self._deaths.append(time.monotonic())
-        self._failed_starts += not self.ready
+        if own:
+            self._deaths.append(time.monotonic())
+            self._failed_starts += not self.ready
         self.lost, self.ready = True, False
         jobs, self.jobs = tuple(self.jobs.values()), {}
         return LostEvent(self.index, jobs, self.why or reason, log_tail)

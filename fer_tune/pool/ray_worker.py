@@ -34,8 +34,15 @@ END_SECONDS = 15.0
 FETCH_SECONDS = 120.0
 """Seconds that a file may take from a node to the orchestrator."""
 
+UNREACHABLE = "cannot be reached: its node or the connection is lost"
+"""Why a worker was lost that Ray calls unavailable. What it said meanwhile may be lost too."""
+
 THREADS = ("send", "poll", "end")
 """Methods of `Host` that run at the same time."""
+
+
+class LostFileError(Exception):
+    """A file of a job did not arrive, as when its node was lost."""
 
 
 @dataclass
@@ -140,7 +147,9 @@ class RayWorker(PoolMember):
         try:
             messages = self._ray.get(call)
         except Exception as error:  # Ray's own, or one of the host's constructor
-            self._die(_why(error), "")
+            unreachable = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+            reason = UNREACHABLE if unreachable else _why(error)
+            self._die(reason, "", own=not unreachable and "node" not in reason)
             return
         self.asked = self._actor.poll.remote(POLL_SECONDS)
         for message in messages:
@@ -180,7 +189,11 @@ class RayWorker(PoolMember):
         """Returns the events that wait for no file, in their order."""
         events = []
         while self.has_news:
-            events.append(self._news.popleft().event())
+            try:
+                events.append(self._news.popleft().event())
+            except LostFileError as lost:  # its job is still ours, and is lost with the worker
+                if self.asked is not None:
+                    self.kill(f"worker {self.index} was ended: {lost}")
         return events
 
     # files --------------------------------------------------------------------------------------------------------
@@ -208,13 +221,19 @@ class RayWorker(PoolMember):
         replace_file(path, lambda stream: stream.write(content))
 
     def _with_files(self, lane: int, end: JobEnd, found: Mapping[str, tuple[Path, Future[None]]]) -> JobEnd:
-        """Returns the end of a job with the paths that its files have here."""
+        """Returns the end of a job with the paths that its files have here.
+
+        Raises:
+            LostFileError: a file was lost with its node.
+        """
         self._saving.pop(end.job, None)
         job = self.jobs[lane]
         for path, future in found.values():
-            if (error := future.exception()) is not None:
-                said = error.message if isinstance(error, FerTuneError) else f"{type(error).__name__}: {error}"
-                return replace(end, status="failed", reason=f"{path.name} did not arrive: {said}", files={})
+            error = future.exception()
+            if isinstance(error, FerTuneError):
+                return replace(end, status="failed", reason=f"{path.name} did not arrive: {error.message}", files={})
+            if error is not None:
+                raise LostFileError(f"{path.name} did not arrive: {_first_line(error)}") from error
         files = {kind: path for kind, (path, _) in found.items()}
         return replace(end, files=files or _paths_here(job, end))
 
@@ -252,14 +271,18 @@ class RayWorker(PoolMember):
         self.ended = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _die(self, reason: str, log_tail: str) -> None:
-        """Notes a death. It becomes an event when the files that were sent before are here."""
+    def _die(self, reason: str, log_tail: str, own: bool = True) -> None:
+        """Notes a death. It becomes an event when the files that were sent before are here.
+
+        Args:
+            own: see `Member.loss`.
+        """
         self._bury()
         self._last = log_tail or reason
         files = [future for futures in self._saving.values() for future in futures]
         where = f" on {self._where.node}" if self._where else ""
-        log_tail = log_tail or tail(self._log)
-        self._news.append(_News(lambda: self.loss(f"worker {self.index}{where} {reason}", log_tail), files))
+        said, log_tail = f"worker {self.index}{where} {reason}", log_tail or tail(self._log)
+        self._news.append(_News(lambda: self.loss(said, log_tail, own), files))
         self._left.clear()
 
     def _bury(self) -> None:
@@ -282,6 +305,11 @@ def _paths_here(job: Job, end: JobEnd) -> dict[str, Path]:
     if job.artifacts is None:
         return {}
     return {kind: job.artifacts / path.name for kind, path in end.files.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    """Returns the kind of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
 def _why(error: Exception) -> str:

@@ -90,18 +90,3 @@ def two_sided(statistic: float, freedom: float = math.inf) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(freedom, -abs(statistic)))
-
-
-def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Returns the p-value of Welch's test that two samples have the same mean.
-
-    It is None where a sample has fewer than two values.
-    """
-    first, second = deviation(one), deviation(other)
-    if first is None or second is None:
-        return None
-    shares = first**2 / len(one), second**2 / len(other)
-    if not sum(shares):
-        return 1.0 if mean(one) == mean(other) else 0.0
-    freedom = sum(shares) ** 2 / (shares[0] ** 2 / (len(one) - 1) + shares[1] ** 2 / (len(other) - 1))
-    return two_sided((mean(one) - mean(other)) / math.sqrt(sum(shares)), freedom)

@@ -52,12 +52,16 @@ def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) ->
 def _alike(store: Store, study: StudyRecord, job: JobRecord) -> JobRecord | None:
     """Returns a job of the same configuration that was trained on training images alone.
 
-    It is the newest final fit with the same changes and the same schedule, or else the trial.
+    Of the final fits with the same changes, and of the trial if nothing was changed, it is the one
+    whose schedule is nearest. Without any, it is the trial.
     """
-
-    def key(one: JobRecord) -> tuple[object, ...]:
-        return one.origin["trial"], one.origin.get("changes", {}), one.schedule
-
-    fits = [one for one in store.jobs.of(study.name, "final") if one.state == "complete" and one.fit == "train"]
-    same = [one for one in fits if key(one) == key(job)]
-    return same[-1] if same else store.jobs.find_trial(study.name, int(job.origin["trial"]))
+    trial, changes = job.origin["trial"], job.origin.get("changes", {})
+    of_trial = store.jobs.find_trial(study.name, int(trial))
+    known = [] if changes or of_trial is None else [of_trial]
+    known += [
+        one
+        for one in store.jobs.of(study.name, "final")
+        if (one.state, one.fit) == ("complete", "train")
+        and (one.origin["trial"], one.origin.get("changes", {})) == (trial, changes)
+    ]
+    return min(reversed(known), key=lambda one: abs(one.schedule - job.schedule), default=of_trial)

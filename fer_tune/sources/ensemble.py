@@ -21,7 +21,8 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.members import Chosen, Key, MemberFits, choose_members, key_of
+from fer_tune.sources.member_fits import MemberFits
+from fer_tune.sources.members import Chosen, Key, choose_members, key_of
 from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
 from fer_tune.sources.together import Together
 from fer_tune.store import Store

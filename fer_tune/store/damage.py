@@ -11,13 +11,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import JSON, Connection, Float, Integer, Table, column, inspect, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import Boolean, DateTime, NullType
 
 from fer_tune.errors import FerTuneError, StorageError
+from fer_tune.job import Kind
 from fer_tune.settings import STUDY_NAME
 from fer_tune.store import tables
 from fer_tune.store.connection import RESTORE
@@ -29,7 +30,7 @@ Check = Callable[[Any], bool]
 LONGEST = 1 << 24
 """Characters of a text. No run writes as many."""
 
-KINDS = ("search", "final", "confirm")
+KINDS = get_args(Kind)
 OBJECTIVES = ("val_accuracy", "val_macro_f1", "val_balanced_accuracy")
 STATES = ("queued", "running", "paused", "complete", "pruned", "failed")
 

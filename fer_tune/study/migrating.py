@@ -75,7 +75,7 @@ def migrate(source: Store, target: Store, root: Settings, locks: Sequence[Lock] 
             optuna_storage(store)  # makes its tables, or refuses those of another version
         already = _is_there(source, target, names)
         try:
-            rows = target.write(lambda tx: _copied(source, tx, names, already))
+            rows = target.write(lambda tx: copy_studies(source, tx, names, already))
         except IntegrityError as error:
             raise explain(error, parse_url(target.url)) from error
         except StorageError as error:
@@ -119,7 +119,7 @@ def _taken(target: Store, names: Sequence[str]) -> StorageError:
     )
 
 
-def _copied(source: Store, target: Connection, names: Sequence[str], already: bool) -> int:
+def copy_studies(source: Store, target: Connection, names: Sequence[str], already: bool) -> int:
     """Copies and compares in one transaction of the target, and returns the number of rows.
 
     Args:

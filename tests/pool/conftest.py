@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,7 +21,10 @@ from .trainers import obedient
 MakePool = Callable[..., Any]
 
 
-@pytest.fixture(params=["local", "inline", pytest.param("ray", marks=pytest.mark.slow)])
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name == "ray" else []) for name in get_args(EngineName)]
+
+
+@pytest.fixture(params=NAMES)
 def engine(request: pytest.FixtureRequest) -> EngineName:
     name: EngineName = request.param
     if name == "ray":

@@ -207,6 +207,20 @@ class TestStorage:
         assert end.end.status == "stopped"
         assert checkpoint.exists()
 
+    def test_a_job_whose_files_are_lost_with_their_node_is_lost_too(
+        self, make_pool: MakePool, trial: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(*_: object) -> None:
+            raise RuntimeError("the owner of the object has died")
+
+        pool = make_pool(1, load_trainer)
+        start(pool, 60)
+        monkeypatch.setattr(ray_worker.RayWorker, "_fetch", gone)
+        pool.submit(Slot(0), trial)
+        (event,) = lost(listen(pool, lost, 60))
+        assert event.jobs == (trial,)
+        assert "val_logits.npy did not arrive: RuntimeError: the owner" in event.reason
+
     def test_a_file_that_cannot_be_written_fails_the_job(self, make_pool: MakePool, trial: Job) -> None:
         assert trial.artifacts is not None
         trial.artifacts.write_text("a file")

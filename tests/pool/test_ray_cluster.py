@@ -54,6 +54,7 @@ def test_workers_join_and_die_with_their_nodes(cluster: Any, tmp_path: Path, mon
         gone = lost(listen(pool, lambda events: len(lost(events)) == 2, 60))
         assert time.monotonic() - began < 30
         assert {event.worker for event in gone} == {1, 2}
+        assert all("lost" in event.reason or "node" in event.reason for event in gone)
         assert {one.uid for event in gone for one in event.jobs} == {uid_of(1), uid_of(2)}
         assert rows(listen(pool, lambda events: rows(events, 0)), 0), "the other node was disturbed"
         cluster.add_node(num_cpus=4)

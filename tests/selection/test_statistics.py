@@ -14,7 +14,6 @@ from fer_tune.selection.statistics import (
     standard_error,
     t_interval,
     two_sided,
-    welch,
     wilson,
 )
 
@@ -57,20 +56,13 @@ def test_intervals_of_means_are_student_s(values: list[float]) -> None:
 
 
 def test_one_value_has_no_interval() -> None:
-    assert (t_interval([0.5]), deviation([0.5]), welch([0.5], [0.4, 0.6])) == (None, None, None)
+    assert (t_interval([0.5]), deviation([0.5])) == (None, None)
 
 
 @pytest.mark.parametrize(("statistic", "freedom"), [(1.96, math.inf), (-2.5, 4), (0.0, 1), (7.1, 12.5)])
 def test_two_sided_probabilities(statistic: float, freedom: float) -> None:
     theirs = 2 * (stats.norm.sf(abs(statistic)) if math.isinf(freedom) else stats.t.sf(abs(statistic), freedom))
     assert two_sided(statistic, freedom) == CLOSE(theirs, abs=1e-9)
-
-
-def test_seeds_of_two_configurations_are_compared_as_welch_does() -> None:
-    one, other = [0.69, 0.70, 0.695, 0.71], [0.68, 0.69, 0.66]
-    assert welch(one, other) == CLOSE(stats.ttest_ind(one, other, equal_var=False).pvalue, abs=1e-9)
-    assert welch([0.5, 0.5], [0.5, 0.5]) == 1.0
-    assert welch([0.5, 0.5], [0.6, 0.6]) == 0.0
 
 
 def test_standard_errors() -> None:

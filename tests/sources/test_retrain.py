@@ -194,15 +194,15 @@ def test_a_fit_that_was_killed_while_it_was_evaluated_opens_test_once(
 ) -> None:
     from fer_tune.sources import final_result as evaluate
 
-    whole = evaluate._write
+    whole = evaluate.write_files
 
     def killed(fit: FinalFit) -> dict[str, Path]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "_write", killed)
+    monkeypatch.setattr(evaluate, "write_files", killed)
     assert run_final_fits("s", Request(), searched, INLINE) is None
     assert len(openings(searched)) == 1
-    monkeypatch.setattr(evaluate, "_write", whole)
+    monkeypatch.setattr(evaluate, "write_files", whole)
     heard = Heard()
     (fit,) = fitted(searched, Request(), heard)
     assert heard.rows == [], "it was trained again"
@@ -339,9 +339,13 @@ def test_a_fit_on_training_images_says_on_validation_which_views_are_best(search
 def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
     changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
     (alone,) = fitted(searched, changed)
-    (fit,) = fitted(searched, replace(changed, on="train+val"))
+    (longer,) = fitted(searched, replace(changed, epochs=4))
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=2))
     assert fit.calibration is not None
-    assert fit.calibration.source == alone.job
+    assert fit.calibration.source == alone.job, "its schedule is nearest"
+    (fit,) = fitted(searched, replace(changed, on="train+val", epochs=5))
+    assert fit.calibration is not None
+    assert fit.calibration.source == longer.job
 
 
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:

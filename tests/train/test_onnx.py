@@ -38,7 +38,7 @@ def test_onnx_runtime_computes_what_torch_computes(tiny_data: DataRef, tmp_path:
 def test_an_ensemble_is_one_file(tiny_data: DataRef, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     _fit(tiny_data, tmp_path / "a")
-    _fit(tiny_data, tmp_path / "b", width=16)
+    _fit(tiny_data, tmp_path / "b", width=16, crop=40)
     save_ensemble(tmp_path / "both", [(tmp_path / "a", 3), (tmp_path / "b", 1)], {})
     assert api.export(tmp_path / "both", tmp_path / "both.onnx") < 1e-3
     expected = api.load_model(tmp_path / "both").predict(IMAGES)
