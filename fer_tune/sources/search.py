@@ -17,7 +17,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.other_hands import OtherHands
 from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
-from fer_tune.sources.rounds import recalled, rounds_of
+from fer_tune.sources.rounds import known_in, recalled, rounds_of
 from fer_tune.sources.spending import Spending
 from fer_tune.sources.trial_jobs import TrialJobs
 
@@ -105,7 +105,8 @@ class Search:
         name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
-            self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
+            trials, are = ("1 trial", "is") if len(lost) == 1 else (f"{len(lost)} trials", "are")
+            self._note(f"{name}: {trials} that an earlier run left running {are} queued again.")
         unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
         with self._store.batch():
             for job in unfinished:
@@ -208,7 +209,7 @@ class Search:
         self._paused.heard(job, row.epoch, value)
         if self._rounds is not None:
             self._rounds.heard(job.uid, row.epoch, value)
-        with self._study.looking_back(self._before(job.uid)):
+        with self._study.looking_back(self._known(job.uid)):
             poor = self._study.report(job.number, row.epoch, value)
         if not poor:
             return CONTINUE
@@ -306,32 +307,36 @@ class Search:
             return uid
         return "" if self._has_room() else self._rounds.last()
 
-    def _before(self, uid: str | None = None) -> int | None:
-        """Returns the turn that a decision looks back from; see `Rounds.before`."""
-        return None if self._rounds is None else self._rounds.before(uid)
+    def _known(self, uid: str | None = None) -> int | None:
+        """Returns the last round that the next decision knows, or one about a job's epochs."""
+        if self._rounds is None:
+            return None
+        if uid is None:
+            return known_in(self._rounds.now)
+        return self._rounds.knows(uid) if uid in self._rounds else None  # a trial from another schedule
 
     def _take_turn(self, job: Job) -> None:
-        """Writes the number of the next turn with the trial that begins it."""
+        """Writes the next turn with the trial that begins it."""
         assert self._rounds is not None
         assert job.number is not None
-        self._study.take_turn(job.number, self._rounds.next, job.until)
+        self._study.take_turn(job.number, self._rounds.next(job.uid, job.until))
 
     def _asked(self) -> Job:
         """Records and returns a trial that Optuna proposes, or queued again."""
         self._store.commit()
         while True:
             with self._store.batch():
-                with self._study.looking_back(self._before()):
+                with self._study.looking_back(self._known()):
                     proposal = self._study.propose()
                 known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
                 job = self._new(proposal) if known is None else self._again(proposal, known)
                 self._store.jobs.put(job, mirrored=self._mirrored)
                 rounds = self._rounds
-                if rounds is not None and job.uid not in rounds:
+                if rounds is not None and known is None:
                     self._take_turn(job)
                 if self._study.start(proposal):
-                    if rounds is not None and job.uid not in rounds:
-                        rounds.take(job.uid, job.seed)
+                    if rounds is not None and known is None:
+                        rounds.take(job.uid, job.seed, job.until)
                     self._requeued -= known is not None
                     self._note_refused()
                     return job
@@ -362,6 +367,6 @@ class Search:
         job = self._jobs.make(proposal, uid, attempt, until)
         if self._rounds is not None:
             self._take_turn(job)
-            self._rounds.take(uid, job.seed)
+            self._rounds.take(uid, job.seed, job.until)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
