@@ -147,7 +147,7 @@ def schedule_cost() -> str:
     for one in record(SCHEDULE)["rows"]:
         spread = NONE if one["spread"] is None else f"{100 * one['spread']:.2f}"
         rows.append([
-            str(one["workers"]), "asynchronous" if one["round"] is None else f"deterministic, round {one['round']}",
+            str(one["workers"]), "asynchronous" if one["slots"] is None else f"deterministic, {one['slots']} slots",
             f"{100 * one['idle_share']:.1f} %", f"{one['trials']:.0f}", f"{100 * one['accuracy']:.2f}", spread,
         ])  # fmt: skip
     headings = ["workers", "schedule", "idle", "trials", "true accuracy of the best", "deviation"]
