@@ -129,4 +129,4 @@ def test_a_final_fit(store: Store, show: Show, tmp_path: Path, monkeypatch: pyte
         tested=SimpleNamespace(images=9, views={"none": test, "flip": test}), scores=lambda tta: test,
     )  # fmt: skip
     monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: (fit,))
-    assert show("retrain").count(HOSTILE) == 3
+    assert show("retrain").count(HOSTILE) == 4  # the class, an opening, and the folder twice
