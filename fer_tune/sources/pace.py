@@ -112,7 +112,9 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialP
         for event in pool.events(0.1):
             if isinstance(event, RowEvent):
                 if event.row.epoch == 1:
-                    firsts.append(time.monotonic() - began[event.row.job] - event.row.seconds)
+                    beside = time.monotonic() - began[event.row.job] - event.row.seconds
+                    share = event.row.device_seconds / event.row.seconds if event.row.seconds else 1.0
+                    firsts.append(beside * share)
                 found[event.row.job] = event.row.device_seconds
             elif isinstance(event, ProgressEvent) and event.progress.step and event.progress.job not in found:
                 passed = time.monotonic() - began[event.progress.job]

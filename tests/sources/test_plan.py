@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import cast
 
 import pytest
 
+from fer_tune.data.spec import DataRef
 from fer_tune.display.plan import comparison, lines_of
+from fer_tune.job import Job, JobEnd
+from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH
+from fer_tune.sources.pace import ENOUGH, probed_pace
 from fer_tune.sources.plan import plan_sweeps, shape_of
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SearchSpec, Sweep
 from tests.jobs.helpers import INLINE, run
-from tests.pool.trainers import obedient
+from tests.pool.trainers import obedient, row
 from tests.searches import make_sweep
 
 
@@ -65,3 +70,43 @@ def test_a_plan_is_shown_in_four_lines(searching: Settings, sweep: Sweep) -> Non
     assert "an epoch takes 0.01 s" in pace
     assert trials.startswith("  12 trials start; 12 reach epoch 1, ")
     assert "of CPU time" in cost
+
+
+class Sharing:
+    """A pool with four lanes of one device. Each epoch takes 1 s, and 2 s pass before the first."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._jobs: list[Job] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def use_lanes(self, lanes: object) -> None:
+        pass
+
+    def idle(self) -> list[Slot]:
+        return [] if self._jobs and self.now < 1 else [Slot(0, lane) for lane in range(4 - len(self._jobs))]
+
+    def submit(self, slot: Slot, job: Job) -> None:
+        self._jobs.append(job)
+
+    def events(self, timeout: float) -> list[Event]:
+        self.now += 3.0
+        found: list[Event] = []
+        for lane, job in enumerate(self._jobs):
+            sent = replace(row(job, 1, 0.5), seconds=1.0, device_seconds=0.25)
+            found += [RowEvent(Slot(0, lane), sent), EndEvent(Slot(0, lane), JobEnd(job.uid, 0, "paused"))]
+        self._jobs = []
+        return found
+
+
+def test_the_preparation_of_a_job_costs_its_lane_and_not_the_whole_device(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Sharing()
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
+    assert pace is not None
+    assert set(pace.epochs) == {0.25}
+    assert pace.overhead == pytest.approx(2.0 * 0.25)
