@@ -105,8 +105,10 @@ def scale_gpus() -> str:
 def scale_chain() -> str:
     """Returns what a run over Ray and PostgreSQL costs beside one on processes and SQLite."""
     found, rows = record(CHAIN), []
-    for name, title in (("local_and_sqlite", "processes, SQLite"), ("ray_and_postgresql", "Ray, PostgreSQL")):
-        one = found[name]
+    sides = {"processes, SQLite": found["local_and_sqlite"], "Ray, PostgreSQL": found["ray_and_postgresql"]}
+    if longest := found.get("longest"):
+        sides["Ray, PostgreSQL, alone"] = longest["ray_and_postgresql"]
+    for title, one in sides.items():
         held = sum(check == "held" for check in one["checks"].values())
         rows.append([
             title, f"{one['trials']:,}", str(one["losses"]), f"{one['cpu_ms_a_trial']:.1f}",
@@ -145,7 +147,7 @@ def schedule_cost() -> str:
     for one in record(SCHEDULE)["rows"]:
         spread = NONE if one["spread"] is None else f"{100 * one['spread']:.2f}"
         rows.append([
-            str(one["workers"]), "asynchronous" if one["round"] is None else f"deterministic, round {one['round']}",
+            str(one["workers"]), "asynchronous" if one["slots"] is None else f"deterministic, {one['slots']} slots",
             f"{100 * one['idle_share']:.1f} %", f"{one['trials']:.0f}", f"{100 * one['accuracy']:.2f}", spread,
         ])  # fmt: skip
     headings = ["workers", "schedule", "idle", "trials", "true accuracy of the best", "deviation"]

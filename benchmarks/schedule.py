@@ -5,7 +5,7 @@
 The search is real: source, runner and store. The workers are simulated; see benchmarks/search. Each
 worker has a device of its own and a speed of its own, between 0.7 and 1.3 times the measured one,
 and each epoch varies by a tenth. A run lasts as long as the family's shipped sweep, without start
-configurations. Writes benchmarks/results/schedule.json, and prints its table.
+configurations. Writes benchmarks/results/schedule.json, and prints its rows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fer_tune.sweep.schema import ScheduleSpec
 
 RECORD = Path(__file__).parent / "results" / "schedule.json"
 
-ROUNDS = (None, 8, 16)
-"""Turns of a round; None is the asynchronous schedule."""
+SLOTS = (None, 8, 16)
+"""Logical slots; None is the asynchronous schedule."""
 
 
 class UnevenPool(SimulatedPool):
@@ -51,7 +51,7 @@ class UnevenPool(SimulatedPool):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Plays all runs, writes one JSON file, and prints the table."""
+    """Plays all runs, and writes one JSON file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", default="deep_cnn")
     parser.add_argument("--workers", default="1,2,8,16")
@@ -70,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": machine(), "versions": versions("optuna", "numpy"), "commit": commit(), "date": today(),
     }  # fmt: skip
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(table(record))
 
 
 def rows(
@@ -78,8 +77,8 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Yields a row for each number of workers and each schedule: means over the seeds."""
     for count in counts:
-        for size in ROUNDS:
-            schedule = ScheduleSpec() if size is None else ScheduleSpec(name="deterministic", round=size)
+        for slots in SLOTS:
+            schedule = ScheduleSpec() if slots is None else ScheduleSpec(name="deterministic", slots=slots)
             chosen = replace(sweep, schedule=schedule)
             traces = [
                 play(chosen, simulator, seed=seed, seconds=seconds, slots=count, workers=UnevenPool)
@@ -89,7 +88,7 @@ def rows(
             found = [trace.at(seconds) or 0.0 for trace in traces]
             row = {
                 "workers": count,
-                "round": size,
+                "slots": slots,
                 "idle_share": round(statistics.mean(idle), 4),
                 "accuracy": round(statistics.mean(found), 4),
                 "spread": round(statistics.stdev(found), 4) if seeds > 1 else None,
@@ -97,19 +96,6 @@ def rows(
             }
             print(json.dumps(row), flush=True)
             yield row
-
-
-def table(record: dict[str, Any]) -> str:
-    """Returns the record as a Markdown table."""
-    lines = ["| workers | schedule | idle | trials | true accuracy of the best |", "|---|---|---|---|---|"]
-    for row in record["rows"]:
-        schedule = "asynchronous" if row["round"] is None else f"deterministic, round {row['round']}"
-        spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.2f}"
-        found = f"{100 * row['accuracy']:.2f}{spread}"
-        lines.append(
-            f"| {row['workers']} | {schedule} | {100 * row['idle_share']:.1f} % | {row['trials']:.0f} | {found} |"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

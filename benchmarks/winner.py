@@ -14,7 +14,8 @@ The parts are:
 3. `ensemble`: chosen from the fits of part 1, of all families. It opens test once.
 
 The file is written after each part. After `--minutes` the training is interrupted like by Ctrl-C,
-and the same command continues it, if the storage folder is still there.
+and the same command continues it, if the storage folder is still there. Parts that are in the file
+are not measured again.
 """
 
 from __future__ import annotations
@@ -112,8 +113,11 @@ class Lines(Observer):
         print(f"{time.strftime('%H:%M:%S')} {job.study} {job.label} seed {job.seed}: {ended.state}{value}", flush=True)
 
 
-def studies(how: How) -> None:
-    """Makes a study of each family, whose one trial is the recipe with a single epoch."""
+def studies(how: How) -> bool:
+    """Makes a study of each family, whose one trial is the recipe with a single epoch.
+
+    Returns whether the time sufficed.
+    """
     fixed = [
         f"data={how.data}",
         "sampler={name: random}",
@@ -123,7 +127,8 @@ def studies(how: How) -> None:
         "budget={trials: 1, epochs: 1}",
     ]
     sweeps: list[Sweep] = [one for family in how.families for one in fer_tune.check(family, fixed)]
-    fer_tune.run(sweeps, devices=how.devices, engine=how.engine, wandb="disabled", lanes=1, observer=Lines())
+    outcome = fer_tune.run(sweeps, devices=how.devices, engine=how.engine, wandb="disabled", lanes=1, observer=Lines())
+    return not outcome.interrupted
 
 
 def views(how: How) -> dict[str, dict[str, list[FinalFit]]] | None:
@@ -260,8 +265,9 @@ def measure(how: How, record: dict[str, Any], out: Path, parts: Sequence[str]) -
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         print(json.dumps({part: found}), flush=True)
 
-    began = time.monotonic()
-    studies(how)
+    began, parts = time.monotonic(), [part for part in parts if part not in record]
+    if not parts or not studies(how):
+        return
     if "views" in parts:
         fits = views(how)
         if fits is None:

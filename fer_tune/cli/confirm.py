@@ -58,5 +58,5 @@ def confirm(  # noqa: PLR0917 - options
         terminal.print_json(as_dict(found, shown))
         return
     out = terminal.console()
-    terminal.line(out, (found.study, "bold"), f": {shown} trials under new seeds, {found.objective}")
+    terminal.line(out, (found.study, "bold"), f": {terminal.many(shown, 'trial')} under new seeds, {found.objective}")
     show(out, found, shown)

@@ -50,7 +50,7 @@ def data(
 
 def _show(out: Console, found: Audit) -> None:
     size = f"{found.width}×{found.height}" + (" in colour" if found.channels == 3 else "")
-    counted = f": {found.images:,} images of {size}, {len(found.classes)} classes"
+    counted = f": {terminal.many(found.images, 'image')} of {size}, {len(found.classes)} classes"
     terminal.line(out, (found.source, "bold"), counted)
     parts = found.usage or {}
     table = terminal.table()

@@ -68,7 +68,7 @@ def evaluate(  # noqa: PLR0917 - options
 
 def show(out: Console, found: Assessment) -> None:
     """Prints the figures of an evaluation, and the confusion matrix."""
-    terminal.line(out, (found.source, "bold"), f", {found.part}: {found.images:,} images")
+    terminal.line(out, (found.source, "bold"), f", {found.part}: {terminal.many(found.images, 'image')}")
     table = terminal.table()
     for heading in ("", "accuracy", "± s.e.", "macro-F1", "balanced", "ECE", "without copies"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)

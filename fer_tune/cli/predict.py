@@ -85,7 +85,7 @@ def _list(found: Sequence[Prediction]) -> None:
 
 
 def _count(found: Sequence[Prediction]) -> None:
-    table = terminal.table(f"{len(found):,} images")
+    table = terminal.table(terminal.many(len(found), "image"))
     for heading in ("class", "images"):
         table.add_column(heading, justify="right" if heading == "images" else "left")
     for name, count in Counter(one.label for one in found).most_common():

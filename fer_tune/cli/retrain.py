@@ -167,12 +167,12 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
     The one that `--tta` asks for is first, and is the one to report.
     """
     out = terminal.console()
-    about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {fit.images:,} images ({fit.on})"
+    about = f", trial {fit.trial}, seed {fit.seed}: {_epochs(fit)} on {terminal.many(fit.images, 'image')} ({fit.on})"
     terminal.line(out, (fit.study, "bold"), about, f" in {terminal.duration(fit.seconds)}")
     if fit.validated:
         _show_views(out, "validation", fit.validated, tta)
     if fit.tested is not None:
-        _show_views(out, f"test, {fit.tested.images:,} images", fit.tested.views, tta)
+        _show_views(out, f"test, {terminal.many(fit.tested.images, 'image')}", fit.tested.views, tta)
         _show_classes(out, fit.classes, fit.tested.views[tta])
         show_ledger(out, fit.ledger)
     else:

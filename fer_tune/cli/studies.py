@@ -73,6 +73,7 @@ def studies(
         Column("running", right=True, needs=70),
         Column("paused", right=True, needs=90),
         Column("best", right=True),
+        Column("over start", right=True, needs=100),
         Column("created", needs=60),
     ]
     rows = [
@@ -81,11 +82,21 @@ def studies(
             study.record.family,
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
+            _gain(study, storage) if out.width >= 100 else "",
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )
         for study in found
     ]
     out.print(terminal.listing(columns, rows, out.width))
+
+
+def _gain(study: StudySummary, storage: str | None) -> str:
+    """Returns what the best trial gained over the best of `start:`, with its standard error."""
+    found = None if study.best is None else api.gain(study.name, study.best.number, storage=storage)
+    if found is None:
+        return terminal.NONE
+    error = "" if found.error is None else f" ± {100 * found.error:.1f}"
+    return "it is one" if found.is_start else f"{100 * found.gained:+.1f}{error}"
 
 
 def _act(action: Action, name: str | None, to: str | None, storage: str | None) -> None:

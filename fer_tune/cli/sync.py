@@ -38,7 +38,7 @@ def sync(
         for name in names:
 
             def show(runs: int, name: str = name) -> None:
-                status.update(f"{name}: {runs} runs")
+                status.update(f"{name}: {terminal.many(runs, 'run')}")
 
             try:
                 done.append(
@@ -56,11 +56,15 @@ def sync(
 
 def _show(synced: Synced, settings: Settings) -> None:
     where = f"on {synced.tracker}" if synced.mode == "online" else f"below {settings.root / synced.tracker}"
-    terminal.line(terminal.console(), (synced.study, "bold"), f": {synced.runs} runs are {where}")
+    terminal.line(
+        terminal.console(),
+        (synced.study, "bold"),
+        f": {terminal.many(synced.runs, 'run')} {'is' if synced.runs == 1 else 'are'} {where}",
+    )
     if synced.left_out:
         terminal.note(
-            f"{synced.left_out} jobs of {synced.study} ran with --wandb disabled and were left out. "
-            "--include-disabled copies them too."
+            f"{terminal.many(synced.left_out, 'job')} of {synced.study} ran with --wandb disabled, and "
+            f"{'was' if synced.left_out == 1 else 'were'} left out. --include-disabled copies them too."
         )
     if synced.mode == "offline" and synced.tracker == "wandb":
         from fer_tune.mirror.wandb_tracker.environment import keys

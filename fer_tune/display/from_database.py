@@ -6,19 +6,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fer_tune.display.run_state import KEPT, RunState, fixed_in, unit_of
 from fer_tune.display.shown import ShownJob, ShownWorker, pruned_pace
-from fer_tune.errors import FerTuneError
 from fer_tune.pool.port import Slot
 
 if TYPE_CHECKING:
     from fer_tune.job import EpochRow, Kind
-    from fer_tune.settings import Settings
     from fer_tune.store import JobRecord, Store, StudyRecord
     from fer_tune.store.outlines import AttemptOutline, JobOutline
 
@@ -132,14 +129,6 @@ class StudyReader:
         shown = {uid: _shown(records[uid], keys[uid][1], objective, curves.get(uid, [])) for uid in new}
         self._kept |= {keys[uid]: job for uid, job in shown.items() if job.state != "running"}
         return {uid: shown.get(uid) or self._kept[key] for uid, key in keys.items()}
-
-
-def recall(state: RunState, settings: Settings) -> None:
-    """Adds the trials of earlier runs to a display. Without them the run goes well too."""
-    from fer_tune.store import Store
-
-    with suppress(FerTuneError), Store.of(settings, create=False, patience=2.0) as store:
-        StudyReader(store, store.studies.get(state.study)).recall(state)
 
 
 def _shown(job: JobRecord, state: str, objective: str, rows: list[EpochRow]) -> ShownJob:

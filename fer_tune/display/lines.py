@@ -37,8 +37,7 @@ class Lines(Observer):
 
     def study_opened(self, plan: Plan, counts: Counts, workers: Sequence[WorkerInfo]) -> None:
         devices = ", ".join(worker.device for worker in workers)
-        jobs = f"{NOUNS[plan.kind]}s"
-        self._line(f"{plan.study}: {counts.finished} of {plan.jobs} {jobs} finished; workers: {devices}")
+        self._line(f"{plan.study}: {progress(counts.finished, plan.jobs, NOUNS[plan.kind])}; workers: {devices}")
 
     def mirror_opened(self, tracker: str, place: str) -> None:
         self._line(f"copied to {tracker}: {place}")
@@ -75,6 +74,13 @@ class Lines(Observer):
 
     def _line(self, text: str) -> None:
         self.out.line(f"{datetime.now():%H:%M:%S} {text}")  # noqa: DTZ005 - local, for people
+
+
+def progress(finished: int, budget: int, noun: str) -> str:
+    """Returns how many jobs of a budget are finished. A smaller budget may follow a larger one."""
+    if finished > budget:
+        return f"{terminal.many(finished, noun)} finished, more than the budget of {budget:,}"
+    return f"{finished:,} of {terminal.many(budget, noun)} finished"
 
 
 def describe(job: Job, ended: Ended) -> str:

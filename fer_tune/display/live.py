@@ -14,6 +14,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from fer_tune.display import terminal
+from fer_tune.display.cells import one_line
 from fer_tune.display.lines import describe
 from fer_tune.display.run_state import RunState
 from fer_tune.display.view import draw, left_behind
@@ -66,7 +67,7 @@ class LiveView(Observer):
     def draw(self) -> RenderableType:
         """Returns the view as it is now."""
         if self._closing:
-            return Text(f"{self._closing}: the study is over, and its last results are being written …", "dim")
+            return self._drawn.over(one_line(Text(f"{self._closing}: the last results are being written …", "dim")))
         try:
             return self._drawn.over(draw(self.state, self.out.width, self.out.height - 1, self.monitor))
         except Exception:

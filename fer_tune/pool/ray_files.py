@@ -3,11 +3,14 @@
 <temporary folder>/fer-tune-<user>/
     images/<signature>-<split>/     a data set and its split, kept for all workers and runs
     lanes.json                      how many lanes are worth it on this node
-    workers/<pid>/                  checkpoints and artifacts of a worker's jobs, while it lives
+    workers/<random>/               checkpoints and artifacts of a worker's jobs, while it lives
+
+A worker's folder is locked. So a folder without a lock is one that a killed worker left.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -19,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from fer_tune.files import draft_folder, replace_file
 from fer_tune.job import Job
@@ -49,9 +51,10 @@ class NodeFiles:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or _private_folder()
-        self._own = self.root / "workers" / str(os.getpid())
-        _remove_orphans(self._own.parent)
-        self._own.mkdir(parents=True, exist_ok=True)
+        workers = self.root / "workers"
+        workers.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(workers)
+        self._own, self._lock = _locked_folder(workers)
         self._checkpoints: dict[str, tuple[int, int]] = {}
 
     @property
@@ -99,6 +102,9 @@ class NodeFiles:
     def close(self) -> None:
         """Removes the files of the worker. The images stay."""
         shutil.rmtree(self._own, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _checkpoint(self, uid: str) -> Path:
         return self._own / f"{uid}.safetensors"
@@ -134,9 +140,25 @@ def _private_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="fer-tune-"))
 
 
+def _locked_folder(workers: Path) -> tuple[Path, int]:
+    """Returns a new folder, and the descriptor that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=workers))
+        with suppress(FileNotFoundError):  # another worker removed it before it was locked
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
 def _remove_orphans(workers: Path) -> None:
     """Removes the files of workers that were killed."""
-    with suppress(OSError):
-        for folder in list(workers.iterdir()):
-            if folder.name.isdigit() and not psutil.pid_exists(int(folder.name)):
+    for folder in list(workers.iterdir()):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)

@@ -316,6 +316,6 @@ def _why(error: Exception) -> str:
     """Returns in one line how an actor died. Ray says it in many."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for line in lines:
-        if line.startswith("The actor ") and "because" in line:
+        if line.startswith("The actor ") and "because" in line and "creation task" not in line:
             return f"died: {line}"
     return f"died: {lines[-1] if lines else type(error).__name__}"

@@ -6,26 +6,23 @@ It is a race. A trial that is clearly behind gets no more seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Job, new_uid
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
-from fer_tune.jobs.runner import Runner
-from fer_tune.jobs.signals import Signals
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.race import FIRST_LOOK
 from fer_tune.settings import Settings
 from fer_tune.sources.final_job import checkpoint_seconds
 from fer_tune.sources.job_list import JobList
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
+from fer_tune.sources.wiring import wired
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_lock
 from fer_tune.study import Counts, TrialSummary, ranking
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations, seed_of
 from fer_tune.study.standings import Standings, standings
-from fer_tune.sweep.schema import SweepLimits
 
 
 class ConfirmationSource(JobList):
@@ -209,30 +206,16 @@ def run_confirmations(
         PoolError: workers cannot be started, or keep dying.
         TrainingError: every job fails.
     """
-    options = options or RunOptions()
-    observers = observers_of(settings, observer)
-    patience = SweepLimits().storage_patience
-    signals = Signals()
-    with ExitStack() as stack, suppress(KeyboardInterrupt):
-        stack.enter_context(observers)
-        Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
-        store = stack.enter_context(open_store(settings, patience, observers.note))
-        store.studies.get(study)  # before a lock file of a wrong name is made
-        lock = store.patiently(StudyLock(settings, settings.url, confirm_lock(study)).acquire)
-        stack.callback(lock.release)
-        mirrored = options.wandb != "disabled"
-        source = ConfirmationSource(store, settings, study, top=top, seeds=seeds, lock=lock, mirrored=mirrored)
-        signals.hurry = store.patiently.hurry
-        watch_results(observers, store, settings, options)
-        stack.enter_context(signals.handled())
-        limits = recorded_limits(source.record)
+    with wired(settings, options, observers_of(settings, observer), trainer) as run:
+        run.store.studies.get(study)  # before a lock file of a wrong name is made
+        lock = run.store.patiently(StudyLock(settings, settings.url, confirm_lock(study)).acquire)
+        run.held.callback(lock.release)
+        source = ConfirmationSource(run.store, settings, study, top=top, seeds=seeds, lock=lock, mirrored=run.mirrored)
+        run.begin()
         if source.unfinished():
-            pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(source.jobs))
-            stack.callback(pool.close)
-            outcome = Runner(source, pool, store, observers, signals, limits, options.lanes or "auto").run()
+            outcome = run.train(source, recorded_limits(source.record), len(source.jobs))
         else:
             outcome = source.outcome("budget")
-        observers.study_closed(outcome)
-        return None if signals.requested else standings(store, study)
-    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
+        run.observers.study_closed(outcome)
+        return None if run.signals.requested else standings(run.store, study)
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,7 @@ from pathlib import Path
 from fer_tune.errors import TrainingError
 from fer_tune.job import Tta
 from fer_tune.jobs.limits import Limits
-from fer_tune.jobs.observers import Observer, Observers
-from fer_tune.jobs.runner import Runner
-from fer_tune.jobs.signals import Signals
-from fer_tune.pool import Lanes, Pool
+from fer_tune.jobs.observers import Observer
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
@@ -23,11 +19,11 @@ from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.member_fits import MemberFits
 from fer_tune.sources.members import Chosen, Key, choose_members, key_of
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
 from fer_tune.sources.together import Together
+from fer_tune.sources.wiring import Wiring, wired
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
-from fer_tune.sweep.schema import SweepLimits
 
 Network = tuple[Key, int]
 """Names a network of an ensemble: its configuration, and its place among its seeds."""
@@ -90,33 +86,21 @@ def run_ensemble(
         StudyError: a study does not exist, has another split, or has no stored predictions.
         TrainingError: the training of a member failed.
     """
-    options = options or RunOptions()
-    observers = observers_of(settings, observer)
-    patience, signals = SweepLimits().storage_patience, Signals()
-    with ExitStack() as stack, suppress(KeyboardInterrupt):
-        stack.enter_context(observers)
-        Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
-        store = stack.enter_context(open_store(settings, patience, observers.note))
+    with wired(settings, options, observers_of(settings, observer), trainer) as run:
+        store = run.store
         chosen = choose_members(store, studies, size)
-        mirrored = options.wandb != "disabled"
-        sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=mirrored, held=stack)
-        signals.hurry = store.patiently.hurry
-        watch_results(observers, store, settings, options)
-        stack.enter_context(signals.handled())
+        sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=run.mirrored, held=run.held)
+        run.begin()
         if any(source.wanted() for source in sources):
-            most = sum(len(source.jobs) for source in sources)
-            pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=most)
-            stack.callback(pool.close)
-            _train(sources, pool, store, observers, signals, lanes=options.lanes or "auto")
-            pool.close()  # the evaluation needs the memory of the workers
-        if signals.requested:
+            _train(sources, run)
+            run.end_workers()
+        if run.signals.requested:
             return None
-        device = choose_devices(options.devices, 1)[0]
+        device = choose_devices(run.options.devices, 1)[0]
         fits = _finished(sources, store, settings, device)
         id, views = chosen.identity(epochs), _views(tta) if test else None
         fit = _assembled(store, settings, chosen, fits, id)
         return _tested(fit, store, views, device)
-    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
     return None
 
 
@@ -124,19 +108,16 @@ def _views(tta: Tta) -> tuple[Tta, ...]:
     return ("none", "flip", "crops") if tta == "crops" else ("none", "flip")
 
 
-def _train(
-    sources: Sequence[MemberFits], pool: Pool, store: Store, observers: Observers, signals: Signals, *, lanes: Lanes
-) -> None:
+def _train(sources: Sequence[MemberFits], run: Wiring) -> None:
     """Trains the networks of all studies side by side."""
-    together = Together(sources)
     limits = Limits(retries=max(recorded_limits(source.record).retries for source in sources))
-    outcome = Runner(together, pool, store, observers, signals, limits, lanes).run()
-    observers.study_closed(outcome)
-    if outcome.reason == "interrupted":
+    outcome = run.train(Together(sources), limits, sum(len(source.jobs) for source in sources))
+    run.observers.study_closed(outcome)
+    if outcome.reason == "interrupted" or run.pool is None:
         return
     for source in sources[1:]:  # so that mirrors copy the fits of the other studies too
-        observers.study_opened(source.plan, source.counts(), pool.workers)
-        observers.study_closed(source.outcome(outcome.reason))
+        run.observers.study_opened(source.plan, source.counts(), run.pool.workers)
+        run.observers.study_closed(source.outcome(outcome.reason))
 
 
 def _finished(sources: Sequence[MemberFits], store: Store, settings: Settings, device: str) -> dict[Network, FinalFit]:

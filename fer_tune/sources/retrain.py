@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from fer_tune.errors import FerTuneError, StorageError, TrainingError
 from fer_tune.jobs.observers import Observer, Observers
-from fer_tune.jobs.runner import Runner
-from fer_tune.jobs.signals import Signals
 from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
-from fer_tune.sources.run import RunOptions, observers_of, open_pool, open_store, recorded_limits, watch_results
+from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
+from fer_tune.sources.wiring import wired
 from fer_tune.store import Store
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.reading import is_writable, working_copy
-from fer_tune.sweep.schema import SweepLimits
 
 
 def run_final_fits(
@@ -57,35 +54,22 @@ def run_final_fits(
         StorageError: the database cannot be used, or a file cannot be written.
         PoolError: workers cannot be started, or keep dying.
     """
-    options = options or RunOptions()
     observers = observers_of(settings, observer)
-    patience = SweepLimits().storage_patience
-    signals = Signals()
-    with ExitStack() as stack, suppress(KeyboardInterrupt):
-        stack.enter_context(observers)
-        settings = _writable(settings, out, observers)
-        Store.of(settings, create=False, note=observers.note).close()  # refuses a wrong storage without waiting
-        store = stack.enter_context(open_store(settings, patience, observers.note))
-        fits = FinalFits(store, settings, study, request, mirrored=options.wandb != "disabled")
-        stack.callback(fits.lock.release)
-        signals.hurry = store.patiently.hurry
-        watch_results(observers, store, settings, options)
-        stack.enter_context(signals.handled())
-        limits = recorded_limits(fits.record)
+    place = partial(_writable, out=out, observers=observers)
+    with wired(settings, options, observers, trainer, place) as run:
+        fits = FinalFits(run.store, run.settings, study, request, mirrored=run.mirrored)
+        run.held.callback(fits.lock.release)
+        run.begin()
         if fits.wanted():
-            pool = open_pool(settings, options, patience, observers.note, trainer=trainer, most=len(fits.jobs))
-            stack.callback(pool.close)
-            outcome = Runner(fits, pool, store, observers, signals, limits, options.lanes or "auto").run()
-            pool.close()  # the evaluation needs the memory of the workers
+            outcome = run.train(fits, recorded_limits(fits.record), len(fits.jobs))
+            run.end_workers()
         else:
             outcome = fits.outcome("budget")
-        if not signals.requested:
-            found = _evaluate(fits, store, settings, choose_devices(options.devices, 1)[0], observers)
-            observers.study_closed(outcome)
-            return _delivered(found, out)
+        found: Sequence[FinalFit] | None = None
+        if not run.signals.requested:
+            found = _evaluate(fits, run.store, run.settings, choose_devices(run.options.devices, 1)[0], observers)
         observers.study_closed(outcome)
-        return None
-    observers.note("The run was ended at once. The same command continues from the last checkpoints.")
+        return None if found is None else _delivered(found, out)
     return None
 
 

@@ -1,27 +1,31 @@
 """A search in logical rounds: `schedule: deterministic`.
 
-The search hands out turns, and numbers them. A turn is one stretch of training: from the start of
-a trial, or from a rung, to its next pause or its end. `size` turns are a round. A turn is decided
-by what the rounds before the last one say, and by which turns were handed out before. It does not
-matter which other turns have ended. So the sequence is the same whatever the timing. A round
-begins when the round before the last one is over, so two rounds can be trained at the same time.
+In a round, each of some logical slots trains one epoch. A turn is one stretch of training: from the
+start of a trial, or from a rung, to its next pause or its end. A logical slot gets its next turn in
+the round in which its last turn is over. The decision about it knows the turns that were over
+`SLACK` rounds before. How fast the workers are, and how many, only decides how long the rounds
+take. So the sequence of turns is the same whatever the timing.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from fer_tune.study.look_back import lasted
 from fer_tune.study.rungs import Rungs, levels_of
 
 if TYPE_CHECKING:
     from fer_tune.store import Store
     from fer_tune.study import Study
-    from fer_tune.study.look_back import Turns
+    from fer_tune.study.look_back import OneTurn, Turns
     from fer_tune.sweep.schema import Sweep
+
+SLACK = 2
+"""How many rounds a worker may be ahead of another one."""
 
 
 @dataclass
@@ -31,13 +35,23 @@ class Turn:
     Attributes:
         uid: of its job.
         place: the job's position among the draws.
+        start: the round in which it starts.
+        reached: the last epoch before it.
+        until: the last epoch of the turn, if nothing stops it.
         values: of its epochs.
+        epochs: how many epochs it has trained.
+        over: whether it has ended.
         paused: the epoch of the rung at which it ended, or None.
     """
 
     uid: str
     place: int
+    start: int
+    reached: int
+    until: int
     values: dict[int, float] = field(default_factory=dict)
+    epochs: int = 0
+    over: bool = False
     paused: int | None = None
 
 
@@ -64,36 +78,45 @@ class Rounds:
     """The turns of a search, and the rungs as the next decision knows them.
 
     Args:
-        size: turns of a round.
+        slots: number of logical slots.
+        schedule: epochs of a whole trial.
         epochs, factor: of the rungs.
+        whole: whether a turn keeps its slot to its last epoch, although it may be over before. It
+            then need not be known how far the turns have come. Else a slot is free as soon as its
+            turn is over, as a pruner needs it.
     """
 
-    def __init__(self, size: int, epochs: Sequence[int], factor: int) -> None:
-        self._size = size
+    def __init__(self, slots: int, schedule: int, epochs: Sequence[int], factor: int, whole: bool) -> None:
+        self._slots, self._schedule, self._whole = slots, schedule, whole
         self._rungs = Rungs(epochs, factor)
-        self._turns: dict[int, Turn] = {}
-        self._of_job: dict[str, int] = {}
-        self._open: set[int] = set()
-        self._unknown: deque[int] = deque()  # turns that are not in the rungs yet, by number
-        self.next = 0
+        self._of_job: dict[str, Turn] = {}
+        self._turns: list[Turn] = []  # those that are not in the rungs yet, by number
+        self._free = [0] * slots  # rounds in which slots without a turn are free
+        self._busy: list[Turn] = []  # turns that have a slot
+        self._handed_out = 0
 
     def __contains__(self, uid: object) -> bool:
         return uid in self._of_job
 
     # what the search asks -----------------------------------------------------------------------------------------
 
-    def before(self, uid: str | None = None) -> int:
-        """Returns the number below which turns are known: to the decision about the next turn, or
-        to the decisions about the epochs of a job."""
-        turn = self.next if uid is None else self._of_job[uid]
-        return max(0, turn // self._size - 1) * self._size
+    @property
+    def now(self) -> int:
+        """The round of the next decision. It is 0 while no slot is free, when nothing is drawn."""
+        return self._free[0] if self._free else 0
+
+    def knows(self, uid: str) -> int:
+        """Returns the last round whose ends the decisions about a job's epochs know."""
+        return known_in(self._of_job[uid].start)
 
     def ready(self) -> bool:
-        """Returns whether the next turn can be decided: all turns are over that it must know."""
-        if min(self._open, default=self.next) < self.before():
+        """Returns whether the next turn can be decided: which it is, and what it must know."""
+        self._release()
+        if not self._free or any(self._end(turn) < self.now for turn in self._busy):
+            return False  # another slot may be free earlier
+        if any(not turn.over and self._end(turn) <= known_in(self.now) for turn in self._turns):
             return False
-        while self._unknown and self._unknown[0] < self.before():
-            self._learn(self._unknown.popleft())
+        self._learn()
         return True
 
     def promotable(self) -> str | None:
@@ -104,10 +127,10 @@ class Rounds:
         """Returns the paused trial that should continue if no new trial will start, or None.
 
         It is the best of a rung that few others reached. Only when all turns are known is it sure
-        that no better one comes. Until then, the rest of the round stays empty.
+        that no better one comes. Until then, the slot stays empty.
         """
-        while self._unknown:
-            self.next = (self.next // self._size + 1) * self._size
+        while self._turns:
+            heappush(self._free, heappop(self._free) + 1)
             if not self.ready():
                 return None
             if (uid := self.promotable()) is not None:
@@ -116,20 +139,30 @@ class Rounds:
 
     # what the search says -----------------------------------------------------------------------------------------
 
-    def take(self, uid: str, place: int) -> None:
+    def next(self, uid: str, until: int | None) -> OneTurn:
+        """Returns what is recorded with the job of the next turn; see `look_back.Turns`."""
+        reached = self._rungs.paused.get(uid, 0)
+        end = self.now + (until or self._schedule) - reached if self._whole else None
+        return self._handed_out, self.now, until, end
+
+    def take(self, uid: str, place: int, until: int | None) -> None:
         """Hands the next turn to a job.
 
         Args:
             place: the job's position among the draws.
+            until: the epoch of the rung at which the turn ends, or None.
         """
-        self._add(self.next, Turn(uid, place))
+        reached = self._rungs.paused.get(uid, 0)
+        self._add(Turn(uid, place, heappop(self._free), reached, until or self._schedule))
         if uid in self._rungs.paused:
             self._rungs.promote(uid)
 
     def heard(self, uid: str, epoch: int, value: float) -> None:
         """Records the value of an epoch."""
-        if uid in self._of_job and math.isfinite(value):
-            self._turns[self._of_job[uid]].values[epoch] = value
+        turn = self._of_job.get(uid)
+        if turn is not None and epoch > turn.reached and math.isfinite(value):
+            turn.epochs = max(turn.epochs, epoch - turn.reached)
+            turn.values[epoch] = value
 
     def ended(self, uid: str, paused: int | None = None) -> None:
         """Records that the turn of a job is over.
@@ -137,44 +170,64 @@ class Rounds:
         Args:
             paused: the epoch of the rung at which the job waits now, or None.
         """
-        if uid in self._of_job:
-            number = self._of_job[uid]
-            self._open.discard(number)
-            self._turns[number].paused = paused
+        if (turn := self._of_job.get(uid)) is not None:
+            turn.over, turn.paused = True, paused
 
     def recall(self, jobs: Collection[Recalled]) -> None:
         """Records the turns that an earlier run handed out."""
         turns: list[tuple[int, Turn]] = []
         for job in jobs:
             reached = 0
-            for number, until in job.turns:
-                values = {epoch: value for epoch, value in job.curve.items() if reached < epoch <= (until or math.inf)}
-                turns.append((number, Turn(job.uid, job.place, values, until)))
+            for number, start, until, _ in job.turns:
+                turn = Turn(job.uid, job.place, start, reached, until or self._schedule, over=True, paused=until)
+                turn.values = {epoch: value for epoch, value in job.curve.items() if reached < epoch <= turn.until}
+                turn.epochs = max(turn.values, default=reached) - reached
+                turns.append((number, turn))
                 reached = until or 0
             if not job.paused:
                 turns[-1][1].paused = None
-        for number, turn in sorted(turns, key=lambda one: one[0]):
-            self._add(number, turn)
-        self._open = {job.turns[-1][0] for job in jobs if job.trains}
+            turns[-1][1].over = not job.trains
+        for _, turn in sorted(turns, key=lambda one: one[0]):
+            self._release()
+            self._free = [max(free, turn.start) for free in self._free]  # what was left empty before
+            heapify(self._free)
+            heappop(self._free)
+            self._add(turn)
 
     # within -------------------------------------------------------------------------------------------------------
 
-    def _add(self, number: int, turn: Turn) -> None:
-        self._turns[number] = turn
-        self._of_job[turn.uid] = number
-        self._open.add(number)
-        self._unknown.append(number)
-        self.next = number + 1
+    def _add(self, turn: Turn) -> None:
+        self._handed_out += 1
+        self._turns.append(turn)
+        self._busy.append(turn)
+        self._of_job[turn.uid] = turn
 
-    def _learn(self, number: int) -> None:
-        """Enters a turn into the rungs."""
-        turn = self._turns.pop(number)
-        for epoch, value in turn.values.items():
-            self._rungs.record(turn.uid, epoch, value, turn.place)
-        if turn.paused is not None:
-            self._rungs.pause(turn.uid, turn.paused)
-            if self._of_job[turn.uid] != number:  # an earlier run has promoted it
-                self._rungs.promote(turn.uid)
+    def _end(self, turn: Turn) -> int:
+        """Returns the round in which a turn is over, or the first one in which it may be."""
+        return turn.start + (turn.until - turn.reached if self._whole else lasted(turn.epochs))
+
+    def _release(self) -> None:
+        """Gives back the slots of turns whose end is known."""
+        for turn in [turn for turn in self._busy if self._whole or turn.over]:
+            self._busy.remove(turn)
+            heappush(self._free, self._end(turn))
+
+    def _learn(self) -> None:
+        """Enters the turns into the rungs that the next decision knows."""
+        known = [turn for turn in self._turns if turn.over and self._end(turn) <= known_in(self.now)]
+        for turn in sorted(known, key=self._end):
+            self._turns.remove(turn)
+            for epoch, value in turn.values.items():
+                self._rungs.record(turn.uid, epoch, value, turn.place)
+            if turn.paused is not None:
+                self._rungs.pause(turn.uid, turn.paused)
+                if self._of_job[turn.uid] is not turn:  # an earlier run has promoted it
+                    self._rungs.promote(turn.uid)
+
+
+def known_in(now: int) -> int:
+    """Returns the last round whose ends a decision in round `now` knows."""
+    return now - SLACK
 
 
 def rounds_of(sweep: Sweep) -> Rounds | None:
@@ -182,7 +235,8 @@ def rounds_of(sweep: Sweep) -> Rounds | None:
     if sweep.schedule.name != "deterministic":
         return None
     epochs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
-    return Rounds(sweep.schedule.round, epochs, sweep.search.factor)
+    whole = sweep.pruner.name == "none"
+    return Rounds(sweep.schedule.slots, sweep.budget.epochs, epochs, sweep.search.factor, whole)
 
 
 def recalled(sweep: Sweep, study: Study, store: Store) -> list[Recalled]:

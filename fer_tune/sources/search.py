@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import StudyError, TakenOverError
+from fer_tune.errors import TakenOverError
 from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
-from fer_tune.jobs.checkpoints import checkpoint_path, sweep_up
+from fer_tune.jobs.checkpoints import sweep_up
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
+from fer_tune.sources.other_hands import OtherHands
 from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
-from fer_tune.sources.rounds import recalled, rounds_of
+from fer_tune.sources.rounds import known_in, recalled, rounds_of
 from fer_tune.sources.spending import Spending
+from fer_tune.sources.trial_jobs import TrialJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
-
-LOOK_SECONDS = 1.0
-"""Seconds between two looks at whether another program ended a running trial."""
 
 MOST_AHEAD = 16
 """Trials that are asked for ahead of time, at most."""
@@ -76,17 +72,15 @@ class Search:
         self._sweep, self._study, self.data, self._store, self._lock = sweep, study, data, store, lock
         self._mirrored, self._note = mirrored, note
         self.record = store.studies.get(sweep.study)
-        self._uid = self.record.uid
-        self._settings = settings
+        self._jobs = TrialJobs(sweep, self.record.uid, data, settings, store)
         self._finished = 0
         self._running: set[str] = set()
         self.spending = Spending(sweep.study, study, store)
-        self._taken: dict[str, tuple[int, str]] = {}
-        self._next_look = 0.0
+        self._others = OtherHands(sweep.study, study, store, note)
         self._requeued = 0
         self._patience = PatienceRule(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
-        self._paused = PausedTrials(sweep, study, store, self._checkpoints, note)
+        self._paused = PausedTrials(sweep, study, store, self._jobs.checkpoints, note)
         self._rounds = rounds_of(sweep)
         self.plan = Plan(
             study=sweep.study,
@@ -111,7 +105,8 @@ class Search:
         name, self._left = self._sweep.study, left
         self._store.patiently(self._lock.keep)  # the run took the lock at its start, perhaps several sweeps ago
         if lost := self._study.reconcile():
-            self._note(f"{name}: {len(lost)} trials that an earlier run left running are queued again.")
+            trials, are = ("1 trial", "is") if len(lost) == 1 else (f"{len(lost)} trials", "are")
+            self._note(f"{name}: {trials} that an earlier run left running {are} queued again.")
         unfinished = [job for job in self._store.jobs.unfinished(name) if job.kind == "search"]
         with self._store.batch():
             for job in unfinished:
@@ -119,8 +114,8 @@ class Search:
         unfinished = self._store.jobs.unfinished(name)
         for job in unfinished:
             if job.kind == "search":
-                self._store.artifacts.discard_unrecorded(name, job.uid, self._folder(job.uid))
-        if stray := sweep_up(self._checkpoints, {job.uid for job in unfinished}):
+                self._store.artifacts.discard_unrecorded(name, job.uid, self._jobs.folder(job.uid))
+        if stray := sweep_up(self._jobs.checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         self._paused.recall()
         if self._rounds is not None:
@@ -146,63 +141,27 @@ class Search:
             self._note(f"{self._sweep.study}: the database server lost the study's lock. This run holds it again.")
 
     def taken(self) -> Mapping[str, str]:
-        """Returns the jobs whose trials another program ended or deleted. It looks once a second,
-        and whenever a write of such a trial was left out.
+        """Returns the jobs whose trials another program ended or deleted; see `OtherHands`.
 
         Raises:
             StudyError: another program deleted the study.
         """
-        if not self._study.lost and time.monotonic() < self._next_look:
-            return {}
-        self._next_look = time.monotonic() + LOOK_SECONDS
-        with self._gives_up():
-            numbers = self._study.taken()
-        stopped = {}
-        for number in numbers:
-            job = self._store.jobs.find_trial(self._sweep.study, number)
-            how = "deleted" if self._study.ended(number) is None else "ended"
-            reason = f"trial {number} was {how} by another program"
-            self._note(f"{self._sweep.study}: {reason}. The run continues without it.")
-            if job is not None:
-                if job.uid in self._running:
-                    stopped[job.uid] = reason
-                self._taken[job.uid] = (number, reason)
-                self._record_taken(job.uid)
-        if numbers:
+        stopped, found = {}, self._others.look()
+        for _, uid, reason in found:
+            if uid is not None:
+                if uid in self._running:
+                    stopped[uid] = reason
+                self._forget(uid)
+        if found:
             self._finished = self._study.counts().finished
         return stopped
 
-    def _record_taken(self, uid: str) -> None:
-        """Records a job's end as Optuna has it."""
-        number, reason = self._taken[uid]
-        trial = self._study.ended(number)
-        if trial is None:
-            self._store.jobs.set_state(uid, "failed", reason)
-        else:
-            self._store.jobs.set_state(uid, trial.state, trial.reason or reason, trial.value)
+    def _forget(self, uid: str) -> None:
+        """Forgets a job whose trial another program ended."""
         self._running.discard(uid)
         self._paused.forget(uid)
         if self._rounds is not None:
             self._rounds.ended(uid)
-
-    @contextmanager
-    def _gives_up(self) -> Iterator[None]:
-        """Ends the jobs of the study if another program deleted it."""
-        try:
-            yield
-        except TakenOverError:
-            raise
-        except StudyError:
-            self._give_up()
-            raise
-
-    def _give_up(self) -> None:
-        self._store.pending.discard()
-        reason = "another program deleted the study"
-        for job in self._store.jobs.unfinished(self._sweep.study):
-            if job.kind == "search":
-                self._store.jobs.set_state(job.uid, "failed", reason)
-        self._store.jobs.abandon_attempts(self._sweep.study, "search", reason)
 
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
@@ -216,7 +175,7 @@ class Search:
         The first choice is a trial that an earlier run left unfinished, the next one a paused trial
         that may continue. Then come those in Optuna's queue, and those that the sampler draws.
         """
-        with self._gives_up():
+        with self._others.gives_up():
             job = self._next()
         self._running.add(job.uid)
         return job
@@ -250,7 +209,7 @@ class Search:
         self._paused.heard(job, row.epoch, value)
         if self._rounds is not None:
             self._rounds.heard(job.uid, row.epoch, value)
-        with self._study.looking_back(self._before(job.uid)):
+        with self._study.looking_back(self._known(job.uid)):
             poor = self._study.report(job.number, row.epoch, value)
         if not poor:
             return CONTINUE
@@ -262,8 +221,9 @@ class Search:
         number, study = job.number, self._study
         assert number is not None
         with self._store.batch():
-            if job.uid in self._taken:
-                self._record_taken(job.uid)
+            if job.uid in self._others:
+                self._others.record(job.uid)
+                self._forget(job.uid)
             else:
                 self._end(job, number, ended, study)
         if self._rounds is not None:
@@ -347,32 +307,36 @@ class Search:
             return uid
         return "" if self._has_room() else self._rounds.last()
 
-    def _before(self, uid: str | None = None) -> int | None:
-        """Returns the turn that a decision looks back from; see `Rounds.before`."""
-        return None if self._rounds is None else self._rounds.before(uid)
+    def _known(self, uid: str | None = None) -> int | None:
+        """Returns the last round that the next decision knows, or one about a job's epochs."""
+        if self._rounds is None:
+            return None
+        if uid is None:
+            return known_in(self._rounds.now)
+        return self._rounds.knows(uid) if uid in self._rounds else None  # a trial from another schedule
 
     def _take_turn(self, job: Job) -> None:
-        """Writes the number of the next turn with the trial that begins it."""
+        """Writes the next turn with the trial that begins it."""
         assert self._rounds is not None
         assert job.number is not None
-        self._study.take_turn(job.number, self._rounds.next, job.until)
+        self._study.take_turn(job.number, self._rounds.next(job.uid, job.until))
 
     def _asked(self) -> Job:
         """Records and returns a trial that Optuna proposes, or queued again."""
         self._store.commit()
         while True:
             with self._store.batch():
-                with self._study.looking_back(self._before()):
+                with self._study.looking_back(self._known()):
                     proposal = self._study.propose()
                 known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
                 job = self._new(proposal) if known is None else self._again(proposal, known)
                 self._store.jobs.put(job, mirrored=self._mirrored)
                 rounds = self._rounds
-                if rounds is not None and job.uid not in rounds:
+                if rounds is not None and known is None:
                     self._take_turn(job)
                 if self._study.start(proposal):
-                    if rounds is not None and job.uid not in rounds:
-                        rounds.take(job.uid, job.seed)
+                    if rounds is not None and known is None:
+                        rounds.take(job.uid, job.seed, job.until)
                     self._requeued -= known is not None
                     self._note_refused()
                     return job
@@ -385,11 +349,11 @@ class Search:
 
     def _new(self, proposal: Proposal) -> Job:
         until = None if self._study.is_trusted(proposal) else self._paused.rungs.next_after(0)
-        return self._job(proposal, new_uid(), 0, until)
+        return self._jobs.make(proposal, new_uid(), 0, until)
 
     def _again(self, proposal: Proposal, known: JobRecord) -> Job:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
-        return self._job(proposal, known.uid, self._attempt(known.uid), until)
+        return self._jobs.make(proposal, known.uid, self._jobs.attempt(known.uid), until)
 
     def _continued(self, uid: str, to_the_end: bool = False) -> Job:
         """Records and returns a paused trial that continues.
@@ -397,47 +361,12 @@ class Search:
         Args:
             to_the_end: whether it continues to the end of its schedule, and not to its next rung.
         """
-        attempt = self._attempt(uid)
+        attempt = self._jobs.attempt(uid)
         proposal, epoch = self._paused.promote(uid)
         until = None if to_the_end else self._paused.rungs.next_after(epoch)
-        job = self._job(proposal, uid, attempt, until)
+        job = self._jobs.make(proposal, uid, attempt, until)
         if self._rounds is not None:
             self._take_turn(job)
-            self._rounds.take(uid, job.seed)
+            self._rounds.take(uid, job.seed, job.until)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
-
-    def _attempt(self, uid: str) -> int:
-        """Returns the number of the next attempt at a job."""
-        attempts = self._store.jobs.attempts(self._sweep.study, uid)
-        return max((attempt.attempt + 1 for attempt in attempts), default=0)
-
-    def _job(self, proposal: Proposal, uid: str, attempt: int, until: int | None) -> Job:
-        sweep = self._sweep
-        return Job(
-            uid=uid,
-            study=sweep.study,
-            kind="search",
-            family=sweep.family,
-            params=proposal.params,
-            schedule=sweep.budget.epochs,
-            until=until,
-            seed=proposal.seed,
-            data=self.data,
-            number=proposal.number,
-            name=proposal.name,
-            attempt=attempt,
-            objective=sweep.objective,
-            objective_of=sweep.objective_of,
-            patience=sweep.patience,
-            artifacts=self._folder(uid),
-            checkpoint=checkpoint_path(self._checkpoints, uid),
-            checkpoint_seconds=sweep.limits.checkpoint_interval,
-        )
-
-    def _folder(self, uid: str) -> Path:
-        return self._settings.job_folder(self._sweep.study, self._uid, uid)
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self._settings.checkpoint_folder(self._sweep.study, self._uid)

@@ -1,12 +1,12 @@
-"""The trials as they were when all turns before a given one were over: `schedule: deterministic`.
+"""The trials as they were at the end of a round: `schedule: deterministic`.
 
-A turn is one stretch of training: from the start of a trial, or from a rung, to its next pause or
-its end. `sources.rounds` numbers the turns. A decision that knows only turns before a given one
-does not depend on how far the others have come.
+`sources.rounds` says what rounds and turns are. A decision that knows only the turns that were over
+by a given round does not depend on how far the others have come.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import copy
 
@@ -18,22 +18,29 @@ from fer_tune.study.trial_states import DRAWN, PAUSED, PLACE, REQUEUED_AS, RETRY
 KEPT = (START, DRAWN, PLACE, RETRY_OF, TURNS)
 """User attributes that a trial has from its start."""
 
-Turns = Sequence[tuple[int, int | None]]
-"""The turns of a trial: the number of each, and the epoch of the rung at which it ends; None if it
-ends with the trial."""
+OneTurn = tuple[int, int, int | None, int | None]
+"""A turn of a trial: its number; the round in which it starts; the epoch of the rung at which it
+ends (None if it ends with the trial); and the round in which it is over. That is None if the turn
+may be over earlier."""
+
+Turns = Sequence[OneTurn]
 
 
-def look_back(memory: TrialMemory, before: int) -> TrialMemory:
-    """Returns the trials as they were when the turns before `before` were over.
+def lasted(epochs: int) -> int:
+    """Returns how many rounds a turn took that trained so many epochs."""
+    return max(1, epochs)
 
-    Args:
-        before: all turns with a lower number are over.
+
+def look_back(memory: TrialMemory, known: int) -> TrialMemory:
+    """Returns the trials as they were at the end of round `known`.
+
+    All turns that are over by then must be over.
     """
-    return TrialMemory(as_of(trial, before, memory.trials) for trial in memory.trials)
+    return TrialMemory(as_of(trial, known, memory.trials) for trial in memory.trials)
 
 
-def as_of(trial: FrozenTrial, before: int, trials: Sequence[FrozenTrial]) -> FrozenTrial:
-    """Returns a trial as it was when the turns before `before` were over.
+def as_of(trial: FrozenTrial, known: int, trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """Returns a trial as it was at the end of round `known`.
 
     A trial without turns is from a time with another schedule, and returned as it is. So is one
     that waits in the queue, or that another trial continues.
@@ -43,8 +50,10 @@ def as_of(trial: FrozenTrial, before: int, trials: Sequence[FrozenTrial]) -> Fro
             values of its earlier turns.
     """
     turns: Turns = trial.user_attrs.get(TURNS, ())
-    over = [until for turn, until in turns if turn < before]
-    if len(over) == len(turns) or trial.state == TrialState.WAITING or REQUEUED_AS in trial.user_attrs:
+    if not turns or trial.state == TrialState.WAITING or REQUEUED_AS in trial.user_attrs:
+        return trial
+    over = [until for place, (_, _, until, _) in enumerate(turns) if _end(trial, turns, place) <= known]
+    if len(over) == len(turns):
         return trial
     reached = (over[-1] or 0) if over else 0
     earlier = copy(trial)
@@ -58,3 +67,16 @@ def as_of(trial: FrozenTrial, before: int, trials: Sequence[FrozenTrial]) -> Fro
         values = trial.intermediate_values | values
     earlier.intermediate_values = {epoch: value for epoch, value in sorted(values.items()) if epoch <= reached}
     return earlier
+
+
+def _end(trial: FrozenTrial, turns: Turns, place: int) -> float:
+    """Returns the round in which a turn is over; infinite while that is not known."""
+    _, start, until, end = turns[place]
+    if end is not None:
+        return end
+    reached = (turns[place - 1][2] or 0) if place else 0
+    if place < len(turns) - 1:
+        return start + lasted((until or 0) - reached)
+    if trial.state.is_finished() or trial.user_attrs.get(PAUSED):
+        return start + lasted((trial.last_step or 0) - reached)
+    return math.inf

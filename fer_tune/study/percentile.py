@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from fer_tune.study.single_writer import SingleWriter
 
-LISTS = 3
+LISTS = 16
 """How many lists of complete trials a pruner keeps sorted."""
 
 

@@ -31,8 +31,8 @@ from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
 
 T = TypeVar("T")
 
-VIEWS = 3
-"""How many of its views a storage keeps. A search looks back from two rounds at the same time."""
+VIEWS = 16
+"""How many of its views a storage keeps. A search looks back from several rounds in turn."""
 
 
 class SingleWriter(BaseStorage):
@@ -56,7 +56,7 @@ class SingleWriter(BaseStorage):
         self._early: set[tuple[int, int]] = set()
         self.drafts: dict[int, FrozenTrial | None] = {}
         self._views: dict[int, TrialMemory] = {}
-        self._before: int | None = None
+        self._known: int | None = None
         self.reload()
 
     # beside Optuna's interface ------------------------------------------------------------------------------------
@@ -78,33 +78,33 @@ class SingleWriter(BaseStorage):
             self._distributions |= trial.distributions
 
     @contextmanager
-    def looking_back(self, before: int | None) -> Iterator[None]:
-        """Shows Optuna the trials as they were when the turns before `before` were over.
+    def looking_back(self, known: int | None) -> Iterator[None]:
+        """Shows Optuna the trials as they were at the end of round `known`.
 
         Args:
-            before: None shows them as they are.
+            known: None shows them as they are.
         """
-        self._before = before
+        self._known = known
         try:
             yield
         finally:
-            self._before = None
+            self._known = None
 
     @property
     def seen(self) -> TrialMemory:
         """The trials as Optuna's samplers and pruners see them now."""
-        if self._before is None:
+        if self._known is None:
             return self.memory
-        if self._before not in self._views:
-            self._views[self._before] = look_back(self.memory, self._before)
-            for before in sorted(self._views)[:-VIEWS]:
-                del self._views[before]
-        return self._views[self._before]
+        if self._known not in self._views:
+            self._views[self._known] = look_back(self.memory, self._known)
+            while len(self._views) > VIEWS:
+                del self._views[next(iter(self._views))]
+        return self._views[self._known]
 
     def _remember(self, trial: FrozenTrial) -> None:
         self.memory.put(trial)
-        for before, view in self._views.items():
-            view.put(as_of(trial, before, self.memory.trials))
+        for known, view in self._views.items():
+            view.put(as_of(trial, known, self.memory.trials))
 
     def look(self) -> bool:
         """Reads again what another process changed. Returns whether there was such a change.

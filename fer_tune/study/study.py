@@ -17,6 +17,7 @@ from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import Value
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
+from fer_tune.study.look_back import OneTurn, Turns
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.rung_view import reached
@@ -360,25 +361,21 @@ class Study:
 
     # turns: see look_back -----------------------------------------------------------------------------------------
 
-    def looking_back(self, before: int | None) -> AbstractContextManager[None]:
-        """Lets sampler and pruner see the trials as they were when the turns before `before` were
-        over; None shows them as they are."""
-        return self._storage.looking_back(before)
+    def looking_back(self, known: int | None) -> AbstractContextManager[None]:
+        """Lets sampler and pruner see the trials as they were at the end of a round; None shows
+        them as they are."""
+        return self._storage.looking_back(known)
 
-    def take_turn(self, number: int, turn: int, until: int | None) -> None:
-        """Records the number of the turn that a trial begins.
-
-        Args:
-            until: the epoch of the rung at which the turn ends, or None.
-        """
+    def take_turn(self, number: int, turn: OneTurn) -> None:
+        """Records the turn that a trial begins."""
         trial = self._frozen(number)
         # Not by Optuna's object of the trial: that also changes the trial as it was in the queue.
-        self._storage.set_trial_user_attr(trial._trial_id, TURNS, [*trial.user_attrs.get(TURNS, ()), (turn, until)])
+        self._storage.set_trial_user_attr(trial._trial_id, TURNS, [*trial.user_attrs.get(TURNS, ()), turn])
 
-    def turns(self) -> dict[int, list[tuple[int, int | None]]]:
+    def turns(self) -> dict[int, Turns]:
         """Returns the turns of each trial that has some and was not queued again, by number."""
         trials = [trial for trial in self._all() if TURNS in trial.user_attrs and REQUEUED_AS not in trial.user_attrs]
-        return {trial.number: [(turn, until) for turn, until in trial.user_attrs[TURNS]] for trial in trials}
+        return {trial.number: trial.user_attrs[TURNS] for trial in trials}
 
     # interrupted trials -------------------------------------------------------------------------------------------
 

@@ -42,8 +42,7 @@ PAUSED = "paused"
 PAUSED_AT = "rung"
 """User attribute of a trial that reached a rung: the epoch of the rung."""
 TURNS = "turns"
-"""User attribute of a trial with a deterministic schedule: the number of each of its turns, and the
-epoch of the rung at which the turn ends (null if the turn ends with the trial)."""
+"""User attribute of a trial with a deterministic schedule: its turns; see `look_back.OneTurn`."""
 PLACE = "place"
 """User attribute of a trial that continues another one: the position of the first of these trials
 among the draws."""

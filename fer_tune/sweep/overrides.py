@@ -62,7 +62,7 @@ def _is_about_the_search(steps: Sequence[str], value: Node) -> bool:
     """
     if steps[0] != "schedule":
         return False
-    return steps[1:2] == ["round"] or "deterministic" in str(value.plain()) or value.plain() == "asynchronous"
+    return steps[1:2] == ["slots"] or "deterministic" in str(value.plain()) or value.plain() == "asynchronous"
 
 
 def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> dict[str, Value]:

@@ -53,11 +53,11 @@ class SearchSpec(Section):
 class ScheduleSpec(Section):
     """What a decision of the search may know.
 
-    `asynchronous` knows all that has been measured. `deterministic` decides in rounds: a decision
-    knows the rounds before the last one. So the sequence of trials does not depend on timing.
+    `asynchronous` knows all that has been measured. `deterministic` decides in logical rounds, in
+    which each logical slot trains one epoch. So the sequence of trials does not depend on timing.
     """
 
     name: Literal["asynchronous", "deterministic"] = Field(
         "asynchronous", description="asynchronous, or deterministic: the same sequence of trials whatever the timing"
     )
-    round: int = Field(8, ge=1, le=4096, description="trials of a round; two rounds can be trained at the same time")
+    slots: int = Field(8, ge=1, le=4096, description="logical slots: so many trials can be trained at the same time")

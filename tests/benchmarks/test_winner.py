@@ -47,3 +47,6 @@ def test_all_parts_are_measured_and_recorded(
     assert retrain["accuracy"] == retrain["mean"][retrain["chosen_on_validation"]]
     assert (found["ensemble"]["networks"], len(found["ensemble"]["ledger"])) == (2, 3)
     assert set(found["ensemble"]["test_of_single"]) == {"plain", "flip", "crops"}
+    written = out.read_bytes()
+    measure(HOW, found, out, ("views", "retrain", "ensemble"))
+    assert out.read_bytes() == written, "nothing is measured twice"

@@ -36,7 +36,7 @@ def test_the_command_confirms_and_prints_the_table(searching: Settings) -> None:
     words = ("confirm", "--top", 1, "--seeds", 2, "--devices", "cpu", "--wandb", "disabled")
     first = fer_tune(*words)
     assert first.exit_code == 0, first.output
-    assert "s: 1 trials under new seeds, val_accuracy" in first.stdout
+    assert "s: 1 trial under new seeds, val_accuracy" in first.stdout
     assert "confirmation" in first.stdout
     found = json.loads(fer_tune(*words, "--json").stdout)
     assert (found["trainings"], found["confirmed_under"], len(found["trials"])) == (2, 2, 1)
@@ -69,6 +69,7 @@ def test_the_final_fit_is_of_the_confirmed_winner(confirmed: Settings) -> None:
     [
         (["--seeds", "1"], "--seeds"),
         (["--top", "0"], "--top"),
+        (["--lanes", "0"], "--lanes must be between 1 and"),
         (["--study", "nonesuch"], "There is no study nonesuch"),
     ],
 )

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import fer_tune
 from fer_tune.cli.app import app
-from fer_tune.display.lines import Lines
+from fer_tune.display.lines import Lines, progress
 from fer_tune.display.terminal import Output, many
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
@@ -83,3 +83,15 @@ def test_one_is_singular() -> None:
         "1,200 studies",
         "0.5 hours",
     ]
+
+
+@pytest.mark.parametrize(
+    ("finished", "budget", "said"),
+    [
+        (0, 12, "0 of 12 trials finished"),
+        (1, 1, "1 of 1 trial finished"),
+        (30, 12, "30 trials finished, more than the budget of 12"),
+    ],
+)
+def test_a_smaller_budget_may_follow_a_larger_one(finished: int, budget: int, said: str) -> None:
+    assert progress(finished, budget, "trial") == said

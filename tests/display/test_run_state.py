@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fer_tune.cli.run import recall
 from fer_tune.data.spec import DataRef
 from fer_tune.display.from_database import StudyReader
 from fer_tune.display.live import LiveView
+from fer_tune.display.recall import recall
 from fer_tune.display.run_state import RunState
 from fer_tune.display.shown import ShownJob
 from fer_tune.job import EpochRow, Job, Kind, StepProgress

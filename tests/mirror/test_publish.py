@@ -12,7 +12,9 @@ from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.errors import SettingsError
 from fer_tune.settings import Settings
+from fer_tune.store import Store
 from tests.mirror.reading import records
+from tests.mirror.server import KEY, Wandb
 from tests.studies import make_study
 
 
@@ -40,6 +42,28 @@ def test_a_report_is_a_run_of_its_studys_group(settings: Settings, tmp_path: Pat
     assert len(tables["trials"]["data"]) == 5
     assert {"number", "value", "params.lr", "params.width"} <= set(tables["trials"]["columns"])
     assert len(tables["epochs"]["data"]) == 11
+
+
+@pytest.mark.slow
+def test_a_report_is_on_the_server(
+    settings: Settings, store: Store, server: Wandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    wandb.teardown()  # it read the variables when this process first used it
+    for _ in range(2):  # the second continues the run
+        assert api.publish_report(["tiny"]) == [f"{server.url}/tester/fer-tune/runs/report-{uid_of_study(store)}"]
+    [run] = server.runs.values()
+    assert (run.group, run.state, len(run.history)) == ("tiny", "finished", 2)
+    assert {"report", "trials", "epochs"} <= set(run.history[0])
+    assert server.unknown == []
+    assert not list(settings.wandb.glob("run-*"))
+
+
+def uid_of_study(store: Store) -> str:
+    return store.studies.get("tiny").uid
 
 
 def test_a_report_is_not_logged_where_wandb_is_disabled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

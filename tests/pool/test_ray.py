@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -143,6 +144,20 @@ def test_five_deaths_in_a_row_stop_the_run_with_the_reason(make_pool: MakePool) 
     with pytest.raises(PoolError, match="the cpu is on fire") as caught:
         events.extend(event for _ in range(1000) for event in pool.events(1.0))
     assert len(lost(events)) == 5
+    assert "Every node needs fer-tune" in caught.value.hint
+
+
+def test_a_node_that_lacks_a_module_says_which(
+    make_pool: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "only_here.py"
+    module.write_text("def trainer(device, threads):\n    raise AssertionError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = importlib.import_module("only_here").trainer
+    module.unlink()
+    pool = make_pool(1, trainer)
+    with pytest.raises(PoolError, match="No module named 'only_here'") as caught:
+        list(iter(lambda: pool.events(1.0), None))
     assert "Every node needs fer-tune" in caught.value.hint
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -176,13 +175,15 @@ class TestNodeFiles:
         assert first.data == second.data
         assert (second.data.cache / "images.npy").read_bytes() == b"images"
 
-    def test_what_a_killed_worker_left_is_removed(self, tmp_path: Path) -> None:
-        own, gone = tmp_path / "workers" / str(os.getpid()), tmp_path / "workers" / "4194400"
-        for folder in (own, gone):
-            folder.mkdir(parents=True)
-        NodeFiles(tmp_path)
-        assert own.exists()
+    def test_what_a_killed_worker_left_is_removed(self, files: NodeFiles) -> None:
+        """A killed process has no lock any more."""
+        gone = files.root / "workers" / "gone"
+        gone.mkdir()
+        (gone / "c.safetensors").write_bytes(b"state")
+        files.log.write_text("it lives")
+        NodeFiles(files.root)
         assert not gone.exists()
+        assert files.log.exists()
 
     def test_nothing_but_the_images_stays(self, files: NodeFiles, sent: Job) -> None:
         placed = files.place(sent, pack_images(sent), b"state")

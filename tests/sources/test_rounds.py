@@ -18,7 +18,7 @@ from benchmarks.search import play as playing
 from benchmarks.search.pool import SimulatedPool, _Lane
 from fer_tune.pool import Event
 from fer_tune.settings import Settings, sqlite_url
-from fer_tune.sources.rounds import Recalled, Rounds
+from fer_tune.sources.rounds import SLACK, Recalled, Rounds
 from fer_tune.store import Store
 from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, ScheduleSpec, SearchSpec, Sweep
 from tests.benchmarks.simulated import simulator, small
@@ -93,13 +93,13 @@ def found(settings: Settings, name: str) -> Found:
 
 
 def deterministic(sampler: str, search: SearchSpec, pruner: str = "median", **options: object) -> Sweep:
-    """Returns a sweep with rounds of four turns."""
+    """Returns a sweep with four logical slots."""
     return replace(
         small(),
         sampler=SamplerSpec(sampler, None, options),
         search=search,
         pruner=PrunerSpec("none" if search is PROMOTE else pruner),
-        schedule=ScheduleSpec(name="deterministic", round=4),
+        schedule=ScheduleSpec(name="deterministic", slots=4),
     )
 
 
@@ -165,15 +165,14 @@ def test_kills_do_not_matter(
 # the rounds by themselves ---------------------------------------------------------------------------------------------
 
 
-def handed_out(random: random.Random, workers: int, size: int, budget: int) -> list[tuple[str, bool]]:
-    """Hands out all turns of an invented search to so many workers, which end them in any order.
+def handed_out(random: random.Random, workers: int, slots: int, budget: int, whole: bool) -> list[tuple[str, int]]:
+    """Hands out all turns of an invented search to so many workers, each of which may be ahead.
 
-    Returns the job of each turn, and whether it continues.
+    Returns the job of each turn, and the epoch after which it begins.
     """
-    rounds, training, turns, started = Rounds(size, [1, 3], 3), [], [], 0
+    rounds, training, turns, started = Rounds(slots, 9, [1, 3], 3, whole), dict[str, int](), [], 0
     reached: dict[str, int] = {}
     while True:
-        uid = None
         while len(training) < workers and rounds.ready():
             uid = rounds.promotable()
             if uid is None and started < budget:
@@ -181,57 +180,85 @@ def handed_out(random: random.Random, workers: int, size: int, budget: int) -> l
             uid = uid or rounds.last()
             if uid is None:
                 break
-            turns.append((uid, uid in reached))
-            rounds.take(uid, int(uid.split()[1]))
-            training.append(uid)
+            turns.append((uid, reached.get(uid, 0)))
+            training[uid] = UNTIL[reached.get(uid, 0)]
+            rounds.take(uid, int(uid.split()[1]), training[uid] if training[uid] < 9 else None)
         if not training:
             return turns
-        uid = training.pop(random.randrange(len(training)))
-        epoch = {None: 1, 1: 3, 3: 9}[reached.get(uid)]
-        reached[uid] = epoch
+        uid = random.choice(list(training))
+        epoch = reached[uid] = reached.get(uid, 0) + 1
         rounds.heard(uid, epoch, hash_of(uid, epoch))
-        rounds.ended(uid, epoch if epoch < 9 else None)
+        pruned = not whole and hash_of(uid, -epoch) < 0.2
+        if pruned or epoch == training[uid]:
+            del training[uid]
+            rounds.ended(uid, None if pruned or epoch == 9 else epoch)
+
+
+UNTIL = {0: 1, 1: 3, 3: 9}
 
 
 def hash_of(uid: str, epoch: int) -> float:
     return crc32(f"{uid} {epoch}".encode()) / 2**32
 
 
-@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 40), st.randoms(use_true_random=False))
-def test_any_order_of_ends_gives_the_same_turns(workers: int, size: int, budget: int, order: random.Random) -> None:
-    turns = handed_out(order, workers, size, budget)
-    assert turns == handed_out(random.Random(0), 1, size, budget)
-    assert [uid for uid, continues in turns if not continues] == [f"trial {place}" for place in range(budget)]
-    assert not budget or sum(continues for _, continues in turns) >= 2  # one trial is trained to its end
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 40), st.booleans(), st.randoms(use_true_random=False))
+def test_any_speeds_give_the_same_turns(
+    workers: int, slots: int, budget: int, whole: bool, speeds: random.Random
+) -> None:
+    turns = handed_out(speeds, workers, slots, budget, whole)
+    assert turns == handed_out(random.Random(0), 1, slots, budget, whole)
+    assert [uid for uid, begin in turns if begin == 0] == [f"trial {place}" for place in range(budget)]
+    if whole and budget:
+        assert 3 in {begin for _, begin in turns}  # one trial is trained to its end
 
 
-def test_two_rounds_are_trained_at_the_same_time_and_no_more() -> None:
-    rounds = Rounds(2, [], 3)
-    for place in range(4):
+def test_each_slot_has_one_turn_at_a_time() -> None:
+    rounds = Rounds(2, 4, [], 3, whole=False)
+    for place in range(2):
         assert rounds.ready()
-        rounds.take(str(place), place)
+        rounds.take(str(place), place, None)
     assert not rounds.ready()
-    rounds.ended("3")
+    for epoch in (1, 2):
+        rounds.heard("0", epoch, 0.5)
     rounds.ended("0")
+    assert not rounds.ready()  # the other turn may end before round 2
+    rounds.heard("1", 1, 0.5)
     assert not rounds.ready()
-    rounds.ended("1")
+    rounds.heard("1", 2, 0.5)
     assert rounds.ready()
-    assert (rounds.before(), rounds.before("2"), rounds.before("0")) == (2, 0, 0)
+    assert (rounds.now, rounds.knows("1")) == (2, -SLACK)
+
+
+def test_a_worker_may_be_ahead_by_the_slack() -> None:
+    """With the length of its turn known, a slot needs not know how far the other one is."""
+    rounds = Rounds(2, 9, [1, 3], 3, whole=True)
+    ahead = 0
+    rounds.take("slow", 0, 1)
+    while rounds.ready():
+        ahead += 1
+        rounds.take(f"fast {ahead}", ahead, 1)
+        rounds.ended(f"fast {ahead}", 1)
+    assert ahead == 1 + 2 * SLACK  # and one more slot in each round
+    rounds.ended("slow", 1)
+    assert rounds.ready()
 
 
 def test_what_was_handed_out_before_is_recalled() -> None:
-    rounds = Rounds(1, [1, 3], 2)
-    rounds.recall(
+    whole = Rounds(1, 9, [1, 3], 2, whole=True)
+    whole.recall(
         [
-            Recalled("a", 0, [(0, 1), (3, 3)], {1: 0.9, 2: 0.9, 3: 0.95}, trains=True, paused=False),
-            Recalled("b", 1, [(1, 1)], {1: 0.5}, trains=False, paused=True),
-            Recalled("c", 2, [(2, 1)], {1: 0.7}, trains=False, paused=True),
+            Recalled("a", 0, [(0, 0, 1, 1), (3, 3, 3, 5)], {1: 0.9, 2: 0.9, 3: 0.95}, trains=True, paused=False),
+            Recalled("b", 1, [(1, 1, 1, 2)], {1: 0.5}, trains=False, paused=True),
+            Recalled("c", 2, [(2, 2, 1, 3)], {1: 0.7}, trains=False, paused=True),
         ]
     )
-    assert rounds.next == 4
-    assert rounds.ready()  # of turn 4, which knows the turns 0 to 2
-    assert rounds.promotable() is None  # one in two of three may continue, and has
-    rounds.take("d", 3)
-    assert not rounds.ready()
-    rounds.ended("a", 3)
-    assert rounds.ready()
+    assert whole.ready()  # the turn of round 5 knows those that were over in round 3
+    assert whole.now == 5
+    assert whole.promotable() is None  # one in two of three may continue, and has
+    assert whole.next("d", 1) == (4, 5, 1, 6)
+    whole.take("d", 3, 1)
+    assert whole.ready()
+    whole.take("e", 4, 1)
+    assert not whole.ready()  # the next one must know how the turn of `a` ended, in round 5
+    whole.ended("a", 3)
+    assert whole.ready()

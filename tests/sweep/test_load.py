@@ -563,21 +563,21 @@ def test_a_prior_without_start_configurations_is_noted() -> None:
 
 
 def test_the_schedule_of_the_search() -> None:
-    assert loads("family: vgg").schedule == ScheduleSpec(name="asynchronous", round=8)
+    assert loads("family: vgg").schedule == ScheduleSpec(name="asynchronous", slots=8)
     assert loads("family: vgg\nschedule: deterministic").schedule.name == "deterministic"
-    sweep = loads("family: vgg\nschedule: {name: deterministic, round: 16}\nparams: {schedule: cosine}")
-    assert sweep.schedule.round == 16
+    sweep = loads("family: vgg\nschedule: {name: deterministic, slots: 16}\nparams: {schedule: cosine}")
+    assert sweep.schedule.slots == 16
     assert sweep.space["schedule"].domain == Fixed("cosine")
     assert loads_sweep(dump(sweep.plain()), Path("vgg.yaml")).schedule == sweep.schedule
 
 
 def test_the_command_line_tells_the_two_schedules_apart() -> None:
-    sweep = loads("family: vgg", "schedule=deterministic", "schedule.round=4")
-    assert (sweep.schedule.name, sweep.schedule.round) == ("deterministic", 4)
+    sweep = loads("family: vgg", "schedule=deterministic", "schedule.slots=4")
+    assert (sweep.schedule.name, sweep.schedule.slots) == ("deterministic", 4)
     sweep = loads("family: vgg\nschedule: deterministic", "schedule=cosine")
     assert (sweep.schedule.name, sweep.space["schedule"].domain) == ("deterministic", Fixed("cosine"))
-    sweep = loads("family: vgg", "schedule={name: deterministic, round: 2}")
-    assert sweep.schedule.round == 2
+    sweep = loads("family: vgg", "schedule={name: deterministic, slots: 2}")
+    assert sweep.schedule.slots == 2
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ def test_the_command_line_tells_the_two_schedules_apart() -> None:
     [
         ("schedule: deterministic\nbudget: {patience: 20}", "does not go with schedule: deterministic"),
         ("schedule: cosine", "must be .asynchronous. or .deterministic., not cosine"),
-        ("schedule: {name: deterministic, round: 0}", "must be at least 1, not 0"),
+        ("schedule: {name: deterministic, slots: 0}", "must be at least 1, not 0"),
     ],
 )
 def test_a_schedule_that_is_not_valid(lines: str, what: str) -> None:

@@ -66,6 +66,8 @@ def publish(report: Report, settings: Settings, asked: Mode | None = None) -> st
             run.summary.update(report.summary)
             place = run.url if mode == "online" else run.dir.rpartition("/files")[0]
             run.finish()
+            if mode == "online":  # the server has it
+                discard(settings.root, run_id, offline=False)
         except wandb.Error as error:
             said = environment.redact(str(error))
             raise StorageError(f"wandb did not take the report: {said}", "WANDB_MODE=offline writes files.") from error
