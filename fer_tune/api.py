@@ -216,8 +216,8 @@ def _observers(
     if callbacks:
         found.append(Callbacks(callbacks))
     if in_notebook() if display is None else display:
-        from fer_tune.display.from_database import recall
         from fer_tune.display.notebook import NotebookView
+        from fer_tune.display.recall import recall
         from fer_tune.display.run_state import RunState
 
         state = RunState()

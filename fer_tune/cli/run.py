@@ -257,6 +257,7 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
         return JsonLines(lines)
     if out.is_terminal and not out.is_dumb_terminal and not verbosity.asked:
         from fer_tune.display.live import LiveView
+        from fer_tune.display.recall import recall
         from fer_tune.display.run_state import RunState
         from fer_tune.jobs.observers import Observers
 

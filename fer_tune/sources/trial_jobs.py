@@ -1,4 +1,4 @@
-"""The jobs of a search: what a worker is told of a trial, and the folders that a trial has."""
+"""The jobs of a search: what a worker receives for a trial, and the folders that a trial has."""
 
 from __future__ import annotations
 
