@@ -146,11 +146,12 @@ def schedule_cost() -> str:
     rows = []
     for one in record(SCHEDULE)["rows"]:
         spread = NONE if one["spread"] is None else f"{100 * one['spread']:.2f}"
+        schedule = "asynchronous" if one["slots"] is None else f"deterministic, {one['slots']} slots"
         rows.append([
-            str(one["workers"]), "asynchronous" if one["slots"] is None else f"deterministic, {one['slots']} slots",
+            one["search"], str(one["workers"]), schedule,
             f"{100 * one['idle_share']:.1f} %", f"{one['trials']:.0f}", f"{100 * one['accuracy']:.2f}", spread,
         ])  # fmt: skip
-    headings = ["workers", "schedule", "idle", "trials", "true accuracy of the best", "deviation"]
+    headings = ["search", "workers", "schedule", "idle", "trials", "true accuracy of the best", "deviation"]
     return markdown(headings, rows)
 
 

@@ -30,6 +30,12 @@ from fer_tune.sweep.schema import ScheduleSpec
 
 RECORD = Path(__file__).parent / "results" / "schedule.json"
 
+SEARCHES = {
+    "promote": [],
+    "prune": ["sampler=tpe", "search=prune", "pruner={name: median, n_warmup_steps: 5}"],
+}
+"""The shipped sweep's search, and another one, as changes of the sweep."""
+
 SLOTS = (None, 8, 16)
 """Logical slots; None is the asynchronous schedule."""
 
@@ -54,19 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Plays all runs, and writes one JSON file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", default="deep_cnn")
+    parser.add_argument("--searches", default=",".join(SEARCHES), help="others keep their rows in the file")
     parser.add_argument("--workers", default="1,2,8,16")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--seconds", type=float, help="of a run; by default the sweep's hours")
     parser.add_argument("--invented", type=int, default=0, help="play so many invented curves")
     parser.add_argument("--out", type=Path, default=RECORD)
     options = parser.parse_args(arguments)
-    sweep = load_sweep(SWEEPS / f"{options.family}.yaml", ["start=[]", "search.prior=null"])
-    simulator = simulator_of(sweep, None, options.invented, None)
-    seconds = options.seconds or 3600 * (sweep.budget.hours or 0.05)
+    path = SWEEPS / f"{options.family}.yaml"
+    simulator = simulator_of(load_sweep(path), None, options.invented, None)
     counts = [int(text) for text in options.workers.split(",")]
+    found: list[dict[str, Any]] = []
+    if options.out.exists():
+        before = json.loads(options.out.read_text(encoding="utf-8"))["rows"]
+        found = [row for row in before if row["search"] not in options.searches.split(",")]
+    for search in options.searches.split(","):
+        sweep = load_sweep(path, ["start=[]", "search.prior=null", *SEARCHES[search]])
+        seconds = options.seconds or 3600 * (sweep.budget.hours or 0.05)
+        found += [row | {"search": search} for row in rows(sweep, simulator, counts, options.seeds, seconds)]
     record = {
-        "family": options.family, "seconds": seconds, "seeds": options.seeds, "invented": bool(options.invented),
-        "rows": list(rows(sweep, simulator, counts, options.seeds, seconds)),
+        "family": options.family, "seconds": seconds, "invented": bool(options.invented), "rows": found,
         "machine": machine(), "versions": versions("optuna", "numpy"), "commit": commit(), "date": today(),
     }  # fmt: skip
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -89,6 +102,7 @@ def rows(
             row = {
                 "workers": count,
                 "slots": slots,
+                "seeds": seeds,
                 "idle_share": round(statistics.mean(idle), 4),
                 "accuracy": round(statistics.mean(found), 4),
                 "spread": round(statistics.stdev(found), 4) if seeds > 1 else None,

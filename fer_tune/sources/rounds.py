@@ -191,7 +191,8 @@ class Rounds:
             self._release()
             self._free = [max(free, turn.start) for free in self._free]  # what was left empty before
             heapify(self._free)
-            heappop(self._free)
+            if self._free:  # the sweep may have fewer slots now
+                heappop(self._free)
             self._add(turn)
 
     # within -------------------------------------------------------------------------------------------------------

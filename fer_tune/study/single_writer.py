@@ -26,7 +26,7 @@ from fer_tune.store import Store
 from fer_tune.study.frozen_trials import frozen_trials
 from fer_tune.study.look_back import as_of, look_back
 from fer_tune.study.trial_memory import TrialMemory
-from fer_tune.study.trial_states import REQUEUED_AS
+from fer_tune.study.trial_states import REQUEUED_AS, RETRY_OF
 from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
 
 T = TypeVar("T")
@@ -304,8 +304,12 @@ class SingleWriter(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """As Optuna's, from memory. The queue is always the present one."""
-        found = (self.memory if states == (TrialState.WAITING,) else self.seen).of(states)
+        """As Optuna's, from memory. The queue is always the present one, and the trials that were
+        interrupted come first."""
+        if states == (TrialState.WAITING,):
+            found = sorted(self.memory.of(states), key=lambda trial: RETRY_OF not in trial.user_attrs)
+        else:
+            found = self.seen.of(states)
         return copy.deepcopy(found) if deepcopy else found
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:

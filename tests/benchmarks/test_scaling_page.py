@@ -38,8 +38,24 @@ RECORDS: dict[str, dict[str, Any]] = {
     },
     "schedule.json": {
         "rows": [
-            {"workers": 8, "slots": None, "idle_share": 0.007, "accuracy": 0.65, "spread": 0.004, "trials": 469.5},
-            {"workers": 8, "slots": 8, "idle_share": 0.05, "accuracy": 0.649, "spread": None, "trials": 420.0},
+            {
+                "search": "prune",
+                "workers": 8,
+                "slots": None,
+                "idle_share": 0.007,
+                "accuracy": 0.65,
+                "spread": 0.004,
+                "trials": 469.5,
+            },
+            {
+                "search": "prune",
+                "workers": 8,
+                "slots": 8,
+                "idle_share": 0.05,
+                "accuracy": 0.649,
+                "spread": None,
+                "trials": 420.0,
+            },
         ]
     },
 }
@@ -65,8 +81,8 @@ def test_the_tables_show_the_records(results: Path) -> None:
     assert scale_chain().splitlines()[-1] == "| Ray, PostgreSQL | 5,000 | 6 | 30.0 | 1.50 | 2 of 3 |"
     assert scale_fleet().splitlines()[-1] == "| 4 | 256 | 9,000 | 1.25 | 0.50 | 2000 |"
     assert schedule_cost().splitlines()[-2:] == [
-        "| 8 | asynchronous | 0.7 % | 470 | 65.00 | 0.40 |",
-        "| 8 | deterministic, 8 slots | 5.0 % | 420 | 64.90 | – |",
+        "| prune | 8 | asynchronous | 0.7 % | 470 | 65.00 | 0.40 |",
+        "| prune | 8 | deterministic, 8 slots | 5.0 % | 420 | 64.90 | – |",
     ]
 
 
@@ -85,7 +101,22 @@ def test_the_picture_has_a_panel_for_gpus_when_they_were_measured(results: Path,
 @pytest.mark.slow
 def test_the_benchmark_of_the_schedule_runs(tmp_path: Path) -> None:
     out = tmp_path / "schedule.json"
-    schedule.main(["--invented", "60", "--workers", "2", "--seeds", "1", "--seconds", "10", "--out", str(out)])
+    schedule.main(
+        [
+            "--invented",
+            "60",
+            "--searches",
+            "prune",
+            "--workers",
+            "2",
+            "--seeds",
+            "1",
+            "--seconds",
+            "10",
+            "--out",
+            str(out),
+        ]
+    )
     found = json.loads(out.read_text())
     assert [row["slots"] for row in found["rows"]] == [None, 8, 16]
     assert all(0 <= row["idle_share"] < 1 and row["trials"] > 1 for row in found["rows"])

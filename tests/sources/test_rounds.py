@@ -20,7 +20,7 @@ from fer_tune.pool import Event
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.rounds import SLACK, Recalled, Rounds
 from fer_tune.store import Store
-from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, ScheduleSpec, SearchSpec, Sweep
+from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, ScheduleSpec, SearchSpec, Start, Sweep
 from tests.benchmarks.simulated import simulator, small
 
 PROMOTE = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
@@ -160,6 +160,16 @@ def test_kills_do_not_matter(
 ) -> None:
     sweep = deterministic(sampler, search, **options)
     assert played(sweep, 7, speeds=2, kills=kills) == played(sweep, 1)
+
+
+@pytest.mark.slow
+def test_a_kill_before_all_start_configurations_have_begun_does_not_matter(played: Play) -> None:
+    sampler, search, options = EFFECTS
+    sweep = deterministic(sampler, search, **options)
+    params = sweep.start[0].params
+    starts = tuple(Start(f"start {place}", params | {"augment": place / 10}) for place in range(7))
+    sweep = replace(sweep, start=starts)
+    assert played(sweep, 2, speeds=2, kills=[3, 6, 12]) == played(sweep, 7)
 
 
 # the rounds by themselves ---------------------------------------------------------------------------------------------
