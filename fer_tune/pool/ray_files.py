@@ -119,15 +119,25 @@ class NodeFiles:
     def _images(self, job: Job, images: Images) -> Path:
         """Returns the folder of the images, which one worker of the node writes."""
         target = self.root / "images" / f"{job.data.signature[:32]}-{job.data.split_hash[:32]}"
-        if target.exists():
+        if _holds(target, images):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(target) as draft:
             for name, content in images.items():
                 (draft / name).write_bytes(content)
+            if not _holds(target, images):
+                shutil.rmtree(target, ignore_errors=True)
             with suppress(OSError):  # another worker was faster
                 draft.rename(target)
         return target
+
+
+def _holds(folder: Path, images: Images) -> bool:
+    """Whether a folder has all files, in their sizes. The worker checks their content."""
+    try:
+        return folder.is_dir() and all((folder / name).stat().st_size == len(images[name]) for name in images)
+    except OSError:
+        return False
 
 
 def _private_folder() -> Path:

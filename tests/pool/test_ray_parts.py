@@ -8,7 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fer_tune.data.spec import DataRef
@@ -171,9 +170,17 @@ class TestNodeFiles:
 
     def test_two_workers_of_a_node_share_the_images(self, tmp_path: Path, sent: Job) -> None:
         first = NodeFiles(tmp_path / "node").place(sent, pack_images(sent), None)
-        second = NodeFiles(tmp_path / "node").place(sent, {"images.npy": np.zeros(3, np.uint8)}, None)
+        written = (first.data.cache / "images.npy").stat()
+        second = NodeFiles(tmp_path / "node").place(sent, pack_images(sent), None)
         assert first.data == second.data
-        assert (second.data.cache / "images.npy").read_bytes() == b"images"
+        assert (second.data.cache / "images.npy").stat() == written
+
+    def test_images_that_were_cut_short_are_written_again(self, files: NodeFiles, sent: Job) -> None:
+        for damage in (b"", b"imag"):
+            place = files.place(sent, pack_images(sent), None).data.cache
+            (place / "images.npy").write_bytes(damage)
+            assert files.place(sent, pack_images(sent), None).data.cache == place
+            assert (place / "images.npy").read_bytes() == b"images"
 
     def test_what_a_killed_worker_left_is_removed(self, files: NodeFiles) -> None:
         """A killed process has no lock any more."""
