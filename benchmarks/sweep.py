@@ -118,11 +118,14 @@ def _given(options: argparse.Namespace, *names: str) -> list[str]:
 
 
 def fer_tune(words: list[str]) -> dict[str, Any]:
-    """Runs `fer-tune` with these words; ends the benchmark if it fails."""
+    """Runs `fer-tune` with these words; ends the benchmark if it fails.
+
+    The command that it returns names files without their folders, which are this machine's.
+    """
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "fer_tune", *words], capture_output=True, text=True, check=False)
     seconds = round(time.perf_counter() - started, 2)
-    command = "fer-tune " + shlex.join(words)
+    command = "fer-tune " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
     if done.returncode != 0:
         sys.exit(
             f"{command} ended with {done.returncode} after {seconds} s:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"

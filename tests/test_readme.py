@@ -86,6 +86,11 @@ def test_the_families_shown_are_families(tmp_path: Path) -> None:
         assert family.build(family.config(), FER2013)(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
 
 
+def test_no_page_has_the_marks_of_a_merge() -> None:
+    for page in [*PAGES, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]:
+        assert not re.search("^(<{7}|={7}|>{7})", page.read_text(encoding="utf-8"), re.MULTILINE), page.name
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):

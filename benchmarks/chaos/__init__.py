@@ -1,7 +1,7 @@
 """Campaigns of faults against real runs: processes are killed, stopped and starved.
 
     python -m benchmarks.chaos                 the long campaigns (`make chaos`)
-    python -m benchmarks.chaos --short         the one that `.ci/run` runs
+    python -m benchmarks.chaos --short         the one that `make test` runs
     python -m benchmarks.chaos --only mirror   one of the long ones, or of the scenarios
 
 A campaign gives `fer-tune run`, and then `fer-tune retrain`, until everything is trained. It does

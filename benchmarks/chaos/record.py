@@ -70,6 +70,7 @@ def _operations(killed: Killed) -> dict[str, Any]:
         "commit": commit(),
         "operations": killed.operations,
         "killed": killed.killed,
+        "missed": killed.missed,
         "seconds": killed.seconds,
         "passed": killed.passed,
         "problems": {str(point): problems for point, problems in killed.problems.items()},

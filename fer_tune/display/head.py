@@ -67,6 +67,7 @@ def _best(state: RunState) -> Text:
 
 
 def _costs(state: RunState) -> Text:
-    saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if state.kind == "search" else ""
+    saves = state.kind == "search" and state.costs.saved > 0
+    saved = f" · {terminal.hours(state.costs.saved)} saved by pruning" if saves else ""
     rates = "".join(f" · {device} {terminal.rate(rate)} images/s" for device, rate in sorted(state.rates.items()))
     return Text.assemble((f"{state.unit}-hours ", "dim"), f"{terminal.hours(state.spent)} spent{saved}{rates}")

@@ -1,7 +1,7 @@
 """Pools of workers: the interface that the runner uses, and the engines that implement it.
 
-`InlinePool` trains in this process, `LocalPool` in processes of this machine. `engines.py` lists
-the engines by name.
+`InlinePool` trains in this process, `LocalPool` in processes of this machine, and
+`ray_pool.RayPool` on a Ray cluster. `engines.py` lists the engines by name.
 """
 
 from fer_tune.pool.devices import choose_devices, threads_each

@@ -125,8 +125,8 @@ def test_a_final_fit(store: Store, show: Show, tmp_path: Path, monkeypatch: pyte
     fit = SimpleNamespace(
         study="tiny", trial=0, seed=0, epochs=3, schedule=3, images=9, seconds=1.0, on="train+val", changes={"lr": 1},
         classes=(HOSTILE, f"b{ESCAPES}", *"cdefg"), ledger=(opening, opening), calibration=None, folder=folder,
-        validated={},
+        validated={}, figure=0.5,
         tested=SimpleNamespace(images=9, views={"none": test, "flip": test}), scores=lambda tta: test,
     )  # fmt: skip
     monkeypatch.setattr("fer_tune.api.retrain", lambda *_, **__: (fit,))
-    assert show("retrain").count(HOSTILE) == 3
+    assert show("retrain").count(HOSTILE) == 4  # the class, an opening, and the folder twice
