@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import sqlalchemy
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import URL, Connection, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, size, some
@@ -34,7 +34,7 @@ def storage(settings: Settings) -> Iterator[Finding]:
     yield from _folder(settings)
     try:
         url = parse_url(settings.url)
-        if url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database)):
+        if _is_missing(url):
             yield note("database", f"{shown(url)} does not exist", "`fer-tune run SWEEP` makes it.")
             return
         with read_only(settings) as store:
@@ -51,10 +51,15 @@ def storage(settings: Settings) -> Iterator[Finding]:
 def read_only(settings: Settings) -> Store:
     """Returns the store of an existing database that cannot be written, and is not upgraded."""
     url = parse_url(settings.url)
-    engine = read_only_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = None if _is_missing(url) else read_only_engine(url, poolclass=sqlalchemy.NullPool)
     if engine is None:
         raise StorageError(f"{shown(url)} cannot be read in its folder.", "Copy the folder, then run again.")
     return Store(Database(url, engine, settings.root.absolute(), Patience(url, 0.0)))
+
+
+def _is_missing(url: URL) -> bool:
+    """Returns whether there is no regular SQLite file. SQLite would wait for a pipe, for ever."""
+    return url.get_backend_name() == "sqlite" and not os.path.isfile(str(url.database))
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
