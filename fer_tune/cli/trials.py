@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.text import Text
 
 from fer_tune import api
@@ -137,12 +138,13 @@ def chosen(found: Sequence[TrialSummary], width: int, hyperparameters: bool) -> 
     """Returns the columns that fit, and the names of hyperparameters that vary and do not fit."""
     from fer_tune.study.picking import varying
 
-    columns = [_column(name, found) for name in ("trial", "state", "value")]
+    columns = [_column(name, found) for name in (("trial", "state", "value") if width >= 30 else ("trial", "value"))]
     columns += [_column(name, found) for name, needs in (("epochs", 66), ("best_epoch", 100)) if width >= needs]
     columns += [_column("time", found)] if width >= 60 else []
     reasons = _column("start, reason", found)
-    last = [reasons] if any(reasons.texts) else []
-    room = width - sum(column.width + GAP for column in columns) - (min(reasons.width, LAST) if last else 0)
+    room = width - sum(column.width + GAP for column in columns)
+    last = [reasons] if any(reasons.texts) and cell_len(reasons.heading) <= room else []
+    room -= min(reasons.width, LAST) if last else 0
     shown, missing = [], []
     for name in varying(found) if hyperparameters else ():
         column = _column(name, found) if len(name) + GAP <= room else None
