@@ -31,8 +31,12 @@ LONGEST = ("test_chaos", "mirror", "jobs", "test_package", "sources", "test_safe
 """Folders and files whose tests take longest. They come first, so that none of them ends alone."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests by file for `--dist loadgroup`: they share fixtures. Sorts them."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Groups tests by file for `--dist loadgroup`: they share fixtures. Sorts them.
+
+    It wraps pytest-xdist, which looks for groups before any other function does.
+    """
 
     def place(item: pytest.Item) -> str:
         return item.path.relative_to(Path(__file__).parent).as_posix()
@@ -44,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(place(item)))
+    yield
     items.sort(key=rank)
 
 
