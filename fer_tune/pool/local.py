@@ -13,10 +13,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from fer_tune.errors import PoolError
-from fer_tune.job import Job, Wish
+from fer_tune.job import Job
 from fer_tune.pool.devices import threads_each
-from fer_tune.pool.member import PoolMember
-from fer_tune.pool.messages import StartJob, StopJob, UseLanes
+from fer_tune.pool.member import MemberPool, PoolMember
+from fer_tune.pool.messages import StartJob, UseLanes
 from fer_tune.pool.port import (
     Event,
     Lanes,
@@ -24,8 +24,6 @@ from fer_tune.pool.port import (
     Slot,
     TrainerFactory,
     WorkerInfo,
-    free_slots,
-    in_turn,
     load_trainer,
 )
 from fer_tune.pool.process import how_it_ended, start_process, tail
@@ -38,7 +36,7 @@ KILL_SECONDS = 10.0
 process for ever."""
 
 
-class LocalPool:
+class LocalPool(MemberPool["_Process"]):
     """Worker processes on this machine, one for each entry of `devices`.
 
     Args:
@@ -64,31 +62,15 @@ class LocalPool:
             self.close(0)
             raise PoolError(f"A worker cannot be started: {error}.", f"Its log would be in {logs}.") from error
 
-    @property
-    def workers(self) -> list[WorkerInfo]:
-        return [worker.info for worker in self._workers]
-
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
         for worker in self._workers:
             worker.use_lanes(UseLanes(lanes, remembered))
-
-    def idle(self) -> list[Slot]:
-        ready = [worker for worker in self._workers if worker.ready]
-        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
 
     def submit(self, slot: Slot, job: Job) -> None:
         assert slot in self.idle(), "the slot is not idle"
         worker = self._workers[slot.worker]
         worker.jobs[slot.lane] = job
         worker.send(StartJob(slot.lane, job))
-
-    def stop_job(self, slot: Slot, keep: bool = False) -> None:
-        worker = self._workers[slot.worker]
-        if slot.lane in worker.jobs:
-            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
-
-    def end_worker(self, worker: int, why: str) -> None:
-        self._workers[worker].kill(why)
 
     def events(self, timeout: float) -> list[Event]:
         for worker in self._workers:

@@ -1,13 +1,25 @@
-"""What a pool remembers of one worker, wherever its process runs."""
+"""What a pool remembers of a worker, wherever its process runs, and does with all of them."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 from fer_tune.errors import PoolError
-from fer_tune.job import Job, JobEnd
-from fer_tune.pool.messages import Has, Ready, Said, UseLanes
-from fer_tune.pool.port import Event, LanesEvent, LostEvent, ReadyEvent, Slot, event_of
+from fer_tune.job import Job, JobEnd, Wish
+from fer_tune.pool.messages import Has, Ready, Said, StopJob, UseLanes
+from fer_tune.pool.port import (
+    Event,
+    LanesEvent,
+    LostEvent,
+    ReadyEvent,
+    Slot,
+    WorkerInfo,
+    event_of,
+    free_slots,
+    in_turn,
+)
 
 DEATHS = 5
 """The run stops after this many deaths of a worker within `DEATHS_WITHIN` seconds, if the worker
@@ -16,7 +28,7 @@ DEATHS_WITHIN = 60.0
 """Seconds; see `DEATHS`."""
 
 
-class PoolMember:
+class PoolMember(ABC):
     """One worker of a pool: the jobs of its lanes, and how often its process died.
 
     Attributes:
@@ -33,6 +45,19 @@ class PoolMember:
         self._deaths: list[float] = []
         self._failed_starts = 0
         self.reset()
+
+    @property
+    @abstractmethod
+    def info(self) -> WorkerInfo:
+        """The worker, as the runner sees it."""
+
+    @abstractmethod
+    def send(self, message: object) -> None:
+        """Sends a message to the worker's process, unless that has died."""
+
+    @abstractmethod
+    def kill(self, why: str) -> None:
+        """Ends the worker's process at once, for a reason that `loss` gives."""
 
     def reset(self) -> None:
         """Forgets the last process, because a new one starts."""
@@ -81,3 +106,28 @@ class PoolMember:
         often = len(self._deaths) >= DEATHS and self._deaths[-1] - self._deaths[-DEATHS] <= DEATHS_WITHIN
         if often or self._failed_starts >= DEATHS:
             raise PoolError(f"Worker {self.index} on {place} died {DEATHS} times in a row. {tail}", hint)
+
+
+Member = TypeVar("Member", bound=PoolMember)
+
+
+class MemberPool(Generic[Member]):
+    """What a pool of such workers does wherever they run; see `Pool` for its methods."""
+
+    _workers: list[Member]
+
+    @property
+    def workers(self) -> list[WorkerInfo]:
+        return [worker.info for worker in self._workers]
+
+    def idle(self) -> list[Slot]:
+        ready = [worker for worker in self._workers if worker.ready]
+        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
+
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        worker = self._workers[slot.worker]
+        if slot.lane in worker.jobs:
+            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
+
+    def end_worker(self, worker: int, why: str) -> None:
+        self._workers[worker].kill(why)

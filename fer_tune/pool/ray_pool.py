@@ -19,10 +19,11 @@ from typing import Any
 
 from fer_tune.errors import PoolError
 from fer_tune.files import append_text
-from fer_tune.job import Job, Wish
+from fer_tune.job import Job
 from fer_tune.pool.devices import MOST_WORKERS
-from fer_tune.pool.messages import StartJob, StopJob, UseLanes
-from fer_tune.pool.port import Event, Lanes, Slot, TrainerFactory, WorkerInfo, free_slots, in_turn, load_trainer
+from fer_tune.pool.member import MemberPool
+from fer_tune.pool.messages import StartJob, UseLanes
+from fer_tune.pool.port import Event, Lanes, Slot, TrainerFactory, load_trainer
 from fer_tune.pool.ray_cluster import Claim, Cluster
 from fer_tune.pool.ray_files import pack_images
 from fer_tune.pool.ray_messages import Marker, Parcel, Reference
@@ -38,7 +39,7 @@ NOT_SHARED = "FER_TUNE_SHARED"
 """The variable that, set to 0, makes nodes use no shared storage, even if there is one."""
 
 
-class RayPool:
+class RayPool(MemberPool[RayWorker]):
     """Workers on a Ray cluster.
 
     Args:
@@ -74,18 +75,10 @@ class RayPool:
         for _ in range(workers):
             self._add()
 
-    @property
-    def workers(self) -> list[WorkerInfo]:
-        return [worker.info for worker in self._workers]
-
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
         self._use = UseLanes(lanes, None if remembered is None else remembered.absolute())
         for worker in self._workers:
             worker.use_lanes(self._use)
-
-    def idle(self) -> list[Slot]:
-        ready = [worker for worker in self._workers if worker.ready]
-        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
 
     def submit(self, slot: Slot, job: Job) -> None:
         assert slot in self.idle(), "the slot is not idle"
@@ -93,14 +86,6 @@ class RayPool:
         worker.jobs[slot.lane] = job
         start = StartJob(slot.lane, _with_absolute_paths(job))
         worker.send(start if worker.shared else self._parcel(start))
-
-    def stop_job(self, slot: Slot, keep: bool = False) -> None:
-        worker = self._workers[slot.worker]
-        if slot.lane in worker.jobs:
-            worker.send(StopJob(slot.lane, Wish.STOP_AND_KEEP if keep else Wish.STOP))
-
-    def end_worker(self, worker: int, why: str) -> None:
-        self._workers[worker].kill(why)
 
     def events(self, timeout: float) -> list[Event]:
         self._grow()

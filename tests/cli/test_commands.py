@@ -8,36 +8,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from typer.testing import CliRunner, Result
 
-from fer_tune.cli.app import app
 from fer_tune.cli.run import exit_code
 from fer_tune.jobs import RunOutcome, StudyOutcome
 from fer_tune.models import FAMILIES
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts
+from tests.cli.conftest import Run
 from tests.studies import SWEEP, make_study
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def fer_tune(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Calls a command as a shell would, 80 columns wide."""
-    monkeypatch.setenv("COLUMNS", "80")
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with make_study(settings) as store:
-        yield store
 
 
 def test_best_names_the_highest_complete_trial(store: Store, fer_tune: Run) -> None:

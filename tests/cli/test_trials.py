@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import pytest
 from rich.cells import cell_len
-from typer.testing import CliRunner, Result
 
 from fer_tune import api
-from fer_tune.cli.app import app
 from fer_tune.cli.trials import chosen
 from fer_tune.display.lines_of_table import Cells, folded, lines_of_table
-from fer_tune.settings import Settings
 from fer_tune.store import Store
-from tests.studies import make_study
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def fer_tune(monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("COLUMNS", "80")
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    with make_study(settings) as store:
-        yield store
+from tests.cli.conftest import Run
 
 
 def test_the_table_has_hyperparameters(store: Store, fer_tune: Run) -> None:
