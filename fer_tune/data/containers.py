@@ -131,6 +131,13 @@ class Zip:
             except ValueError as error:  # nonsense in the directory
                 raise zipfile.BadZipFile(str(error)) from error
         self._lock = threading.Lock()
+        try:
+            self._read_directory()
+        except DataError:
+            self.close()
+            raise
+
+    def _read_directory(self) -> None:
         entries = self._zip.infolist()
         _check_sizes(self.shown, entries)
         for entry in entries:
@@ -146,6 +153,10 @@ class Zip:
     def open(self, name: str) -> IO[bytes]:
         with self._lock:
             return self._zip.open(name)
+
+    def close(self) -> None:
+        """Closes the file. No stream can be read any more."""
+        self._zip.close()
 
     def at(self, name: str) -> str:
         return f"{self.shown}, entry {printable(name)}"

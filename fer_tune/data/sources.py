@@ -17,6 +17,7 @@ import io
 import os
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -129,7 +130,7 @@ def _read_file(path: Path, reading: Reading) -> Dataset:
     with damaged(where), path.open("rb", buffering=1 << 20) as stream:
         start = stream.read(4)
         if start[:2] == b"PK":
-            return _read_container(Zip(path), reading)
+            return _read_zip(path, reading)
         for magic, kind in _PACKED.items():
             if start.startswith(magic):
                 raise DataError(f"{where}: a {kind} file, which fer-tune does not read", f"Unpack it first. {SOURCES}")
@@ -199,6 +200,11 @@ def _images(container: Container, reading: Reading) -> list[Candidate]:
     return [Candidate("the images in folders", read)]
 
 
+def _read_zip(path: Path, reading: Reading) -> Dataset:
+    with closing(Zip(path)) as container:
+        return _read_container(container, reading)
+
+
 def _zips(container: Container, reading: Reading) -> list[Candidate]:
     """Returns the zips in a folder. A zip inside a zip is not read."""
     if not isinstance(container, Folder):
@@ -208,7 +214,7 @@ def _zips(container: Container, reading: Reading) -> list[Candidate]:
         if name.lower().endswith(".zip"):
 
             def read(name: str = name) -> Dataset:
-                return _read_container(Zip(container.path(name)), reading)
+                return _read_zip(container.path(name), reading)
 
             candidates.append(Candidate(name, read))
     return candidates

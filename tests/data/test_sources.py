@@ -346,6 +346,15 @@ def test_a_zip_with_a_damaged_entry(tmp_path: Path, settings: Settings):
         refuse(tmp_path / name, "truncated or damaged|not a readable image", settings)
 
 
+@pytest.mark.parametrize("name", ["good.png", "../evil.png"])
+def test_a_zip_is_closed_also_if_it_is_refused(tmp_path: Path, settings: Settings, name: str):
+    archive = write_zip(tmp_path / "a.zip", tree_files(IMAGES, LABELS, "train/") | {name: b"no image"})
+    with pytest.raises(DataError) as caught:
+        load_faces(str(archive), settings)
+    opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert str(archive.resolve()) not in opened, caught.value  # which still holds the frames that had it open
+
+
 @pytest.mark.parametrize(
     "name", ["../evil.png", "/etc/evil.png", "train/../../evil.png", "C:/evil.png", "a\\..\\b.png"]
 )
