@@ -167,7 +167,7 @@ class Subject:
         words = ["retrain", "--study", STUDY, "--seeds", str(self.seeds), "--epochs", str(FINAL_EPOCHS)]
         chosen = [] if self.trial is None else ["--trial", str(self.trial)]
         devices = ",".join(["cpu"] * max(1, self.workers))  # a worker for each
-        return [*words, *chosen, "--until", "end", "--devices", devices]
+        return [*words, *chosen, "--until", "end", "--devices", devices, "--lanes", str(self.lanes)]
 
     def begin_final_fits(self, seeds: int, trial: int | None = None) -> None:
         """From now on the command is `fer-tune retrain`."""
