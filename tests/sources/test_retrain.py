@@ -171,6 +171,7 @@ KILLED = textwrap.dedent(
 )
 
 
+@pytest.mark.slow  # the short campaign of kills does the same
 def test_a_fit_that_was_killed_is_continued_from_its_checkpoint(searched: Settings) -> None:
     """After SIGKILL, the same call continues the fit, and test is opened once."""
     command = [sys.executable, "-c", KILLED, str(searched.root), searched.url, str(searched.data_source)]
