@@ -155,9 +155,9 @@ class SingleWriter(BaseStorage):
         """
         self._store.commit()
         self.require()
-        running, lost = self._writes.running(), self._writes.lost
-        ours = self.memory.of((TrialState.RUNNING,))
-        taken = [trial for trial in ours if trial.number not in self.drafts and trial._trial_id not in running]
+        ours = [trial for trial in self.memory.of((TrialState.RUNNING,)) if trial.number not in self.drafts]
+        running, lost = self._writes.running([trial._trial_id for trial in ours]), self._writes.lost
+        taken = [trial for trial in ours if trial._trial_id not in running]
         # A trial that ended here too does not run in memory, but its writes were left out.
         taken += [trial for trial in self.memory.trials if trial._trial_id in lost and trial not in taken]
         return sorted(trial.number for trial in taken)
@@ -212,7 +212,7 @@ class SingleWriter(BaseStorage):
             self._newest = max(self._newest, key)
             self._put(self.memory.trials[trial.number], _trial_id=key)
 
-        self._writes.add(trial, learn)
+        self._writes.add(trial, self._newest, learn)
 
     def _put(self, trial: FrozenTrial, **changes: Any) -> FrozenTrial:
         """Replaces a trial by a changed copy. Optuna may still use the former one."""
