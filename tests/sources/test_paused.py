@@ -15,7 +15,8 @@ from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import RunOutcome
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
