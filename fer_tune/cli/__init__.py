@@ -22,6 +22,8 @@ def main() -> None:
 
     # Most of a short command is imports, which make no garbage for the collector to find.
     gc.set_threshold(20_000)
+    # Pydantic would read the metadata of all packages, in search of plug-ins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
     if sys.stdout is None:  # the shell closed it: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends

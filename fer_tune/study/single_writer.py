@@ -215,9 +215,8 @@ class SingleWriter(BaseStorage):
         self._writes.add(trial, self._newest, learn)
 
     def _put(self, trial: FrozenTrial, **changes: Any) -> FrozenTrial:
-        """Replaces a trial by a changed copy. Optuna may still use the former one."""
-        changed = object.__new__(FrozenTrial)
-        changed.__dict__.update(trial.__dict__)
+        """Replaces a trial by a changed copy."""
+        changed = _copied(trial)
         for name, value in changes.items():
             setattr(changed, name, value)
         self._remember(changed)
@@ -298,8 +297,8 @@ class SingleWriter(BaseStorage):
         return True
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As Optuna's, from memory."""
-        return self.memory.of_id(trial_id)
+        """As Optuna's, from memory. Optuna changes what it gets, so it gets a copy."""
+        return _copied(self.memory.of_id(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -378,6 +377,13 @@ def deleted_trial(number: int) -> FrozenTrial:
     trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
     trial.user_attrs = {REQUEUED_AS: number}
     return trial
+
+
+def _copied(trial: FrozenTrial) -> FrozenTrial:
+    """Returns a copy whose entries can be added and removed without changing the original."""
+    made = object.__new__(FrozenTrial)
+    made.__dict__.update((name, dict(kept) if type(kept) is dict else kept) for name, kept in trial.__dict__.items())
+    return made
 
 
 def _provisional(number: int) -> int:

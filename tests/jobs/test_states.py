@@ -254,6 +254,29 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
 
 
+def walk(job: Job, store: Store, steps: Sequence[Step], limit: float | None) -> Ended:
+    """Returns how a job ends whose worker takes these steps."""
+    source, signals = OneJob(job, store), Signals()
+    Runner(source, ScriptedPool(list(steps), signals), store, Observer(), signals, Limits(job_timeout=limit)).run()
+    (ended,) = source.heard
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps", "state", "value"),
+    [
+        (0.05, [*WAIT[:2], ends("stopped")], "pruned", 0.25),  # it keeps the value that it had
+        (3600.0, [epoch(1, 0.5), ends("completed")], "complete", 0.5),
+    ],
+)
+def test_the_time_limit_of_a_job_counts_what_it_took_before_it_paused(
+    store: Store, job: Job, limit: float, steps: list[Step], state: str, value: float
+) -> None:
+    walk(job, store, [epoch(1, 0.25), *WAIT[:15], ends("paused")], None)
+    ended = walk(replace(job, attempt=1), store, steps, limit)
+    assert (ended.state, ended.value) == (state, value)
+
+
 def test_every_row_of_the_table_was_walked() -> None:
     """A source takes the others: for what a killed run left, and for jobs that are paused."""
     if len(walked) < len(ROADS):

@@ -81,6 +81,16 @@ def test_a_study_of_few_trials_still_completes_one(settings: Settings) -> None:
     assert outcome.studies[0].counts.complete == 1
 
 
+def test_a_trial_timeout_counts_the_time_before_each_pause(settings: Settings) -> None:
+    """The trial takes 0.05, 0.15 and 0.45 seconds from its start, and from its two rungs."""
+    sweep = make_sweep(epochs=9, budget=1, search=PROMOTE, seconds=0.05)
+    limited = replace(sweep, limits=sweep.limits.model_copy(update={"trial_timeout": 0.55}))
+    _, watch = run(limited, settings)
+    (last,) = (ended for ended in watch.ended if ended.state != "paused")
+    assert (last.state, last.reason) == ("pruned", "the job took longer than its trial_timeout of 0.55 s")
+    assert len(watch.started) == 3
+
+
 def test_without_rungs_below_the_schedule_no_trial_pauses(settings: Settings) -> None:
     outcome, _ = run(make_sweep(epochs=1, budget=3, search=PROMOTE, seconds=0.0), settings)
     assert outcome.studies[0].counts.complete == 3
