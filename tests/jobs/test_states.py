@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -270,11 +271,19 @@ def walk(job: Job, store: Store, steps: Sequence[Step], limit: float | None) -> 
     ],
 )
 def test_the_time_limit_of_a_job_counts_what_it_took_before_it_paused(
-    store: Store, job: Job, limit: float, steps: list[Step], state: str, value: float
+    store: Store, job: Job, *, limit: float, steps: list[Step], state: str, value: float
 ) -> None:
     walk(job, store, [epoch(1, 0.25), *WAIT[:15], ends("paused")], None)
     ended = walk(replace(job, attempt=1), store, steps, limit)
     assert (ended.state, ended.value) == (state, value)
+
+
+def test_the_garbage_collector_spares_what_was_there_before_the_run(store: Store, job: Job) -> None:
+    spared: list[int] = []
+    pool_steps: list[Step] = [lambda pool: spared.append(gc.get_freeze_count()) or [], ends("completed")]  # type: ignore[func-returns-value]
+    walk(job, store, [epoch(1), *pool_steps], None)
+    assert spared[0] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_every_row_of_the_table_was_walked() -> None:
