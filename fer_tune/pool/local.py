@@ -52,7 +52,7 @@ class LocalPool(MemberPool["_Process"]):
         threads = threads_each(devices)
         run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         self._workers: list[_Process] = []
-        self._logs = logs
+        self._made = [folder for folder in (logs, logs.parent) if not folder.exists()]
         try:
             logs.mkdir(parents=True, exist_ok=True)
             for index, device in enumerate(devices):
@@ -99,8 +99,8 @@ class LocalPool(MemberPool["_Process"]):
         self.close(0)
         for worker in self._workers:
             worker.log.unlink(missing_ok=True)
-        with suppress(OSError):  # a folder with something in it stays
-            for folder in (self._logs, self._logs.parent):
+        with suppress(OSError):  # something else was put there meanwhile
+            for folder in self._made:
                 folder.rmdir()
 
 

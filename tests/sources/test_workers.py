@@ -67,6 +67,13 @@ def test_what_was_there_before_stays(wrong: Path, settings: Settings) -> None:
     assert [file.name for file in settings.logs.iterdir()] == ["observers.log"]
 
 
+def test_an_empty_storage_folder_stays(wrong: Path, settings: Settings) -> None:
+    settings.root.mkdir()
+    with pytest.raises(SweepError):
+        fer_tune.run(wrong, devices="cpu")
+    assert list(settings.root.iterdir()) == []
+
+
 def test_the_workers_end_with_any_other_error(settings: Settings) -> None:
     with pytest.raises(StudyError), started(settings, RunOptions(devices="cpu")) as pool:
         assert isinstance(pool, local.LocalPool)
