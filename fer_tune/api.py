@@ -193,15 +193,17 @@ def run(
     Raises:
         FerTuneError: a sweep cannot be run as it is, or the workers keep dying.
     """
-    from fer_tune.sources.run import RunOptions, run_sweeps
+    from fer_tune.sources.workers import RunOptions, started
 
-    given = _sweeps(sweeps)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )
     settings = Settings.from_environment(storage)
-    observer = _observers(settings, observer, callbacks, display)
-    return run_sweeps(given or check(sweeps, changes), settings, options, observer)  # type: ignore[arg-type]
+    with started(settings, options) as pool:
+        from fer_tune.sources.run import run_sweeps
+
+        wanted = _sweeps(sweeps) or check(sweeps, changes)  # type: ignore[arg-type]
+        return run_sweeps(wanted, settings, options, _observers(settings, observer, callbacks, display), pool=pool)
 
 
 def _observers(
@@ -246,7 +248,7 @@ def plan(
         FerTuneError: a sweep cannot be run as it is.
     """
     from fer_tune.sources.plan import plan_sweeps
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
 
     given = _sweeps(sweeps)
     options = RunOptions(
@@ -273,7 +275,7 @@ def preview(
         FerTuneError: a sweep cannot be run as it is.
     """
     from fer_tune.sources.preview import preview_sweeps
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
 
     given = _sweeps(sweeps)
     options = RunOptions(workers=workers, devices=devices, engine=engine)
@@ -676,7 +678,7 @@ def confirm(
         StudyError: no trial is complete yet, or another process confirms this study.
     """
     from fer_tune.sources.confirm import run_confirmations
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
 
     return run_confirmations(
         find_study(study, storage=storage).name,
@@ -760,7 +762,7 @@ def retrain(
     """
     from fer_tune.sources.final import Request
     from fer_tune.sources.retrain import run_final_fits
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
     from fer_tune.sweep.overrides import read_changes
 
     record = find_study(study, storage=storage)
@@ -808,7 +810,7 @@ def ensemble(
         TrainingError: the training of a member failed.
     """
     from fer_tune.sources.ensemble import run_ensemble
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
 
     with open_store(storage) as store:
         names = study_names(store, studies)

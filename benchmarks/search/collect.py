@@ -32,7 +32,8 @@ from fer_tune.job import EpochRow, Value
 from fer_tune.jobs.outcome import OUT_OF_TIME
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings, sqlite_url
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import AttemptRecord, JobRecord, Store
 from fer_tune.sweep import Sweep, load_sweep
 from fer_tune.sweep.schema import Start, SweepKeys

@@ -12,7 +12,7 @@ from fer_tune.pool.engines import engine
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
     from fer_tune.study import Counts
     from fer_tune.sweep.schema import Sweep
 

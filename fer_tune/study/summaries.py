@@ -202,7 +202,8 @@ def _states(rows: StudyTables, alive: bool = True, number: int | None = None) ->
     Args:
         alive: whether a process runs the study now.
     """
-    heads, marks = rows.heads(number), rows.marks()
+    heads = rows.heads(number)
+    marks = rows.marks(None if number is None else [head.id for head in heads])
     return [_Trial(head, state_named(head.state, marks.get(head.id, {}), alive)) for head in heads]
 
 
