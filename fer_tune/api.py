@@ -77,8 +77,12 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def template(family: str) -> str:
     """Returns the text of a commented sweep of a family, which can be run as it is.
 
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
     Raises:
         SweepError: there is no such family.
+        TrainingError: the file cannot be read or imported, or has no such family.
     """
     from fer_tune.sweep.templates import template as write
 

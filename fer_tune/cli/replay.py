@@ -66,7 +66,7 @@ def replay(  # noqa: PLR0917 - options
         Column("time", right=True),
         Column("started", right=True, needs=60),
         Column("complete", right=True),
-        Column("to the top", right=True, needs=78),
+        Column("to the top", right=True, needs=96),
         Column("unknown", right=True, needs=70),
         Column("best", right=True),
         Column("trial", right=True),

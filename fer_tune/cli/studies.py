@@ -79,7 +79,7 @@ def studies(
     rows = [
         (
             study.name,
-            study.record.family,
+            terminal.family(study.record.family),
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
             _gain(study, storage) if out.width >= 100 else "",

@@ -55,7 +55,7 @@ def sync(
 
 
 def _show(synced: Synced, settings: Settings) -> None:
-    where = f"on {synced.tracker}" if synced.mode == "online" else f"below {settings.root / synced.tracker}"
+    where = f"on {synced.tracker}" if synced.mode == "online" else f"in {settings.root / synced.tracker}"
     terminal.line(
         terminal.console(),
         (synced.study, "bold"),

@@ -137,6 +137,18 @@ def test_every_template_checks(fer_tune: Run, tmp_path: Path) -> None:
         assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("search", "says"), [("rungs: [2]", "rung at epoch 2;"), ("rungs: [1, 2]", "rungs at epochs 1, 2;")]
+)
+def test_check_says_rungs_and_hours_in_words(fer_tune: Run, tmp_path: Path, search: str, says: str) -> None:
+    budget = "budget: {trials: 9, epochs: 4, hours: 0.17}"
+    text = f"family: simple_cnn\ndata: demo\n{budget}\nsearch: {{strategy: promote, {search}}}\nparams: {{lr: 0.1}}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    shown = fer_tune("check", tmp_path / "s.yaml").stdout
+    assert "9 trials of at most 4 epochs, 10 minutes" in shown
+    assert says in shown
+
+
 def test_check_shows_what_set_changes(fer_tune: Run, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SWEEP)
     assert "0.125" in fer_tune("check", tmp_path / "s.yaml", "--set", "head_dropout=0.125").stdout
