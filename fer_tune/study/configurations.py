@@ -31,7 +31,8 @@ class Cube:
         self.parameters: list[Parameter] = [one for one in space.values() if not isinstance(one.domain, Fixed)]
         self._place = {one.key: place for place, one in enumerate(self.parameters)}
         self._choices = np.array([len(_choices(one)) for one in self.parameters])
-        sizes = [count or 2 for count in self._choices]
+        self._off = np.array([_off(one.domain) for one in self.parameters])
+        sizes = [count or (3 if off else 2) for count, off in zip(self._choices, self._off, strict=True)]
         self.groups = np.repeat(np.arange(len(sizes)), sizes)
 
     # points -------------------------------------------------------------------------------------------------------
@@ -44,12 +45,13 @@ class Cube:
         """Returns a point near each of the centres [N, P].
 
         Args:
-            spread: standard deviation of the changes of a range. A choice is drawn again instead.
+            spread: standard deviation of the changes of a range. A choice is drawn again instead, and
+                so is a range that is off.
             chance: the probability that a parameter changes. One of them always does.
         """
         moved = np.abs(centres + random.normal(0.0, spread, centres.shape)) % 2.0
         moved = np.where(moved > 1.0, 2.0 - moved, moved)
-        moved = np.where(self._choices > 0, random.random(centres.shape), moved)
+        moved = np.where((self._choices > 0) | (centres < self._off), random.random(centres.shape), moved)
         changes = random.random(centres.shape) < chance
         changes[np.arange(len(centres)), random.integers(centres.shape[1], size=len(centres))] = True
         return np.where(changes, moved, centres)
@@ -88,7 +90,8 @@ class Cube:
         """Returns points as numbers [N, F] that are 0 on average.
 
         A range gives its position and the square of it, a choice one number for each of its values.
-        A parameter that is not active gives zeros.
+        A range that may be off gives one number more, for whether it is off; its position and the
+        square are then 0. A parameter that is not active gives zeros.
         """
         columns: list[Floats] = []
         active = self._active(points)
@@ -98,8 +101,11 @@ class Cube:
                 chosen = np.minimum(count - 1, (at * count).astype(int))
                 columns += [on * ((chosen == one) - 1 / count) for one in range(count)]
             else:
-                centred = 2 * at - 1
-                columns += [on * centred, on * 1.5 * (centred**2 - 1 / 3)]
+                off = self._off[place]
+                used = on * (at >= off)
+                centred = 2 * (at - off) / (1 - off) - 1
+                columns += [used - on * (1 - off)] if off else []
+                columns += [used * centred, used * 1.5 * (centred**2 - 1 / 3)]
         return np.stack(columns, axis=1) if columns else np.zeros((len(points), 0))
 
     def _active(self, points: Floats) -> NDArray[np.bool_]:
@@ -134,6 +140,10 @@ def _choices(parameter: Parameter) -> tuple[Value, ...]:
     return parameter.domain.choices if isinstance(parameter.domain, Choice) else ()
 
 
+def _off(domain: Fixed | Range | Choice) -> float:
+    return domain.off if isinstance(domain, Range) else 0.0
+
+
 def _position(domain: Fixed | Range | Choice, value: Value) -> float:
     """Returns where a value is in its domain, from 0 to 1."""
     if isinstance(domain, Choice):
@@ -144,7 +154,9 @@ def _position(domain: Fixed | Range | Choice, value: Value) -> float:
     low, high, at = domain.low, domain.high, float(value)
     if domain.log:
         low, high, at = math.log(low), math.log(high), math.log(max(at, low))
-    return min(1.0, max(0.0, (at - low) / (high - low)))
+    if domain.off and at <= low:
+        return domain.off / 2
+    return domain.off + (1 - domain.off) * min(1.0, max(0.0, (at - low) / (high - low)))
 
 
 def _value(domain: Range | Choice, at: float) -> Value:
@@ -152,6 +164,7 @@ def _value(domain: Range | Choice, at: float) -> Value:
     if isinstance(domain, Choice):
         return domain.choices[min(len(domain.choices) - 1, int(at * len(domain.choices)))]
     low, high = domain.low, domain.high
+    at = max(0.0, at - domain.off) / (1 - domain.off)
     value = math.exp(math.log(low) + at * math.log(high / low)) if domain.log else low + at * (high - low)
     if domain.step is not None:
         value = low + round((value - low) / domain.step) * domain.step

@@ -21,6 +21,7 @@ from fer_tune.study.guided import guided
 from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Range
 
 NEEDS = {"gp": ("torch", "scipy"), "cmaes": ("cmaes",), "qmc": ("scipy",)}
 """Packages that a sampler imports only when it first draws. By then, trials may have trained for an
@@ -37,12 +38,16 @@ class RepeatableRandomSampler(RandomSampler):
         seed: of the study.
         place: returns the position among the draws for a trial's number. A requeued trial has the
             position of the interrupted one.
+        off: for each key of a range that may be off the share of draws that are, and the value.
     """
 
-    def __init__(self, seed: int, place: Callable[[int], int]) -> None:
+    def __init__(
+        self, seed: int, place: Callable[[int], int], off: Mapping[str, tuple[float, Value]] | None = None
+    ) -> None:
         super().__init__(seed=seed)
         self._seed = seed
         self._place = place
+        self._off = off or {}
         self._known = (-1, -1)  # number and position of the trial that is being drawn
 
     def reseed_rng(self) -> None:
@@ -55,6 +60,9 @@ class RepeatableRandomSampler(RandomSampler):
         if self._known[0] != trial.number:
             self._known = (trial.number, self._place(trial.number))
         digest = hashlib.sha256(f"{self._seed}/{self._known[1]}/{param_name}".encode()).digest()
+        share, low = self._off.get(param_name, (0.0, 0.0))
+        if int.from_bytes(digest[4:8], "big") < share * 2**32:
+            return low
         source = RandomSampler(seed=int.from_bytes(digest[:4], "big"))
         return source.sample_independent(study, trial, param_name, param_distribution)
 
@@ -90,7 +98,8 @@ def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSa
     _check(spec.name)
     seed = sweep.seed if spec.seed is None else spec.seed
     shifted = (seed + trials) % 2**32
-    random = RepeatableRandomSampler(seed, place)
+    ranges = {key: one.domain for key, one in sweep.space.items() if isinstance(one.domain, Range)}
+    random = RepeatableRandomSampler(seed, place, {key: (one.off, one.low) for key, one in ranges.items() if one.off})
     # These samplers draw independently what they cannot draw jointly. Conditional parameters need
     # that, so it deserves no warning at every trial.
     # A prime, so that the seeds of two studies with near seeds do not meet at once.

@@ -24,7 +24,7 @@ from fer_tune.sweep.yaml_nodes import Node, Problems, join
 MOST_ALTERNATIVES = 32
 MOST_STEPS = 1_000_000
 
-KEYS = {"choices": {"choices"}, "value": {"value"}, "low": {"low", "high", "log", "step"}}
+KEYS = {"choices": {"choices"}, "value": {"value"}, "low": {"low", "high", "log", "step", "off"}}
 """The keys of each kind of domain, by the key that must be there."""
 
 
@@ -109,7 +109,7 @@ class ParamsReader:
             self.problems.add(
                 node,
                 path,
-                "must have either low and high (with log or step), or choices, or value, and only one of them",
+                "must have either low and high (with log, step or off), or choices, or value, and only one of them",
             )
             return None
         if kind == "value":
@@ -142,6 +142,7 @@ class ParamsReader:
         high = self.value(hyper.name, entries["high"], join(path, "high"))
         log = entries["log"].value if "log" in entries else False
         step = entries["step"].value if "step" in entries else None
+        off = entries["off"].value if "off" in entries else 0.0
         if not isinstance(log, bool):
             self.problems.add(entries["log"], join(path, "log"), f"must be true or false, not {describe_value(log)}")
             return None
@@ -150,8 +151,15 @@ class ParamsReader:
         if wrong := _range_problem(hyper, low, high, log, step):
             self.problems.add(node, path, wrong)
             return None
+        if isinstance(off, bool) or not isinstance(off, int | float) or not 0 <= off < 1:
+            self.problems.add(
+                entries["off"],
+                join(path, "off"),
+                f"must be a number from 0 to below 1, not {describe_value(off)}: the share of draws that are low itself",
+            )
+            return None
         step = hyper.type(step) if isinstance(step, int | float) else None
-        return Range(low, high, log, step, hyper.type is int)  # type: ignore[arg-type]  # numeric, so the step is a number
+        return Range(low, high, log, step, hyper.type is int, float(off))  # type: ignore[arg-type]  # numeric, so the step is a number
 
     def _when(self, node: Node, path: str) -> When:
         if not isinstance(node.value, dict) or not node.value:

@@ -52,6 +52,10 @@ class Range:
     """Numbers from `low` to `high`, both included. With `integer` they are whole.
 
     `step` counts from `low` and divides the range evenly. A range has `log` or `step`, not both.
+
+    `off` is the share of draws that are `low` itself. Many hyperparameters are the amount of a
+    trick, and `low` means not to use it. Drawn evenly, nearly every configuration would use all
+    tricks at once.
     """
 
     low: float
@@ -59,6 +63,7 @@ class Range:
     log: bool = False
     step: float | None = None
     integer: bool = False
+    off: float = 0.0
 
     def contains(self, value: Value) -> bool:
         """Returns whether the sampler could draw `value`."""
@@ -76,11 +81,14 @@ class Range:
             entries["log"] = True
         if self.step is not None:
             entries["step"] = self.step
+        if self.off:
+            entries["off"] = self.off
         return entries
 
     def __str__(self) -> str:
         how = ", log" if self.log else f", step {show(self.step)}" if self.step is not None else ""
-        return f"{show(self.low)} to {show(self.high)}{how}"
+        off = f", {show(self.low)} in {self.off:.0%} of the draws" if self.off else ""
+        return f"{show(self.low)} to {show(self.high)}{how}{off}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ params:
   width: 32
   hidden_norm: {choices: [true, false]}
   augment: {low: 0.0, high: 1.0}
+  mixup: {low: 0.1, high: 0.5, off: 0.5}
 """
 SPACE = loads_sweep(TEXT, Path("s.yaml")).space
 CUBE = Cube(SPACE)
@@ -65,3 +66,31 @@ def test_features_are_zero_for_what_is_not_active() -> None:
     sgd = [CUBE.configuration(point)["optimizer"] == "sgd" for point in points]
     assert (np.any(of_sgd != 0, axis=1) == np.array(sgd)).all()
     assert np.abs(features.mean(0)).max() < 0.15
+
+
+def test_a_range_that_may_be_off_is_at_its_low_end_in_that_share_of_the_draws() -> None:
+    random = np.random.default_rng(0)
+    values = np.array([CUBE.configuration(point)["mixup"] for point in CUBE.draw(2000, random)])
+    used = values[values > 0.1]
+    assert np.mean(values == 0.1) == pytest.approx(0.5, abs=0.04)
+    assert used.mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_a_range_that_may_be_off_has_one_feature_that_says_whether_it_is() -> None:
+    random = np.random.default_rng(0)
+    points = CUBE.draw(400, random)
+    place = [one.key for one in CUBE.parameters].index("mixup")
+    off, position, square = CUBE.features(points)[:, place == CUBE.groups].T
+    used = np.array([CUBE.configuration(point)["mixup"] != 0.1 for point in points])
+    assert (np.sign(off) == np.where(used, 1, -1)).all()
+    assert not position[~used].any()
+    assert not square[~used].any()
+
+
+def test_a_neighbour_turns_off_what_was_used_and_uses_what_was_off() -> None:
+    random = np.random.default_rng(0)
+    for before in (0.1, 0.15):
+        centre = CUBE.point({"mixup": before}, random)
+        near = CUBE.near(np.repeat(centre[None], 400, axis=0), random, spread=0.2, chance=0.5)
+        off = np.array([CUBE.configuration(point)["mixup"] == 0.1 for point in near])
+        assert 0.1 < off.mean() < 0.9
