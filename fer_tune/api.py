@@ -1,14 +1,17 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
-    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
-    show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
+    find:    check, check_family, template, copy_sweeps, convert_sweep,
+             preview, plan, run, stop
+    read:    find_study, studies, best, trials, failures, logs,
+             load_trials, load_epochs
+    show:    write_report, publish_report, write_parquet, sync,
+             audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, protocols, export
-    keep:    backup, restore, migrate, delete_study, rename_study, export_study,
-             import_study
+    keep:    backup, restore, migrate, delete_study, rename_study,
+             export_study, import_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`

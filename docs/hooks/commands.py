@@ -20,4 +20,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     context = group.make_context("fer-tune", [], resilient_parsing=True)
-    return markdown.replace(MARK, get_docs_for_click(obj=group, ctx=context, name="fer-tune"))
+    text = get_docs_for_click(obj=group, ctx=context, name="fer-tune")
+    return markdown.replace(MARK, text.replace("# `fer-tune`", "## `fer-tune`", 1))  # the page has a title
