@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "fer-tune check resnet",
-    "fer-tune check sweeps/mine.yaml --set lr=0.01",
+    "fer-tune check mine.yaml --set lr=0.01",
     "fer-tune check --family ./mynet.py:MyNet",
 )
 

@@ -11,8 +11,8 @@ from fer_tune.cli.completion import complete_families
 from fer_tune.errors import SettingsError
 
 EXAMPLES = (
-    "fer-tune init resnet > sweeps/mine.yaml",
-    "fer-tune init torchvision/resnet18 > sweeps/resnet18.yaml",
+    "fer-tune init resnet > mine.yaml",
+    "fer-tune init torchvision/resnet18 > resnet18.yaml",
     "fer-tune init ./mynet.py:MyNet > mynet.yaml",
     "fer-tune init --all",
 )
@@ -32,7 +32,7 @@ def init(
         bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")
     ] = False,
 ) -> None:
-    """Print a commented sweep of a family: fer-tune init resnet > sweeps/mine.yaml."""
+    """Print a commented sweep of a family, or copy the shipped sweeps."""
     if everything and family is None:
         for path in api.copy_sweeps():
             typer.echo(path)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fer-tune run demo",
     "fer-tune run resnet --workers 2 --hours 1h30m",
-    "fer-tune run sweeps/mine.yaml --data faces/ --trials 100",
-    "fer-tune run sweeps/mine.yaml --dry-run",
+    "fer-tune run mine.yaml --data faces/ --trials 100",
+    "fer-tune run mine.yaml --dry-run",
 )
 
 
