@@ -288,6 +288,7 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")
         return
     gained = api.gain(study.study, study.best, storage=storage)
-    beside = "" if gained is None else f": {gained.sentence()}"
-    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}{beside}")
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
+    if gained is not None:
+        terminal.line(out, f"  {gained.sentence()}")
     terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")
