@@ -198,3 +198,12 @@ def test_best_by_the_rule_of_one_standard_error(store: Store, fer_tune: Run) -> 
     shown = fer_tune("best", "--rule", "one_se")
     assert "The cheapest within one standard error is trial 1, with 1,234 parameters." in shown.stdout
     assert fer_tune("best", "--rule", "none").exit_code == 2
+
+
+def test_a_database_without_a_study_says_how_to_make_one(settings: Settings, fer_tune: Run) -> None:
+    make_study(settings).close()
+    assert fer_tune("studies", "delete", "tiny").exit_code == 0
+    shown = fer_tune("studies")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "fer-tune run SWEEP" in shown.stderr
+    assert json.loads(fer_tune("studies", "--json").stdout) == []
