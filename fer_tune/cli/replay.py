@@ -83,7 +83,7 @@ def _row(one: Replayed) -> tuple[str, ...]:
         terminal.duration(one.seconds),
         f"{one.started}{' (all)' if one.exhausted else ''}",
         str(one.complete),
-        f"{one.top:.0%}",
+        f"{100 * one.top:.0f} %",
         str(one.unknown),
         terminal.percent(one.value),
         terminal.NONE if one.number is None else str(one.number),

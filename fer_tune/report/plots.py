@@ -181,7 +181,7 @@ def _percent(trial: TrialSummary) -> float:
 
 
 def _tooltip(trial: TrialSummary) -> str:
-    value = "" if trial.value is None or not math.isfinite(trial.value) else f" at {trial.value:.2%}"
+    value = "" if trial.value is None or not math.isfinite(trial.value) else f" at {100 * trial.value:.2f} %"
     name = f" ({trial.name})" if trial.name else ""
     epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
     return f"trial {trial.number}{name}: {trial.state}{value} after {epochs}"
