@@ -496,7 +496,6 @@ def write_report(
     file = Path(out)
     with open_store(storage) as store:
         replace_text(file, render(store, study_names(store, studies), form))
-    file.chmod(0o644)  # a report is for others to read
     return file
 
 
