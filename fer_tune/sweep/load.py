@@ -203,8 +203,10 @@ def _missing(path: Path) -> SweepError:
     except OSError:
         beside = []
     named = list(dict.fromkeys([*shipped.local_names(), *shipped.names()]))
-    close = get_close_matches(path.name, [*beside, *(named if path.name == str(path) else [])], 1, 0.4)
-    hint = f"Did you mean {path.parent / close[0]}?" if close else f"These need no path: {', '.join(named)}."
+    is_name = path.name == str(path)
+    close = get_close_matches(path.name, [*beside, *(named if is_name else [])], 1, 0.4)
+    hints = [f"Did you mean {path.parent / close[0]}?"] if close else []
+    hint = " ".join([*hints, *([f"These need no path: {', '.join(named)}."] if is_name or not close else [])])
     return SweepError(f"{path}: this file does not exist.", hint)
 
 

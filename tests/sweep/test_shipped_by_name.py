@@ -70,7 +70,7 @@ def test_an_unknown_name_is_answered_with_the_names_that_exist() -> None:
     assert "deep_cnn, demo, resnet, simple_cnn, vgg" in (error.value.hint or "")
     with pytest.raises(SweepError) as error:
         load_sweeps([Path("resnt")])
-    assert error.value.hint == "Did you mean resnet?"
+    assert (error.value.hint or "").startswith("Did you mean resnet? ")
 
 
 def test_init_copies_all_or_prints_one() -> None:
