@@ -124,6 +124,8 @@ def convert_wandb(path: Path, family: str | None = None) -> Converted:
     Raises:
         SweepError: the file is not a W&B sweep, or there is no such family.
     """
+    if not _exists(path):
+        raise SweepError(f"{path}: this file does not exist.", "Name a W&B sweep: a YAML file with `parameters`.")
     text = _read(path)
     family = family or family_of(text) or "resnet"
     if family not in FAMILIES:
