@@ -45,7 +45,7 @@ class Gain:
         """Returns the gain in words, in points of a hundred."""
         name = f"start {self.start.name!r}" if self.start.name else "start"
         if self.is_start:
-            return f"This is {name} itself: no drawn trial is better."
+            return f"{name} itself; no drawn trial is better"
         error = "" if self.error is None else f", standard error {100 * self.error:.1f}"
         verdict = "a tie" if self.tied else "better" if self.gained > 0 else "worse"
         return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}: {verdict}"

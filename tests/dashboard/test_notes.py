@@ -48,7 +48,7 @@ def test_each_trial_that_ended_gets_a_note_once(settings: Settings) -> None:
         assert writer.catch_up() == 0
         study = load(store)
         assert "budget: {trials: 20, epochs: 3}" in get_note(study)
-        assert note_of(study, 1).startswith("**complete** at 60.00%, best epoch 3 of 3")
+        assert note_of(study, 1).startswith("**complete** at 60.00 %, best epoch 3 of 3")
         assert "Reason: `RuntimeError: made to fail`" in note_of(study, 3)
         assert pictures_of(study, 3) == {}  # it has no epoch
         [(name, artifact)] = pictures_of(study, 1).items()
@@ -120,7 +120,7 @@ def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
         NoteWriter(store, settings, "tiny").catch_up()
         note = note_of(load(store), 1)
     assert [line for line in note.splitlines() if line.startswith(("| calm", "| a/b'c", "| unsure"))] == [
-        "| calm | 60.0% |",
-        "| a/b'c | 10.0% |",
+        "| calm | 60.0 % |",
+        "| a/b'c | 10.0 % |",
         "| unsure | – |",
     ]

@@ -25,7 +25,7 @@ from tests.studies import Curve, make_study
             (("complete", [0.1]), ("complete", [0.9])),
             "+80.0 over start 'by hand' (trial 0), standard error 9.3: better",
         ),
-        ((("complete", [0.6]), ("complete", [0.5])), "This is start 'by hand' itself: no drawn trial is better."),
+        ((("complete", [0.6]), ("complete", [0.5])), "start 'by hand' itself; no drawn trial is better"),
     ],
 )
 def test_the_best_value_is_beside_its_baseline(settings: Settings, curves: tuple[Curve, ...], sentence: str) -> None:
