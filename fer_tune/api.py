@@ -1096,6 +1096,14 @@ def open_store(storage: str | None = None) -> Store:
     return open_reader(Settings.from_environment(storage))
 
 
+def beside_start(study: str, gained: Gain | None, *, storage: str | None = None) -> str:
+    """Returns what `gain` returned in words, or why there is no gain. It may be empty."""
+    from fer_tune.study.baseline import beside_start as words
+
+    with open_store(storage) as store:
+        return words(store, study, gained)
+
+
 def explained(error: Exception) -> FerTuneError | None:
     """Returns the error for the user if a damaged value in a database explains `error`, else None.
 

@@ -88,7 +88,8 @@ def _show(record: StudyRecord, found: Standings, top: int, gained: Gain | None, 
         if start:
             out.print()
         _show_columns(out, found, listed[start : start + at_once])
-    say(out, [*([gained.sentence()] if gained else []), *conclusions(found)])
+    beside = api.beside_start(record.name, gained, storage=storage) if listed else ""
+    say(out, [*([beside] if beside else []), *conclusions(found)])
     if listed:
         show_meter(out, api.overtuning(record.name, listed[0].trial.number, storage=storage))
 

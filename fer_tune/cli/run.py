@@ -295,6 +295,6 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         return
     gained = api.gain(study.study, study.best, storage=storage)
     terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
-    if gained is not None:
-        terminal.line(out, f"  {gained.sentence()}")
+    if beside := api.beside_start(study.study, gained, storage=storage):
+        terminal.line(out, f"  {beside}")
     terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")
