@@ -176,7 +176,8 @@ def _side(
 
 def orchestrate(*, folder: str, url: str, engine: Any, address: str | None, trials: int) -> dict[str, Any]:
     """Runs the study, prints how many trials have ended, and returns what it cost."""
-    from fer_tune.sources.run import RunOptions, run_sweeps
+    from fer_tune.sources.run import run_sweeps
+    from fer_tune.sources.workers import RunOptions
 
     counter = _Counter()
     options = RunOptions(

@@ -114,13 +114,13 @@ def server_seconds(url: str) -> float:
 
 def orchestrate(*, folder: str, url: str, study: str, slots: int, trials: int) -> dict[str, Any]:
     """Runs one study on simulated workers. Returns what it cost."""
-    from fer_tune.sources import run
+    from fer_tune.sources.run import run_sweeps
+    from fer_tune.sources.workers import RunOptions
 
     pool = SimulatedPool(slots, TRIAL_SECONDS / EPOCHS, seed=SEED)
-    run.open_pool = lambda *_, **__: pool
-    options = run.RunOptions(engine="inline", devices="cpu", wandb="disabled")
+    options = RunOptions(engine="inline", devices="cpu", wandb="disabled")
     sweep = replace(sweep_of("flat12", trials), study=study)
-    run.run_sweeps([sweep], Settings(Path(folder), url), options, None, _no_trainer)
+    run_sweeps([sweep], Settings(Path(folder), url), options, None, _no_trainer, pool=pool)
     return figures(pool.measured)
 
 

@@ -87,15 +87,15 @@ def ours(folder: str, space: str, *, slots: int, trials: int, trial_seconds: flo
         trial_seconds: how long a trial of all epochs takes.
         limit: processor seconds after which the run is cut short.
     """
-    from fer_tune.sources import run
+    from fer_tune.sources.run import run_sweeps
+    from fer_tune.sources.workers import RunOptions
 
     pool = SimulatedPool(slots, trial_seconds / EPOCHS, limit, SEED)
-    run.open_pool = lambda *_, **__: pool
-    options = run.RunOptions(engine="inline", devices="cpu", wandb="disabled")
+    options = RunOptions(engine="inline", devices="cpu", wandb="disabled")
     sweep = sweep_of(space, trials)
     began = time.process_time()
     try:
-        run.run_sweeps([sweep], settings_of(folder), options, None, _no_trainer)
+        run_sweeps([sweep], settings_of(folder), options, None, _no_trainer, pool=pool)
         cut = False
     except Enough:
         cut = True

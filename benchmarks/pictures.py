@@ -36,7 +36,8 @@ from fer_tune.report.page import render
 from fer_tune.settings import Settings
 from fer_tune.sources.final import Request
 from fer_tune.sources.retrain import run_final_fits
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.sweep.load import load_sweep
 from tests.browser import Browser

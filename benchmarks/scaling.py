@@ -30,7 +30,8 @@ from fer_tune.jobs import Observer
 from fer_tune.jobs.outcome import Ended
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.sweep.load import load_sweep
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.shipped import FOLDER

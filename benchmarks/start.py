@@ -18,7 +18,7 @@ kernels'); the later ones are what counts. In seconds:
 
 `--commands` measures instead how long `--help`, `check`, `best`, `trials` and the first trial of
 `run` take: the shortest of several calls, and the processor time, which depends less on what else
-the machine does.
+the machine does. `import torch` is measured beside them.
 
 All trials of a run have the same shape; `between` is the largest of them.
 """
@@ -52,6 +52,9 @@ params:
   lr: {{low: 1.0e-4, high: 1.0e-3, log: true}}
   batch_size: 128
 """
+_IMPORT = [sys.executable, "-c", "import torch"]
+"""What a worker needs at least before its first trial."""
+
 TRIALS = 4
 """Of each run."""
 
@@ -106,31 +109,39 @@ def commands(runs: int) -> dict[str, dict[str, float]]:
         sweep = Path(folder, "start.yaml")
         sweep.write_text(SWEEP.format(family="simple_cnn", epochs=1), encoding="utf-8")
         environment = os.environ | {"FER_TUNE_DIR": str(Path(folder, "storage"))}
-        found["run, to its first trial"] = {"wall": _first_trial(sweep, environment)}
+        found["run, to its first trial"] = {"wall": _first_trial(sweep, environment, runs)}
+        found["import torch"] = dict(zip(("wall", "processor"), _shortest(_IMPORT, environment, runs), strict=True))
         for words in (["--help"], ["check", "resnet"], ["best"], ["trials"]):
-            timed = [_timed(words, environment) for _ in range(runs)]
-            found[words[0]] = {"wall": min(wall for wall, _ in timed), "processor": min(cpu for _, cpu in timed)}
+            timed = _shortest([sys.executable, "-m", "fer_tune", *words], environment, runs)
+            found[words[0]] = dict(zip(("wall", "processor"), timed, strict=True))
     return found
 
 
-def _timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
+def _shortest(command: list[str], environment: dict[str, str], runs: int) -> tuple[float, float]:
+    """Returns the shortest wall time and processor time of several calls."""
+    timed = [_timed(command, environment) for _ in range(runs)]
+    return min(wall for wall, _ in timed), min(processor for _, processor in timed)
+
+
+def _timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Returns wall time and processor time of a call."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, "-m", "fer_tune", *words]
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(wall, 3), round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)
 
 
-def _first_trial(sweep: Path, environment: dict[str, str]) -> float:
-    """Returns the seconds from the shell until the first trial starts. The data set is cached."""
-    for trials in (1, 2):  # the first run parses the data set
+def _first_trial(sweep: Path, environment: dict[str, str], runs: int) -> float:
+    """Returns the seconds from the shell until the first trial starts, the shortest of several."""
+    waits = []
+    for trials in range(1, runs + 2):
         command = [sys.executable, "-m", "fer_tune", "run", str(sweep), "--trials", str(trials)]
         began = datetime.now(UTC).timestamp()
         command += ["--wandb", "disabled", "--json-lines"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         events = [json.loads(line) for line in done.stdout.splitlines()]
-    return round(next(_seconds(event) for event in events if event["event"] == "trial_started") - began, 3)
+        waits.append(next(_seconds(event) for event in events if event["event"] == "trial_started") - began)
+    return round(min(waits[1:]), 3)  # the first run draws the images
 
 
 def measure(sweep: Path, data: str, trials: int) -> dict[str, float]:

@@ -47,8 +47,9 @@ from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import VIEW_NAMES, TestScores
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.run import RunOptions, open_pool, open_store
+from fer_tune.sources.run import open_store
 from fer_tune.sources.together import Together
+from fer_tune.sources.workers import RunOptions, open_pool
 from fer_tune.store import Store
 from fer_tune.sweep import Sweep
 from fer_tune.sweep.overrides import read_changes

@@ -25,7 +25,8 @@ from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.final import Request
 from fer_tune.sources.retrain import run_final_fits
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.store.backup import back_up
 from fer_tune.store.restore import restore

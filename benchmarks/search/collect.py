@@ -8,6 +8,8 @@ call adds one chunk with a seed of its own, until the file has as many configura
 Before that it trains the first `start:` configuration under `--seeds` seeds, if the file has fewer.
 `--near 60` adds configurations around that one, where random ones seldom are. `--minutes` ends the
 call in time, and keeps what was trained. The same command continues a call that was killed.
+`--study NAME` trains nothing: it adds the trials that a search of the storage folder trained to
+their end. A search goes where random configurations seldom are.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from fer_tune.job import EpochRow, Value
 from fer_tune.jobs.outcome import OUT_OF_TIME
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings, sqlite_url
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import AttemptRecord, JobRecord, Store
 from fer_tune.sweep import Sweep, load_sweep
 from fer_tune.sweep.schema import Start, SweepKeys
@@ -53,6 +56,11 @@ def main() -> None:
     curves = Curves.load(out) if out.exists() else Curves(family, options.epochs)
     if curves.epochs != options.epochs:
         raise SystemExit(f"{out} has curves of {curves.epochs} epochs. Use --epochs {curves.epochs}, or another --out.")
+    if options.study:
+        add_study(curves, options)
+        curves.save(out)
+        print(f"{out.name}: {summary(curves)}, {out.stat().st_size / 1000:.0f} kB")
+        return
     targets: dict[Kind, int] = {"seeds": options.seeds, "near": options.near, "random": options.configurations}
     for kind, target in targets.items():
         missing = target - sum(curves.kind(curve) == kind and curve.state != "cut" for curve in curves.curves)
@@ -80,6 +88,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lanes", default="auto", help="trainings on each device at a time")
     parser.add_argument("--engine", default="local", help="where the workers run")
     parser.add_argument("--storage", type=Path, default=Path("storage/curves"), help="folder of the studies")
+    parser.add_argument("--study", help="a study of the storage folder whose complete trials are added")
     parser.add_argument("--out", type=Path)
     return parser
 
@@ -113,9 +122,34 @@ def collect(chunk: Chunk, curves: Curves, options: argparse.Namespace, trainer: 
     with Store.of(settings) as store:
         found = read(store, sweep.study, chunk.kind == "seeds", len(curves.chunks))
         together = concurrency(store.jobs.attempts(sweep.study))
-    facts = {
-        "seed": chunk.seed,
-        "kind": chunk.kind,
+    curves.add(facts_of(options, chunk.kind, chunk.seed, together, wall), found)
+
+
+def add_study(curves: Curves, options: argparse.Namespace) -> None:
+    """Adds the complete trials of a study. Device and versions are those in its database."""
+    settings = Settings(options.storage, sqlite_url(options.storage / "fer_tune.db"))
+    with Store.of(settings, create=False) as store:
+        found = [curve for curve in read(store, options.study, False, len(curves.chunks)) if curve.state == "complete"]
+        attempts, study = store.jobs.attempts(options.study), store.studies.get(options.study)
+    facts = facts_of(options, "search", 0, concurrency(attempts), 0.0)
+    devices = sorted({attempt.device for attempt in attempts})
+    curves.add(
+        facts
+        | {
+            "study": options.study,
+            "device": ", ".join(devices),
+            "versions": dict(study.versions),
+            "date": f"{study.created:%F}",
+        },
+        found,
+    )
+
+
+def facts_of(options: argparse.Namespace, kind: Kind, seed: int, together: float, wall: float) -> dict[str, Any]:
+    """Returns what the file says about a chunk."""
+    return {
+        "seed": seed,
+        "kind": kind,
         "device": device(),
         "devices": options.devices or "auto",
         "lanes": lanes_used(options),
@@ -125,7 +159,6 @@ def collect(chunk: Chunk, curves: Curves, options: argparse.Namespace, trainer: 
         "date": today(),
         "wall_seconds": round(wall, 1),
     }
-    curves.add(facts, found)
 
 
 def prepared(chunk: Chunk, options: argparse.Namespace) -> Sweep:
@@ -239,6 +272,7 @@ def summary(curves: Curves) -> str:
     parts = [f"{states.count(state)} {state}" for state in sorted(set(states))]
     count = Counter(curves.kind(curve) for curve in curves.curves)
     rest = f"{count['seeds']} of the start configuration, {count['near']} near it"
+    rest += f", {count['search']} of searches" if count["search"] else ""
     return f"{', '.join(parts) or 'no random configuration'}; {rest}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -20,9 +20,9 @@ from fer_tune.errors import DataError
 from fer_tune.files import replace_file
 from fer_tune.job import Value
 
-Kind = Literal["random", "seeds", "near"]
+Kind = Literal["random", "seeds", "near", "search"]
 """Which configurations a chunk has: random ones, the first start configuration under several seeds,
-or configurations around that one."""
+configurations around that one, or those that a search trained to their end."""
 
 Floats = NDArray[np.float64]
 
@@ -82,20 +82,24 @@ class Curves:
         return len(self.curves)
 
     def whole(self, repeat: bool | None = None) -> list[Curve]:
-        """Returns the curves that have all epochs.
+        """Returns the curves that have all epochs, or that ended because nothing improved any more:
+        the last epoch then stands for the others.
 
         Args:
             repeat: whether to return only those of the start configuration, or only the others.
         """
         return [
-            curve
+            replace(
+                curve, rows=np.concatenate([curve.rows, np.repeat(curve.rows[-1:], self.epochs - len(curve.rows), 0)])
+            )
             for curve in self.curves
-            if curve.state == "complete" and len(curve.rows) == self.epochs and repeat in (None, curve.repeat)
+            if curve.state == "complete" and len(curve.rows) and repeat in (None, curve.repeat)
         ]
 
     def kind(self, curve: Curve) -> Kind:
         """Returns which kind of configuration a curve belongs to."""
-        return "seeds" if curve.repeat else "near" if self.chunks[curve.chunk].get("kind") == "near" else "random"
+        kind = self.chunks[curve.chunk].get("kind")
+        return "seeds" if curve.repeat else kind if kind in ("near", "search") else "random"
 
     def diverged(self) -> list[Curve]:
         """Returns the curves that ended because their loss was not finite."""

@@ -97,7 +97,7 @@ class Simulator:
         self._basis = Basis(np.stack([curve.rows[:, :4] for curve in whole]))
         rows = self.features.rows([curve.params for curve in whole])
         scores = self._basis.scores
-        free = [curves.kind(curve) == "random" for curve in whole]
+        free = [curves.kind(curve) in ("random", "search") for curve in whole]
         growers = list(GROWERS) if grower is None else [grower]
         self.quality = qualities(whole, rows, self._basis, growers, free)
         self.grower = max(self.quality, key=lambda name: self.quality[name]["rank_correlation"])

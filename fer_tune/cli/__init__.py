@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the doctor found problems, 2 bad usage or input, 3 nothing
 interrupted.
 """
 
+import gc
 import os
 import sys
 from io import TextIOWrapper
@@ -18,6 +19,11 @@ def main() -> None:
     # threads then sleep. With a load of 4 on two cores, a final fit took 8 to 20 s with sleeping
     # threads, and 111 and 131 s with spinning ones.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    # Most of a short command is imports, which make no garbage for the collector to find.
+    gc.set_threshold(20_000)
+    # Pydantic would read the metadata of all packages, in search of plug-ins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
     if sys.stdout is None:  # the shell closed it: `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends

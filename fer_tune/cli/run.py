@@ -23,7 +23,6 @@ from fer_tune.cli.options import (
 )
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
-from fer_tune.display.plan import comparison, show_plans, show_previews
 from fer_tune.errors import SettingsError
 from fer_tune.pool.engines import EngineName
 from fer_tune.selection.spending import shares
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fer-tune run demo",
     "fer-tune run resnet --workers 2 --hours 1h30m",
-    "fer-tune run sweeps/mine.yaml --data faces/ --trials 100",
-    "fer-tune run sweeps/mine.yaml --dry-run",
+    "fer-tune run mine.yaml --data faces/ --trials 100",
+    "fer-tune run mine.yaml --dry-run",
 )
 
 
@@ -137,15 +136,22 @@ def run(  # noqa: PLR0917 - options
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     if study is not None:
         _refuse_several(sweep)
-    sweeps = api.check(sweep, overrides)
     if dry_run:
-        show_previews(api.preview(sweeps, workers=_workers(workers), devices=devices, engine=engine, storage=storage))
+        from fer_tune.display.plan import show_previews
+
+        found = api.preview(
+            sweep, changes=overrides, workers=_workers(workers), devices=devices, engine=engine, storage=storage
+        )
+        show_previews(found)
         return
     many = lanes_of(lanes)
     if plan:
+        from fer_tune.display.plan import show_plans
+
         show_plans(
             api.plan(
-                sweeps,
+                sweep,
+                changes=overrides,
                 workers=_workers(workers),
                 lanes=many,
                 devices=devices,
@@ -159,11 +165,9 @@ def run(  # noqa: PLR0917 - options
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
     display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
-    for checked in sweeps:
-        for remark in checked.notes:
-            display.note(f"{checked.study}: {remark}")
     outcome = api.run(
-        sweeps,
+        sweep,
+        changes=overrides,
         workers=_workers(workers),
         lanes=many,
         devices=devices,
@@ -222,10 +226,10 @@ def lanes_of(text: str | None) -> int | Literal["auto"] | None:
 
 def _hours(option: str, text: str | None) -> float | None:
     """Returns the hours that an option says."""
-    from fer_tune.sweep.durations import ALLOWED, hours
-
     if text is None:
         return None
+    from fer_tune.sweep.durations import ALLOWED, hours
+
     found = hours(text)
     if found is None or not 1e-4 <= found <= 1e6:
         raise wrong_value(option, ALLOWED, text, "A number alone is hours: --hours 0.5 is half an hour.")
@@ -281,6 +285,8 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     if said := shares(study.spent):
         terminal.line(out, f"  {terminal.duration(sum(study.spent.values()))} of training: {said}")
     if study.plan is not None:
+        from fer_tune.display.plan import comparison
+
         terminal.line(out, f"  {comparison(study.plan)}")
     if study.reason != "budget":
         terminal.line(out, "  the same fer-tune run continues it")
@@ -288,6 +294,7 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")
         return
     gained = api.gain(study.study, study.best, storage=storage)
-    beside = "" if gained is None else f": {gained.sentence()}"
-    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}{beside}")
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
+    if beside := api.beside_start(study.study, gained, storage=storage):
+        terminal.line(out, f"  {beside}")
     terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")

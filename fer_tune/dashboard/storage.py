@@ -109,7 +109,16 @@ def _place(store: Store, study: str, number: int | None) -> tuple[int, str]:
     study_id = store.patiently(lambda: storage.get_study_id_from_name(study))
     if number is None:
         return study_id, "dashboard:"
-    trial_id = store.patiently(lambda: storage.get_trial_id_from_study_id_trial_number(study_id, number))
+    query = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id, TRIALS.c.number == number)
+    newest = query.order_by(TRIALS.c.trial_id.desc()).limit(1)  # there is no index of numbers
+
+    def work() -> int | None:
+        with store.engine.connect() as connection:
+            return connection.execute(newest).scalar()
+
+    trial_id = store.patiently(work)
+    if trial_id is None:
+        raise KeyError(f"trial {number} of {study}")
     return study_id, f"dashboard:{trial_id}:"
 
 

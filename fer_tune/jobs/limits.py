@@ -47,7 +47,7 @@ class Limits:
 
     Attributes:
         hang_timeout: shortest silence after which a worker is taken to hang; see `Pace`.
-        job_timeout: longest time of a job, over all its attempts in this run; None means no limit.
+        job_timeout: longest time of a job, over all its attempts; None means no limit.
         retries: how often a job is tried again after its worker died.
         hours: wall time of the run, in hours; None means no limit.
         gpu_hours: hours in which the study may use devices, over all its runs and summed over the

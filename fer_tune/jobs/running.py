@@ -25,7 +25,8 @@ class Running:
         overdue: the reason to record if its time limit is over, else empty.
         out_of_time: whether it was asked to stop because the hours of the run are over.
         stopping: whether it was asked to stop, for any reason.
-        began: when its first attempt of this run began.
+        spent: how long earlier attempts took: before it paused, or in earlier runs.
+        began: when its first attempt since then began.
         heard: when its worker last sent a message.
         stopped: when it was asked to stop because its time was over.
         hung: how often its worker was ended for silence.
@@ -47,6 +48,7 @@ class Running:
     overdue: str = ""
     out_of_time: bool = False
     stopping: bool = False
+    spent: float = 0.0
     began: float | None = None
     heard: float = 0.0
     stopped: float | None = None
@@ -70,6 +72,12 @@ class Running:
             self.last = value
         before = self.earlier.get(row.epoch)
         return before is not None and (before.seconds, before.train_loss) == (row.seconds, row.train_loss)
+
+    def recall_value(self) -> None:
+        """Takes the objective from earlier attempts, if this one has sent no epoch yet."""
+        if self.last is None:
+            values = [value for row in self.earlier.values() if math.isfinite(value := self.value(row))]
+            self.last = values[-1] if values else None
 
     @property
     def where(self) -> Slot:

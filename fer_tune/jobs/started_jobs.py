@@ -7,10 +7,10 @@ and leave it. Each step is recorded in the store, and observers hear of it after
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fer_tune.job import Job, JobEnd
+from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.limits import Failures
 from fer_tune.jobs.observers import Observer
@@ -19,7 +19,7 @@ from fer_tune.jobs.running import Running
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
 from fer_tune.pool import Pool, Slot
-from fer_tune.store import Store
+from fer_tune.store import AttemptRecord, Store
 
 
 @dataclass
@@ -67,8 +67,11 @@ class StartedJobs:
 
     def begin(self, job: Job) -> Running:
         """Adds a job that the source has recorded."""
-        earlier = self.store.epochs.curve(job.study, job.uid) if job.attempt else []
-        entry = self.running[job.uid] = Running(job, earlier={row.epoch: row for row in earlier})
+        entry = self.running[job.uid] = Running(job)
+        if job.attempt:
+            earlier = self.store.epochs.curve(job.study, job.uid)
+            entry.earlier = {row.epoch: row for row in earlier}
+            entry.spent = seconds_of(self.store.jobs.attempts(job.study, job.uid), earlier)
         return entry
 
     def submit(self, entry: Running, slot: Slot) -> None:
@@ -147,6 +150,20 @@ class StartedJobs:
                 self.leave(entry, Event.INTERRUPTED, reason, end)
         self.waiting.clear()
         self.commit()
+
+
+def seconds_of(attempts: Sequence[AttemptRecord], rows: Sequence[EpochRow]) -> float:
+    """Returns the seconds that the attempts at a job took together.
+
+    Nobody recorded when an attempt of a killed run ended. Of such an attempt, the epochs count.
+
+    Args:
+        rows: the job's epochs.
+    """
+    known = [one for one in attempts if one.ended is not None and one.status != "lost"]
+    unknown = {one.attempt for one in attempts} - {one.attempt for one in known}
+    took = sum((one.ended - one.started).total_seconds() for one in known if one.ended is not None)
+    return took + sum(row.seconds for row in rows if row.attempt in unknown)
 
 
 def overdue(entry: Running) -> Event:

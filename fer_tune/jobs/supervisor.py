@@ -38,8 +38,11 @@ class Supervisor:
     def _end_overdue(self, entry: Running, now: float) -> None:
         """Stops a job whose time limit is over."""
         limit = self.job_timeout
-        if limit is None or entry.began is None or now - entry.began <= limit or entry.verdict or entry.overdue:
+        if limit is None or entry.began is None or entry.verdict or entry.overdue:
             return
+        if entry.spent + now - entry.began <= limit:
+            return
+        entry.recall_value()
         entry.overdue = f"the job took longer than its trial_timeout of {limit:g} s"
         if entry.worker is None:
             self.jobs.waiting.remove(entry)

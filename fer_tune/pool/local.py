@@ -52,6 +52,7 @@ class LocalPool(MemberPool["_Process"]):
         threads = threads_each(devices)
         run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
         self._workers: list[_Process] = []
+        self._made = [folder for folder in (logs, logs.parent) if not folder.exists()]
         try:
             logs.mkdir(parents=True, exist_ok=True)
             for index, device in enumerate(devices):
@@ -92,6 +93,15 @@ class LocalPool(MemberPool["_Process"]):
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             worker.end()
+
+    def undo(self) -> None:
+        """Ends the workers and removes their logs, as if the pool had never been opened."""
+        self.close(0)
+        for worker in self._workers:
+            worker.log.unlink(missing_ok=True)
+        with suppress(OSError):  # something else was put there meanwhile
+            for folder in self._made:
+                folder.rmdir()
 
 
 class _Process(PoolMember):

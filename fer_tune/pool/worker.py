@@ -9,12 +9,14 @@ the worker only ever replaces whole files.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
@@ -74,7 +76,8 @@ def main(descriptor: int) -> None:
     inbox = Inbox(connection)
     setup = inbox.next()
     assert isinstance(setup, Setup)
-    lanes = LaneSet(setup.trainer(setup.device, setup.threads))
+    with _without_collections():
+        lanes = LaneSet(setup.trainer(setup.device, setup.threads))
     connection.send(Ready())
     has = 1
     while True:
@@ -87,6 +90,21 @@ def main(descriptor: int) -> None:
         if lanes.lanes != has:
             has = lanes.lanes
             connection.send(Has(has))
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Keeps the garbage collector away while modules are imported.
+
+    They make a million objects and no garbage. Collections were a tenth of torch's import, and
+    would later look at these objects again and again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _obey(message: object, lanes: LaneSet, inbox: Inbox) -> None:

@@ -3,6 +3,10 @@
 What the trials that reached two levels had there gives a line from the lower to the higher level.
 A trial that reached only the lower one is forecast along these lines. The scatter around them says
 how certain that is.
+
+What makes a network learn fast often makes it overfit later, such as no augmentation. So with
+enough trials, the step from one level to the next also depends on the hyperparameters. Without
+this, a search collects configurations that are only good early.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_tune.selection import effects
+
 Floats = NDArray[np.float64]
 
 NOISE = 0.004
@@ -21,11 +27,29 @@ NOISE = 0.004
 BELIEF = 5.0
 """How many trials the belief counts as that a trial gains the same wherever it is."""
 
+ENOUGH = 24
+"""Trials that must have reached two levels before hyperparameters count in the step between them.
+
+On held-out real curves, fewer made the forecasts no better."""
+
 POOR = 3.0
 """Forecasts lower than so many times the upper spread below the median are raised to it.
 
 Some configurations do not learn at all. Without this, a model would explain little else.
 """
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """The configurations of some trials as numbers.
+
+    Attributes:
+        rows: [N, F] their features; see `study.configurations`.
+        groups: [F] the hyperparameter of each feature.
+    """
+
+    rows: Floats
+    groups: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,12 +72,34 @@ def line(low: Floats, high: Floats) -> Line:
     return Line(slope, intercept, scatter)
 
 
-def forecast(curves: Sequence[Mapping[int, float]]) -> tuple[Floats, Floats]:
+def step(low: Floats, high: Floats, among: NDArray[np.bool_], of: Configurations | None) -> tuple[Line, Floats]:
+    """Returns how values continue from one level to the next: a line, and [N] what each
+    configuration gains beside it.
+
+    Args:
+        low, high: [N] the values of all trials at both levels.
+        among: [N] which trials reached both.
+        of: the configurations of all trials; without them nothing is gained beside the line.
+    """
+    found = line(low[among], high[among])
+    if of is None or among.sum() < ENOUGH:
+        return found, np.zeros(len(low))
+    left = high[among] - found.slope * low[among] - found.intercept
+    model = effects.fit(of.rows[among], left, np.ones(len(left)), of.groups)
+    gained, _ = model.predict(of.rows)
+    scatter = float(np.sqrt(np.mean((left - gained[among]) ** 2) + NOISE**2))
+    return Line(found.slope, found.intercept, scatter), gained
+
+
+def forecast(
+    curves: Sequence[Mapping[int, float]], configurations: Configurations | None = None
+) -> tuple[Floats, Floats]:
     """Returns for each trial the objective that it is forecast to end with, and its variance.
 
     Args:
         curves: of each trial the values that it reached, by level; none is empty. The highest level
             of all is the one that is forecast.
+        configurations: of the same trials; None forecasts without them.
     """
     levels = sorted({level for curve in curves for level in curve})
     places = {level: place for place, level in enumerate(levels)}
@@ -65,9 +111,11 @@ def forecast(curves: Sequence[Mapping[int, float]]) -> tuple[Floats, Floats]:
     values, variances = table[np.arange(len(curves)), highest], np.full(len(curves), NOISE**2)
     for place in range(len(levels) - 1):
         both = ~np.isnan(table[:, place : place + 2]).any(axis=1)
-        step = line(*table[both, place : place + 2].T) if both.any() else Line(1.0, 0.0, 5 * NOISE)
+        along, gained = Line(1.0, 0.0, 5 * NOISE), np.zeros(len(curves))
+        if both.any():
+            along, gained = step(table[:, place], table[:, place + 1], both, configurations)
         below = highest <= place
-        values[below] = step.slope * values[below] + step.intercept
-        variances[below] = step.slope**2 * variances[below] + step.scatter**2
+        values[below] = along.slope * values[below] + along.intercept + gained[below]
+        variances[below] = along.slope**2 * variances[below] + along.scatter**2
     middle, upper = np.quantile(values, (0.5, 0.75))
     return np.maximum(values, middle - POOR * max(float(upper - middle), NOISE)), variances

@@ -17,8 +17,9 @@ from fer_tune.selection.race import FIRST_LOOK
 from fer_tune.settings import Settings
 from fer_tune.sources.final_job import checkpoint_seconds
 from fer_tune.sources.job_list import JobList
-from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
+from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_lock
 from fer_tune.study import Counts, TrialSummary, ranking
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations, seed_of

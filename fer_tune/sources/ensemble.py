@@ -19,9 +19,10 @@ from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.member_fits import MemberFits
 from fer_tune.sources.members import Chosen, Key, choose_members, key_of
-from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
+from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.together import Together
 from fer_tune.sources.wiring import Wiring, wired
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 

@@ -20,8 +20,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.pace import probed_pace, recorded_pace
 
 if TYPE_CHECKING:
-    from fer_tune.sources.run import RunOptions
     from fer_tune.sources.search import Search
+    from fer_tune.sources.workers import RunOptions
     from fer_tune.sweep.schema import Sweep
 
 
@@ -59,7 +59,8 @@ def plan_sweeps(
         SettingsError, DataError, StudyError, StorageError, PoolError: as `run_sweeps`.
         TrainingError: no configuration of a sweep could be trained.
     """
-    from fer_tune.sources.run import observers_of, open_pool, open_store, prepare
+    from fer_tune.sources.run import observers_of, open_store, prepare
+    from fer_tune.sources.workers import open_pool
 
     observer = _Noting(note)
     observers = observers_of(settings, observer)

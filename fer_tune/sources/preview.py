@@ -12,7 +12,7 @@ from fer_tune.pool.engines import engine
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
-    from fer_tune.sources.run import RunOptions
+    from fer_tune.sources.workers import RunOptions
     from fer_tune.study import Counts
     from fer_tune.sweep.schema import Sweep
 
@@ -76,7 +76,7 @@ def _counts(sweep: Sweep, settings: Settings) -> Counts | None:
         return None
     with open_reader(settings) as store:
         record = store.studies.find(sweep.study)
-        if record is None:
+        if record is None or not store.jobs.of(sweep.study):
             return None
         refuse_other_sweep(record, sweep)
         return counts(store, sweep.study)

@@ -14,8 +14,9 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
-from fer_tune.sources.run import RunOptions, observers_of, recorded_limits
+from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.store.connection import parse_url, shown
 from fer_tune.store.reading import is_writable, working_copy

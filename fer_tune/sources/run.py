@@ -4,57 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import PoolError, StudyError
+from fer_tune.errors import StudyError
 from fer_tune.files import remove_drafts
 from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observer, Observers
 from fer_tune.jobs.outcome import RunOutcome, StudyOutcome
 from fer_tune.jobs.signals import Signals
-from fer_tune.mirror import Mode
-from fer_tune.models import family_files
-from fer_tune.pool import Lanes, Pool
-from fer_tune.pool.devices import Count
-from fer_tune.pool.engines import EngineName, PoolEngine, engine
+from fer_tune.pool import Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
-from fer_tune.sources.forecast import warning
+from fer_tune.sources.workers import RunOptions, open_pool, patience_of
 
 if TYPE_CHECKING:  # imported later, while the workers start, because SQLAlchemy and Optuna take a second
     from fer_tune.sources.search import Search
-    from fer_tune.store import Patience, Store, StudyRecord
+    from fer_tune.store import Store, StudyRecord
     from fer_tune.sweep.schema import Sweep
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How jobs are trained. The sweep or the request says what is trained.
-
-    Attributes:
-        workers: number of workers, None or `auto`; see `pool.choose_devices`.
-        devices: `cpu`, `cuda`, `cuda:0,cuda:1`, None or `auto`; see `pool.choose_devices`.
-        engine: `local` trains in worker processes, `inline` in this process, `ray` on a Ray
-            cluster. `inline` has one worker unless `workers` is a number.
-        wandb: the mode of the wandb mirror; None lets the mirror choose.
-        lanes: how many jobs a worker trains at the same time, or `auto`; see `pool.lane_count`.
-            None leaves that to the sweep.
-        ray_address: where the Ray cluster is; None means `auto`. See `pool.ray_cluster.Cluster`.
-    """
-
-    workers: Count | None = None
-    devices: str | None = None
-    engine: EngineName = "local"
-    wandb: Mode | None = None
-    lanes: Lanes | None = None
-    ray_address: str | None = None
-
-    @property
-    def chosen(self) -> PoolEngine:
-        """The engine, which knows its devices and opens its pool."""
-        return engine(self.engine, self.ray_address)
 
 
 def run_sweeps(
@@ -63,6 +30,8 @@ def run_sweeps(
     options: RunOptions | None = None,
     observer: Observer | None = None,
     trainer: TrainerFactory = load_trainer,
+    *,
+    pool: Pool | None = None,
 ) -> RunOutcome:
     """Runs sweeps one after another on the same workers, each until its budget is met.
 
@@ -75,6 +44,7 @@ def run_sweeps(
         observer: is called for everything that happens, such as a display. If it fails, the run
             continues without it.
         trainer: makes what trains the jobs. Tests replace it.
+        pool: workers that were started before; see `workers.started`. The run ends them.
 
     Returns:
         The outcome of each study that was begun.
@@ -94,8 +64,12 @@ def run_sweeps(
     signals = Signals()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(observers)
-        pool = open_pool(settings, options, patience, observers.note, trainer=trainer)
+        if pool is None:
+            pool = open_pool(settings, options, patience, observers.note, trainer=trainer)
         stack.callback(pool.close)
+        for sweep in sweeps:
+            for remark in sweep.notes:
+                observers.note(f"{sweep.study}: {remark}")
         store = stack.enter_context(open_store(settings, patience, observers.note))
         searches = [
             prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
@@ -149,36 +123,6 @@ def watch_results(observers: Observers, store: Store, settings: Settings, option
         observers.add(supervisor)
 
 
-def open_pool(
-    settings: Settings,
-    options: RunOptions,
-    patience: float,
-    note: Callable[[str], object],
-    *,
-    trainer: TrainerFactory = load_trainer,
-    most: int | None = None,
-) -> Pool:
-    """Starts the workers.
-
-    Args:
-        patience: seconds to wait for a disk that refuses the logs.
-        note: is called with one line when it must wait.
-        most: the highest number of workers that have something to do; None means no limit.
-
-    Raises:
-        SettingsError: a device does not exist, or the number of workers is not valid.
-        PoolError: a worker cannot be started.
-    """
-
-    def work() -> Pool:
-        return options.chosen.open(options.devices, options.workers, settings.logs, trainer, most)
-
-    try:
-        return work()
-    except PoolError:  # the disk of the logs may be full or read-only for a while
-        return _patience(settings, patience, note)(work)
-
-
 def open_store(settings: Settings, patience: float, note: Callable[[str], object]) -> Store:
     """Opens the database for a run.
 
@@ -191,7 +135,7 @@ def open_store(settings: Settings, patience: float, note: Callable[[str], object
     """
     from fer_tune.store import Store, claim
 
-    store = Store.of(settings, patience=_patience(settings, patience, note), note=note)
+    store = Store.of(settings, patience=patience_of(settings, patience, note), note=note)
     try:
         store.patiently(lambda: claim(store))
         _remove_drafts(settings)
@@ -219,12 +163,6 @@ def _refuse_twins(sweeps: Sequence[Sweep]) -> None:
         files[sweep.study] = sweep
 
 
-def _patience(settings: Settings, seconds: float, note: Callable[[str], object]) -> Patience:
-    from fer_tune.store import Patience
-
-    return Patience(settings.url, seconds, note, run=True)
-
-
 def prepare(
     sweep: Sweep, settings: Settings, store: Store, *, held: ExitStack, options: RunOptions, observers: Observers
 ) -> Search:
@@ -237,6 +175,7 @@ def prepare(
     """
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
+    from fer_tune.models import family_files
     from fer_tune.sources.search import Search
     from fer_tune.store import StudyLock
     from fer_tune.study import Study
@@ -257,6 +196,8 @@ def prepare(
 def _warn_of_slow_epochs(
     sweeps: Sequence[Sweep], searches: Sequence[Search], options: RunOptions, observers: Observers
 ) -> None:
+    from fer_tune.sources.forecast import warning
+
     chosen = options.chosen
     devices = chosen.devices(options.devices, options.workers)
     at_once = devices if chosen.parallel else devices[:1]

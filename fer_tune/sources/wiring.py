@@ -15,7 +15,8 @@ from fer_tune.jobs.source import Source
 from fer_tune.pool import Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, open_pool, open_store, watch_results
+from fer_tune.sources.run import open_store, watch_results
+from fer_tune.sources.workers import RunOptions, open_pool
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SweepLimits
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fer_tune.selection import effects
-from fer_tune.selection.extrapolation import forecast
+from fer_tune.selection.extrapolation import Configurations, forecast
 from fer_tune.study.configurations import Cube, Floats
 
 PRIOR, BEST, MODEL, CHANCE = "prior", "best", "model", "random"
@@ -70,9 +70,15 @@ class Evidence:
         curves: Sequence[Mapping[int, float]],
         arms: Sequence[str],
         names: Sequence[str] = (),
+        cube: Cube | None = None,
     ) -> Evidence:
-        """Returns the evidence of trials, given what they reached by level."""
-        values, variances = forecast(curves)
+        """Returns the evidence of trials, given what they reached by level.
+
+        Args:
+            cube: of the points. With it, forecasts depend on the configurations.
+        """
+        configurations = None if cube is None else Configurations(cube.features(np.array(points)), cube.groups)
+        values, variances = forecast(curves, configurations)
         return cls(np.array(points), values, variances / variances.min(), tuple(arms), tuple(names))
 
     def best(self, count: int) -> Floats:

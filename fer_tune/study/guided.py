@@ -184,7 +184,7 @@ class GuidedSampler(BaseSampler):
         points = [self._point(trial) for trial, _ in found]
         arms = [str(trial.user_attrs.get(DRAWN, "")) for trial, _ in found]
         names = [str(trial.user_attrs.get(START, "")) for trial, _ in found]
-        return Evidence.of(points, [curve for _, curve in found], arms, names)
+        return Evidence.of(points, [curve for _, curve in found], arms, names, self.cube)
 
     def _reached(self, trial: FrozenTrial) -> dict[int, float]:
         """Returns the trial's values by level. They are read again if they may have changed."""

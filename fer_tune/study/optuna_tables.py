@@ -186,16 +186,21 @@ class StudyTables:
         return None if found is None else json.loads(found)
 
     def heads(self, number: int | None = None) -> list[TrialHead]:
-        """Returns the trials by number, or the one with this number."""
+        """Returns the trials by number, or the one with this number.
+
+        Optuna's tables have no index of numbers. So one trial is looked for from the newest one
+        back: what is asked for is mostly new.
+        """
         query = (
             select(*(TRIALS.c[name] for name in ("trial_id", "number")), STATE)
             .add_columns(VALUES.c.value, VALUE_TYPE)
             .select_from(TRIALS.outerjoin(VALUES, (VALUES.c.trial_id == TRIALS.c.trial_id) & (VALUES.c.objective == 0)))
             .where(TRIALS.c.study_id == self._study_id)
-            .order_by(TRIALS.c.number)
         )
-        if number is not None:
-            query = query.where(TRIALS.c.number == number)
+        if number is None:
+            query = query.order_by(TRIALS.c.number)
+        else:
+            query = query.where(TRIALS.c.number == number).order_by(TRIALS.c.trial_id.desc()).limit(1)
         return [
             TrialHead(trial, place, state, None if kind is None else _number(value, kind))
             for trial, place, state, value, kind in self.connection.execute(query)
@@ -209,12 +214,12 @@ class StudyTables:
             query = query.where(TRIALS.c.trial_id.in_(ids))
         return {trial: (started, ended) for trial, started, ended in self.connection.execute(query)}
 
-    def marks(self) -> dict[int, dict[str, Any]]:
+    def marks(self, ids: Collection[int] | None = None) -> dict[int, dict[str, Any]]:
         """Returns the user attributes that `trial_states.state_named` reads, by trial."""
         key, text = USER_ATTRIBUTES.c.key, USER_ATTRIBUTES.c.value_json
         found: dict[int, dict[str, Any]] = {}
         for trial, name, value in self.connection.execute(
-            self._of(USER_ATTRIBUTES, None, key, text).where(key.in_(MARKS))
+            self._of(USER_ATTRIBUTES, ids, key, text).where(key.in_(MARKS))
         ):
             found.setdefault(trial, {})[name] = json.loads(value)
         return found

@@ -155,9 +155,9 @@ class SingleWriter(BaseStorage):
         """
         self._store.commit()
         self.require()
-        running, lost = self._writes.running(), self._writes.lost
-        ours = self.memory.of((TrialState.RUNNING,))
-        taken = [trial for trial in ours if trial.number not in self.drafts and trial._trial_id not in running]
+        ours = [trial for trial in self.memory.of((TrialState.RUNNING,)) if trial.number not in self.drafts]
+        running, lost = self._writes.running([trial._trial_id for trial in ours]), self._writes.lost
+        taken = [trial for trial in ours if trial._trial_id not in running]
         # A trial that ended here too does not run in memory, but its writes were left out.
         taken += [trial for trial in self.memory.trials if trial._trial_id in lost and trial not in taken]
         return sorted(trial.number for trial in taken)
@@ -212,12 +212,11 @@ class SingleWriter(BaseStorage):
             self._newest = max(self._newest, key)
             self._put(self.memory.trials[trial.number], _trial_id=key)
 
-        self._writes.add(trial, learn)
+        self._writes.add(trial, self._newest, learn)
 
     def _put(self, trial: FrozenTrial, **changes: Any) -> FrozenTrial:
-        """Replaces a trial by a changed copy. Optuna may still use the former one."""
-        changed = object.__new__(FrozenTrial)
-        changed.__dict__.update(trial.__dict__)
+        """Replaces a trial by a changed copy."""
+        changed = _copied(trial)
         for name, value in changes.items():
             setattr(changed, name, value)
         self._remember(changed)
@@ -298,8 +297,8 @@ class SingleWriter(BaseStorage):
         return True
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As Optuna's, from memory."""
-        return self.memory.of_id(trial_id)
+        """As Optuna's, from memory. Optuna changes what it gets, so it gets a copy."""
+        return _copied(self.memory.of_id(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -378,6 +377,13 @@ def deleted_trial(number: int) -> FrozenTrial:
     trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
     trial.user_attrs = {REQUEUED_AS: number}
     return trial
+
+
+def _copied(trial: FrozenTrial) -> FrozenTrial:
+    """Returns a copy whose entries can be added and removed without changing the original."""
+    made = object.__new__(FrozenTrial)
+    made.__dict__.update((name, dict(kept) if type(kept) is dict else kept) for name, kept in trial.__dict__.items())
+    return made
 
 
 def _provisional(number: int) -> int:

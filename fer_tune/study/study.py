@@ -144,7 +144,6 @@ class Study(Asking):
     def take_turn(self, number: int, turn: OneTurn) -> None:
         """Records the turn that a trial begins."""
         trial = self._frozen(number)
-        # Not by Optuna's object of the trial: that also changes the trial as it was in the queue.
         self._storage.set_trial_user_attr(trial._trial_id, TURNS, [*trial.user_attrs.get(TURNS, ()), turn])
 
     def turns(self) -> dict[int, Turns]:

@@ -115,6 +115,11 @@ def best_start(store: Store, study: str) -> TrialSummary | None:
     return next(iter(read(store, study, work)), None)
 
 
+def has_start(store: Store, study: str) -> bool:
+    """Returns whether a trial of the study came from `start:`, complete or not."""
+    return read(store, study, lambda rows: bool(rows.having(START)))
+
+
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
     """Returns the trials of a study that are in one of `states`, by number.
 
@@ -202,7 +207,8 @@ def _states(rows: StudyTables, alive: bool = True, number: int | None = None) ->
     Args:
         alive: whether a process runs the study now.
     """
-    heads, marks = rows.heads(number), rows.marks()
+    heads = rows.heads(number)
+    marks = rows.marks(None if number is None else [head.id for head in heads])
     return [_Trial(head, state_named(head.state, marks.get(head.id, {}), alive)) for head in heads]
 
 

@@ -2,24 +2,41 @@
 
 For each group of parameters, Optuna's sampler sorts the trials into good and bad ones again, and
 converts their parameters again. With the groups of a conditional space, that is most of its time.
-The overridden methods are private to Optuna, whose versions are bounded in pyproject.toml. A test
-compares the draws.
+Here a trial is scored and converted once, when it has ended. The overridden methods are private to
+Optuna, whose versions are bounded in pyproject.toml. A test compares the draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.samplers._tpe.sampler import (
+    _get_infeasible_trial_score,
+    _get_pruned_trial_score,
+    default_gamma,
+)
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 LOOKS_AT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+Numbers = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+"""Parameters as Optuna's numbers: a row a trial, a column a name; nan where a trial has none."""
+
+
+class _Score(NamedTuple):
+    """How good a trial is among those of its kind, from the least on."""
+
+    trial: FrozenTrial
+    kind: str
+    value: Any
 
 
 class OnceTPESampler(TPESampler):
@@ -35,8 +52,9 @@ class OnceTPESampler(TPESampler):
         self._place = place
         if self._group_decomposed_search_space is not None:
             self._group_decomposed_search_space = _GrowingSearchSpace(include_pruned=True)
-        self._split: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
+        self._split: tuple[Numbers, Numbers] | None = None
         self._table = _ParameterRows()
+        self._scores: dict[int, _Score] = {}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """As Optuna's. The next draw splits the trials again."""
@@ -45,36 +63,67 @@ class OnceTPESampler(TPESampler):
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         self._table.learn(search_space)
-        below, above = self._split or self._split_trials(study, trial)
-        below_estimator = self._build_parzen_estimator(study, search_space, below, handle_below=True)
-        above_estimator = self._build_parzen_estimator(study, search_space, above, handle_below=False)
-        samples = below_estimator.sample(self._rng.rng, self._n_ei_candidates)
-        values = self._compute_acquisition_func(samples, below_estimator, above_estimator)
+        if self._split is None:
+            self._split = self._split_trials(study, trial)
+        below, above = (
+            self._parzen_estimator_cls(
+                self._table.columns(rows, list(search_space)), search_space, self._parzen_estimator_parameters
+            )
+            for rows in self._split
+        )
+        samples = below.sample(self._rng.rng, self._n_ei_candidates)
+        values = self._compute_acquisition_func(samples, below, above)
         chosen = TPESampler._compare(samples, values)
         return {name: of_name.to_external_repr(chosen[name]) for name, of_name in search_space.items()}
 
-    def _split_trials(self, study: Study, trial: FrozenTrial) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    def _split_trials(self, study: Study, trial: FrozenTrial) -> tuple[Numbers, Numbers]:
+        """Returns the parameters of the good trials, and those of the others."""
         states = LOOKS_AT if self._constant_liar else LOOKS_AT[:2]
         trials = [other for other in study._get_trials(deepcopy=False, states=states) if other.number != trial.number]
-        ended = sum(other.state != TrialState.RUNNING for other in trials)
         if self._search_space_group is not None:
             for group in self._search_space_group.search_spaces:
                 self._table.learn(group)
+        kinds: dict[str, list[_Score]] = {"complete": [], "pruned": [], "infeasible": [], "running": []}
         for other in trials:
-            if not self._table.has(other):
-                self._table.learn(other.distributions)
-                self._table.put(other, self._get_params(other, study))
-        below, above = _split_trials(study, trials, (self._gamma or default_gamma)(ended))
-        self._split = self._in_order(below), self._in_order(above)
-        return self._split
+            score = self._score(other, study)
+            kinds[score.kind].append(score)
+        wanted = (self._gamma or default_gamma)(len(trials) - len(kinds["running"]))
+        below: list[_Score] = []
+        above = kinds.pop("running")
+        for scores in kinds.values():
+            scores.sort(key=itemgetter(2))
+            count = max(0, wanted - len(below))
+            below += scores[:count]
+            above += scores[count:]
+        return self._rows(below), self._rows(above)
 
-    def _in_order(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        return sorted(trials, key=lambda trial: self._place(trial.number))
+    def _score(self, trial: FrozenTrial, study: Study) -> _Score:
+        """Returns a trial's score, and writes its row. Both are kept for one that has ended."""
+        known = self._scores.get(trial.number)
+        if known is not None and known.trial is trial:
+            return known
+        if not self._table.has(trial):
+            self._table.learn(trial.distributions)
+            self._table.put(trial, self._get_params(trial, study))
+        kind, value = _kind_and_value(trial, study)
+        score = self._scores[trial.number] = _Score(trial, kind, value)
+        return score
 
-    def _get_internal_repr(
-        self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
-    ) -> dict[str, np.ndarray]:
-        return self._table.rows([trial.number for trial in trials], list(search_space))
+    def _rows(self, scores: Sequence[_Score]) -> Numbers:
+        numbers = [score.trial.number for score in scores]
+        return self._table.rows(sorted(numbers, key=lambda number: (self._place(number), number)))
+
+
+def _kind_and_value(trial: FrozenTrial, study: Study) -> tuple[str, Any]:
+    """Returns the kind of a trial, and what Optuna sorts trials of this kind by."""
+    if trial.state == TrialState.RUNNING:
+        return "running", 0.0
+    if (excess := _get_infeasible_trial_score(trial)) > 0:
+        return "infeasible", excess
+    if trial.state == TrialState.PRUNED:
+        return "pruned", _get_pruned_trial_score(trial, study)
+    assert trial.value is not None
+    return "complete", trial.value if study.direction == StudyDirection.MINIMIZE else -trial.value
 
 
 class _GrowingSearchSpace(_GroupDecomposedSearchSpace):
@@ -125,9 +174,16 @@ class _ParameterRows:
             row[self._columns[name]] = self._distributions[name].to_internal_repr(value)
         self._known[trial.number] = trial.state.is_finished()
 
-    def rows(self, numbers: list[int], names: list[str]) -> dict[str, np.ndarray]:
-        """Returns the values by name, of those trials that have all of these parameters."""
-        chosen = self._numbers[np.ix_(numbers, [self._columns[name] for name in names])]
+    def rows(self, numbers: Sequence[int]) -> Numbers:
+        """Returns the rows of trials."""
+        return self._numbers[list(numbers)]
+
+    def columns(self, rows: Numbers, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Returns the values by name, of those rows that have all of these parameters."""
+        places = [self._columns[name] for name in names]
+        if max(places) >= rows.shape[1]:  # a column that was made later, so none of them has it
+            return {name: np.empty(0) for name in names}
+        chosen = rows[:, places]
         chosen = chosen[~np.isnan(chosen).any(axis=1)]
         return {name: chosen[:, place] for place, name in enumerate(names)}
 

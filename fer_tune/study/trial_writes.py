@@ -8,7 +8,7 @@ in pyproject.toml.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,18 +112,19 @@ class TrialWrites:
 
     def _note_lost(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         ids = {row["of_trial_id"] for row in rows}
-        running = select(TRIALS.c.trial_id).where(TRIALS.c.trial_id.in_(ids), TRIALS.c.state == TrialState.RUNNING)
-        self.lost |= ids - set(tx.execute(running).scalars())
+        self.lost |= ids - set(tx.execute(_running(ids)).scalars())
 
     # a new trial --------------------------------------------------------------------------------------------------
 
-    def add(self, trial: FrozenTrial, learn: Callable[[int], object]) -> None:
+    def add(self, trial: FrozenTrial, newest: int, learn: Callable[[int], object]) -> None:
         """Writes a new trial with all that it has.
 
         Raises in the transaction:
             StaleError: the trial would get another number.
 
         Args:
+            newest: the key of the newest trial that the caller knows. If it is the newest one in
+                the table too, the number is right. Else the table is searched for the last number.
             learn: is called after the transaction, with the trial's key in the table.
         """
         made: list[int] = []
@@ -134,7 +135,8 @@ class TrialWrites:
             if tx.scalar(_EXISTS, {"study": self._study_id}) is None:
                 raise self.deleted()
             key = (tx.execute(_ADD, row).inserted_primary_key or (0,))[0]
-            if tx.scalar(_LAST, {"study": self._study_id, "new": key}) != trial.number - 1:
+            given = {"study": self._study_id, "new": key}
+            if tx.scalar(_BEFORE, given) != newest and tx.scalar(_LAST, given) != trial.number - 1:
                 raise StaleError
             self._contents(tx, key, trial, trial.user_attrs, trial.system_attrs)
             made[:] = [key]
@@ -191,9 +193,9 @@ class TrialWrites:
         """Returns whether the database has the study."""
         return bool(self._read(_EXISTS))
 
-    def running(self) -> set[int]:
-        """Returns the keys of the trials that run."""
-        return {row[0] for row in self._read(_RUNNING)}
+    def running(self, ids: Collection[int]) -> set[int]:
+        """Returns which of these trials run, by their keys."""
+        return {row[0] for row in self._read(_running(ids))} if ids else set()
 
     def newest(self) -> int:
         """Returns the key of the newest trial in the database, or 0."""
@@ -216,6 +218,11 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
+def _running(ids: Collection[int]) -> Any:
+    """Returns a query of those of these trials that run."""
+    return select(TRIALS.c.trial_id).where(TRIALS.c.trial_id.in_(ids), TRIALS.c.state == TrialState.RUNNING)
+
+
 def _if_running(statement: Any) -> Any:
     """Returns a statement that inserts a row only if its trial runs."""
     table = statement.table
@@ -233,7 +240,7 @@ _EXISTS = select(STUDIES.c.study_id).where(STUDIES.c.study_id == bindparam("stud
 # The highest number and not the count of trials, because another program may have deleted one.
 _LAST = select(func.coalesce(func.max(TRIALS.c.number), -1)).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
 _NEWEST = select(func.max(TRIALS.c.trial_id)).where(_OF_STUDY)
-_RUNNING = select(TRIALS.c.trial_id).where(_OF_STUDY, TRIALS.c.state == TrialState.RUNNING)
+_BEFORE = select(func.coalesce(func.max(TRIALS.c.trial_id), 0)).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
 _BY_STATE = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).where(_OF_STUDY).group_by(TRIALS.c.state)
 _PARAM = insert(PARAMS)
 _REPORT, _RUNNING_PARAM, _VALUE = (_if_running(insert(table)) for table in (REPORTED, PARAMS, VALUES))

@@ -26,6 +26,7 @@ from torch import Tensor
 from fer_tune.errors import FerTuneError
 from fer_tune.files import replace_file
 from fer_tune.job import EpochRow, Job
+from fer_tune.train.lane import BESIDE
 
 FORMAT = 2
 LOGITS = "logits"
@@ -166,7 +167,7 @@ def _copy_and_write(path: Path, job: Job, state: State, event: torch.cuda.Event 
         return
     device = next(iter(state.tensors.values())).device
     if device not in _copying:
-        _copying[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        _copying[device] = torch.cuda.Stream(device, priority=BESIDE)  # type: ignore[no-untyped-call]
     with torch.cuda.stream(_copying[device]):
         _copying[device].wait_event(event)
         copy = on_cpu(state)

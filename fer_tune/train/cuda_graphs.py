@@ -11,6 +11,8 @@ from fer_tune.train.lane import Lane
 
 WARM_UPS = 3
 """Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
+KNOWN = 1
+"""Runs before a capture of work whose algorithms are chosen: it makes what is made at first use."""
 
 
 def warm_up(
@@ -18,6 +20,7 @@ def warm_up(
     device: torch.device,
     rewind: Callable[[], object] = lambda: None,
     quiet: bool = True,
+    known: bool = False,
 ) -> Iterator[None]:
     """Runs `run` as often as a capture needs, and yields after each time.
 
@@ -25,10 +28,11 @@ def warm_up(
         rewind: is called before each run, so that these do not run past the end of a buffer.
         quiet: whether nothing else runs on the device, or it would not matter. If not, the first
             run waits for the whole device.
+        known: whether this process has captured such work before.
     """
     if not quiet:
         torch.cuda.synchronize(device)
-    for _ in range(WARM_UPS):
+    for _ in range(KNOWN if known else WARM_UPS):
         rewind()
         run()
         yield

@@ -78,7 +78,8 @@ class Engine:
         self.batch_size = plan.images(1)
         self.steps_per_epoch = len(data.labels) // self.batch_size
         self.parts = parts
-        model = plan.family.build(plan.shape, inputs.spec)
+        with torch.device(device):  # a CPU would take a third of the build to draw weights that `begin` draws again
+            model = plan.family.build(plan.shape, inputs.spec)
         self.parameters = count_parameters(model)
         slow_down_statistics(model, parts)
         self.flat = FlatModel(model, device, inputs.dtype)
@@ -110,15 +111,14 @@ class Engine:
 
         Args:
             alone: whether no other lane trains.
-            known: whether this process has built such an engine before. If not, cuDNN measures its
-                algorithms now. Other lanes first come to rest, so that it chooses as if alone.
+            known: whether this process has built such an engine before.
         """
         if not self._captures:
             return
         evaluation = self._evaluate_held if len(self.inputs.held) else None
         try:
             yield from self.replays.capture(
-                self._train_step, evaluation, self._cursor.zero_, self.lane, alone=alone, quiet=alone or known
+                self._train_step, evaluation, self._cursor.zero_, self.lane, alone=alone, known=known
             )
         except RuntimeError as error:
             if out_of_memory(error):

@@ -98,7 +98,7 @@ class Room:
         """Returns whether a lane may build an engine now.
 
         A build keeps the thread from the other lanes. So there is one at a time, and after it the
-        other lanes have the thread for as long as it took.
+        other lanes have the thread for half as long as it took.
         """
         waits = self._builds or time.monotonic() < self._pause_until
         return not (waits and self.busy_beside(cache))
@@ -111,7 +111,8 @@ class Room:
             yield
         finally:
             self._builds = False
-            self._pause_until = 2 * time.monotonic() - began
+            now = time.monotonic()
+            self._pause_until = now + (now - began) / 2
 
     def alone(self, cache: EngineCache) -> bool:
         """Returns whether no other lane than this one has a job."""
@@ -205,7 +206,7 @@ class EngineCache:
 
     def _build(self, plan: EnginePlan) -> Generator[None, None, Engine]:
         """Builds an engine in the parts that may fit."""
-        room, seen = self._room, (*plan.key, self._parts)
+        room, seen = self._room, (*plan.convolutions, self._parts)
         alone = not room.busy_beside(self)
         if alone:
             room.memory.watch()

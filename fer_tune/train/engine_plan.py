@@ -35,6 +35,11 @@ class EnginePlan:
         return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs.data), self.inputs.spec.side
 
     @property
+    def convolutions(self) -> tuple[Any, ...]:
+        """Equal for plans for which cuDNN uses the same algorithms."""
+        return self.family.name, self.shape.shape(), self.inputs.spec.side, self.batch_size
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """Equal for plans that one engine serves."""
         return *self.network, self.batch_size, self.distils

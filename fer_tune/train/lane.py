@@ -15,6 +15,10 @@ from weakref import WeakSet
 
 import torch
 
+BESIDE = -1
+"""Priority of the streams for what runs beside a lane's steps. Torch has 32 streams of a priority
+and then gives them out again. So such a stream is never one in which another lane captures."""
+
 
 class Lane:
     """One lane of a device. Use it as a context manager around each turn of its training.
@@ -35,7 +39,7 @@ class Lane:
         self._outside: Any = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self.beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.beside = torch.cuda.Stream(device, priority=BESIDE)  # type: ignore[no-untyped-call]
             self._random = self._generator().clone_state()
         else:
             self._random = torch.get_rng_state()

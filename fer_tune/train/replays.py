@@ -38,7 +38,7 @@ class Replays:
     _queued: deque[tuple[int, torch.cuda.Event]] = field(default_factory=deque)
 
     def capture(
-        self, step: Run, evaluation: Run | None, rewind: Callable[[], object], lane: Lane, *, alone: bool, quiet: bool
+        self, step: Run, evaluation: Run | None, rewind: Callable[[], object], lane: Lane, *, alone: bool, known: bool
     ) -> Iterator[None]:
         """Captures a step and an evaluation, and yields where another lane may have its turn.
 
@@ -46,12 +46,14 @@ class Replays:
             evaluation: None if nothing is evaluated.
             rewind: is called before a step, so that it does not run past the end of a buffer.
             alone: whether no other lane trains.
-            quiet: see `cuda_graphs.warm_up`.
+            known: whether this process has captured such work before. If not, cuDNN measures its
+                algorithms now. Other lanes first come to rest, so that it chooses as if alone.
         """
-        yield from warm_up(step, lane.device, rewind, quiet)
+        quiet = alone or known
+        yield from warm_up(step, lane.device, rewind, quiet, known)
         self.step = captured(step, lane, alone)
         if evaluation is not None:
-            yield from warm_up(evaluation, lane.device, quiet=quiet)
+            yield from warm_up(evaluation, lane.device, quiet=quiet, known=known)
             self.evaluation = captured(evaluation, lane, alone)
 
     def forget(self) -> None:

@@ -16,7 +16,8 @@ from fer_tune.job import Job
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import Ended, Plan, StudyOutcome
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
 from fer_tune.sweep.load import loads_sweep

@@ -22,7 +22,8 @@ from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.outcome import EndState
 from fer_tune.pool import Slot, WorkerInfo
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import Counts
 from tests.pool.trainers import obedient

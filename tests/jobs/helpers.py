@@ -11,7 +11,8 @@ from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import Ended, Observer, Plan, RunOutcome, StudyOutcome
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import AttemptRecord, Store
 from fer_tune.study import trials
 from fer_tune.sweep.schema import Sweep, SweepLimits

@@ -21,7 +21,8 @@ from fer_tune.jobs import limits
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.limits import FIRST_FACTOR
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import Counts, trials
 from fer_tune.sweep.schema import Budget

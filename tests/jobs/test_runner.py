@@ -22,7 +22,8 @@ from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.jobs import Ended
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import trials
 from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, Start

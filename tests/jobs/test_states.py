@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -252,6 +253,37 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     assert job.checkpoint is not None
     assert job.checkpoint.exists() == rows[-1].checkpoint == (state in ("requeued", "paused"))
     assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
+
+
+def walk(job: Job, store: Store, steps: Sequence[Step], limit: float | None) -> Ended:
+    """Returns how a job ends whose worker takes these steps."""
+    source, signals = OneJob(job, store), Signals()
+    Runner(source, ScriptedPool(list(steps), signals), store, Observer(), signals, Limits(job_timeout=limit)).run()
+    (ended,) = source.heard
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps", "state", "value"),
+    [
+        (0.05, [*WAIT[:2], ends("stopped")], "pruned", 0.25),  # it keeps the value that it had
+        (3600.0, [epoch(1, 0.5), ends("completed")], "complete", 0.5),
+    ],
+)
+def test_the_time_limit_of_a_job_counts_what_it_took_before_it_paused(
+    store: Store, job: Job, *, limit: float, steps: list[Step], state: str, value: float
+) -> None:
+    walk(job, store, [epoch(1, 0.25), *WAIT[:15], ends("paused")], None)
+    ended = walk(replace(job, attempt=1), store, steps, limit)
+    assert (ended.state, ended.value) == (state, value)
+
+
+def test_the_garbage_collector_spares_what_was_there_before_the_run(store: Store, job: Job) -> None:
+    spared: list[int] = []
+    pool_steps: list[Step] = [lambda pool: spared.append(gc.get_freeze_count()) or [], ends("completed")]  # type: ignore[func-returns-value]
+    walk(job, store, [epoch(1), *pool_steps], None)
+    assert spared[0] > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_every_row_of_the_table_was_walked() -> None:

@@ -65,7 +65,7 @@ def test_the_first_configuration_is_the_first_start_with_what_is_fixed() -> None
 
 
 def test_a_run_says_it_before_its_first_trial(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fer_tune.sources.run.warning", lambda *_: "No trial will finish an epoch.")
+    monkeypatch.setattr("fer_tune.sources.forecast.warning", lambda *_: "No trial will finish an epoch.")
     watch = Notebook()
     run_sweeps([real_sweep(1)], searching, INLINE, watch)
     assert watch.notes[0] == "No trial will finish an epoch."

@@ -15,7 +15,8 @@ from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import RunOutcome
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.settings import Settings
-from fer_tune.sources.run import RunOptions, run_sweeps
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
@@ -78,6 +79,16 @@ def test_the_best_of_each_rung_continue_and_the_others_are_pruned_when_the_study
 def test_a_study_of_few_trials_still_completes_one(settings: Settings) -> None:
     outcome, _ = run(make_sweep(epochs=9, budget=2, search=PROMOTE, seconds=0.0), settings)
     assert outcome.studies[0].counts.complete == 1
+
+
+def test_a_trial_timeout_counts_the_time_before_each_pause(settings: Settings) -> None:
+    """The trial takes 0.05, 0.15 and 0.45 seconds from its start, and from its two rungs."""
+    sweep = make_sweep(epochs=9, budget=1, search=PROMOTE, seconds=0.05)
+    limited = replace(sweep, limits=sweep.limits.model_copy(update={"trial_timeout": 0.55}))
+    _, watch = run(limited, settings)
+    (last,) = (ended for ended in watch.ended if ended.state != "paused")
+    assert (last.state, last.reason) == ("pruned", "the job took longer than its trial_timeout of 0.55 s")
+    assert len(watch.started) == 3
 
 
 def test_without_rungs_below_the_schedule_no_trial_pauses(settings: Settings) -> None:

@@ -12,12 +12,12 @@ from fer_tune.study.rungs import Rungs, rung_epochs
 @pytest.mark.parametrize(
     ("epochs", "factor", "first", "rungs"),
     [
-        (40, 3, None, (1, 3, 9)),
-        (100, 3, None, (4, 12, 36)),
+        (40, 3, None, (4, 12)),
+        (100, 3, None, (10, 30)),
         (40, 3, 5, (5, 15)),
         (27, 3, 1, (1, 3, 9)),
-        (60, 4, None, (1, 4, 16)),
-        (30, 4, None, (1, 4, 16)),
+        (60, 4, None, (6, 24)),
+        (30, 4, None, (3, 12)),
         (2, 3, None, (1,)),
         (1, 3, None, ()),
         (10, 3, 10, ()),

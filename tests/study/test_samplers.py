@@ -128,7 +128,8 @@ def test_opening_with_options_marked_experimental_warns_of_nothing(sweep: MakeSw
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("group", [True, False])
 def test_tpe_draws_what_optunas_own_draws(sweep: MakeSweep, store: Store, group: bool) -> None:
-    """Three trials run at any time, some are pruned, and some do not fit into memory."""
+    """Three trials run at any time, some are pruned (also before their first epoch), some are
+    equally good, and some do not fit into memory."""
     options = {"n_startup_trials": 5, "multivariate": True, "group": group, "seed": 3}
     drawn = []
     for name, sampler in (("ours", OnceTPESampler(**options)), ("theirs", TPESampler(**options))):
@@ -139,7 +140,9 @@ def test_tpe_draws_what_optunas_own_draws(sweep: MakeSweep, store: Store, group:
         for turn in range(25):
             first = running.pop(0)
             params.append(first.params)
-            study.report(first.number, 1, value := (turn * 7 % 11) / 11)
+            value = (turn * 7 % 11) / 11
+            if turn % 6 != 4:
+                study.report(first.number, 1, value)
             if turn % 5 == 3:
                 study.fail(first.number, "does not fit", infeasible=0.5)
             elif turn % 3 == 1:
@@ -173,3 +176,13 @@ def test_tpe_sees_the_best_and_the_latest_of_a_long_study(
     monkeypatch.setattr(inner, "_split_trials", split)
     latest = study.ask().number
     assert seen == [[running, 2, 4, 6, 7, 8, latest]]
+
+
+@pytest.mark.parametrize("sampler", ["random", "effects"])
+def test_a_range_that_may_be_off_is_off_in_that_share_of_the_draws(
+    sweep: MakeSweep, store: Store, sampler: str
+) -> None:
+    space = "params={lr: 0.01, augment: {low: 0, high: 1, off: 0.7}}"
+    study = Study.open(sweep(f"sampler={sampler}", space, "start=[]"), store, faces(store))
+    drawn = [study.ask().params["augment"] for _ in range(60)]
+    assert 30 < sum(value == 0 for value in drawn) < 54

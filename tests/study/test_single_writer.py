@@ -243,6 +243,25 @@ def test_prepared_trials_differ_from_those_that_run(sweep: MakeSweep, store: Sto
     assert len({str(proposal.params) for proposal in drawn}) == 5
 
 
+def test_what_optuna_adds_to_a_draft_is_not_added_to_the_queue(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    draft = study._study.ask()
+    draft.set_user_attr("colour", "red")
+    draft.suggest_categorical("optimizer", ["sgd", "adamw"])
+    study._storage.forget_drafts()
+    queued = study._storage.memory.trials[0]
+    assert (queued.user_attrs, queued.params, queued.distributions) == ({"start": "by hand 1"}, {}, {})
+
+
+def test_what_optuna_adds_to_a_draft_is_written_when_it_starts(sweep: MakeSweep, store: Store) -> None:
+    study = Study.open(sweep(), store, faces(store))
+    study._study.ask().set_user_attr("colour", "red")
+    study._storage.start(0)
+    store.commit()
+    (trial,) = trials(store, "tiny")
+    assert (trial.name, trial.attrs["colour"]) == ("by hand 1", "red")
+
+
 def test_requeueing_gives_prepared_trials_up(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep("start=[]"), store, faces(store))
     first = study.ask()

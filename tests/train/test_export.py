@@ -255,6 +255,15 @@ def test_a_config_that_somebody_else_wrote_is_refused(
     assert refused.value.hint
 
 
+def test_a_model_of_a_family_in_a_file_says_how_the_file_becomes_known(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "config.json"
+    path.write_text(changed("family", "mynet.py:MyNet@0123456789abcdef")(path.read_text()))
+    with pytest.raises(DataError, match="whose file was never run in this storage folder") as refused:
+        Predictor.load(tmp_path)
+    assert "fer-tune check --family PATH/mynet.py:MyNet" in refused.value.hint
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_pipe_is_not_waited_for(model: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(model, tmp_path, dirs_exist_ok=True)
