@@ -9,10 +9,10 @@ demo: .venv/installed  ## a whole search on synthetic faces, in about a minute
 	$(BIN)/fer-tune best --study demo
 	$(BIN)/fer-tune retrain --study demo
 
-# Some tests wait for processes, so there is one process more than two cores need. Tests of a file share
+# Some tests wait for processes, so there are two processes more than two cores need. Tests of a file share
 # one, with their fixtures. A file is compiled once for all, whatever the shell says.
 test: .venv/installed  ## the tests and a short campaign of kills, without the slow ones and those for a GPU
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow and not gpu' -n 3 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m 'not slow and not gpu' -n 4 --dist loadfile --no-loadscope-reorder
 
 slow: .venv/installed  ## the tests that `make test` leaves out, but for those of a GPU
 	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2 --dist loadfile --ignore tests/test_chaos.py
