@@ -216,23 +216,41 @@ class Undisturbed:
             self.subject.trials = trials
             self.subject.start()
 
+    def begin_fits(self) -> None:
+        """Starts the final fits of the best trial, which a campaign needs at the end only."""
+        found = self.evidence(self.subject.trials)
+        self._begin_fits(config_of(found.ranked[0]))
+
     def evidence(self, trials: int, fitted: Config | None = None) -> Evidence:
         """Returns what the run left, with at least this many trials.
 
         Args:
             fitted: a configuration whose final fits are needed.
         """
-        if self._evidence is None or trials > self.subject.trials:
-            self.begin(trials)
-            self.subject.finish()
-            if trials > self.subject.trials:
-                self.subject.trials, self.subject.seeds = trials, 0
-                self.subject.start()
-                self.subject.finish()
-            self._evidence = evidence.read(self.subject)
-        if fitted is not None and fitted not in {fit.config for fit in self._evidence.fits}:
-            trial = next(trial.number for trial in self._evidence.finished if config_of(trial) == fitted)
-            self.subject.begin_final_fits(SEEDS, trial)
+        self.begin(trials)
+        found = self._read()
+        if trials > self.subject.trials:
+            self.subject.trials, self.subject.seeds = trials, 0
+            self.subject.start()
+            self._evidence = None
+            found = self._read()
+        if fitted is not None and self._begin_fits(fitted):
+            found = self._read()
+        return found
+
+    def _begin_fits(self, config: Config) -> bool:
+        """Starts final fits of a configuration. Returns False if there are some."""
+        found = self._read()
+        if config in {fit.config for fit in found.fits}:
+            return False
+        trial = next(trial.number for trial in found.finished if config_of(trial) == config)
+        self.subject.begin_final_fits(SEEDS, trial)
+        self._evidence = None
+        return True
+
+    def _read(self) -> Evidence:
+        """Returns what the last command left. Waits for its end if that was not read yet."""
+        if self._evidence is None:
             self.subject.finish()
             self._evidence = evidence.read(self.subject)
         return self._evidence
@@ -260,7 +278,7 @@ def carry_out(campaign: Campaign, seed: int, folder: Path, calm: Undisturbed, sa
         calm.begin(campaign.trials)
         try:
             with _nodes(campaign, subject):
-                _disturb(subject, campaign, seed, result, say)
+                _disturb(subject, campaign, result, calm, say)
         except NoRayError as error:
             result.skipped = str(error)
             return result
@@ -285,9 +303,9 @@ def _save(small: Path, result: Result) -> None:
         shutil.copytree(small, small.with_name(f"{small.name}-disk"), dirs_exist_ok=True)
 
 
-def _disturb(subject: Subject, campaign: Campaign, seed: int, result: Result, say: Say) -> None:
+def _disturb(subject: Subject, campaign: Campaign, result: Result, calm: Undisturbed, say: Say) -> None:
     """Lets the planned faults happen to the search and to the final fits. Lets both finish."""
-    random = Random(f"{campaign.name}/{seed}/moments")
+    random = Random(f"{campaign.name}/{result.seed}/moments")
     began = time.monotonic()
 
     def phase(plan: list[str]) -> None:
@@ -299,10 +317,11 @@ def _disturb(subject: Subject, campaign: Campaign, seed: int, result: Result, sa
         subject.finish()
         result.runs += len(subject.ends)
 
-    phase(campaign.plan(seed))
+    phase(campaign.plan(result.seed))
     if campaign.final:
+        calm.begin_fits()
         subject.begin_final_fits(SEEDS)
-        phase(campaign.final_plan(seed))
+        phase(campaign.final_plan(result.seed))
     result.seconds = round(time.monotonic() - began, 1)
 
 
