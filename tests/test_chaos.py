@@ -109,7 +109,7 @@ def another_number(case: Case) -> Case:
 
 def another_winner(case: Case) -> Case:
     first = case.found.ranked[0]
-    return replace(case, found=replace(case.found, ranked=(replace(first, value=1.0), *case.found.ranked[1:])))
+    return replace(case, found=replace(case.found, ranked=(replace(first, value=2.0), *case.found.ranked[1:])))
 
 
 def another_width(case: Case) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -124,3 +125,15 @@ def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
         "| a/b'c | 10.0 % |",
         "| unsure | – |",
     ]
+
+
+def test_a_picture_that_a_killed_process_left_half_written_is_removed(settings: Settings, tmp_path: Path) -> None:
+    picture = tmp_path / "confusion.png"
+    picture.write_bytes(b"a picture")
+    with make_study(settings) as store:
+        settings.pictures.mkdir(parents=True, exist_ok=True)
+        half = settings.pictures / f".{store.studies.get('tiny').uid}-0000-cd.abc.draft"
+        half.write_bytes(b"half a")
+        NoteWriter(store, settings, "tiny").add_final_fit(1, picture)
+        assert not half.exists()
+        assert [path.read_bytes() for path in settings.pictures.glob("*-cd")] == [b"a picture"]
