@@ -79,9 +79,7 @@ epochs.pivot(index="epoch", columns="number", values="val_accuracy").round(3)"""
     ),
     (
         "code",
-        """fits = fer_tune.retrain(
-    "small", devices="cpu", test=False, wandb="disabled", out="model"
-)
+        """fits = fer_tune.retrain("small", devices="cpu", test=False, wandb="disabled", out="model")
 model = fer_tune.load_model("model")
 model.spec.classes""",
     ),
