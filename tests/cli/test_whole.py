@@ -12,10 +12,8 @@ from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
 from fer_tune.data.dataset import Dataset
-from fer_tune.data.spec import FER2013
 from fer_tune.settings import Settings
 from tests.mirror.reading import offline
-from tests.model_folder import untrained
 
 SWEEP = """
 study: whole
@@ -98,7 +96,13 @@ def test_data_counts_what_is_there(folder: Path) -> None:
 
 
 def test_predict_writes_a_submission_and_a_sheet(folder: Path, tmp_path: Path) -> None:
-    model = untrained(tmp_path / "model", FER2013)
+    sweep = tmp_path / "whole.yaml"
+    sweep.write_text(SWEEP)
+    fer_tune("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
+    model = tmp_path / "model"
+    untested = fer_tune("retrain", "--out", model, "--devices", "cpu", "--no-test", "--wandb", "disabled")
+    assert untested.exit_code == 0, untested.output
+    assert "test" not in json.loads((model / "metrics.json").read_text())
     test = tmp_path / "test.csv"
     test.write_text("pixels\n" + "\n".join(" ".join([str(value)] * 2304) for value in (0, 90, 200)) + "\n")
     submission, sheet = tmp_path / "submission.csv", tmp_path / "sheet.png"
