@@ -52,7 +52,11 @@ sorted(sweep.space)''',
         "code",
         """values = []
 outcome = fer_tune.run(
-    "small.yaml", workers=1, devices="cpu", wandb="disabled", callbacks=[lambda job, ended: values.append(ended.value)]
+    "small.yaml",
+    workers=1,
+    devices="cpu",
+    wandb="disabled",
+    callbacks=[lambda job, ended: values.append(ended.value)],
 )
 [round(value, 3) for value in values]""",
     ),
@@ -64,7 +68,8 @@ trials[["number", "state", "value", "name", "params.lr", "params.width"]]""",
     ),
     (
         "code",
-        """fer_tune.load_epochs("small").pivot(index="epoch", columns="number", values="val_accuracy").round(3)""",
+        """epochs = fer_tune.load_epochs("small")
+epochs.pivot(index="epoch", columns="number", values="val_accuracy").round(3)""",
     ),
     ("markdown", "What the search gained over the first guess, and whether chance explains it:"),
     ("code", """print(fer_tune.gain("small").sentence())"""),

@@ -41,7 +41,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.transforms import v2
 
 from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.lanes import lanes_table, measure_lanes
@@ -202,6 +201,8 @@ class Plain(Dataset[tuple[Tensor, int]]):
     """The training part as a script would serve it: one face at a time, augmented on the CPU."""
 
     def __init__(self, data: SearchData) -> None:
+        from torchvision.transforms import v2  # in a second and a half, which tests need not wait for
+
         self.images = torch.from_numpy(data.images[data.train])
         self.labels = data.labels[data.train].tolist()
         self.transform = v2.Compose(

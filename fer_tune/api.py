@@ -1,14 +1,17 @@
 """The public functions of fer-tune. `import fer_tune` exports them, and the command line calls no
 others.
 
-    find:    check, check_family, template, copy_sweeps, convert_sweep, preview, plan, run, stop
-    read:    find_study, studies, best, trials, failures, logs, load_trials, load_epochs
-    show:    write_report, publish_report, write_parquet, sync, audit_data, diagnose
+    find:    check, check_family, template, copy_sweeps, convert_sweep,
+             preview, plan, run, stop
+    read:    find_study, studies, best, trials, failures, logs,
+             load_trials, load_epochs
+    show:    write_report, publish_report, write_parquet, sync,
+             audit_data, diagnose
     choose:  standings, gain, confirm, overtuning, compare, replay
     train:   retrain, ensemble
     use:     load_model, predict, evaluate, protocols, export
-    keep:    backup, restore, migrate, delete_study, rename_study, export_study,
-             import_study
+    keep:    backup, restore, migrate, delete_study, rename_study,
+             export_study, import_study
 
 Importing this module is cheap: each function imports the libraries that it needs. `storage` is
 always the URL of the database. By default it is what FER_TUNE_STORAGE or FER_TUNE_DIR name. `study`
@@ -77,8 +80,12 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def template(family: str) -> str:
     """Returns the text of a commented sweep of a family, which can be run as it is.
 
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
     Raises:
         SweepError: there is no such family.
+        TrainingError: the file cannot be read or imported, or has no such family.
     """
     from fer_tune.sweep.templates import template as write
 
@@ -491,7 +498,6 @@ def write_report(
     file = Path(out)
     with open_store(storage) as store:
         replace_text(file, render(store, study_names(store, studies), form))
-    file.chmod(0o644)  # a report is for others to read
     return file
 
 
@@ -1088,6 +1094,14 @@ def open_store(storage: str | None = None) -> Store:
     from fer_tune.store.reading import open_reader
 
     return open_reader(Settings.from_environment(storage))
+
+
+def beside_start(study: str, gained: Gain | None, *, storage: str | None = None) -> str:
+    """Returns what `gain` returned in words, or why there is no gain. It may be empty."""
+    from fer_tune.study.baseline import beside_start as words
+
+    with open_store(storage) as store:
+        return words(store, study, gained)
 
 
 def explained(error: Exception) -> FerTuneError | None:

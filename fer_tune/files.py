@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +77,11 @@ def _link(draft: Path, path: Path) -> None:
         draft.rename(path)  # a file system without hard links
 
 
+def _new_name(path: Path) -> Path:
+    """Returns a name beside `path` that nothing has."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+
+
 @contextmanager
 def draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """Yields a new file in the folder of `path`, to be renamed to it, and the draft's name.
@@ -85,8 +90,8 @@ def draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     process left.
     """
     while True:
-        handle, text = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
-        name = Path(text)
+        name = _new_name(path)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # readable by others if the umask allows it
         with os.fdopen(handle, "wb") as stream:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(stream, fcntl.LOCK_EX)
@@ -103,7 +108,8 @@ def draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 def draft_folder(path: Path) -> Iterator[Path]:
     """Yields a new folder beside `path`, whose content may be renamed to it. See `draft`."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent))
+        folder = _new_name(path)
+        folder.mkdir()
         try:
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:  # removed before it was opened

@@ -49,7 +49,9 @@ def test_the_site_builds_strictly_within_a_minute(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 60
     assert "publish_report" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
-    assert "fer-tune retrain" in (tmp_path / "commands" / "index.html").read_text(encoding="utf-8")
+    commands = (tmp_path / "commands" / "index.html").read_text(encoding="utf-8")
+    assert 'href="#fer-tune-retrain"' in commands  # in the table of contents
+    assert "one_se --json" in re.sub(r"<[^>]+>", "", commands)  # an example
     navigation = (root / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page.name for page in (root / "docs").glob("*.md") if page.name not in navigation] == []
 

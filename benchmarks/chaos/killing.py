@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 from .operations import FAILED, KILLED, answer, attempt
-from .scenarios import SCENARIOS, Scenario, faces, look, settings_of
+from .scenarios import SCENARIOS, Scenario, look, settings_of
+from .subject import write_faces
 
 Say = Callable[[str], object]
 
@@ -32,6 +34,8 @@ Bases = dict[Callable[[Settings], object], Path]
 
 AT_ONCE = 2
 """Processes that try at the same time."""
+IMAGES = 105
+"""Images that a scenario trains and tests on."""
 MOST_MISSED = 0.05
 """The most of the operations that runs may end without."""
 
@@ -60,21 +64,41 @@ class Killed:
         return not self.problems and self.killed > 0 and self.missed <= MOST_MISSED * (self.killed + self.missed)
 
 
+NEEDED = (
+    "fer_tune.dashboard.observer",
+    "fer_tune.data.csvfile",
+    "fer_tune.data.images",
+    "fer_tune.data.load",
+    "fer_tune.data.splits",
+    "fer_tune.data.tree",
+    "fer_tune.mirror.mlflow_tracker",
+    "fer_tune.mirror.supervisor",
+    "fer_tune.mirror.tensorboard_tracker",
+    "fer_tune.mirror.wandb_tracker.offline",
+    "fer_tune.report.confusion",
+    "fer_tune.sources.search",
+    "fer_tune.store.migrations",
+    "fer_tune.study.samplers",
+    "fer_tune.study.study",
+    "fer_tune.train.export",
+    "fer_tune.train.loop",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "scipy.optimize",
+    "scipy.sparse.csgraph",
+    "wandb.apis",
+    "wandb.sdk",
+)
+"""Modules that the work imports on its way."""
+
+
 def preload() -> None:
     """Imports what the children need, so that each of them need not. Each uses one thread."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    for name in NEEDED:
+        import_module(name)
     import torch
-    import wandb.apis
-    import wandb.sdk  # noqa: F401
-
-    import fer_tune.dashboard.observer
-    import fer_tune.mirror.supervisor
-    import fer_tune.mirror.wandb_tracker.offline
-    import fer_tune.report.confusion
-    import fer_tune.sources.search
-    import fer_tune.store.migrations
-    import fer_tune.train.loop  # noqa: F401
 
     torch.set_num_threads(1)
     _read_migrations_once()
@@ -99,7 +123,8 @@ def _read_migrations_once() -> None:
     ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
     RDBStorage("sqlite://")
     gc.collect()
-    gc.freeze()  # a collection in a child would copy all these objects
+    gc.freeze()
+    gc.disable()  # a collection in a child, which does not last long, would copy all these objects
 
 
 def kill_all(
@@ -131,7 +156,7 @@ def kill_scenario(scenario: Scenario, folder: Path, seed: int, share: float, *, 
     """Kills one scenario before its operations, or before a share of them."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    faces(folder)
+    write_faces(folder, IMAGES)
     prepared = _prepare(scenario, folder, bases)
     calm = folder / "calm"
     shutil.copytree(prepared, calm)
@@ -166,7 +191,7 @@ def _prepare(scenario: Scenario, folder: Path, bases: Bases) -> Path:
         place = folder.with_name(f"before-{folder.name}")
         prepared = bases[scenario.base] = place / "storage"
         prepared.mkdir(parents=True)
-        faces(place)
+        write_faces(place, IMAGES)
         if attempt(lambda: scenario.base(settings_of(prepared)), place / "base.log") != 0:
             raise RuntimeError(f"{scenario.name} cannot be prepared; see {place / 'base.log'}")
     return bases[scenario.base]

@@ -52,8 +52,6 @@ def carry_out(seed: int, folder: Path, calm: Undisturbed, say: Callable[[str], o
     subject = Subject(folder, workers=2, trials=OTHER_HANDS.trials)
     began = time.monotonic()
     try:
-        calm.evidence(OTHER_HANDS.trials)
-        subject.use_cache(calm.subject)
         _Hands(subject, Random(f"other hands/{seed}"), result, began, say).carry_out()
         _check(subject, result, calm)
     finally:

@@ -1,9 +1,11 @@
 """Says what early epochs tell of the end of a training, from collected curves.
 
     python -m benchmarks.search.early --family deep_cnn
+    python -m benchmarks.search.early --family deep_cnn --kind search
 
 It prints Spearman's rank correlation of several early values with the best accuracy of the whole
-schedule, over all configurations and over the better half of them at that epoch.
+schedule, over all configurations and over the better half of them at that epoch. `--kind search`
+takes the configurations that searches trained to their end.
 """
 
 from __future__ import annotations
@@ -52,10 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", default="deep_cnn")
     parser.add_argument("--curves", type=Path, help="another file of curves")
+    parser.add_argument("--kind", default="random", choices=["random", "near", "search"])
     options = parser.parse_args()
     curves = Curves.load(options.curves or FOLDER / f"{options.family}.npz")
-    rows = np.stack([curve.rows for curve in curves.whole(repeat=False)]).astype(np.float64)
-    print(f"{curves.family}: {len(rows)} configurations, {curves.epochs} epochs; all / the better half")
+    rows = np.stack([curve.rows for curve in curves.whole() if curves.kind(curve) == options.kind]).astype(np.float64)
+    print(f"{curves.family}: {len(rows)} configurations ({options.kind}), {curves.epochs} epochs")
+    print("all of them / the better half")
     print(f"{'epoch':>6}" + "".join(f"{name:>16}" for name in VALUES))
     for epoch in EPOCHS:
         if epoch < curves.epochs:

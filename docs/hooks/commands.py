@@ -20,4 +20,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     context = group.make_context("fer-tune", [], resilient_parsing=True)
-    return markdown.replace(MARK, get_docs_for_click(obj=group, ctx=context, name="fer-tune"))
+    text = get_docs_for_click(obj=group, ctx=context, name="fer-tune")
+    text = text.replace("# `fer-tune`", "## `fer-tune`", 1)  # the page has a title of its own
+    for name, command in group.commands.items():
+        before, heading, after = text.partition(f"## `fer-tune {name}`\n")
+        examples = "\n".join(command.examples)  # type: ignore[attr-defined]  # a Command of ours
+        text = before + heading + after.replace("**Usage**:", f"```sh\n{examples}\n```\n\n**Usage**:", 1)
+    return markdown.replace(MARK, text)

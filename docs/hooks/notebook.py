@@ -33,7 +33,7 @@ def _output(output: Any) -> str:
     data = output.get("data", {})
     if "text/html" in data:
         return f'<div style="overflow-x:auto">\n{_one_block("".join(data["text/html"]))}\n</div>'
-    return f"<pre>{html.escape(''.join(data.get('text/plain', '')))}</pre>"
+    return f'<pre style="overflow-x:auto">{html.escape("".join(data.get("text/plain", "")))}</pre>'
 
 
 def _one_block(text: str) -> str:

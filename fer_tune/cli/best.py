@@ -81,14 +81,15 @@ def _print_yaml(record: StudyRecord, found: Standings, top: int) -> None:
 def _show(record: StudyRecord, found: Standings, top: int, gained: Gain | None, storage: str | None) -> None:
     """Prints a table with a column for each trial. A narrow terminal gets several tables."""
     out = terminal.console()
-    terminal.line(out, (record.name, "bold"), f": {record.family}, best {record.objective}")
+    terminal.line(out, (record.name, "bold"), f": {terminal.family(record.family)}, best {record.objective}")
     at_once = max(1, (out.width - NAME_WIDTH) // TRIAL_WIDTH)
     listed = found.listed(top)
     for start in range(0, len(listed), at_once):
         if start:
             out.print()
         _show_columns(out, found, listed[start : start + at_once])
-    say(out, [*([gained.sentence()] if gained else []), *conclusions(found)])
+    beside = api.beside_start(record.name, gained, storage=storage) if listed else ""
+    say(out, [*([beside] if beside else []), *conclusions(found)])
     if listed:
         show_meter(out, api.overtuning(record.name, listed[0].trial.number, storage=storage))
 
@@ -118,7 +119,7 @@ def _facts(found: Standings, some: Sequence[Standing]) -> dict[str, list[str]]:
         facts["confirmed mean"] = [terminal.percent(place.mean if place else None) for place in places]
         facts["± standard error "] = [terminal.percent(place.error if place else None) for place in places]
         facts["seeds"] = [str(len(place.values)) if place else terminal.NONE for place in places]
-    if len(found.ranked) > 1:
+    if len(some) > 1 or some[0] is not found.ranked[0]:
         facts["beside the leader"] = [mark(found, one) for one in some]
     return facts | {
         "best epoch": [f"{one.trial.best_epoch} of {one.trial.epochs}" for one in some],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "fer-tune check resnet",
-    "fer-tune check sweeps/mine.yaml --set lr=0.01",
+    "fer-tune check mine.yaml --set lr=0.01",
     "fer-tune check --family ./mynet.py:MyNet",
 )
 
@@ -42,7 +42,7 @@ def check(
 ) -> None:
     """Check sweeps and show what they search, without training.
 
-    A family is built for images of several sizes and colours, and trained for a step.
+    --family builds a network for images of several sizes and colours, and trains it for a step.
     """
     out = terminal.console()
     if family is not None:
@@ -68,17 +68,19 @@ def _check_family(out: Console, family: str) -> None:
 def _show(out: Console, sweep: Sweep) -> None:
     from fer_tune.sweep.describe import describe_images, rows
 
-    hours = "" if sweep.budget.hours is None else f", {many(sweep.budget.hours, 'hour')}"
+    hours = "" if sweep.budget.hours is None else f", {terminal.period(sweep.budget.hours)}"
     trials, epochs = many(sweep.budget.trials, "trial"), many(sweep.budget.epochs, "epoch")
     budget = f"{trials} of at most {epochs}{hours}"
-    terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}, {budget}")
+    what = f"{terminal.family(sweep.family)} on {describe_images(sweep)}"
+    terminal.line(out, (sweep.study, "bold"), f": {what}, {budget}")
     starts = many(len(sweep.start), "start configuration")
     how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
     if sweep.search.strategy == "promote":
         from fer_tune.sweep.rung_levels import levels_of
 
-        epochs_of_rungs = ", ".join(map(str, levels_of(sweep)[:-1]))
-        rungs = f"rungs at epochs {epochs_of_rungs}" if epochs_of_rungs else "no rungs"
+        levels = levels_of(sweep)[:-1]
+        several = "s" if len(levels) > 1 else ""
+        rungs = f"rung{several} at epoch{several} {', '.join(map(str, levels))}" if levels else "no rungs"
         how = f"sampler {sweep.sampler.name}, {rungs}"
     terminal.line(out, f"maximises {sweep.objective}; {how}; {starts}")
     found = rows(sweep)

@@ -16,13 +16,14 @@ def complete_studies(incomplete: str) -> list[str]:
 
 
 def complete_sweeps(incomplete: str) -> list[str]:
-    """Returns the shipped sweeps, and the files and folders, whose names begin so."""
+    """Returns the sweeps that have names, and the files and folders, whose names begin so."""
     from glob import escape, glob
 
     with suppress(Exception):
-        from fer_tune.sweep.shipped import names
+        from fer_tune.sweep.shipped import local_names, names
 
-        return sorted({name for name in names() if name.startswith(incomplete)} | {*glob(f"{escape(incomplete)}*")})
+        named = {name for name in (*local_names(), *names()) if name.startswith(incomplete)}
+        return sorted(named | {*glob(f"{escape(incomplete)}*")})
     return []
 
 

@@ -12,8 +12,8 @@ from fer_tune.cli.completion import complete_families
 from fer_tune.display import terminal
 
 EXAMPLES = (
-    "fer-tune import wandb-sweep.yaml > sweeps/mine.yaml",
-    "fer-tune import wandb-sweep.yaml --family vgg > sweeps/vgg2.yaml",
+    "fer-tune import wandb-sweep.yaml > mine.yaml",
+    "fer-tune import wandb-sweep.yaml --family vgg > vgg2.yaml",
 )
 
 

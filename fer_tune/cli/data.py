@@ -11,6 +11,7 @@ from fer_tune import api
 from fer_tune.cli.options import AsJson
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.display import terminal
+from fer_tune.display.terminal import many
 
 HEADINGS = {
     "blank": "blank images",
@@ -37,7 +38,7 @@ def data(
 ) -> None:
     """Count a data set's classes, blanks and copies, and what a plain split would leak.
 
-    --json has the names too.
+    --list and --json also name the files of blank images and copies.
     """
     found = api.audit_data(source, side=side, channels=channels, note=terminal.note)
     if json:
@@ -50,7 +51,7 @@ def data(
 
 def _show(out: Console, found: Audit) -> None:
     size = f"{found.width}×{found.height}" + (" in colour" if found.channels == 3 else "")
-    counted = f": {terminal.many(found.images, 'image')} of {size}, {len(found.classes)} classes"
+    counted = f": {many(found.images, 'image')} of {size}, {len(found.classes)} classes"
     terminal.line(out, (found.source, "bold"), counted)
     parts = found.usage or {}
     table = terminal.table()
@@ -58,7 +59,7 @@ def _show(out: Console, found: Audit) -> None:
     for heading in ("images", "share", *parts):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, count in found.classes.items():
-        share = f"{count / max(1, found.images):.1%}"
+        share = f"{100 * count / max(1, found.images):.1f} %"
         table.add_row(name, f"{count:,}", share, *(f"{part[name]:,}" for part in parts.values()))
     out.print(table)
     for heading, told in _facts(found).items():
@@ -81,11 +82,11 @@ def _facts(found: Audit) -> dict[str, str]:
     """Returns what is wrong with the data set, and its signature."""
     facts = {
         "blank images": f"{found.blank:,}",
-        "exact copies": f"{found.exact_redundant:,} beyond the first, in {found.exact_groups:,} groups",
-        "with near copies": f"{found.near_redundant:,} beyond the first, in {found.near_groups:,} groups",
-        "conflicting labels": f"{found.conflicting_images:,} images in {found.conflicting_groups:,} groups",
+        "exact copies": f"{found.exact_redundant:,} beyond the first, in {many(found.exact_groups, 'group')}",
+        "with near copies": f"{found.near_redundant:,} beyond the first, in {many(found.near_groups, 'group')}",
+        "conflicting labels": f"{many(found.conflicting_images, 'image')} in {many(found.conflicting_groups, 'group')}",
     }
     if found.leak:
-        leaked = f"{found.leak.leaked:,} of {found.leak.val:,} validation images ({found.leak.fraction:.1%})"
+        leaked = f"{found.leak.leaked:,} of {found.leak.val:,} validation images ({100 * found.leak.fraction:.1f} %)"
         facts["a plain split leaks"] = f"{leaked} have a copy in training"
     return facts | {"signature": found.signature}

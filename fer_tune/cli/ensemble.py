@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,8 +72,8 @@ def ensemble(  # noqa: PLR0917 - options
 
 def _show(fit: EnsembleFit, tta: Tta) -> None:
     out, choice, single = terminal.console(), fit.chosen.choice, fit.chosen.single
-    networks, candidates = len(fit.fits), len(fit.chosen.candidates)
-    terminal.line(out, f"{networks} network{'s' if networks > 1 else ''}, chosen from {candidates} trainings")
+    networks = terminal.many(len(fit.fits), "network")
+    terminal.line(out, f"{networks}, chosen from {terminal.many(len(fit.chosen.candidates), 'training')}")
     table = terminal.table()
     for heading in ("study", "trial", "changes", "networks", "search"):
         table.add_column(heading, justify="left" if heading in ("study", "changes") else "right")
@@ -96,3 +97,4 @@ def _show(fit: EnsembleFit, tta: Tta) -> None:
     if fit.tested is not None:
         show_ledger(out, fit.tested.ledger)
     terminal.line(out, "ensemble: ", (str(fit.folder), "bold"))
+    terminal.line(out, f"next: fer-tune predict {shlex.quote(str(fit.folder))} IMAGE")

@@ -81,8 +81,8 @@ def show(out: Console, found: Assessment) -> None:
     else:
         say(out, [f"{found.copies:,} of the images are copies of training images."])
     matrix = terminal.table("confusion: true classes in rows, predicted ones in columns")
-    for heading in ("", *(name[:8] for name in found.classes)):
-        matrix.add_column(heading, justify="right" if heading else "left")
+    for heading in ("", *found.classes):
+        matrix.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for name, row in zip(found.classes, found.views["none"].confusion, strict=True):
         matrix.add_row(name, *map(str, row))
     out.print(matrix)
@@ -92,7 +92,7 @@ def show(out: Console, found: Assessment) -> None:
 def show_protocols(out: Console, found: Protocols) -> None:
     """Prints a model under each protocol, what is missing, and published figures."""
     table = terminal.table("this model")
-    for heading in ("judged by", "copies", "images", *VIEWS.values(), "± s.e.", "honest"):
+    for heading in ("judged by", "copies", "images", "plain", "flip", "ten crops", "± s.e.", "honest"):
         table.add_column(heading, justify="left" if heading in ("judged by", "copies", "honest") else "right")
     for row in found.rows:
         for copies, views in (("left in", row.found.views), ("left out", row.found.distinct)):

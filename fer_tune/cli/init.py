@@ -11,8 +11,9 @@ from fer_tune.cli.completion import complete_families
 from fer_tune.errors import SettingsError
 
 EXAMPLES = (
-    "fer-tune init resnet > sweeps/mine.yaml",
-    "fer-tune init torchvision/resnet18 > sweeps/resnet18.yaml",
+    "fer-tune init resnet > mine.yaml",
+    "fer-tune init torchvision/resnet18 > resnet18.yaml",
+    "fer-tune init ./mynet.py:MyNet > mynet.yaml",
     "fer-tune init --all",
 )
 
@@ -22,7 +23,7 @@ def init(
         str | None,
         typer.Argument(
             metavar="[FAMILY]",
-            help="Such as resnet. Without it, all are named.",
+            help="Such as resnet, torchvision/resnet18 or ./mynet.py:MyNet.",
             autocompletion=complete_families,
             show_default=False,
         ),
@@ -31,7 +32,7 @@ def init(
         bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")
     ] = False,
 ) -> None:
-    """Print a commented sweep of a family: fer-tune init resnet > sweeps/mine.yaml."""
+    """Print a commented sweep of a family, or copy the shipped sweeps."""
     if everything and family is None:
         for path in api.copy_sweeps():
             typer.echo(path)
@@ -40,5 +41,5 @@ def init(
     else:
         from fer_tune.models import FAMILIES  # it takes as long as all the rest of `--help`
 
-        hint = f"FAMILY is one of {', '.join(FAMILIES)}."
+        hint = f"FAMILY is one of {', '.join(FAMILIES)}, torchvision/NAME, or ./FILE.py:CLASS."
         raise SettingsError("`fer-tune init` needs either a family or --all.", hint)

@@ -79,8 +79,8 @@ def _list(found: Sequence[Prediction]) -> None:
         table.add_column(heading, overflow="fold", justify="right" if not heading else "left")
     for one in found:
         (first, probability), *others = one.probabilities.items()
-        then = ", ".join(f"{name} {of:.0%}" for name, of in others[:2])
-        table.add_row(one.image, first, f"{probability:.0%}", then)
+        then = ", ".join(f"{name} {100 * of:.0f} %" for name, of in others[:2])
+        table.add_row(one.image, first, f"{100 * probability:.0f} %", then)
     terminal.console().print(table)
 
 
@@ -91,3 +91,4 @@ def _count(found: Sequence[Prediction]) -> None:
     for name, count in Counter(one.label for one in found).most_common():
         table.add_row(name, f"{count:,}")
     terminal.console().print(table)
+    terminal.note("--json, or --out FILE, has the class of each image.")

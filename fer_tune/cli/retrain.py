@@ -157,8 +157,9 @@ def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None
 
 
 def _epochs(fit: FinalFit) -> str:
-    whole = fit.epochs == fit.schedule
-    return terminal.many(fit.epochs, "epoch") if whole else f"{fit.epochs} of {fit.schedule} epochs"
+    if fit.epochs == fit.schedule:
+        return terminal.many(fit.epochs, "epoch")
+    return f"{fit.epochs} of {fit.schedule} epochs, since the trial overfitted later,"
 
 
 def _show_result(fit: FinalFit, tta: Tta) -> None:
@@ -179,7 +180,7 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
         terminal.line(out, "test was not opened")
     if fit.calibration is not None:
         known = fit.calibration
-        change = f"ECE on validation {100 * known.before:.2f} to {100 * known.after:.2f} %"
+        change = f"ECE on validation from {100 * known.before:.2f} to {100 * known.after:.2f} %"
         terminal.line(out, f"temperature {known.temperature:.3f}: {change}")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
 

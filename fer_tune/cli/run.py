@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fer-tune run demo",
     "fer-tune run resnet --workers 2 --hours 1h30m",
-    "fer-tune run sweeps/mine.yaml --data faces/ --trials 100",
-    "fer-tune run sweeps/mine.yaml --dry-run",
+    "fer-tune run mine.yaml --data faces/ --trials 100",
+    "fer-tune run mine.yaml --dry-run",
 )
 
 
@@ -294,6 +294,7 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")
         return
     gained = api.gain(study.study, study.best, storage=storage)
-    beside = "" if gained is None else f": {gained.sentence()}"
-    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}{beside}")
+    terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
+    if beside := api.beside_start(study.study, gained, storage=storage):
+        terminal.line(out, f"  {beside}")
     terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")

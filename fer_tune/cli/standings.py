@@ -13,6 +13,7 @@ from fer_tune.display import terminal
 
 if TYPE_CHECKING:
     from fer_tune.selection.overtuning import Meter
+    from fer_tune.selection.statistics import Interval
     from fer_tune.study.standings import Standing, Standings
 
 
@@ -40,8 +41,7 @@ def show_meter(out: Console, meter: Meter | None) -> None:
     if meter is None or len(meter.figures) < 2:
         return
     figures = [
-        f"{one.name} {terminal.percent(one.value)}"
-        + (f" ({100 * one.interval.low:.2f} to {100 * one.interval.high:.2f})" if one.interval else "")
+        f"{one.name} {terminal.percent(one.value)}" + (f" ({_interval(one.interval)})" if one.interval else "")
         for one in meter.figures
     ]
     if meter.openings:
@@ -131,8 +131,13 @@ def _confirmed(one: Standing) -> Sequence[str]:
     place = one.confirmed
     if place is None:
         return (terminal.NONE, terminal.NONE, terminal.NONE)
-    low_high = f"{100 * place.interval.low:.2f} to {100 * place.interval.high:.2f}" if place.interval else terminal.NONE
+    low_high = _interval(place.interval) if place.interval else terminal.NONE
     return terminal.percent(place.mean), low_high, str(len(place.values))
+
+
+def _interval(of: Interval) -> str:
+    """Returns an interval in per cent. What two seeds say may reach beyond 0 and 100."""
+    return f"{100 * max(of.low, 0.0):.2f} to {100 * min(of.high, 1.0):.2f}"
 
 
 def _p(one: Standing, place: int) -> str:

@@ -56,7 +56,8 @@ def studies(
 ) -> None:
     """List the studies, or delete, rename, export or import one.
 
-    Deleting takes everything of a study but its openings of test images, and what wandb has.
+    Deleting removes a study with its files. Its openings of test images stay in the ledger, and its
+    copies stay in wandb.
     """
     if action is not None:
         _act(action, name, to, storage)
@@ -64,6 +65,9 @@ def studies(
     found = api.studies(storage=storage)
     if json:
         terminal.print_json([_plain(study) for study in found])
+        return
+    if not found:
+        terminal.note("There is no study yet. `fer-tune run SWEEP` makes one.")
         return
     out = terminal.console()
     columns = [
@@ -79,7 +83,7 @@ def studies(
     rows = [
         (
             study.name,
-            study.record.family,
+            terminal.family(study.record.family),
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
             _gain(study, storage) if out.width >= 100 else "",

@@ -9,7 +9,7 @@ import typer
 from fer_tune import api
 from fer_tune.cli.options import Storage, Studies, StudyNames, several_studies
 from fer_tune.display import terminal
-from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.errors import FerTuneError, SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def sync(
                 done.append(
                     api.sync(name, include_disabled=include_disabled, tracker=tracker, progress=show, storage=storage)
                 )
+            except SettingsError:  # it holds for every study
+                raise
             except FerTuneError as trouble:  # the other studies can be copied nevertheless
                 troubles.append(trouble)
     for synced in done:
@@ -55,7 +57,7 @@ def sync(
 
 
 def _show(synced: Synced, settings: Settings) -> None:
-    where = f"on {synced.tracker}" if synced.mode == "online" else f"below {settings.root / synced.tracker}"
+    where = f"on {synced.tracker}" if synced.mode == "online" else f"in {settings.root / synced.tracker}"
     terminal.line(
         terminal.console(),
         (synced.study, "bold"),

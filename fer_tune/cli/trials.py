@@ -16,6 +16,7 @@ from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study, only_one
 from fer_tune.display import terminal
 from fer_tune.display.lines_of_table import GAP, Cells, lines_of_table
+from fer_tune.job import by_pruner
 
 if TYPE_CHECKING:
     from fer_tune.study import TrialSummary
@@ -34,9 +35,16 @@ TEXTS: dict[str, Callable[[TrialSummary], str]] = {
     "epochs": lambda trial: str(trial.epochs),
     "best_epoch": lambda trial: terminal.NONE if trial.best_epoch is None else str(trial.best_epoch),
     "time": lambda trial: terminal.duration(trial.seconds),
-    "start, reason": lambda trial: terminal.shown(" · ".join(filter(None, (trial.name, trial.attrs.get("reason"))))),
+    "start, reason": lambda trial: terminal.shown(" · ".join(filter(None, (trial.name, _reason(trial))))),
 }
 """The columns that every trial has, and how they look."""
+
+
+def _reason(trial: TrialSummary) -> str:
+    """Returns why a trial ended, unless the search pruned it: state and epochs say that already."""
+    reason = str(trial.attrs.get("reason") or "")
+    return "" if by_pruner(trial.state, reason) else reason
+
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Beginnings of a cell that spreadsheets take for a formula. Numbers are not texts here."""
@@ -117,11 +125,11 @@ def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *,
     from fer_tune.study.picking import checked, names
 
     out = terminal.console()
-    terminal.line(out, (study, "bold"))
     if asked is None:
         columns, missing = chosen(found, out.width, hyperparameters)
     else:
         columns, missing = [_column(checked(name.strip(), names(found)), found) for name in asked], []
+    terminal.line(out, (study, "bold"))
     colours = [terminal.STYLES.get(trial.state, "") for trial in found]
     coloured = out.is_terminal and not out.no_color
     for text, style in lines_of_table(columns, out.width, colours):

@@ -60,7 +60,7 @@ def study_note(record: StudyRecord) -> str:
 
 
 def _headline(trial: TrialSummary) -> str:
-    value = "" if trial.value is None else f" at {trial.value:.2%}"
+    value = "" if trial.value is None else f" at {100 * trial.value:.2f} %"
     epoch = "" if trial.best_epoch is None else f", best epoch {trial.best_epoch} of {trial.epochs}"
     name = f" ({_inline(trial.name)})" if trial.name else ""
     return f"**{trial.state}**{value}{epoch}{name}"
@@ -85,7 +85,7 @@ def _measures(row: EpochRow, classes: Sequence[str]) -> str:
 
 def _table(head: str, values: Mapping[str, float]) -> str:
     """Returns a table with a row for each value. Many columns would make the page too wide."""
-    cells = {name: "–" if math.isnan(value) else f"{value:.1%}" for name, value in values.items()}
+    cells = {name: "–" if math.isnan(value) else f"{100 * value:.1f} %" for name, value in values.items()}
     return "\n".join((f"| {head} | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items())))
 
 

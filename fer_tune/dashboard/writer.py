@@ -6,7 +6,6 @@ then on it belongs to the user, who may change it.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fer_tune.dashboard.pictures import confusion_picture, curves_picture
 from fer_tune.dashboard.storage import add_note, add_picture, trials_without_note
 from fer_tune.data.access import open_search
 from fer_tune.errors import DataError, StorageError
-from fer_tune.files import replace_file, replace_text
+from fer_tune.files import remove_drafts, replace_file, replace_text
 from fer_tune.job import EpochRow
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -48,14 +47,8 @@ class NoteWriter:
         return len(numbers)
 
     def remove_drafts(self) -> None:
-        """Removes half-written pictures of a run that was killed.
-
-        Call it with the study's lock: nobody else writes pictures of its trials then.
-        """
-        for kind in (CURVES, CONFUSION):
-            for draft in self._folder.glob(f".{self._record.uid}-*-{kind}.*"):
-                with suppress(OSError):  # the next run removes it
-                    draft.unlink()
+        """Removes half-written pictures that a killed process left."""
+        remove_drafts(self._folder, below=False)
 
     def write_study(self) -> None:
         """Writes the study's note, unless it has one."""
@@ -72,6 +65,7 @@ class NoteWriter:
 
     def add_final_fit(self, number: int, confusion: Path) -> None:
         """Adds the PNG file of a final fit's confusion matrix to the trial that it started from."""
+        self.remove_drafts()
         artifact = self._id(number, FINAL_FIT)
         content = confusion.read_bytes()
         replace_file(self._folder / artifact, lambda stream: stream.write(content))

@@ -32,6 +32,9 @@ PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", *
 MOST_CLASSES = 256
 """Labels are sorted as bytes when an epoch is drawn."""
 
+NAMED_AT_ONCE = 20
+"""Images that an error names."""
+
 EXPECTED = "Images are expected in a folder for each class, such as train/happy/1.jpg."
 
 
@@ -67,19 +70,40 @@ def _read_all(
     images = np.empty((len(names), *shape), np.uint8)
     seen = _Seen(side, channels)
 
-    def read(name: str) -> tuple[Images, Format]:
+    def read(name: str) -> tuple[Images, Format] | DataError:
         where = container.at(name)
-        with damaged(where), container.open(name) as stream:
-            return decode(stream, where, side, channels)
+        try:
+            with damaged(where), container.open(name) as stream:
+                return decode(stream, where, side, channels)
+        except DataError as error:  # the others are read nevertheless, so that all are named at once
+            return error
+
+    unreadable: list[DataError] = []
 
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata of images that it reads well
-        for index, (image, stored) in enumerate(threads.map(read, names)):
-            images[index] = image
-            seen.add(stored)
+        for index, found in enumerate(threads.map(read, names)):
+            if isinstance(found, DataError):
+                unreadable.append(found)
+            else:
+                images[index], stored = found
+                seen.add(stored)
             if progress and (index + 1) % 4096 == 0:
                 progress(f"{container.shown}: {index + 1:,} of {len(names):,} images")
+    if unreadable:
+        raise _together(container, unreadable)
     return images, seen
+
+
+def _together(container: Container, unreadable: list[DataError]) -> DataError:
+    """Returns one error for all images that cannot be read."""
+    if len(unreadable) == 1:
+        return unreadable[0]
+    lines = [f"  {error.message}" for error in unreadable[:NAMED_AT_ONCE]]
+    if len(unreadable) > NAMED_AT_ONCE:
+        lines.append(f"  and {len(unreadable) - NAMED_AT_ONCE:,} more")
+    message = f"{container.shown}: {len(unreadable):,} images cannot be read:"
+    return DataError("\n".join([message, *lines]), "Replace or remove them.")
 
 
 def _key(name: str) -> str:

@@ -16,7 +16,7 @@ from fer_tune.job import NOUNS
 
 def head(state: RunState, width: int) -> list[RenderableType]:
     """Returns the head, line by line."""
-    what = Text.assemble((state.study, "bold"), (f"  {state.family} on {state.data}", "dim"))
+    what = Text.assemble((state.study, "bold"), (f"  {terminal.family(state.family)} on {state.data}", "dim"))
     left = "" if state.over is not None else f" · about {terminal.clock(state.left)} left"
     when = Text(f"{terminal.clock(state.elapsed)} elapsed{left}")
     done = Text(f" {state.finished}/{state.budget}", "bold")

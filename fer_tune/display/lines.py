@@ -51,9 +51,9 @@ class Lines(Observer):
 
     def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
         name = f", {job.name}" if job.name else ""
-        attempt = f", attempt {job.attempt}" if job.attempt else ""
+        begins = "continues" if job.attempt else "started"
         where = f"worker {worker.index}, lane {lane}" if worker.lanes > 1 else f"worker {worker.index}"
-        self._line(f"{job.study}: {job.label} started on {where} ({worker.device}){name}{attempt}")
+        self._line(f"{job.study}: {job.label} {begins} on {where} ({worker.device}){name}")
 
     def job_progress(self, job: Job, progress: StepProgress) -> None:
         step = f"step {progress.step}/{progress.steps}"

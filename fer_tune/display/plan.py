@@ -41,7 +41,7 @@ def show_previews(previews: Sequence[Preview]) -> None:
     out = terminal.console()
     for one in previews:
         sweep, budget = one.sweep, one.sweep.budget
-        terminal.line(out, (sweep.study, "bold"), f": {sweep.family} on {describe_images(sweep)}")
+        terminal.line(out, (sweep.study, "bold"), f": {terminal.family(sweep.family)} on {describe_images(sweep)}")
         if one.counts is None:
             terminal.line(out, f"  a new study in {one.database}")
         else:

@@ -213,6 +213,16 @@ def hours(seconds: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def period(hours: float) -> str:
+    """Returns a number of hours in words: `2 hours`, or `10 minutes`."""
+    return many(hours, "hour") if hours >= 1 else many(float(f"{60 * hours:.2g}"), "minute")
+
+
+def family(name: str) -> str:
+    """Returns a family's name without the digest of its file: `mynet.py:MyNet`."""
+    return name.partition("@")[0]
+
+
 def rate(images: float | None) -> str:
     """Returns images a second, as 940 or 17.1k."""
     if images is None or not math.isfinite(images):

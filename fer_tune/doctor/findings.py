@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fer_tune.errors import FerTuneError
-
 State = Literal["ok", "note", "problem"]
 
 
@@ -41,11 +39,6 @@ def note(what: str, found: str, advice: str = "") -> Finding:
 def problem(what: str, found: str, advice: str) -> Finding:
     """Returns that something is wrong."""
     return Finding(what, "problem", found, advice)
-
-
-def refused(what: str, error: FerTuneError) -> Finding:
-    """Returns an error of fer-tune as a problem."""
-    return problem(what, error.message, error.hint or "Correct it before the next run.")
 
 
 def some(names: Sequence[object], most: int = 3) -> str:

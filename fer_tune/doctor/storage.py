@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from fer_tune.doctor.findings import Finding, many, note, ok, problem, refused, size, some
+from fer_tune.doctor.findings import Finding, many, note, ok, problem, size, some
 from fer_tune.errors import FerTuneError, StorageError
 from fer_tune.settings import Settings
 from fer_tune.store import Patience, Store, tables
@@ -45,7 +45,8 @@ def storage(settings: Settings) -> Iterator[Finding]:
             if found.state == "ok":
                 yield from _artifacts(store)
     except (SQLAlchemyError, FerTuneError) as error:
-        yield refused("database", explain(error, url) if isinstance(error, SQLAlchemyError) else error)
+        wrong = explain(error, url) if isinstance(error, SQLAlchemyError) else error
+        yield problem("database", wrong.message, wrong.hint or "Correct it before the next run.")
 
 
 def read_only(settings: Settings) -> Store:

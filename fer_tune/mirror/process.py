@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fer_tune.errors import FerTuneError, StudyError
+from fer_tune.errors import SettingsError, StudyError
 from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
@@ -110,7 +110,7 @@ def start(
         jobs: `all` also copies the jobs that ran with `--wandb disabled`.
 
     Raises:
-        FerTuneError: the tracker's package is not installed.
+        SettingsError: the tracker's package is not installed.
         OSError: the process or its log cannot be started.
     """
     to = adapter(tracker)
@@ -119,7 +119,7 @@ def start(
     if mode == "disabled":
         return MirrorHandle(None, log, settings, tracker)
     if to.package and find_spec(to.package) is None:
-        raise FerTuneError(f"{to.package} is not installed.", to.install or f"pip install {to.package}")
+        raise SettingsError(f"{to.package} is not installed.", to.install or f"pip install {to.package}")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(

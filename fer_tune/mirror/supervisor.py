@@ -12,7 +12,7 @@ from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import Plan, StudyOutcome
 from fer_tune.mirror import process
 from fer_tune.mirror.process import GRACE, WANDB, MirrorHandle
-from fer_tune.mirror.tracker import Mode
+from fer_tune.mirror.tracker import Mode, all_asked_for
 from fer_tune.mirror.trackers import TRACKERS
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
@@ -91,7 +91,8 @@ class MirrorSupervisor(Observer):
         try:
             self._handle = process.start(self._settings, self._study, self._mode, tracker=self._tracker)
         except (OSError, FerTuneError) as error:
-            self._tell(f"{self._study} is not mirrored to {self._tracker}: {error}")
+            why = str(error).replace("\n", " ")
+            self._tell(f"{self._study} is not copied to {self._tracker}: {why}")
             self._handle = None
 
     def _stop(self, grace: float) -> None:
@@ -117,6 +118,9 @@ def supervisors(settings: Settings, wandb: Mode | None, observers: Observer) -> 
         observers: hear where the copies will be, and what the user should know.
     """
     asked = {WANDB: wandb}
+    if unknown := [name for name in all_asked_for() if name not in TRACKERS]:
+        known = ", ".join(TRACKERS)
+        observers.note(f"FER_TUNE_TRACKERS names {', '.join(unknown)}; the trackers that are known are {known}.")
     return [
         MirrorSupervisor(settings, asked.get(tracker), observers.note, tracker, observers.mirror_opened)
         for tracker in TRACKERS

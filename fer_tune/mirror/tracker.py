@@ -73,7 +73,12 @@ class Run:
 
 def asked_for(name: str) -> bool:
     """Returns whether FER_TUNE_TRACKERS names a tracker, as in `mlflow,tensorboard`."""
-    return name in (word.strip() for word in os.environ.get("FER_TUNE_TRACKERS", "").split(","))
+    return name in all_asked_for()
+
+
+def all_asked_for() -> list[str]:
+    """Returns the names in FER_TUNE_TRACKERS, whether there are such trackers or not."""
+    return [word.strip() for word in os.environ.get("FER_TUNE_TRACKERS", "").split(",") if word.strip()]
 
 
 class Tracker(Protocol):

@@ -73,7 +73,8 @@ def register(written: str, folder: Path) -> str:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise TrainingError(
-            f"The family's file {path} cannot be read: {why}.", "Name it relative to the sweep."
+            f"The family's file {path} cannot be read: {why}.",
+            "Name it relative to the sweep or to the working folder.",
         ) from error
     name = f"{path.name}:{found['what']}@{_digest(source)}"
     if NAMED.fullmatch(name) is None or len(name) > LONGEST_NAME:

@@ -26,6 +26,8 @@ DEATHS = 5
 finished no job in between. It also stops after this many starts in a row that failed."""
 DEATHS_WITHIN = 60.0
 """Seconds; see `DEATHS`."""
+TOGETHER = 10.0
+"""Seconds for which workers that are ready leave jobs to those that start for the first time."""
 
 
 class PoolMember(ABC):
@@ -44,12 +46,18 @@ class PoolMember(ABC):
         self.use = UseLanes(1, None)
         self._deaths: list[float] = []
         self._failed_starts = 0
+        self._new_until = time.monotonic() + TOGETHER
         self.reset()
 
     @property
     @abstractmethod
     def info(self) -> WorkerInfo:
         """The worker, as the runner sees it."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the worker is about to be ready for the first time."""
+        return time.monotonic() < self._new_until
 
     @abstractmethod
     def send(self, message: object) -> None:
@@ -69,7 +77,7 @@ class PoolMember(ABC):
     def event(self, message: object) -> Event:
         """Notes a message of the worker, and returns it as the runner sees it."""
         if isinstance(message, Ready):
-            self.ready, self._failed_starts = True, 0
+            self.ready, self._failed_starts, self._new_until = True, 0, 0.0
             return ReadyEvent(self.index)
         if isinstance(message, Has):
             self.lanes = message.lanes
@@ -90,7 +98,7 @@ class PoolMember(ABC):
         if own:
             self._deaths.append(time.monotonic())
             self._failed_starts += not self.ready
-        self.lost, self.ready = True, False
+        self.lost, self.ready, self._new_until = True, False, 0.0
         jobs, self.jobs = tuple(self.jobs.values()), {}
         return LostEvent(self.index, jobs, self.why or reason, log_tail)
 
@@ -122,7 +130,11 @@ class MemberPool(Generic[Member]):
 
     def idle(self) -> list[Slot]:
         ready = [worker for worker in self._workers if worker.ready]
-        return in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
+        slots = in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
+        if any(worker.is_new for worker in self._workers):
+            # Else the worker that is ready first would get all jobs of a short list.
+            return [slot for slot in slots if slot.lane == 0]
+        return slots
 
     def stop_job(self, slot: Slot, keep: bool = False) -> None:
         worker = self._workers[slot.worker]

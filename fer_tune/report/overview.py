@@ -37,10 +37,15 @@ class Mark:
 
 @dataclass(frozen=True)
 class Overview:
-    """The marks of each study by its name, and their scale. Places are per cent of the width."""
+    """The marks of each study by its name, and their scale. Places are per cent of the width.
+
+    Attributes:
+        baselines: the accuracy of the best start configuration, by the study's name.
+    """
 
     scale: Linear
     rows: dict[str, list[Mark]]
+    baselines: dict[str, float]
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -61,9 +66,11 @@ class Overview:
 def overview(studies: Sequence[StudyReport]) -> Overview:
     """Returns the marks of the studies that have an accuracy."""
     rows = {study.record.name: _marks(study) for study in studies if study.accuracy is not None}
+    known = {study.record.name: study.baseline_accuracy for study in studies}
+    baselines = {name: 100 * accuracy for name, accuracy in known.items() if accuracy is not None and name in rows}
     ends = [mark.value + side * mark.error for marks in rows.values() for mark in marks for side in (-1, 1)]
-    scale = Linear.over(ends, margin=0.05)
-    return Overview(Linear(min(scale.low, scale.high - NARROWEST), scale.high), rows)
+    scale = Linear.over([*ends, *baselines.values()], margin=0.05)
+    return Overview(Linear(min(scale.low, scale.high - NARROWEST), scale.high), rows, baselines)
 
 
 def _marks(study: StudyReport) -> list[Mark]:

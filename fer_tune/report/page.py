@@ -149,6 +149,8 @@ def hours(seconds: float) -> str:
 
 def plain(value: object) -> str:
     """Returns the value of a hyperparameter."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -110,6 +110,10 @@ def parallel(study: StudyReport) -> str:
         width, more = (2.2, "") if trial in best else (1.0, 'opacity=".3" ')
         parts.append(path(data, BLUE, width, more + of_trial(trial.number), _tooltip(trial)))
     parts += map(_upright, range(len(axes)), axes, [f"{study.record.objective}, %", *names], [len(axes)] * len(axes))
+    for level in _levels(study):
+        y, more = _height(axes[0].place(level)), 'stroke-dasharray="6 4" opacity=".7"'
+        data = f"M{_at_axis(0, 2):.1f} {y:.1f}H{_at_axis(1, len(axes)):.1f}"
+        parts.append(path(data, "currentColor", 1.3, more, f"best of start: {level:.2f} %"))
     return svg(960, 330, *parts, label=f"hyperparameters of the complete trials of {study.record.name}")
 
 
@@ -177,7 +181,7 @@ def _percent(trial: TrialSummary) -> float:
 
 
 def _tooltip(trial: TrialSummary) -> str:
-    value = "" if trial.value is None or not math.isfinite(trial.value) else f" at {trial.value:.2%}"
+    value = "" if trial.value is None or not math.isfinite(trial.value) else f" at {100 * trial.value:.2f} %"
     name = f" ({trial.name})" if trial.name else ""
     epochs = "1 epoch" if trial.epochs == 1 else f"{trial.epochs} epochs"
     return f"trial {trial.number}{name}: {trial.state}{value} after {epochs}"

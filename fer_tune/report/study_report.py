@@ -103,17 +103,27 @@ class StudyReport:
     @property
     def best_row(self) -> EpochRow | None:
         """The best epoch of the best trial."""
-        if self.best is None:
-            return None
-        rows = self.curves.get(self.best.number, [])
-        return next((row for row in rows if row.epoch == self.best.best_epoch), None)
+        return self._best_row_of(self.best)
 
     @property
     def accuracy(self) -> float | None:
         """The validation accuracy of the best trial in its best epoch, whatever the objective."""
+        return self._accuracy_of(self.best)
+
+    @property
+    def baseline_accuracy(self) -> float | None:
+        """The validation accuracy of the best start configuration, whatever the objective."""
+        return self._accuracy_of(self.best_start)
+
+    def _best_row_of(self, trial: TrialSummary | None) -> EpochRow | None:
+        rows = [] if trial is None else self.curves.get(trial.number, [])
+        return next((row for row in rows if trial is not None and row.epoch == trial.best_epoch), None)
+
+    def _accuracy_of(self, trial: TrialSummary | None) -> float | None:
         if self.record.objective == "val_accuracy":
-            return None if self.best is None else self.best.value
-        return None if self.best_row is None else self.best_row.val_accuracy
+            return None if trial is None else trial.value
+        row = self._best_row_of(trial)
+        return None if row is None else row.val_accuracy
 
     @property
     def accuracy_error(self) -> float | None:

@@ -56,5 +56,5 @@ def fate(state: str, epochs: int, rungs: Iterable[int]) -> str:
 def shares(spent: Mapping[str, float]) -> str:
     """Returns in words what seconds were spent on: `58 % reached the top, 42 % paused`."""
     total = sum(spent.values())
-    parts = [f"{spent[name] / total:.0%} {name}" for name in FATES if spent.get(name, 0.0) > 0] if total else []
+    parts = [f"{100 * spent[name] / total:.0f} % {name}" for name in FATES if spent.get(name, 0.0) > 0] if total else []
     return ", ".join(parts)

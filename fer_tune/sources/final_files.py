@@ -68,7 +68,7 @@ def _draw(fit: FinalFit) -> Path:
     from fer_tune.report.confusion import confusion_png
 
     assert fit.tested is not None
-    title = f"{fit.study}, trial {fit.trial}: {fit.plain.scores.accuracy:.2%} of {fit.tested.images} on test"
+    title = f"{fit.study}, trial {fit.trial}: {100 * fit.plain.scores.accuracy:.2f} % of {fit.tested.images} on test"
     return confusion_png(fit.plain.confusion, fit.classes, fit.folder / "confusion.png", title)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fer_tune.job import EpochRow, Job
+from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
@@ -37,8 +38,12 @@ class JobList:
     ) -> None:
         self.plan, self.jobs, self.lock = plan, list(jobs), lock
         self._store, self._origin, self._mirrored = store, origin, mirrored
-        over = {record.uid for record in self.records() if record.state in ("complete", "pruned")}
+        ended = {record.uid: record.state for record in self.records()}
+        over = {uid for uid, state in ended.items() if state in ("complete", "pruned")}
         self._todo = deque(job for job in self.jobs if job.uid not in over)
+        for job in self.jobs:  # a run that was killed after the job's end may have left its checkpoint
+            if ended.get(job.uid) in ("complete", "pruned", "failed") and job.checkpoint is not None:
+                remove_checkpoint(job.checkpoint)
 
     def begin(self, left: Callable[[], float]) -> Counts:
         """Ends the attempts that a killed process left open, and removes files that it did not

@@ -52,7 +52,7 @@ class PatienceRule:
         if self._over:
             self._note(
                 f"{self._name}: the next {self._trials} trials are expected to gain {100 * gain:.2f} points on the "
-                f"best value of {best:.2%}. Its standard error is {100 * error:.2f} points. So the study ends "
+                f"best value of {100 * best:.2f} %. Its standard error is {100 * error:.2f} points. So the study ends "
                 "(budget.patience)."
             )
         return self._over

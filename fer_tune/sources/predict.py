@@ -62,7 +62,9 @@ def predict_images(
     if sheet is not None:
         from fer_tune.report.contact_sheet import write_sheet
 
-        captions = [(f"{one.label} {max(one.probabilities.values()):.0%}", Path(one.image).name) for one in predictions]
+        captions = [
+            (f"{one.label} {100 * max(one.probabilities.values()):.0f} %", Path(one.image).name) for one in predictions
+        ]
         write_sheet(sheet, found.images, captions)
     return predictions
 

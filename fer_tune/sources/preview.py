@@ -76,7 +76,7 @@ def _counts(sweep: Sweep, settings: Settings) -> Counts | None:
         return None
     with open_reader(settings) as store:
         record = store.studies.find(sweep.study)
-        if record is None:
+        if record is None or not store.jobs.of(sweep.study):
             return None
         refuse_other_sweep(record, sweep)
         return counts(store, sweep.study)

@@ -54,6 +54,16 @@ def inside(root: Path, path: Path) -> Path:
     return resolved.relative_to(base)
 
 
+def file_below(root: Path, name: str) -> Path:
+    """Returns the path of the file that a record or an archive calls `name`, which need not exist.
+
+    Raises:
+        StorageError: the path is outside of `root`, or is not a valid path.
+    """
+    base = root.resolve()  # `inside` looks for a relative path in the working folder too
+    return root / inside(base, base / name)
+
+
 def below(root: Path, path: Path) -> str:
     """Returns a path as records keep it: relative if it is below `root`, else absolute."""
     try:

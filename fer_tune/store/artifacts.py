@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from fer_tune.errors import StorageError
 from fer_tune.store import tables
-from fer_tune.store.artifact_paths import described, inside
+from fer_tune.store.artifact_paths import described, file_below
 from fer_tune.store.database import Database, matches, without
 from fer_tune.store.records import ArtifactRecord
 from fer_tune.store.studies import Studies
@@ -57,7 +57,7 @@ class Artifacts:
             StorageError: the path is outside the storage folder, or is not a regular file, such as
                 a pipe that a reader would wait for. fer-tune never records such a path.
         """
-        path = self._database.root / inside(self._database.root, self._database.root / artifact.path)
+        path = file_below(self._database.root, artifact.path)
         if path.exists() and not path.is_file():
             raise StorageError(f"The artifact {path} is not a regular file.", "Restore it from a backup.")
         return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from fer_tune.errors import StorageError
 from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings
-from fer_tune.store.artifact_paths import inside
+from fer_tune.store.artifact_paths import file_below
 from fer_tune.store.backup import ARTIFACTS, DATABASE, LEDGER, ledger_lines
 from fer_tune.store.bootstrap import UPGRADABLE
 from fer_tune.store.connection import parse_url
@@ -95,7 +95,7 @@ def _unpack(backup: Path, draft: Path, root: Path) -> int:
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None or not (member.name == DATABASE or member.name.startswith(f"{ARTIFACTS}/")):
                     raise StorageError(f"{backup} has {member.name!a}, which no backup of fer-tune has.", _ANOTHER)
-                target = draft if member.name == DATABASE else root / inside(root, root / member.name)
+                target = draft if member.name == DATABASE else file_below(root, member.name)
                 replace_file(target, lambda to, stream=stream: shutil.copyfileobj(stream, to))  # type: ignore[misc]
                 files += target != draft
     except (tarfile.TarError, EOFError) as error:

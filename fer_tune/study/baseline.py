@@ -8,7 +8,7 @@ from fer_tune.selection.race import ALPHA
 from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader
 from fer_tune.study.standings import beside_leader
-from fer_tune.study.summaries import TrialSummary, best_start, counts, ranking
+from fer_tune.study.summaries import TrialSummary, best_start, counts, has_start, ranking
 from fer_tune.study.summaries import trial as find_trial
 
 
@@ -45,10 +45,17 @@ class Gain:
         """Returns the gain in words, in points of a hundred."""
         name = f"start {self.start.name!r}" if self.start.name else "start"
         if self.is_start:
-            return f"This is {name} itself: no drawn trial is better."
+            return f"{name} itself; no drawn trial is better"
         error = "" if self.error is None else f", standard error {100 * self.error:.1f}"
         verdict = "a tie" if self.tied else "better" if self.gained > 0 else "worse"
         return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}: {verdict}"
+
+
+def beside_start(store: Store, study: str, gained: Gain | None) -> str:
+    """Returns the gain in words, or why there is none. It is empty for a study without `start:`."""
+    if gained is not None:
+        return gained.sentence()
+    return "no start configuration was trained to its end, so there is no baseline" if has_start(store, study) else ""
 
 
 def gain(store: Store, study: str, number: int | None = None) -> Gain | None:

@@ -8,18 +8,20 @@ import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.data.spec import FER2013, DataRef
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
-from fer_tune.study.trial_states import BUDGET
+from fer_tune.study.trial_states import BUDGET, START
 from fer_tune.study.trial_writes import trials_deleted
 from fer_tune.sweep.schema import Budget, Sweep
 
@@ -34,6 +36,8 @@ KEEP_BOTH = (
 
 def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, counts: Mapping[str, int]) -> StudyRecord:
     """Returns the record of the sweep's study. Creates the record if it does not exist.
+
+    A study of which no trial was started, such as one that was only planned, becomes the sweep's.
 
     Args:
         data: the images and the split.
@@ -56,7 +60,15 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
         return record
     if not in_optuna and store.jobs.attempts(sweep.study):
         raise trials_deleted(sweep.study, "meanwhile")
-    _refuse_changes(record, sweep, data)
+    try:
+        _refuse_changes(record, sweep, data)
+    except StudyError:
+        if _is_begun(store, storage, sweep.study):
+            raise
+        if in_optuna:
+            store.patiently(lambda: storage.delete_study(storage.get_study_id_from_name(sweep.study)))
+        store.studies.delete(sweep.study)
+        return settle(sweep, store, storage, data, counts)
     return record
 
 
@@ -160,15 +172,16 @@ def _new_record(sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, 
         data_cache=below(store.root, data.cache),
         data_spec=data.spec,
         split=split,
-        versions=versions(),
+        versions=dict(versions()),
         created=datetime.now(UTC),
     )
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Returns the versions of Python and of `PACKAGES` by name, without importing them.
 
-    Packages that are not installed are left out.
+    Packages that are not installed are left out. To read one takes a millisecond.
     """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -177,6 +190,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _is_begun(store: Store, storage: BaseStorage, name: str) -> bool:
+    """Returns whether a trial of the study was started, or another program enqueued one."""
+
+    def queue() -> list[FrozenTrial]:
+        return storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+
+    if store.jobs.of(name):
+        return True
+    waiting = store.patiently(queue) if store.patiently(lambda: _in_optuna(storage, name)) else []
+    return any(trial.state != TrialState.WAITING or START not in trial.user_attrs for trial in waiting)
 
 
 def _in_optuna(storage: BaseStorage, name: str) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from sqlalchemy import delete, select
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.files import writing
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyLock, claim, confirm_lock, final_lock, is_run
 from fer_tune.study.storage import optuna_storage
+from fer_tune.study.trial_writes import PARAMS, REPORTED, SYSTEM, TRIALS, USER, VALUES
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def delete_study(store: Store, settings: Settings, name: str) -> Deleted:
         storage = optuna_storage(store)
         with suppress(KeyError):  # another program has deleted it
             store.patiently(lambda: storage.delete_study(storage.get_study_id_from_name(name)))
+        store.patiently(partial(_delete_orphans, store))
         files = 0
         for folder in (
             settings.job_folder(name, record.uid, "x").parent,
@@ -61,6 +66,17 @@ def delete_study(store: Store, settings: Settings, name: str) -> Deleted:
             files += 1
         store.studies.delete(name)
     return Deleted(name, len(jobs), files)
+
+
+def _delete_orphans(store: Store) -> None:
+    """Deletes rows of trials that do not exist.
+
+    Optuna first reads what it deletes. A row that a run writes meanwhile is left. The key of its
+    trial may be given again, and the row would then belong to a trial of another study.
+    """
+    with store.engine.begin() as tx:
+        for table in (PARAMS, VALUES, REPORTED, USER, SYSTEM):
+            tx.execute(delete(table).where(table.c.trial_id.not_in(select(TRIALS.c.trial_id))))
 
 
 def _delete(folder: Path) -> int:

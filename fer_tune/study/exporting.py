@@ -15,7 +15,7 @@ from fer_tune.errors import StorageError, StudyError
 from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.store import Store, StudyLock, claim, is_run
-from fer_tune.store.artifact_paths import inside
+from fer_tune.store.artifact_paths import file_below
 from fer_tune.store.backup import DATABASE
 from fer_tune.study.migrating import copy_studies
 from fer_tune.study.storage import optuna_storage
@@ -135,7 +135,7 @@ def _unpack(file: Path, draft: Path) -> list[Path]:
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None or not _allowed(member.name):
                     raise StorageError(f"{file} has {member.name!a}, which no exported study has.", _ANOTHER)
-                target = draft / inside(draft, draft / member.name)
+                target = file_below(draft, member.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as out:
                     shutil.copyfileobj(stream, out)

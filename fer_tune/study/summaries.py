@@ -115,6 +115,11 @@ def best_start(store: Store, study: str) -> TrialSummary | None:
     return next(iter(read(store, study, work)), None)
 
 
+def has_start(store: Store, study: str) -> bool:
+    """Returns whether a trial of the study came from `start:`, complete or not."""
+    return read(store, study, lambda rows: bool(rows.having(START)))
+
+
 def trials(store: Store, study: str, states: Collection[State] = STATES) -> list[TrialSummary]:
     """Returns the trials of a study that are in one of `states`, by number.
 

@@ -124,6 +124,8 @@ def convert_wandb(path: Path, family: str | None = None) -> Converted:
     Raises:
         SweepError: the file is not a W&B sweep, or there is no such family.
     """
+    if not _exists(path):
+        raise SweepError(f"{path}: this file does not exist.", "Name a W&B sweep: a YAML file with `parameters`.")
     text = _read(path)
     family = family or family_of(text) or "resnet"
     if family not in FAMILIES:
@@ -153,7 +155,8 @@ def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
 def find_sweeps(paths: Sequence[Path]) -> list[Path]:
     """Returns the files, and the `*.yaml` and `*.yml` files in the folders by name, each once.
 
-    A path that does not exist may be the name of a sweep that comes with fer-tune.
+    A path that does not exist may be the name of a sweep in `sweeps/`, or of one that comes with
+    fer-tune. So may a folder without sweeps, such as one of images.
 
     Raises:
         SweepError: a path does not exist, or a folder has no sweep.
@@ -163,13 +166,14 @@ def find_sweeps(paths: Sequence[Path]) -> list[Path]:
         path = given if _exists(given) else shipped.named(str(given))
         if path is None:
             raise _missing(given)
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file())
-            if not inside:
-                raise SweepError(f"{path}: this folder has no sweep (*.yaml).", "`fer-tune init FAMILY` prints one.")
-            found.update(dict.fromkeys(inside))
-        else:
+        if not path.is_dir():
             found[path] = None
+        elif inside := sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.is_file()):
+            found.update(dict.fromkeys(inside))
+        elif named := shipped.named(str(given)):
+            found[named] = None
+        else:
+            raise SweepError(f"{path}: this folder has no sweep (*.yaml).", "`fer-tune init FAMILY` prints one.")
     return list(found)
 
 
@@ -200,13 +204,11 @@ def _missing(path: Path) -> SweepError:
         beside = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
     except OSError:
         beside = []
-    close = get_close_matches(path.name, [*beside], 1, 0.4)
-    shipped_names = ", ".join(shipped.names())
-    hint = (
-        f"Did you mean {path.parent / close[0]}?"
-        if close
-        else f"These sweeps come with fer-tune and need no file: {shipped_names}."
-    )
+    named = list(dict.fromkeys([*shipped.local_names(), *shipped.names()]))
+    is_name = path.name == str(path)
+    close = get_close_matches(path.name, [*beside, *(named if is_name else [])], 1, 0.4)
+    hints = [f"Did you mean {path.parent / close[0]}?"] if close else []
+    hint = " ".join([*hints, *([f"These need no path: {', '.join(named)}."] if is_name or not close else [])])
     return SweepError(f"{path}: this file does not exist.", hint)
 
 

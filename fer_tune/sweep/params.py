@@ -148,18 +148,11 @@ class ParamsReader:
             return None
         if not isinstance(low, int | float) or not isinstance(high, int | float):
             return None
-        if wrong := _range_problem(hyper, low, high, log, step):
+        if wrong := _range_problem(hyper, low, high, log, step) or _off_problem(off):
             self.problems.add(node, path, wrong)
             return None
-        if isinstance(off, bool) or not isinstance(off, int | float) or not 0 <= off < 1:
-            self.problems.add(
-                entries["off"],
-                join(path, "off"),
-                f"must be a number from 0 to below 1, not {describe_value(off)}: the share of draws that are low itself",
-            )
-            return None
         step = hyper.type(step) if isinstance(step, int | float) else None
-        return Range(low, high, log, step, hyper.type is int, float(off))  # type: ignore[arg-type]  # numeric, so the step is a number
+        return Range(low, high, log, step, hyper.type is int, off)  # type: ignore[arg-type]  # checked to be numbers
 
     def _when(self, node: Node, path: str) -> When:
         if not isinstance(node.value, dict) or not node.value:
@@ -192,6 +185,13 @@ def _range_problem(hyper: Hyperparameter, low: float, high: float, log: bool, st
     if log and step is not None:
         return "a range has log or step, not both"
     return "" if step is None else _step_problem(hyper, low, high, step)
+
+
+def _off_problem(off: object) -> str:
+    """Returns what is wrong with the share of draws that are `low`, or an empty text."""
+    if isinstance(off, bool) or not isinstance(off, int | float) or not 0 <= off < 1:
+        return f"off must be a number from 0 to below 1, not {describe_value(off)}: the share of draws that are low"
+    return ""
 
 
 def _step_problem(hyper: Hyperparameter, low: float, high: float, step: object) -> str:

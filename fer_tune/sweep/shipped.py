@@ -22,12 +22,16 @@ def names() -> list[str]:
 def named(name: str) -> Path | None:
     """Returns the file of a sweep by its name, or None if there is no such sweep.
 
-    A file in `sweeps/` in the working folder comes before the one in the package.
+    A file in `sweeps/` in the working folder comes before one in the package.
     """
-    if name not in names():
-        return None
-    local = LOCAL / f"{name}.yaml"
-    return local if local.is_file() else FOLDER / f"{name}.yaml"
+    if name in local_names():
+        return LOCAL / f"{name}.yaml"
+    return FOLDER / f"{name}.yaml" if name in names() else None
+
+
+def local_names() -> list[str]:
+    """Returns the names of the sweeps in `sweeps/` in the working folder, in alphabetical order."""
+    return sorted(path.stem for path in LOCAL.glob("*.yaml") if path.is_file())
 
 
 def copy_all(folder: Path = LOCAL) -> list[Path]:

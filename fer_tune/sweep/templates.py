@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.error_messages import nearest
 from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, SweepKeys, SweepLimits
@@ -39,22 +40,34 @@ SEARCHED = {
 def template(family: str) -> str:
     """Returns the text of a commented sweep of `family`, which can be run as it is.
 
+    Args:
+        family: a name, or a file and a class such as `./mynet.py:MyNet`.
+
     Raises:
         SweepError: `family` is not the name of a family.
+        TrainingError: the file cannot be read or imported, or has no such family.
     """
+    if family_files.is_written(family):
+        return "\n".join(_lines(family_files.register(family, Path()), family)) + "\n"
     if family not in FAMILIES:
         near = nearest(family, FAMILIES.alternatives(family))
         raise SweepError(
             f"{family!r} is not a family{near}.",
-            f"Families: {', '.join(FAMILIES)}, and torchvision/NAME for torchvision's networks.",
+            f"Families: {', '.join(FAMILIES)}, torchvision/NAME for torchvision's networks, or ./FILE.py:CLASS.",
         )
-    return "\n".join(_lines(family)) + "\n"
+    return "\n".join(_lines(family, family)) + "\n"
 
 
-def _lines(family: str) -> Iterator[str]:
+def _lines(family: str, written: str) -> Iterator[str]:
+    """Yields the lines.
+
+    Args:
+        written: the family as the sweep names it.
+    """
+    study = written.rpartition("/")[2].rpartition(":")[2]
     about = {name: info.description for name, info in SweepKeys.model_fields.items()}
     yield from (
-        f"# A sweep of {family}: {FAMILIES[family].summary}",
+        f"# A sweep of {written}: {FAMILIES[family].summary}",
         "#",
         "#     fer-tune check FILE     shows what it searches",
         "#     fer-tune run FILE       searches; the same command again continues the study",
@@ -63,8 +76,8 @@ def _lines(family: str) -> Iterator[str]:
         "# `when` makes a hyperparameter conditional, and a list gives it alternatives.",
         "# A hyperparameter that is not named has its default.",
         "",
-        f"# study: {family}  # {about['study']}",
-        f"family: {family}",
+        f"# study: {study}  # {about['study']}",
+        f"family: {written}",
         f"data: fer2013  # {about['data']}",
         "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fer_tune.data.spec import DataSpec
 from fer_tune.errors import DataError, FerTuneError, StorageError
-from fer_tune.models import FAMILIES, Family, FamilyConfig
+from fer_tune.models import FAMILIES, Family, FamilyConfig, family_files
 
 FILE = "config.json"
 
@@ -82,8 +82,14 @@ def read_config(folder: Path) -> ModelConfig:
             f"{path} is not of format {FORMAT}.",
             "A model of another version of fer-tune must be trained again: `fer-tune retrain`.",
         )
-    if values.get("family") not in FAMILIES:
-        raise DataError(f"{path} names an unknown family {str(values.get('family'))[:80]!r}.", MODEL_FOLDER)
+    named = str(values.get("family"))[:80]
+    if named not in FAMILIES:
+        if (of_file := family_files.NAMED.fullmatch(named)) is not None:
+            raise DataError(
+                f"{path} needs the family {named}, whose file was never run in this storage folder.",
+                f"`fer-tune check --family PATH/{of_file['file']}:{of_file['what']}` runs it, if it was not changed.",
+            )
+        raise DataError(f"{path} names an unknown family {named!r}.", MODEL_FOLDER)
     try:
         config = ModelConfig.model_validate({**values, "everything": values})
         family, _ = config.network()

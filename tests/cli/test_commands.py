@@ -137,6 +137,18 @@ def test_every_template_checks(fer_tune: Run, tmp_path: Path) -> None:
         assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("search", "says"), [("rungs: [2]", "rung at epoch 2;"), ("rungs: [1, 2]", "rungs at epochs 1, 2;")]
+)
+def test_check_says_rungs_and_hours_in_words(fer_tune: Run, tmp_path: Path, search: str, says: str) -> None:
+    budget = "budget: {trials: 9, epochs: 4, hours: 0.17}"
+    text = f"family: simple_cnn\ndata: demo\n{budget}\nsearch: {{strategy: promote, {search}}}\nparams: {{lr: 0.1}}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    shown = fer_tune("check", tmp_path / "s.yaml").stdout
+    assert "9 trials of at most 4 epochs, 10 minutes" in shown
+    assert says in shown
+
+
 def test_check_shows_what_set_changes(fer_tune: Run, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SWEEP)
     assert "0.125" in fer_tune("check", tmp_path / "s.yaml", "--set", "head_dropout=0.125").stdout
@@ -186,3 +198,12 @@ def test_best_by_the_rule_of_one_standard_error(store: Store, fer_tune: Run) -> 
     shown = fer_tune("best", "--rule", "one_se")
     assert "The cheapest within one standard error is trial 1, with 1,234 parameters." in shown.stdout
     assert fer_tune("best", "--rule", "none").exit_code == 2
+
+
+def test_a_database_without_a_study_says_how_to_make_one(settings: Settings, fer_tune: Run) -> None:
+    make_study(settings).close()
+    assert fer_tune("studies", "delete", "tiny").exit_code == 0
+    shown = fer_tune("studies")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "fer-tune run SWEEP" in shown.stderr
+    assert json.loads(fer_tune("studies", "--json").stdout) == []

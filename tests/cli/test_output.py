@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -112,6 +113,14 @@ def test_lines_on_progress_within_an_epoch(capsys: pytest.CaptureFixture[str], m
         "obedient: trial 7 epoch 1/4 step 30/157",
         "obedient: trial 7 epoch 1/4 step 60/157",
     ]
+
+
+def test_another_attempt_is_a_trial_that_continues(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, worker = Lines(terminal.Output()), WorkerInfo(0, "cpu", None)
+    for attempt in (0, 1):
+        lines.job_started(replace(a_job(), attempt=attempt), worker)
+    told = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["obedient: trial 7 started on worker 0 (cpu)", "obedient: trial 7 continues on worker 0 (cpu)"]
 
 
 def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> None:

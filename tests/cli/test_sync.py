@@ -10,7 +10,7 @@ from fer_tune.cli.app import app
 from fer_tune.errors import FerTuneError
 from fer_tune.mirror.sync import Synced
 from fer_tune.settings import Settings
-from tests.studies import make_study
+from tests.studies import SWEEP, make_study
 
 
 @pytest.fixture
@@ -46,3 +46,11 @@ def test_it_copies_what_ran_with_wandb_disabled_when_asked(asked: list[tuple[str
 def test_a_study_that_fails_is_an_error(asked: list[tuple[str, bool]]) -> None:
     assert CliRunner().invoke(app, ["sync", "--study", "broken"]).exit_code != 0
     assert asked == [("broken", False)]
+
+
+def test_a_tracker_that_is_not_known_is_said_once(settings: Settings) -> None:
+    make_study(settings).close()
+    make_study(settings, sweep=SWEEP.replace("study: tiny", "study: other")).close()
+    done = CliRunner().invoke(app, ["sync", "--tracker", "nothing"])
+    assert done.exit_code == 2
+    assert done.stderr.count("There is no tracker nothing") == 1

@@ -25,6 +25,21 @@ def test_the_table_has_hyperparameters(store: Store, fer_tune: Run) -> None:
     assert len(shown) == 8
 
 
+def test_only_reasons_that_the_state_does_not_say_are_in_the_table(store: Store) -> None:
+    [trial, *_] = api.trials("tiny")
+    reasons = ("pruned in epoch 2, where it was not among the best", "its time limit of 5 s was over")
+    some = [replace(trial, number=at, state="pruned", attrs={"reason": why}) for at, why in enumerate(reasons)]
+    columns, _ = chosen(some, 80, hyperparameters=True)
+    assert columns[-1].heading == "start, reason"
+    assert [text.rpartition(" · ")[2] for text in columns[-1].texts] == [trial.name or "", reasons[1]]
+
+
+def test_an_unknown_column_is_refused_before_anything_is_printed(store: Store, fer_tune: Run) -> None:
+    shown = fer_tune("trials", "--columns", "trial,widht")
+    assert shown.stdout == ""
+    assert "Did you mean width?" in shown.stderr
+
+
 def test_conditions_hold_for_json_too(store: Store, fer_tune: Run) -> None:
     listed = json.loads(fer_tune("trials", "--json", "--where", "value>40%", "--sort", "value").stdout)
     assert [trial["number"] for trial in listed] == [1, 0, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -48,7 +49,7 @@ def test_each_trial_that_ended_gets_a_note_once(settings: Settings) -> None:
         assert writer.catch_up() == 0
         study = load(store)
         assert "budget: {trials: 20, epochs: 3}" in get_note(study)
-        assert note_of(study, 1).startswith("**complete** at 60.00%, best epoch 3 of 3")
+        assert note_of(study, 1).startswith("**complete** at 60.00 %, best epoch 3 of 3")
         assert "Reason: `RuntimeError: made to fail`" in note_of(study, 3)
         assert pictures_of(study, 3) == {}  # it has no epoch
         [(name, artifact)] = pictures_of(study, 1).items()
@@ -120,7 +121,19 @@ def test_a_note_has_the_classes_of_the_data(settings: Settings) -> None:
         NoteWriter(store, settings, "tiny").catch_up()
         note = note_of(load(store), 1)
     assert [line for line in note.splitlines() if line.startswith(("| calm", "| a/b'c", "| unsure"))] == [
-        "| calm | 60.0% |",
-        "| a/b'c | 10.0% |",
+        "| calm | 60.0 % |",
+        "| a/b'c | 10.0 % |",
         "| unsure | – |",
     ]
+
+
+def test_a_picture_that_a_killed_process_left_half_written_is_removed(settings: Settings, tmp_path: Path) -> None:
+    picture = tmp_path / "confusion.png"
+    picture.write_bytes(b"a picture")
+    with make_study(settings) as store:
+        settings.pictures.mkdir(parents=True, exist_ok=True)
+        half = settings.pictures / f".{store.studies.get('tiny').uid}-0000-cd.abc.draft"
+        half.write_bytes(b"half a")
+        NoteWriter(store, settings, "tiny").add_final_fit(1, picture)
+        assert not half.exists()
+        assert [path.read_bytes() for path in settings.pictures.glob("*-cd")] == [b"a picture"]

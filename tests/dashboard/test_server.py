@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -134,7 +135,7 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.open(f"{plain}/dashboard")
         page.shows("1. tiny")
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=1")
-        page.shows("complete at 60.00%, best epoch 3 of 3")
+        page.shows("complete at 60.00 %, best epoch 3 of 3")
         page.shows("learning curves.svg", "final fit, on test.png", "parameters 1234", "device cpu", "3 0.6")
         page.until(f"{loaded} >= 1")
         link = "[...document.querySelectorAll('a')].find(a => a.innerText === 'learning curves.svg' && a.href)"
@@ -155,7 +156,7 @@ def test_the_plain_dashboard_in_a_browser_while_a_run_goes_on(store: Store, sett
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/note")
         page.shows("budget: {trials: 20, epochs: 3}")
         page.open(f"{plain}/dashboard/studies/{study_id(store, 'tiny')}/trials?numbers=8")
-        page.shows("complete at 70.00%, best epoch 2 of 2")
+        page.shows("complete at 70.00 %, best epoch 2 of 2")
 
 
 def test_notes_and_pictures(store: Store, address: str) -> None:
@@ -187,7 +188,7 @@ def test_a_user_goes_on_from_the_note(store: Store, settings: Settings, address:
     assert after[1]["note"]["body"].startswith("**complete**")
 
 
-def test_the_command_serves_and_ends_on_ctrl_c(store: Store) -> None:
+def test_the_command_serves_this_machine_alone_and_ends_on_ctrl_c(store: Store) -> None:
     command = [sys.executable, "-m", "fer_tune", "dashboard", "--study", "tiny", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -195,6 +196,8 @@ def test_the_command_serves_and_ends_on_ctrl_c(store: Store) -> None:
         address = process.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert b"<!DOCTYPE html>" in ask(address)
+        listening = [one for one in psutil.Process(process.pid).net_connections() if one.status == psutil.CONN_LISTEN]
+        assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=10)
         assert (process.returncode, said) == (0, ("", ""))

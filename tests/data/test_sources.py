@@ -322,6 +322,17 @@ def test_an_unreadable_image(tmp_path: Path, settings: Settings, data: bytes):
     refuse(write_zip(tmp_path / "a.zip", files), "entry train/sad/broken.png: not a readable image", settings)
 
 
+def test_all_unreadable_images_are_named_at_once(tmp_path: Path, settings: Settings):
+    files = tree_files(IMAGES, LABELS) | {f"sad/broken{number:02}.png": b"" for number in range(22)}
+    root = write_tree(tmp_path / "tree", files)
+    with pytest.raises(DataError) as caught:
+        load_faces(str(root), settings)
+    first, *lines = caught.value.message.splitlines()
+    assert first.endswith("tree: 22 images cannot be read:")
+    assert lines[0].endswith("sad/broken00.png: not a readable image")
+    assert lines[-1] == "  and 2 more"
+
+
 def test_an_image_too_large(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(image_files, "LARGEST_SIDE", 60)
     files = tree_files(IMAGES, LABELS) | {"sad/wide.png": encoded(np.zeros((4, 61), np.uint8))}

@@ -216,6 +216,7 @@ def test_the_stop_command_ends_a_run_and_failed_trials_say_why(settings: Setting
     assert "waiting" not in shown.output
 
 
+@pytest.mark.slow  # the short campaign of kills does the same
 def test_a_killed_worker_goes_on_from_its_checkpoint(settings: Settings) -> None:
     watch = Notebook()
     watch.on_epoch = once(4, lambda: os.kill(watch.workers[-1].pid or 0, signal.SIGKILL))
@@ -242,6 +243,7 @@ run_sweeps([bearing(real_sweep(8), checkpoint_interval=0)], settings, replace(LO
 """
 
 
+@pytest.mark.slow  # the short campaign of kills does the same
 def test_a_killed_orchestrator_s_trial_goes_on_from_its_checkpoint(settings: Settings) -> None:
     """With the real trainer, the worker ends by itself. The next run continues the trial, once."""
     process = subprocess.Popen(

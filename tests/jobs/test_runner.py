@@ -355,7 +355,7 @@ def test_the_wiring_trains_real_faces(settings: Settings) -> None:
         space={name: Parameter(name, name, domain) for name, domain in space.items()},
         start=(Start("hopeless", {"lr": 0.01}),),
     )
-    outcome = run_sweeps([sweep], settings, LOCAL, Notebook())
+    outcome = run_sweeps([sweep], settings, replace(LOCAL, workers=1), Notebook())
     assert outcome.studies[0].counts.complete == 3
     assert outcome.studies[0].value is not None
     with Store.of(settings) as store:

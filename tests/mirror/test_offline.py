@@ -111,8 +111,8 @@ def test_a_run_that_a_full_disk_cut_off_is_written_again(
     assert not handle.stop(timeout=60), "some runs are missing"
     finished = [cursor.run for cursor in store.cursors.of("tiny", "wandb").values() if cursor.finished]
     assert len(finished) < 5
-    for run in finished:
-        assert offline(settings)[run].rows == in_database(store, run)
+    runs = offline(settings)
+    assert all(runs[run].rows == in_database(store, run) for run in finished)
     ballast.unlink()
     mirror(settings)
     runs = offline(settings)

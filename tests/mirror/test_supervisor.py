@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from fer_tune.job import EpochRow, Job
-from fer_tune.jobs import StudyOutcome
+from fer_tune.jobs import Observer, StudyOutcome
 from fer_tune.jobs.outcome import Plan
 from fer_tune.mirror import process, supervisor
-from fer_tune.mirror.supervisor import GRACE_INTERRUPTED, MirrorSupervisor
+from fer_tune.mirror.supervisor import GRACE_INTERRUPTED, MirrorSupervisor, supervisors
 from fer_tune.mirror.tracker import Mode
 from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
@@ -191,3 +191,17 @@ def test_it_says_where_the_copy_will_be_once_a_study(settings: Settings, mirrors
     assert heard == [("wandb", "a folder")]
     open_study(mirror, "other")
     assert heard == [("wandb", "a folder")] * 2
+
+
+def test_a_name_in_the_variable_that_is_no_tracker_is_a_note(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_TRACKERS", "tensorbord, mlflow")
+    notes: list[str] = []
+
+    class Notes(Observer):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    assert supervisors(settings, None, Notes())
+    assert notes == ["FER_TUNE_TRACKERS names tensorbord; the trackers that are known are wandb, mlflow, tensorboard."]

@@ -124,6 +124,16 @@ def test_what_is_no_family_is_a_problem_of_the_sweep(file: Path, named: str, sou
     assert says in str(found.value)
 
 
+def test_a_sweep_to_begin_with_is_printed_for_a_file(file: Path) -> None:
+    shown = CliRunner().invoke(app, ["init", f"{file}:MyNet"])
+    assert shown.exit_code == 0, shown.output
+    sweep = loads_sweep(shown.stdout, file.with_name("mine.yaml"))
+    assert sweep.family.startswith("mynet.py:MyNet@")
+    assert "# study: MyNet " in shown.stdout
+    assert "  # width: 4\n" in shown.stdout
+    assert CliRunner().invoke(app, ["init", "nowhere.py:MyNet"]).exit_code == 2
+
+
 def test_check_says_what_is_wrong_with_a_family(file: Path) -> None:
     shown = CliRunner().invoke(app, ["check", "--family", f"{file}:MyNet"])
     assert shown.exit_code == 0, shown.output

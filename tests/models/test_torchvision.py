@@ -12,7 +12,6 @@ from fer_tune.data.spec import FER2013, DataSpec
 from fer_tune.errors import SweepError, TrainingError
 from fer_tune.models import FAMILIES
 from fer_tune.models.layers import initialise, write_dropout
-from fer_tune.models.torchvision_layers import ElementDropout, SkippedBlock
 from fer_tune.models.torchvision_network import names
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.templates import template
@@ -72,6 +71,8 @@ def test_each_rate_has_an_effect() -> None:
 
 
 def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean() -> None:
+    from fer_tune.models.torchvision_layers import ElementDropout, SkippedBlock  # it imports torchvision
+
     for layer, whole in ((SkippedBlock(lambda config: config), True), (ElementDropout(lambda config: config), False)):
         write_dropout(layer, 0.25)
         torch.manual_seed(0)

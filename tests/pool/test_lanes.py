@@ -120,8 +120,8 @@ def test_lanes_are_added_as_long_as_the_device_trains_more(tmp_path: Path) -> No
     assert train(auto(other, file), 4, "deep_cnn") == 2
 
 
-def test_no_more_than_sixteen_lanes_are_measured() -> None:
-    assert train(auto(Device(simple_cnn=[2**power for power in range(9)])), 1, "simple_cnn") == 16
+def test_no_more_than_eight_lanes_are_measured() -> None:
+    assert train(auto(Device(simple_cnn=[2**power for power in range(9)])), 1, "simple_cnn") == 8
 
 
 def test_another_family_is_measured_when_the_others_jobs_have_ended(tmp_path: Path) -> None:

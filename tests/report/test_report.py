@@ -198,9 +198,11 @@ def test_the_best_start_and_the_best_sampled_trial(store: Store) -> None:
 
 
 def test_the_baseline_is_a_line_in_every_figure_of_accuracy(store: Store) -> None:
-    """History, curves and two slices; trials are shown against it in the table and in the head."""
+    """Overview, history, curves, two slices and parallel axes; and in the table and the head."""
     page = render(store, ["tiny"])
-    assert page.count("<title>best of start: 50.00 %</title>") == 4
+    assert page.count("<title>best of start: 50.00 %</title>") == 5
+    assert page.count('title="best of start: 50.00 %"') == 1
+    assert "validation, best of start" in page
     text = read(page)
     assert "Best hyperparameters of trial 1: 60.00 ± 10.69 %, +10.00 over the best of start" in text
     assert "1 complete 60.00 +10.00" in text

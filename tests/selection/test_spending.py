@@ -36,5 +36,5 @@ def test_the_fate_of_a_trial(state: str, epochs: int, rungs: list[int], expected
 
 
 def test_shares_are_named_from_the_best_to_the_worst() -> None:
-    assert shares({"failed": 1.0, "reached the top": 3.0}) == "75% reached the top, 25% failed"
+    assert shares({"failed": 1.0, "reached the top": 3.0}) == "75 % reached the top, 25 % failed"
     assert shares({}) == ""

@@ -6,6 +6,7 @@ Final fits are such a list too; see `test_retrain.py`.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from fer_tune.job import Job, Value, new_uid
 from fer_tune.jobs import Observer, Plan, StudyOutcome
@@ -73,3 +74,16 @@ def test_a_job_that_a_killed_process_left_is_trained_again(settings: Settings) -
         assert (outcome.counts.complete, started) == (1, 1)
         first, second = store.jobs.attempts("tiny", job.uid)
         assert (first.status, second.status) == ("lost", "completed")
+
+
+def test_the_checkpoint_of_a_job_that_has_ended_is_removed(settings: Settings, tmp_path: Path) -> None:
+    with make_study(settings) as store:
+        jobs = [replace(job, checkpoint=tmp_path / job.uid) for job in repeats(store, [0.3, 0.6])]
+        for job, state in zip(jobs, ("complete", "queued"), strict=True):
+            store.jobs.put(job)
+            store.jobs.set_state(job.uid, state)
+            assert job.checkpoint is not None
+            job.checkpoint.write_bytes(b"state")
+        plan = Plan("tiny", "confirm", "simple_cnn", "demo", "val_accuracy", len(jobs), 2)
+        JobList(store, plan, jobs, lock=StudyLock(settings, settings.url, "tiny repeats"), origin={"trial": 1})
+        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [jobs[1].uid]

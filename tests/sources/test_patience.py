@@ -23,7 +23,7 @@ def test_a_study_whose_trials_are_equal_ends_and_says_why(searching: Settings) -
     outcome, watch = run(patient, searching)
     assert (outcome.studies[0].reason, outcome.studies[0].counts.finished) == ("budget", 20)
     (note,) = [note for note in watch.notes if "budget.patience" in note]
-    assert "best value of 52.00%" in note
+    assert "best value of 52.00 %" in note
 
 
 @dataclass

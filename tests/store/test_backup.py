@@ -83,6 +83,17 @@ def test_what_is_restored_elsewhere_is_the_study(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "elsewhere", "storage"]
 
 
+def test_the_storage_folder_may_be_named_relative_to_the_working_folder(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = back_up(store, artifacts=True, to=tmp_path / "copy.tar")
+    monkeypatch.chdir(tmp_path)
+    here = Settings(Path("here"), sqlite_url(Path("here/fer_tune.db")))
+    assert restore(made.path, here).files == 1
+    assert (Path("here") / FILE).read_bytes() == b"weights"
+    assert not Path("here/here").exists()
+
+
 @pytest.mark.parametrize("artifacts", [False, True])
 def test_the_ledger_of_test_openings_is_in_a_backup(
     artifacts: bool, store: Store, settings: Settings, elsewhere: Settings, tmp_path: Path

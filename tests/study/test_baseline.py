@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.settings import Settings
-from tests.studies import Curve, make_study
+from tests.studies import SWEEP, Curve, make_study
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.studies import Curve, make_study
             (("complete", [0.1]), ("complete", [0.9])),
             "+80.0 over start 'by hand' (trial 0), standard error 9.3: better",
         ),
-        ((("complete", [0.6]), ("complete", [0.5])), "This is start 'by hand' itself: no drawn trial is better."),
+        ((("complete", [0.6]), ("complete", [0.5])), "start 'by hand' itself; no drawn trial is better"),
     ],
 )
 def test_the_best_value_is_beside_its_baseline(settings: Settings, curves: tuple[Curve, ...], sentence: str) -> None:
@@ -49,7 +49,13 @@ def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
 def test_without_a_complete_start_there_is_no_baseline(settings: Settings) -> None:
     make_study(settings, (("pruned", [0.3]), ("complete", [0.6]))).close()
     assert fer_tune.gain() is None
-    assert CliRunner().invoke(app, ["best"]).exit_code == 0
+    assert "no start configuration was trained to its end" in " ".join(CliRunner().invoke(app, ["best"]).stdout.split())
+
+
+def test_a_sweep_without_a_start_has_nothing_to_say_of_one(settings: Settings) -> None:
+    make_study(settings, (("complete", [0.3]), ("complete", [0.6])), sweep=SWEEP.partition("start:")[0]).close()
+    assert fer_tune.gain() is None
+    assert "start configuration" not in CliRunner().invoke(app, ["best"]).stdout
 
 
 def test_the_best_trial_as_yaml_is_a_start_of_a_sweep(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def test_a_study_that_optuna_has_no_more_can_be_deleted(store: Store, settings: 
     optuna.delete_study(study_name="tiny", storage=settings.url)
     assert delete_study(store, settings, "tiny").jobs == 2
     assert store.studies.all() == []
+
+
+def test_a_row_that_a_run_wrote_while_optuna_deleted_its_study_goes_too(store: Store, settings: Settings) -> None:
+    optuna.delete_study(study_name="tiny", storage=settings.url)
+    with sqlite3.connect(settings.root / "fer_tune.db") as other:  # it does not check foreign keys
+        other.execute(
+            "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
+            "VALUES (99, 1, 0.5, 'FINITE')"
+        )
+    delete_study(store, settings, "tiny")
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
 
 
 def test_a_study_that_is_run_stays(store: Store, settings: Settings) -> None:

@@ -44,6 +44,18 @@ def test_a_study_is_the_same_elsewhere(exported: Path, tmp_path: Path, monkeypat
         fer_tune.import_study(exported)
 
 
+def test_the_storage_folder_may_be_named_relative_to_the_working_folder(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FER_TUNE_DIR", "here")
+    fer_tune.import_study(exported)
+    with fer_tune.api.open_store() as store:
+        [model] = store.artifacts.of("tiny")
+        assert store.artifacts.path(model).read_text() == "x"
+    assert not Path("here/here").exists()
+
+
 def test_a_study_that_runs_and_a_file_that_exists_are_refused(exported: Path, settings: Settings) -> None:
     with pytest.raises(StorageError, match="exists already"):
         fer_tune.export_study("tiny", exported)

@@ -176,3 +176,13 @@ def test_tpe_sees_the_best_and_the_latest_of_a_long_study(
     monkeypatch.setattr(inner, "_split_trials", split)
     latest = study.ask().number
     assert seen == [[running, 2, 4, 6, 7, 8, latest]]
+
+
+@pytest.mark.parametrize("sampler", ["random", "effects"])
+def test_a_range_that_may_be_off_is_off_in_that_share_of_the_draws(
+    sweep: MakeSweep, store: Store, sampler: str
+) -> None:
+    space = "params={lr: 0.01, augment: {low: 0, high: 1, off: 0.7}}"
+    study = Study.open(sweep(f"sampler={sampler}", space, "start=[]"), store, faces(store))
+    drawn = [study.ask().params["augment"] for _ in range(60)]
+    assert 30 < sum(value == 0 for value in drawn) < 54

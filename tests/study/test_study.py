@@ -114,7 +114,7 @@ def test_new_start_entries_are_enqueued_when_a_study_continues(sweep: MakeSweep,
     ],
 )
 def test_a_changed_sweep_is_refused_with_what_differs(sweep: MakeSweep, store: Store, override: str, said: str) -> None:
-    Study.open(sweep(), store, faces(store))
+    Study.open(sweep(), store, faces(store)).ask()
     with pytest.raises(StudyError) as caught:
         Study.open(sweep(override), store, faces(store))
     assert said in caught.value.message
@@ -124,7 +124,7 @@ def test_a_changed_sweep_is_refused_with_what_differs(sweep: MakeSweep, store: S
 
 
 def test_other_faces_and_another_split_are_refused(sweep: MakeSweep, store: Store) -> None:
-    Study.open(sweep(), store, faces(store))
+    Study.open(sweep(), store, faces(store)).ask()
     with pytest.raises(StudyError, match="other images than demo: their signature is faces, not eyes"):
         Study.open(sweep(), store, faces(store, "eyes"))
     with pytest.raises(StudyError, match="another split"):

@@ -73,6 +73,12 @@ def test_what_is_no_wandb_sweep_is_refused(tmp_path: Path, text: str) -> None:
         fer_tune.convert_sweep(file)
 
 
+def test_a_file_that_is_not_there_is_said_in_words_of_wandb(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="does not exist") as error:
+        fer_tune.convert_sweep(tmp_path / "nothing.yaml")
+    assert "W&B sweep" in error.value.hint
+
+
 def test_text_from_the_file_stays_in_comments(tmp_path: Path) -> None:
     file = tmp_path / "wandb.yaml"
     file.write_text('metric: {name: "x\\nfamily: vgg"}\nparameters: {"a\\nb: 1": {value: 2}}\n')

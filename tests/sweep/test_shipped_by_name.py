@@ -35,10 +35,24 @@ def test_a_file_in_the_local_folder_comes_first(empty_folder: Path) -> None:
     assert load_sweeps([Path("demo")])[0].seed == 77
 
 
+def test_a_name_also_means_a_sweep_of_the_users_own_in_the_local_folder(empty_folder: Path) -> None:
+    (empty_folder / "sweeps").mkdir()
+    (empty_folder / "sweeps" / "mine.yaml").write_text((shipped.FOLDER / "demo.yaml").read_text())
+    assert load_sweeps([Path("mine")])[0].study == "mine"
+
+
 def test_what_is_in_the_current_folder_comes_before_both(empty_folder: Path) -> None:
     (empty_folder / "demo").mkdir()
+    (empty_folder / "demo" / "other.yaml").write_text((shipped.FOLDER / "demo.yaml").read_text())
+    assert load_sweeps([Path("demo")])[0].study == "other"
+
+
+def test_a_folder_of_images_does_not_hide_the_sweep_of_its_name(empty_folder: Path) -> None:
+    (empty_folder / "demo" / "happy").mkdir(parents=True)
+    assert load_sweeps([Path("demo")])[0].study == "demo"
+    (empty_folder / "faces").mkdir()
     with pytest.raises(SweepError, match="has no sweep"):
-        load_sweeps([Path("demo")])
+        load_sweeps([Path("faces")])
 
 
 def test_copies_are_the_shipped_sweeps_and_replace_nothing(empty_folder: Path) -> None:
@@ -54,6 +68,9 @@ def test_an_unknown_name_is_answered_with_the_names_that_exist() -> None:
     with pytest.raises(SweepError) as error:
         load_sweeps([Path("alexnet")])
     assert "deep_cnn, demo, resnet, simple_cnn, vgg" in (error.value.hint or "")
+    with pytest.raises(SweepError) as error:
+        load_sweeps([Path("resnt")])
+    assert (error.value.hint or "").startswith("Did you mean resnet? ")
 
 
 def test_init_copies_all_or_prints_one() -> None:
