@@ -75,10 +75,18 @@ def test_an_empty_storage_folder_stays(wrong: Path, settings: Settings) -> None:
 
 
 def test_the_workers_end_with_any_other_error(settings: Settings) -> None:
-    with pytest.raises(StudyError), started(settings, RunOptions(devices="cpu")) as pool:
-        assert isinstance(pool, local.LocalPool)
-        raise StudyError("another run has the study")
-    assert [worker.process.poll() for worker in pool._workers] != [None]
+    pools: list[object] = []
+
+    def run_fails() -> None:
+        with started(settings, RunOptions(devices="cpu")) as pool:
+            pools.append(pool)
+            raise StudyError("another run has the study")
+
+    with pytest.raises(StudyError):
+        run_fails()
+    (pool,) = pools
+    assert isinstance(pool, local.LocalPool)
+    assert all(worker.process.poll() is not None for worker in pool._workers)
     assert len(list(settings.logs.iterdir())) == 1
 
 
