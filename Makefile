@@ -18,6 +18,7 @@ slow: .venv/installed  ## the tests that `make test` leaves out, but for those o
 	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2 --dist loadfile --ignore tests/test_chaos.py
 
 chaos: .venv/installed  ## kills, full disks, other hands and more against real runs, for 20 to 40 minutes
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,ray]'
 	$(BIN)/python -m benchmarks.chaos
 
 check: .venv/installed  ## style, types, plain English, and the documentation in build/site

@@ -10,9 +10,6 @@ import ast
 import base64
 import json
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -23,7 +20,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import pytest
 import yaml
 from hypothesis import example, given
@@ -249,18 +245,6 @@ def test_a_record_that_other_hands_wrote_opens_nothing_outside(store: Store, pat
 
 
 # the dashboard --------------------------------------------------------------------------------------------------------
-
-
-def test_the_dashboard_listens_on_this_machine_alone(settings: Settings) -> None:
-    make_study(settings).close()
-    command = [sys.executable, "-m", "fer_tune", "dashboard", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        listening = [one for one in psutil.Process(process.pid).net_connections() if one.status == psutil.CONN_LISTEN]
-        process.send_signal(signal.SIGINT)
-    assert "127.0.0.1" in said
-    assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
 
 
 def test_the_dashboard_serves_no_file_outside(store: Store, settings: Settings) -> None:

@@ -112,7 +112,7 @@ def _one(campaign: Campaign, console: Console, work: Callable[[Path], Result], f
         for text in found:
             console.print(f"    {text}")
     if result.skipped:
-        console.print(result.skipped)
+        console.print(result.skipped, style="yellow", markup=False)
     return result
 
 

@@ -123,7 +123,8 @@ def _read_migrations_once() -> None:
     ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
     RDBStorage("sqlite://")
     gc.collect()
-    gc.freeze()  # a collection in a child would copy all these objects
+    gc.freeze()
+    gc.disable()  # a collection in a child, which does not last long, would copy all these objects
 
 
 def kill_all(

@@ -32,10 +32,11 @@ def record(results: Sequence[Result], killed: Sequence[Killed] = (), known: Path
     Args:
         killed: the results of kills before operations.
         known: an earlier record, if the file exists. New results replace the old ones of the same
-            name.
+            name, but for campaigns that could not be carried out now.
     """
     before = _known(known)
     campaigns = {campaign["name"]: campaign for campaign in before.get("campaigns", [])}
+    results = [one for one in results if not one.skipped or one.campaign.name not in campaigns]
     campaigns |= {result.campaign.name: _campaign(result) for result in results}
     operations = {one["name"]: one for one in before.get("operations", [])}
     operations |= {one.name: _operations(one) for one in killed}

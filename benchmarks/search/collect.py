@@ -126,7 +126,7 @@ def collect(chunk: Chunk, curves: Curves, options: argparse.Namespace, trainer: 
 
 
 def add_study(curves: Curves, options: argparse.Namespace) -> None:
-    """Adds the complete trials of a study, and says what they were trained on as its database does."""
+    """Adds the complete trials of a study. Device and versions are those in its database."""
     settings = Settings(options.storage, sqlite_url(options.storage / "fer_tune.db"))
     with Store.of(settings, create=False) as store:
         found = [curve for curve in read(store, options.study, False, len(curves.chunks)) if curve.state == "complete"]

@@ -58,7 +58,8 @@ def main() -> None:
     options = parser.parse_args()
     curves = Curves.load(options.curves or FOLDER / f"{options.family}.npz")
     rows = np.stack([curve.rows for curve in curves.whole() if curves.kind(curve) == options.kind]).astype(np.float64)
-    print(f"{curves.family}: {len(rows)} configurations ({options.kind}), {curves.epochs} epochs; all / the better half")
+    print(f"{curves.family}: {len(rows)} configurations ({options.kind}), {curves.epochs} epochs")
+    print("all of them / the better half")
     print(f"{'epoch':>6}" + "".join(f"{name:>16}" for name in VALUES))
     for epoch in EPOCHS:
         if epoch < curves.epochs:

@@ -52,7 +52,7 @@ class LaneCount:
         if job.family != self._family:
             self._family = job.family
             known = _read(self._remembered).get(self._key)
-            self.settled, self.lanes = known is not None, known or 1
+            self.settled, self.lanes = known is not None, min(known or 1, MOST_MEASURED)
         return not self.settled
 
     def measure(self, rates: Iterator[float | None]) -> Generator[None, None, None]:

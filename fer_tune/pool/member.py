@@ -132,7 +132,7 @@ class MemberPool(Generic[Member]):
         ready = [worker for worker in self._workers if worker.ready]
         slots = in_turn(slot for worker in ready for slot in free_slots(worker.info, worker.jobs))
         if any(worker.is_new for worker in self._workers):
-            # Else the worker that is ready first gets all jobs of a short list, and its device alone trains them.
+            # Else the worker that is ready first would get all jobs of a short list.
             return [slot for slot in slots if slot.lane == 0]
         return slots
 

@@ -45,8 +45,8 @@ class Cube:
         """Returns a point near each of the centres [N, P].
 
         Args:
-            spread: standard deviation of the changes of a range. A choice is drawn again instead, and
-                so is a range that is off.
+            spread: standard deviation of the changes of a range. A choice, and a range that is off,
+                is drawn again instead.
             chance: the probability that a parameter changes. One of them always does.
         """
         moved = np.abs(centres + random.normal(0.0, spread, centres.shape)) % 2.0

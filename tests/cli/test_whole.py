@@ -12,8 +12,10 @@ from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
 from fer_tune.data.dataset import Dataset
+from fer_tune.data.spec import FER2013
 from fer_tune.settings import Settings
 from tests.mirror.reading import offline
+from tests.model_folder import untrained
 
 SWEEP = """
 study: whole
@@ -96,11 +98,7 @@ def test_data_counts_what_is_there(folder: Path) -> None:
 
 
 def test_predict_writes_a_submission_and_a_sheet(folder: Path, tmp_path: Path) -> None:
-    sweep = tmp_path / "whole.yaml"
-    sweep.write_text(SWEEP)
-    fer_tune("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
-    model = tmp_path / "model"
-    fer_tune("retrain", "--out", model, "--devices", "cpu", "--no-test", "--wandb", "disabled")
+    model = untrained(tmp_path / "model", FER2013)
     test = tmp_path / "test.csv"
     test.write_text("pixels\n" + "\n".join(" ".join([str(value)] * 2304) for value in (0, 90, 200)) + "\n")
     submission, sheet = tmp_path / "submission.csv", tmp_path / "sheet.png"

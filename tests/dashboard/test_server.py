@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -187,7 +188,7 @@ def test_a_user_goes_on_from_the_note(store: Store, settings: Settings, address:
     assert after[1]["note"]["body"].startswith("**complete**")
 
 
-def test_the_command_serves_and_ends_on_ctrl_c(store: Store) -> None:
+def test_the_command_serves_this_machine_alone_and_ends_on_ctrl_c(store: Store) -> None:
     command = [sys.executable, "-m", "fer_tune", "dashboard", "--study", "tiny", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -195,6 +196,8 @@ def test_the_command_serves_and_ends_on_ctrl_c(store: Store) -> None:
         address = process.stdout.readline().split()[0]
         assert address.startswith("http://127.0.0.1:")
         assert b"<!DOCTYPE html>" in ask(address)
+        listening = [one for one in psutil.Process(process.pid).net_connections() if one.status == psutil.CONN_LISTEN]
+        assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=10)
         assert (process.returncode, said) == (0, ("", ""))

@@ -32,7 +32,8 @@ from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
-from tests.pool.trainers import Obedient
+from tests.pool.trainers import Obedient, obedient
+from tests.searches import make_sweep
 from tests.sources.conftest import Once
 
 
@@ -389,9 +390,7 @@ def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -
 
 
 def test_a_study_without_a_complete_trial_is_refused(searching: Settings) -> None:
-    run_sweeps(
-        [replace(real_sweep(2), budget=real_sweep(2).budget.model_copy(update={"hours": 1e-9}))], searching, INLINE
-    )
+    run_sweeps([make_sweep(hours=1e-9)], searching, INLINE, None, obedient)
     with pytest.raises(StudyError, match="no complete trial"):
         run_final_fits("s", Request(), searching, INLINE)
     with pytest.raises(StudyError, match="no trial 7"):
