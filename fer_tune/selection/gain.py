@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtr
 
 from fer_tune.selection.extrapolation import forecast
 
@@ -32,6 +31,8 @@ def expected_gain(curves: Sequence[Mapping[int, float]], best: float, trials: in
         best: the best value so far.
         trials: n, how many trials may follow.
     """
+    from scipy.special import ndtr
+
     values, variances = forecast(curves)
     values, variances = values[-RECENT:], variances[-RECENT:]
     middle = float(np.median(values))

@@ -29,6 +29,8 @@ class PatienceRule:
 
     def __init__(self, sweep: Sweep, study: Study, record: StudyRecord, note: Callable[[str], object]) -> None:
         self._trials, self._name = sweep.budget.patience, sweep.study
+        if self._trials is not None:
+            import scipy.special  # noqa: F401 - now, and not while slots wait for a job
         self._study, self._note = study, note
         self._images = record.split.counts.get("val", 0)
         self._asked = 0

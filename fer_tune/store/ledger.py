@@ -46,12 +46,17 @@ class Ledger:
     def of_split(self, split_hash: str) -> list[LedgerRecord]:
         """Returns every opening of a split's test images by any study, the oldest first.
 
-        An opening by a study that was deleted has the id 0. It was before all others that count.
+        An opening by a study that was deleted has the id 0. It was before all others that count. If
+        the study was imported again, its openings are there again, and count once.
         """
-        past = tables.past_openings
+        past, present = tables.past_openings, self._select(tables.ledger.c.split_hash == split_hash)
         deleted = self._database.rows(select(past).where(past.c.split_hash == split_hash).order_by(past.c.id))
-        gone = [LedgerRecord(**{**without(row, "id"), "id": 0, "job": None}) for row in deleted]
-        return [*gone, *self._select(tables.ledger.c.split_hash == split_hash)]
+        there = {(one.purpose, one.opened) for one in present}
+        gone = {
+            (row["purpose"], row["opened"]): LedgerRecord(**{**without(row, "id"), "id": 0, "job": None})
+            for row in deleted
+        }
+        return [*(one for when, one in gone.items() if when not in there), *present]
 
     def _select(self, condition: object) -> list[LedgerRecord]:
         named = (tables.jobs.c.uid.label("job"), tables.studies.c.name.label("study"))

@@ -44,6 +44,18 @@ def test_a_study_is_the_same_elsewhere(exported: Path, tmp_path: Path, monkeypat
         fer_tune.import_study(exported)
 
 
+def test_an_opening_counts_once_if_its_study_was_deleted_and_imported_again(exported: Path) -> None:
+    split = fer_tune.find_study("tiny").split.hash
+    for _ in range(2):
+        fer_tune.delete_study("tiny")
+        with fer_tune.api.open_store() as store:
+            assert len(store.ledger.of_split(split)) == 1
+        fer_tune.import_study(exported)
+        with fer_tune.api.open_store() as store:
+            [opening] = store.ledger.of_split(split)
+            assert opening.id > 0
+
+
 def test_the_storage_folder_may_be_named_relative_to_the_working_folder(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
