@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -63,17 +64,16 @@ def test_a_run_does_not_wait_for_a_note(settings: Settings, monkeypatch: pytest.
 
 
 def test_what_a_killed_run_half_drew_is_removed_by_the_next(settings: Settings) -> None:
-    """A campaign of kills found such a file. Those of other studies and of final fits stay."""
-    with make_study(settings, curves=()) as store:
-        uid = store.studies.get("tiny").uid
-        settings.pictures.mkdir(parents=True)
-        kept = [f".{uid}-0003-cd.x1y2z3", ".other-0003-cf.x1y2z3", f"{uid}-0003-cf"]
-        for name in (*kept, f".{uid}-0003-cf.x1y2z3", f".{uid}-0003-c0.x1y2z3"):
-            (settings.pictures / name).touch()
+    """A campaign of kills found such a file. What another process writes just now stays."""
+    settings.pictures.mkdir(parents=True)
+    for name in (".0003-cf.x1y2z3.draft", ".0003-cd.x1y2z3.draft", ".0004-cf.x1y2z3.draft", "0003-cf"):
+        (settings.pictures / name).touch()
+    with make_study(settings, curves=()), (settings.pictures / ".0004-cf.x1y2z3.draft").open("w") as written:
+        fcntl.flock(written, fcntl.LOCK_EX)
         with DashboardNotes(settings) as notes:
             notes.study_opened(PLAN, Counts(), ())
             notes.study_closed(OUTCOME)
-        assert sorted(path.name for path in settings.pictures.iterdir()) == sorted(kept)
+        assert {path.name for path in settings.pictures.iterdir()} == {written.name.rpartition("/")[2], "0003-cf"}
 
 
 def test_an_error_of_the_thread_is_raised_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
