@@ -75,6 +75,5 @@ def test_an_installed_wheel_runs_the_demo_from_an_empty_folder(built: Path, tmp_
     )  # fmt: skip
     assert where.stdout.startswith(str(home))
     assert "sweeps/resnet.yaml" in call("init", "--all")
-    call("check", "resnet")
-    call("run", "demo", "--trials", "2", "--epochs", "1", "--engine", "inline", "--wandb", "disabled", "--quiet")
+    call("run", "demo", "--trials", "1", "--epochs", "1", "--engine", "inline", "--wandb", "disabled", "--quiet")
     assert "demo" in call("best", "--study", "demo")

@@ -33,9 +33,11 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("fer-tune ")]
 
 
-def runnable() -> list[str]:
+def runnable() -> list[object]:
+    """Returns the lines of marked blocks. Drawing all demo images takes seconds, so that is slow."""
     marked = [block for page in PAGES for block in blocks(page, "sh") if block.startswith(RUNNABLE)]
-    return [line for block in marked for line in block.splitlines()[1:]]
+    lines = [line for block in marked for line in block.splitlines()[1:]]
+    return [pytest.param(line, marks=pytest.mark.slow) if line.endswith("data demo") else line for line in lines]
 
 
 @pytest.mark.parametrize("command", runnable())

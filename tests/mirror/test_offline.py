@@ -100,7 +100,8 @@ def small(settings: Settings, store: Store) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(settings.wandb)], check=True)
 
 
-@pytest.mark.parametrize("free", [8, *(pytest.param(size, marks=pytest.mark.slow) for size in (16, 32))])
+@pytest.mark.slow
+@pytest.mark.parametrize("free", [8, 16, 32])
 def test_a_run_that_a_full_disk_cut_off_is_written_again(
     settings: Settings, store: Store, small: Path, free: int
 ) -> None:

@@ -31,6 +31,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layers, "fused", lambda x: layers.HAS_TRITON)
 
 
+@pytest.mark.slow  # the tests for a GPU show the same
 @pytest.mark.skipif(not layers.HAS_TRITON, reason="needs Triton")
 def test_interpreted_kernels_agree_with_the_operations():
     """Some tests for a GPU, in a process of their own.

@@ -55,6 +55,7 @@ def test_nobody_is_warned_without_a_reason(changes: list[str], images: int, devi
     assert warning(sweep, study(images), devices) is None
 
 
+@pytest.mark.slow  # it imports torch in a process of its own
 def test_what_cannot_be_measured_is_no_warning() -> None:
     assert warning(replace(make_sweep(hours=0.01), family="none"), study(100), ["cpu"]) is None
 

@@ -14,19 +14,14 @@ from fer_tune.settings import Settings
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
-    return _drawn(tmp_path_factory.mktemp("tiny"), 0.12)
+    """Some batches of 32, of images as small as all families take them."""
+    return _drawn(tmp_path_factory.mktemp("tiny"), 0.08, side=32)
 
 
 @pytest.fixture(scope="session")
 def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
-    """Two batches of 64."""
+    """Two batches of 64, of images as large as those of FER2013."""
     return _drawn(tmp_path_factory.mktemp("few"), 0.08)
-
-
-@pytest.fixture(scope="session")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
-    """Two batches of 64, of images as small as all families take them."""
-    return _drawn(tmp_path_factory.mktemp("small"), 0.08, side=32)
 
 
 @pytest.fixture(scope="session")

@@ -169,6 +169,7 @@ def test_kernel_agrees_with_the_operations(strength, mixup, cutmix, crop):
     assert _difference("cuda", torch.bfloat16, config, 500, 300) < 0.02, "its last digit"
 
 
+@pytest.mark.slow  # the tests for a GPU show the same
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 def test_interpreted_kernel_agrees_with_the_operations():
     """In a process of its own.

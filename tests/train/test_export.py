@@ -56,11 +56,11 @@ def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_a_model_of_crops_takes_whole_images(tiny_data, tmp_path, family):
-    _fit(tiny_data, tmp_path, family, crop=40)
+def test_a_model_of_crops_takes_whole_images(few_data, tmp_path, family):
+    _fit(few_data, tmp_path, family, crop=40)
     predictor = Predictor.load(tmp_path)
     assert (predictor.spec.side, predictor.side) == (48, 40)
-    data = open_final(tiny_data)
+    data = open_final(few_data)
     images = np.array(data.images[data.test][:6])
     plain, crops = predictor.predict(images), predictor.predict(images, "crops")
     other = images.copy()
@@ -70,8 +70,8 @@ def test_a_model_of_crops_takes_whole_images(tiny_data, tmp_path, family):
     assert np.allclose(crops.sum(1), 1, atol=1e-5)
 
 
-def test_a_crop_must_be_smaller_than_the_images(tiny_data, tmp_path):
-    [end] = Bench().trainer.train_alone(_final(tiny_data, tmp_path, "simple_cnn", crop=48))
+def test_a_crop_must_be_smaller_than_the_images(few_data, tmp_path):
+    [end] = Bench().trainer.train_alone(_final(few_data, tmp_path, "simple_cnn", crop=48))
     assert end.status == "failed"
     assert "crop must be smaller than the images, which have 48 pixels a side (got 48)" in end.reason
 
@@ -152,8 +152,8 @@ def test_flip_averages_each_face_and_its_mirror_image(tiny_data, tmp_path):
     assert not np.allclose(both, predictor.predict(images), atol=1e-4)
 
 
-def test_nothing_to_predict_is_no_error(tiny_data, tmp_path):
-    _fit(tiny_data, tmp_path)
+def test_nothing_to_predict_is_no_error(few_data, tmp_path):
+    _fit(few_data, tmp_path)
     assert Predictor.load(tmp_path).predict(np.zeros((0, 48, 48), np.uint8)).shape == (0, 7)
 
 

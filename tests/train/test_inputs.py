@@ -33,8 +33,8 @@ def test_crops_are_at_random_places_within_the_images():
 
 
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 1.0}, {"cutmix": 1.0}])
-def test_an_epoch_of_crops_shows_the_same_faces(tiny_data: DataRef, mixing: dict[str, float]):
-    faces = DeviceData.load(open_search(tiny_data), "train", torch.device("cpu"))
+def test_an_epoch_of_crops_shows_the_same_faces(few_data: DataRef, mixing: dict[str, float]):
+    faces = DeviceData.load(open_search(few_data), "train", torch.device("cpu"))
     inputs, weights = Inputs(faces, 40), frequency_weights(faces.labels, 0.0, 7)
     assert inputs.images.shape[1:3] == inputs.held.shape[1:3] == (40, 40)
     assert inputs.spec.side == 40
@@ -53,8 +53,8 @@ def test_an_epoch_of_crops_shows_the_same_faces(tiny_data: DataRef, mixing: dict
         assert float(inputs.share.min()) < 1
 
 
-def test_whole_images_draw_no_more_random_numbers_than_before(tiny_data: DataRef):
-    faces = DeviceData.load(open_search(tiny_data), "train", torch.device("cpu"))
+def test_whole_images_draw_no_more_random_numbers_than_before(few_data: DataRef):
+    faces = DeviceData.load(open_search(few_data), "train", torch.device("cpu"))
     weights = frequency_weights(faces.labels, 0.0, 7)
     following = []
     for crop in (0, 40):

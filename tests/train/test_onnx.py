@@ -26,19 +26,19 @@ def answer(file: Path, images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_onnx_runtime_computes_what_torch_computes(tiny_data: DataRef, tmp_path: Path, family: str) -> None:
+def test_onnx_runtime_computes_what_torch_computes(few_data: DataRef, tmp_path: Path, family: str) -> None:
     pytest.importorskip("onnxscript")
-    _fit(tiny_data, tmp_path / "model", family)
+    _fit(few_data, tmp_path / "model", family)
     assert api.export(tmp_path / "model", tmp_path / "model.onnx") < 1e-3
     expected = api.load_model(tmp_path / "model").predict(IMAGES)
     for count in (1, 9):
         assert np.allclose(answer(tmp_path / "model.onnx", IMAGES[:count]), expected[:count], atol=1e-3)
 
 
-def test_an_ensemble_is_one_file(tiny_data: DataRef, tmp_path: Path) -> None:
+def test_an_ensemble_is_one_file(few_data: DataRef, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    _fit(tiny_data, tmp_path / "a")
-    _fit(tiny_data, tmp_path / "b", width=16, crop=40)
+    _fit(few_data, tmp_path / "a")
+    _fit(few_data, tmp_path / "b", width=16, crop=40)
     save_ensemble(tmp_path / "both", [(tmp_path / "a", 3), (tmp_path / "b", 1)], {})
     assert api.export(tmp_path / "both", tmp_path / "both.onnx") < 1e-3
     expected = api.load_model(tmp_path / "both").predict(IMAGES)
@@ -46,11 +46,11 @@ def test_an_ensemble_is_one_file(tiny_data: DataRef, tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_says_its_install_command(
-    tiny_data: DataRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few_data: DataRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
-    _fit(tiny_data, tmp_path)
+    _fit(few_data, tmp_path)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError) as caught:
         api.export(tmp_path, tmp_path / "model.onnx")
