@@ -19,6 +19,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
 
 
 @pytest.fixture(scope="session")
+def large_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
+    """Four batches of 64, of images as large as those of FER2013. For a GPU."""
+    return _drawn(tmp_path_factory.mktemp("large"), 0.12)
+
+
+@pytest.fixture(scope="session")
 def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     """Two batches of 64, of images as large as those of FER2013."""
     return _drawn(tmp_path_factory.mktemp("few"), 0.08)

@@ -311,10 +311,10 @@ def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
 
 
 @pytest.mark.gpu
-def test_large_jobs_share_a_device_that_has_memory_for_one(tiny_data: DataRef):
+def test_large_jobs_share_a_device_that_has_memory_for_one(large_data: DataRef):
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, tiny_data) for n in range(3)]
+    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, large_data) for n in range(3)]
     alone = Trainer("cuda")
     Memory(device).release()
     before = torch.cuda.memory_reserved(device)

@@ -298,10 +298,10 @@ def test_an_epoch_is_the_same_whether_it_was_begun_ahead_or_not(spec, ahead):
 
 
 @pytest.mark.gpu
-def test_captured_and_eager_steps_agree(few_data):
+def test_captured_and_eager_steps_agree(large_data):
     """Losses and weights over four epochs, from the same weights and the same random numbers."""
     params: dict[str, Value] = {"width": 0.25, "batch_size": 8, "lr": 0.05, "optimizer": "sgd", "ema": 0.9}
-    job = Job("a1b2c3", "s", "search", "resnet", {**params, "block_dropout": 0.1}, 4, 3, few_data)
+    job = Job("a1b2c3", "s", "search", "resnet", {**params, "block_dropout": 0.1}, 4, 3, large_data)
     captured, eager = Bench("cuda"), Bench("cuda", capture=False)
     (rows, end), (others, _) = _run(captured.trainer, job), _run(eager.trainer, job)
     assert end.notes == ()

@@ -397,11 +397,11 @@ def test_a_step_in_parts_is_the_step_on_a_gpu(spec):
 
 
 @pytest.mark.gpu
-def test_a_real_device_that_is_too_small(tiny_data):
+def test_a_real_device_that_is_too_small(large_data):
     """The allocator has a share of the device: enough for a part of the batch, then for none."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    large = Job("a1b2c3", "s", "search", "resnet", params, 1, 3, tiny_data)
+    large = Job("a1b2c3", "s", "search", "resnet", params, 1, 3, large_data)
     whole = Trainer("cuda")
     torch.cuda.reset_peak_memory_stats(device)
     assert _run(whole, large)[1].notes == ()
