@@ -34,7 +34,7 @@ def commands() -> list[str]:
 
 
 def runnable() -> list[object]:
-    """Returns the lines of marked blocks. Drawing all demo images takes seconds, so that is slow."""
+    """Returns the lines of marked blocks. The one that draws all demo images is slow."""
     marked = [block for page in PAGES for block in blocks(page, "sh") if block.startswith(RUNNABLE)]
     lines = [line for block in marked for line in block.splitlines()[1:]]
     return [pytest.param(line, marks=pytest.mark.slow) if line.endswith("data demo") else line for line in lines]
