@@ -82,7 +82,8 @@ def _show(out: Console, sweep: Sweep) -> None:
         several = "s" if len(levels) > 1 else ""
         rungs = f"rung{several} at epoch{several} {', '.join(map(str, levels))}" if levels else "no rungs"
         how = f"sampler {sweep.sampler.name}, {rungs}"
-    terminal.line(out, f"maximises {sweep.objective}; {how}; {starts}")
+    terminal.line(out, f"maximises {sweep.objective}")
+    terminal.line(out, f"{how}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]
     cells = [(row.name, row.kind, row.values, row.when) for row in found]
