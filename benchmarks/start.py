@@ -70,8 +70,10 @@ def main() -> None:
     parser.add_argument("--commands", action="store_true", help="measure commands in place of runs")
     options = parser.parse_args()
     if options.commands:
-        record = {"benchmark": "start --commands", "machine": machine(), "versions": versions(), "commit": commit()}
-        record |= {"date": today(), "seconds": commands(options.runs)}
+        record: dict[str, Any] = {"benchmark": "start --commands", "machine": machine(), "versions": versions()}
+        load = [round(value, 2) for value in os.getloadavg()]
+        record |= {"commit": commit(), "date": today(), "load_average_before": load}
+        record["seconds"] = commands(options.runs)
         print(json.dumps(record["seconds"]))
         if options.out:
             options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
