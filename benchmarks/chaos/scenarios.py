@@ -105,10 +105,15 @@ def _short_search(settings: Settings) -> None:
 
 
 def _final_fits(settings: Settings, seeds: int = 4, epochs: int = 4) -> None:
-    """Trains fits, unless all were finished before: the same command would train others then."""
+    """Trains fits, unless all were finished before: the same command would train others then.
+
+    The study's next run then removes what the killed command left.
+    """
     with Store.of(settings) as store:
-        if sum(file.kind == "metrics" for file in store.artifacts.of(STUDY)) == seeds:
-            return
+        finished = sum(file.kind == "metrics" for file in store.artifacts.of(STUDY)) == seeds
+    if finished:
+        _short_search(settings)
+        return
     found = run_final_fits(STUDY, Request(trial=0, epochs=epochs, seeds=seeds), settings, INLINE)
     assert found is not None
     assert len(found) == seeds
