@@ -80,11 +80,17 @@ def kill_worker(subject: Subject, random: Random) -> Effect:
     victim.kill()
     # The process table has its entry until the orchestrator asks for its exit code.
     noticed = wait_until(lambda: not victim.is_running() or not subject.running(), 10.0)
-    replaced = wait_until(lambda: _fresh(subject, others) or not subject.running(), 10.0)
+    # On Ray, a node that has just joined may be starting, which takes both cores some seconds.
+    patience = 10.0 if subject.nodes is None else 30.0
+    replaced = wait_until(lambda: _fresh(subject, others) or not subject.running(), patience)
     # A run that is still starting checks its workers later, and one that has just ended does not.
     if not trains or not subject.running():
         return Effect(f"worker {victim.pid}")
-    wrong = "" if noticed is not None and replaced is not None else "a dead worker was not replaced within 10 s"
+    wrong = (
+        ""
+        if noticed is not None and replaced is not None
+        else f"a dead worker was not replaced within {patience:.0f} s"
+    )
     return Effect(f"worker {victim.pid}", noticed, wrong)
 
 
