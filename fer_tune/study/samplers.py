@@ -98,8 +98,8 @@ def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSa
     _check(spec.name)
     seed = sweep.seed if spec.seed is None else spec.seed
     shifted = (seed + trials) % 2**32
-    ranges = {key: one.domain for key, one in sweep.space.items() if isinstance(one.domain, Range)}
-    random = RepeatableRandomSampler(seed, place, {key: (one.off, one.low) for key, one in ranges.items() if one.off})
+    off = {key: (one.domain.off, one.domain.low) for key, one in sweep.space.items() if isinstance(one.domain, Range)}
+    random = RepeatableRandomSampler(seed, place, off)
     # These samplers draw independently what they cannot draw jointly. Conditional parameters need
     # that, so it deserves no warning at every trial.
     # A prime, so that the seeds of two studies with near seeds do not meet at once.
