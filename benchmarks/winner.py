@@ -313,7 +313,7 @@ def main() -> None:
         signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
         signal.setitimer(signal.ITIMER_REAL, 60 * given.minutes)
     record: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}
-    words = [word.replace(given.data, "FILE") for word in sys.argv[1:]]
+    words = [word.replace(given.data, "FILE").replace(str(given.out), given.out.name) for word in sys.argv[1:]]
     record |= {
         "benchmark": "winner", "command": "python -m benchmarks.winner " + shlex.join(words), "device": device(),
         "versions": versions(), "commit": commit(), "date": today(), "families": how.families, "base": how.base,
