@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, help="wall time of the search; by default the sweep's hours")
     made.add_argument("--seed", type=int, default=0, help="of the sampler and the trials")
     made.add_argument("--fresh", type=int, default=2, help="seeds under which the winner is trained again")
-    made.add_argument("--devices")
+    made.add_argument("--devices", help="of the search")
+    made.add_argument("--confirm-devices", help="of the fresh seeds; by default those of the search")
     made.add_argument("--workers", default="1")
     made.add_argument("--lanes", default="auto")
     made.add_argument("--set", action="append", default=[], dest="changes", help="further changes of the sweep")
@@ -66,6 +67,7 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
     study = f"{options.sweep.stem}-{options.begin}-{options.seed}"
     changes = [*changes_of(options.begin), *options.changes]
     devices = [] if options.devices is None else ["--devices", options.devices]
+    others = devices if options.confirm_devices is None else ["--devices", options.confirm_devices]
     ran = fer_tune(
         ["run", str(options.sweep), "--study", study, "--data", options.data, "--seed", str(options.seed)]
         + ["--workers", options.workers, "--lanes", options.lanes, "--wandb", "disabled", *devices]
@@ -75,7 +77,7 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
     )
     best = json.loads(fer_tune(["best", "--study", study, "--json"])["output"])["trials"][0]
     again = ["confirm", study, "--top", "1", "--seeds", str(max(2, options.fresh)), "--lanes", options.lanes]
-    confirmed = fer_tune([*again, "--wandb", "disabled", "--json", *devices])
+    confirmed = fer_tune([*again, "--wandb", "disabled", "--json", *others])
     sweep = load_sweep(options.sweep, changes)
     return {
         "family": sweep.family,
