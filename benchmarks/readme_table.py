@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {
         scaling_page.scale_fleet,
         scaling_page.schedule_cost,
         torchvision_networks.torchvision_networks,
+        torchvision_networks.frozen_blocks,
     )
 }
 """The tables by the names that the pages have in their markers."""
@@ -75,6 +76,7 @@ PAGES = tuple(
         "docs/scale.md",
         "docs/search.md",
         "docs/families.md",
+        "docs/weights.md",
     )
 )
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)

@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.scaling_page import needs
 from benchmarks.tables import RESULTS, markdown, percent, record
 from benchmarks.winner import Lines
+from fer_tune.data.spec import FER2013
 from fer_tune.errors import FerTuneError
 from fer_tune.job import Value
+from fer_tune.models.start_weights import PREFIX
 from fer_tune.pool import Pool
 from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
@@ -218,6 +221,26 @@ def table(networks: Sequence[Mapping[str, Any]]) -> str:
             str(one["epochs"]), f"{one['seconds']:.0f}", percent(one["accuracy"]),
         ])  # fmt: skip
     return markdown(["family", "million weights", "thousand images/s", "epochs", "seconds", "validation %"], rows)
+
+
+@cache
+def frozen_blocks() -> str:
+    """Returns the table of docs/weights.md: what each value of `frozen` keeps of a network."""
+    import torch
+
+    from fer_tune.models.torchvision_layers import TorchvisionNetwork
+
+    rows = []
+    for family in (name for name in RECIPES if name.startswith(PREFIX)):
+        shares = []
+        for frozen in ("stem", "half"):
+            with torch.device("meta"):
+                network = TorchvisionNetwork(family.removeprefix(PREFIX), FER2013, None, frozen)
+            still = sum(one.numel() for one in network.parameters() if not one.requires_grad)
+            share = 100 * still / sum(one.numel() for one in network.parameters())
+            shares.append("under 1 %" if share < 1 else f"{share:.0f} %")
+        rows.append([f"`{family}`", str(network.blocks), *shares])
+    return markdown(["network", "blocks", "weights in `stem`", "in `half`"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

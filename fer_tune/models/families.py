@@ -57,9 +57,9 @@ class Families(Mapping[str, Family]):
 
     def alternatives(self, name: object) -> list[str]:
         """Returns the names that a user may have meant by one that is not valid."""
-        if isinstance(name, str) and name.startswith(torchvision_network.PREFIX):
+        if isinstance(name, str) and name.startswith(start_weights.PREFIX):
             return torchvision_network.names()
-        return [*self, f"{torchvision_network.PREFIX}NAME"]
+        return [*self, f"{start_weights.PREFIX}NAME"]
 
 
 def keep(name: str, settings: Settings) -> None:

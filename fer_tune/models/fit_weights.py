@@ -18,7 +18,7 @@ from torch import Size, Tensor
 from torch.nn import functional
 
 LEFT_OUT = ("AuxLogits.", "aux1.", "aux2.", "num_batches_tracked")
-"""Parts of names of tensors that a network here does not have: heads that only help in training, and
+"""Parts of names of tensors that no network has here: heads that only help in training, and
 counters."""
 
 MOST_SHOWN = 4

@@ -21,8 +21,10 @@ from torchvision.models.vision_transformer import Encoder
 Frozen = Literal["none", "stem", "half", "features"]
 
 
-def freeze(network: nn.Module, last: str, frozen: Frozen) -> list[nn.Module]:
-    """Freezes parameters of a network. Returns the BatchNorms that must stay in evaluation.
+def freeze(network: nn.Module, last: str, frozen: Frozen) -> tuple[int, list[nn.Module]]:
+    """Freezes parameters of a network.
+
+    Returns the number of its blocks, and the BatchNorms that must stay in evaluation.
 
     Args:
         last: the name of its last layer.
@@ -33,7 +35,7 @@ def freeze(network: nn.Module, last: str, frozen: Frozen) -> list[nn.Module]:
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) not in still)
     norms = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
-    return [norm for norm in norms if id(norm.weight) in still]
+    return len(found), [norm for norm in norms if id(norm.weight) in still]
 
 
 def blocks(network: nn.Module, last: str) -> list[list[nn.Parameter]]:

@@ -22,6 +22,9 @@ from fer_tune.settings import Settings
 if TYPE_CHECKING:
     from torch import Tensor
 
+PREFIX = "torchvision/"
+"""How the names of torchvision's networks begin."""
+
 NAMED = re.compile(r"(?P<network>torchvision/\w+)@(?P<digest>[0-9a-f]{16})")
 """How a family with weights is called in a study."""
 
@@ -32,27 +35,32 @@ _given: dict[str, Mapping[str, Tensor]] = {}
 """What this process has read of the users' files, by digest, until a run keeps it."""
 
 
-def register(network: str, written: str, folder: Path, spec: DataSpec) -> str:
+def register(family: str, written: str, folder: Path, spec: DataSpec) -> str:
     """Reads the weights that a sweep names, and returns the name of the family with them.
 
     Args:
-        network: `torchvision/resnet18`.
+        family: `torchvision/resnet18`.
         written: a file of torch.save or safetensors, or the folder of a trained model.
         folder: of the sweep. Else the path is relative to the working folder.
         spec: what the images are.
 
     Raises:
-        TrainingError: the file cannot be read, or does not fit the network.
+        TrainingError: the family takes no weights, or the file cannot be read or does not fit.
     """
+    if NAMED.fullmatch(family):
+        raise TrainingError(f"The family {family} has weights already.", "Leave out the part after @.")
+    if not family.startswith(PREFIX):
+        named = family.partition("@")[0]
+        raise TrainingError(f"Only torchvision's networks start from weights, not {named}.", "Leave `weights` out.")
     from fer_tune.models.checkpoint_file import digest, read_tensors
     from fer_tune.models.torchvision_layers import refuse_other_weights
 
     path = next((one for one in (folder / written, Path(written)) if one.exists()), Path(written))
     tensors = read_tensors(path / MODEL if path.is_dir() else path)
-    refuse_other_weights(network, spec, tensors, path)
+    refuse_other_weights(family, spec, tensors, path)
     found = digest(tensors)
     _given[found] = tensors
-    return f"{network}@{found}"
+    return f"{family}@{found}"
 
 
 def keep(name: str, settings: Settings) -> None:
@@ -74,7 +82,7 @@ def keep(name: str, settings: Settings) -> None:
 
 
 def is_here(name: str) -> bool:
-    """Returns whether this is no family with weights, or one whose weights were read here."""
+    """Returns whether the weights of a family can be read. A family without weights needs none."""
     named = NAMED.fullmatch(name)
     return named is None or named["digest"] in _given or copy_of(name).is_file()
 

@@ -32,6 +32,7 @@ class TorchvisionNetwork(nn.Module):
 
     Attributes:
         wanted: what weights must have to fit.
+        blocks: how many blocks could be frozen.
     """
 
     def __init__(self, name: str, spec: DataSpec, weights: str | None = None, frozen: Frozen = "none") -> None:
@@ -41,7 +42,7 @@ class TorchvisionNetwork(nn.Module):
         first, last = _first_convolution(self.network), _last_layer(self.network)
         shapes = {key: one.shape for key, one in self.network.state_dict().items() if one.is_floating_point()}
         self.wanted = Wanted(shapes, first, last)
-        self._still = freeze(self.network, last, frozen)
+        self.blocks, self._still = freeze(self.network, last, frozen)
         _search_rates(self.network)
 
     def forward(self, x: Tensor) -> Tensor:

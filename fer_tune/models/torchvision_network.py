@@ -17,11 +17,10 @@ from pydantic import Field, create_model
 from fer_tune.data.spec import DataSpec
 from fer_tune.models import start_weights
 from fer_tune.models.family import Family, FamilyConfig, rate
+from fer_tune.models.start_weights import PREFIX
 
 if TYPE_CHECKING:
     from torch import nn
-
-PREFIX = "torchvision/"
 
 HALVINGS = 5
 """torchvision's networks were made for 224 pixels. Most of them halve the side five times."""

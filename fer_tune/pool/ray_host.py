@@ -164,7 +164,7 @@ def _reads(marker: Marker) -> bool:
 
 
 def _storage(marker: Marker | None) -> Path | None:
-    """Returns the orchestrator's storage folder, which the node shares. The marker is in its logs."""
+    """Returns the orchestrator's storage folder, which the node shares. It holds the marker."""
     return None if marker is None else marker.path.parent.parent
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_tune.data.spec import DataSpec
-from fer_tune.errors import FerTuneError, TrainingError
+from fer_tune.errors import FerTuneError
 from fer_tune.models import FAMILIES, start_weights
-from fer_tune.models.torchvision_network import PREFIX
-from fer_tune.sweep.schema import Images
 from fer_tune.sweep.sections import read_images
 from fer_tune.sweep.yaml_nodes import Node, Problems
 
@@ -30,21 +28,9 @@ def read_weights(root: Node, folder: Path, problems: Problems) -> bool:
     if not isinstance(given.value, str) or family.value not in FAMILIES or images is None:
         return False
     try:
-        family.value = _with_weights(family.value, given.value, folder, images)
+        FAMILIES[family.value].check(images.side)
+        spec = DataSpec(("a", "b"), images.side, images.channels)
+        family.value = start_weights.register(family.value, given.value, folder, spec)
     except FerTuneError as error:
         problems.add(given, "weights", f"{error.message} {error.hint}".strip())
     return True
-
-
-def _with_weights(family: str, weights: str, folder: Path, images: Images) -> str:
-    """Returns the name of a family with weights.
-
-    Raises:
-        TrainingError: the family takes none, or the weights cannot be read or do not fit.
-    """
-    if not family.startswith(PREFIX):
-        raise TrainingError(f"only torchvision's networks start from weights, not {family.partition('@')[0]}")
-    if start_weights.NAMED.fullmatch(family):
-        raise TrainingError(f"the family {family} has weights already: leave out the part after @")
-    FAMILIES[family].check(images.side)
-    return start_weights.register(family, weights, folder, DataSpec(("a", "b"), images.side, images.channels))

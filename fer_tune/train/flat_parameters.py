@@ -2,14 +2,13 @@
 
 Layout of `values`, float32:
 
-    | inner weights | other weights | biases of convolutions, linears | norms | statistics | frozen |
+    | inner weights | other weights | biases of convolutions, linears | norms | statistics | still |
     |<--------- decayed --------->|
     |<------------------ computed with in `dtype` ------------------->|
     |<--------------------------------- trained --------------------------->|
 
 Inner weights are those of all convolutions and linears but the first and the last, ordered by their
-shapes. Running statistics follow what is trained, and then what is not: parameters that need no
-gradient.
+shapes. What is still comes last: parameters that are frozen, and so need no gradient.
 
 If `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, which is
 refreshed after each update. Frozen ones read a copy that is made once. Norms and running statistics

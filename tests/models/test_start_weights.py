@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
+from fer_tune.cli.app import app
 from fer_tune.data.spec import DataSpec
 from fer_tune.errors import StorageError, SweepError, TrainingError
 from fer_tune.models import FAMILIES, start_weights
 from fer_tune.models.layers import initialise
 from fer_tune.settings import Settings
 from fer_tune.sweep.load import loads_sweep
+from fer_tune.sweep.templates import template
 from fer_tune.train.conformance import conformance
 
 NETWORK = "shufflenet_v2_x0_5"
@@ -212,9 +215,9 @@ def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "says"),
     [
-        ("resnet", "line 3: weights: only torchvision's networks start from weights, not resnet"),
-        ("./mynet.py:MyNet", "line 3: weights: only torchvision's networks start from weights, not mynet.py:MyNet"),
-        (f"torchvision/{NETWORK}@0123456789abcdef", "line 3: weights: the family "),
+        ("resnet", "line 3: weights: Only torchvision's networks start from weights, not resnet"),
+        ("./mynet.py:MyNet", "line 3: weights: Only torchvision's networks start from weights, not mynet.py:MyNet"),
+        (f"torchvision/{NETWORK}@0123456789abcdef", "line 3: weights: The family "),
     ],
 )
 def test_other_families_take_no_weights(file: Path, family: str, says: str) -> None:
@@ -263,3 +266,29 @@ def test_norms_of_frozen_layers_stay_in_evaluation(file: Path) -> None:
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms[:2]] == [False, True]
     assert len([norm for norm in norms if not norm.training]) == 1
+
+
+def test_a_sweep_to_begin_with_searches_what_to_freeze(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    shown = CliRunner().invoke(app, ["init", f"torchvision/{NETWORK}", "--weights", "start.pth"])
+    assert shown.exit_code == 0, shown.output
+    assert "weights: start.pth  # " in shown.stdout
+    sweep = loads_sweep(shown.stdout, Path("mine.yaml"))
+    assert sweep.space["frozen"].domain.plain() == {"choices": ["none", "stem", "half", "features"]}
+    assert sweep.start[0].params["frozen"] == "none"
+    for words in (["resnet", "--weights", "start.pth"], ["--all", "--weights", "start.pth"]):
+        assert CliRunner().invoke(app, ["init", *words]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vit_b_16", "vit_b_32"])
+def test_a_sweep_to_begin_with_has_images_that_its_network_takes(name: str) -> None:
+    sweep = loads_sweep(template(f"torchvision/{name}"), Path("mine.yaml"))
+    FAMILIES[sweep.family].check(sweep.side)
+
+
+def test_a_transformer_refuses_images_that_have_no_whole_patches(tmp_path: Path) -> None:
+    text = "family: torchvision/vit_b_16\ndata: {path: demo, side: 50}\n"
+    with pytest.raises(SweepError, match=r"line 2: data\.side: must be a multiple of 16"):
+        loads_sweep(text, tmp_path / "mine.yaml")
+    with pytest.raises(TrainingError, match="a multiple of 16 pixels \\(got 50\\)"):
+        FAMILIES["torchvision/vit_b_16"].check(50)
