@@ -37,7 +37,7 @@ from fer_tune.data.splits import reference, store_split
 from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.settings import Settings
 from fer_tune.train import augment
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 
 RECIPE: dict[str, Value] = {
@@ -176,14 +176,14 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     )
 
 
-def flip_accuracy(engine: Engine) -> float:
+def flip_accuracy(network: DeviceNetwork) -> float:
     """Of the last evaluation and that of the mirrored faces, averaged."""
-    held, plain = engine.inputs.held, engine.logits.softmax(1)
+    held, plain = network.inputs.held, network.logits.softmax(1)
     held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
-    engine.evaluate()
+    network.evaluate()
     held.copy_(held.flip(2))
-    predicted = (plain + engine.logits.softmax(1)).argmax(1)
-    return float((predicted == engine.data.held_labels).float().mean())
+    predicted = (plain + network.logits.softmax(1)).argmax(1)
+    return float((predicted == network.data.held_labels).float().mean())
 
 
 def _parsed(change: str) -> dict[str, Value]:

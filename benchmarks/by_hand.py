@@ -40,7 +40,7 @@ from fer_tune.data.splits import reference, store_split
 from fer_tune.job import EpochRow, Job, Value
 from fer_tune.settings import Settings
 from fer_tune.sweep.load import load_sweep
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.inputs import DeviceData, as_input
 from fer_tune.train.loop import Trainer
 
@@ -235,14 +235,14 @@ def train(trainer: Trainer, job: Job, at: int, tested: bool) -> Run:
 
 
 @torch.no_grad()
-def test_accuracy(engine: Engine, job: Job) -> float:
-    """Returns the accuracy of the weights that the engine has now on the split's test images."""
+def test_accuracy(network: DeviceNetwork, job: Job) -> float:
+    """Returns the accuracy of the weights that the network has now on the split's test images."""
     data = open_final(job.data)
-    images = torch.from_numpy(data.images[data.test]).unsqueeze(1).to(engine.device)
-    model = engine.flat.model.eval()
+    images = torch.from_numpy(data.images[data.test]).unsqueeze(1).to(network.device)
+    model = network.flat.model.eval()
     correct = 0
     for part, labels in zip(batches(images), batches(torch.from_numpy(data.labels[data.test])), strict=True):
-        inputs = as_input(engine.data.normalised(part).to(engine.inputs.dtype).permute(0, 2, 3, 1))
+        inputs = as_input(network.data.normalised(part).to(network.inputs.dtype).permute(0, 2, 3, 1))
         correct += int((model(inputs).argmax(1).cpu() == labels).sum())
     return correct / len(images)
 

@@ -35,7 +35,7 @@ from benchmarks.training import default_job, seconds
 from fer_tune.job import Job, Value
 from fer_tune.kernels import formulas, image_changes
 from fer_tune.train.cuda_graphs import captured_alone
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 from fer_tune.train.optimizer import Optimizer
 
@@ -150,10 +150,10 @@ def measure(
     """Yields a row for each kernel of the network."""
     job = replace(base, family=network.family, params={**PARAMS, **network.params, "batch_size": batch})
     plan, config = trainer.plan(job)
-    engine = Engine(plan).prepared()
-    engine.begin(config, plan.shape, job.seed, job.schedule)
-    steps = min(options.steps, engine.steps_per_epoch)
-    shipped = step_rate(engine, steps)
+    built = DeviceNetwork(plan).prepared()
+    built.begin(config, plan.shape, job.seed, job.schedule)
+    steps = min(options.steps, built.steps_per_epoch)
+    shipped = step_rate(built, steps)
     for name in network.kernels:
         if name not in options.kernels.split(","):
             continue
@@ -161,21 +161,21 @@ def measure(
         if name == DRAWN:
             rates = {}
             for way in ("ours", "torch", "compiled"):
-                rates[way], first = epoch_rate(engine, shipped, way)
+                rates[way], first = epoch_rate(built, shipped, way)
                 if way != "ours":
                     row[f"seconds_to_capture_{way}"] = round(first, 1)
         else:
-            again = step_rate(engine, steps)
+            again = step_rate(built, steps)
             rates = {"ours": max(shipped, again)}
             for way in ("torch", "compiled"):
                 began = time.perf_counter()
                 try:
                     with exchanged(name, way):
-                        step = capture(engine)
+                        step = capture(built)
                         row[f"seconds_to_capture_{way}"] = round(time.perf_counter() - began, 1)
-                        rates[way] = step_rate(engine, steps, step)
+                        rates[way] = step_rate(built, steps, step)
                 except RuntimeError as error:  # not every formula can be compiled and captured
-                    engine.flat.forget_gradients()
+                    built.flat.forget_gradients()
                     rates[way] = 0.0
                     row["error"] = str(error).splitlines()[0]
         row |= {way: round(rate) for way, rate in rates.items()}
@@ -197,39 +197,39 @@ def exchanged(name: str, way: str) -> Iterator[None]:
         yield
 
 
-def capture(engine: Engine) -> Callable[[], None]:
+def capture(network: DeviceNetwork) -> Callable[[], None]:
     """Captures the step as layers and optimizer are now; on a CPU the step itself."""
-    if engine.device.type != "cuda":
-        return engine._train_step
-    return captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
+    if network.device.type != "cuda":
+        return network._train_step
+    return captured_alone(network._train_step, network.lane, rewind=network._cursor.zero_)
 
 
-def step_rate(engine: Engine, steps: int, step: Callable[[], None] | None = None) -> float:
+def step_rate(network: DeviceNetwork, steps: int, step: Callable[[], None] | None = None) -> float:
     """Images a second of so many steps, the best of three."""
-    step = step or engine.replays.step or engine._train_step
+    step = step or network.replays.step or network._train_step
 
     def run() -> None:
-        engine._cursor.zero_()
+        network._cursor.zero_()
         for _ in range(steps):
             step()
 
     run()
-    return steps * engine.batch_size / min(seconds(engine.device, run) for _ in range(3))
+    return steps * network.batch_size / min(seconds(network.device, run) for _ in range(3))
 
 
-def epoch_rate(engine: Engine, rate: float, way: str) -> tuple[float, float]:
+def epoch_rate(network: DeviceNetwork, rate: float, way: str) -> tuple[float, float]:
     """Returns images a second of an epoch, and the seconds of the first drawing.
 
     An epoch is its images drawn, then its steps at the given rate. The first drawing compiles.
     """
-    images = engine.steps_per_epoch * engine.batch_size
+    images = network.steps_per_epoch * network.batch_size
 
     def draw() -> None:
-        engine.inputs.draw_epoch(engine.config, engine._draw_weights)
+        network.inputs.draw_epoch(network.config, network._draw_weights)
 
     with exchanged(DRAWN, way):
-        first = seconds(engine.device, draw)
-        return images / (images / rate + min(seconds(engine.device, draw) for _ in range(5))), first
+        first = seconds(network.device, draw)
+        return images / (images / rate + min(seconds(network.device, draw) for _ in range(5))), first
 
 
 def _allow_many_graphs() -> None:

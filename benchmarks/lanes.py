@@ -6,12 +6,12 @@ lanes:
     images_per_second  the sum over all lanes, with drawing, evaluation and the rows that go to the
                        orchestrator; the lanes take job after job
     over_one           that over the same with one lane
-    bare               the captured steps of the same engines replayed on their streams, and nothing
-                       else
+    bare               the captured steps of the same networks replayed on their streams, and
+                       nothing else
     trial_over_bare    the first over the third
     memory_gib         what is taken of the device
     thread             CPU seconds a second of the thread that drives all lanes
-    build_ms           the longest time for which building an engine keeps that thread from the
+    build_ms           the longest time for which building a network keeps that thread from the
                        other lanes; `turn_ms` is the same while none is built
     lanes              with `auto`, the number that it found
 
@@ -214,22 +214,22 @@ def taken(device: torch.device) -> int:
 def bare_lanes(trainer: Trainer, lanes: int) -> float:
     """Images a second of the captured steps alone, each replayed on its lane's stream."""
     held = trainer.lanes[:lanes]
-    engines = [cache.latest for cache in held]
-    steps = engines[0].steps_per_epoch
+    networks = [cache.latest for cache in held]
+    steps = networks[0].steps_per_epoch
     best = 0.0
     synchronise(trainer.device)  # steps of the jobs that were ended still move the cursor
     for _ in range(2):
-        for engine in engines:
-            engine._cursor.zero_()
+        for network in networks:
+            network._cursor.zero_()
         synchronise(trainer.device)
         began = time.perf_counter()
         for first in range(0, steps, CHUNK):
-            for cache, engine in zip(held, engines, strict=True):
+            for cache, network in zip(held, networks, strict=True):
                 with cache.lane:
                     for _ in range(first, min(first + CHUNK, steps)):
-                        (engine.replays.step or engine._train_step)()
+                        (network.replays.step or network._train_step)()
         synchronise(trainer.device)
-        best = max(best, lanes * steps * engines[0].batch_size / (time.perf_counter() - began))
+        best = max(best, lanes * steps * networks[0].batch_size / (time.perf_counter() - began))
     return best
 
 

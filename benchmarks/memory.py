@@ -4,7 +4,7 @@
     python -m benchmarks.memory --lanes 4 --out benchmarks/results/memory-lanes-h100.json
     python -m benchmarks.memory --cpu --trials 30
 
-First each shape once, then shapes drawn at random, so that some engines are found and others
+First each shape once, then shapes drawn at random, so that some networks are found and others
 captured again. After each trial it reads what is in tensors, what torch holds of the device for
 them, and what is taken of the device in all; on a CPU all three are the process's resident
 memory, to try the script. `growth` compares the most that was held after the first trials with the
@@ -48,7 +48,7 @@ SHAPES: tuple[tuple[str, dict[str, Value]], ...] = (
     ("resnet", {"width": 0.25, "batch_size": 64, "optimizer": "sgd", "stem": "7x7"}),
     ("resnet", {"width": 0.5, "batch_size": 128, "optimizer": "adamw", "stem": "7x7"}),
 )
-"""Two more than an `EngineCache` holds: every fifth trial or so captures again."""
+"""Two more than a `NetworkCache` holds: every fifth trial or so captures again."""
 TINY: dict[str, Value] = {"batch_size": 32}
 """On a CPU."""
 

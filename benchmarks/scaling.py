@@ -39,7 +39,7 @@ from fer_tune.sweep.shipped import FOLDER
 WORK: dict[str, tuple[int, int]] = {"simple_cnn": (240, 6), "deep_cnn": (240, 4), "resnet": (24, 3), "vgg": (64, 2)}
 """Trials and epochs of a family's fixed list: about a minute on one H100.
 
-Many and short ones leave fewer lanes idle at the end, and build more engines.
+Many and short ones leave fewer lanes idle at the end, and build more networks.
 """
 
 

@@ -8,7 +8,7 @@ For each family and batch size, in training images a second:
     plain N   Dataset, torchvision transforms, DataLoader with N loader processes, float32, Adam,
               and `.item()` in each step
     eager     faces on the device, fer-tune's step run without capture
-    trial     fer-tune's engine in a real trial, from row to row, with drawing and evaluation
+    trial     fer-tune in a real trial, from row to row, with drawing and evaluation
     bare      the captured step replayed, and nothing else
     share     bare's multiplications as a share of the device's measured bfloat16 matrix rate
     torch     with --compile: bare, but of torch's layers instead of our kernels
@@ -54,7 +54,7 @@ from fer_tune.models import FAMILIES, layers
 from fer_tune.settings import Settings
 from fer_tune.train.config import configurations
 from fer_tune.train.cuda_graphs import captured_alone
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 
 PARAMS: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "augment": 0.3, "ema": 0.99}
@@ -65,7 +65,7 @@ def main() -> None:
     """Measures, prints a table, and writes JSON if asked to."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="demo")
-    parser.add_argument("--cpu", action="store_true", help="deep_cnn at batch 64, engine against plain script")
+    parser.add_argument("--cpu", action="store_true", help="deep_cnn at batch 64, fer-tune against plain script")
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--batches", default="64,128,256")
     parser.add_argument("--loaders", default="2,8")
@@ -168,26 +168,26 @@ def measure(
             plain(open_search(spec.data), family, batch, loaders=count, steps=steps, where=trainer.device)
         )
     began = time.perf_counter()
-    engine = trainer.engine(spec)
+    network = trainer.network(spec)
     synchronise(trainer.device)
     row["seconds_to_capture"] = round(time.perf_counter() - began, 2)
-    row["eager"] = round(eager(engine, steps))
+    row["eager"] = round(eager(network, steps))
     ended = [time.perf_counter() for message in trainer.train_alone(spec) if isinstance(message, EpochRow)]
     lasted = [after - before for before, after in itertools.pairwise(ended)]
-    images = engine.steps_per_epoch * engine.batch_size
+    images = network.steps_per_epoch * network.batch_size
     row["trial"] = round(images * len(lasted) / sum(lasted))
-    row["bare"] = round(bare(engine))
+    row["bare"] = round(bare(network))
     row["trial_over_bare"] = round(row["trial"] / row["bare"], 3)
-    row["epoch_ms"] = epoch_parts(engine, statistics.median(lasted))
+    row["epoch_ms"] = epoch_parts(network, statistics.median(lasted))
     for count in loaders:
         row[f"trial_over_plain_{count}"] = round(row["trial"] / row[f"plain_{count}"], 2)
     row["flops_per_image"] = flops(family)
     row["share"] = round(row["bare"] * row["flops_per_image"] / peak, 3)
     began = time.perf_counter()
-    trainer.engine(spec)
+    trainer.network(spec)
     synchronise(trainer.device)
     row["seconds_to_next_trial"] = round(time.perf_counter() - began, 4)
-    row["notes"] = list(engine.notes)
+    row["notes"] = list(network.notes)
     return row
 
 
@@ -261,29 +261,29 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
         yield from loader
 
 
-def eager(engine: Engine, steps: int) -> float:
+def eager(network: DeviceNetwork, steps: int) -> float:
     """Images a second of the step without capture."""
-    steps = min(steps, engine.steps_per_epoch)
-    engine.inputs.draw_epoch(engine.config, engine._draw_weights)
+    steps = min(steps, network.steps_per_epoch)
+    network.inputs.draw_epoch(network.config, network._draw_weights)
     for count in (3, steps):
-        engine._cursor.zero_()
-        synchronise(engine.device)
+        network._cursor.zero_()
+        synchronise(network.device)
         began = time.perf_counter()
         for _ in range(count):
-            engine._train_step()
-        synchronise(engine.device)
-    return steps * engine.batch_size / (time.perf_counter() - began)
+            network._train_step()
+        synchronise(network.device)
+    return steps * network.batch_size / (time.perf_counter() - began)
 
 
-def bare(engine: Engine) -> float:
+def bare(network: DeviceNetwork) -> float:
     """Images a second of the captured step alone, over an epoch."""
-    engine._cursor.zero_()
-    synchronise(engine.device)
+    network._cursor.zero_()
+    synchronise(network.device)
     began = time.perf_counter()
-    for _ in range(engine.steps_per_epoch):
-        (engine.replays.step or engine._train_step)()
-    synchronise(engine.device)
-    return engine.steps_per_epoch * engine.batch_size / (time.perf_counter() - began)
+    for _ in range(network.steps_per_epoch):
+        (network.replays.step or network._train_step)()
+    synchronise(network.device)
+    return network.steps_per_epoch * network.batch_size / (time.perf_counter() - began)
 
 
 def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, float]:
@@ -294,37 +294,37 @@ def compiled(trainer: Trainer, base: Job, family: str, batch: int) -> dict[str, 
     spec = _with(base, family, batch)
     plan, config = trainer.plan(spec)
     with torch_layers():
-        engine = Engine(plan).prepared()
-        engine.begin(config, plan.shape, spec.seed, spec.schedule)
-        uncompiled = bare(engine)
+        network = DeviceNetwork(plan).prepared()
+        network.begin(config, plan.shape, spec.seed, spec.schedule)
+        uncompiled = bare(network)
         torch.compiler.reset()  # else a second batch size is compiled for any, which is slower
-        engine.flat.model.compile(dynamic=False)
+        network.flat.model.compile(dynamic=False)
         began = time.perf_counter()
-        if engine.device.type == "cuda":
-            engine.replays.forget()
-            engine.replays.step = captured_alone(engine._train_step, engine.lane, rewind=engine._cursor.zero_)
-        bare(engine)
+        if network.device.type == "cuda":
+            network.replays.forget()
+            network.replays.step = captured_alone(network._train_step, network.lane, rewind=network._cursor.zero_)
+        bare(network)
         waited = time.perf_counter() - began
-        return {"torch": round(uncompiled), "compiled": round(bare(engine)), "seconds_to_compile": round(waited, 1)}
+        return {"torch": round(uncompiled), "compiled": round(bare(network)), "seconds_to_compile": round(waited, 1)}
 
 
-def epoch_parts(engine: Engine, epoch: float) -> dict[str, float]:
+def epoch_parts(network: DeviceNetwork, epoch: float) -> dict[str, float]:
     """Milliseconds of the parts of an epoch that takes `epoch` seconds in a trial.
 
     The best of three each.
     """
 
     def steps() -> None:
-        engine._cursor.zero_()
-        for _ in range(engine.steps_per_epoch):
-            (engine.replays.step or engine._train_step)()
+        network._cursor.zero_()
+        for _ in range(network.steps_per_epoch):
+            (network.replays.step or network._train_step)()
 
     parts = {
-        "draw": lambda: engine.inputs.draw_epoch(engine.config, engine._draw_weights),
+        "draw": lambda: network.inputs.draw_epoch(network.config, network._draw_weights),
         "steps": steps,
-        "evaluate": engine.replays.evaluation or engine._evaluate_held,
+        "evaluate": network.replays.evaluation or network._evaluate_held,
     }
-    found = {name: min(seconds(engine.device, part) for _ in range(3)) for name, part in parts.items()}
+    found = {name: min(seconds(network.device, part) for _ in range(3)) for name, part in parts.items()}
     found["rest"] = epoch - sum(found.values())
     return {name: round(1000 * value, 2) for name, value in found.items()}
 

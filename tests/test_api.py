@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,17 @@ def test_every_function_is_described_and_typed(name: str) -> None:
     assert signature.return_annotation is not inspect.Signature.empty
     assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())
     assert name in api.__doc__
+
+
+def test_the_overview_and_the_page_name_each_file_of_the_package() -> None:
+    places: dict[str, set[str]] = {}
+    for name in FUNCTIONS:
+        places.setdefault(getattr(fer_tune, name).__module__.removeprefix("fer_tune.api."), set()).add(name)
+    overview = re.findall(r"^    (\w+): (.*(?:\n {10}.*)*)", str(api.__doc__), re.MULTILINE)
+    assert {place: set(re.findall(r"\w+", names)) for place, names in overview} == places
+    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^::: fer_tune\.api\.(\w+)$", page, re.MULTILINE)) == places.keys()
+    assert sorted(api.__all__) == FUNCTIONS
 
 
 def test_the_public_names_are_shown_and_no_others() -> None:

@@ -62,9 +62,9 @@ class Group(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as problem:
-            from fer_tune import api
+            from fer_tune.api.for_commands import explained
 
-            if (damaged := api.explained(problem)) is None:
+            if (damaged := explained(problem)) is None:
                 raise
             _end(damaged)
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
+from fer_tune.api.for_commands import beside_start
 from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyArgument, StudyName, one_study, only_one
 from fer_tune.cli.standings import as_dict, conclusions, mark, say, show_meter
 from fer_tune.display import terminal
@@ -88,7 +89,7 @@ def _show(record: StudyRecord, found: Standings, top: int, gained: Gain | None, 
         if start:
             out.print()
         _show_columns(out, found, listed[start : start + at_once])
-    beside = api.beside_start(record.name, gained, storage=storage) if listed else ""
+    beside = beside_start(record.name, gained, storage=storage) if listed else ""
     say(out, [*([beside] if beside else []), *conclusions(found)])
     if listed:
         show_meter(out, api.overtuning(record.name, listed[0].trial.number, storage=storage))

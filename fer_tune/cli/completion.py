@@ -8,7 +8,7 @@ from contextlib import suppress
 def complete_studies(incomplete: str) -> list[str]:
     """Returns the studies of the database whose names begin so."""
     with suppress(Exception):  # a shell has no place for an error here
-        from fer_tune.api import open_store
+        from fer_tune.api.arguments import open_store
 
         with open_store() as store:
             return [record.name for record in store.studies.all() if record.name.startswith(incomplete)]

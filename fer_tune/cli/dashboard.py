@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import typer
 
-from fer_tune import api
+from fer_tune.api.for_commands import dashboard_application
 from fer_tune.cli.completion import complete_studies
 from fer_tune.cli.options import Storage, StudyName, one_study
 from fer_tune.display import terminal
@@ -49,7 +49,7 @@ def dashboard(
         raise SettingsError(
             "--host must be an address (got an empty text).", "0.0.0.0 is every address of this machine."
         )
-    with api.dashboard_application(one_study(study, named), host=host, storage=storage) as (app, page):
+    with dashboard_application(one_study(study, named), host=host, storage=storage) as (app, page):
         if host not in LOOPBACK:
             terminal.note(f"Everybody who reaches {host} can read and delete trials: the dashboard has no password.")
         with _server(host, port, app) as server:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fer_tune.api import open_store, study_name
+from fer_tune.api.arguments import open_store, study_name
 from fer_tune.cli.completion import complete_studies, complete_sweeps
 from fer_tune.errors import SettingsError
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
+from fer_tune.api.for_commands import beside_start
 from fer_tune.cli.options import (
     INTERRUPTED,
     NOTHING_COMPLETED,
@@ -295,6 +296,6 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         return
     gained = api.gain(study.study, study.best, storage=storage)
     terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
-    if beside := api.beside_start(study.study, gained, storage=storage):
+    if beside := beside_start(study.study, gained, storage=storage):
         terminal.line(out, f"  {beside}")
     terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")

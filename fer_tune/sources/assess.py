@@ -106,26 +106,19 @@ def assess(
     model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
     origin = origin_of(model.description, folder)
-    labels = _labels(dataset, model.spec.classes)
-    ledger, id, name = Openings(settings.root), new_uid(), _name(model.description, folder)
+    labels, id = _labels(dataset, model.spec.classes), new_uid()
+    opened = Opened(model, dataset, labels, views, Openings(settings.root), id, _name(model.description, folder))
     if dataset.signature == origin.get("data_signature") and usage is None:
         kept = _kept(origin, settings, dataset)
         target = (out or settings.cache / "evaluate" / id) / PREDICTIONS
-        tested = open_test(model, kept, ledger, id=id, purpose=PURPOSE, name=name, views=views, predictions=target)
-        with np.load(target, allow_pickle=False) as file:
-            chosen = file["index"]
-            predicted = {tta: file[VIEW_NAMES[tta]] for tta in views}
+        chosen, predicted, scores, before = _own_test(opened, kept, target)
+        part = "the test images of its split"
         if out is None:
             target.unlink()
-        scores, before, part = tested.views, tested.ledger, "the test images of its split"
     else:
         chosen, part = _part(dataset, usage)
         key = f"{dataset.signature} {usage or ''}".strip()
-        opening = ledger.open(id, key, purpose=PURPOSE, model=name, study=source)
-        predicted = {tta: model.predict(dataset.images[chosen], tta) for tta in views}
-        scores = {tta: scored(labels[chosen], some, len(model.spec.classes)) for tta, some in predicted.items()}
-        ledger.result(opening.id, {VIEW_NAMES[tta]: one.scores.accuracy for tta, one in scores.items()})
-        before = tuple(ledger.of_split(key))
+        predicted, scores, before = _other_images(opened, chosen, key, source)
         if out is not None:
             arrays: dict[str, Any] = {VIEW_NAMES[tta]: some for tta, some in predicted.items()}
             arrays |= {"index": chosen, "label": labels[chosen]}
@@ -135,19 +128,72 @@ def assess(
     if copies is not None:
         here = labels[chosen][~copies]
         distinct = {tta: scored(here, some[~copies], len(model.spec.classes)) for tta, some in predicted.items()}
-    found = Assessment(
-        source,
-        part,
-        model.spec.classes,
-        len(chosen),
-        scores,
-        distinct,
-        None if copies is None else int(copies.sum()),
-        before,
-    )
+    many = None if copies is None else int(copies.sum())
+    found = Assessment(source, part, model.spec.classes, len(chosen), scores, distinct, many, before)
     if out is not None:
         replace_text(out / "metrics.json", json.dumps(found.as_dict(), indent=2) + "\n")
     return found
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and labelled images, and where their opening is recorded.
+
+    Attributes:
+        labels: of all images, as positions among the model's classes.
+        id, name: those of the opening.
+    """
+
+    model: Any
+    dataset: Dataset
+    labels: Any
+    views: Sequence[Tta]
+    ledger: Openings
+    id: str
+    name: str
+
+
+def _own_test(opened: Opened, kept: DataRef, target: Path) -> tuple[Any, dict[Tta, Any], dict[Tta, TestScores], Any]:
+    """Evaluates a model on the test images of its own split, and writes its predictions.
+
+    Returns:
+        The positions of the images, the predictions and scores by view, and the openings.
+    """
+    import numpy as np
+
+    tested = open_test(
+        opened.model,
+        kept,
+        opened.ledger,
+        id=opened.id,
+        purpose=PURPOSE,
+        name=opened.name,
+        views=opened.views,
+        predictions=target,
+    )
+    with np.load(target, allow_pickle=False) as file:
+        return file["index"], {tta: file[VIEW_NAMES[tta]] for tta in opened.views}, tested.views, tested.ledger
+
+
+def _other_images(
+    opened: Opened, chosen: Any, key: str, source: str
+) -> tuple[dict[Tta, Any], dict[Tta, TestScores], tuple[Opening, ...]]:
+    """Evaluates a model on images that are not of its split.
+
+    Args:
+        chosen: positions of the images.
+        key: what the ledger calls them.
+
+    Returns:
+        The predictions and scores by view, and the openings.
+    """
+    model, ledger = opened.model, opened.ledger
+    opening = ledger.open(opened.id, key, purpose=PURPOSE, model=opened.name, study=source)
+    predicted = {tta: model.predict(opened.dataset.images[chosen], tta) for tta in opened.views}
+    labels, classes = opened.labels[chosen], len(model.spec.classes)
+    scores = {tta: scored(labels, some, classes) for tta, some in predicted.items()}
+    ledger.result(opening.id, {VIEW_NAMES[tta]: one.scores.accuracy for tta, one in scores.items()})
+    return predicted, scores, tuple(ledger.of_split(key))
 
 
 def origin_of(description: Any, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Part, Tta, Value
@@ -15,6 +16,9 @@ from fer_tune.sources.final_files import write_files
 from fer_tune.sources.final_job import PARTS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.store.openings import Opening, Openings
+
+if TYPE_CHECKING:
+    from fer_tune.train.export import Predictor
 
 PURPOSE = "final fit"
 """The purpose of an opening, as the ledgers record it."""
@@ -151,21 +155,7 @@ def finish(
     calibration = calibrate(store, study, job, folder)
     model = Predictor.load(folder, device) if validated or views is not None else None
     on_val = on_validation(model, study.data_ref(store.root), validated) if model and validated else {}
-    tested = None
-    if model and views is not None:
-        store.ledger.open_test(study.name, job.uid, study.split.hash, PURPOSE)
-        tested = open_test(
-            model,
-            study.data_ref(store.root),
-            Openings(store.root),
-            id=job.uid,
-            purpose=PURPOSE,
-            name=job.uid,
-            study=study.name,
-            views=views,
-            database=store.ledger.of_split(study.split.hash),
-            predictions=folder / PREDICTIONS,
-        )
+    tested = None if model is None or views is None else _test(store, study, job, model, folder=folder, views=views)
     fit = FinalFit(
         study=study.name,
         job=job.uid,
@@ -186,11 +176,29 @@ def finish(
         tested=tested,
         validated=on_val,
     )
-    for kind, path in (
-        write_files(fit) if write else {}
-    ).items():  # the metrics come last: if they are recorded, all else is
-        store.artifacts.add(study.name, job.uid, kind, path)
+    if write:
+        for kind, path in write_files(fit).items():  # the metrics come last: if they are recorded, all else is
+            store.artifacts.add(study.name, job.uid, kind, path)
     return fit
+
+
+def _test(
+    store: Store, study: StudyRecord, job: JobRecord, model: Predictor, *, folder: Path, views: Sequence[Tta]
+) -> Tested:
+    """Opens test for a final fit, recorded in the database's ledger and in the folder's."""
+    store.ledger.open_test(study.name, job.uid, study.split.hash, PURPOSE)
+    return open_test(
+        model,
+        study.data_ref(store.root),
+        Openings(store.root),
+        id=job.uid,
+        purpose=PURPOSE,
+        name=job.uid,
+        study=study.name,
+        views=views,
+        database=store.ledger.of_split(study.split.hash),
+        predictions=folder / PREDICTIONS,
+    )
 
 
 def _failure(job: JobRecord) -> tuple[str, str]:

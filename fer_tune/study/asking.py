@@ -42,7 +42,7 @@ class Asking(Telling):
         What another process put into the queue comes first. An entry of the queue that is not valid
         fails, which is all that this writes.
         """
-        if self._storage.is_longer():
+        if self._storage.others.is_longer():
             self._reread()
         proposal = self._ready.popleft() if self._ready else self._draw()
         self._refuse_poisoned()

@@ -1,11 +1,13 @@
-"""Optuna's own objects of a study's trials, read by plain SQL.
+"""Optuna's own objects of trials: read by plain SQL, made, and copied.
 
-They equal what `study.get_trials()` returns, but each distinct distribution is made once.
+Those that are read equal what `study.get_trials()` returns, but each distinct distribution is made
+once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.store import Store
 from fer_tune.study.optuna_tables import StudyTables, external, read
+from fer_tune.study.trial_states import REQUEUED_AS
 
 distribution_of = lru_cache(maxsize=4096)(json_to_distribution)
 """Returns the distribution that a text describes. Nobody may change it."""
@@ -58,3 +61,45 @@ def _frozen(rows: StudyTables, states: Collection[TrialState] | None) -> list[Fr
         )
         for head in heads
     ]
+
+
+def new_trial(number: int) -> FrozenTrial:
+    """Returns a trial that begins to run now, and that the database does not know yet."""
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=local_now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=provisional_id(number),
+    )
+
+
+def deleted_trial(number: int) -> FrozenTrial:
+    """Returns a trial for a number whose trial another program deleted. It is not counted."""
+    trial = new_trial(number)
+    trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
+    trial.user_attrs = {REQUEUED_AS: number}
+    return trial
+
+
+def copied(trial: FrozenTrial) -> FrozenTrial:
+    """Returns a copy whose entries can be added and removed without changing the original."""
+    made = object.__new__(FrozenTrial)
+    made.__dict__.update((name, dict(kept) if type(kept) is dict else kept) for name, kept in trial.__dict__.items())
+    return made
+
+
+def provisional_id(number: int) -> int:
+    """Returns a key for a trial that the database does not know yet."""
+    return -1 - number
+
+
+def local_now() -> datetime:
+    """Returns the local time without a zone, which Optuna uses."""
+    return datetime.now(UTC).astimezone().replace(tzinfo=None)

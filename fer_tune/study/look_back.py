@@ -7,7 +7,8 @@ by a given round does not depend on how far the others have come.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 
 from optuna.trial import FrozenTrial, TrialState
@@ -24,6 +25,70 @@ ends (None if it ends with the trial); and the round in which it is over. That i
 may be over earlier."""
 
 Turns = Sequence[OneTurn]
+
+VIEWS = 16
+"""How many views are kept. A search looks back from several rounds in turn."""
+
+
+class LookBacks:
+    """The trials as they are, with views of them as they were at the ends of some rounds.
+
+    Attributes:
+        memory: the trials as they are.
+    """
+
+    def __init__(self, memory: TrialMemory) -> None:
+        self.memory = memory
+        self._views: dict[int, TrialMemory] = {}
+        self._known: int | None = None
+
+    @contextmanager
+    def looking_back(self, known: int | None) -> Iterator[None]:
+        """Lets `seen` be the trials as they were at the end of round `known`.
+
+        Args:
+            known: None means as they are.
+        """
+        self._known = known
+        try:
+            yield
+        finally:
+            self._known = None
+
+    @property
+    def seen(self) -> TrialMemory:
+        """The trials as Optuna's samplers and pruners see them now."""
+        if self._known is None:
+            return self.memory
+        if self._known not in self._views:
+            self._views[self._known] = look_back(self.memory, self._known)
+            while len(self._views) > VIEWS:
+                del self._views[next(iter(self._views))]
+        return self._views[self._known]
+
+    def put(self, trial: FrozenTrial) -> None:
+        """Adds the next trial, or replaces one, in all views."""
+        self.memory.put(trial)
+        for known, view in self._views.items():
+            view.put(as_of(trial, known, self.memory.trials))
+
+    def replace(self, memory: TrialMemory) -> None:
+        """Replaces all trials."""
+        self.memory = memory
+        self._views.clear()
+
+    def take_back(self, trials: Iterable[FrozenTrial | None]) -> None:
+        """Undoes changes. They must be the latest ones, the last of them first.
+
+        Args:
+            trials: each is a trial as it was before; None if it was added.
+        """
+        for before in trials:
+            self._views.clear()
+            if before is None:
+                self.memory.pop()
+            else:
+                self.memory.put(before)
 
 
 def lasted(epochs: int) -> int:

@@ -32,7 +32,7 @@ class OncePercentilePruner(PercentilePruner):
         storage = study._storage
         if not isinstance(storage, SingleWriter):
             return super().prune(study, trial)
-        completed = self._of(storage.seen.completed)
+        completed = self._of(storage.views.seen.completed)
         step = trial.last_step
         if completed.read == 0 or completed.read < self._n_startup_trials or step is None:
             return False

@@ -116,7 +116,7 @@ class _View(StudyView):
         if self._trials is None:
             storage = self._study._storage
             if self._bounded and isinstance(storage, SingleWriter):
-                every = storage.seen.notable(BEST, LATEST)
+                every = storage.views.seen.notable(BEST, LATEST)
             else:
                 every = self._study._get_trials(deepcopy=False)
             self._trials = with_infeasible(every)

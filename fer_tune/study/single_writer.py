@@ -11,100 +11,65 @@ it. `start` writes it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Container, Sequence
+from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.store import Store
-from fer_tune.study.frozen_trials import frozen_trials
-from fer_tune.study.look_back import as_of, look_back
+from fer_tune.study.frozen_trials import copied, deleted_trial, frozen_trials, local_now, new_trial, provisional_id
+from fer_tune.study.look_back import LookBacks
+from fer_tune.study.other_writers import OtherWriters
+from fer_tune.study.study_storage import StudyStorage
 from fer_tune.study.trial_memory import TrialMemory
-from fer_tune.study.trial_states import REQUEUED_AS, RETRY_OF
+from fer_tune.study.trial_states import RETRY_OF
 from fer_tune.study.trial_writes import SYSTEM, USER, TrialWrites
 
-T = TypeVar("T")
 
-VIEWS = 16
-"""How many of its views a storage keeps. A search looks back from several rounds in turn."""
-
-
-class SingleWriter(BaseStorage):
+class SingleWriter(StudyStorage):
     """Optuna's storage for one study that only this process writes.
 
     Args:
         backend: Optuna's own storage, for what belongs to the study and not to a trial.
 
     Attributes:
-        memory: the trials.
+        others: what other programs changed.
+        views: the trials as Optuna's samplers and pruners see them.
         drafts: by number, the trials that only memory knows, as they were in the queue before;
             None if they are new.
     """
 
     def __init__(self, store: Store, backend: RDBStorage, study: str) -> None:
-        self._store, self._backend, self._name = store, backend, study
-        self._id = store.patiently(lambda: backend.get_study_id_from_name(study))
-        self._directions = store.patiently(lambda: backend.get_study_directions(self._id))
+        super().__init__(store, backend, study)
         self._writes = TrialWrites(store, study, self._id)
         self._distributions: dict[str, BaseDistribution] = {}
         self._early: set[tuple[int, int]] = set()
+        self.others = OtherWriters(store, self._writes)
         self.drafts: dict[int, FrozenTrial | None] = {}
-        self._views: dict[int, TrialMemory] = {}
-        self._known: int | None = None
+        self.views = LookBacks(TrialMemory())
         self.reload()
+
+    @property
+    def memory(self) -> TrialMemory:
+        """The trials as they are."""
+        return self.views.memory
 
     # beside Optuna's interface ------------------------------------------------------------------------------------
 
     def reload(self) -> None:
         """Reads all trials from the database, and forgets drafts."""
         self._store.commit()
-        self._discards = self._store.pending.discards
         self.drafts.clear()
         self._early.clear()
         found = frozen_trials(self._store, self._name)
-        self._writes.lost.clear()
         by_number = {trial.number: trial for trial in found}
         numbers = range(max(by_number, default=-1) + 1)
-        self._views.clear()
-        self.memory = TrialMemory(by_number.get(number) or deleted_trial(number) for number in numbers)
-        self._newest = max((trial._trial_id for trial in found), default=0)
+        self.views.replace(TrialMemory(by_number.get(number) or deleted_trial(number) for number in numbers))
+        self.others.known(max((trial._trial_id for trial in found), default=0))
         for trial in found:
             self._distributions |= trial.distributions
-
-    @contextmanager
-    def looking_back(self, known: int | None) -> Iterator[None]:
-        """Shows Optuna the trials as they were at the end of round `known`.
-
-        Args:
-            known: None shows them as they are.
-        """
-        self._known = known
-        try:
-            yield
-        finally:
-            self._known = None
-
-    @property
-    def seen(self) -> TrialMemory:
-        """The trials as Optuna's samplers and pruners see them now."""
-        if self._known is None:
-            return self.memory
-        if self._known not in self._views:
-            self._views[self._known] = look_back(self.memory, self._known)
-            while len(self._views) > VIEWS:
-                del self._views[next(iter(self._views))]
-        return self._views[self._known]
-
-    def _remember(self, trial: FrozenTrial) -> None:
-        self.memory.put(trial)
-        for known, view in self._views.items():
-            view.put(as_of(trial, known, self.memory.trials))
 
     def look(self) -> bool:
         """Reads again what another process changed. Returns whether there was such a change.
@@ -113,37 +78,10 @@ class SingleWriter(BaseStorage):
         """
         self._store.commit()
         self.forget_drafts()
-        if self._discards == self._store.pending.discards and self._writes.by_state() == self.memory.by_state():
-            return False
-        self.reload()
-        return True
-
-    def is_longer(self) -> bool:
-        """Returns whether another program added or deleted trials, or writes were given up.
-
-        Call `reload` then.
-
-        Raises:
-            StudyError: another program deleted the study.
-        """
-        newest = self._writes.newest()
-        if newest < self._newest:
-            self.require()
-        return newest != self._newest or self._discards != self._store.pending.discards
-
-    def require(self) -> None:
-        """Refuses to continue if another program deleted the study.
-
-        Raises:
-            StudyError: it did.
-        """
-        if not self._writes.exists():
-            raise self._writes.deleted()
-
-    @property
-    def lost(self) -> bool:
-        """Whether a write was left out, because its trial does not run any more."""
-        return bool(self._writes.lost)
+        changed = self.others.changed(self.memory.by_state())
+        if changed:
+            self.reload()
+        return changed
 
     def taken(self) -> list[int]:
         """Returns the numbers of running trials that another program ended or deleted.
@@ -154,13 +92,8 @@ class SingleWriter(BaseStorage):
             StudyError: another program deleted the study.
         """
         self._store.commit()
-        self.require()
-        ours = [trial for trial in self.memory.of((TrialState.RUNNING,)) if trial.number not in self.drafts]
-        running, lost = self._writes.running([trial._trial_id for trial in ours]), self._writes.lost
-        taken = [trial for trial in ours if trial._trial_id not in running]
-        # A trial that ended here too does not run in memory, but its writes were left out.
-        taken += [trial for trial in self.memory.trials if trial._trial_id in lost and trial not in taken]
-        return sorted(trial.number for trial in taken)
+        running = [trial for trial in self.memory.of((TrialState.RUNNING,)) if trial.number not in self.drafts]
+        return self.others.taken(running, self.memory.trials)
 
     def start(self, number: int) -> None:
         """Writes a draft to the database, where it then runs.
@@ -177,13 +110,7 @@ class SingleWriter(BaseStorage):
 
     def forget_drafts(self) -> None:
         """Gives up all drafts. Those from the queue wait again."""
-        for before in reversed(self.drafts.values()):
-            if before is not None:
-                self.memory.put(before)
-            else:
-                self.memory.pop()
-        if self.drafts:
-            self._views.clear()
+        self.views.take_back(reversed(self.drafts.values()))
         self.drafts.clear()
 
     def write_early(self, number: int, step: int, value: float) -> None:
@@ -209,17 +136,17 @@ class SingleWriter(BaseStorage):
         """Writes a new trial, whose key is known after the transaction."""
 
         def learn(key: int) -> None:
-            self._newest = max(self._newest, key)
+            self.others.added(key)
             self._put(self.memory.trials[trial.number], _trial_id=key)
 
-        self._writes.add(trial, self._newest, learn)
+        self._writes.add(trial, self.others.newest, learn)
 
     def _put(self, trial: FrozenTrial, **changes: Any) -> FrozenTrial:
         """Replaces a trial by a changed copy."""
-        changed = _copied(trial)
+        changed = copied(trial)
         for name, value in changes.items():
             setattr(changed, name, value)
-        self._remember(changed)
+        self.views.put(changed)
         return changed
 
     # Optuna's interface: trials -----------------------------------------------------------------------------------
@@ -228,13 +155,13 @@ class SingleWriter(BaseStorage):
         """Makes a draft. A trial that is given as a whole is written at once."""
         number = len(self.memory.trials)
         if template_trial is None:
-            trial = _new(number)
+            trial = new_trial(number)
             self.drafts[number] = None
         else:
             assert not self.drafts, "a draft has the number of the new trial"
             trial = copy.deepcopy(template_trial)
-            trial.number, trial._trial_id = number, _provisional(number)
-        self._remember(trial)
+            trial.number, trial._trial_id = number, provisional_id(number)
+        self.views.put(trial)
         if template_trial is not None:
             self._add(trial)
         return trial._trial_id
@@ -285,20 +212,20 @@ class SingleWriter(BaseStorage):
             if trial.state != TrialState.WAITING:
                 return False
             self.drafts[trial.number] = trial
-            self._put(trial, state=state, datetime_start=_now())
+            self._put(trial, state=state, datetime_start=local_now())
             return True
         changes: dict[str, Any] = {"state": state}
         if values is not None:
             changes["values"] = list(values)
         if state.is_finished():
-            changes["datetime_complete"] = _now()
+            changes["datetime_complete"] = local_now()
         ended = self._put(trial, **changes)
         self._writes.end(ended, values)
         return True
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """As Optuna's, from memory. Optuna changes what it gets, so it gets a copy."""
-        return _copied(self.memory.of_id(trial_id))
+        return copied(self.memory.of_id(trial_id))
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -308,7 +235,7 @@ class SingleWriter(BaseStorage):
         if states == (TrialState.WAITING,):
             found = sorted(self.memory.of(states), key=lambda trial: RETRY_OF not in trial.user_attrs)
         else:
-            found = self.seen.of(states)
+            found = self.views.seen.of(states)
         return copy.deepcopy(found) if deepcopy else found
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
@@ -322,91 +249,3 @@ class SingleWriter(BaseStorage):
         trial = self.memory.of_id(trial_id)
         self.check_trial_is_updatable(trial_id, trial.state)
         return trial
-
-    # Optuna's interface: the study --------------------------------------------------------------------------------
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        """As Optuna's."""
-        return self._now(lambda: self._backend.create_new_study(directions, study_name))
-
-    def delete_study(self, study_id: int) -> None:
-        """As Optuna's."""
-        self._now(lambda: self._backend.delete_study(study_id))
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        self._now(lambda: self._backend.set_study_user_attr(study_id, key, value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """As Optuna's."""
-        self._now(lambda: self._backend.set_study_system_attr(study_id, key, value))
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """As Optuna's."""
-        return self._id if study_name == self._name else self._backend.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """As Optuna's."""
-        return self._name if study_id == self._id else self._backend.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """As Optuna's."""
-        return self._directions
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """As Optuna's."""
-        return self._now(lambda: self._backend.get_study_user_attrs(study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """As Optuna's."""
-        return self._now(lambda: self._backend.get_study_system_attrs(study_id))
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        """As Optuna's."""
-        return self._now(self._backend.get_all_studies)
-
-    def _now(self, work: Callable[[], T]) -> T:
-        """Asks Optuna's own storage, after the writes that wait."""
-        self._store.commit()
-        return self._store.patiently(work)
-
-
-def deleted_trial(number: int) -> FrozenTrial:
-    """Returns a trial for a number whose trial another program deleted. It is not counted."""
-    trial = _new(number)
-    trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
-    trial.user_attrs = {REQUEUED_AS: number}
-    return trial
-
-
-def _copied(trial: FrozenTrial) -> FrozenTrial:
-    """Returns a copy whose entries can be added and removed without changing the original."""
-    made = object.__new__(FrozenTrial)
-    made.__dict__.update((name, dict(kept) if type(kept) is dict else kept) for name, kept in trial.__dict__.items())
-    return made
-
-
-def _provisional(number: int) -> int:
-    """Returns a key for a trial that the database does not know yet."""
-    return -1 - number
-
-
-def _now() -> datetime:
-    """Returns the local time without a zone, which Optuna uses."""
-    return datetime.now(UTC).astimezone().replace(tzinfo=None)
-
-
-def _new(number: int) -> FrozenTrial:
-    return FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=_now(),
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=_provisional(number),
-    )

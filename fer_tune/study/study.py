@@ -139,7 +139,7 @@ class Study(Asking):
     def looking_back(self, known: int | None) -> AbstractContextManager[None]:
         """Lets sampler and pruner see the trials as they were at the end of a round; None shows
         them as they are."""
-        return self._storage.looking_back(known)
+        return self._storage.views.looking_back(known)
 
     def take_turn(self, number: int, turn: OneTurn) -> None:
         """Records the turn that a trial begins."""
@@ -224,7 +224,7 @@ class Study(Asking):
     @property
     def lost(self) -> bool:
         """Whether a write was left out, because its trial does not run any more; see `taken`."""
-        return self._storage.lost
+        return self._storage.others.lost
 
     def taken(self) -> list[int]:
         """Returns the numbers of running trials that another program ended or deleted meanwhile.
@@ -234,7 +234,7 @@ class Study(Asking):
             TakenOverError: another run queued such a trial again.
         """
         taken = self._storage.taken()
-        if taken or self._storage.lost:
+        if taken or self._storage.others.lost:
             self._reread()
         for number in taken:
             copy = self._frozen(number).user_attrs.get(REQUEUED_AS) if number < len(self._all()) else None

@@ -1,9 +1,9 @@
 """A job's state at an epoch's end as one file, from which it continues after its worker is gone.
 
-The file is safetensors: the engine's tensors, the logits of the best epoch, and as text the rows so
-far and what early stopping remembers. Nothing in it can run. Random numbers depend on the seed and
-the epoch alone, so no random state is kept. A file that is cut short, altered, or of another job is
-set aside and never used.
+The file is safetensors: the network's tensors, the logits of the best epoch, and as text the rows
+so far and what early stopping remembers. Nothing in it can run. Random numbers depend on the seed
+and the epoch alone, so no random state is kept. A file that is cut short, altered, or of another
+job is set aside and never used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class State:
         rows: of all epochs so far.
         best, best_epoch: of the objective; -inf and 0 if there is none.
         logits: float32 [V, classes] of the best epoch, or None.
-        tensors: the engine's, by name; see `Engine.state`.
+        tensors: the network's, by name; see `DeviceNetwork.state`.
     """
 
     rows: tuple[EpochRow, ...]

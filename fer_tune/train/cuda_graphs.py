@@ -56,7 +56,7 @@ def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callabl
     the first waits for the whole device, and the second may free memory in the middle of a capture.
 
     All graphs of a lane share one memory pool. They never run at the same time, and leave nothing
-    in it after a replay. So eight engines need the memory of the largest one. The device gets it
+    in it after a replay. So eight networks need the memory of the largest one. The device gets it
     back when all of them are gone.
 
     Args:

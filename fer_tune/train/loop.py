@@ -15,11 +15,11 @@ from fer_tune.errors import FerTuneError
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Wish
 from fer_tune.train.checkpoint import Keeper
 from fer_tune.train.config import TrainConfig, configurations, seen
-from fer_tune.train.engine import Engine
-from fer_tune.train.engine_cache import CrowdedError, EngineCache, EngineFactory, Room
-from fer_tune.train.engine_plan import EnginePlan
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.memory import Memory, TooLargeError, out_of_memory
+from fer_tune.train.network_cache import CrowdedError, NetworkCache, NetworkFactory, Room
+from fer_tune.train.network_plan import NetworkPlan
 from fer_tune.train.rates import lane_rates
 from fer_tune.train.training import Training
 
@@ -45,14 +45,18 @@ class Trainer:
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads that this trainer may use; None leaves torch's choice.
-        build, memory: what makes engines, and the device's memory, if they are not the usual ones.
+        build, memory: what makes networks, and the device's memory, if they are not the usual ones.
 
     Attributes:
         hardware: the name of the device, the same for devices of one kind.
     """
 
     def __init__(
-        self, device: str, threads: int | None = None, build: EngineFactory = Engine, memory: Memory | None = None
+        self,
+        device: str,
+        threads: int | None = None,
+        build: NetworkFactory = DeviceNetwork,
+        memory: Memory | None = None,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
@@ -113,13 +117,13 @@ class Trainer:
         What goes wrong ends the rates, memory as well. The job itself will say it.
         """
         try:
-            yield from lane_rates(self._room, partial(self._engine, job))
+            yield from lane_rates(self._room, partial(self._network, job))
         except Exception:
             if self._is_lost():
                 raise
 
     def _attempt(
-        self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
+        self, training: Training, cache: NetworkCache, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, None]:
         """Trains a job in a lane, whatever happens to it."""
         try:
@@ -158,7 +162,7 @@ class Trainer:
         return False
 
     def _until_it_ends(
-        self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: NetworkCache, stop_requested: Callable[[], int]
     ) -> Iterator[Said]:
         """Trains a job, and trains it again with more memory or in smaller parts if it must."""
         while training.status is None:
@@ -187,7 +191,7 @@ class Trainer:
                 yield from self._wait_for_room(training, cache, stop_requested)
 
     def _wait_for_room(
-        self, training: Training, cache: EngineCache, stop_requested: Callable[[], int]
+        self, training: Training, cache: NetworkCache, stop_requested: Callable[[], int]
     ) -> Iterator[Said]:
         """Waits until another lane has ended its job."""
         job, ended = training.job, self._ended
@@ -205,36 +209,36 @@ class Trainer:
         """Returns how many images a job is fitted to."""
         return len(self._load(job, self._room.free_lane()).labels)
 
-    def plan(self, job: Job) -> tuple[EnginePlan, TrainConfig]:
-        """Returns what an engine is built from in the first free lane, and its numbers."""
+    def plan(self, job: Job) -> tuple[NetworkPlan, TrainConfig]:
+        """Returns what a network is built from in the first free lane, and its numbers."""
         return self._plan(job, self._room.free_lane())
 
     @property
-    def lanes(self) -> list[EngineCache]:
+    def lanes(self) -> list[NetworkCache]:
         """The lanes that have trained so far."""
         return self._room.lanes
 
     @property
-    def latest(self) -> Engine:
-        """The engine of the job that was trained last, in the first lane."""
+    def latest(self) -> DeviceNetwork:
+        """The network of the job that was trained last, in the first lane."""
         return self._room.lanes[0].latest
 
-    def engine(self, job: Job) -> Engine:
-        """Returns an engine that is ready for a job, in the first free lane."""
+    def network(self, job: Job) -> DeviceNetwork:
+        """Returns a network that is ready for a job, in the first free lane."""
         cache = self._room.free_lane()
         with cache.lane:
-            for _ in self._engine(job, cache):
+            for _ in self._network(job, cache):
                 pass
         cache.rest()
         return cache.latest
 
     def _epochs(
-        self, training: Training, keeper: Keeper, cache: EngineCache, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: NetworkCache, stop_requested: Callable[[], int]
     ) -> Iterator[Said]:
         """Trains until the job ends, from its checkpoint on if there is one."""
         job = training.job
-        engine = yield from self._engine(job, cache)
-        training.begin(engine)
+        network = yield from self._network(job, cache)
+        training.begin(network)
         training.continue_from(keeper)
         yield from filter(training.to_yield, list(training.rows))
         training.due = time.monotonic() + PROGRESS_SECONDS
@@ -259,58 +263,58 @@ class Trainer:
         return training.finish(keeper)
 
     def _epoch(
-        self, training: Training, keeper: Keeper, cache: EngineCache, epoch: int, stop_requested: Callable[[], int]
+        self, training: Training, keeper: Keeper, cache: NetworkCache, epoch: int, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, EpochRow | None]:
         """Trains an epoch. Returns its row, or None if the job was asked to stop at once."""
-        job, engine = training.job, training.engine
-        assert engine is not None
+        job, network = training.job, training.network
+        assert network is not None
         started, of_all, before = time.perf_counter(), self._images, 0
-        for step in engine.train_epoch(epoch):
+        for step in network.train_epoch(epoch):
             if (wish := stop_requested()) == Wish.STOP:
                 return None
             if wish == Wish.STOP_AND_KEEP:
                 keeper.write()  # of the epoch before: this one may never end
             if (now := time.monotonic()) >= training.due:
                 training.due = now + PROGRESS_SECONDS
-                yield StepProgress(job.uid, job.attempt, epoch, step, engine.steps_per_epoch)
-            images, before = self._count(engine, step - before), step
+                yield StepProgress(job.uid, job.attempt, epoch, step, network.steps_per_epoch)
+            images, before = self._count(network, step - before), step
             if not images and self._room.alone(cache):
-                engine.wait()
+                network.wait()
             yield images
-        engine.evaluate()
+        network.evaluate()
         if epoch < job.last_epoch:
-            engine.begin_next(epoch + 1)
-        while not (engine.finished() or self._room.alone(cache)):  # alone, `read` may wait
+            network.begin_next(epoch + 1)
+        while not (network.finished() or self._room.alone(cache)):  # alone, `read` may wait
             yield 0
-        yield self._count(engine, engine.steps_per_epoch - before)
-        return training.row(epoch, engine.read(), started, self._images - of_all)
+        yield self._count(network, network.steps_per_epoch - before)
+        return training.row(epoch, network.read(), started, self._images - of_all)
 
-    def _count(self, engine: Engine, steps: int) -> int:
+    def _count(self, network: DeviceNetwork, steps: int) -> int:
         """Counts the images of these steps of a job for its device, and returns their number."""
-        images = steps * engine.batch_size
+        images = steps * network.batch_size
         self._images += images
         return images
 
     # -- what stays between jobs ---------------------------------------------------------------
 
-    def _plan(self, job: Job, cache: EngineCache) -> tuple[EnginePlan, TrainConfig]:
+    def _plan(self, job: Job, cache: NetworkCache) -> tuple[NetworkPlan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
         family.check(seen(data.spec, config).side)
         inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
-        return EnginePlan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
+        return NetworkPlan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config
 
-    def _engine(self, job: Job, cache: EngineCache) -> Generator[int, None, Engine]:
-        """Returns the engine for the job's shape, with the job's weights and hyperparameters."""
+    def _network(self, job: Job, cache: NetworkCache) -> Generator[int, None, DeviceNetwork]:
+        """Returns the network for the job's shape, with the job's weights and hyperparameters."""
         plan, config = self._plan(job, cache)
         for _ in cache.get(plan):
             yield 0
-        engine = cache.latest
-        engine.begin(config, plan.shape, job.seed, job.schedule)
-        return engine
+        network = cache.latest
+        network.begin(config, plan.shape, job.seed, job.schedule)
+        return network
 
-    def _load(self, job: Job, cache: EngineCache) -> DeviceData:
+    def _load(self, job: Job, cache: NetworkCache) -> DeviceData:
         key = (job.data.signature, job.data.split_hash, job.fit)
         if key not in self._data:
             data = open_all(job.data) if job.fit == "all" else open_search(job.data)

@@ -8,24 +8,24 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 
-from fer_tune.train.engine import Engine
-from fer_tune.train.engine_cache import EngineCache, Room
+from fer_tune.train.device_network import DeviceNetwork
+from fer_tune.train.network_cache import NetworkCache, Room
 
 SECONDS = 0.4
 """For which lanes are measured, at least."""
 LEAST_ROUNDS = 4
 """In which each lane does a chunk of steps, at least."""
 
-Build = Callable[[EngineCache], Generator[int, None, Engine]]
-"""Builds a job's engine in a lane, and yields where another lane may have its turn."""
+Build = Callable[[NetworkCache], Generator[int, None, DeviceNetwork]]
+"""Builds a job's network in a lane, and yields where another lane may have its turn."""
 
 
 def lane_rates(room: Room, build: Build) -> Generator[float | None, None, None]:
     """Yields the images a second of 1, 2, 4 and so on lanes; see `pool.port.Measures`.
 
-    No job may be in training. The engines go at the end, because most jobs have other networks.
+    No job may be in training. The networks go at the end, because most jobs have other networks.
     """
-    held: list[EngineCache] = []
+    held: list[NetworkCache] = []
     try:
         while True:
             cache = room.free_lane()
@@ -44,8 +44,8 @@ def lane_rates(room: Room, build: Build) -> Generator[float | None, None, None]:
         room.clear()
 
 
-def _prepared(cache: EngineCache, build: Build) -> Iterator[None]:
-    """Builds an engine in a lane, and draws an epoch for it."""
+def _prepared(cache: NetworkCache, build: Build) -> Iterator[None]:
+    """Builds a network in a lane, and draws an epoch for it."""
     building = build(cache)
     while True:
         with cache.lane:
@@ -57,8 +57,8 @@ def _prepared(cache: EngineCache, build: Build) -> Iterator[None]:
         cache.latest.begin_next(1)
 
 
-def rate_together(lanes: Sequence[EngineCache]) -> float:
-    """Returns the images a second that the latest engines of lanes train side by side."""
+def rate_together(lanes: Sequence[NetworkCache]) -> float:
+    """Returns the images a second that the latest networks of lanes train side by side."""
     device = lanes[0].latest.device
     _round(lanes)  # replaying a graph for the first time takes longer
     _wait_for(device)
@@ -75,7 +75,7 @@ def rate_together(lanes: Sequence[EngineCache]) -> float:
     return images / (time.perf_counter() - began)
 
 
-def _round(lanes: Sequence[EngineCache]) -> int:
+def _round(lanes: Sequence[NetworkCache]) -> int:
     """Gives each lane a chunk of steps. Returns their images."""
     images = 0
     for cache in lanes:

@@ -1,4 +1,4 @@
-"""The captured work of an engine on a GPU: its step and its evaluation, and how it is fed."""
+"""The captured work of a network on a GPU: its step and its evaluation, and how it is fed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fer_tune.errors import StorageError
 from fer_tune.files import replace_file
 from fer_tune.job import End, EpochRow, Job, JobEnd
 from fer_tune.train.checkpoint import Keeper, State
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.export import save_model
 from fer_tune.train.metrics import Measured, scores
 
@@ -38,19 +38,19 @@ class Training:
     """One job in training, from its first epoch or a checkpoint to its end.
 
     Attributes:
-        engine: trains it; None before the first epoch, and after memory ran out.
+        network: trains it; None before the first epoch, and after memory ran out.
         rows: of all epochs so far.
         best, best_epoch: of the objective; -inf and 0 before the first epoch.
         logits: of the epoch that decides the objective, float32 [V, classes].
         yielded: the last epoch whose row was yielded. A training that begins again in smaller parts
             yields none twice.
         due: when to say next how far the job is, by `time.monotonic`.
-        parameters, notes: of the engine.
+        parameters, notes: of the network.
         status, reason: how it ended; None while it trains.
     """
 
     job: Job
-    engine: Engine | None = None
+    network: DeviceNetwork | None = None
     rows: list[EpochRow] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
@@ -62,23 +62,23 @@ class Training:
     status: End | None = None
     reason: str = ""
 
-    def begin(self, engine: Engine) -> None:
-        """Begins the job, or begins it again on another engine."""
-        self.engine = engine
+    def begin(self, network: DeviceNetwork) -> None:
+        """Begins the job, or begins it again on another network."""
+        self.network = network
         self.rows, self.best, self.best_epoch, self.logits = [], -math.inf, 0, None
-        self.parameters, self.notes = engine.parameters, engine.notes
+        self.parameters, self.notes = network.parameters, network.notes
 
     def continue_from(self, keeper: Keeper) -> None:
         """Takes the state of the job's checkpoint, if there is a sound one."""
-        assert self.engine is not None
+        assert self.network is not None
         if not keeper.wanted:
             return
-        found = keeper.load({name: tensor.shape for name, tensor in self.engine.state().items()})
+        found = keeper.load({name: tensor.shape for name, tensor in self.network.state().items()})
         if found is None:
             return
-        self.engine.restore(found.tensors)
+        self.network.restore(found.tensors)
         self.rows, self.best, self.best_epoch = list(found.rows), found.best, found.best_epoch
-        self.logits = None if found.logits is None else found.logits.to(self.engine.device)
+        self.logits = None if found.logits is None else found.logits.to(self.network.device)
 
     def to_yield(self, row: EpochRow) -> bool:
         """Returns whether the row was not yielded yet. Each epoch is, once."""
@@ -92,9 +92,9 @@ class Training:
             started: when it started, by `time.perf_counter`.
             of_all: the images that all lanes of the device have trained since then.
         """
-        assert self.engine is not None
+        assert self.network is not None
         seconds = time.perf_counter() - started
-        images = self.engine.steps_per_epoch * self.engine.batch_size
+        images = self.network.steps_per_epoch * self.network.batch_size
         score = scores(measured.confusion)
         return EpochRow(
             job=self.job.uid,
@@ -107,7 +107,7 @@ class Training:
             val_macro_f1=score.macro_f1,
             val_balanced_accuracy=score.balanced_accuracy,
             recall=score.recall,
-            lr=self.engine.last_lr(epoch),
+            lr=self.network.last_lr(epoch),
             seconds=seconds,
             images_per_second=images / seconds,
             device_seconds=seconds * images / max(images, of_all),
@@ -115,13 +115,13 @@ class Training:
 
     def add(self, row: EpochRow) -> None:
         """Adds an epoch, and keeps its logits if it decides the objective so far."""
-        assert self.engine is not None
+        assert self.network is not None
         self.rows.append(row)
         value = getattr(row, self.job.objective)
         if value > self.best:
             self.best, self.best_epoch = value, row.epoch
         if self.best_epoch == row.epoch or self.job.objective_of != "max":
-            self.logits = self.engine.logits.clone()
+            self.logits = self.network.logits.clone()
 
     def diverged(self, row: EpochRow) -> bool:
         """Returns whether a loss is not finite. A final fit has no validation loss."""
@@ -133,12 +133,12 @@ class Training:
 
     def state(self) -> State:
         """Returns all that is needed to continue from here."""
-        assert self.engine is not None
-        return State(tuple(self.rows), self.best, self.best_epoch, self.logits, self.engine.state())
+        assert self.network is not None
+        return State(tuple(self.rows), self.best, self.best_epoch, self.logits, self.network.state())
 
     def release(self) -> None:
         """Lets go of everything that is in the device's memory."""
-        self.engine = self.logits = None
+        self.network = self.logits = None
 
     def end(self, status: End, reason: str = "") -> None:
         """Says how the training ended."""
@@ -174,12 +174,12 @@ class Training:
         Raises:
             StorageError: the disk refused the model. A disk that refuses the logits is noted.
         """
-        job, engine = self.job, self.engine
-        if job.artifacts is None or engine is None:
+        job, network = self.job, self.network
+        if job.artifacts is None or network is None:
             return {}
         files = {}
         if job.kind == "final" and self.status == "completed":
-            yield from _patiently(partial(save_model, job.artifacts, job, engine.state_dict(), engine.data))
+            yield from _patiently(partial(save_model, job.artifacts, job, network.state_dict(), network.data))
             files = {"model": job.artifacts / "model.safetensors", "config": job.artifacts / "config.json"}
         if job.fit == "train" and self.logits is not None and self.status in {"completed", "stopped"}:
             try:

@@ -14,7 +14,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from typer.testing import CliRunner
 
-from fer_tune import api
+from fer_tune.api.for_commands import dashboard_application
 from fer_tune.cli.app import app
 from fer_tune.settings import Settings, sqlite_url
 from tests.studies import make_study
@@ -95,7 +95,7 @@ def page(study: str | None = None) -> bytes:
     environment = {"PATH_INFO": "/api/studies"}
     setup_testing_defaults(environment)
     answers: list[str] = []
-    with api.dashboard_application(study) as (application, _):
+    with dashboard_application(study) as (application, _):
         body = b"".join(application(environment, lambda status, headers, error=None: answers.append(status)))
     assert answers == ["200 OK"]
     return body

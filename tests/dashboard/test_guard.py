@@ -7,6 +7,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from fer_tune import api
+from fer_tune.api.for_commands import dashboard_application
 from fer_tune.dashboard.server import guarded
 from fer_tune.settings import Settings
 from tests.studies import make_study
@@ -73,7 +74,7 @@ def test_the_command_s_application_is_guarded(settings: Settings) -> None:
     environment: dict[str, str] = {"REQUEST_METHOD": "DELETE", "PATH_INFO": "/api/studies/1"}
     setup_testing_defaults(environment)
     environment |= {"HTTP_HOST": "evil.example:8080", "HTTP_ORIGIN": "http://evil.example:8080"}
-    with api.dashboard_application() as (application, _):
+    with dashboard_application() as (application, _):
         application(environment, lambda status, head: said.append(status))
     assert said == ["403 Forbidden"]
     assert [study.name for study in api.studies()] == ["tiny"]

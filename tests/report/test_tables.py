@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,10 +111,3 @@ def test_the_example_draws(store: Store, tmp_path: Path, monkeypatch: pytest.Mon
     runpy.run_path(str(ROOT / "docs" / "plot_study.py"))
     with Image.open(picture) as image:
         assert len(image.convert("RGB").getcolors(image.width * image.height) or []) > 10
-
-
-def test_importing_fer_tune_is_light() -> None:
-    code = (
-        "import sys, fer_tune; print(sorted({'pandas', 'numpy', 'sqlalchemy', 'optuna', 'torch'} & sys.modules.keys()))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

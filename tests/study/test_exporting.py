@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fer_tune
+from fer_tune.api.arguments import open_store
 from fer_tune.cli.app import app
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.settings import Settings, sqlite_url
@@ -37,7 +38,7 @@ def test_a_study_is_the_same_elsewhere(exported: Path, tmp_path: Path, monkeypat
     assert [study.name for study in fer_tune.studies()] == ["tiny"]
     assert [one.as_dict() for one in fer_tune.trials()] == before[0]
     assert fer_tune.load_epochs().equals(before[1])
-    with fer_tune.api.open_store() as store:
+    with open_store() as store:
         [model] = store.artifacts.of("tiny")
         assert store.artifacts.path(model).read_text() == "x"
     with pytest.raises(StudyError, match="There is a study tiny already"):
@@ -48,10 +49,10 @@ def test_an_opening_counts_once_if_its_study_was_deleted_and_imported_again(expo
     split = fer_tune.find_study("tiny").split.hash
     for _ in range(2):
         fer_tune.delete_study("tiny")
-        with fer_tune.api.open_store() as store:
+        with open_store() as store:
             assert len(store.ledger.of_split(split)) == 1
         fer_tune.import_study(exported)
-        with fer_tune.api.open_store() as store:
+        with open_store() as store:
             [opening] = store.ledger.of_split(split)
             assert opening.id > 0
 
@@ -62,7 +63,7 @@ def test_the_storage_folder_may_be_named_relative_to_the_working_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FER_TUNE_DIR", "here")
     fer_tune.import_study(exported)
-    with fer_tune.api.open_store() as store:
+    with open_store() as store:
         [model] = store.artifacts.of("tiny")
         assert store.artifacts.path(model).read_text() == "x"
     assert not Path("here/here").exists()

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fer_tune
+from fer_tune.api.arguments import open_store
 from fer_tune.cli.app import app
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
@@ -33,7 +34,7 @@ def test_a_renamed_study_has_its_trials_and_files(settings: Settings) -> None:
     assert len(files(settings)) == count
     assert not any("tiny-" in str(path) for path in files(settings))
     assert optuna.get_all_study_names(settings.url) == ["big"]
-    with fer_tune.api.open_store() as store:
+    with open_store() as store:
         [model] = store.artifacts.of("big")
         assert store.artifacts.path(model).is_file()
 

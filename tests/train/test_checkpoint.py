@@ -12,7 +12,7 @@ import torch
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.train import checkpoint, training
-from fer_tune.train.engine import Engine
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 from tests.train.bench import Bench
 
@@ -82,7 +82,7 @@ def test_a_resumed_trial_ends_with_the_same_weights_bit_for_bit(spec: Job, optim
     assert end.notes == ("continued after epoch 2 from a checkpoint",)
     assert {(row.job, row.attempt) for row in rows} == {("a1b2c3", 1)}
     assert _numbers(rows) == _numbers(expected)
-    before, after = undisturbed.engine.state(), resumed.engine.state()
+    before, after = undisturbed.network.state(), resumed.network.state()
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]), name
@@ -99,7 +99,7 @@ def test_a_paused_trial_continues_bit_for_bit(rare: Job, monkeypatch: pytest.Mon
     rows, end = _run(continued.trainer, dataclasses.replace(rare, attempt=2))
     assert end.notes == ("continued after epoch 3 from a checkpoint",)
     assert _numbers(rows) == _numbers(expected)
-    before, after = undisturbed.engine.state(), continued.engine.state()
+    before, after = undisturbed.network.state(), continued.network.state()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
@@ -108,7 +108,7 @@ def test_a_trial_that_is_paused_already_pauses_at_once(rare: Job, monkeypatch: p
     monkeypatch.setattr(training, "WORTH_KEEPING", 0.0)
     job = dataclasses.replace(rare, until=2)
     _run(Trainer("cpu", threads=1), job)
-    monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: pytest.fail("it trained"))
+    monkeypatch.setattr(DeviceNetwork, "train_epoch", lambda self, epoch: pytest.fail("it trained"))
     rows, end = _run(Trainer("cpu", threads=1), dataclasses.replace(job, attempt=1))
     assert (len(rows), end.status) == (2, "paused")
 
@@ -125,8 +125,8 @@ def test_a_trial_that_paused_after_a_moment_leaves_no_checkpoint(rare: Job, monk
 
 def test_it_does_not_train_again_what_it_has(trainer: Trainer, spec: Job, monkeypatch) -> None:
     _break_off(trainer, spec, 3)
-    trained, whole = [], Engine.train_epoch
-    monkeypatch.setattr(Engine, "train_epoch", lambda self, epoch: trained.append(epoch) or whole(self, epoch))
+    trained, whole = [], DeviceNetwork.train_epoch
+    monkeypatch.setattr(DeviceNetwork, "train_epoch", lambda self, epoch: trained.append(epoch) or whole(self, epoch))
     _run(trainer, spec)
     assert trained == [4, 5]
 
@@ -254,7 +254,7 @@ def test_a_resumed_trial_ends_near_the_undisturbed_one_on_a_gpu(spec: Job) -> No
         assert row.lr == other.lr
         assert row.train_loss == pytest.approx(other.train_loss, rel=0.05)
         assert row.val_loss == pytest.approx(other.val_loss, rel=0.05)
-    before, after = undisturbed.engine.state(), resumed.engine.state()
+    before, after = undisturbed.network.state(), resumed.network.state()
     assert torch.equal(before["steps"], after["steps"])
     for name in ("values", "average"):
         distance = torch.linalg.vector_norm(before[name] - after[name])

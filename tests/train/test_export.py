@@ -42,11 +42,11 @@ def _fit(tiny_data: DataRef, folder: Path, family: str = "simple_cnn", **params:
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_model_folder_predicts_as_the_network_that_was_trained(tiny_data, tmp_path, family):
-    engine = _fit(tiny_data, tmp_path, family, ema=0.5).engine
+    network = _fit(tiny_data, tmp_path, family, ema=0.5).network
     data = open_final(tiny_data)
     images = data.images[data.test]
-    engine.flat.values.copy_(engine.optimizer.average)
-    live = Predictor(engine.flat.model, read_config(tmp_path), engine.device)
+    network.flat.values.copy_(network.optimizer.average)
+    live = Predictor(network.flat.model, read_config(tmp_path), network.device)
     expected = live.predict(images)
     found = Predictor.load(tmp_path).predict(images)
     assert found.shape == (len(images), 7)
@@ -101,7 +101,7 @@ def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path
     row, end = (message for message in bench.trainer.train_alone(search) if not isinstance(message, StepProgress))
     assert end.status == "completed", end.detail or end.reason
     assert len(row.recall) == len(spec.classes)
-    assert bench.engine.logits.shape == (len(open_search(data).val), len(spec.classes))
+    assert bench.network.logits.shape == (len(open_search(data).val), len(spec.classes))
     *_, end = bench.trainer.train_alone(job)
     assert end.status == "completed", end.detail or end.reason
     predictor = Predictor.load(tmp_path / "model")

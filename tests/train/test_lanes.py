@@ -13,8 +13,8 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import Crowded, EpochRow, Job, JobEnd, StepProgress, Value, Wish
-from fer_tune.train import engine_cache, rates
-from fer_tune.train.engine import Engine
+from fer_tune.train import network_cache, rates
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory
 from tests.train.bench import Bench
@@ -140,8 +140,8 @@ def test_one_lane_builds_at_a_time_while_the_others_train(spec):
     building: list[str] = []
     seen: list[list[str]] = []
 
-    def build(plan: Any, parts: int) -> Engine:
-        class Slow(Engine):
+    def build(plan: Any, parts: int) -> DeviceNetwork:
+        class Slow(DeviceNetwork):
             def prepare(self, alone: bool = True, known: bool = False) -> Iterator[None]:
                 building.append("one")
                 for _ in range(5):
@@ -161,17 +161,17 @@ def test_one_lane_builds_at_a_time_while_the_others_train(spec):
 
 
 class SmallDevice(Bench):
-    """A device that has memory for `most` engines at the same time."""
+    """A device that has memory for `most` networks at the same time."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most, self.alive = most, 0
         self.trainer = Trainer("cpu", threads=1, build=self._build)
 
-    def _build(self, plan: Any, parts: int) -> Engine:
+    def _build(self, plan: Any, parts: int) -> DeviceNetwork:
         device = self
 
-        class Counted(Engine):
+        class Counted(DeviceNetwork):
             counted = False
 
             def __init__(self) -> None:
@@ -272,8 +272,8 @@ def test_all_lanes_are_captured_and_nothing_is_shared(spec):
 
 
 @pytest.mark.gpu
-def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
-    """Many lanes keep one engine each. Some jobs are stopped while steps of theirs are queued."""
+def test_a_lane_captures_another_shape_after_its_only_network_has_gone(spec):
+    """Many lanes keep one network each. Some jobs are stopped while steps of theirs are queued."""
     trainer = Trainer("cuda")
     for turn in range(3):
         jobs = [spec(number, "deep_cnn", epochs=3, width=8 * (turn + 1), batch_size=16 + number) for number in range(9)]
@@ -285,16 +285,16 @@ def test_a_lane_captures_another_shape_after_its_only_engine_has_gone(spec):
 
 
 @pytest.mark.gpu
-def test_a_lane_that_holds_one_engine_captures_one_after_another(spec, monkeypatch):
+def test_a_lane_that_holds_one_network_captures_one_after_another(spec, monkeypatch):
     """The graphs of a lane share a pool of memory, which ends with the last of them."""
-    monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
+    monkeypatch.setattr(network_cache, "MOST_NETWORKS", 1)
     trainer = Trainer("cuda")
     ends = [list(trainer.train_alone(spec(number, width=8 + 8 * (number % 2))))[-1] for number in range(4)]
     assert [(end.status, end.notes) for end in ends] == [("completed", ())] * 4
 
 
-class Waiting(Engine):
-    """An engine whose step reads a number off the device, which a capture refuses."""
+class Waiting(DeviceNetwork):
+    """A network whose step reads a number off the device, which a capture refuses."""
 
     def _train_step(self) -> None:
         super()._train_step()

@@ -68,12 +68,12 @@ def test_same_spec_gives_the_same_numbers_twice(spec):
     assert _numbers(first) == _numbers(second)
 
 
-def test_a_warm_engine_gives_the_same_numbers_as_a_fresh_one(spec):
+def test_a_warm_network_gives_the_same_numbers_as_a_fresh_one(spec):
     bench = Bench()
     fresh, _ = _run(Trainer("cpu", threads=1), spec())
     _run(bench.trainer, spec(lr=0.01, head_dropout=0.5, label_smoothing=0.2))
     warm, _ = _run(bench.trainer, spec())
-    assert len(bench.engines) == 1, "hyperparameters that are data must not build another engine"
+    assert len(bench.networks) == 1, "hyperparameters that are data must not build another network"
     assert _numbers(warm) == _numbers(fresh)
 
 
@@ -172,7 +172,7 @@ def test_a_stop_is_seen_at_the_next_step(spec):
         return Wish.STOP if asked == 3 else Wish.CONTINUE
 
     rows, end = _run(bench.trainer, spec(), stop_requested=stop_at_the_third_step)
-    assert bench.engine.steps_per_epoch > 3
+    assert bench.network.steps_per_epoch > 3
     assert (rows, end.status, asked) == ([], "stopped", 3)
 
 
@@ -203,7 +203,7 @@ def test_progress_within_an_epoch_is_told_at_most_once_a_second(spec, monkeypatc
     bench = Bench()
     monkeypatch.setattr(loop, "time", Clock(seconds))
     told = [message for message in bench.trainer.train_alone(spec(epochs=3)) if isinstance(message, StepProgress)]
-    steps = bench.engine.steps_per_epoch
+    steps = bench.network.steps_per_epoch
     assert len(told) == pytest.approx(3 * steps / every, abs=2)
     assert {message.steps for message in told} == {steps}
     assert all(1 <= message.step <= steps for message in told)
@@ -272,8 +272,8 @@ def test_one_epoch_depends_on_seed_and_number_only(spec):
     drawn = []
     for seed in (1, 99):
         torch.manual_seed(seed)
-        assert list(bench.engine.train_epoch(3)) == list(range(1, bench.engine.steps_per_epoch + 1))
-        drawn.append(bench.engine.inputs.images.clone())
+        assert list(bench.network.train_epoch(3)) == list(range(1, bench.network.steps_per_epoch + 1))
+        drawn.append(bench.network.inputs.images.clone())
     assert torch.equal(*drawn)
 
 
@@ -282,15 +282,15 @@ def test_an_epoch_is_the_same_whether_it_was_begun_ahead_or_not(spec, ahead):
     bench = Bench()
     expected, _ = _run(bench.trainer, spec(epochs=2))
     _run(bench.trainer, spec(epochs=1))
-    engine = bench.engine
-    engine.begin(engine.config, engine.shape, 7, 2)
+    network = bench.network
+    network.begin(network.config, network.shape, 7, 2)
     for epoch in (1, 2):
-        for _ in engine.train_epoch(epoch):
+        for _ in network.train_epoch(epoch):
             pass
-        engine.evaluate()
+        network.evaluate()
         if ahead and epoch == 1:
-            engine.begin_next(2)
-        measured = engine.read()
+            network.begin_next(2)
+        measured = network.read()
         assert (measured.train_loss, measured.val_loss) == (
             expected[epoch - 1].train_loss,
             expected[epoch - 1].val_loss,
@@ -307,20 +307,20 @@ def test_captured_and_eager_steps_agree(large_data):
     assert end.notes == ()
     for row, other in zip(rows, others, strict=True):
         assert row.train_loss == pytest.approx(other.train_loss, rel=1e-2)
-    assert torch.allclose(captured.engine.flat.values, eager.engine.flat.values, rtol=2e-2, atol=2e-3)
+    assert torch.allclose(captured.network.flat.values, eager.network.flat.values, rtol=2e-2, atol=2e-3)
 
 
 def test_past_predictions_are_those_of_images_that_show_one_face(spec):
     bench = Bench()
     _run(bench.trainer, spec(epochs=1, mixup=1.0, self_distillation=0.5))
-    engine = bench.engine
-    labels = torch.nn.functional.one_hot(engine.data.labels, 7).float()
-    assert torch.equal(engine.loss.past, labels), "every image was mixed, and says nothing about a face"
+    network = bench.network
+    labels = torch.nn.functional.one_hot(network.data.labels, 7).float()
+    assert torch.equal(network.loss.past, labels), "every image was mixed, and says nothing about a face"
     _run(bench.trainer, spec(epochs=1, self_distillation=0.5))
-    assert bench.engine is engine
-    moved = (engine.loss.past != labels).any(1)
-    assert moved.sum() == engine.steps_per_epoch * engine.batch_size
-    assert torch.allclose(engine.loss.past.sum(1), torch.ones(len(labels)), atol=1e-5)
+    assert bench.network is network
+    moved = (network.loss.past != labels).any(1)
+    assert moved.sum() == network.steps_per_epoch * network.batch_size
+    assert torch.allclose(network.loss.past.sum(1), torch.ones(len(labels)), atol=1e-5)
 
 
 def test_a_trial_can_end_within_its_schedule(trainer, spec):

@@ -1,6 +1,6 @@
 """Memory that is too small: the same training in smaller parts, or a failure that says so.
 
-On a CPU an engine that refuses plays the device; on a GPU the allocator is given a share of its
+On a CPU a network that refuses plays the device; on a GPU the allocator is given a share of its
 memory.
 """
 
@@ -19,12 +19,12 @@ import torch
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd, Value
-from fer_tune.train.engine import Engine
-from fer_tune.train.engine_cache import MOST_ENGINES
-from fer_tune.train.engine_plan import EnginePlan
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.inputs import DeviceData
 from fer_tune.train.loop import Trainer
 from fer_tune.train.memory import Memory, out_of_memory
+from fer_tune.train.network_cache import MOST_NETWORKS
+from fer_tune.train.network_plan import NetworkPlan
 from tests.train.bench import Bench
 
 GIB = 2**30
@@ -64,14 +64,14 @@ class SmallMemory(Memory):
 
 
 class SmallDevice:
-    """Builds engines that take at most `limit` images at once.
+    """Builds networks that take at most `limit` images at once.
 
     Larger ones fail in `place`, from epoch `since` on.
 
     Attributes:
-        built: the images at once of each engine that was begun to be built.
+        built: the images at once of each network that was begun to be built.
         trained: the epochs that were begun.
-        alive: the engines that are in memory.
+        alive: the networks that are in memory.
         memory: what the trainer takes for the device's.
     """
 
@@ -79,30 +79,30 @@ class SmallDevice:
         self.limit, self.place, self.since = limit, place, since
         self.built: list[int] = []
         self.trained: list[int] = []
-        self.failed: list[weakref.ref[Engine]] = []
-        self.alive: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.failed: list[weakref.ref[DeviceNetwork]] = []
+        self.alive: weakref.WeakSet[DeviceNetwork] = weakref.WeakSet()
         self.memory = SmallMemory()
         self.trainer = Trainer("cpu", threads=1, build=self.build, memory=self.memory)
 
     @property
-    def engine(self) -> Engine:
-        """The only engine in memory."""
-        [engine] = self.alive
-        return engine
+    def network(self) -> DeviceNetwork:
+        """The only network in memory."""
+        [network] = self.alive
+        return network
 
-    def need(self, place: str, engine: Engine, images: int, epoch: int = 1) -> None:
+    def need(self, place: str, network: DeviceNetwork, images: int, epoch: int = 1) -> None:
         if place == self.place and images > self.limit and epoch >= self.since:
-            self.failed.append(weakref.ref(engine))
+            self.failed.append(weakref.ref(network))
             raise torch.OutOfMemoryError(
                 "CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 8.00 GiB."
             )
 
-    def build(self, plan: EnginePlan, parts: int) -> Engine:
-        assert not any(failed() for failed in self.failed), "a failed engine is still in memory"
+    def build(self, plan: NetworkPlan, parts: int) -> DeviceNetwork:
+        assert not any(failed() for failed in self.failed), "a failed network is still in memory"
         images, device = plan.images(parts), self
         self.built.append(images)
 
-        class Fastidious(Engine):
+        class Fastidious(DeviceNetwork):
             def __init__(self) -> None:
                 super().__init__(plan, parts)
                 device.need("build", self, images)
@@ -116,9 +116,9 @@ class SmallDevice:
                 device.need("evaluate", self, images, device.trained[-1])
                 super().evaluate()
 
-        engine = Fastidious()
-        self.alive.add(engine)
-        return engine
+        network = Fastidious()
+        self.alive.add(network)
+        return network
 
 
 # -- a step in parts ------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ def test_a_step_in_parts_is_the_step(spec, optimizer, batch, parts):
     whole, divided = Bench(), SmallDevice(-(-batch // parts))
     rows, _ = _run(whole.trainer, wanted)
     same, _ = _run(divided.trainer, wanted)
-    assert divided.engine.parts == parts
+    assert divided.network.parts == parts
     for row, other in zip(rows, same, strict=True):
         assert other.train_loss == pytest.approx(row.train_loss, rel=1e-5)
         assert other.val_loss == pytest.approx(row.val_loss, rel=1e-5)
         assert other.lr == row.lr
-    before, after = whole.engine, divided.engine
+    before, after = whole.network, divided.network
     assert before.steps_per_epoch == after.steps_per_epoch
     assert torch.equal(before.inputs.images, after.inputs.images)
     # Adam divides by the gradient's size, so where that is near 0 rounding decides the direction.
@@ -157,8 +157,8 @@ def test_batchnorm_sees_a_part_and_its_running_statistics_keep_their_pace(spec):
     assert similar != rows
     assert similar[-1].train_loss == pytest.approx(rows[-1].train_loss, rel=0.1)
     one, four = (
-        next(module for module in engine.flat.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
-        for engine in (whole.engine, divided.engine)
+        next(module for module in network.flat.model.modules() if isinstance(module, torch.nn.BatchNorm2d))
+        for network in (whole.network, divided.network)
     )
     assert (1 - four.momentum) ** 4 == pytest.approx(1 - one.momentum)
     assert torch.allclose(one.running_mean, four.running_mean, rtol=0.2, atol=0.05)
@@ -202,7 +202,7 @@ def test_what_never_fits_fails_with_what_it_needed_and_is_not_tried_again(spec, 
 def test_the_next_trial_of_a_shape_begins_with_the_parts_that_fit(spec):
     device = SmallDevice(16, "train")
     _run(device.trainer, spec(epochs=1))
-    for width in range(9, 9 + MOST_ENGINES):
+    for width in range(9, 9 + MOST_NETWORKS):
         _run(device.trainer, spec(epochs=1, width=width, batch_size=16))
     device.built.clear()
     _, end = _run(device.trainer, spec(epochs=1))
@@ -222,16 +222,16 @@ def test_more_memory_than_there_was_is_worth_a_try(spec):
     assert (end.status, end.notes) == ("completed", ())
 
 
-def test_other_engines_make_room_before_the_batch_is_halved(spec):
+def test_other_networks_make_room_before_the_batch_is_halved(spec):
     device = SmallDevice(64)
-    for width in range(9, 9 + MOST_ENGINES):
+    for width in range(9, 9 + MOST_NETWORKS):
         assert _run(device.trainer, spec(epochs=1, width=width))[1].status == "completed"
-    assert len(device.alive) == MOST_ENGINES
+    assert len(device.alive) == MOST_NETWORKS
     whole = device.need
 
-    def crowded(place: str, engine: Engine, images: int, epoch: int = 1) -> None:
+    def crowded(place: str, network: DeviceNetwork, images: int, epoch: int = 1) -> None:
         device.limit = 0 if device.alive else 64
-        whole(place, engine, images, epoch)
+        whole(place, network, images, epoch)
 
     device.need = crowded  # type: ignore[method-assign]
     device.built.clear()
@@ -269,10 +269,10 @@ def test_a_part_has_two_images_at_least(spec):
 
 
 def test_any_other_error_is_a_failure_and_not_infeasible(spec, monkeypatch):
-    def broken(self: Engine) -> None:
+    def broken(self: DeviceNetwork) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Engine, "evaluate", broken)
+    monkeypatch.setattr(DeviceNetwork, "evaluate", broken)
     _, end = _run(Trainer("cpu", threads=1), spec())
     assert (end.status, end.infeasible) == ("failed", 0.0)
     assert "illegal memory access" in end.reason
@@ -301,7 +301,7 @@ def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monke
     assert _run(device.trainer, spec())[1].status == "completed", "the worker lives on"
 
 
-def test_engines_make_room_for_faces(spec, few_data, monkeypatch):
+def test_networks_make_room_for_faces(spec, few_data, monkeypatch):
     device = SmallDevice(64)
     _run(device.trainer, spec())
     assert len(device.alive) == 1
@@ -326,14 +326,14 @@ def test_the_ways_in_which_want_of_memory_is_said():
     assert not out_of_memory(ValueError("Tried to allocate"))
 
 
-def test_dropped_engines_leave_memory_without_the_collector(spec):
-    """An engine that refers to itself would keep its memory until the next garbage collection."""
+def test_dropped_networks_leave_memory_without_the_collector(spec):
+    """A network that refers to itself would keep its memory until the next garbage collection."""
     device = SmallDevice(64)
     _run(device.trainer, spec(epochs=1))
-    first = weakref.ref(device.engine)
+    first = weakref.ref(device.network)
     gc.disable()
     try:
-        for width in range(9, 9 + MOST_ENGINES):
+        for width in range(9, 9 + MOST_NETWORKS):
             _run(device.trainer, spec(epochs=1, width=width))
         assert first() is None
     finally:
@@ -361,7 +361,7 @@ def test_the_benchmark_of_memory_runs_on_a_cpu(tmp_path):
 def test_device_memory_does_not_grow_over_200_trials_of_mixed_shapes(tmp_path):
     found = _measured(tmp_path)
     assert found["trials"] == 200
-    assert found["shapes"] > MOST_ENGINES
+    assert found["shapes"] > MOST_NETWORKS
     assert found["growth"]["allocated"] <= 0.05, found["growth"]
     assert found["growth"]["reserved"] <= 0.05, found["growth"]
 
@@ -379,7 +379,7 @@ def test_a_captured_step_in_parts_agrees_with_the_eager_one(spec):
     assert len(end.notes) == 1, end.notes
     assert "4 parts of 16" in end.notes[0]
     assert rows[-1].train_loss == pytest.approx(others[-1].train_loss, rel=1e-2)
-    assert torch.allclose(captured.engine.flat.values, eager.engine.flat.values, rtol=2e-2, atol=2e-3)
+    assert torch.allclose(captured.network.flat.values, eager.network.flat.values, rtol=2e-2, atol=2e-3)
 
 
 @pytest.mark.gpu
@@ -387,7 +387,7 @@ def test_a_step_in_parts_is_the_step_on_a_gpu(spec):
     """simple_cnn has no BatchNorm; products in bfloat16 are summed in another order."""
     found = []
     for parts in (1, 8):
-        trainer = Trainer("cuda", build=lambda plan, _, parts=parts: Engine(plan, parts))
+        trainer = Trainer("cuda", build=lambda plan, _, parts=parts: DeviceNetwork(plan, parts))
         rows, end = _run(trainer, spec(epochs=3, augment=0.5, mixup=0.3))
         assert end.status == "completed", end.detail
         found.append(rows)

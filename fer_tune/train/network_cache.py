@@ -1,8 +1,8 @@
-"""The engines that a lane keeps from job to job, and what happens if the memory is too small.
+"""The networks that a lane keeps from job to job, and what happens if the memory is too small.
 
-The engine that was unused for longest makes room for the next. If that is not enough:
+The network that was unused for longest makes room for the next. If that is not enough:
 
-1. All engines that have no job go, those of other lanes too, and the job is tried again.
+1. All networks that have no job go, those of other lanes too, and the job is tried again.
 2. The job waits until another lane has ended its job, and is tried again with that lane's memory.
 3. If no other lane has a job, the batch is halved, up to three times. The step then computes its
    gradient in 2, 4 or 8 parts, one after another, and updates once. Only BatchNorm's statistics
@@ -25,22 +25,22 @@ from typing import Any, TypeVar
 
 import torch
 
-from fer_tune.train.engine import Engine
-from fer_tune.train.engine_plan import EnginePlan
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.inputs import DeviceData, Inputs
 from fer_tune.train.lane import Lane
 from fer_tune.train.memory import LEAST_EXCESS, Memory, TooLargeError, out_of_memory, shown
+from fer_tune.train.network_plan import NetworkPlan
 
-MOST_ENGINES = 8
-"""The most engines that a device keeps, but one for each lane. The one that was unused for longest
+MOST_NETWORKS = 8
+"""The most networks that a device keeps, but one for each lane. The one that was unused for longest
 makes room."""
 MORE = 1.1
 """A network that did not fit is tried again with this many times the memory."""
 
 Loaded = TypeVar("Loaded")
 
-EngineFactory = Callable[[EnginePlan, int], Engine]
-"""Makes an engine, as `Engine` does: from a plan and the number of parts."""
+NetworkFactory = Callable[[NetworkPlan, int], DeviceNetwork]
+"""Makes a network, as `DeviceNetwork` does: from a plan and the number of parts."""
 
 
 class CrowdedError(Exception):
@@ -63,14 +63,16 @@ class _Limit:
 
 
 class Room:
-    """The memory of one device, which the engines of its lanes share.
+    """The memory of one device, which the networks of its lanes share.
 
     Args:
-        build: makes an engine.
+        build: makes a network.
         memory: of the device.
     """
 
-    def __init__(self, device: torch.device, build: EngineFactory = Engine, memory: Memory | None = None) -> None:
+    def __init__(
+        self, device: torch.device, build: NetworkFactory = DeviceNetwork, memory: Memory | None = None
+    ) -> None:
         self.device = device
         self.build = build
         self.memory = memory or Memory(device)
@@ -78,24 +80,24 @@ class Room:
         self.seen: set[Any] = set()
         self._builds = False
         self._pause_until = 0.0
-        self.lanes: list[EngineCache] = []
+        self.lanes: list[NetworkCache] = []
 
-    def free_lane(self) -> EngineCache:
+    def free_lane(self) -> NetworkCache:
         """Returns a lane without a job."""
         for cache in self.lanes:
             if not cache.taken:
                 return cache
-        self.lanes.append(EngineCache(self))
+        self.lanes.append(NetworkCache(self))
         return self.lanes[-1]
 
     def clear(self) -> bool:
-        """Lets all engines without a job go. Returns whether there were any."""
+        """Lets all networks without a job go. Returns whether there were any."""
         found = [cache.clear() for cache in self.lanes]
         self.memory.release()
         return any(found)
 
-    def may_build(self, cache: EngineCache) -> bool:
-        """Returns whether a lane may build an engine now.
+    def may_build(self, cache: NetworkCache) -> bool:
+        """Returns whether a lane may build a network now.
 
         A build keeps the thread from the other lanes. So there is one at a time, and after it the
         other lanes have the thread for half as long as it took.
@@ -105,7 +107,7 @@ class Room:
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Notes that a lane builds an engine."""
+        """Notes that a lane builds a network."""
         began, self._builds = time.monotonic(), True
         try:
             yield
@@ -114,16 +116,16 @@ class Room:
             now = time.monotonic()
             self._pause_until = now + (now - began) / 2
 
-    def alone(self, cache: EngineCache) -> bool:
+    def alone(self, cache: NetworkCache) -> bool:
         """Returns whether no other lane than this one has a job."""
         return not any(other.taken for other in self.lanes if other is not cache)
 
-    def busy_beside(self, cache: EngineCache | None) -> bool:
+    def busy_beside(self, cache: NetworkCache | None) -> bool:
         """Returns whether another lane than this one trains a job, and so will give memory back."""
         return any(other.busy for other in self.lanes if other is not cache)
 
-    def load(self, images: Callable[[], Loaded], cache: EngineCache) -> Loaded:
-        """Returns what `images` does: the images of jobs. Engines make room for them if they must.
+    def load(self, images: Callable[[], Loaded], cache: NetworkCache) -> Loaded:
+        """Returns what `images` does: the images of jobs. Networks make room for them if they must.
 
         Raises:
             CrowdedError: there may be memory for it when another lane has ended its job.
@@ -150,29 +152,29 @@ class Room:
         )
 
 
-class EngineCache:
-    """A lane with its engines, by plan, and its buffers for an epoch's images.
+class NetworkCache:
+    """A lane with its networks, by plan, and its buffers for an epoch's images.
 
     Attributes:
         taken: whether the lane has a job.
-        busy: whether that job has an engine, or builds one.
+        busy: whether that job has a network, or builds one.
     """
 
     def __init__(self, room: Room) -> None:
         self.lane = Lane(room.device)
         self.taken = self.busy = False
-        self._using: Any = None  # key of the engine that has a job
+        self._using: Any = None  # key of the network that has a job
         self._room = room
         self._inputs: dict[tuple[int, int], Inputs] = {}
-        self._held: OrderedDict[Any, Engine] = OrderedDict()
-        self._parts = 1  # of the last engine
+        self._held: OrderedDict[Any, DeviceNetwork] = OrderedDict()
+        self._parts = 1  # of the last network
 
     def __len__(self) -> int:
         return len(self._held)
 
     @property
-    def latest(self) -> Engine:
-        """The engine that was used last."""
+    def latest(self) -> DeviceNetwork:
+        """The network that was used last."""
         return next(reversed(self._held.values()))
 
     def inputs(self, data: DeviceData, crop: int = 0) -> Inputs:
@@ -182,51 +184,51 @@ class EngineCache:
             found = self._inputs[id(data), crop] = Inputs(data, crop)
         return found
 
-    def get(self, plan: EnginePlan) -> Iterator[None]:
-        """Makes the engine of a plan the `latest`; builds it at its first use, in as few parts as
+    def get(self, plan: NetworkPlan) -> Iterator[None]:
+        """Makes the network of a plan the `latest`; builds it at its first use, in as few parts as
         may fit. Yields where another lane may have its turn.
 
         Raises:
             TooLargeError: an earlier job has shown that no parts are small enough.
         """
         self.busy = True
-        engine = self._held.pop(plan.key, None)
-        if engine is None:
+        network = self._held.pop(plan.key, None)
+        if network is None:
             self._parts = self._fewest(plan)
             yield from self.lane.rest()  # a job that was stopped may have left some steps
-            while len(self._held) >= max(1, MOST_ENGINES // len(self._room.lanes)):
+            while len(self._held) >= max(1, MOST_NETWORKS // len(self._room.lanes)):
                 self._held.popitem(last=False)
             while not self._room.may_build(self):
                 yield
             with self._room.building():
-                engine = yield from self._build(plan)
-        self._parts = engine.parts
-        self._held[plan.key] = engine
+                network = yield from self._build(plan)
+        self._parts = network.parts
+        self._held[plan.key] = network
         self._using = plan.key
 
-    def _build(self, plan: EnginePlan) -> Generator[None, None, Engine]:
-        """Builds an engine in the parts that may fit."""
+    def _build(self, plan: NetworkPlan) -> Generator[None, None, DeviceNetwork]:
+        """Builds a network in the parts that may fit."""
         room, seen = self._room, (*plan.convolutions, self._parts)
         alone = not room.busy_beside(self)
         if alone:
             room.memory.watch()
-        engine = room.build(plan, self._parts)
-        yield from engine.prepare(alone, seen in room.seen)
+        network = room.build(plan, self._parts)
+        yield from network.prepare(alone, seen in room.seen)
         room.seen.add(seen)
-        if engine.failed:
+        if network.failed:
             self._held.clear()  # their graphs read the random numbers that the lane had before
-        return engine
+        return network
 
     def rest(self) -> None:
-        """Keeps the engine for a later job: the present one does not need it any more."""
+        """Keeps the network for a later job: the present one does not need it any more."""
         self._using, self.busy = None, False
 
-    def drop(self, plan: EnginePlan) -> None:
-        """Lets the engine of a plan go, because a job of it has failed."""
+    def drop(self, plan: NetworkPlan) -> None:
+        """Lets the network of a plan go, because a job of it has failed."""
         self._held.pop(plan.key, None)
         self.rest()
 
-    def make_room(self, plan: EnginePlan, said: str) -> None:
+    def make_room(self, plan: NetworkPlan, said: str) -> None:
         """Makes room after memory ran out: the next `get` of the plan needs less, or finds more.
 
         Nothing may refer to tensors of the failed training any more, not even a traceback.
@@ -245,11 +247,11 @@ class EngineCache:
             return
         if room.busy_beside(self):
             raise CrowdedError
-        room.limits[plan.network] = _Limit(plan.images(self._parts), needed, room.memory.available())
+        room.limits[plan.architecture] = _Limit(plan.images(self._parts), needed, room.memory.available())
         self._fewest(plan)
 
     def clear(self) -> bool:
-        """Lets all engines go but the one that has a job. Returns whether there were any."""
+        """Lets all networks go but the one that has a job. Returns whether there were any."""
         idle = [key for key in self._held if key != self._using]
         for key in idle:
             del self._held[key]
@@ -259,8 +261,8 @@ class EngineCache:
             self._inputs.clear()
         return found
 
-    def _fewest(self, plan: EnginePlan) -> int:
-        limit, memory = self._room.limits.get(plan.network), self._room.memory
+    def _fewest(self, plan: NetworkPlan) -> int:
+        limit, memory = self._room.limits.get(plan.architecture), self._room.memory
         if limit is not None and memory.available() > MORE * limit.available:
             limit = None
         for parts in plan.divisions():
@@ -269,7 +271,7 @@ class EngineCache:
         assert limit is not None
         raise self._too_large(plan, limit)
 
-    def _too_large(self, plan: EnginePlan, limit: _Limit) -> TooLargeError:
+    def _too_large(self, plan: NetworkPlan, limit: _Limit) -> TooLargeError:
         """Returns the error. Its excess grows with the batch, as feature maps do."""
         smallest = plan.images(plan.divisions()[-1])
         estimate = limit.needed * smallest / limit.images

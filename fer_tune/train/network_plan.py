@@ -1,4 +1,4 @@
-"""What an engine is built from, and which jobs can share one."""
+"""What a network is built from, and which jobs can share one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MOST_PARTS = 8
 
 
 @dataclass(frozen=True)
-class EnginePlan:
-    """What an engine is built from.
+class NetworkPlan:
+    """What a network is built from.
 
     Attributes:
         inputs, lane: those of the lane in which it trains.
@@ -30,7 +30,7 @@ class EnginePlan:
     lane: Lane
 
     @property
-    def network(self) -> tuple[Any, ...]:
+    def architecture(self) -> tuple[Any, ...]:
         """Equal for plans whose need of memory differs by the batch size only."""
         return self.family.name, self.shape.shape(), self.optimizer, id(self.inputs.data), self.inputs.spec.side
 
@@ -41,8 +41,8 @@ class EnginePlan:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for plans that one engine serves."""
-        return *self.network, self.batch_size, self.distils
+        """Equal for plans that one network serves."""
+        return *self.architecture, self.batch_size, self.distils
 
     def images(self, parts: int) -> int:
         """Returns how many images a part has at most."""

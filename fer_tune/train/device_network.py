@@ -25,12 +25,12 @@ from torch.nn import functional
 from fer_tune.data.spec import FER2013
 from fer_tune.models.layers import count_parameters, initialise, write_dropout
 from fer_tune.train.config import TrainConfig
-from fer_tune.train.engine_plan import EnginePlan
 from fer_tune.train.flat_parameters import FlatModel
 from fer_tune.train.inputs import as_input
 from fer_tune.train.loss import Loss
 from fer_tune.train.memory import out_of_memory
 from fer_tune.train.metrics import Measured, confusion_matrix
+from fer_tune.train.network_plan import NetworkPlan
 from fer_tune.train.optimizer import Hyperparameters, Optimizer
 from fer_tune.train.parts import alike, in_parts, slow_down_statistics
 from fer_tune.train.replays import MOST, Replays
@@ -41,7 +41,7 @@ HELD_BATCH = 1024
 """Images of FER2013's size evaluated at once. More gain nothing, and leave a CPU's caches."""
 
 
-class Engine:
+class DeviceNetwork:
     """Trains one shape of network, one job after another.
 
     If memory is short, a step computes its gradient in several parts of the batch, one after
@@ -66,7 +66,7 @@ class Engine:
         methods.
     """
 
-    def __init__(self, plan: EnginePlan, parts: int = 1, *, capture: bool = True) -> None:
+    def __init__(self, plan: NetworkPlan, parts: int = 1, *, capture: bool = True) -> None:
         inputs = plan.inputs
         data, device = inputs.data, inputs.images.device
         classes = len(data.spec.classes)
@@ -111,7 +111,7 @@ class Engine:
 
         Args:
             alone: whether no other lane trains.
-            known: whether this process has built such an engine before.
+            known: whether this process has built such a network before.
         """
         if not self._captures:
             return
@@ -129,8 +129,8 @@ class Engine:
             self.flat.forget_gradients()
             self.notes += (f"the step runs eagerly, it could not be captured: {str(error).splitlines()[0]}",)
 
-    def prepared(self) -> Engine:
-        """Prepares the engine at once, in a lane that does not have its turn; returns it."""
+    def prepared(self) -> DeviceNetwork:
+        """Prepares the network at once, in a lane that does not have its turn; returns it."""
         with self.lane:
             for _ in self.prepare():
                 pass

@@ -1,0 +1,48 @@
+"""What the command line needs beside the public functions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fer_tune.api.arguments import open_store
+from fer_tune.errors import FerTuneError
+from fer_tune.settings import Settings
+
+if TYPE_CHECKING:
+    from fer_tune.study.baseline import Gain
+
+
+def beside_start(study: str, gained: Gain | None, *, storage: str | None = None) -> str:
+    """Returns what `gain` returned in words, or why there is no gain. It may be empty."""
+    from fer_tune.study.baseline import beside_start as words
+
+    with open_store(storage) as store:
+        return words(store, study, gained)
+
+
+def explained(error: Exception) -> FerTuneError | None:
+    """Returns the error for the user if a damaged value in a database explains `error`, else None.
+
+    Without such a value, the error is a bug of fer-tune.
+    """
+    reading = sys.modules.get("fer_tune.store.reading")  # not imported: then no database was read
+    return None if reading is None else reading.explained(error)
+
+
+@contextmanager
+def dashboard_application(
+    study: str | None = None, *, host: str = "127.0.0.1", storage: str | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Opens optuna-dashboard as a WSGI application, and yields it with the path of a page.
+
+    Args:
+        host: the address that it is served at. It answers under no other name.
+    """
+    from fer_tune.dashboard.server import application, guarded, study_id
+
+    with open_store(storage) as store:
+        page = "/dashboard" if study is None else f"/dashboard/studies/{study_id(store, study)}"
+        yield guarded(application(store, Settings.from_environment(storage)), host), page
