@@ -14,7 +14,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import finding_tables, objective, orchestration_tables, protocols, scaling_page, tables, what_helped
+from benchmarks import (
+    finding_tables,
+    objective,
+    orchestration_tables,
+    protocols,
+    scaling_page,
+    tables,
+    torchvision_networks,
+    what_helped,
+)
 from benchmarks.search import tables as search_tables
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -49,6 +58,8 @@ TABLES: dict[str, Callable[[], str]] = {
         scaling_page.scale_chain,
         scaling_page.scale_fleet,
         scaling_page.schedule_cost,
+        torchvision_networks.torchvision_networks,
+        torchvision_networks.frozen_blocks,
     )
 }
 """The tables by the names that the pages have in their markers."""
@@ -64,6 +75,8 @@ PAGES = tuple(
         "docs/protocols.md",
         "docs/scale.md",
         "docs/search.md",
+        "docs/families.md",
+        "docs/weights.md",
     )
 )
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)

@@ -90,6 +90,11 @@ class Settings:
         return self.root / "families"
 
     @property
+    def weights(self) -> Path:
+        """Folder of the weights that networks start from, named by their content."""
+        return self.root / "weights"
+
+    @property
     def logs(self) -> Path:
         """Folder of logs, one for each worker."""
         return self.root / "logs"

@@ -10,19 +10,20 @@ if TYPE_CHECKING:
     from fer_tune.sweep.load import Converted
 
 
-def template(family: str) -> str:
+def template(family: str, weights: str | None = None) -> str:
     """Returns the text of a commented sweep of a family, which can be run as it is.
 
     Args:
         family: a name, or a file and a class such as `./mynet.py:MyNet`.
+        weights: a file that a network of torchvision starts from, or a model's folder.
 
     Raises:
         SweepError: there is no such family.
-        TrainingError: the file cannot be read or imported, or has no such family.
+        TrainingError: a file cannot be read or imported, has no such family, or does not fit it.
     """
     from fer_tune.sweep.templates import template as write
 
-    return write(family)
+    return write(family, weights)
 
 
 def copy_sweeps() -> list[Path]:

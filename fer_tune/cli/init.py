@@ -13,6 +13,7 @@ from fer_tune.errors import SettingsError
 EXAMPLES = (
     "fer-tune init resnet > mine.yaml",
     "fer-tune init torchvision/resnet18 > resnet18.yaml",
+    "fer-tune init torchvision/resnet18 --weights resnet18.pth > tuned.yaml",
     "fer-tune init ./mynet.py:MyNet > mynet.yaml",
     "fer-tune init --all",
 )
@@ -28,16 +29,25 @@ def init(
             show_default=False,
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Start torchvision's network from a checkpoint, or from a model's folder.",
+            show_default=False,
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Copy the sweeps that come with fer-tune into sweeps/.")
     ] = False,
 ) -> None:
     """Print a commented sweep of a family, or copy the shipped sweeps."""
-    if everything and family is None:
+    if everything and family is None and weights is None:
         for path in api.copy_sweeps():
             typer.echo(path)
     elif family is not None and not everything:
-        typer.echo(api.template(family), nl=False)
+        typer.echo(api.template(family, weights), nl=False)
     else:
         from fer_tune.models import FAMILIES  # it takes as long as all the rest of `--help`
 

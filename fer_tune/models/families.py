@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from fer_tune.errors import TrainingError
-from fer_tune.models import family_files, torchvision_network
+from fer_tune.models import family_files, start_weights, torchvision_network
 from fer_tune.models.family import Family
+from fer_tune.settings import Settings
 
 GROUP = "fer_tune.families"
 """The group of entry points in which a package names its families. Each is a `Family`."""
@@ -55,9 +57,29 @@ class Families(Mapping[str, Family]):
 
     def alternatives(self, name: object) -> list[str]:
         """Returns the names that a user may have meant by one that is not valid."""
-        if isinstance(name, str) and name.startswith(torchvision_network.PREFIX):
+        if isinstance(name, str) and name.startswith(start_weights.PREFIX):
             return torchvision_network.names()
-        return [*self, f"{torchvision_network.PREFIX}NAME"]
+        return [*self, f"{start_weights.PREFIX}NAME"]
+
+
+def keep(name: str, settings: Settings) -> None:
+    """Copies what a family needs into the storage folder: its file, or the weights it starts from.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    family_files.keep(name, settings)
+    start_weights.keep(name, settings)
+
+
+def kept_files(name: str, settings: Settings) -> list[Path]:
+    """Returns the files in the storage folder that `keep` made for a family."""
+    found = []
+    if named := family_files.NAMED.fullmatch(name):
+        found.append(settings.families / f"{named['digest']}.py")
+    if start_weights.NAMED.fullmatch(name):
+        found.append(start_weights.copy_of(name, settings))
+    return [path for path in found if path.is_file()]
 
 
 @cache

@@ -49,12 +49,14 @@ class Family:
             side, side] to logits [N, classes]. Dropout layers are `models.layers.Dropout`; each
             gets a function from the configuration to its rate.
         halvings: how often the network halves the side of its feature maps, at most.
+        multiple: what the side of an image must be a multiple of, for a network of patches.
     """
 
     name: str
     config: type[FamilyConfig]
     build: Callable[[Any, DataSpec], nn.Module]
     halvings: int
+    multiple: int = 1
 
     @property
     def summary(self) -> str:
@@ -64,14 +66,23 @@ class Family:
     @property
     def smallest_side(self) -> int:
         """The smallest side of an image, in pixels, that every configuration can halve so often."""
-        return int(2**self.halvings)
+        return self.side_from(int(2**self.halvings))
+
+    def side_from(self, least: int) -> int:
+        """Returns the smallest valid side of an image from `least` pixels on."""
+        return -(-least // self.multiple) * self.multiple
 
     def check(self, side: int) -> None:
-        """Refuses images that are too small for the network.
+        """Refuses images that are too small for the network, or that it cannot divide into patches.
 
         Raises:
-            TrainingError: `side` is below `smallest_side`.
+            TrainingError: `side` is below `smallest_side`, or not a multiple of `multiple`.
         """
+        if side % self.multiple:
+            raise TrainingError(
+                f"{self.name} needs images whose side is a multiple of {self.multiple} pixels (got {side}).",
+                f"Set `data: {{path: ..., side: {self.side_from(side)}}}`, or choose another family.",
+            )
         if side < self.smallest_side:
             raise TrainingError(
                 f"{self.name} needs images of at least {self.smallest_side} pixels a side (got {side}): "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 import torchvision
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from fer_tune.data.spec import DataSpec
+from fer_tune.errors import TrainingError
+from fer_tune.models import start_weights
+from fer_tune.models.fit_weights import Wanted, fit
+from fer_tune.models.frozen_layers import Frozen, freeze
 from fer_tune.models.layers import Dropout
 
 
@@ -21,24 +26,62 @@ class TorchvisionNetwork(nn.Module):
     Args:
         name: torchvision's name of it.
         spec: what the images are.
+        weights: the name of the family whose weights it starts from; see `start_weights`. None
+            draws all weights.
+        frozen: which layers keep these weights.
+
+    Attributes:
+        wanted: what weights must have to fit.
+        blocks: how many blocks could be frozen.
     """
 
-    def __init__(self, name: str, spec: DataSpec) -> None:
+    def __init__(self, name: str, spec: DataSpec, weights: str | None = None, frozen: Frozen = "none") -> None:
         super().__init__()
-        self._name, self._spec = name, spec
+        self._name, self._spec, self._weights = name, spec, weights
         self.network = _built(name, spec)
+        first, last = _first_convolution(self.network), _last_layer(self.network)
+        shapes = {key: one.shape for key, one in self.network.state_dict().items() if one.is_floating_point()}
+        self.wanted = Wanted(shapes, first, last)
+        self.blocks, self._still = freeze(self.network, last, frozen)
         _search_rates(self.network)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x)
         return logits
 
+    def train(self, mode: bool = True) -> Self:
+        """Changes to training or evaluation. Norms that are frozen stay in evaluation."""
+        super().train(mode)
+        for norm in self._still:
+            norm.eval()
+        return self
+
     @torch.no_grad()
     def initialise(self) -> None:
-        """Draws all weights as torchvision does, from torch's default generator of the CPU."""
-        drawn = TorchvisionNetwork(self._name, self._spec).network.state_dict()
+        """Draws all weights as torchvision does, from torch's default generator of the CPU. Takes
+        those of the file, if there is one, for all layers but the last."""
+        values = TorchvisionNetwork(self._name, self._spec).network.state_dict()
+        if self._weights is not None:
+            values |= fit(self.wanted, start_weights.load(self._weights))
         for name, tensor in self.network.state_dict(keep_vars=True).items():
-            tensor.copy_(drawn[name])
+            tensor.copy_(values[name])
+
+
+def refuse_other_weights(family: str, spec: DataSpec, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses weights of another network.
+
+    Raises:
+        TrainingError: they do not fit. The message says which tensors differ.
+    """
+    with torch.device("meta"):
+        network = TorchvisionNetwork(family.rpartition("/")[2], spec)
+    try:
+        fit(network.wanted, tensors)
+    except ValueError as error:
+        raise TrainingError(
+            f"{path} does not fit {family}: {error}.",
+            "Name the weights of this network, or the network of the weights.",
+        ) from error
 
 
 class ElementDropout(nn.Module):
@@ -73,14 +116,34 @@ def _built(name: str, spec: DataSpec) -> nn.Module:
     if name.startswith("vit_"):
         options["image_size"] = spec.side
     assert "weights" in known, f"{name} is not built as torchvision's other networks are"
-    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    where = torch.get_default_device()
+    with torch.device("cpu" if name.startswith("regnet_") else where):  # they compute their widths with tensors
+        network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    network = network.to(where)
     _take_channels(network, spec.channels)
     return network
 
 
+def _first_convolution(network: nn.Module) -> str:
+    """Returns the name of the first convolution."""
+    return _paths(network, nn.Conv2d)[0]
+
+
+def _last_layer(network: nn.Module) -> str:
+    """Returns the name of the layer that gives the logits."""
+    return _paths(network, nn.Linear, nn.Conv2d)[-1]
+
+
+def _paths(network: nn.Module, *kinds: type[nn.Module]) -> list[str]:
+    """Returns the names of layers of some kinds, in their order."""
+    return [path for path, layer in network.named_modules() if isinstance(layer, kinds)]
+
+
 def _take_channels(network: nn.Module, channels: int) -> None:
     """Gives the first convolution the data's channels."""
-    path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
+    path = _first_convolution(network)
+    first = network.get_submodule(path)
+    assert isinstance(first, nn.Conv2d)
     if first.in_channels == channels:
         return
     layer = nn.Conv2d(
@@ -104,7 +167,8 @@ def _search_rates(network: nn.Module) -> None:
     for path, layer in modules:
         if isinstance(layer, nn.Dropout):
             _put(network, path, ElementDropout(lambda config: config.own_dropout))
-    path, last = [(path, layer) for path, layer in modules if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+    path = _last_layer(network)
+    last = network.get_submodule(path)
     _put(network, path, nn.Sequential(ElementDropout(lambda config: config.head_dropout), last))
 
 

@@ -3,22 +3,24 @@
 The network is torchvision's own, for the channels, side and classes of the data. Three things
 change. Its first convolution takes the data's channels. Each of its dropout layers reads its rate
 from device memory, so that the rate can be searched. And a dropout before the last layer is added.
+
+A name that ends with a digest is a network that starts from weights of a file; see `start_weights`.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from fer_tune.data.spec import DataSpec
+from fer_tune.models import start_weights
 from fer_tune.models.family import Family, FamilyConfig, rate
+from fer_tune.models.start_weights import PREFIX
 
 if TYPE_CHECKING:
     from torch import nn
-
-PREFIX = "torchvision/"
 
 HALVINGS = 5
 """torchvision's networks were made for 224 pixels. Most of them halve the side five times."""
@@ -39,8 +41,21 @@ class TorchvisionConfig(FamilyConfig):
     stochastic_depth: float = rate(0.0, "of the last block that can be skipped; it rises linearly from 0")
 
 
+class PretrainedConfig(TorchvisionConfig):
+    """A network of torchvision that starts from weights of a file."""
+
+    frozen: Literal["none", "stem", "half", "features"] = Field(
+        "none", description="which blocks keep the weights of the file: the first one, the first half, or all"
+    )
+
+
 def is_one(name: str) -> bool:
-    """Returns whether torchvision has a network of this name. Imports torchvision to answer yes."""
+    """Returns whether torchvision has a network of this name, which may have weights of a file.
+
+    Imports torchvision to answer yes.
+    """
+    if named := start_weights.NAMED.fullmatch(name):
+        name = named["network"]
     return name.startswith(PREFIX) and name in names()
 
 
@@ -55,16 +70,18 @@ def names() -> list[str]:
 
 @cache
 def family(name: str) -> Family:
-    """Returns the family of one of `names`."""
-    network = name.removeprefix(PREFIX)
-    config = create_model(
-        "TorchvisionConfig", __base__=TorchvisionConfig, __doc__=f"torchvision's {network}, with its own dropout."
-    )
+    """Returns the family of one of `names`, or of one with weights of a file."""
+    named = start_weights.NAMED.fullmatch(name)
+    network = (named["network"] if named else name).removeprefix(PREFIX)
+    base: type[FamilyConfig] = PretrainedConfig if named else TorchvisionConfig
+    about = f"torchvision's {network}, with its own dropout{' and weights of a file' if named else ''}."
+    config = create_model(base.__name__, __base__=base, __doc__=about)
 
     def build(config: Any, spec: DataSpec) -> nn.Module:
         """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
         from fer_tune.models.torchvision_layers import TorchvisionNetwork
 
-        return TorchvisionNetwork(network, spec)
+        return TorchvisionNetwork(network, spec, name if named else None, getattr(config, "frozen", "none"))
 
-    return Family(name, config, build, LEAST_HALVINGS.get(network, HALVINGS))
+    patch = int(network.rpartition("_")[2]) if network.startswith("vit_") else 1
+    return Family(name, config, build, LEAST_HALVINGS.get(network, HALVINGS), patch)

@@ -28,11 +28,14 @@ LOG_LINES = 20
 
 
 def start_process(
-    device: str, threads: int, log: Path, trainer: TrainerFactory
+    device: str, threads: int, log: Path, trainer: TrainerFactory, storage: Path | None = None
 ) -> tuple[subprocess.Popen[bytes], Connection[Any, Any]]:
     """Starts a worker's process, and returns it and our end of its pipe.
 
     It returns at once. The process then imports torch.
+
+    Args:
+        storage: the worker's storage folder; None means that of this process.
 
     Raises:
         OSError: the process cannot be started.
@@ -41,6 +44,8 @@ def start_process(
     # The worker gets the caller's import path, as with multiprocessing. -P keeps modules of the
     # current folder from replacing others.
     variables["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    if storage is not None:
+        variables["FER_TUNE_DIR"] = str(storage)
     ours, theirs = Pipe()
     with theirs, _opened(log) as output:
         process = subprocess.Popen(

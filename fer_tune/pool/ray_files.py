@@ -2,6 +2,7 @@
 
 <temporary folder>/fer-tune-<user>/
     images/<signature>-<split>/     a data set and its split, kept for all workers and runs
+    families/, weights/             what families need; see `models.families.keep`
     lanes.json                      how many lanes are worth it on this node
     workers/<random>/               checkpoints and artifacts of a worker's jobs, while it lives
 
@@ -25,11 +26,16 @@ import numpy as np
 
 from fer_tune.files import draft_folder, replace_file
 from fer_tune.job import Job
+from fer_tune.models.families import kept_files
+from fer_tune.settings import Settings
 
 SPLIT = "split.npz"
 
 Images = Mapping[str, Any]
 """The content of each file of a data set, and of its split, as uint8 arrays."""
+
+FamilyFiles = Mapping[str, Any]
+"""The content of each file that a family needs, by its path in the storage folder."""
 
 
 def pack_images(job: Job) -> dict[str, Any]:
@@ -42,8 +48,16 @@ def pack_images(job: Job) -> dict[str, Any]:
     return found
 
 
+def pack_family(job: Job) -> dict[str, Any]:
+    """Returns the files that a job's family needs. One that is missing is left out: the job then
+    says so itself."""
+    settings = Settings.from_environment()
+    files = kept_files(job.family, settings)
+    return {path.relative_to(settings.root).as_posix(): np.fromfile(path, np.uint8) for path in files}
+
+
 class NodeFiles:
-    """The node's folder of a worker.
+    """The node's folder of a worker, which is that worker's storage folder.
 
     Args:
         root: the folder of all workers of this user on the node.
@@ -67,9 +81,14 @@ class NodeFiles:
         """The log of the worker's process."""
         return self._own / "worker.log"
 
-    def place(self, job: Job, images: Images, checkpoint: Any | None) -> Job:
+    def place(self, job: Job, images: Images, checkpoint: Any | None, family: FamilyFiles | None = None) -> Job:
         """Writes the files that a job needs, and returns the job with the node's paths."""
         folder = self._images(job, images)
+        for name, content in (family or {}).items():
+            path = self.root / name
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
         if job.checkpoint is not None:
             self._checkpoint(job.uid).unlink(missing_ok=True)
         if checkpoint is not None:

@@ -52,7 +52,8 @@ class Host:
         self._outbox: SimpleQueue[object] = SimpleQueue()
         self._died = False
         device, number = _device(claim)
-        self._process, self._connection = start_process(device, _threads(claim), self._log, trainer)
+        storage = self._files.root if self._files is not None else _storage(marker)
+        self._process, self._connection = start_process(device, _threads(claim), self._log, trainer, storage)
         node, shared = socket.gethostname(), self._files is None
         self._outbox.put(Arrived(node, machine(), number, self._process.pid, shared, fer_tune.__version__))
         threading.Thread(target=self._read, name="outbox", daemon=True).start()
@@ -98,9 +99,9 @@ class Host:
         import ray
 
         assert self._files is not None
-        images = ray.get(parcel.images)
+        images, family = ray.get(parcel.images), ray.get(parcel.family)
         checkpoint = None if parcel.checkpoint is None else ray.get(parcel.checkpoint)
-        return replace(parcel.start, job=self._files.place(parcel.start.job, images, checkpoint))
+        return replace(parcel.start, job=self._files.place(parcel.start.job, images, checkpoint, family))
 
     def _read(self) -> None:
         """Puts the worker's messages into the outbox until its pipe closes."""
@@ -160,6 +161,11 @@ def _reads(marker: Marker) -> bool:
         return marker.path.read_text(encoding="utf-8") == marker.text
     except (OSError, ValueError):
         return False
+
+
+def _storage(marker: Marker | None) -> Path | None:
+    """Returns the orchestrator's storage folder, which the node shares. It holds the marker."""
+    return None if marker is None else marker.path.parent.parent
 
 
 def _device(claim: Claim) -> tuple[str, str]:

@@ -31,11 +31,13 @@ class Parcel:
 
     Attributes:
         images: the files of the data set's cache and the split, by name.
+        family: the files that the job's family needs, by their path in the storage folder.
         checkpoint: the file from which the job continues, or None.
     """
 
     start: StartJob
     images: Reference
+    family: Reference
     checkpoint: Reference | None
 
 

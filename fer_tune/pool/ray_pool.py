@@ -25,7 +25,7 @@ from fer_tune.pool.member import MemberPool
 from fer_tune.pool.messages import StartJob, UseLanes
 from fer_tune.pool.port import Event, Lanes, Slot, TrainerFactory, load_trainer
 from fer_tune.pool.ray_cluster import Claim, Cluster
-from fer_tune.pool.ray_files import pack_images
+from fer_tune.pool.ray_files import pack_family, pack_images
 from fer_tune.pool.ray_messages import Marker, Parcel, Reference
 from fer_tune.pool.ray_worker import RayWorker
 
@@ -70,6 +70,7 @@ class RayPool(MemberPool[RayWorker]):
         self._marker = self._mark()
         self._use = UseLanes(1, None)
         self._images: dict[tuple[Path, Path], Reference] = {}
+        self._families: dict[str, Reference] = {}
         self._workers: list[RayWorker] = []
         self._grown = self._placed = time.monotonic()
         for _ in range(workers):
@@ -165,11 +166,13 @@ class RayPool(MemberPool[RayWorker]):
         key = job.data.cache, job.data.split
         if key not in self._images:
             self._images[key] = put(pack_images(job))
+        if job.family not in self._families:
+            self._families[job.family] = put(pack_family(job))
         checkpoint: Any = None
         if job.checkpoint is not None:
             with suppress(OSError):
                 checkpoint = put(job.checkpoint.read_bytes())
-        return Parcel(start, self._images[key], checkpoint)
+        return Parcel(start, self._images[key], self._families[job.family], checkpoint)
 
 
 def _with_absolute_paths(job: Job) -> Job:

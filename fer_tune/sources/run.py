@@ -175,14 +175,14 @@ def prepare(
     """
     from fer_tune.data.load import load_faces
     from fer_tune.data.splits import reference, store_split
-    from fer_tune.models import family_files
+    from fer_tune.models.families import keep
     from fer_tune.sources.search import Search
     from fer_tune.store import StudyLock
     from fer_tune.study import Study
 
     lock = store.patiently(StudyLock(settings, settings.url, sweep.study).acquire)
     held.callback(lock.release)
-    store.patiently(lambda: family_files.keep(sweep.family, settings))
+    store.patiently(lambda: keep(sweep.family, settings))
     dataset = store.patiently(
         lambda: load_faces(sweep.data, settings, observers.note, side=sweep.side, channels=sweep.channels)
     )

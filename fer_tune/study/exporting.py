@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fer_tune.errors import StorageError, StudyError
 from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
+from fer_tune.models.families import kept_files
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.store import Store, StudyLock, claim, is_run
 from fer_tune.store.artifact_paths import file_below
@@ -20,7 +21,7 @@ from fer_tune.store.backup import DATABASE
 from fer_tune.study.migrating import copy_studies
 from fer_tune.study.storage import optuna_storage
 
-FOLDERS = ("artifacts", "checkpoints", "cache/splits", "families")
+FOLDERS = ("artifacts", "checkpoints", "cache/splits", "families", "weights")
 """Folders of a storage folder that an exported file may have files of."""
 
 _ANOTHER = "Name a file that `fer-tune studies export` wrote. Nothing was imported."
@@ -61,7 +62,7 @@ def export_study(store: Store, settings: Settings, name: str, to: Path) -> Expor
         settings.checkpoint_folder(name, record.uid),
     ):
         files |= {file for file in folder.rglob("*") if not file.name.startswith(".")}
-    files |= set(settings.families.glob(f"{record.family.rpartition('@')[2]}.py"))
+    files |= set(kept_files(record.family, settings))
     kept = sorted(file for file in files if file.is_file() and not file.is_symlink())
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ from fer_tune.sweep.sections import (
 )
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
+from fer_tune.sweep.weights import read_weights
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
 
 _HINT = "`fer-tune init FAMILY` prints a sweep with all keys and their values."
@@ -66,6 +67,7 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
     inherited = inherit(root, path, _read, problems)
     changed = override(root, overrides, problems) | (inherited or set())
     from_file = _read_family(root, path.parent, problems)
+    from_file = read_weights(root, path.parent, problems) or from_file
     sweep = _sweep(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)

@@ -107,6 +107,9 @@ class SearchKeys(Section):
 
     study: str | None = Field(None, description="the study's name; default is the file's")
     family: str = Field(description="the architecture")
+    weights: str | None = Field(
+        None, description="a file of weights that a network of torchvision starts from, or a model's folder"
+    )
     data: Any = Field(None, description="fer2013, demo, a path, or {path: ..., side: 64, channels: 3}")
     split: Any = None
     objective: Objective = Field("val_accuracy", description="what is maximised")

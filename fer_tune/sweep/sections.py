@@ -36,8 +36,14 @@ def read_images(node: Node | None, problems: Problems) -> Images | None:
 
 
 def check_side(root: Node, family: Family | None, images: Images, problems: Problems) -> None:
-    """Adds images that are too small for the poolings of the family to `problems`."""
-    if family is not None and images.side < family.smallest_side:
+    """Adds images that are too small for the poolings of the family, or that it cannot divide into
+    patches, to `problems`."""
+    if family is None:
+        return
+    if images.side % family.multiple:
+        what = f"must be a multiple of {family.multiple} for {family.name}, not {images.side}"
+        problems.add(root.at(("data", "side")), "data.side", what)
+    elif images.side < family.smallest_side:
         least = f"must be at least {family.smallest_side} for {family.name}, which halves the images"
         problems.add(root.at(("data", "side")), "data.side", f"{least} {family.halvings} times, not {images.side}")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from fer_tune.data.spec import FER2013
 from fer_tune.errors import SweepError
-from fer_tune.models import FAMILIES, family_files
+from fer_tune.models import FAMILIES, Family, family_files, start_weights
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.error_messages import nearest
 from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, SweepKeys, SweepLimits
 from fer_tune.sweep.space import show
+from fer_tune.sweep.yaml_nodes import dump
 
 SEARCHED = {
     "optimizer": " {choices: [muon, sgd, adamw]}",
@@ -23,49 +26,69 @@ SEARCHED = {
     - {low: 1.0e-3, high: 0.3, log: true, when: {optimizer: adamw}}
     - {low: 1.0e-2, high: 0.5, log: true, when: {optimizer: muon}}""",
     "label_smoothing": " {low: 0.0, high: 0.2, off: 0.5}",
-    "self_distillation": " {low: 0.0, high: 0.9, off: 0.5}",
+    "self_distillation": " {low: 0.0, high: 0.9}",
     "head_dropout": " {low: 0.0, high: 0.6, off: 0.5}",
     "block_dropout": " {low: 0.0, high: 0.2, off: 0.5}",
     "block_dropout_step": " {low: 0.0, high: 0.1, off: 0.5}",
     "dropout_ramp": " {choices: [constant, rising, falling]}",
-    "augment": " {low: 0.0, high: 1.0, off: 0.5}",
+    "augment": " {low: 0.0, high: 1.0}",
     "mixup": " {low: 0.0, high: 0.5, off: 0.5}",
     "cutmix": " {low: 0.0, high: 0.5, off: 0.5}",
     "sampling": " {choices: [natural, weighted, class_weights]}",
+    "frozen": " {choices: [none, stem, half, features]}",
     "sampling_power": " {low: 0.1, high: 1.0, when: {sampling: [weighted, class_weights]}}",
 }
 """What the template searches. It names everything else in a comment, with its default."""
 
 
-def template(family: str) -> str:
+NEW = "optimizer: sgd, lr: 0.05, weight_decay: 5.0e-4, augment: 0.3, sampling: natural"
+TUNED = "optimizer: adamw, lr: 3.0e-4, weight_decay: 0.05, augment: 0.3, sampling: natural, frozen: none"
+"""A sound start for new weights, and for those of a file."""
+
+
+def template(family: str, weights: str | None = None) -> str:
     """Returns the text of a commented sweep of `family`, which can be run as it is.
 
     Args:
         family: a name, or a file and a class such as `./mynet.py:MyNet`.
+        weights: a file that the network starts from.
 
     Raises:
         SweepError: `family` is not the name of a family.
-        TrainingError: the file cannot be read or imported, or has no such family.
+        TrainingError: a file cannot be read or imported, or has no such family, or other weights.
     """
     if family_files.is_written(family):
-        return "\n".join(_lines(family_files.register(family, Path()), family)) + "\n"
+        known = family_files.register(family, Path())
+        if weights is not None:
+            start_weights.register(known, weights, Path(), FER2013)
+        return "\n".join(_lines(known, family)) + "\n"
     if family not in FAMILIES:
         near = nearest(family, FAMILIES.alternatives(family))
         raise SweepError(
             f"{family!r} is not a family{near}.",
             f"Families: {', '.join(FAMILIES)}, torchvision/NAME for torchvision's networks, or ./FILE.py:CLASS.",
         )
-    return "\n".join(_lines(family, family)) + "\n"
+    if weights is None:
+        return "\n".join(_lines(family, family)) + "\n"
+    spec = replace(FER2013, side=_side(FAMILIES[family]))
+    return "\n".join(_lines(start_weights.register(family, weights, Path(), spec), family, weights)) + "\n"
 
 
-def _lines(family: str, written: str) -> Iterator[str]:
+def _side(family: Family) -> int:
+    """Returns the side of FER2013's images, or the next larger one that the family takes."""
+    return family.side_from(max(FER2013.side, family.smallest_side))
+
+
+def _lines(family: str, written: str, weights: str | None = None) -> Iterator[str]:
     """Yields the lines.
 
     Args:
-        written: the family as the sweep names it.
+        written, weights: as the sweep names them.
     """
     study = written.rpartition("/")[2].rpartition(":")[2]
     about = {name: info.description for name, info in SweepKeys.model_fields.items()}
+    side = _side(FAMILIES[family])
+    images = "fer2013" if side == FER2013.side else f"{{path: fer2013, side: {side}}}"
     yield from (
         f"# A sweep of {written}: {FAMILIES[family].summary}",
         "#",
@@ -79,7 +102,8 @@ def _lines(family: str, written: str) -> Iterator[str]:
         "",
         f"# study: {study}  # {about['study']}",
         f"family: {written}",
-        f"data: fer2013  # {about['data']}",
+        *([] if weights is None else [f"{dump({'weights': weights}, False).strip()}  # {about['weights']}"]),
+        f"data: {images}  # {about['data']}",
         "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
         f"objective_of: max  # {about['objective_of']}",
@@ -111,5 +135,5 @@ def _lines(family: str, written: str) -> Iterator[str]:
         "",
         "# Configurations to try first. The sampler fills in what they leave out.",
         "start:",
-        "  - {name: a sound start, optimizer: sgd, lr: 0.05, weight_decay: 5.0e-4, augment: 0.3, sampling: natural}",
+        f"  - {{name: a sound start, {NEW if weights is None else TUNED}}}",
     )

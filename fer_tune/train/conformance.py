@@ -69,7 +69,7 @@ def _names(family: Family) -> str:
 @torch.no_grad()
 def _logits(family: Family) -> str:
     for spec in SPECS:
-        if spec.side < family.smallest_side:
+        if spec.side < family.smallest_side or spec.side % family.multiple:
             continue
         given = f"images [3, {spec.channels}, {spec.side}, {spec.side}]"
         logits = _built(family, narrowest(family), spec).eval()(torch.randn(3, spec.channels, spec.side, spec.side))
@@ -89,7 +89,7 @@ def _smallest(family: Family) -> str:
 
 
 def _gradients(family: Family) -> str:
-    side = max(48, family.smallest_side)
+    side = family.side_from(max(48, family.smallest_side))
     model = _built(family, narrowest(family), DataSpec(FER2013.classes, side, 1)).train()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -102,14 +102,16 @@ def _gradients(family: Family) -> str:
 
 @torch.no_grad()
 def _deterministic(family: Family) -> str:
-    side = max(48, family.smallest_side)
+    side = family.side_from(max(48, family.smallest_side))
     model = _built(family, narrowest(family), DataSpec(FER2013.classes, side, 1)).eval()
     x = torch.randn(2, 1, side, side)
     return "" if torch.equal(model(x), model(x)) else "two evaluations of one image differ"
 
 
 def _layers(family: Family) -> str:
-    model = _built(family, narrowest(family), DataSpec(FER2013.classes, max(48, family.smallest_side), 1))
+    model = _built(
+        family, narrowest(family), DataSpec(FER2013.classes, family.side_from(max(48, family.smallest_side)), 1)
+    )
     whole = [name for name, one in model.named_buffers() if not one.is_floating_point() and "num_batches" not in name]
     if whole:
         return f"these buffers are not float: {', '.join(whole)}"

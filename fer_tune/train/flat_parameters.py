@@ -2,22 +2,23 @@
 
 Layout of `values`, float32:
 
-    | inner weights | other weights | biases of convolutions, linears | norms | running statistics |
+    | inner weights | other weights | biases of convolutions, linears | norms | statistics | still |
     |<--------- decayed --------->|
     |<------------------ computed with in `dtype` ------------------->|
     |<--------------------------------- trained --------------------------->|
 
 Inner weights are those of all convolutions and linears but the first and the last, ordered by their
-shapes.
+shapes. What is still comes last: parameters that are frozen, and so need no gradient.
 
 If `dtype` is bfloat16, convolutions and linears read a bfloat16 copy of their part, which is
-refreshed after each update. Norms and running statistics are always float32, and read `values`
-itself.
+refreshed after each update. Frozen ones read a copy that is made once. Norms and running statistics
+are always float32, and read `values` itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -27,14 +28,53 @@ Slot = tuple[int, int, torch.Size]
 """Start, end and shape of one tensor in the buffer."""
 
 
+@dataclass(frozen=True)
+class _Tensors:
+    """The tensors of a model by their place in the buffer.
+
+    Attributes:
+        inner, outer: weights that are trained.
+        scales: parameters of norms that are trained.
+        kept: running statistics, and parameters of norms that are frozen.
+        frozen: weights and biases that are frozen.
+    """
+
+    inner: list[nn.Parameter]
+    outer: list[nn.Parameter]
+    biases: list[nn.Parameter]
+    scales: list[nn.Parameter]
+    kept: list[Tensor]
+    frozen: list[nn.Parameter]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> _Tensors:
+        """Returns the tensors of a model."""
+        norms = {
+            id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()
+        }
+        first, *between, last = [p for p in model.parameters() if id(p) not in norms and p.dim() > 1]
+        learning = [p for p in model.parameters() if p.requires_grad]
+        still = [p for p in model.parameters() if not p.requires_grad]
+        buffers = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
+        statistics = [buffer for buffer in buffers if buffer.is_floating_point()]  # others are constants
+        return cls(
+            inner=sorted((p for p in between if p.requires_grad), key=_matrix),
+            outer=[p for p in (first, last) if p.requires_grad],
+            biases=[p for p in learning if id(p) not in norms and p.dim() == 1],
+            scales=[p for p in learning if id(p) in norms],
+            kept=[*statistics, *(p for p in still if id(p) in norms)],
+            frozen=[p for p in still if id(p) not in norms],
+        )
+
+
 class FlatModel:
     """Moves a model's parameters and float buffers into one buffer, in place.
 
     Attributes:
         model: the network, on `device`, in channels_last.
-        values: float32 [P + S], all parameters, then all running statistics.
+        values: float32 [P + S + F], trained parameters, running statistics, frozen parameters.
         compute: `dtype` [C], the leading part of `values` that convolutions and linears read.
-        trained: P, the number of parameters.
+        trained: P, the number of trained parameters.
         decayed: how many of these, from the start, decay.
         inner: how many of these, from the start, are inner weights.
         matrices: the inner weights as stacks [K, R, C] of equally shaped matrices, R a layer's
@@ -44,37 +84,33 @@ class FlatModel:
     def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         _forget_batch_counters(model)
-        norms = {
-            id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()
-        }
-        parameters = list(model.parameters())
-        first, *between, last = [p for p in parameters if id(p) not in norms and p.dim() > 1]
-        inner = sorted(between, key=_matrix)
-        weights = [*inner, first, last]
-        biases = [p for p in parameters if id(p) not in norms and p.dim() == 1]
-        scales = [p for p in parameters if id(p) in norms]
-        buffers = [b for b in model.state_dict(keep_vars=True).values() if not isinstance(b, nn.Parameter)]
-        statistics = [buffer for buffer in buffers if buffer.is_floating_point()]  # others are constants
+        tensors = _Tensors.of(model)
 
         self.model = model
         self.device = device
-        self.inner = _total(inner)
-        self.matrices = _stacks(inner)
-        self.decayed = _total(weights)
-        computed = self.decayed + _total(biases)
-        self.trained = computed + _total(scales)
-        self.values = torch.zeros(self.trained + _total(statistics), device=device)
-        self.compute = self.values[:computed] if dtype == torch.float32 else self.values[:computed].to(dtype)
+        self.inner = _total(tensors.inner)
+        self.matrices = _stacks(tensors.inner)
+        self.decayed = self.inner + _total(tensors.outer)
+        computed = self.decayed + _total(tensors.biases)
+        self.trained = computed + _total(tensors.scales)
+        frozen = self.trained + _total(tensors.kept)
+        self.values = torch.zeros(frozen + _total(tensors.frozen), device=device)
+        self.compute, self._frozen = self.values[:computed], self.values[frozen:]
+        if dtype != torch.float32:
+            self.compute, self._frozen = self.compute.to(dtype), self._frozen.to(dtype)
 
-        self._computed = [*weights, *biases]
-        self._scales = scales
+        self._computed = [*tensors.inner, *tensors.outer, *tensors.biases]
+        self._scales = tensors.scales
         self._kept: tuple[Tensor, Tensor] | None = None
         self._slots: dict[int, tuple[int, int]] = {}
         at = 0
-        for tensor in (*weights, *biases, *scales, *statistics):
+        for tensor in (*self._computed, *self._scales, *tensors.kept, *tensors.frozen):
             self._slots[id(tensor)] = (at, at + tensor.numel())
-            source = self.compute if at < computed else self.values
-            view = _shaped(source[at : at + tensor.numel()], tensor)
+            if at >= frozen:
+                place = self._frozen[at - frozen :]
+            else:
+                place = self.compute[at:] if at < computed else self.values[at:]
+            view = _shaped(place[: tensor.numel()], tensor)
             view.copy_(tensor.data)
             tensor.data = view
             at += tensor.numel()
@@ -84,6 +120,7 @@ class FlatModel:
         """Copies the layers' weights into `values`. Call it after writing through the model."""
         if self.compute.dtype != torch.float32:
             self.values[: self.compute.numel()].copy_(self.compute)
+            self.values[len(self.values) - len(self._frozen) :].copy_(self._frozen)
 
     def refresh_compute(self) -> None:
         """Copies `values` into the layers' own copy. Call it after an update of `values`."""

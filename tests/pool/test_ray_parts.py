@@ -13,10 +13,12 @@ import pytest
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import MissingExtraError, SettingsError
 from fer_tune.job import Job
+from fer_tune.models import FAMILIES, start_weights
 from fer_tune.pool import ray_cluster
 from fer_tune.pool.engines import engine
 from fer_tune.pool.ray_cluster import Claim, Cluster, claim_of
-from fer_tune.pool.ray_files import SPLIT, NodeFiles, pack_images
+from fer_tune.pool.ray_files import SPLIT, NodeFiles, pack_family, pack_images
+from fer_tune.settings import Settings
 
 from .conftest import job
 
@@ -181,6 +183,27 @@ class TestNodeFiles:
             (place / "images.npy").write_bytes(damage)
             assert files.place(sent, pack_images(sent), None).data.cache == place
             assert (place / "images.npy").read_bytes() == b"images"
+
+    def test_a_job_finds_what_its_family_needs(
+        self, files: NodeFiles, sent: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        digest = "0123456789abcdef"
+        for folder, name in ((settings.families, f"{digest}.py"), (settings.weights, f"{digest}.safetensors")):
+            folder.mkdir(parents=True)
+            (folder / name).write_text(name)
+        for family, path in (
+            (f"mynet.py:MyNet@{digest}", f"families/{digest}.py"),
+            (f"torchvision/resnet18@{digest}", f"weights/{digest}.safetensors"),
+        ):
+            one = replace(sent, family=family)
+            packed = pack_family(one)
+            assert list(packed) == [path]
+            files.place(one, {}, None, packed)
+            assert (files.root / path).read_text() == Path(path).name
+        assert pack_family(sent) == {}
+        monkeypatch.setenv("FER_TUNE_DIR", str(files.root))  # as the worker has it
+        assert f"mynet.py:MyNet@{digest}" in FAMILIES
+        assert start_weights.is_here(f"torchvision/resnet18@{digest}")
 
     def test_what_a_killed_worker_left_is_removed(self, files: NodeFiles) -> None:
         """A killed process has no lock any more."""
