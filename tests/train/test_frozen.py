@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from fer_tune.train.engine import Engine
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.models import start_weights
-from fer_tune.train.engine import Engine
 from fer_tune.train.loop import Trainer
 from tests.models.test_start_weights import NETWORK, published
 
