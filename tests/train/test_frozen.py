@@ -84,3 +84,14 @@ def test_a_captured_step_leaves_frozen_layers_alone(start: str, large_data: Data
     found = []
     for capture in (True, False):
         trainer = Trainer("cuda", build=partial(DeviceNetwork, capture=capture))
+        rows, end = trained(trainer, job(start, large_data, "half", batch_size=64))
+        assert end.notes == ()
+        engine = trainer.latest
+        assert (engine.replays.step is not None) is capture
+        state, file = engine.state_dict(), start_weights.load(start)
+        still = {name for name, parameter in engine.flat.model.named_parameters() if not parameter.requires_grad}
+        for name in still - {"network.conv1.0.weight"}:
+            torch.testing.assert_close(state[name], file[name.removeprefix("network.")], rtol=2**-8, atol=1e-6)
+        found.append((rows[-1].train_loss, engine.flat.values.clone()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=0.02)
+    assert torch.allclose(found[0][1], found[1][1], rtol=2e-2, atol=2e-3)
