@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from tests.postgres import NewDatabase, programs, server
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy.engine import URL
 
     from fer_tune.data.dataset import Dataset
 
@@ -93,6 +96,37 @@ def migrations_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", staticmethod(from_config))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copies a database without studies wherever this process would make one.
+
+    To make its forty tables takes as long as a run of two trials. The tests of the store, and
+    processes that tests start, make theirs.
+    """
+    from fer_tune.store import Store, bootstrap
+
+    prepare_folder, empty = bootstrap.prepare_folder, tmp_path_factory.mktemp("empty") / "fer_tune.db"
+
+    def make() -> None:
+        from fer_tune.study.storage import optuna_storage
+
+        with Store.open(f"sqlite:///{empty}") as store:
+            optuna_storage(store)
+
+    def prepare(url: URL, create: bool) -> None:
+        prepare_folder(url, create)
+        if create and url.get_backend_name() == "sqlite" and url.database and Path(url.database) != empty:
+            if not empty.exists():
+                make()
+            with suppress(OSError):  # of a disk that is full or cannot be written: the store says so itself
+                if not Path(url.database).exists():
+                    shutil.copyfile(empty, url.database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "prepare_folder", prepare)
         yield
 
 

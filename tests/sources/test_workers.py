@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fer_tune
-from fer_tune import api
+from fer_tune.api import searches
 from fer_tune.cli.app import app
 from fer_tune.errors import SettingsError, StudyError, SweepError
 from fer_tune.pool import local
@@ -25,7 +25,7 @@ from tests.searches import make_sweep
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a run did, in order: `worker` for the start of one, `read` for reading sweeps."""
     did: list[str] = []
-    start, read = local.start_process, api.check
+    start, read = local.start_process, searches.check
 
     def starting(*given: object) -> object:
         did.append("worker")
@@ -36,7 +36,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return read(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(local, "start_process", starting)
-    monkeypatch.setattr(api, "check", reading)
+    monkeypatch.setattr(searches, "check", reading)
     return did
 
 

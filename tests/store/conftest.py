@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fer_tune.data.spec import DataSpec
-from fer_tune.store import SplitRecord, Store, StudyRecord
+from fer_tune.store import SplitRecord, Store, StudyRecord, bootstrap
 
 
 def record(name: str = "resnet", uid: str = "0123abcd", **changes: object) -> StudyRecord:
@@ -27,6 +27,15 @@ def record(name: str = "resnet", uid: str = "0123abcd", **changes: object) -> St
         "created": datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
     }
     return StudyRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+_prepare_folder = bootstrap.prepare_folder
+
+
+@pytest.fixture(autouse=True)
+def new_databases_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes databases as users get them, and copies none as other tests do."""
+    monkeypatch.setattr(bootstrap, "prepare_folder", _prepare_folder)
 
 
 @pytest.fixture
