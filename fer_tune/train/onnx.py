@@ -52,8 +52,8 @@ def export_onnx(model: Predictor | Ensemble, target: Path) -> float:
     """Writes an ONNX file, and returns the largest difference of a probability from torch's.
 
     The input `images` is uint8 [N, C, S, S], with any N; the normalisation is inside. The output
-    `probabilities` is float32 [N, classes]. The entry `classes` of the metadata has their names as a
-    JSON list.
+    `probabilities` is float32 [N, classes]. The entry `classes` of the metadata is a JSON list of
+    their names.
 
     Raises:
         MissingExtraError: the packages of the extra `onnx` are not installed.
