@@ -231,6 +231,14 @@ def test_other_families_take_no_weights(file: Path, family: str, says: str) -> N
     assert says in str(found.value)
 
 
+def test_frozen_layers_need_weights(tmp_path: Path) -> None:
+    with pytest.raises(SweepError) as found:
+        loads_sweep(SWEEP.replace("weights: start.pth\n", ""), tmp_path / "mine.yaml")
+    assert found.value.problems == (
+        "line 6: params.frozen: needs `weights: FILE` beside `family`: the weights that are kept",
+    )
+
+
 def test_a_name_of_weights_that_are_not_here_is_refused(tmp_path: Path) -> None:
     text = SWEEP.replace("weights: start.pth\n", "").replace(NETWORK, f"{NETWORK}@0123456789abcdef")
     with pytest.raises(SweepError, match="line 2: family: its weights are not in this storage folder"):
