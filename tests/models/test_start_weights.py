@@ -300,5 +300,10 @@ def test_a_transformer_refuses_images_that_have_no_whole_patches(tmp_path: Path)
     text = "family: torchvision/vit_b_16\ndata: {path: demo, side: 50}\n"
     with pytest.raises(SweepError, match=r"line 2: data\.side: must be a multiple of 16"):
         loads_sweep(text, tmp_path / "mine.yaml")
+    for crop in ("44", "{choices: [0, 44]}", "{low: 32, high: 48}"):
+        text = f"family: torchvision/vit_b_16\ndata: {{path: demo, side: 64}}\nparams: {{crop: {crop}}}\n"
+        with pytest.raises(SweepError, match=r"params\.crop: must be a multiple of 16"):
+            loads_sweep(text, tmp_path / "mine.yaml")
+        assert loads_sweep(text.replace("44", "48").replace("high: 48", "high: 48, step: 16"), tmp_path / "mine.yaml")
     with pytest.raises(TrainingError, match="a multiple of 16 pixels \\(got 50\\)"):
         FAMILIES["torchvision/vit_b_16"].check(50)
