@@ -1,5 +1,6 @@
 """A few drawn faces, split and cached, as a worker finds them."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,16 @@ from fer_tune.data.sources import fitted
 from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> None:
+    """Keeps the garbage collector away from what earlier tests left in this process.
+
+    A trainer that lets networks go calls it, and a visit to everything takes half a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
