@@ -41,6 +41,14 @@ def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     return _drawn(tmp_path_factory.mktemp("few"), 0.08)
 
 
+@pytest.fixture
+def faces(request: pytest.FixtureRequest) -> DataRef:
+    """Two batches of 64, of images as large as those of FER2013 on a GPU, and smaller on a CPU."""
+    on_gpu = request.node.get_closest_marker("gpu") is not None
+    found: DataRef = request.getfixturevalue("few_data" if on_gpu else "tiny_data")
+    return found
+
+
 @pytest.fixture(scope="session")
 def one_batch(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     """One batch of 32 of such images."""
