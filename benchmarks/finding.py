@@ -8,6 +8,9 @@ From `nothing` the sweep has no start configuration and no prior. From `recipe` 
 `only-recipe` searches nothing: it trains the first start configuration. The winner is the trial
 that `fer-tune best` names first. What counts is the mean under the fresh seeds, because the
 search's own figure was chosen among many. Each call adds its finding to `--out`.
+
+`--searched` searches nothing: the same command has searched before in this storage folder, and its
+end was cut off. The fresh seeds are trained, and the search's seconds come from the database.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.search.poor import poor_shares
-from benchmarks.sweep import fer_tune
+from benchmarks.sweep import command_of, fer_tune
 from fer_tune.selection.spending import fate
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -55,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fresh", type=int, default=2, help="seeds under which the winner is trained again")
     made.add_argument("--devices", help="of the search")
     made.add_argument("--confirm-devices", help="of the fresh seeds; by default those of the search")
+    made.add_argument("--searched", action="store_true", help="the search has ended already")
     made.add_argument("--workers", default="1")
     made.add_argument("--lanes", default="auto")
     made.add_argument("--set", action="append", default=[], dest="changes", help="further changes of the sweep")
@@ -68,13 +72,14 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
     changes = [*changes_of(options.begin), *options.changes]
     devices = [] if options.devices is None else ["--devices", options.devices]
     others = devices if options.confirm_devices is None else ["--devices", options.confirm_devices]
-    ran = fer_tune(
+    words = (
         ["run", str(options.sweep), "--study", study, "--data", options.data, "--seed", str(options.seed)]
         + ["--workers", options.workers, "--lanes", options.lanes, "--wandb", "disabled", *devices]
         + (["--hours", str(options.seconds / 3600)] if options.seconds else [])
         + (["--trials", "1"] if options.begin == "only-recipe" else [])
         + [word for change in changes for word in ("--set", change)]
     )
+    ran = earlier(study, words) if options.searched else fer_tune(words)
     best = json.loads(fer_tune(["best", "--study", study, "--json"])["output"])["trials"][0]
     again = ["confirm", study, "--top", "1", "--seeds", str(max(2, options.fresh)), "--lanes", options.lanes]
     confirmed = fer_tune([*again, "--wandb", "disabled", "--json", *others])
@@ -97,6 +102,16 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
         "date": today(),
         "output": ran["output"][-1500:],
     }
+
+
+def earlier(study: str, words: Sequence[str]) -> dict[str, Any]:
+    """Returns the command of an earlier search, and its seconds from the first start of a trial to
+    the last end."""
+    with Store.of(Settings.from_environment(), create=False) as store:
+        searched = {job.uid for job in store.jobs.of(study, "search")}
+        attempts = [one for one in store.jobs.attempts(study) if one.job in searched and one.ended is not None]
+    began, ended = min(one.started for one in attempts), max(one.ended for one in attempts if one.ended)
+    return {"command": command_of(words), "seconds": round((ended - began).total_seconds(), 2), "output": ""}
 
 
 def changes_of(begin: str) -> list[str]:

@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--lanes", default="auto", help="auto, or a number, or several: auto,1")
     parser.add_argument("--trials", type=int, help="of the fixed list; by default about a minute on one H100")
     parser.add_argument("--epochs", type=int, help="of each of its trials")
+    parser.add_argument("--settling", type=float, default=SETTLING, help="seconds in which auto finds its lanes")
     parser.add_argument("--search", type=float, default=0.0, help="seconds of the shipped sweep on each number of GPUs")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -142,7 +143,7 @@ def fixed_list(family: str, lanes: str, options: argparse.Namespace, folder: Pat
     rows: list[dict[str, Any]] = []
     if lanes == "auto" and options.device == "cuda":
         settling = load_sweep(
-            FOLDER / f"{family}.yaml", [*changes, f"budget={{trials: 1000, hours: {SETTLING / 3600}}}"]
+            FOLDER / f"{family}.yaml", [*changes, f"budget={{trials: 1000, hours: {options.settling / 3600}}}"]
         )
         measured(settling, 1, lanes, options.device, folder / f"{family}-settling")
     for count in map(int, options.gpus.split(",")):

@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,20 +119,22 @@ def _given(options: argparse.Namespace, *names: str) -> list[str]:
 
 
 def fer_tune(words: list[str]) -> dict[str, Any]:
-    """Runs `fer-tune` with these words; ends the benchmark if it fails.
-
-    The command that it returns names files without their folders, which are this machine's.
-    """
+    """Runs `fer-tune` with these words; ends the benchmark if it fails."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "fer_tune", *words], capture_output=True, text=True, check=False)
     seconds = round(time.perf_counter() - started, 2)
-    command = "fer-tune " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    command = command_of(words)
     if done.returncode != 0:
         sys.exit(
             f"{command} ended with {done.returncode} after {seconds} s:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"
         )
     folder = str(Settings.from_environment().root)  # whose place on this machine is nobody's business
     return {"command": command, "seconds": seconds, "output": done.stdout.replace(folder, "storage")}
+
+
+def command_of(words: Sequence[str]) -> str:
+    """Returns the command, with files without their folders, which are this machine's."""
+    return "fer-tune " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
 
 
 def _optuna_best(study: str) -> dict[str, Any]:

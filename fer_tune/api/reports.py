@@ -92,6 +92,7 @@ def sync(
     study: str,
     *,
     include_disabled: bool = False,
+    again: bool = False,
     tracker: str = "wandb",
     progress: Callable[[int], object] = lambda runs: None,
     storage: str | None = None,
@@ -100,6 +101,7 @@ def sync(
 
     Args:
         include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
+        again: whether to copy everything once more, because it should be in another place.
         tracker: another tracker to copy to.
         progress: is called with the number of runs that are finished.
     """
@@ -107,4 +109,4 @@ def sync(
 
     with open_store(storage) as store:
         settings = Settings.from_environment(storage)
-        return copy(settings, store, study, progress, include_disabled=include_disabled, tracker=tracker)
+        return copy(settings, store, study, progress, include_disabled=include_disabled, again=again, tracker=tracker)

@@ -66,6 +66,7 @@ def _check_family(out: Console, family: str) -> None:
 
 
 def _show(out: Console, sweep: Sweep) -> None:
+    from fer_tune.models import start_weights
     from fer_tune.sweep.describe import describe_images, rows
 
     hours = "" if sweep.budget.hours is None else f", {terminal.period(sweep.budget.hours)}"
@@ -83,6 +84,8 @@ def _show(out: Console, sweep: Sweep) -> None:
         rungs = f"rung{several} at epoch{several} {', '.join(map(str, levels))}" if levels else "no rungs"
         how = f"sampler {sweep.sampler.name}, {rungs}"
     terminal.line(out, f"maximises {sweep.objective}")
+    if weighted := start_weights.NAMED.fullmatch(sweep.family):
+        terminal.line(out, f"starts from weights whose SHA-256 begins with {weighted['digest']}")
     terminal.line(out, f"{how}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]

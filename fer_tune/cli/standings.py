@@ -117,7 +117,8 @@ def _ties(found: Standings) -> str:
         return f"Trial {found.confirmations.race.winner} is better than the others beyond chance."
     if len(numbers) < 2:
         return ""
-    compared = len(found.ranked) if found.confirmations is None else len(found.confirmations.trials)
+    confirmed = [] if found.confirmations is None else found.confirmations.trials
+    compared = len(confirmed or found.ranked)  # a confirmation that was just begun has compared none
     some = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
     text = f"{len(numbers)} of {compared} compared trials cannot be told from the leader: {some}."
     return text if found.confirmations else f"{text} fer-tune confirm separates them by new seeds."

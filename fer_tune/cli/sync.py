@@ -10,25 +10,30 @@ from fer_tune import api
 from fer_tune.cli.options import Storage, Studies, StudyNames, several_studies
 from fer_tune.display import terminal
 from fer_tune.errors import FerTuneError, SettingsError, StudyError
-from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
     from fer_tune.mirror.sync import Synced
 
 
-EXAMPLES = ("fer-tune sync", "fer-tune sync resnet --include-disabled")
+EXAMPLES = ("fer-tune sync", "fer-tune sync resnet --include-disabled", "fer-tune sync --tracker mlflow --again")
 
 
-def sync(
+def sync(  # noqa: PLR0917 - options
     studies: Studies = None,
     named: StudyNames = None,
     include_disabled: Annotated[
         bool, typer.Option("--include-disabled", help="Also copy what ran with --wandb disabled.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Copy everything once more, because it should be in another place.")
+    ] = False,
     tracker: Annotated[str, typer.Option("--tracker", metavar="NAME", help="Copy to another tracker.")] = "wandb",
     storage: Storage = None,
 ) -> None:
-    """Copy to wandb what it does not have: online with a key, else as offline files."""
+    """Copy to wandb, or to another tracker, what it does not have.
+
+    wandb gets it online with a key, else as offline files.
+    """
     names = several_studies(studies, named) or [known.name for known in api.studies(storage=storage)]
     if not names:
         raise StudyError("The database has no study.", "`fer-tune run SWEEP` makes one.")
@@ -42,27 +47,30 @@ def sync(
 
             try:
                 done.append(
-                    api.sync(name, include_disabled=include_disabled, tracker=tracker, progress=show, storage=storage)
+                    api.sync(
+                        name,
+                        include_disabled=include_disabled,
+                        again=again,
+                        tracker=tracker,
+                        progress=show,
+                        storage=storage,
+                    )
                 )
             except SettingsError:  # it holds for every study
                 raise
             except FerTuneError as trouble:  # the other studies can be copied nevertheless
                 troubles.append(trouble)
     for synced in done:
-        _show(synced, Settings.from_environment(storage))
+        _show(synced)
     for earlier in troubles[:-1]:
         terminal.error(earlier)
     if troubles:
         raise troubles[-1]
 
 
-def _show(synced: Synced, settings: Settings) -> None:
-    where = f"on {synced.tracker}" if synced.mode == "online" else f"in {settings.root / synced.tracker}"
-    terminal.line(
-        terminal.console(),
-        (synced.study, "bold"),
-        f": {terminal.many(synced.runs, 'run')} {'is' if synced.runs == 1 else 'are'} {where}",
-    )
+def _show(synced: Synced) -> None:
+    runs = f"{terminal.many(synced.runs, 'run')} {'is' if synced.runs == 1 else 'are'}"
+    terminal.line(terminal.console(), (synced.study, "bold"), f": {runs} on {synced.tracker}: {synced.place}")
     if synced.left_out:
         terminal.note(
             f"{terminal.many(synced.left_out, 'job')} of {synced.study} ran with --wandb disabled, and "

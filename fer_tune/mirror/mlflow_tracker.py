@@ -11,6 +11,7 @@ import os
 import re
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from fer_tune.mirror.tracker import Adapter, Mode, Run, Tracker, asked_for
 from fer_tune.settings import Settings, sqlite_url
@@ -20,6 +21,9 @@ TAG = "fer_tune.run"
 
 EPOCH = "epoch"
 """The metric that is written after the others of an epoch. Its steps say which rows are there."""
+
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""MLflow's own variables that no log may have."""
 
 FOLDER = "mlflow"
 """Folder in the storage folder, without MLFLOW_TRACKING_URI."""
@@ -41,23 +45,31 @@ class MlflowAdapter(Adapter):
         return asked or ("online" if asked_for(self.name) or os.environ.get("MLFLOW_TRACKING_URI") else "disabled")
 
     def place(self, settings: Settings, mode: Mode) -> str:
-        """Returns the server or the folder."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"below {settings.root / FOLDER}"
+        """Returns the server or the database, as `mlflow ui --backend-store-uri` takes it."""
+        return self.redact(_uri(settings))
 
     def connect(self, settings: Settings, mode: Mode) -> Tracker:
         """Returns runs on the server, or in the database of the storage folder."""
-        return MlflowRuns(os.environ.get("MLFLOW_TRACKING_URI") or local_uri(settings))
+        (settings.root / FOLDER).mkdir(parents=True, exist_ok=True)
+        return MlflowRuns(_uri(settings))
 
     def environment(self) -> dict[str, str | None]:
         """Returns variables that keep MLflow from asking and from reporting."""
         return {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
+    def redact(self, text: str) -> str:
+        """Returns `text` without passwords and tokens of the server."""
+        secrets = [os.environ.get(name) for name in SECRETS]
+        if found := re.search(r"//[^/@:]*:([^/@]+)@", os.environ.get("MLFLOW_TRACKING_URI", "")):
+            secrets += [found[1], unquote(found[1])]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "***")
+        return text
 
-def local_uri(settings: Settings) -> str:
-    """Returns the database below the storage folder."""
-    folder = settings.root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    return sqlite_url(folder.resolve() / "mlflow.db")
+
+def _uri(settings: Settings) -> str:
+    """Returns the server, or the database below the storage folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url((settings.root / FOLDER).resolve() / "mlflow.db")
 
 
 class MlflowRuns:

@@ -11,7 +11,7 @@ from fer_tune.mirror.process import WANDB, MirrorHandle, MirrorLock, busy, start
 from fer_tune.mirror.tracker import Jobs, Mode
 from fer_tune.mirror.trackers import adapter
 from fer_tune.settings import Settings
-from fer_tune.store import Store, claim
+from fer_tune.store import Cursor, Store, claim
 
 LOOK = 0.2
 """Seconds between two looks at how far the mirror is."""
@@ -27,6 +27,7 @@ class Synced:
     Attributes:
         runs: of jobs that are over.
         left_out: jobs that were not copied because they ran with `--wandb disabled`.
+        place: where the copies are, in words.
     """
 
     study: str
@@ -34,6 +35,7 @@ class Synced:
     mode: Mode
     left_out: int = 0
     tracker: str = WANDB
+    place: str = ""
 
 
 def sync(
@@ -43,11 +45,13 @@ def sync(
     progress: Callable[[int], object] = lambda runs: None,
     *,
     include_disabled: bool = False,
+    again: bool = False,
     tracker: str = WANDB,
 ) -> Synced:
     """Copies all that is in the database. To wandb: online with a key, else into offline files.
 
     Args:
+        again: whether to copy also what was copied before, because it was to another place.
         progress: is called now and then with the number of runs that the tracker has.
         include_disabled: whether to copy the jobs that ran with `--wandb disabled` too.
 
@@ -71,6 +75,8 @@ def sync(
     holder = MirrorLock(settings, study, tracker).holder()
     if holder is not None:
         raise busy(study, holder)
+    if again:
+        _forget(store, study, tracker)
     jobs: Jobs = "all" if include_disabled else "allowed"
     handle = start(settings, study, mode, priority="normal", tracker=tracker, jobs=jobs)
     try:
@@ -87,7 +93,14 @@ def sync(
         )
     cursors = store.cursors.of(study, tracker)
     left_out = sum(not job.mirrored and job.uid not in cursors for job in store.jobs.of(study))
-    return Synced(study, _finished(store, study, tracker), mode, left_out, tracker)
+    place = adapter(tracker).place(settings, mode)
+    return Synced(study, _finished(store, study, tracker), mode, left_out, tracker, place)
+
+
+def _forget(store: Store, study: str, tracker: str) -> None:
+    """Forgets how far each run was copied. Runs keep their ids."""
+    for cursor in store.cursors.of(study, tracker).values():
+        store.cursors.set(Cursor(cursor.job, cursor.tracker, cursor.run))
 
 
 def _last_line(handle: MirrorHandle) -> str:

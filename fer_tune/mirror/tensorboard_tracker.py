@@ -31,7 +31,7 @@ class TensorboardAdapter(Adapter):
 
     def place(self, settings: Settings, mode: Mode) -> str:
         """Returns the folder."""
-        return f"below {_folder(settings)}"
+        return str(_folder(settings))
 
     def connect(self, settings: Settings, mode: Mode) -> Tracker:
         """Returns runs as files."""

@@ -63,6 +63,12 @@ def register(family: str, written: str, folder: Path, spec: DataSpec) -> str:
     return f"{family}@{found}"
 
 
+def stand_in(family: str) -> str:
+    """Returns a name for a network of torchvision with weights that are not read. Other families
+    keep theirs."""
+    return f"{family}@{'0' * 16}" if re.fullmatch(rf"{PREFIX}\w+", family) else family
+
+
 def keep(name: str, settings: Settings) -> None:
     """Copies the weights of a family into the storage folder, if it has some.
 

@@ -80,7 +80,7 @@ def refuse_other_weights(family: str, spec: DataSpec, tensors: Mapping[str, Tens
     except ValueError as error:
         raise TrainingError(
             f"{path} does not fit {family}: {error}.",
-            "Name the weights of this network, or the network of the weights.",
+            "Name the network that these weights are of, or other weights.",
         ) from error
 
 

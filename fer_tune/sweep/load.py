@@ -65,7 +65,7 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
             problems.add(root, "", f"a sweep must be a mapping that names a family, not {describe_value(root.plain())}")
         raise _error(path, problems)
     inherited = inherit(root, path, _read, problems)
-    changed = override(root, overrides, problems) | (inherited or set())
+    changed = override(root, overrides, problems, path.parent) | (inherited or set())
     from_file = _read_family(root, path.parent, problems)
     from_file = read_weights(root, path.parent, problems) or from_file
     sweep = _sweep(root, path, text, changed, problems)

@@ -5,17 +5,19 @@ trial.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from fer_tune.errors import SettingsError
+from fer_tune.errors import FerTuneError, SettingsError
 from fer_tune.job import Value
-from fer_tune.models import FAMILIES
+from fer_tune.models import FAMILIES, family_files, start_weights
 from fer_tune.sweep.catalogue import Catalogue, catalogue
 from fer_tune.sweep.error_messages import nearest, unknown
 from fer_tune.sweep.schema import SweepKeys
 from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
-LITERAL = ("study", "family", "data", "data.path")
+LITERAL = ("study", "family", "weights", "data", "data.path")
 """Keys whose value is taken as text, because a path may hold a colon."""
 
 
@@ -23,20 +25,23 @@ WORDS = {"data": "path", "schedule": "name"}
 """What a section means that is a word and not a mapping, if another key of it is changed."""
 
 
-def override(root: Node, assignments: Sequence[str], problems: Problems) -> set[str]:
+def override(root: Node, assignments: Sequence[str], problems: Problems, folder: Path = Path()) -> set[str]:
     """Writes `key=value` assignments into the tree of a sweep, and returns the hyperparameters that
     changed.
 
     A key is a dotted path (`budget.trials`, `params.lr.low`, `start.0.lr`) or starts with a
     hyperparameter (`lr` is `params.lr`). A value is YAML. `null` removes an entry; a hyperparameter
     then has its default.
+
+    Args:
+        folder: of the sweep, where the file of a family may be.
     """
     changed: set[str] = set()
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         value = _value(key, text, _origin(assignment), problems)
         steps = key.strip().split(".")
-        known = _known(root)
+        known = _known(root, folder)
         if not sign:
             problems.add(value, "", "must be key=value, such as lr=0.01 or budget.trials=20")
             continue
@@ -119,13 +124,19 @@ def _value(key: str, text: str, origin: str, problems: Problems) -> Node:
     return Node(text, 0, origin) if key in LITERAL else parse(text, problems, origin)
 
 
-def _known(root: Node) -> Catalogue:
+def _known(root: Node, folder: Path) -> Catalogue:
     """Returns the hyperparameters of the sweep's family, or of all families while the family is not
     valid.
     """
-    family = root.entries.get("family")
-    names = [family.value] if family is not None and family.value in FAMILIES else list(FAMILIES)
-    return {key: hyper for name in names for key, hyper in catalogue(str(name)).items()}
+    family, weights = root.entries.get("family"), root.entries.get("weights")
+    named = "" if family is None else str(family.value)
+    if family_files.is_written(named):
+        with suppress(FerTuneError):  # it is reported when the whole sweep is read
+            named = family_files.register(named, folder)
+    if weights is not None and weights.value is not None:
+        named = start_weights.stand_in(named)
+    names = [named] if named in FAMILIES else list(FAMILIES)
+    return {key: hyper for name in names for key, hyper in catalogue(name).items()}
 
 
 def _write(root: Node, steps: list[str], value: Node, problems: Problems) -> bool:

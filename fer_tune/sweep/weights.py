@@ -33,4 +33,5 @@ def read_weights(root: Node, folder: Path, problems: Problems) -> bool:
         family.value = start_weights.register(family.value, given.value, folder, spec)
     except FerTuneError as error:
         problems.add(given, "weights", f"{error.message} {error.hint}".strip())
+        family.value = start_weights.stand_in(family.value)  # so that `frozen` is not a problem too
     return True

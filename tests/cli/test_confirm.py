@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -10,9 +11,11 @@ from typer.testing import CliRunner, Result
 from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.cli.standings import as_dict, conclusions
+from fer_tune.selection.race import Race
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
 from fer_tune.sources.run import run_sweeps
+from fer_tune.study.confirmations import Confirmations
 from tests.jobs.helpers import INLINE, real_sweep
 from tests.sources.test_confirm import Noisy, search
 from tests.studies import make_study
@@ -85,3 +88,10 @@ def test_a_study_without_a_complete_trial_is_refused(settings: Settings) -> None
         answer = fer_tune("confirm")
     assert answer.exit_code == 2
     assert "has no complete trial yet" in answer.stderr
+
+
+def test_before_the_first_confirmation_has_ended_the_trials_of_the_search_are_compared(searching: Settings) -> None:
+    search(searching, 0.88, 0.89, 0.15, 0.1)
+    begun = Confirmations(Race((), (), 0, None), {}, 3, 2)
+    said = " ".join(conclusions(replace(api.standings("s"), confirmations=begun)))
+    assert "2 of 4 compared trials cannot be told from the leader: 1, 0." in said

@@ -22,7 +22,7 @@ def asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str
         calls.append((study, include_disabled))
         if study == "broken":
             raise FerTuneError("wandb did not get everything of broken.")
-        return Synced(study, 5, "online", left_out=0 if include_disabled else 3)
+        return Synced(study, 5, "online", 0 if include_disabled else 3, place="project fer-tune on a server")
 
     monkeypatch.setattr(api, "sync", sync)
     make_study(settings).close()
@@ -33,7 +33,7 @@ def test_it_copies_all_studies_and_says_what_it_left_out(asked: list[tuple[str, 
     done = CliRunner().invoke(app, ["sync"])
     assert done.exit_code == 0
     assert asked == [("tiny", False)]
-    assert "tiny: 5 runs are on wandb" in done.output
+    assert "tiny: 5 runs are on wandb: project fer-tune on a server" in " ".join(done.output.split())
     assert "3 jobs of tiny ran with --wandb disabled" in " ".join(done.output.split())
 
 

@@ -70,10 +70,10 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     assert f"next: fer-tune predict {out} IMAGE; fer-tune report --study whole\n" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
-    assert "whole: 0 runs are in" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
+    assert "whole: 0 runs are on wandb: offline files in" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
     synced = fer_tune("sync", "--include-disabled")
     assert synced.exit_code == 0, synced.output
-    assert "whole: 3 runs are in" in synced.stdout
+    assert "whole: 3 runs are on wandb: offline files in" in synced.stdout
     assert "wandb login" in synced.stderr
     runs = {run.job_type: run for run in offline(Settings.from_environment()).values()}
     assert sorted(runs["final"].artifacts) == ["whole-confusion", "whole-model"]

@@ -14,6 +14,7 @@ import pytest
 from fer_tune.errors import SettingsError
 from fer_tune.mirror import trackers
 from fer_tune.mirror.outbox import Outbox
+from fer_tune.mirror.sync import sync
 from fer_tune.mirror.tracker import Adapter, Run
 from fer_tune.mirror.trackers import TRACKERS, adapter
 from fer_tune.settings import Settings
@@ -82,6 +83,18 @@ def test_a_tracker_is_off_until_it_is_asked_for(name: str, monkeypatch: pytest.M
     assert adapter(name).on_request is not None
     monkeypatch.setenv("FER_TUNE_TRACKERS", "tensorboard, mlflow")
     assert adapter(name).mode(None) == adapter(name).on_request
+
+
+def test_the_password_of_a_server_is_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:s%21cret@host/runs")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token5")
+    assert adapter("mlflow").place(settings, "online") == "postgresql://me:***@host/runs"
+    assert adapter("mlflow").redact("s!cret s%21cret token5 me") == "*** *** *** me"
+
+
+def test_the_place_is_what_the_trackers_own_program_takes(settings: Settings) -> None:
+    assert adapter("mlflow").place(settings, "online") == f"sqlite:///{settings.root}/mlflow/mlflow.db"
+    assert adapter("tensorboard").place(settings, "offline") == str(settings.root / "tensorboard")
 
 
 # MLflow ---------------------------------------------------------------------------------------------------------------
@@ -174,6 +187,18 @@ def test_tensorboard_has_each_row_once(tensorboard: Any, settings: Settings) -> 
     assert len(list(folder.iterdir())) == 1
     assert hyperparameters(folder) == {"lr": 1e-3, "optimizer": "sgd", "flag": True}
     assert [path.name for path in folder.parent.iterdir()] == ["tiny-00001"]
+
+
+@pytest.mark.slow
+def test_a_copy_in_another_place_is_asked_for(
+    store: Store, tensorboard: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert sync(settings, store, "tiny", tracker="tensorboard").runs == 5
+    monkeypatch.setenv("FER_TUNE_TENSORBOARD", str(tmp_path / "other"))
+    assert sync(settings, store, "tiny", tracker="tensorboard").place == str(tmp_path / "other")
+    assert not (tmp_path / "other").exists(), "each run was copied already"
+    assert sync(settings, store, "tiny", tracker="tensorboard", again=True).runs == 5
+    assert len(list((tmp_path / "other" / "tiny").iterdir())) == 5
 
 
 @pytest.mark.slow

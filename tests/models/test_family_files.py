@@ -71,6 +71,11 @@ def test_the_text_that_a_study_keeps_needs_no_file(file: Path, settings: Setting
     assert loads_sweep(sweep.text, Path("mine.yaml")).signature() == sweep.signature()
 
 
+def test_the_command_line_changes_its_hyperparameters(file: Path) -> None:
+    [sweep] = fer_tune.check(file.with_name("mine.yaml"), ["act=relu"])
+    assert sweep.space["act"].domain.plain() == "relu"
+
+
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes this process one that has read no file, such as a worker."""
     monkeypatch.setattr(family_files, "_sources", {})

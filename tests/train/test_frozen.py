@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fer_tune.train.engine import Engine
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.models import start_weights
+from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.loop import Trainer
 from tests.models.test_start_weights import NETWORK, published
 
@@ -82,7 +83,7 @@ def test_a_job_with_frozen_layers_continues_from_its_checkpoint(start: str, tiny
 def test_a_captured_step_leaves_frozen_layers_alone(start: str, large_data: DataRef) -> None:
     found = []
     for capture in (True, False):
-        trainer = Trainer("cuda", build=lambda plan, parts, capture=capture: Engine(plan, parts, capture=capture))  # type: ignore[misc]
+        trainer = Trainer("cuda", build=partial(DeviceNetwork, capture=capture))
         rows, end = trained(trainer, job(start, large_data, "half", batch_size=64))
         assert end.notes == ()
         engine = trainer.latest
