@@ -19,7 +19,6 @@ def little_to_collect() -> None:
 
     A trainer that lets networks go calls it, and a visit to everything takes half a second.
     """
-    gc.collect()
     gc.freeze()
 
 
