@@ -21,6 +21,7 @@ from fer_tune.data.spec import FER2013, DataRef
 from fer_tune.errors import StudyError
 from fer_tune.store import SplitRecord, Store, StudyRecord
 from fer_tune.store.artifact_paths import below
+from fer_tune.study.study_storage import StudyStorage
 from fer_tune.study.trial_states import BUDGET, START
 from fer_tune.study.trial_writes import trials_deleted
 from fer_tune.sweep.schema import Budget, Sweep
@@ -72,7 +73,7 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
     return record
 
 
-def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
+def describe(study: optuna.Study, storage: StudyStorage, record: StudyRecord, budget: Budget) -> None:
     """Writes facts for readers such as optuna-dashboard to Optuna's study, if they are missing or
     differ."""
     facts: dict[str, Any] = {
@@ -90,9 +91,7 @@ def describe(study: optuna.Study, record: StudyRecord, budget: Budget) -> None:
             warnings.simplefilter("ignore", ExperimentalWarning)  # optuna-dashboard shows this name
             study.set_metric_names([record.objective])
     present = study.user_attrs
-    for key, value in facts.items():
-        if present.get(key) != value:
-            study.set_user_attr(key, value)
+    storage.set_study_user_attrs({key: value for key, value in facts.items() if present.get(key) != value})
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -83,7 +83,7 @@ class Study(Asking):
         study = cls(sweep, store, inner, storage)
         centres = prior_centres(sweep, store)
         inner.sampler = make_sampler(sweep, len(study._all()), study._place, centres)
-        create_or_resume.describe(inner, record, sweep.budget)
+        create_or_resume.describe(inner, storage, record, sweep.budget)
         study._enqueue_start(centres)
         warm_up(inner)
         return study

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
+from sqlalchemy import Table
 
 from fer_tune.store import Store
+from fer_tune.store.database import insert_new
+
+USER: Table = models.StudyUserAttributeModel.__table__
 
 T = TypeVar("T")
 
@@ -38,6 +44,15 @@ class StudyStorage(BaseStorage):
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """As Optuna's."""
         self._now(lambda: self._backend.set_study_user_attr(study_id, key, value))
+
+    def set_study_user_attrs(self, values: Mapping[str, Any]) -> None:
+        """Writes several attributes in one transaction. Optuna makes a transaction for each."""
+        if values:
+            rows = [
+                {"study_id": self._id, "key": key, "value_json": json.dumps(value)} for key, value in values.items()
+            ]
+            statement = insert_new(self._store.engine, USER, replace=["value_json"], key=["study_id", "key"])
+            self._store.later(lambda tx: tx.execute(statement, rows))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """As Optuna's."""

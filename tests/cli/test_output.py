@@ -20,20 +20,13 @@ from fer_tune.display.json_lines import JsonLines
 from fer_tune.display.lines import Lines
 from fer_tune.errors import StudyError
 from fer_tune.job import Job, StepProgress
-from fer_tune.jobs import Observer
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
-from fer_tune.sources.run import run_sweeps
-from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import trials
-from tests.pool.trainers import obedient
-from tests.searches import obedient_sweep
+from tests.cli.searched import searched
 
 PAGE = Path(__file__).parents[2] / "docs" / "json-lines.md"
-OPTIONS = RunOptions(engine="inline", devices="cpu", wandb="disabled")
-
-
 GROUPS = {"job": {"study", "job", "kind", "trial", "attempt"}, "worker": {"worker", "device", "pid", "lanes"}}
 """Fields that the page writes as one word, such as *job*."""
 
@@ -51,10 +44,6 @@ def a_job() -> Job:
     here = Path()
     data = DataRef(here, "d", here, "s")
     return Job("0" * 12, "obedient", "search", "simple_cnn", {}, 4, 0, data, number=7)
-
-
-def searched(watch: Observer, settings: Settings) -> None:
-    run_sweeps([obedient_sweep(5)], settings, OPTIONS, watch, obedient)
 
 
 def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +117,7 @@ def test_a_reader_that_leaves_does_not_end_the_search(searching: Settings) -> No
         "from fer_tune.display import terminal\n"
         "from fer_tune.display.json_lines import JsonLines\n"
         "from fer_tune.settings import Settings\n"
-        "from tests.cli.test_output import searched\n"
+        "from tests.cli.searched import searched\n"
         "searched(JsonLines(terminal.Output()), Settings.from_environment())\n"
         "print('on standard output too')\n"
     )
@@ -147,7 +136,7 @@ def test_lines_that_a_full_disk_refuses_do_not_end_the_search(searching: Setting
         "from fer_tune.display import terminal\n"
         "from fer_tune.display.lines import Lines\n"
         "from fer_tune.settings import Settings\n"
-        "from tests.cli.test_output import searched\n"
+        "from tests.cli.searched import searched\n"
         "out = terminal.Output()\n"
         "searched(Lines(out), Settings.from_environment())\n"
         "with out.spared():\n"

@@ -1,5 +1,6 @@
 """A few drawn faces, split and cached, as a worker finds them."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from fer_tune.data.sources import fitted
 from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect() -> None:
+    """Keeps the garbage collector away from what earlier tests left in this process.
+
+    A trainer that lets networks go calls it, and a visit to everything takes half a second.
+    """
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +38,14 @@ def large_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
 def few_data(tmp_path_factory: pytest.TempPathFactory) -> DataRef:
     """Two batches of 64, of images as large as those of FER2013."""
     return _drawn(tmp_path_factory.mktemp("few"), 0.08)
+
+
+@pytest.fixture
+def faces(request: pytest.FixtureRequest) -> DataRef:
+    """Two batches of 64, of images as large as those of FER2013 on a GPU, and smaller on a CPU."""
+    on_gpu = request.node.get_closest_marker("gpu") is not None
+    found: DataRef = request.getfixturevalue("few_data" if on_gpu else "tiny_data")
+    return found
 
 
 @pytest.fixture(scope="session")

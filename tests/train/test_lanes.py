@@ -28,11 +28,11 @@ Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def spec(few_data: DataRef) -> Callable[..., Job]:
+def spec(faces: DataRef) -> Callable[..., Job]:
     def make(number: int, family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
         width: Value = 8 if family.endswith("cnn") else 0.25
         params = {"width": width, "batch_size": 32, **RANDOM, **params}
-        return Job(f"a1b2c{number}", "study", "search", family, params, epochs, number, few_data)
+        return Job(f"a1b2c{number}", "study", "search", family, params, epochs, number, faces)
 
     return make
 

@@ -32,10 +32,10 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 
 
 @pytest.fixture
-def spec(few_data: DataRef) -> Callable[..., Job]:
+def spec(faces: DataRef) -> Callable[..., Job]:
     def make(family: str = "simple_cnn", epochs: int = 2, **params: Value) -> Job:
         params = {"width": 8, "batch_size": 64, "lr": 0.01, "optimizer": "sgd", **params}
-        return Job("a1b2c3", "study", "search", family, params, epochs, 7, few_data)
+        return Job("a1b2c3", "study", "search", family, params, epochs, 7, faces)
 
     return make
 
@@ -301,7 +301,7 @@ def test_faces_that_fit_into_no_memory_are_a_trial_that_does_not_fit(spec, monke
     assert _run(device.trainer, spec())[1].status == "completed", "the worker lives on"
 
 
-def test_networks_make_room_for_faces(spec, few_data, monkeypatch):
+def test_networks_make_room_for_faces(spec, monkeypatch):
     device = SmallDevice(64)
     _run(device.trainer, spec())
     assert len(device.alive) == 1
