@@ -233,6 +233,7 @@ def test_a_wrong_hyperparameter_fails_the_trial_and_not_the_worker(trainer, spec
     assert rows == []
     assert (end.status, end.detail) == ("failed", "")
     assert "lrr" in end.reason
+    assert _run(trainer, spec(epochs=1))[1].status == "completed"
 
 
 def test_a_failure_says_what_to_do(trainer, spec):
@@ -242,7 +243,6 @@ def test_a_failure_says_what_to_do(trainer, spec):
     )  # fmt: skip
     assert end.status == "failed"
     assert "holds another data set than 000000000000. Load the data set again (`fer-tune data SRC`)" in end.reason
-    assert _run(trainer, spec(epochs=1))[1].status == "completed"
 
 
 def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
