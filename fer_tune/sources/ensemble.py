@@ -17,7 +17,6 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
-from fer_tune.sources.images import keep_images
 from fer_tune.sources.member_fits import MemberFits
 from fer_tune.sources.members import Chosen, Key, choose_members, key_of
 from fer_tune.sources.run import observers_of, recorded_limits
@@ -93,8 +92,7 @@ def run_ensemble(
         store = run.store
         chosen = choose_members(store, studies, size)
         sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=run.mirrored, held=run.held)
-        for source in sources:
-            keep_images(source.record, settings, run.observers.note)
+        run.keep_images(*(source.record for source in sources))
         run.begin()
         if any(source.wanted() for source in sources):
             _train(sources, run)

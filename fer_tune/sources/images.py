@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from fer_tune.store import StudyRecord
 
 
-def keep_images(record: StudyRecord, settings: Settings, note: Callable[[str], None]) -> None:
-    """Makes sure that a study's images and its split are in the cache.
+def in_cache(record: StudyRecord, settings: Settings) -> bool:
+    """Returns whether a study's images and its split are in the cache.
 
-    The cache can be emptied to save space. Then both are made again, from the place that the sweep
-    named. What is in the cache is not read here; a worker checks it when it opens it.
+    They are not read here: a worker checks them when it opens them.
+    """
+    data = record.data_ref(settings.root)
+    return (data.cache / "meta.json").is_file() and data.split.is_file()
+
+
+def load_again(record: StudyRecord, settings: Settings, note: Callable[[str], None]) -> None:
+    """Puts a study's images and its split into the cache, from the place that the sweep named.
 
     Args:
         note: is called with a line that the user should read.
@@ -25,9 +31,6 @@ def keep_images(record: StudyRecord, settings: Settings, note: Callable[[str], N
         DataError: the images cannot be read, or are not those of the study any more.
         StorageError: the disk refused.
     """
-    data = record.data_ref(settings.root)
-    if (data.cache / "meta.json").is_file() and data.split.is_file():
-        return
     from fer_tune.data.load import load_faces
     from fer_tune.data.policy import SplitPolicy
     from fer_tune.data.splits import reference, store_split

@@ -14,7 +14,6 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
-from fer_tune.sources.images import keep_images
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
 from fer_tune.sources.workers import RunOptions
@@ -61,7 +60,7 @@ def run_final_fits(
     with wired(settings, options, observers, trainer, place) as run:
         fits = FinalFits(run.store, run.settings, study, request, mirrored=run.mirrored)
         run.held.callback(fits.lock.release)
-        keep_images(fits.record, run.settings, observers.note)
+        run.keep_images(fits.record)
         run.begin()
         if fits.wanted():
             outcome = run.train(fits, recorded_limits(fits.record), len(fits.jobs))

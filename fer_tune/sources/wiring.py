@@ -15,9 +15,10 @@ from fer_tune.jobs.source import Source
 from fer_tune.pool import Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
+from fer_tune.sources.images import in_cache, load_again
 from fer_tune.sources.run import open_store, watch_results
 from fer_tune.sources.workers import RunOptions, open_pool
-from fer_tune.store import Store
+from fer_tune.store import Store, StudyRecord
 from fer_tune.sweep.schema import SweepLimits
 
 
@@ -51,6 +52,19 @@ class Wiring:
         self.signals.hurry = self.store.patiently.hurry
         watch_results(self.observers, self.store, self.settings, self.options)
         self.held.enter_context(self.signals.handled())
+
+    def keep_images(self, *records: StudyRecord) -> None:
+        """Loads the images of these studies again if they are not in the cache, which can be
+        emptied to save space.
+
+        Raises:
+            SettingsError: a device does not exist. That is seen before the images are read.
+            DataError: the images cannot be read, or are not those of the study any more.
+        """
+        for record in records:
+            if not in_cache(record, self.settings):
+                self.options.chosen.devices(self.options.devices, self.options.workers)
+                load_again(record, self.settings, self.observers.note)
 
     def train(self, source: Source, limits: Limits, most: int) -> StudyOutcome:
         """Starts workers, and trains the jobs of a source on them.

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from fer_tune.errors import DataError
+from fer_tune.errors import DataError, SettingsError
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
 from fer_tune.sources.final import Request
-from fer_tune.sources.images import keep_images
+from fer_tune.sources.images import in_cache, load_again
 from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store, StudyRecord
@@ -46,24 +46,33 @@ def test_a_final_fit_and_a_confirmation_load_the_images_again(emptied: Settings)
 
 
 def test_what_is_in_the_cache_is_left_alone(emptied: Settings) -> None:
-    notes: list[str] = []
-    for _ in range(2):
-        keep_images(record(emptied), emptied, notes.append)
-    assert notes == ["s: its images are not in the cache any more. They are loaded again."]
+    known = record(emptied)
+    assert not in_cache(known, emptied)
+    load_again(known, emptied, lambda text: None)
+    assert in_cache(known, emptied)
+    heard = Notebook()
+    assert run_final_fits("s", Request(epochs=1), emptied, INLINE, observer=heard) is not None
+    assert not [note for note in heard.notes if "cache" in note]
+
+
+def test_a_device_that_does_not_exist_is_seen_first(emptied: Settings) -> None:
+    with pytest.raises(SettingsError, match="cuda:99 does not exist"):
+        run_final_fits("s", Request(), emptied, replace(INLINE, devices="cuda:99"))
+    assert not in_cache(record(emptied), emptied)
 
 
 def test_other_images_are_refused(emptied: Settings) -> None:
     other = replace(record(emptied), data_signature="0" * 64)
     with pytest.raises(DataError, match="has other images now than those that the study s was made from"):
-        keep_images(other, emptied, lambda text: None)
+        load_again(other, emptied, lambda text: None)
     moved = replace(record(emptied), data_source="/nowhere/faces.zip")
     with pytest.raises(DataError, match="nowhere"):
-        keep_images(moved, emptied, lambda text: None)
+        load_again(moved, emptied, lambda text: None)
 
 
 def test_a_split_that_cannot_be_made_again_is_said(emptied: Settings) -> None:
     known = record(emptied)
     other = replace(known, split=replace(known.split, policy=known.split.policy | {"seed": 7}))
     with pytest.raises(DataError, match="The split of the study s was removed") as found:
-        keep_images(other, emptied, lambda text: None)
+        load_again(other, emptied, lambda text: None)
     assert "Restore the cache from a backup" in str(found.value.hint)
