@@ -90,7 +90,7 @@ ODD = [DataSpec(("a", "b", "c"), 45, 1), DataSpec(("a", "b"), 96, 1)]
 @pytest.mark.parametrize("spec", PETS.values(), ids=PETS)
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_other_classes_sides_and_colours_go_from_training_to_prediction(tmp_path, family, spec):
-    images, labels = arrays(12, classes=len(spec.classes), side=spec.side, channels=spec.channels)
+    images, labels = arrays(8, classes=len(spec.classes), side=spec.side, channels=spec.channels)
     dataset = Dataset.of(images, labels, classes=spec.classes)
     settings = Settings(tmp_path, f"sqlite:///{tmp_path}/fer_tune.db")
     data = reference(dataset, store_split(dataset, SplitPolicy(), settings), settings)
