@@ -100,7 +100,10 @@ def test_the_same_tensors_have_one_name_in_any_kind_of_file(
     from safetensors.torch import save_file
 
     save_file(tensors, tmp_path / "start.safetensors")
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": one for key, one in tensors.items()}}, tmp_path / "run.pt")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module._orig_mod.{key}": one for key, one in tensors.items()}},
+        tmp_path / "run.pt",
+    )
     (tmp_path / "model").mkdir()
     save_file({f"network.{key}": one for key, one in tensors.items()}, tmp_path / "model" / "model.safetensors")
     (tmp_path / "model" / "config.json").write_text("{}")
