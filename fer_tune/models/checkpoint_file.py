@@ -17,8 +17,9 @@ from fer_tune.errors import TrainingError
 INNER = ("state_dict", "model_state_dict", "model")
 """Keys under which scripts of training keep the state dict."""
 
-OUTER = ("module.", "network.")
-"""What torch's DataParallel and fer-tune put in front of all names of a network's tensors."""
+OUTER = ("module.", "_orig_mod.", "model.", "network.")
+"""What DataParallel, torch.compile, scripts of training and fer-tune put in front of all names of a
+network's tensors."""
 
 HINT = "It must be a state dict that torch.save or safetensors wrote, or the folder of a trained model."
 
@@ -39,9 +40,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in found.items() if value.is_floating_point()}
     if not tensors:
         raise TrainingError(f"{path} has no weights.", HINT)
-    for outer in OUTER:
-        if all(name.startswith(outer) for name in tensors):
-            tensors = {name.removeprefix(outer): value for name, value in tensors.items()}
+    while outer := next((one for one in OUTER if all(name.startswith(one) for name in tensors)), ""):
+        tensors = {name.removeprefix(outer): value for name, value in tensors.items()}
     broken = next((name for name, value in tensors.items() if not bool(value.isfinite().all())), None)
     if broken is not None:
         raise TrainingError(f"{path} has numbers in {broken} that are not finite.", "Take another checkpoint.")

@@ -18,7 +18,7 @@ from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
 LITERAL = ("study", "family", "weights", "data", "data.path")
-"""Keys whose value is taken as text, because a path may hold a colon."""
+"""Keys whose value is taken as text, because a path may hold a colon. `null` removes them."""
 
 
 WORDS = {"data": "path", "schedule": "name"}
@@ -121,7 +121,8 @@ def _origin(assignment: str) -> str:
 
 
 def _value(key: str, text: str, origin: str, problems: Problems) -> Node:
-    return Node(text, 0, origin) if key in LITERAL else parse(text, problems, origin)
+    literal = key in LITERAL and text != "null"
+    return Node(text, 0, origin) if literal else parse(text, problems, origin)
 
 
 def _known(root: Node, folder: Path) -> Catalogue:

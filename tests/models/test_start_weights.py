@@ -100,7 +100,10 @@ def test_the_same_tensors_have_one_name_in_any_kind_of_file(
     from safetensors.torch import save_file
 
     save_file(tensors, tmp_path / "start.safetensors")
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": one for key, one in tensors.items()}}, tmp_path / "run.pt")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module._orig_mod.{key}": one for key, one in tensors.items()}},
+        tmp_path / "run.pt",
+    )
     (tmp_path / "model").mkdir()
     save_file({f"network.{key}": one for key, one in tensors.items()}, tmp_path / "model" / "model.safetensors")
     (tmp_path / "model" / "config.json").write_text("{}")
@@ -128,6 +131,29 @@ def test_names_of_densenets_published_files_are_understood() -> None:
     wanted = {"features.denseblock1.denselayer2.norm1.weight": torch.Size((3,))}
     given = {"features.denseblock1.denselayer2.norm.1.weight": torch.ones(3)}
     assert fit(Wanted(wanted, "features.conv0", "classifier"), given).keys() == wanted.keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "mnasnet0_5",
+        "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11_bn",
+        "vit_b_16", "vit_b_32",
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:The default weight initialization")
+def test_published_weights_fit_grey_images_of_any_size(name: str) -> None:
+    """The published files are of networks with a thousand classes and torchvision's own options."""
+    import torchvision
+
+    from fer_tune.models.torchvision_layers import refuse_other_weights
+
+    with torch.device("meta"):
+        tensors = torchvision.models.get_model(name, weights=None).state_dict()
+    family = FAMILIES[f"torchvision/{name}"]
+    spec = DataSpec(("a", "b"), family.side_from(max(48, family.smallest_side)), 1)
+    floats = {key: tensor for key, tensor in tensors.items() if tensor.is_floating_point()}
+    refuse_other_weights(family.name, spec, floats, Path("published.pth"))
 
 
 def test_other_processes_read_the_copy_of_a_run(
@@ -164,6 +190,8 @@ def test_a_sweep_has_the_weights_in_the_name_of_its_family(file: Path) -> None:
     assert "frozen" in sweep.space
     assert loads_sweep(sweep.text, Path("mine.yaml")).signature() == sweep.signature()
     assert loads_sweep(SWEEP, file.with_name("mine.yaml"), ["frozen=half"]).space["frozen"].domain.plain() == "half"
+    without = loads_sweep(SWEEP.partition("params:")[0], file.with_name("mine.yaml"), ["weights=null"])
+    assert without.family == f"torchvision/{NETWORK}"
     torch.save({key: 2 * one for key, one in published().items()}, file)
     assert loads_sweep(SWEEP, file.with_name("mine.yaml")).signature() != sweep.signature()
 
