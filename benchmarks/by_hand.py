@@ -32,6 +32,7 @@ import yaml
 from torch import Tensor
 
 from benchmarks.circumstances import commit, device, today, versions
+from benchmarks.tables import configuration
 from fer_tune.data.access import open_final
 from fer_tune.data.fer2013 import BY_HAND, ByHand
 from fer_tune.data.load import load_faces
@@ -39,12 +40,10 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.job import EpochRow, Job, Value
 from fer_tune.settings import Settings
-from fer_tune.sweep.load import load_sweep
 from fer_tune.train.device_network import DeviceNetwork
 from fer_tune.train.inputs import DeviceData, as_input
 from fer_tune.train.loop import Trainer
 
-SWEEPS = Path(__file__).parent.parent / "sweeps"
 PROTOCOL = SplitPolicy(policy="stratified", val=0.15, test=0.15, group_duplicates=False)
 ASSUMED_EPOCHS = {4: 10, 6: 18, 9: 20}
 """For the experiments whose epochs were not recorded."""
@@ -177,12 +176,6 @@ def plain_pixels() -> None:
         return replace(load(*args), mean=0.0, std=1.0)
 
     patch.object(DeviceData, "load", loaded).start()
-
-
-def configuration(one: ByHand) -> dict[str, Value]:
-    """Returns the hyperparameters of an experiment, as its family's sweep starts with them."""
-    sweep = load_sweep(SWEEPS / f"{one.family}.yaml")
-    return next(dict(start.params) for start in sweep.start if start.name == f"by hand {one.number}")
 
 
 def repeat(trainer: Trainer, task: Task) -> dict[str, Any]:

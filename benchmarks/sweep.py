@@ -134,7 +134,7 @@ def fer_tune(words: list[str]) -> dict[str, Any]:
 
 def command_of(words: Sequence[str]) -> str:
     """Returns the command, with files without their folders, which are this machine's."""
-    return "fer-tune " + shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    return "fer-tune " + shlex.join(Path(word).name if word.startswith(("/", ".")) else word for word in words)
 
 
 def _optuna_best(study: str) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fer_tune.data.fer2013 import BY_HAND, ByHand
+from fer_tune.job import Value
 from fer_tune.sweep.load import load_sweep
+from fer_tune.sweep.space import Fixed
+from fer_tune.train.config import configurations
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results"
@@ -69,9 +72,17 @@ def experiments_again() -> list[Record]:
 
 def repetition(one: ByHand, experiments: Sequence[Record]) -> Record | None:
     """Returns the repetition with the configuration that the sweep has now, if it was recorded."""
+    wanted = configurations(one.family, configuration(one))
+    mine = (found for found in experiments if found["number"] == one.number)
+    return next((found for found in mine if configurations(one.family, found["params"]) == wanted), None)
+
+
+def configuration(one: ByHand) -> dict[str, Value]:
+    """Returns the hyperparameters of an experiment, as its family's sweep starts with them: also
+    those that the sweep fixes."""
     sweep = load_sweep(SWEEPS / f"{one.family}.yaml")
-    params = next(start.params for start in sweep.start if start.name == f"by hand {one.number}")
-    return next((found for found in experiments if found["number"] == one.number and found["params"] == params), None)
+    fixed = {p.name: p.domain.value for p in sweep.space.values() if isinstance(p.domain, Fixed) and not p.when}
+    return fixed | next(dict(start.params) for start in sweep.start if start.name == f"by hand {one.number}")
 
 
 def by_hand_row(one: ByHand, repeated: Record | None) -> list[str]:

@@ -83,7 +83,7 @@ def test_openings_before_are_counted_by_date_and_time(monkeypatch: pytest.Monkey
 
 
 def test_an_experiment_by_hand_shows_what_was_recorded_and_what_comes_out_again() -> None:
-    params = by_hand.configuration(EIGHT)
+    params = tables.configuration(EIGHT)
     figures = dict.fromkeys(by_hand.FIGURES, 50.0)
     repeated = {"number": 8, "params": params, "reproduced": figures}
     row = tables.by_hand_row(EIGHT, tables.repetition(EIGHT, [repeated]))
@@ -91,7 +91,7 @@ def test_an_experiment_by_hand_shows_what_was_recorded_and_what_comes_out_again(
 
 
 def test_an_experiment_counts_only_with_the_configuration_that_its_sweep_has() -> None:
-    other = {"number": 8, "params": by_hand.configuration(EIGHT) | {"augment": 0.9}, "reproduced": {}}
+    other = {"number": 8, "params": tables.configuration(EIGHT) | {"augment": 0.9}, "reproduced": {}}
     assert tables.repetition(EIGHT, [other]) is None
     assert tables.by_hand_row(EIGHT, None)[5] == "–"
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from fer_tune.mirror.tracker import Adapter, Mode, Run, Tracker, asked_for
 from fer_tune.settings import Settings, sqlite_url
@@ -27,6 +27,9 @@ SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 FOLDER = "mlflow"
 """Folder in the storage folder, without MLFLOW_TRACKING_URI."""
+
+ARTIFACTS = "artifacts"
+"""Folder beside that database for the files of runs."""
 
 LONGEST = 5000
 """Letters of a parameter or a tag. MLflow refuses 6,001, and older servers 5,001."""
@@ -50,8 +53,11 @@ class MlflowAdapter(Adapter):
 
     def connect(self, settings: Settings, mode: Mode) -> Tracker:
         """Returns runs on the server, or in the database of the storage folder."""
-        (settings.root / FOLDER).mkdir(parents=True, exist_ok=True)
-        return MlflowRuns(_uri(settings))
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            return MlflowRuns(_uri(settings))
+        folder = (settings.root / FOLDER).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        return MlflowRuns(_uri(settings), (folder / ARTIFACTS).as_uri())
 
     def environment(self) -> dict[str, str | None]:
         """Returns variables that keep MLflow from asking and from reporting."""
@@ -73,15 +79,20 @@ def _uri(settings: Settings) -> str:
 
 
 class MlflowRuns:
-    """Brings runs to MLflow, each row once."""
+    """Brings runs to MLflow, each row once.
+
+    Args:
+        artifacts: where the files of runs go; None leaves that to the server. Without a server,
+            MLflow's own choice is the working folder.
+    """
 
     live = True
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, artifacts: str | None = None) -> None:
         from mlflow.tracking import MlflowClient
 
         self._client: Any = MlflowClient(uri)
-        self._uri = uri
+        self._artifacts = artifacts
         self._experiments: dict[str, str] = {}
 
     def bring(self, run: Run) -> None:
@@ -122,7 +133,10 @@ class MlflowRuns:
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
             there = self._client.get_experiment_by_name(name)
-            self._experiments[name] = self._client.create_experiment(name) if there is None else there.experiment_id
+            where = None if self._artifacts is None else f"{self._artifacts}/{quote(name)}"
+            self._experiments[name] = (
+                self._client.create_experiment(name, where) if there is None else there.experiment_id
+            )
         return self._experiments[name]
 
     def _describe(self, key: str, there: Any, run: Run) -> None:

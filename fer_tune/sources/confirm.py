@@ -16,6 +16,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.race import FIRST_LOOK
 from fer_tune.settings import Settings
 from fer_tune.sources.final_job import checkpoint_seconds
+from fer_tune.sources.images import keep_images
 from fer_tune.sources.job_list import JobList
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
@@ -202,6 +203,7 @@ def run_confirmations(
 
     Raises:
         StudyError: the study does not exist, has no complete trial, or is being confirmed already.
+        DataError: the study's images are neither in the cache nor where the sweep named them.
         SettingsError: a device does not exist.
         StorageError: the database cannot be used, or a file cannot be written.
         PoolError: workers cannot be started, or keep dying.
@@ -212,6 +214,7 @@ def run_confirmations(
         lock = run.store.patiently(StudyLock(settings, settings.url, confirm_lock(study)).acquire)
         run.held.callback(lock.release)
         source = ConfirmationSource(run.store, settings, study, top=top, seeds=seeds, lock=lock, mirrored=run.mirrored)
+        keep_images(source.record, settings, run.observers.note)
         run.begin()
         if source.unfinished():
             outcome = run.train(source, recorded_limits(source.record), len(source.jobs))

@@ -17,6 +17,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
+from fer_tune.sources.images import keep_images
 from fer_tune.sources.member_fits import MemberFits
 from fer_tune.sources.members import Chosen, Key, choose_members, key_of
 from fer_tune.sources.run import observers_of, recorded_limits
@@ -85,12 +86,15 @@ def run_ensemble(
 
     Raises:
         StudyError: a study does not exist, has another split, or has no stored predictions.
+        DataError: a study's images are neither in the cache nor where the sweep named them.
         TrainingError: the training of a member failed.
     """
     with wired(settings, options, observers_of(settings, observer), trainer) as run:
         store = run.store
         chosen = choose_members(store, studies, size)
         sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=run.mirrored, held=run.held)
+        for source in sources:
+            keep_images(source.record, settings, run.observers.note)
         run.begin()
         if any(source.wanted() for source in sources):
             _train(sources, run)

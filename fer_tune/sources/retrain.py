@@ -14,6 +14,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
+from fer_tune.sources.images import keep_images
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
 from fer_tune.sources.workers import RunOptions
@@ -51,7 +52,7 @@ def run_final_fits(
         StudyError: the study or the trial does not exist, or no trial is complete yet.
         SettingsError: a device does not exist.
         TrainingError: a fit failed or diverged. The others are evaluated first.
-        DataError: the study's data or split is not in the cache any more.
+        DataError: the study's images are neither in the cache nor where the sweep named them.
         StorageError: the database cannot be used, or a file cannot be written.
         PoolError: workers cannot be started, or keep dying.
     """
@@ -60,6 +61,7 @@ def run_final_fits(
     with wired(settings, options, observers, trainer, place) as run:
         fits = FinalFits(run.store, run.settings, study, request, mirrored=run.mirrored)
         run.held.callback(fits.lock.release)
+        keep_images(fits.record, run.settings, observers.note)
         run.begin()
         if fits.wanted():
             outcome = run.train(fits, recorded_limits(fits.record), len(fits.jobs))

@@ -22,8 +22,9 @@ from fer_tune.store.artifact_paths import sha256
 from fer_tune.store.openings import Openings
 from fer_tune.store.store import Store
 
-DATABASE, ARTIFACTS = "fer_tune.db", "artifacts"
-"""Names in a backup with artifacts, which is a tar archive: the database, and the folder."""
+DATABASE, FILES = "fer_tune.db", ("artifacts", "weights")
+"""Names in a backup with artifacts, which is a tar archive: the database, and folders of the
+storage folder. `weights` has those that networks start from."""
 
 LEDGER = "fer_test_ledger"
 """Table of a backup with the lines of the ledger of test openings."""
@@ -60,7 +61,7 @@ def back_up(store: Store, to: Path | None = None, artifacts: bool = False) -> Ba
 
     Args:
         to: the file, which must not exist yet, or a folder for it. None is the folder `backups`.
-        artifacts: whether the backup has the files of the folder `artifacts` too.
+        artifacts: whether the backup has the files of the folders in `FILES` too.
 
     Raises:
         StorageError: the backup cannot be written, or differs from what was written.
@@ -147,7 +148,7 @@ def _pack(tar: Path, database: Path, root: Path) -> dict[str, str]:
     Only regular files are packed. A hidden file is a draft that a run is writing.
     """
     sources = {DATABASE: database}
-    for file in sorted((root / ARTIFACTS).rglob("*")):
+    for file in sorted(file for folder in FILES for file in (root / folder).rglob("*")):
         if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
             sources[file.relative_to(root).as_posix()] = file
     written = {}

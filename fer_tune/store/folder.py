@@ -121,6 +121,13 @@ def _refusal(database: Database, folder: str, path: str) -> StorageError:
             f"The studies of {database.shown} were copied to {path} by `fer-tune migrate`, and can only be read here.",
             f"Use --storage {path}. A backup from before can be restored.",
         )
+    if Path(path) == root.resolve():
+        return StorageError(
+            f"{root / NAME} is not the file of this storage folder: the database has another id.",
+            f"If only this file was lost: `echo {folder} > {root / NAME}`."
+            "\nIf you copied the database alone, its checkpoints and models are missing here:"
+            " `fer-tune backup --artifacts` there, then `fer-tune restore` here.",
+        )
     hint = f"Set FER_TUNE_DIR={path}, where its artifacts are."
     if read_id(root) == folder or not any(root.glob("*.db")):
         hint += (

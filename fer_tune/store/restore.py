@@ -14,7 +14,7 @@ from fer_tune.errors import StorageError
 from fer_tune.files import draft_folder, remove_drafts, replace_file, writing
 from fer_tune.settings import Settings
 from fer_tune.store.artifact_paths import file_below
-from fer_tune.store.backup import ARTIFACTS, DATABASE, LEDGER, ledger_lines
+from fer_tune.store.backup import DATABASE, FILES, LEDGER, ledger_lines
 from fer_tune.store.bootstrap import UPGRADABLE
 from fer_tune.store.connection import parse_url
 from fer_tune.store.folder import folder_id
@@ -93,7 +93,7 @@ def _unpack(backup: Path, draft: Path, root: Path) -> int:
         with tarfile.open(backup) as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None or not (member.name == DATABASE or member.name.startswith(f"{ARTIFACTS}/")):
+                if stream is None or not (member.name == DATABASE or member.name.startswith(FOLDERS)):
                     raise StorageError(f"{backup} has {member.name!a}, which no backup of fer-tune has.", _ANOTHER)
                 target = draft if member.name == DATABASE else file_below(root, member.name)
                 replace_file(target, lambda to, stream=stream: shutil.copyfileobj(stream, to))  # type: ignore[misc]
@@ -102,6 +102,9 @@ def _unpack(backup: Path, draft: Path, root: Path) -> int:
         raise StorageError(f"{backup} is damaged: {error}.", _ANOTHER) from error
     return files
 
+
+FOLDERS = tuple(f"{folder}/" for folder in FILES)
+"""How the names of a backup's files begin."""
 
 _ANOTHER = "Restore another backup. The database was not changed."
 

@@ -65,6 +65,16 @@ def check_crop(root: Node, space: Space, family: Family | None, images: Images, 
         least = max(1, family.smallest_side if family else 1)
         if sizes and not (least <= min(sizes) and max(sizes) < images.side):
             problems.add(root.at(("params", "crop")), "params.crop", f"must be 0, or {least} to {images.side - 1}")
+        elif family is not None and any(value % family.multiple for value in _steps(domain)):
+            what = f"must be a multiple of {family.multiple} for {family.name}"
+            problems.add(root.at(("params", "crop")), "params.crop", what)
+
+
+def _steps(domain: Fixed | Range | Choice) -> list[int]:
+    """Returns sizes of crops that are multiples of a number only if all sizes of the domain are."""
+    if isinstance(domain, Range):
+        return [int(domain.low), int(domain.step or 1)]
+    return [int(value) for value in ([domain.value] if isinstance(domain, Fixed) else domain.choices)]
 
 
 def read_split(node: Node | None, problems: Problems) -> SplitPolicy | None:

@@ -20,9 +20,7 @@ def read_weights(root: Node, folder: Path, problems: Problems) -> bool:
     if family is None or not isinstance(family.value, str):
         return False
     if given is None or given.value is None:
-        if not start_weights.is_here(family.value):
-            path = start_weights.copy_of(family.value)
-            problems.add(family, "family", f"its weights are not in this storage folder: {path} is missing")
+        _refuse_missing(root, family, problems)
         return False
     images = read_images(root.entries.get("data"), Problems())
     if not isinstance(given.value, str) or family.value not in FAMILIES or images is None:
@@ -35,3 +33,16 @@ def read_weights(root: Node, folder: Path, problems: Problems) -> bool:
         problems.add(given, "weights", f"{error.message} {error.hint}".strip())
         family.value = start_weights.stand_in(family.value)  # so that `frozen` is not a problem too
     return True
+
+
+def _refuse_missing(root: Node, family: Node, problems: Problems) -> None:
+    """Adds weights that a sweep needs and does not name to `problems`."""
+    name = str(family.value)
+    params = root.entries.get("params")
+    frozen = None if params is None else params.entries.get("frozen")
+    if not start_weights.is_here(name):
+        path = start_weights.copy_of(name)
+        problems.add(family, "family", f"its weights are not in this storage folder: {path} is missing")
+    elif frozen is not None and name in FAMILIES and start_weights.stand_in(name) != name:
+        problems.add(frozen, "params.frozen", "needs `weights: FILE` beside `family`: the weights that are kept")
+        family.value = start_weights.stand_in(name)

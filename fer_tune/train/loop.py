@@ -142,7 +142,7 @@ class Trainer:
             training.end("failed", error.message)
             yield training.message(infeasible=error.excess)
         except FerTuneError as error:
-            training.end("failed", error.message)
+            training.end("failed", f"{error.message.rstrip('.')}. {error.hint}".strip())
             yield training.message()
         except Exception as error:  # whatever a job does, the worker stays for the next
             if self._is_lost():

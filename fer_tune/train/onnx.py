@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import warnings
 from pathlib import Path
@@ -51,7 +52,8 @@ def export_onnx(model: Predictor | Ensemble, target: Path) -> float:
     """Writes an ONNX file, and returns the largest difference of a probability from torch's.
 
     The input `images` is uint8 [N, C, S, S], with any N; the normalisation is inside. The output
-    `probabilities` is float32 [N, classes]. The names of the classes are in the file's metadata.
+    `probabilities` is float32 [N, classes]. The entry `classes` of the metadata is a JSON list of
+    their names.
 
     Raises:
         MissingExtraError: the packages of the extra `onnx` are not installed.
@@ -67,7 +69,7 @@ def export_onnx(model: Predictor | Ensemble, target: Path) -> float:
     images = _images(model, CHECKED)
     content = _converted(whole, torch.from_numpy(images[:2]))
     proto = onnx.load_from_string(content)
-    onnx.helper.set_model_props(proto, {"classes": ",".join(model.spec.classes)})
+    onnx.helper.set_model_props(proto, {"classes": json.dumps(model.spec.classes)})
     content = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     [found] = session.run(["probabilities"], {"images": images})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import torchvision_networks
-from benchmarks.torchvision_networks import RECIPES, main, table
+from benchmarks.torchvision_networks import RECIPES, Comparison, main, table
+from fer_tune.errors import FerTuneError
 from fer_tune.settings import Settings
+from fer_tune.sources.workers import RunOptions
 from fer_tune.train.config import configurations
 
 
@@ -19,39 +22,44 @@ def test_every_recipe_fits_its_network() -> None:
         assert configurations(family, recipe)[2].schedule == "cosine"
 
 
-def compared(searching: Settings, out: Path, *more: str) -> dict[str, Any]:
-    words = ["--data", str(searching.data_source), "--devices", "cpu", "--engine", "inline", "--out", str(out)]
-    main([*words, "--batch-size", "32", *more])
+def test_a_network_that_fails_ends_nothing(
+    searching: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchvision_networks, "RECIPES", {"simple_cnn": {"optimizer": "adamw", "width": 8}})
+    out, data = tmp_path / "out.json", str(searching.data_source)
+    words = ["--data", data, "--devices", "cpu", "--engine", "inline", "--out", str(out), "--batch-size", "32"]
+    main([*words, "--networks", "torchvision/nothing,simple_cnn", "--epochs", "2"])
     found: dict[str, Any] = json.loads(out.read_text())
-    return found
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the time of an epoch short enough for a test."""
-    recipe = {"optimizer": "adamw", "width": 8}
-    monkeypatch.setattr(torchvision_networks, "RECIPES", {"simple_cnn": recipe, "deep_cnn": recipe})
-
-
-@pytest.mark.usefixtures("small")
-def test_the_time_is_shared_and_a_network_that_fails_ends_nothing(searching: Settings, tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    found = compared(searching, out, "--networks", "torchvision/nothing,simple_cnn", "--seconds", "4")
     failed, sound = found["networks"]
     assert (failed["family"], "unknown family" in failed["error"]) == ("torchvision/nothing", True)
     assert sound["family"] == "simple_cnn"
-    assert sound["schedule"] >= sound["epochs"] >= 1
+    assert sound["schedule"] == sound["epochs"] == 2
     assert sound["parameters"] > 0
     assert sound["images_per_second"] > 0
     assert 0 <= sound["accuracy"] <= sound["best_accuracy"] <= 1
     assert sound["recipe"] == {"optimizer": "adamw", "width": 8, "batch_size": 32}
-    assert str(searching.data_source) not in found["command"]
+    assert data not in found["command"]
 
 
-@pytest.mark.usefixtures("small")
-def test_all_networks_may_have_the_same_epochs(searching: Settings, tmp_path: Path) -> None:
-    found = compared(searching, tmp_path / "out.json", "--networks", "simple_cnn", "--epochs", "2")
-    assert [one["epochs"] for one in found["networks"]] == [2]
+def test_each_network_has_the_same_share_of_the_time(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(_: Comparison, family: str, epochs: int, most: float) -> dict[str, Any]:
+        if family == "broken":
+            raise FerTuneError("It cannot be trained.")
+        return {"seconds": epochs * {"fast": 1.0, "slow": 4.0, "slowest": 4000.0}[family]}
+
+    monkeypatch.setattr(Comparison, "_trained", trained)
+    pool: Any = None
+    ends, record = time.monotonic() + 300, {"networks": []}
+    options = RunOptions(devices="cpu")
+    comparison = Comparison("demo", tmp_path / "out.json", record, pool, settings, options, ends, {})
+    comparison.compare(["fast", "broken", "slow", "slowest"])
+    found = json.loads((tmp_path / "out.json").read_text())["networks"]
+    assert [(one["family"], one.get("schedule")) for one in found] == [
+        ("broken", None), ("fast", 94), ("slow", 23), ("slowest", 1),
+    ]  # fmt: skip
+    assert found[0]["error"] == "It cannot be trained."
 
 
 def test_the_best_network_comes_first_in_the_table() -> None:

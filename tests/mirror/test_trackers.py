@@ -5,6 +5,7 @@ Each brings a run twice, and reopens it: every row must be there once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fer_tune.errors import SettingsError
 from fer_tune.mirror import trackers
 from fer_tune.mirror.outbox import Outbox
 from fer_tune.mirror.sync import sync
-from fer_tune.mirror.tracker import Adapter, Run
+from fer_tune.mirror.tracker import Adapter, Bundle, Run
 from fer_tune.mirror.trackers import TRACKERS, adapter
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -124,7 +125,9 @@ def test_mlflow_has_each_row_once(mlflow: Any, settings: Settings) -> None:
     file = settings.root / "model.bin"
     file.write_bytes(b"weights")
     for _ in range(2):
-        again.bring(run_of())
+        again.bring(replace(run_of(), bundles=(Bundle("tiny-model", "model", (file,)),)))
+    assert (settings.root / "mlflow" / "artifacts").is_dir(), "nothing is written outside of the storage folder"
+    assert [path.read_bytes() for path in (settings.root / "mlflow").rglob("model.bin")] == [b"weights"]
     run, history = found(again)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "tiny-00001"

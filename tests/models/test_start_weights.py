@@ -231,6 +231,14 @@ def test_other_families_take_no_weights(file: Path, family: str, says: str) -> N
     assert says in str(found.value)
 
 
+def test_frozen_layers_need_weights(tmp_path: Path) -> None:
+    with pytest.raises(SweepError) as found:
+        loads_sweep(SWEEP.replace("weights: start.pth\n", ""), tmp_path / "mine.yaml")
+    assert found.value.problems == (
+        "line 6: params.frozen: needs `weights: FILE` beside `family`: the weights that are kept",
+    )
+
+
 def test_a_name_of_weights_that_are_not_here_is_refused(tmp_path: Path) -> None:
     text = SWEEP.replace("weights: start.pth\n", "").replace(NETWORK, f"{NETWORK}@0123456789abcdef")
     with pytest.raises(SweepError, match="line 2: family: its weights are not in this storage folder"):
@@ -292,5 +300,10 @@ def test_a_transformer_refuses_images_that_have_no_whole_patches(tmp_path: Path)
     text = "family: torchvision/vit_b_16\ndata: {path: demo, side: 50}\n"
     with pytest.raises(SweepError, match=r"line 2: data\.side: must be a multiple of 16"):
         loads_sweep(text, tmp_path / "mine.yaml")
+    for crop in ("44", "{choices: [0, 44]}", "{low: 32, high: 48}"):
+        text = f"family: torchvision/vit_b_16\ndata: {{path: demo, side: 64}}\nparams: {{crop: {crop}}}\n"
+        with pytest.raises(SweepError, match=r"params\.crop: must be a multiple of 16"):
+            loads_sweep(text, tmp_path / "mine.yaml")
+        assert loads_sweep(text.replace("44", "48").replace("high: 48", "high: 48, step: 16"), tmp_path / "mine.yaml")
     with pytest.raises(TrainingError, match="a multiple of 16 pixels \\(got 50\\)"):
         FAMILIES["torchvision/vit_b_16"].check(50)

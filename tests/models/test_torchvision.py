@@ -98,3 +98,10 @@ def test_names_are_torchvisions_without_those_that_cannot_be_trained() -> None:
     assert not any("quantized" in name for name in names())
     assert "torchvision/nothing" not in FAMILIES
     assert list(FAMILIES) == ["simple_cnn", "deep_cnn", "resnet", "vgg"]
+
+
+def test_a_regnet_is_built_without_memory() -> None:
+    """A model folder is compared with such a network. RegNets compute their widths with tensors."""
+    with torch.device("meta"):
+        network = FAMILIES["torchvision/regnet_y_400mf"].build(None, FER2013)
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}

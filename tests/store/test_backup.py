@@ -83,6 +83,16 @@ def test_what_is_restored_elsewhere_is_the_study(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "elsewhere", "storage"]
 
 
+def test_weights_that_networks_start_from_are_artifacts_too(
+    store: Store, settings: Settings, elsewhere: Settings, tmp_path: Path
+) -> None:
+    settings.weights.mkdir()
+    (settings.weights / "0123456789abcdef.safetensors").write_bytes(b"weights")
+    back_up(store, tmp_path / "copy", artifacts=True)
+    restore(tmp_path / "copy", elsewhere)
+    assert (elsewhere.weights / "0123456789abcdef.safetensors").read_bytes() == b"weights"
+
+
 def test_the_storage_folder_may_be_named_relative_to_the_working_folder(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

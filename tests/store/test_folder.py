@@ -47,6 +47,15 @@ def test_what_the_refusal_advises_works(shared: Path, tmp_path: Path) -> None:
     claimed(tmp_path / "b", shared)
 
 
+def test_a_folder_that_lost_its_id_is_told_what_to_write(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "a" / NAME).unlink()
+    with pytest.raises(StorageError, match="is not the file of this storage folder") as found:
+        claimed(tmp_path / "a", shared)
+    word, _, path = found.value.hint.split("`")[1].removeprefix("echo ").partition(" > ")
+    Path(path).write_text(f"{word}\n")
+    claimed(tmp_path / "a", shared)
+
+
 def test_a_folder_may_move_and_be_spelt_in_another_way(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a")
     claimed(tmp_path / "link", shared)

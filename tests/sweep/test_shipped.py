@@ -127,4 +127,4 @@ def test_rows_hold_every_hyperparameter() -> None:
         ("0.0001 to 0.005, log", "optimizer is adam or adamw"),
         ("0.0005 to 0.008, log", "optimizer is muon"),
     ]
-    assert {row.kind for row in table if row.name in ("depth", "grad_clip", "stem")} == {"fixed", "default", "choice"}
+    assert {row.kind for row in table if row.name in ("depth", "grad_clip", "width")} == {"fixed", "default", "choice"}

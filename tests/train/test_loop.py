@@ -243,6 +243,15 @@ def test_a_wrong_hyperparameter_fails_the_trial_and_not_the_worker(trainer, spec
     assert _run(trainer, spec(epochs=1))[1].status == "completed"
 
 
+def test_a_failure_says_what_to_do(trainer, spec):
+    job = spec(epochs=1)
+    *_, end = trainer.train_alone(
+        dataclasses.replace(job, data=dataclasses.replace(job.data, signature="0" * 64))
+    )  # fmt: skip
+    assert end.status == "failed"
+    assert "holds another data set than 000000000000. Load the data set again (`fer-tune data SRC`)" in end.reason
+
+
 def test_keeps_the_validation_logits_of_the_best_epoch(trainer, spec, tmp_path):
     rows, end = _run(trainer, dataclasses.replace(spec(epochs=3), artifacts=tmp_path / "trial"))
     logits = np.load(end.files["val_logits"], allow_pickle=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_tune import api
 from fer_tune.data.spec import DataRef
@@ -14,6 +16,7 @@ from fer_tune.models import FAMILIES
 from fer_tune.train.ensemble import save_ensemble
 from tests.train.test_export import _fit
 
+ROOT = Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).integers(0, 255, (9, 48, 48), dtype=np.uint8)
 
 
@@ -43,6 +46,20 @@ def test_an_ensemble_is_one_file(few_data: DataRef, tmp_path: Path) -> None:
     assert api.export(tmp_path / "both", tmp_path / "both.onnx") < 1e-3
     expected = api.load_model(tmp_path / "both").predict(IMAGES)
     assert np.allclose(answer(tmp_path / "both.onnx", IMAGES), expected, atol=1e-3)
+
+
+def test_the_example_of_the_documentation_runs(
+    few_data: DataRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxscript")
+    _fit(few_data, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    api.export("model", "model.onnx")
+    Image.fromarray(IMAGES[0]).save("face.jpg")
+    page = (ROOT / "docs" / "final-models.md").read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in block]
+    exec(example, {})
+    assert capsys.readouterr().out.strip() in few_data.spec.classes
 
 
 def test_a_missing_extra_says_its_install_command(
