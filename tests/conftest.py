@@ -31,7 +31,10 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("test_chaos", "test_kills", "mirror", "jobs", "test_package", "sources", "test_safety", "train", "cli")
+LONGEST = (
+    "test_chaos", "test_kills", "mirror", "jobs", "test_package", "sources", "test_safety", "train", "cli", "report",
+    "dashboard", "benchmarks", "test_foreign_text",
+)  # fmt: skip
 """Folders and files whose tests take longest. They come first, so that none of them ends alone."""
 
 
