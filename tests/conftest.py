@@ -31,7 +31,10 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LONGEST = ("test_chaos", "test_kills", "mirror", "jobs", "test_package", "sources", "test_safety", "train", "cli")
+LONGEST = (
+    "test_chaos", "test_kills", "mirror", "jobs", "test_package", "sources", "test_safety", "train", "cli", "report",
+    "dashboard", "benchmarks", "test_foreign_text",
+)  # fmt: skip
 """Folders and files whose tests take longest. They come first, so that none of them ends alone."""
 
 
@@ -194,7 +197,24 @@ def csv(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def loaded(csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a cache in which the tiny faces are loaded and split, as a run leaves it."""
+    from fer_tune.data.load import load_faces
+    from fer_tune.data.policy import SplitPolicy
+    from fer_tune.data.splits import store_split
+
+    root = tmp_path_factory.mktemp("loaded") / "storage"
+    made = Settings(root, f"sqlite:///{root.as_posix()}/fer_tune.db", data_source=str(csv))
+    store_split(load_faces("fer2013", made), SplitPolicy(), made)
+    return made.cache
+
+
 @pytest.fixture
-def searching(settings: Settings, csv: Path) -> Settings:
-    """Returns an empty storage folder, and `fer2013` means the tiny faces."""
+def searching(settings: Settings, csv: Path, loaded: Path) -> Settings:
+    """Returns a storage folder without a database, and `fer2013` means the tiny faces.
+
+    They are in its cache already. tests/data and benchmarks/chaos load them for the first time.
+    """
+    shutil.copytree(loaded, settings.cache)
     return replace(settings, data_source=str(csv))

@@ -57,7 +57,7 @@ def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
 
     Skips the test if the user may not mount one.
     """
-    settings.root.mkdir()
+    settings.root.mkdir(exist_ok=True)
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(settings.root)], capture_output=True, check=False
     )

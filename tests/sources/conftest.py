@@ -31,7 +31,7 @@ def once(searching: Settings, trained: dict[str, Path], tmp_path_factory: pytest
             root = tmp_path_factory.mktemp("trained") / "storage"
             work(replace(searching, root=root, url=sqlite_url(root / "fer_tune.db")))
             trained[name] = root
-        shutil.copytree(trained[name], searching.root)
+        shutil.copytree(trained[name], searching.root, dirs_exist_ok=True)
         return searching
 
     return fill

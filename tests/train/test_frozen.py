@@ -48,10 +48,10 @@ def test_frozen_layers_keep_the_weights_of_the_file(
 ) -> None:
     trainer = Trainer("cpu", threads=1)
     rows, end = trained(trainer, job(start, tiny_data, frozen, optimizer=optimizer, ema=0.9))
-    engine = trainer.latest
-    model = engine.flat.model
+    network = trainer.latest
+    model = network.flat.model
     still = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    file, found = start_weights.load(start), engine.state_dict()
+    file, found = start_weights.load(start), network.state_dict()
     for name in still - {"network.conv1.0.weight"}:  # it has the sum of three channels
         assert torch.equal(found[name], file[name.removeprefix("network.")]), name
     statistics = [name for name in found if "running" in name]
@@ -59,7 +59,7 @@ def test_frozen_layers_keep_the_weights_of_the_file(
     norms = {name.rpartition(".")[0] for name in still}
     assert changed == {name for name in statistics if name.rpartition(".")[0] not in norms}
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    assert end.parameters == engine.flat.trained == learning == len(engine.optimizer.first)
+    assert end.parameters == network.flat.trained == learning == len(network.optimizer.first)
     again, _ = trained(trainer, job(start, tiny_data, frozen, optimizer=optimizer, ema=0.9))
     assert [row.train_loss for row in again] == [row.train_loss for row in rows]
 
@@ -86,12 +86,12 @@ def test_a_captured_step_leaves_frozen_layers_alone(start: str, large_data: Data
         trainer = Trainer("cuda", build=partial(DeviceNetwork, capture=capture))
         rows, end = trained(trainer, job(start, large_data, "half", batch_size=64))
         assert end.notes == ()
-        engine = trainer.latest
-        assert (engine.replays.step is not None) is capture
-        state, file = engine.state_dict(), start_weights.load(start)
-        still = {name for name, parameter in engine.flat.model.named_parameters() if not parameter.requires_grad}
+        network = trainer.latest
+        assert (network.replays.step is not None) is capture
+        state, file = network.state_dict(), start_weights.load(start)
+        still = {name for name, parameter in network.flat.model.named_parameters() if not parameter.requires_grad}
         for name in still - {"network.conv1.0.weight"}:
             torch.testing.assert_close(state[name], file[name.removeprefix("network.")], rtol=2**-8, atol=1e-6)
-        found.append((rows[-1].train_loss, engine.flat.values.clone()))
+        found.append((rows[-1].train_loss, network.flat.values.clone()))
     assert found[0][0] == pytest.approx(found[1][0], rel=0.02)
     assert torch.allclose(found[0][1], found[1][1], rtol=2e-2, atol=2e-3)
