@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from weakref import WeakKeyDictionary
 
 import optuna
@@ -56,6 +57,9 @@ def optuna_backend(store: Store) -> RDBStorage:
     return backend
 
 
+WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds to wait before Optuna's tables are made again, while another process makes them."""
+
 TABLES = frozenset({*BaseModel.metadata.tables, "alembic_version"})
 """Optuna's tables. It makes them all at once."""
 
@@ -64,15 +68,22 @@ def _backend(store: Store) -> RDBStorage:
     _refuse_dropped_tables(store)
     url = full(store.engine.url)  # a reader's engine cannot write
     options = engine_options(store.engine.url)
-    try:
-        return RDBStorage(url, engine_kwargs=options)
-    except RuntimeError as error:  # Optuna raises it for the tables of another version
-        raise made_by_another_version(store.shown) from error
-    except Exception as error:
-        cause = database_error(error)
-        made_meanwhile = isinstance(cause, IntegrityError) or (
-            isinstance(cause, DBAPIError) and "already exists" in str(cause.orig)
-        )
-        if not made_meanwhile:
-            raise
-        return RDBStorage(url, engine_kwargs=options)
+    for waits in (*WAITS, None):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except RuntimeError as error:  # Optuna raises it for the tables of another version
+            raise made_by_another_version(store.shown) from error
+        except Exception as error:
+            if waits is None or not _made_meanwhile(error):
+                raise
+            time.sleep(waits)
+    raise AssertionError
+
+
+def _made_meanwhile(error: BaseException) -> bool:
+    """Returns whether another process makes Optuna's tables at the same moment.
+
+    It makes some thirty of them one after another, and each may be the one that is there already.
+    """
+    cause = database_error(error)
+    return isinstance(cause, IntegrityError) or (isinstance(cause, DBAPIError) and "already exists" in str(cause.orig))

@@ -28,7 +28,7 @@ from fer_tune.train.network_plan import NetworkPlan
 from tests.train.bench import Bench
 
 GIB = 2**30
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -345,7 +345,8 @@ def test_dropped_networks_leave_memory_without_the_collector(spec):
 
 def _measured(tmp_path: Path, *options: str) -> dict:
     out = tmp_path / "memory.json"
-    subprocess.run([sys.executable, BENCHMARK, *options, "--out", out], check=True, capture_output=True, timeout=100)
+    command = [sys.executable, "-m", "benchmarks.memory", *options, "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
     return json.loads(out.read_text())
 
 
