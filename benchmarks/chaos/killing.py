@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from fer_tune.report.confusion import confusion_png
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,14 +101,7 @@ def preload() -> None:
     import torch
 
     torch.set_num_threads(1)
-    _draw_once()
     _read_migrations_once()
-
-
-def _draw_once() -> None:
-    """Lets children find matplotlib's fonts read already, which is half of the time of a figure."""
-    with TemporaryDirectory() as folder:
-        confusion_png([[1, 0], [0, 1]], ("open", "closed"), Path(folder) / "confusion.png")
 
 
 def _read_migrations_once() -> None:
@@ -228,8 +219,10 @@ def _try(scenario: Scenario, folder: Path, prepared: Path, point: int, expected:
         return None
     if code != KILLED:
         return [f"it ended with {code} and was not killed"]
+    if attempt(lambda: scenario.work(settings), log) != 0:
+        return [f"the second run failed; see {log}"]
     try:
-        found = answer(lambda: _work_and_look(scenario, settings), log)
+        found = answer(lambda: look(settings, scenario.mirrored), log)
     except RuntimeError as error:
         return [str(error)]
     problems = [f"{text}" for text in found["wrong"] if text not in expected["wrong"]]
@@ -238,12 +231,6 @@ def _try(scenario: Scenario, folder: Path, prepared: Path, point: int, expected:
         shutil.rmtree(root)
         log.unlink()
     return problems
-
-
-def _work_and_look(scenario: Scenario, settings: Settings) -> Any:
-    """Does the work to its end and returns the result, in one child: a fork takes 0.1 s."""
-    scenario.work(settings)
-    return look(settings, scenario.mirrored)
 
 
 def _differences(expected: Any, found: Any) -> list[str]:

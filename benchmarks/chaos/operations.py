@@ -91,12 +91,12 @@ def answer(work: Callable[[], Any], log: Path) -> Any:
     """Calls `work` in a child, and returns its result, which JSON can hold.
 
     Raises:
-        RuntimeError: `work` failed; the log has the traceback.
+        RuntimeError: it failed; the log has the traceback.
     """
     out = log.with_suffix(".json")
     out.unlink(missing_ok=True)
     if attempt(lambda: out.write_text(json.dumps(work()), encoding="utf-8"), log) != 0:
-        raise RuntimeError(f"the work or the look at its result failed; see {log}")
+        raise RuntimeError(f"the result cannot be read; see {log}")
     return json.loads(out.read_text(encoding="utf-8"))
 
 

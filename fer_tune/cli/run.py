@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.console import Console
@@ -137,47 +137,28 @@ def run(  # noqa: PLR0917 - options
     overrides = [*(settings or ()), *(f"{key}={given}" for key, given in budget.items() if given is not None)]
     if study is not None:
         _refuse_several(sweep)
+    how: dict[str, Any] = {
+        "changes": overrides,
+        "workers": _workers(workers),
+        "devices": devices,
+        "engine": engine,
+        "storage": storage,
+    }
     if dry_run:
         from fer_tune.display.plan import show_previews
 
-        found = api.preview(
-            sweep, changes=overrides, workers=_workers(workers), devices=devices, engine=engine, storage=storage
-        )
-        show_previews(found)
+        show_previews(api.preview(sweep, **how))
         return
-    many = lanes_of(lanes)
+    how |= {"lanes": lanes_of(lanes), "ray_address": ray_address}
     if plan:
         from fer_tune.display.plan import show_plans
 
-        show_plans(
-            api.plan(
-                sweep,
-                changes=overrides,
-                workers=_workers(workers),
-                lanes=many,
-                devices=devices,
-                engine=engine,
-                ray_address=ray_address,
-                note=terminal.note,
-                storage=storage,
-            )
-        )
+        show_plans(api.plan(sweep, note=terminal.note, **how))
         return
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()
     display = display_of(out, lines, where, quiet=quiet, json_lines=json_lines)
-    outcome = api.run(
-        sweep,
-        changes=overrides,
-        workers=_workers(workers),
-        lanes=many,
-        devices=devices,
-        engine=engine,
-        ray_address=ray_address,
-        wandb=wandb,
-        observer=display,
-        storage=storage,
-    )
+    outcome = api.run(sweep, wandb=wandb, observer=display, **how)
     if not (quiet or json_lines):
         with lines.spared():
             for ended in outcome.studies:
