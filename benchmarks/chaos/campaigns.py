@@ -18,7 +18,7 @@ from . import evidence
 from .checks import Case, problems, repeated
 from .evidence import Config, Evidence, config_of
 from .faults import FAULTS, Effect, MissedError, small_disk
-from .subject import EPOCHS, StuckError, Subject, wait_until
+from .subject import EPOCHS, SUBJECT, StuckError, Subject, wait_until
 
 EARLY = 0.3
 """Share of the faults that happen early: while the run starts, within seconds of the last fault."""
@@ -292,7 +292,7 @@ def _nodes(campaign: Campaign, subject: Subject) -> Iterator[None]:
     if not campaign.ray:
         yield
         return
-    with ray_nodes(campaign.workers, 1, {"FER_TUNE_DIR": str(subject.storage)}) as subject.nodes:
+    with ray_nodes(campaign.workers, 1, {SUBJECT: str(subject.storage)}) as subject.nodes:
         yield
     subject.nodes = None
 

@@ -68,6 +68,11 @@ MARKS: tuple[tuple[str, Role], ...] = (
 )
 """Parts of a process's command line, and the role that the first match means."""
 
+SUBJECT = "CHAOS_SUBJECT"
+"""Environment variable that every process of a run has, with its storage folder.
+
+A worker on a node of Ray that shares no files has a storage folder of its own."""
+
 OURS = ("FER_TUNE_", "WANDB_", "OPTUNA_")
 
 
@@ -128,10 +133,7 @@ class Subject:
 
     @property
     def storage(self) -> Path:
-        """The storage folder.
-
-        Every process of the run has it in its environment and is found by it.
-        """
+        """The storage folder. Every process of the run is found by it; see `SUBJECT`."""
         return self.folder / "storage"
 
     @property
@@ -217,7 +219,8 @@ class Subject:
     def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         environment |= {} if self.nodes is None else {"FER_TUNE_SHARED": "0"}
-        environment |= {"FER_TUNE_DIR": str(self.storage), "OMP_NUM_THREADS": "1", "NETRC": str(self.folder / "none")}
+        environment |= {"FER_TUNE_DIR": str(self.storage), SUBJECT: str(self.storage)}
+        environment |= {"OMP_NUM_THREADS": "1", "NETRC": str(self.folder / "none")}
         for name in ("CONFIG", "CACHE", "DATA"):
             environment[f"WANDB_{name}_DIR"] = str(self.folder / "wandb")
         with self.log.open("ab") as output:
@@ -249,7 +252,7 @@ class Subject:
     def _alive(self) -> Iterator[tuple[psutil.Process, Role]]:
         for process in psutil.process_iter():
             try:
-                if process.environ().get("FER_TUNE_DIR") == str(self.storage):
+                if process.environ().get(SUBJECT) == str(self.storage):
                     words = " ".join(process.cmdline())
                     yield process, next((role for mark, role in MARKS if mark in words), "other")
             except psutil.Error:  # it has just ended
