@@ -68,16 +68,17 @@ def _backend(store: Store) -> RDBStorage:
     _refuse_dropped_tables(store)
     url = full(store.engine.url)  # a reader's engine cannot write
     options = engine_options(store.engine.url)
-    for waits in (*WAITS, None):
+    waits = iter(WAITS)
+    while True:
         try:
             return RDBStorage(url, engine_kwargs=options)
         except RuntimeError as error:  # Optuna raises it for the tables of another version
             raise made_by_another_version(store.shown) from error
         except Exception as error:
-            if waits is None or not _made_meanwhile(error):
+            wait = next(waits, None)
+            if wait is None or not _made_meanwhile(error):
                 raise
-            time.sleep(waits)
-    raise AssertionError
+            time.sleep(wait)
 
 
 def _made_meanwhile(error: BaseException) -> bool:
