@@ -6,8 +6,9 @@
 For each family it runs a fixed list of configurations without pruning, on each number of GPUs: the
 random sampler with one seed draws the same list, whatever the timing. `efficiency` is the time of
 one GPU over N times the time of N GPUs, from the first start of a job to the last end, in the same
-run. Before the list, `auto` finds its number of lanes in a run that is not counted, as the storage
-folder of a user remembers it. With `--search SECONDS` it then runs the family's shipped sweep
+run. Before the list comes a run that is not counted: the same configurations with one epoch each,
+for at most `--settling` seconds. In it `auto` finds its number of lanes, which the storage folder of
+a user remembers, and Triton compiles its kernels, which it keeps. With `--search SECONDS` it then runs the family's shipped sweep
 without start configurations for so long on each number of GPUs, and says when each reached the best
 value of one GPU.
 """
@@ -43,8 +44,8 @@ Many and short ones leave fewer lanes idle at the end, and build more networks.
 """
 
 
-SETTLING = 20.0
-"""Seconds of the run in which `auto` finds its number of lanes."""
+SETTLING = 40.0
+"""At most so many seconds are spent before the first list of a family."""
 
 
 @dataclass
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--lanes", default="auto", help="auto, or a number, or several: auto,1")
     parser.add_argument("--trials", type=int, help="of the fixed list; by default about a minute on one H100")
     parser.add_argument("--epochs", type=int, help="of each of its trials")
-    parser.add_argument("--settling", type=float, default=SETTLING, help="seconds in which auto finds its lanes")
+    parser.add_argument("--settling", type=float, default=SETTLING, help="seconds before the first list of a family")
     parser.add_argument("--search", type=float, default=0.0, help="seconds of the shipped sweep on each number of GPUs")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -142,9 +143,8 @@ def fixed_list(family: str, lanes: str, options: argparse.Namespace, folder: Pat
     sweep = load_sweep(FOLDER / f"{family}.yaml", changes)
     rows: list[dict[str, Any]] = []
     if lanes == "auto" and options.device == "cuda":
-        settling = load_sweep(
-            FOLDER / f"{family}.yaml", [*changes, f"budget={{trials: 1000, hours: {options.settling / 3600}}}"]
-        )
+        short = f"budget={{trials: {trials}, epochs: 1, hours: {options.settling / 3600}}}"
+        settling = load_sweep(FOLDER / f"{family}.yaml", [*changes, short])
         measured(settling, 1, lanes, options.device, folder / f"{family}-settling")
     for count in map(int, options.gpus.split(",")):
         row, seen = measured(sweep, count, lanes, options.device, folder / f"{family}-{lanes}-{count}")
