@@ -207,3 +207,14 @@ def test_a_database_without_a_study_says_how_to_make_one(settings: Settings, fer
     assert (shown.exit_code, shown.stdout) == (0, "")
     assert "fer-tune run SWEEP" in shown.stderr
     assert json.loads(fer_tune("studies", "--json").stdout) == []
+
+
+def test_a_study_may_be_named_by_an_option_in_studies_too(store: Store, fer_tune: Run, tmp_path: Path) -> None:
+    assert [one["name"] for one in json.loads(fer_tune("studies", "--study", "tiny", "--json").stdout)] == ["tiny"]
+    assert fer_tune("studies", "--study", "nonesuch").exit_code == 2
+    assert fer_tune("studies", "rename", "--study", "tiny", "small").exit_code == 0
+    assert fer_tune("studies", "export", "--study", "small", tmp_path / "small.tar").exit_code == 0
+    assert fer_tune("studies", "delete", "small", "--study", "other").exit_code == 2
+    assert fer_tune("studies", "delete", "--study", "small").exit_code == 0
+    assert fer_tune("studies", "import", tmp_path / "small.tar").exit_code == 0
+    assert [one["name"] for one in json.loads(fer_tune("studies", "--json").stdout)] == ["small"]
