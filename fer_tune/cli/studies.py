@@ -33,7 +33,7 @@ EXAMPLES = (
 )
 
 
-def studies(
+def studies(  # noqa: PLR0917 - options
     action: Annotated[
         Action | None,
         typer.Argument(
