@@ -58,6 +58,7 @@ def meter(
     test: Sequence[float],
     images: int,
     test_images: int,
+    *,
     of_confirmed: Interval | None = None,
 ) -> Meter:
     """Returns the figures of one configuration side by side, with warnings.

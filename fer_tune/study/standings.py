@@ -178,7 +178,7 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     values, interval = (place.values, place.interval) if place else ((), None)
     tested = _tested(store, study, number) if test is None else test
     counts = record.split.counts
-    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), interval)
+    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), of_confirmed=interval)
     if not tested:
         return read
     split = record.split.hash
