@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -124,3 +126,9 @@ def test_the_meter_and_the_standings_give_a_confirmed_mean_one_interval(confirme
     assert meter is not None
     [interval] = [figure.interval for figure in meter.figures if figure.name == "confirmed"]
     assert interval == leader.confirmed.interval
+
+
+def test_the_report_says_the_confirmed_mean_in_a_sentence_of_its_own(confirmed: Settings, tmp_path: Path) -> None:
+    assert fer_tune("report", "--study", "s", "--out", tmp_path / "report.html").exit_code == 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert re.search(r"[a-z]\. Its mean under 3 new seeds is", " ".join(page.split()))

@@ -171,6 +171,7 @@ def test_importance_needs_twenty_trials(settings: Settings) -> None:
     with make_study(settings, curves=curves) as store:
         text = read(render(store, ["tiny"]))
         assert "importance needs at least 20 trials with a value, and this study has 19." in text
+        assert "most important hyperparameters first" not in text
         assert read_study(store, "tiny").importance == {}
 
 
