@@ -126,7 +126,10 @@ def _ties(found: Standings) -> str:
 
 
 def _compared(one: Standing, found: Standings) -> bool:
-    """Returns whether a trial was compared with the leader: confirmed ones only with one another."""
+    """Returns whether a trial was compared with the leader.
+
+    Confirmed trials are compared only with one another.
+    """
     return one.confirmed is not None or found.ranked[0].confirmed is None
 
 

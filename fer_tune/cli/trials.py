@@ -146,7 +146,7 @@ def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *,
 
 
 def how_to_see(missing: Sequence[str]) -> str:
-    """Returns which hyperparameters vary and are not in the table, and the option that shows them."""
+    """Returns which hyperparameters vary and have no column, and the option that shows them."""
     some = terminal.many(len(missing), "more hyperparameter varies", "more hyperparameters vary")
     shows = "shows it" if len(missing) == 1 else "shows them" if len(missing) <= ASKED else "shows some"
     return f"{some}: {', '.join(missing)}. --columns trial,value,{','.join(missing[:ASKED])} {shows}."
