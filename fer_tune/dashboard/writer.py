@@ -77,9 +77,7 @@ class NoteWriter:
         add_picture(self._store, self._record.name, number, artifact, "final fit, on test.png")
 
     def _note_baseline(self, ended: TrialSummary) -> None:
-        """Keeps the best accuracy of `start:`. It asks the database once, which takes long in a long
-        study.
-        """
+        """Keeps the best accuracy of `start:`. The database is asked only once: that takes long."""
         if self._record.objective != "val_accuracy":
             return
         if not self._started:

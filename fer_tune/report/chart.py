@@ -129,7 +129,7 @@ class Chart:
 
 
 def _label(x: float, y: float, label: str, room: float) -> str:
-    """Returns the name of a category below its place. A name without room is cut, with a tooltip."""
+    """Returns the name of a category below its place. One without room is cut, with a tooltip."""
     fitting = math.inf if math.isinf(room) else int(room / LETTER)
     if len(label) <= fitting:
         return text(x, y, label, "middle")
