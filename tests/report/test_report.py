@@ -231,6 +231,16 @@ def test_markdown_is_a_table(store: Store) -> None:
     assert rows == [9, 9, 9] * 2
 
 
+def test_markdown_counts_in_good_grammar(settings: Settings) -> None:
+    curves: tuple[Curve, ...] = (("complete", [0.5]), ("complete", [0.52]), ("pruned", [0.1]))
+    with make_study(settings, curves=curves) as store:
+        text = " ".join(render(store, ["tiny"], "md").split())
+    assert "**tiny**: 2 complete, 1 pruned, 0 failed. 1 other trial cannot be told from the best. Training" in text
+    with make_study(Settings(settings.root / "b", settings.url + "2"), curves=curves[1:]) as store:
+        text = " ".join(render(store, ["tiny"], "md").split())
+    assert "**tiny**: 1 complete, 1 pruned, 0 failed. Training took" in text
+
+
 def test_nothing_completed(settings: Settings) -> None:
     with make_study(settings, curves=(("failed", []), ("pruned", [0.1]))) as store:
         assert "No trial has completed." in read(render(store, ["tiny"]))
