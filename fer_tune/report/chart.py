@@ -39,7 +39,7 @@ class Chart:
     ) -> None:
         self.width, self.height = width, height
         self._x, self._y = x, y
-        self._left, self._top = (46, 24) if y_title else (30, 8)
+        self._left, self._top = (54, 24) if y_title else (30, 8)
         self._right, self._bottom = width - RIGHT, height - BOTTOM
         self._parts = [self._axes(x_title, y_title, ticks)]
         self._next_key = self._left + 6.0
