@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, column, insert, select, table
+from sqlalchemy import Connection, String, cast, column, insert, select, table
 
 from fer_tune.store import Store
 from fer_tune.study.storage import optuna_storage
@@ -91,7 +91,7 @@ def trials_without_note(store: Store, study: str) -> list[int]:
     versions = ATTRIBUTES.c.key.like("dashboard:%:note\\_ver", escape="\\")
     noted = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
     ended = select(TRIALS.c.trial_id, TRIALS.c.number).where(
-        TRIALS.c.study_id == study_id, TRIALS.c.state.in_(FINISHED)
+        TRIALS.c.study_id == study_id, cast(TRIALS.c.state, String).in_(FINISHED)  # an enumeration of PostgreSQL
     )
 
     def work() -> list[int]:

@@ -86,6 +86,7 @@ def world(postgres: NewDatabase, demo: Dataset, tmp_path_factory: pytest.TempPat
     ):
         done = made.call(*words)
         assert done.exit_code == 0, done.output
+        assert "The run continues without it" not in done.output, "an observer failed"
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -84,6 +85,16 @@ def test_the_line_rises_when_another_start_configuration_is_better(settings: Set
             writer.write(number)
         drawn = [lines_of(settings, store, number) for number in range(3)]
         assert drawn == [["best of start: 50.00 %"], ["best of start: 60.00 %"], ["best of start: 60.00 %"]]
+
+
+def test_notes_and_pictures_are_written_to_every_kind_of_database(settings: Settings, database_url: str) -> None:
+    settings = replace(settings, url=database_url)
+    with make_study(settings) as store:
+        assert NoteWriter(store, settings, "tiny").catch_up() == 5
+        assert trials_without_note(store, "tiny") == []
+        add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
+        assert note_of(load(store), 1).startswith("**complete**")
+        assert pictures_of(load(store), 0).keys() == {"learning curves.svg", "x.png"}
 
 
 def test_a_note_of_the_user_stays(settings: Settings) -> None:
