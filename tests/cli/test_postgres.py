@@ -32,6 +32,7 @@ SWEEP = """
 family: simple_cnn
 data: faces.csv
 sampler: random
+pruner: none
 budget: {trials: 3, epochs: 2}
 params: {width: 8, lr: {low: 1e-3, high: 1e-2, log: true}}
 """
