@@ -91,7 +91,8 @@ def trials_without_note(store: Store, study: str) -> list[int]:
     versions = ATTRIBUTES.c.key.like("dashboard:%:note\\_ver", escape="\\")
     noted = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
     ended = select(TRIALS.c.trial_id, TRIALS.c.number).where(
-        TRIALS.c.study_id == study_id, cast(TRIALS.c.state, String).in_(FINISHED)  # an enumeration of PostgreSQL
+        TRIALS.c.study_id == study_id,
+        cast(TRIALS.c.state, String).in_(FINISHED),  # an enumeration of PostgreSQL
     )
 
     def work() -> list[int]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     NoSuchModuleError,
+    OperationalError,
     SQLAlchemyError,
 )
 
@@ -61,6 +62,9 @@ MESSAGES: dict[int | None, tuple[str, str]] = {
 """Message and hint for SQLite's primary result codes, https://sqlite.org/rescode.html."""
 
 
+_UNREACHED = "Check that the server runs, and that host, port, user, password and database in the URL are right."
+
+
 def parse_url(text: str) -> URL:
     """Returns a database URL in full: SQLite's path is absolute, and PostgreSQL's driver is named.
 
@@ -79,7 +83,8 @@ def parse_url(text: str) -> URL:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("psycopg"):
             raise MissingExtraError("PostgreSQL", "postgres") from error
-        raise StorageError(f"The database driver {error.name} is not installed.") from error
+        hint = "Name an SQLite file or a PostgreSQL database: fer-tune is tested with these."
+        raise StorageError(f"The database driver {error.name} is not installed.", hint) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         # The message does not repeat the text, which may hold a password.
         raise StorageError(
@@ -201,7 +206,9 @@ def explain(error: SQLAlchemyError, url: URL, waited: float = 0.0) -> StorageErr
         message, hint = MESSAGES[code]
         after = f" and stayed so for {waited:.0f} s" if waited >= 1 else ""
         return StorageError(message.format(where=where, after=after), hint)
-    return StorageError(f"The database {where} answers: {_first_line(error, url)}")
+    reached = not isinstance(error, OperationalError)
+    hint = "`fer-tune doctor` examines the storage." if reached else _UNREACHED
+    return StorageError(f"The database {where} answers: {_first_line(error, url)}", hint)
 
 
 def sqlite_code(error: SQLAlchemyError) -> int | None:
