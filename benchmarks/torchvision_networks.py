@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "data": Path(options.data).name, "networks": [],
     }  # fmt: skip
     networks = options.networks.split(",")
-    changes = read_changes(networks[0], options.set)
+    changes = read_changes("resnet", options.set)  # what all networks have
     settings = Settings.from_environment()
     run = RunOptions(workers=1, devices=options.devices, engine=options.engine, wandb="disabled", lanes=1)
     with ExitStack() as stack:
@@ -277,7 +277,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--networks", default=",".join(RECIPES), help="families, separated by commas")
     made.add_argument("--epochs", type=int, help="of each network, in place of a share of the time")
     made.add_argument(
-        "--set", action="append", default=[], help="KEY=VALUE in place of that of the recipes; repeatable"
+        "--set", action="append", default=[], help="KEY=VALUE for all networks; repeatable"
     )
     made.add_argument("--engine", default="local", choices=["local", "inline"])
     made.add_argument("--out", type=Path, default=RESULTS / RECORD)
