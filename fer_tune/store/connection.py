@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sqlite3
 import time
 from contextlib import suppress
@@ -63,6 +64,10 @@ MESSAGES: dict[int | None, tuple[str, str]] = {
 
 
 _UNREACHED = "Check that the server runs, and that host, port, user, password and database in the URL are right."
+
+
+_MISSING = re.compile(r'no such table: (\w+)|relation "(\w+)" does not exist')
+_RESTORE = "Another program deleted it. Restore a backup with `fer-tune restore`, or name another database."
 
 
 def parse_url(text: str) -> URL:
@@ -206,9 +211,12 @@ def explain(error: SQLAlchemyError, url: URL, waited: float = 0.0) -> StorageErr
         message, hint = MESSAGES[code]
         after = f" and stayed so for {waited:.0f} s" if waited >= 1 else ""
         return StorageError(message.format(where=where, after=after), hint)
-    reached = not isinstance(error, OperationalError)
-    hint = "`fer-tune doctor` examines the storage." if reached else _UNREACHED
-    return StorageError(f"The database {where} answers: {_first_line(error, url)}", hint)
+    said = _first_line(error, url)
+    if missing := _MISSING.search(said):
+        return StorageError(f"The database {where} lacks the table {missing[1] or missing[2]}.", _RESTORE)
+    unreached = isinstance(error, OperationalError) and url.get_backend_name() != "sqlite"
+    hint = _UNREACHED if unreached else "`fer-tune doctor` examines the storage."
+    return StorageError(f"The database {where} answers: {said}", hint)
 
 
 def sqlite_code(error: SQLAlchemyError) -> int | None:
