@@ -181,9 +181,12 @@ def test_urls_that_cannot_be_used(url: str) -> None:
 
 def test_a_table_that_is_missing_is_named_with_what_to_do(database_url: str) -> None:
     Store.open(database_url).close()
-    with Store.open(database_url) as store, store.engine.connect() as connection:
-        with pytest.raises(StorageError, match="lacks the table nonesuch") as caught:
-            store.patiently(lambda: connection.exec_driver_sql("SELECT * FROM nonesuch"))
+    with (
+        Store.open(database_url) as store,
+        store.engine.connect() as connection,
+        pytest.raises(StorageError, match="lacks the table nonesuch") as caught,
+    ):
+        store.patiently(lambda: connection.exec_driver_sql("SELECT * FROM nonesuch"))
     assert "fer-tune restore" in str(caught.value.hint)
 
 

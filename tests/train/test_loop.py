@@ -62,7 +62,7 @@ def test_yields_a_row_for_each_epoch_and_then_the_end(trainer, spec):
 
 
 def test_a_job_with_a_number_of_threads_rounds_as_it_does_on_any_machine(spec):
-    """Two threads add a batch in another order than one. A job that names its threads has them anywhere."""
+    """Two threads add in another order than one. A job that names its threads has them anywhere."""
     before = torch.get_num_threads()
     try:
         trainer = Trainer("cpu", threads=2)
