@@ -155,7 +155,7 @@ def _interval(of: Interval) -> str:
 def _p(one: Standing, place: int, found: Standings) -> str:
     if place == 1 or one.p is None or not _compared(one, found):
         return terminal.NONE
-    return f"{one.p:.3f}" if one.p >= 0.001 else "<0.001"
+    return terminal.probability(one.p)
 
 
 def _verdict(one: Standing, place: int, found: Standings) -> str:

@@ -181,6 +181,11 @@ def percent(fraction: float | None) -> str:
     return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
+def probability(p: float) -> str:
+    """Returns a probability with three digits: 0.042, or <0.001."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
 def many(count: float, one: str, several: str | None = None) -> str:
     """Returns a number with its noun: `1 trial`, `1,200 trials`, `0.5 hours`."""
     shown = f"{count:,}" if isinstance(count, int) else f"{count:g}"

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.display.lines import Lines, progress
-from fer_tune.display.terminal import Output, many
+from fer_tune.display.terminal import Output, many, probability
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.sweep.durations import hours
@@ -82,6 +82,16 @@ def test_one_is_singular() -> None:
         "2 epochs",
         "1,200 studies",
         "0.5 hours",
+    ]
+
+
+def test_no_probability_is_shown_as_0() -> None:
+    assert [probability(p) for p in (1.0, 0.04215, 0.001, 0.00099, 0.0)] == [
+        "1.000",
+        "0.042",
+        "0.001",
+        "<0.001",
+        "<0.001",
     ]
 
 
