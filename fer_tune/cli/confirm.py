@@ -60,4 +60,4 @@ def confirm(  # noqa: PLR0917 - options
     out = terminal.console()
     terminal.line(out, (found.study, "bold"), f": {terminal.many(shown, 'trial')} under new seeds, {found.objective}")
     show(out, found, shown)
-    terminal.line(out, f"next: fer-tune best {found.study}; fer-tune retrain {found.study}")
+    terminal.next_commands(out, f"fer-tune best {found.study}", f"fer-tune retrain {found.study}")

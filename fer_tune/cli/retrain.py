@@ -130,8 +130,8 @@ def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
 
     kept = nearest_to_median(fits)
     model = shlex.quote(str(out or kept.folder))
-    words = f"fer-tune predict {model} IMAGE; fer-tune report --study {kept.study}"
-    terminal.line(terminal.console(), f"next: {words}")
+    report = f"fer-tune report --study {kept.study}"
+    terminal.next_commands(terminal.console(), f"fer-tune predict {model} IMAGE", report)
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -118,6 +119,16 @@ def line(out: Console, *parts: str | tuple[str, str]) -> None:
     """Prints one line, which a pipe gets whole."""
     safe = [shown(part) if isinstance(part, str) else (shown(part[0]), part[1]) for part in parts]
     out.print(Text.assemble(*safe), soft_wrap=True)
+
+
+def next_commands(out: Console, *commands: str, indent: str = "") -> None:
+    """Prints what a user may call next: in one line, or each command in its own if they are long."""
+    together = f"{indent}next: {'; '.join(commands)}"
+    if cell_len(together) <= out.width or len(commands) == 1:
+        line(out, together)
+        return
+    for place, command in enumerate(commands):
+        line(out, f"{indent}{'next: ' if place == 0 else '      '}{command}")
 
 
 def table(title: str = "") -> Table:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.display.lines import Lines, progress
-from fer_tune.display.terminal import Output, many, probability
+from fer_tune.display.terminal import Output, console, many, next_commands, probability
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.sweep.durations import hours
@@ -82,6 +82,21 @@ def test_one_is_singular() -> None:
         "2 epochs",
         "1,200 studies",
         "0.5 hours",
+    ]
+
+
+def test_commands_that_come_next_are_not_broken_within(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    for words in (("fer-tune best a", "fer-tune logs a"), ("fer-tune predict a-long-folder", "fer-tune best a")):
+        next_commands(console(), *words, indent="  ")
+    next_commands(console(), "fer-tune predict a-folder-that-is-longer-than-a-line")
+    assert capsys.readouterr().out.splitlines() == [
+        "  next: fer-tune best a; fer-tune logs a",
+        "  next: fer-tune predict a-long-folder",
+        "        fer-tune best a",
+        "next: fer-tune predict a-folder-that-is-longer-than-a-line",
     ]
 
 

@@ -67,7 +67,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     retrained = fer_tune("retrain", "--out", out, "--devices", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
     assert "test images of this split were opened: once" in retrained.stdout
-    assert f"next: fer-tune predict {out} IMAGE; fer-tune report --study whole\n" in retrained.stdout
+    assert f"next: fer-tune predict {out} IMAGE\n      fer-tune report --study whole\n" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
     assert "whole: 0 runs are on wandb: offline files in" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
