@@ -122,7 +122,7 @@ def line(out: Console, *parts: str | tuple[str, str]) -> None:
 
 
 def next_commands(out: Console, *commands: str, indent: str = "") -> None:
-    """Prints what a user may call next: in one line, or each command in its own if they are long."""
+    """Prints what a user may call next: in a line, or each command in its own if they are long."""
     together = f"{indent}next: {'; '.join(commands)}"
     if cell_len(together) <= out.width or len(commands) == 1:
         line(out, together)
