@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ def show(out: Console, found: Standings, top: int) -> None:
     say(out, conclusions(found))
 
 
-def say(out: Console, sentences: Sequence[str]) -> None:
+def say(out: Console, sentences: Iterable[str]) -> None:
     """Prints sentences, folded to the width of the terminal."""
     for sentence in sentences:
         out.print(Text(terminal.shown(sentence)))

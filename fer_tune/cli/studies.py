@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Action = Literal["delete", "rename", "export", "import"]
 NEEDS: dict[Action, str] = {"delete": "NAME", "rename": "NAME NEW", "export": "NAME FILE", "import": "FILE"}
 
+BASELINE_FITS = 78
+"""Cells of a terminal from which on the gain over `start:` has room."""
+
 _HINTS: dict[Action, str] = dict.fromkeys(NEEDS, "`fer-tune studies` lists the names.")
 _HINTS["import"] = "Name a file that `fer-tune studies export` wrote."
 
@@ -84,8 +87,8 @@ def studies(  # noqa: PLR0917 - options
         Column("running", right=True, needs=70),
         Column("paused", right=True, needs=90),
         Column("best", right=True),
-        Column("over start", right=True, needs=100),
-        Column("created", needs=60),
+        Column("over start", right=True, needs=BASELINE_FITS),
+        Column("created", needs=100),
     ]
     rows = [
         (
@@ -93,7 +96,7 @@ def studies(  # noqa: PLR0917 - options
             terminal.family(study.record.family),
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
-            _gain(study, storage) if out.width >= 100 else "",
+            _gain(study, storage) if out.width >= BASELINE_FITS else "",
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )
         for study in found

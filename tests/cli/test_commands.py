@@ -90,6 +90,9 @@ def test_studies_counts(store: Store, fer_tune: Run) -> None:
     }
     assert study["counts"].keys() >= {"running", "waiting", "interrupted", "paused"}
     assert study["best"]["number"] == 1
+    heading, _, row = fer_tune("studies").stdout.splitlines()
+    assert heading.split()[-3:] == ["best", "over", "start"]
+    assert "60.00 %  +10.0 ± 15" in row
 
 
 def test_best_of_nothing_ends_with_3(settings: Settings, fer_tune: Run) -> None:
