@@ -36,6 +36,15 @@ def test_a_dry_run_says_what_comes_first_and_writes_nothing(sweep: Path, setting
     assert not settings.root.exists()
 
 
+def test_a_dry_run_says_that_the_images_are_missing(sweep: Path, settings: Settings) -> None:
+    shown = CliRunner().invoke(app, ["run", str(sweep), "--dry-run", "--devices", "cpu", "--data", "nowhere"])
+    assert shown.exit_code == 0, shown.output
+    assert "the images are missing: nowhere: there is no such file or folder" in " ".join(shown.stdout.split())
+    [found] = fer_tune.preview(sweep, changes=["data=fer2013"])
+    assert found.missing.startswith("FER2013 was not found")
+    assert not settings.root.exists()
+
+
 def test_a_dry_run_says_which_study_continues(sweep: Path, settings: Settings) -> None:
     make_study(settings).close()
     [found] = fer_tune.preview(sweep)
