@@ -66,7 +66,8 @@ class NoteWriter:
         attempts = self._store.jobs.attempts(study, found.job) if found.job else []
         self._note_baseline(found)
         pictures = self._draw(number, rows, found.job)
-        add_note(self._store, study, number, trial_note(found, rows, attempts, self._classes), pictures)
+        note = trial_note(found, rows, attempts, self._classes, self._best_start)
+        add_note(self._store, study, number, note, pictures)
 
     def add_final_fit(self, number: int, confusion: Path) -> None:
         """Adds the PNG file of a final fit's confusion matrix to the trial that it started from."""

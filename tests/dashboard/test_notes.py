@@ -53,7 +53,10 @@ def test_each_trial_that_ended_gets_a_note_once(settings: Settings) -> None:
         assert writer.catch_up() == 0
         study = load(store)
         assert "budget: {trials: 20, epochs: 3}" in get_note(study)
-        assert note_of(study, 1).startswith("**complete** at 60.00 %, best epoch 3 of 3")
+        assert note_of(study, 0).startswith("**complete** at 50.00 %, best epoch 2 of 3 (by hand)")
+        assert note_of(study, 1).startswith(
+            "**complete** at 60.00 % (+10.00 over the best of start), best epoch 3 of 3"
+        )
         assert "Reason: `RuntimeError: made to fail`" in note_of(study, 3)
         assert pictures_of(study, 3) == {}  # it has no epoch
         [(name, artifact)] = pictures_of(study, 1).items()
