@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import fer_tune
 from fer_tune.cli.app import app
+from fer_tune.cli.evaluate import copies_of_training
 from fer_tune.display.lines import Lines, progress
 from fer_tune.display.terminal import Output, console, many, next_commands, probability
 from fer_tune.errors import StudyError
@@ -106,6 +107,16 @@ def test_commands_that_come_next_are_not_broken_within(
         "  next: fer-tune predict a-long-folder",
         "        fer-tune best a",
         "next: fer-tune predict a-folder-that-is-longer-than-a-line",
+    ]
+
+
+def test_copies_are_counted_in_good_grammar() -> None:
+    said = [copies_of_training(copies) for copies in (None, 0, 1, 1200)]
+    assert "were not looked for" in said[0]
+    assert said[1:] == [
+        "None of the images is a copy of a training image.",
+        "1 of the images is a copy of a training image.",
+        "1,200 of the images are copies of training images.",
     ]
 
 

@@ -227,8 +227,10 @@ def test_only_the_pruner_saves(settings: Settings) -> None:
 
 
 def test_markdown_is_a_table(store: Store) -> None:
-    rows = [line.count("|") for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
-    assert rows == [9, 9, 9] * 2
+    lines = [line for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in lines] == [10, 10, 10, 9, 9, 9]
+    opened = [[cell.strip() for cell in line.split("|")][7] for line in (lines[0], lines[2])]
+    assert opened == ["times test was opened", "2"]
 
 
 def test_markdown_counts_in_good_grammar(settings: Settings) -> None:
