@@ -105,7 +105,7 @@ class Studies:
     def _unknown(self, name: str) -> StudyError:
         name = _printable(name)
         names = [row["name"] for row in self._database.rows(select(tables.studies.c.name))]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=1)
         meant = f"Did you mean {near[0]}? " if near else ""
         if not names:
             hint = "It has no study yet. `fer-tune run SWEEP` makes one."
