@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, bindparam, func, select
 
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow, Kind, merged
@@ -59,14 +59,10 @@ class Epochs:
         Raises:
             StudyError: the study does not exist.
         """
-        table = tables.epochs
-        query = select(table, tables.jobs.c.uid.label("job")).join(tables.jobs, tables.jobs.c.id == table.c.job_id)
-        query = query.where(tables.jobs.c.study_id == self._studies.key(study))
-        if uid is not None:
-            query = query.where(tables.jobs.c.uid == uid)
-        return [
-            _row(row) for row in self._database.rows(query.order_by(table.c.job_id, table.c.attempt, table.c.epoch))
-        ]
+        of_study = {"study": self._studies.key(study)}
+        if uid is None:
+            return [_row(row) for row in self._database.rows(_OF_STUDY, of_study)]
+        return [_row(row) for row in self._database.rows(_OF_JOB, of_study | {"of_uid": uid})]
 
     def curves(self, study: str) -> dict[str, list[EpochRow]]:
         """Returns the epochs that count by the uid of the job; see `job.merged`.
@@ -105,6 +101,16 @@ class Epochs:
                 curve = self.curve(study, row["uid"])
                 found[row["uid"]] = (len(curve), sum(epoch.seconds for epoch in curve))
         return found
+
+
+# They are made once, because SQLAlchemy takes longer to make a query than SQLite to answer it.
+_OF_STUDY = (
+    select(tables.epochs, tables.jobs.c.uid.label("job"))
+    .join(tables.jobs, tables.jobs.c.id == tables.epochs.c.job_id)
+    .where(tables.jobs.c.study_id == bindparam("study"))
+    .order_by(tables.epochs.c.job_id, tables.epochs.c.attempt, tables.epochs.c.epoch)
+)
+_OF_JOB = _OF_STUDY.where(tables.jobs.c.uid == bindparam("of_uid"))
 
 
 def _not_started(row: EpochRow) -> StorageError:
