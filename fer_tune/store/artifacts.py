@@ -69,7 +69,11 @@ class Artifacts:
             folder: the job's folder, which may not exist.
             recorded: files that are known to be recorded.
         """
-        if left := set(folder.glob("*")) - set(recorded):
+        try:
+            left = set(folder.iterdir()) - set(recorded)
+        except OSError:  # it was never made
+            return
+        if left:
             known = {self.path(record).resolve() for record in self.of(study, uid)}
             for path in left:
                 if path.resolve() not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from math import isnan
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import RowMapping, bindparam, func, select
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow, Kind, merged
 from fer_tune.store import tables
-from fer_tune.store.database import Database, insert_new, now, without
+from fer_tune.store.database import Database, insert_new, now
 from fer_tune.store.jobs import Jobs
 from fer_tune.store.studies import Studies
 
@@ -104,8 +105,9 @@ class Epochs:
 
 
 # They are made once, because SQLAlchemy takes longer to make a query than SQLite to answer it.
+_FIELDS = [field.name for field in fields(EpochRow)]
 _OF_STUDY = (
-    select(tables.epochs, tables.jobs.c.uid.label("job"))
+    select(tables.jobs.c.uid.label("job"), *(tables.epochs.c[name] for name in _FIELDS if name != "job"))
     .join(tables.jobs, tables.jobs.c.id == tables.epochs.c.job_id)
     .where(tables.jobs.c.study_id == bindparam("study"))
     .order_by(tables.epochs.c.job_id, tables.epochs.c.attempt, tables.epochs.c.epoch)
@@ -118,5 +120,7 @@ def _not_started(row: EpochRow) -> StorageError:
 
 
 def _row(row: RowMapping) -> EpochRow:
-    recall = tuple(float("nan") if value is None else float(value) for value in row["recall"])
-    return EpochRow(**without(row, "job_id", "recorded", "recall"), recall=recall)
+    """Returns an epoch. The columns of `_OF_STUDY` are the fields of an `EpochRow`, in this order."""
+    values = dict(zip(_FIELDS, row.values(), strict=True))
+    values["recall"] = tuple(float("nan") if value is None else float(value) for value in values["recall"])
+    return EpochRow(**values)
