@@ -13,6 +13,7 @@ from fer_tune.job import EpochRow, Kind, merged
 from fer_tune.store import tables
 from fer_tune.store.database import Database, insert_new, now
 from fer_tune.store.jobs import Jobs
+from fer_tune.store.row_statement import RowStatement
 from fer_tune.store.studies import Studies
 
 MEASURES = (
@@ -35,7 +36,7 @@ class Epochs:
 
     def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
         self._database, self._studies, self._jobs = database, studies, jobs
-        self._insert = insert_new(database.engine, tables.epochs)
+        self._insert = RowStatement(insert_new(database.engine, tables.epochs))
 
     def add(self, row: EpochRow) -> None:
         """Records one epoch of a started attempt. A second call for the same epoch changes nothing.
@@ -121,6 +122,6 @@ def _not_started(row: EpochRow) -> StorageError:
 
 def _row(row: RowMapping) -> EpochRow:
     """Returns an epoch. The columns of `_OF_STUDY` are the fields of an `EpochRow`, in this order."""
-    values = dict(zip(_FIELDS, row.values(), strict=True))
+    values: dict[str, Any] = dict(zip(_FIELDS, row.values(), strict=True))
     values["recall"] = tuple(float("nan") if value is None else float(value) for value in values["recall"])
     return EpochRow(**values)
