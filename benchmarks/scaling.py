@@ -7,10 +7,11 @@ For each family it runs a fixed list of configurations without pruning, on each 
 random sampler with one seed draws the same list, whatever the timing. `efficiency` is the time of
 one GPU over N times the time of N GPUs, from the first start of a job to the last end, in the same
 run. Before the list comes a run that is not counted: the same configurations with one epoch each,
-for at most `--settling` seconds. In it `auto` finds its number of lanes, which the storage folder of
-a user remembers, and Triton compiles its kernels, which it keeps. With `--search SECONDS` it then runs the family's shipped sweep
-without start configurations for so long on each number of GPUs, and says when each reached the best
-value of one GPU.
+for at most `--settling` seconds. In it `auto` finds its number of lanes, which the storage folder
+of a user remembers, and Triton compiles its kernels, which it keeps.
+
+With `--search SECONDS` it then runs the family's shipped sweep without start configurations for so
+long on each number of GPUs, and says when each reached the best value of one GPU.
 """
 
 from __future__ import annotations

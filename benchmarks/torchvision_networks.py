@@ -42,6 +42,7 @@ from fer_tune.sources.workers import RunOptions, open_pool
 from fer_tune.store import Store
 from fer_tune.sweep import Sweep
 from fer_tune.sweep.load import loads_sweep
+from fer_tune.sweep.overrides import read_changes
 from fer_tune.sweep.yaml_nodes import dump
 
 RECORD = "torchvision-networks-h100.json"
@@ -255,16 +256,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "device": device(), "versions": versions(), "commit": commit(), "date": today(),
         "data": Path(options.data).name, "networks": [],
     }  # fmt: skip
-    changes = {"batch_size": options.batch_size} if options.batch_size else {}
+    networks = options.networks.split(",")
+    changes = read_changes("resnet", options.set)  # what all networks have
     settings = Settings.from_environment()
     run = RunOptions(workers=1, devices=options.devices, engine=options.engine, wandb="disabled", lanes=1)
     with ExitStack() as stack:
         pool = open_pool(settings, run, 60.0, print)
         stack.callback(pool.close)
-        comparison = Comparison(
-            options.data, options.out, about, pool, settings, run, began + options.seconds, dict(changes)
-        )
-        comparison.compare(options.networks.split(","), options.epochs)
+        comparison = Comparison(options.data, options.out, about, pool, settings, run, began + options.seconds, changes)
+        comparison.compare(networks, options.epochs)
     print(table(about["networks"]))
 
 
@@ -276,7 +276,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=300.0, help="the whole time, preparation included")
     made.add_argument("--networks", default=",".join(RECIPES), help="families, separated by commas")
     made.add_argument("--epochs", type=int, help="of each network, in place of a share of the time")
-    made.add_argument("--batch-size", type=int, help="in place of that of the recipes")
+    made.add_argument(
+        "--set", action="append", default=[], help="KEY=VALUE for all networks; repeatable"
+    )
     made.add_argument("--engine", default="local", choices=["local", "inline"])
     made.add_argument("--out", type=Path, default=RESULTS / RECORD)
     return made

@@ -19,6 +19,9 @@ from fer_tune.models.fit_weights import Wanted, fit
 from fer_tune.models.frozen_layers import Frozen, freeze
 from fer_tune.models.layers import Dropout
 
+IMAGENET_CLASSES = 1000
+"""For so many classes torchvision chose how it draws the weights of its last layers."""
+
 
 class TorchvisionNetwork(nn.Module):
     """A network of torchvision: float [N, channels, side, side] to logits [N, classes].
@@ -109,7 +112,8 @@ class SkippedBlock(ElementDropout):
 
 def _built(name: str, spec: DataSpec) -> nn.Module:
     """Returns torchvision's network with new weights, for the channels and classes of `spec`."""
-    options: dict[str, Any] = {"num_classes": len(spec.classes)}
+    classes = len(spec.classes)
+    options: dict[str, Any] = {"num_classes": max(classes, IMAGENET_CLASSES)}
     known = inspect.signature(torchvision.models.get_model_builder(name)).parameters
     if name in {"googlenet", "inception_v3"}:
         options |= {"aux_logits": False, "init_weights": True}
@@ -121,6 +125,7 @@ def _built(name: str, spec: DataSpec) -> nn.Module:
         network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     network = network.to(where)
     _take_channels(network, spec.channels)
+    _take_classes(network, classes)
     return network
 
 
@@ -155,6 +160,21 @@ def _take_channels(network: nn.Module, channels: int) -> None:
         bias=first.bias is not None,
     )
     _put(network, path, layer)
+
+
+def _take_classes(network: nn.Module, classes: int) -> None:
+    """Cuts the last layer to so many classes. Its weights stay as torchvision draws them for more.
+
+    For few classes, EfficientNet and MNASNet draw larger ones. With seven, the first logits would
+    be twelve times as large as for ImageNet, and the network would first unlearn them for epochs.
+    """
+    last = network.get_submodule(_last_layer(network))
+    assert isinstance(last, nn.Linear | nn.Conv2d)
+    last.weight = nn.Parameter(last.weight.detach()[:classes].clone())
+    if last.bias is not None:
+        last.bias = nn.Parameter(last.bias.detach()[:classes].clone())
+    size = "out_features" if isinstance(last, nn.Linear) else "out_channels"
+    setattr(last, size, classes)
 
 
 def _search_rates(network: nn.Module) -> None:

@@ -11,7 +11,7 @@ from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
-from fer_tune.study.rungs import Rungs, levels_of
+from fer_tune.study.rungs import Rungs, levels_of, rung_value
 from fer_tune.study.trial_states import PAUSED
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class PausedTrials:
 
     def recall(self) -> None:
         """Reads from the database which trials reached which rung, and which of them are paused."""
-        name, objective = self._sweep.study, self._sweep.objective
+        name = self._sweep.study
         seeds = {job.uid: job.seed for job in self._store.jobs.of(name, "search")} if self.rungs.rungs else {}
         for row in self._store.epochs.all(name) if self.rungs.rungs else []:
-            value = float(getattr(row, objective))
-            if row.job in seeds and math.isfinite(value):
+            value = rung_value(row, self._sweep.objective, self._sweep.search.compare)
+            if row.job in seeds and not math.isnan(value):
                 self.rungs.record(row.job, row.epoch, value, seeds[row.job])
                 self._paces[row.job] = row.seconds
         for job in self._store.jobs.unfinished(name):
@@ -66,8 +66,8 @@ class PausedTrials:
                 self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
 
     def heard(self, job: Job, epoch: int, value: float) -> None:
-        """Records the value of a running trial's epoch."""
-        if math.isfinite(value):
+        """Records what rungs compare of a running trial's epoch; see `rung_value`."""
+        if not math.isnan(value):
             self.rungs.record(job.uid, epoch, value, job.seed)
 
     def add(self, job: Job, ended: Ended) -> None:

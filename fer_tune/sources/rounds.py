@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from fer_tune.study.look_back import lasted
-from fer_tune.study.rungs import Rungs, levels_of
+from fer_tune.study.rungs import Rungs, levels_of, rung_value
 
 if TYPE_CHECKING:
     from fer_tune.store import Store
@@ -38,7 +38,7 @@ class Turn:
         start: the round in which it starts.
         reached: the last epoch before it.
         until: the last epoch of the turn, if nothing stops it.
-        values: of its epochs.
+        values: of its epochs, as rungs compare them.
         epochs: how many epochs it has trained.
         over: whether it has ended.
         paused: the epoch of the rung at which it ended, or None.
@@ -61,7 +61,7 @@ class Recalled:
 
     Attributes:
         turns: see `look_back.Turns`.
-        curve: the values of its epochs.
+        curve: the values of its epochs, as rungs compare them.
         trains: whether its last turn is not over.
         paused: whether it waits at a rung.
     """
@@ -158,9 +158,9 @@ class Rounds:
             self._rungs.promote(uid)
 
     def heard(self, uid: str, epoch: int, value: float) -> None:
-        """Records the value of an epoch."""
+        """Records what rungs compare of an epoch; see `rung_value`."""
         turn = self._of_job.get(uid)
-        if turn is not None and epoch > turn.reached and math.isfinite(value):
+        if turn is not None and epoch > turn.reached and not math.isnan(value):
             turn.epochs = max(turn.epochs, epoch - turn.reached)
             turn.values[epoch] = value
 
@@ -245,13 +245,15 @@ def recalled(sweep: Sweep, study: Study, store: Store) -> list[Recalled]:
     turns = study.turns()
     curves: dict[str, dict[int, float]] = {}
     for row in store.epochs.all(sweep.study) if turns else []:
-        curves.setdefault(row.job, {})[row.epoch] = float(getattr(row, sweep.objective))
+        value = rung_value(row, sweep.objective, sweep.search.compare)
+        if not math.isnan(value):
+            curves.setdefault(row.job, {})[row.epoch] = value
     return [
         Recalled(
             job.uid,
             job.seed,
             turns[job.number],
-            {epoch: value for epoch, value in curves.get(job.uid, {}).items() if math.isfinite(value)},
+            curves.get(job.uid, {}),
             trains=job.state in ("queued", "running"),
             paused=job.state == "paused",
         )

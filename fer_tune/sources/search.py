@@ -20,6 +20,7 @@ from fer_tune.sources.paused import PausedTrials
 from fer_tune.sources.rounds import known_in, recalled, rounds_of
 from fer_tune.sources.spending import Spending
 from fer_tune.sources.trial_jobs import TrialJobs
+from fer_tune.study.rungs import rung_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +207,10 @@ class Search:
     def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
-        self._paused.heard(job, row.epoch, value)
+        compared = rung_value(row, job.objective, self._sweep.search.compare)
+        self._paused.heard(job, row.epoch, compared)
         if self._rounds is not None:
-            self._rounds.heard(job.uid, row.epoch, value)
+            self._rounds.heard(job.uid, row.epoch, compared)
         with self._study.looking_back(self._known(job.uid)):
             poor = self._study.report(job.number, row.epoch, value)
         if not poor:

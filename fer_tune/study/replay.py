@@ -16,7 +16,7 @@ import optuna
 
 from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
-from fer_tune.study.rungs import Rungs, rung_epochs
+from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec
 
@@ -27,12 +27,14 @@ class Recorded:
 
     Attributes:
         values, seconds: the objective and the duration of each epoch.
+        losses: the loss of each epoch on validation.
         whole: whether nothing stopped it. Else nobody knows how its curve would have continued.
     """
 
     number: int
     values: tuple[float, ...]
     seconds: tuple[float, ...]
+    losses: tuple[float, ...]
     whole: bool
 
     @property
@@ -90,7 +92,8 @@ def recorded(store: Store, study: str) -> list[Recorded]:
         if rows and job.number is not None:
             values = tuple(float(getattr(row, objective)) for row in rows)
             seconds = tuple(row.seconds for row in rows)
-            found.append(Recorded(job.number, values, seconds, job.state == "complete"))
+            losses = tuple(-rung_value(row, objective, "val_loss") for row in rows)
+            found.append(Recorded(job.number, values, seconds, losses, job.state == "complete"))
     return sorted(found, key=lambda trial: trial.number)
 
 
@@ -154,7 +157,8 @@ class _Replay:
                 return False
             self.at[number] = epoch
             self.spent[number] = self.spent.get(number, 0.0) + trial.seconds[epoch - 1]
-            self.rungs.record(str(number), epoch, trial.values[epoch - 1], number)
+            compared = trial.values if self.rule.search.compare == "objective" else [-loss for loss in trial.losses]
+            self.rungs.record(str(number), epoch, compared[epoch - 1], number)
             if self._pruned(number, epoch):
                 return True
         if until < self.schedule and len(trial.values) >= until:

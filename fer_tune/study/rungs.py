@@ -7,18 +7,43 @@ rung. A trial that is not among them now may be later, because others that are w
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
+from typing import Protocol
 
 from fer_tune.sweep.rung_levels import levels_of, rung_epochs
+from fer_tune.sweep.search_spec import Compared
 
-__all__ = ["Rung", "Rungs", "levels_of", "rung_epochs"]
+__all__ = ["Rung", "Rungs", "levels_of", "rung_epochs", "rung_value"]
 
 RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
+
+
+class Measured(Protocol):
+    """An epoch's row, from a trainer or from the database. The objective is one of its fields."""
+
+    @property
+    def val_loss(self) -> float:
+        """The loss on the validation images."""
+        ...
+
+
+def rung_value(row: Measured, objective: str, compare: Compared) -> float:
+    """Returns what a rung compares of an epoch. Higher is better.
+
+    It is nan if the objective is not finite. Then the trial fails, and no rung should know it.
+    """
+    value = float(getattr(row, objective))
+    if not math.isfinite(value):
+        return math.nan
+    if compare == "objective":
+        return value
+    return -row.val_loss if math.isfinite(row.val_loss) else -math.inf
 
 
 @dataclass

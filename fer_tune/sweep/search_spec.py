@@ -9,6 +9,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from fer_tune.sweep.samplers_and_pruners import Section
 
+Compared = Literal["objective", "val_loss"]
+"""What rungs compare of their trials."""
+
 
 class PriorSpec(Section):
     """Which configurations are believed to be good, and how firmly."""
@@ -37,6 +40,7 @@ class SearchSpec(Section):
     rungs: list[int] | None = Field(None, description="epochs at which trials pause; default is first and factor")
     factor: int = Field(4, ge=2, le=100, description="one in so many trials of a rung continues to the next")
     first: int | None = Field(None, ge=1, description="the lowest rung; default leaves room for three rungs")
+    compare: Compared = Field("objective", description="what rungs compare: the objective, or val_loss")
     prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")
 

@@ -111,7 +111,7 @@ def _lines(family: str, written: str, weights: str | None = None) -> Iterator[st
         "# Trials pause at rungs, and the best quarter of each rung continues. With `strategy: prune`, a",
         "# pruner stops trials for good. A step of a pruner is an epoch. The pruners are:",
         f"# {', '.join(PRUNERS)}.",
-        "search: {strategy: promote, factor: 4}",
+        "search: {strategy: promote, factor: 4, compare: val_loss}",
         "# pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
         "# schedule: deterministic  # the same sequence of trials whatever the timing of workers",
         "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",

@@ -27,7 +27,7 @@ def test_a_network_that_fails_ends_nothing(
 ) -> None:
     monkeypatch.setattr(torchvision_networks, "RECIPES", {"simple_cnn": {"optimizer": "adamw", "width": 8}})
     out, data = tmp_path / "out.json", str(searching.data_source)
-    words = ["--data", data, "--devices", "cpu", "--engine", "inline", "--out", str(out), "--batch-size", "32"]
+    words = ["--data", data, "--devices", "cpu", "--engine", "inline", "--out", str(out), "--set", "batch_size=32"]
     main([*words, "--networks", "torchvision/nothing,simple_cnn", "--epochs", "2"])
     found: dict[str, Any] = json.loads(out.read_text())
     failed, sound = found["networks"]

@@ -45,6 +45,13 @@ def test_a_network_takes_the_data_and_trains_every_parameter(name: str) -> None:
     assert [path for path, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mnasnet0_5"])
+def test_the_first_logits_are_small_however_few_the_classes(name: str) -> None:
+    *_, last = [parameter for parameter in built(name).parameters() if parameter.ndim > 1]
+    assert last.shape[0] == 7
+    assert 0.01 < float(last.abs().max()) < 0.06
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_depend_on_the_seed_alone(name: str) -> None:
     model = built(name)

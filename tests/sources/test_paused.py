@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,6 +77,29 @@ def test_the_best_of_each_rung_continue_and_the_others_are_pruned_when_the_study
         assert {job.state for job in store.jobs.of("s")} == {"complete", "pruned"}
 
 
+class Unsure(Obedient):
+    """A trainer whose loss is the lower, the worse its trial is. That of trial 0 is infinite."""
+
+    def train(self, spec: Job, stop_requested):  # type: ignore[no-untyped-def]
+        for message in super().train(spec, stop_requested):
+            loss = float("inf") if spec.number == 0 else float(spec.params["value"])
+            yield replace(message, val_loss=loss) if isinstance(message, EpochRow) else message
+
+
+@pytest.mark.parametrize("pauses", [None, 1, 5])
+def test_rungs_may_compare_losses_also_after_an_interruption(
+    sweep: Sweep, settings: Settings, pauses: int | None
+) -> None:
+    by_loss = replace(sweep, search=PROMOTE.model_copy(update={"compare": "val_loss"}))
+    if pauses is not None:
+        interrupt_after(by_loss, settings, pauses, Unsure)
+    run_sweeps([by_loss], settings, INLINE, Notebook(), Unsure)
+    ended = found(settings)
+    (complete,) = [one for one in ended if one.state == "complete"]
+    assert complete.params["value"] == min(one.params["value"] for one in ended if one.number != 0)
+    assert complete.value == pytest.approx(complete.params["value"] + 0.09)  # the objective is still the accuracy
+
+
 def test_a_study_of_few_trials_still_completes_one(settings: Settings) -> None:
     outcome, _ = run(make_sweep(epochs=9, budget=2, search=PROMOTE, seconds=0.0), settings)
     assert outcome.studies[0].counts.complete == 1
@@ -107,7 +131,9 @@ def test_paused_trials_are_shown_as_paused_between_two_runs(sweep: Sweep, settin
     assert (outcome.studies[0].counts.complete, outcome.studies[0].counts.pruned) == (1, 11)
 
 
-def interrupt_after(sweep: Sweep, settings: Settings, pauses: int) -> RunOutcome:
+def interrupt_after(
+    sweep: Sweep, settings: Settings, pauses: int, trainer: Callable[[str, int | None], Obedient] = obedient
+) -> RunOutcome:
     import signal
 
     class Interrupting(Notebook):
@@ -116,7 +142,7 @@ def interrupt_after(sweep: Sweep, settings: Settings, pauses: int) -> RunOutcome
             if len(self.ended) == pauses:
                 signal.raise_signal(signal.SIGINT)
 
-    return run_sweeps([sweep], settings, INLINE, Interrupting(), obedient)
+    return run_sweeps([sweep], settings, INLINE, Interrupting(), trainer)
 
 
 def test_a_larger_budget_continues_a_study_whose_paused_trials_were_pruned(sweep: Sweep, settings: Settings) -> None:

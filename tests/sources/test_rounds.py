@@ -98,7 +98,7 @@ def deterministic(sampler: str, search: SearchSpec, pruner: str = "median", **op
         small(),
         sampler=SamplerSpec(sampler, None, options),
         search=search,
-        pruner=PrunerSpec("none" if search is PROMOTE else pruner),
+        pruner=PrunerSpec("none" if search.strategy == "promote" else pruner),
         schedule=ScheduleSpec(name="deterministic", slots=4),
     )
 
@@ -110,6 +110,7 @@ OTHERS = [
     ("gp", PRUNE, {"n_startup_trials": 6}),
     ("qmc", PRUNE, {}),
     ("random", PROMOTE, {}),
+    ("random", PROMOTE.model_copy(update={"compare": "val_loss"}), {}),
     ("effects", PRUNE, {"n_startup_trials": 6}),
 ]
 

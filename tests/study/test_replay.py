@@ -17,7 +17,13 @@ PROMOTE = Rule("promote", SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
 
 def recorded(*finals: float, epochs: int = 9, cut: int = 9) -> list[Recorded]:
     return [
-        Recorded(number, tuple(final - 0.01 * (epochs - e) for e in range(1, cut + 1)), (1.0,) * cut, cut == epochs)
+        Recorded(
+            number,
+            tuple(final - 0.01 * (epochs - e) for e in range(1, cut + 1)),
+            (1.0,) * cut,
+            (1.0 + final,) * cut,  # the better a trial ends, the higher its loss
+            cut == epochs,
+        )
         for number, final in enumerate(finals)
     ]
 
@@ -33,6 +39,13 @@ def test_rungs_find_the_same_trial_for_less() -> None:
     found = replay(recorded(0.5, 0.7, 0.6, 0.4, 0.3, 0.2), PROMOTE, 9, 100.0)
     assert (found.number, found.unknown) == (1, 0)
     assert found.seconds < 27
+
+
+def test_rungs_that_compare_losses_continue_other_trials() -> None:
+    search = PROMOTE.search.model_copy(update={"compare": "val_loss"})
+    trials = recorded(0.5, 0.2, 0.6, 0.4, 0.3, 0.7)
+    assert replay(trials, Rule("losses", search), 9, 100.0).number == 1
+    assert replay(trials, PROMOTE, 9, 100.0).number == 2
 
 
 def test_a_pruner_of_optuna_prunes_in_a_replay() -> None:
