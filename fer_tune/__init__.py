@@ -7,8 +7,9 @@
     fer_tune.load_trials("resnet")                      all trials as a pandas DataFrame
     fer_tune.load_epochs("resnet")                      the learning curves
     fer_tune.confirm("resnet", top=5, seeds=3)          the best trials under new seeds
-    result = fer_tune.retrain("resnet")                 trains the best trial, and tests it once
-    fer_tune.predict(result.folder, "face.jpg")         the probability of each emotion
+    [fit] = fer_tune.retrain("resnet")                  trains the best trial, and tests it once
+    fer_tune.predict(fit.folder, "face.jpg")            the probability of each emotion
+    fer_tune.load_model(fit.folder).predict(images)     the same for an array
 
 `help(fer_tune.api)` describes all functions. Importing fer_tune is cheap: a function imports what
 it needs when it is called.

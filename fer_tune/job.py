@@ -84,6 +84,8 @@ class Job:
             checkpoint.
         checkpoint_seconds: shortest time between two checkpoints, which are written at the end of
             an epoch.
+        threads: CPU threads that a worker on a CPU takes for it; None is the worker's share of the
+            cores. Another number of threads adds in another order, and so rounds differently.
     """
 
     uid: str
@@ -105,6 +107,7 @@ class Job:
     artifacts: Path | None = None
     checkpoint: Path | None = None
     checkpoint_seconds: float = 30.0
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses a job of a search that would train on test images.

@@ -124,6 +124,6 @@ def _facts(found: Standings, some: Sequence[Standing]) -> dict[str, list[str]]:
         facts["beside the leader"] = [mark(found, one) for one in some]
     return facts | {
         "best epoch": [f"{one.trial.best_epoch} of {one.trial.epochs}" for one in some],
-        "time": [terminal.duration(one.trial.seconds) for one in some],
+        "time": [terminal.duration(one.trial.trained) for one in some],
         "start": [one.trial.name or terminal.NONE for one in some],
     }

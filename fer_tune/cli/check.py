@@ -74,7 +74,7 @@ def _show(out: Console, sweep: Sweep) -> None:
     budget = f"{trials} of at most {epochs}{hours}"
     what = f"{terminal.family(sweep.family)} on {describe_images(sweep)}"
     terminal.line(out, (sweep.study, "bold"), f": {what}, {budget}")
-    starts = many(len(sweep.start), "start configuration")
+    starts = many(len(sweep.start), "start configuration") if sweep.start else "no start configuration"
     how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
     if sweep.search.strategy == "promote":
         from fer_tune.sweep.rung_levels import levels_of

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fer_tune import api
+from fer_tune.api.for_commands import beside_start
 from fer_tune.cli.options import INTERRUPTED, AsJson, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.display import terminal
 from fer_tune.settings import Settings
@@ -36,7 +37,7 @@ def confirm(  # noqa: PLR0917 - options
     killed.
     """
     from fer_tune.cli.run import display_of, lanes_of
-    from fer_tune.cli.standings import as_dict, show
+    from fer_tune.cli.standings import as_dict, say, show
 
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, Settings.from_environment(storage), quiet=json, json_lines=False)
@@ -60,4 +61,7 @@ def confirm(  # noqa: PLR0917 - options
     out = terminal.console()
     terminal.line(out, (found.study, "bold"), f": {terminal.many(shown, 'trial')} under new seeds, {found.objective}")
     show(out, found, shown)
-    terminal.line(out, f"next: fer-tune best {found.study}; fer-tune retrain {found.study}")
+    if found.ranked:
+        gained = api.gain(found.study, found.ranked[0].trial.number, storage=storage)
+        say(out, filter(None, [beside_start(found.study, gained, storage=storage)]))
+    terminal.next_commands(out, f"fer-tune best {found.study}", f"fer-tune retrain {found.study}")

@@ -97,4 +97,4 @@ def _show(fit: EnsembleFit, tta: Tta) -> None:
     if fit.tested is not None:
         show_ledger(out, fit.tested.ledger)
     terminal.line(out, "ensemble: ", (str(fit.folder), "bold"))
-    terminal.line(out, f"next: fer-tune predict {shlex.quote(str(fit.folder))} IMAGE")
+    terminal.next_commands(out, f"fer-tune predict {shlex.quote(str(fit.folder))} IMAGE")

@@ -76,10 +76,7 @@ def show(out: Console, found: Assessment) -> None:
         alone = found.distinct[tta].scores.accuracy if found.distinct else None
         table.add_row(VIEWS[tta], *_cells(test), terminal.percent(alone))
     out.print(table)
-    if found.copies is None:
-        say(out, ["The training images are not in the cache, so copies of them were not looked for."])
-    else:
-        say(out, [f"{found.copies:,} of the images are copies of training images."])
+    say(out, [copies_of_training(found.copies)])
     matrix = terminal.table("confusion: true classes in rows, predicted ones in columns")
     for heading in ("", *found.classes):
         matrix.add_column(heading, justify="right" if heading else "left", overflow="fold")
@@ -87,6 +84,16 @@ def show(out: Console, found: Assessment) -> None:
         matrix.add_row(name, *map(str, row))
     out.print(matrix)
     show_ledger(out, found.ledger, "these images were opened")
+
+
+def copies_of_training(copies: int | None) -> str:
+    """Returns how many of the images are copies of training images; None is not known."""
+    if copies is None:
+        return "The training images are not in the cache, so copies of them were not looked for."
+    if not copies:
+        return "None of the images is a copy of a training image."
+    several = f"{copies:,} of the images are copies of training images."
+    return "1 of the images is a copy of a training image." if copies == 1 else several
 
 
 def show_protocols(out: Console, found: Protocols) -> None:

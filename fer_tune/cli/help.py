@@ -15,7 +15,7 @@ class Command(TyperCommand):
     examples: tuple[str, ...] = ()
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Returns what stands behind the command's name in the line of usage."""
+        """Returns what follows the command's name in the line of usage."""
         arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
         return ["[OPTIONS]", *(one.metavar or one.name.upper() for one in arguments)]
 

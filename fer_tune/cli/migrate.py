@@ -24,8 +24,7 @@ def migrate(
     The files of the studies stay in FER_TUNE_DIR. If it is killed, run the same command again.
     """
     copied = api.migrate(to, storage=source)
-    how = "were there already" if copied.already else "were copied"
-    terminal.note(
-        f"{', '.join(copied.studies)}: {copied.jobs:,} jobs {how}. {copied.rows:,} rows were read back and are equal."
-    )
+    was = "was" if copied.jobs == 1 else "were"
+    jobs = f"{terminal.many(copied.jobs, 'job')} {was} {'there already' if copied.already else 'copied'}"
+    terminal.note(f"{', '.join(copied.studies)}: {jobs}. {copied.rows:,} rows were read back and are equal.")
     terminal.note("Name the new database from now on: --storage or FER_TUNE_STORAGE. The old one can only be read.")

@@ -27,6 +27,9 @@ VIEWS: dict[Tta, str] = {"none": "plain", "flip": "flip-averaged", "crops": "ten
 """What tables call the kinds of test-time augmentation."""
 
 
+LEDGER_LINES = 3
+"""Earlier openings of test images that are listed. Others are counted."""
+
 EXAMPLES = (
     "fer-tune retrain resnet --out models/resnet",
     "fer-tune retrain resnet --trial 7 --seeds 3",
@@ -127,8 +130,8 @@ def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
 
     kept = nearest_to_median(fits)
     model = shlex.quote(str(out or kept.folder))
-    words = f"fer-tune predict {model} IMAGE; fer-tune report --study {kept.study}"
-    terminal.line(terminal.console(), f"next: {words}")
+    report = f"fer-tune report --study {kept.study}"
+    terminal.next_commands(terminal.console(), f"fer-tune predict {model} IMAGE", report)
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
@@ -177,7 +180,8 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
         _show_classes(out, fit.classes, fit.tested.views[tta])
         show_ledger(out, fit.ledger)
     else:
-        terminal.line(out, "test was not opened")
+        trained = "the test images were trained on, so this model was not tested"
+        terminal.line(out, trained if fit.on == "all" else "test was not opened")
     if fit.calibration is not None:
         known = fit.calibration
         change = f"ECE on validation from {100 * known.before:.2f} to {100 * known.after:.2f} %"
@@ -219,5 +223,8 @@ def show_ledger(out: Console, ledger: Sequence[Opening], opened: str = "test ima
     """Prints how often images were opened to judge a model, this time included, and for what."""
     times = "once" if len(ledger) == 1 else f"{len(ledger)} times, this one included"
     terminal.line(out, f"{opened}: {times}")
-    for opening in ledger[-4:-1]:
+    *before, _ = ledger
+    if len(before) > LEDGER_LINES:
+        terminal.line(out, (f"  before: {len(before) - LEDGER_LINES} more, the oldest ones", "dim"))
+    for opening in before[-LEDGER_LINES:]:
         terminal.line(out, (f"  before: {opening.line}", "dim"))

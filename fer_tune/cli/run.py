@@ -279,4 +279,4 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
     if beside := beside_start(study.study, gained, storage=storage):
         terminal.line(out, f"  {beside}")
-    terminal.line(out, f"  next: fer-tune best {study.study}; fer-tune retrain {study.study}")
+    terminal.next_commands(out, f"fer-tune best {study.study}", f"fer-tune retrain {study.study}", indent="  ")

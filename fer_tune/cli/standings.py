@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,17 @@ def show(out: Console, found: Standings, top: int) -> None:
     """Prints a row for each of the best trials, and what follows from them."""
     confirmed = found.confirmations is not None
     table = terminal.table()
-    for heading in ("", "trial", "search", "± s.e.", *(("confirmed", "95 %", "seeds") if confirmed else ()), "p", ""):
-        table.add_column(heading, justify="left" if heading in ("", "95 %") else "right", no_wrap=True)
+    for heading in ("trial", "search, %", *(("confirmed, %", "95 %", "seeds") if confirmed else ()), "p"):
+        table.add_column(heading, justify="left" if heading == "95 %" else "right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for place, one in enumerate(found.ranked[:top], start=1):
-        cells = [f"{place}.", str(one.trial.number), terminal.percent(one.trial.value), _points(one.error)]
-        table.add_row(*cells, *(_confirmed(one) if confirmed else ()), _p(one, place), _verdict(one, place, found))
+        cells = [str(one.trial.number), _search(one), *(_confirmed(one) if confirmed else ())]
+        table.add_row(*cells, _p(one, place, found), _verdict(one, place, found))
     out.print(table)
     say(out, conclusions(found))
 
 
-def say(out: Console, sentences: Sequence[str]) -> None:
+def say(out: Console, sentences: Iterable[str]) -> None:
     """Prints sentences, folded to the width of the terminal."""
     for sentence in sentences:
         out.print(Text(terminal.shown(sentence)))
@@ -52,7 +53,7 @@ def show_meter(out: Console, meter: Meter | None) -> None:
 def mark(found: Standings, one: Standing) -> str:
     """Returns how a trial compares with the leader, in a word and a probability."""
     place = found.ranked.index(one) + 1
-    p = _p(one, place)
+    p = _p(one, place, found)
     return " ".join([_verdict(one, place, found), *([] if p == terminal.NONE else [f"p {p}"])]).strip()
 
 
@@ -95,18 +96,18 @@ def as_dict(found: Standings, top: int) -> dict[str, Any]:
         "trainings": known.trainings if known else 0,
         "trainings_saved": known.saved if known else 0,
         "failed": {str(number): why for number, why in known.failed.items()} if known else {},
-        "trials": [_trial(one) for one in found.listed(top)],
+        "trials": [_trial(one, found) for one in found.listed(top)],
     }
 
 
-def _trial(one: Standing) -> dict[str, Any]:
-    place = one.confirmed
+def _trial(one: Standing, found: Standings) -> dict[str, Any]:
+    place, compared = one.confirmed, _compared(one, found)
     return one.trial.as_dict() | {
         "error": one.error,
-        "behind": one.behind,
-        "p": one.p,
-        "paired": one.paired,
-        "tied": one.tied,
+        "behind": one.behind if compared else None,
+        "p": one.p if compared else None,
+        "paired": one.paired if compared else None,
+        "tied": one.tied if compared else None,
         "confirmed": asdict(place) if place else None,
     }
 
@@ -124,8 +125,18 @@ def _ties(found: Standings) -> str:
     return text if found.confirmations else f"{text} fer-tune confirm separates them by new seeds."
 
 
-def _points(error: float | None) -> str:
-    return terminal.NONE if error is None else f"{100 * error:.2f}"
+def _compared(one: Standing, found: Standings) -> bool:
+    """Returns whether a trial was compared with the leader.
+
+    Confirmed trials are compared only with one another.
+    """
+    return one.confirmed is not None or found.ranked[0].confirmed is None
+
+
+def _search(one: Standing) -> str:
+    """Returns the search's value in per cent, with its standard error."""
+    value = terminal.percent(one.trial.value).removesuffix(" %")
+    return value if one.error is None else f"{value} ± {100 * one.error:.2f}"
 
 
 def _confirmed(one: Standing) -> Sequence[str]:
@@ -133,7 +144,7 @@ def _confirmed(one: Standing) -> Sequence[str]:
     if place is None:
         return (terminal.NONE, terminal.NONE, terminal.NONE)
     low_high = _interval(place.interval) if place.interval else terminal.NONE
-    return terminal.percent(place.mean), low_high, str(len(place.values))
+    return terminal.percent(place.mean).removesuffix(" %"), low_high, str(len(place.values))
 
 
 def _interval(of: Interval) -> str:
@@ -141,10 +152,10 @@ def _interval(of: Interval) -> str:
     return f"{100 * max(of.low, 0.0):.2f} to {100 * min(of.high, 1.0):.2f}"
 
 
-def _p(one: Standing, place: int) -> str:
-    if place == 1 or one.p is None:
+def _p(one: Standing, place: int, found: Standings) -> str:
+    if place == 1 or one.p is None or not _compared(one, found):
         return terminal.NONE
-    return f"{one.p:.3f}" if one.p >= 0.001 else "<0.001"
+    return terminal.probability(one.p)
 
 
 def _verdict(one: Standing, place: int, found: Standings) -> str:
@@ -153,6 +164,6 @@ def _verdict(one: Standing, place: int, found: Standings) -> str:
         return "winner" if won else "leader"
     if one.confirmed is not None and one.confirmed.behind_after is not None:
         return f"behind after {one.confirmed.behind_after} seeds"
-    if found.confirmations is not None and one.confirmed is None:
-        return ""
+    if not _compared(one, found):
+        return "not confirmed"
     return "tied" if one.tied else "behind"

@@ -9,7 +9,7 @@ import typer
 
 from fer_tune import api
 from fer_tune.cli.completion import complete_studies
-from fer_tune.cli.options import AsJson, Storage
+from fer_tune.cli.options import AsJson, Storage, StudyName, one_study
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
 from fer_tune.errors import SettingsError
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 Action = Literal["delete", "rename", "export", "import"]
 NEEDS: dict[Action, str] = {"delete": "NAME", "rename": "NAME NEW", "export": "NAME FILE", "import": "FILE"}
 
+BASELINE_FITS = 78
+"""Cells of a terminal from which on the gain over `start:` has room."""
+
+_HINTS: dict[Action, str] = dict.fromkeys(NEEDS, "`fer-tune studies` lists the names.")
+_HINTS["import"] = "Name a file that `fer-tune studies export` wrote."
+
 EXAMPLES = (
     "fer-tune studies",
     "fer-tune studies rename demo first-try",
@@ -30,7 +36,7 @@ EXAMPLES = (
 )
 
 
-def studies(
+def studies(  # noqa: PLR0917 - options
     action: Annotated[
         Action | None,
         typer.Argument(
@@ -51,6 +57,7 @@ def studies(
     to: Annotated[
         str | None, typer.Argument(metavar="[NEW]", help="Its new name, or the file to write.", show_default=False)
     ] = None,
+    named: StudyName = None,
     json: AsJson = False,
     storage: Storage = None,
 ) -> None:
@@ -60,9 +67,12 @@ def studies(
     copies stay in wandb.
     """
     if action is not None:
-        _act(action, name, to, storage)
+        _act(action, *_names(action, name, to, named), storage)
         return
     found = api.studies(storage=storage)
+    if named is not None:
+        only = api.find_study(named, storage=storage).name
+        found = [study for study in found if study.name == only]
     if json:
         terminal.print_json([_plain(study) for study in found])
         return
@@ -77,8 +87,8 @@ def studies(
         Column("running", right=True, needs=70),
         Column("paused", right=True, needs=90),
         Column("best", right=True),
-        Column("over start", right=True, needs=100),
-        Column("created", needs=60),
+        Column("over start", right=True, needs=BASELINE_FITS),
+        Column("created", needs=100),
     ]
     rows = [
         (
@@ -86,7 +96,7 @@ def studies(
             terminal.family(study.record.family),
             *(str(getattr(study.counts, state)) for state in ("complete", "pruned", "failed", "running", "paused")),
             terminal.percent(study.best.value) if study.best else terminal.NONE,
-            _gain(study, storage) if out.width >= 100 else "",
+            _gain(study, storage) if out.width >= BASELINE_FITS else "",
             f"{study.record.created.astimezone():%Y-%m-%d}",
         )
         for study in found
@@ -103,6 +113,21 @@ def _gain(study: StudySummary, storage: str | None) -> str:
     return "it is one" if found.is_start else f"{100 * found.gained:+.1f}{error}"
 
 
+def _names(action: Action, name: str | None, to: str | None, named: str | None) -> tuple[str | None, str | None]:
+    """Returns NAME and NEW. With `--study`, the first name after the action may be NEW.
+
+    Raises:
+        SettingsError: two studies are named, or one to import.
+    """
+    if named is None:
+        return name, to
+    if action == "import":
+        raise SettingsError(f"There is no study {named} here: import takes a file.", _HINTS[action])
+    if action in ("rename", "export") and to is None:
+        return named, name
+    return one_study(name, named), to
+
+
 def _act(action: Action, name: str | None, to: str | None, storage: str | None) -> None:
     """Deletes, renames, exports or imports a study.
 
@@ -111,7 +136,7 @@ def _act(action: Action, name: str | None, to: str | None, storage: str | None) 
     """
     needs = NEEDS[action]
     if len(needs.split()) != sum(given is not None for given in (name, to)):
-        raise SettingsError(f"`fer-tune studies {action}` needs {needs}.", "`fer-tune studies` lists the names.")
+        raise SettingsError(f"`fer-tune studies {action}` needs {needs}.", _HINTS[action])
     assert name is not None
     if action == "delete":
         deleted = api.delete_study(name, storage=storage)

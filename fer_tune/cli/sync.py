@@ -74,7 +74,8 @@ def _show(synced: Synced) -> None:
     if synced.left_out:
         terminal.note(
             f"{terminal.many(synced.left_out, 'job')} of {synced.study} ran with --wandb disabled, and "
-            f"{'was' if synced.left_out == 1 else 'were'} left out. --include-disabled copies them too."
+            f"{'was' if synced.left_out == 1 else 'were'} left out. --include-disabled copies "
+            f"{'it' if synced.left_out == 1 else 'them'} too."
         )
     if synced.mode == "offline" and synced.tracker == "wandb":
         from fer_tune.mirror.wandb_tracker.environment import keys

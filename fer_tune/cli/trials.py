@@ -27,6 +27,9 @@ DETAIL_LINES = 12
 LAST = 24
 """Cells that the last column may keep from the hyperparameters."""
 
+ASKED = 3
+"""Hyperparameters that the example of --columns names."""
+
 NUMBERS = ("trial", "value", "epochs", "best_epoch", "time")
 TEXTS: dict[str, Callable[[TrialSummary], str]] = {
     "trial": lambda trial: str(trial.number),
@@ -34,7 +37,7 @@ TEXTS: dict[str, Callable[[TrialSummary], str]] = {
     "value": lambda trial: terminal.percent(trial.value),
     "epochs": lambda trial: str(trial.epochs),
     "best_epoch": lambda trial: terminal.NONE if trial.best_epoch is None else str(trial.best_epoch),
-    "time": lambda trial: terminal.duration(trial.seconds),
+    "time": lambda trial: terminal.duration(trial.trained),
     "start, reason": lambda trial: terminal.shown(" · ".join(filter(None, (trial.name, _reason(trial))))),
 }
 """The columns that every trial has, and how they look."""
@@ -112,7 +115,8 @@ def trials(  # noqa: PLR0917 - options
     elif as_csv:
         _print_csv(found)
     elif conditions and not found:
-        terminal.note(f"No trial of {name} has failed." if failed and not where else f"No trial of {name} is such.")
+        none = "has failed" if failed and not where else f"meets {' and '.join(conditions)}"
+        terminal.note(f"No trial of {name} {none}.")
     else:
         _show(name, found, None if columns is None else columns.split(","), hyperparameters=not failed)
         if failed:
@@ -138,8 +142,14 @@ def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *,
         else:
             print(text)
     if missing:
-        more = f"{terminal.many(len(missing), 'more hyperparameter')} vary: {', '.join(missing)}"
-        out.print(Text(f"{more}. --columns trial,value,{missing[0]} shows them.", "dim"))
+        out.print(Text(how_to_see(missing), "dim"))
+
+
+def how_to_see(missing: Sequence[str]) -> str:
+    """Returns which hyperparameters vary and have no column, and the option that shows them."""
+    some = terminal.many(len(missing), "more hyperparameter varies", "more hyperparameters vary")
+    shows = "shows it" if len(missing) == 1 else "shows them" if len(missing) <= ASKED else "shows some"
+    return f"{some}: {', '.join(missing)}. --columns trial,value,{','.join(missing[:ASKED])} {shows}."
 
 
 def chosen(found: Sequence[TrialSummary], width: int, hyperparameters: bool) -> tuple[list[Cells], list[str]]:

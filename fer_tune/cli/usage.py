@@ -49,7 +49,9 @@ def _explained(problem: typer.BadParameter, hint: str) -> SettingsError | None:
 
 def _name(param: Any) -> str:
     """Returns how a user calls an option or an argument."""
-    return str(param.opts[0] if param.param_type_name == "option" else param.metavar or param.name.upper())
+    if param.param_type_name == "option":
+        return str(param.opts[0])
+    return str(param.metavar or param.name.upper()).strip("[].")
 
 
 def _allowed(details: ErrorDetails) -> str:

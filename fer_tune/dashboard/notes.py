@@ -15,7 +15,11 @@ TAIL = 1500
 
 
 def trial_note(
-    trial: TrialSummary, rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord], classes: Sequence[str]
+    trial: TrialSummary,
+    rows: Sequence[EpochRow],
+    attempts: Sequence[AttemptRecord],
+    classes: Sequence[str],
+    baseline: float | None = None,
 ) -> str:
     """Returns how a trial ended and what its best epoch measured.
 
@@ -23,8 +27,9 @@ def trial_note(
         rows: its epochs, once each.
         attempts: all of them, in order.
         classes: the names of the classes.
+        baseline: the value of the best `start:` configuration.
     """
-    parts = [_headline(trial)]
+    parts = [_headline(trial, baseline)]
     best = next((row for row in rows if row.epoch == trial.best_epoch), None)
     if best is not None:
         parts.append(_measures(best, classes))
@@ -59,8 +64,10 @@ def study_note(record: StudyRecord) -> str:
     return f"## {record.name}\n\n{table}\n\nThe sweep:\n\n{fence}yaml\n{record.sweep_text.strip()}\n{fence}\n"
 
 
-def _headline(trial: TrialSummary) -> str:
+def _headline(trial: TrialSummary, baseline: float | None) -> str:
     value = "" if trial.value is None else f" at {100 * trial.value:.2f} %"
+    if trial.value is not None and baseline is not None and trial.state == "complete" and not trial.name:
+        value += f" ({100 * (trial.value - baseline):+.2f} over the best of start)"
     epoch = "" if trial.best_epoch is None else f", best epoch {trial.best_epoch} of {trial.epochs}"
     name = f" ({_inline(trial.name)})" if trial.name else ""
     return f"**{trial.state}**{value}{epoch}{name}"

@@ -20,27 +20,31 @@ CELL, SIDE = 54, 92
 """The size of a cell of a confusion matrix, and the width of the names beside it, in px."""
 
 
-def curves_picture(rows: Sequence[EpochRow], title: str) -> str:
+def curves_picture(rows: Sequence[EpochRow], title: str, baseline: float | None = None) -> str:
     """Returns learning curves, accuracy beside loss. Training is dashed, validation solid.
 
     Args:
         rows: by epoch.
+        baseline: validation accuracy of the best `start:` configuration, which gets a line.
     """
-    accuracy = _panel(rows, "accuracy", "accuracy, %", 100)
+    accuracy = _panel(rows, "accuracy", "accuracy, %", 100, baseline)
     loss = _panel(rows, "loss", "cross-entropy, nats", 1)
     panels = (at(place * WIDTH, HEAD, panel) for place, panel in enumerate((accuracy, loss)))
     return svg(2 * WIDTH, HEIGHT + HEAD, _heading(title), *panels, picture=True, label=title)
 
 
-def _panel(rows: Sequence[EpochRow], measure: str, unit: str, scale: float) -> str:
+def _panel(rows: Sequence[EpochRow], measure: str, unit: str, scale: float, baseline: float | None = None) -> str:
     train, val = (
         [(row.epoch, scale * float(getattr(row, f"{part}_{measure}"))) for row in rows] for part in ("train", "val")
     )
     epochs = Linear(1, max(2, len(rows)), whole=True)
-    values = Linear.over(value for _, value in (*train, *val))
+    levels = [] if baseline is None else [scale * baseline]
+    values = Linear.over([*(value for _, value in (*train, *val)), *levels])
     chart = Chart(WIDTH, HEIGHT, epochs, values, x_title="epoch", y_title=unit)
     chart.line(train, GREY, width=2, dashes="5 4")
     chart.line(val, VALIDATION, width=2)
+    for level in levels:
+        chart.level(level, f"best of start: {level:.2f} %", "best of start")
     chart.key("train", GREY, "dashes")
     chart.key("val", VALIDATION, "line")
     return chart.draw()

@@ -20,7 +20,9 @@ from fer_tune.files import remove_drafts, replace_file, replace_text
 from fer_tune.job import EpochRow
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import trial
+from fer_tune.study import TrialSummary, trial
+from fer_tune.study.summaries import best_start
+from fer_tune.study.trial_states import START
 
 CURVES, CONFUSION, FINAL_FIT = "c0", "cf", "cd"
 """Ends of the ids of pictures. The addresses of the dashboard allow hexadecimal digits only."""
@@ -37,6 +39,8 @@ class NoteWriter:
         self._folder = settings.pictures
         self._record = store.studies.get(study)
         self._classes = self._record.data_spec.classes
+        self._best_start: float | None = None
+        self._started = False
 
     def catch_up(self) -> int:
         """Writes the study's note and all missing notes of trials. Returns how many trials."""
@@ -60,8 +64,10 @@ class NoteWriter:
         found = trial(self._store, study, number, alive=True)  # it has ended, whether or not its run has
         rows = self._store.epochs.curve(study, found.job) if found.job else []
         attempts = self._store.jobs.attempts(study, found.job) if found.job else []
+        self._note_baseline(found)
         pictures = self._draw(number, rows, found.job)
-        add_note(self._store, study, number, trial_note(found, rows, attempts, self._classes), pictures)
+        note = trial_note(found, rows, attempts, self._classes, self._best_start)
+        add_note(self._store, study, number, note, pictures)
 
     def add_final_fit(self, number: int, confusion: Path) -> None:
         """Adds the PNG file of a final fit's confusion matrix to the trial that it started from."""
@@ -71,13 +77,23 @@ class NoteWriter:
         replace_file(self._folder / artifact, lambda stream: stream.write(content))
         add_picture(self._store, self._record.name, number, artifact, "final fit, on test.png")
 
+    def _note_baseline(self, ended: TrialSummary) -> None:
+        """Keeps the best accuracy of `start:`. The database is asked only once: that takes long."""
+        if self._record.objective != "val_accuracy":
+            return
+        if not self._started:
+            self._started, known = True, best_start(self._store, self._record.name)
+            self._best_start = known.value if known else None
+        elif START in ended.attrs and ended.state == "complete" and ended.value is not None:
+            self._best_start = max(ended.value, self._best_start or 0.0)
+
     def _draw(self, number: int, rows: list[EpochRow], job: str | None) -> dict[str, str]:
         """Draws the pictures that a trial has data for. Returns their names by id."""
         title = f"{self._record.name}, trial {number}"
         drawn: dict[str, str] = {}
         try:
             if rows:
-                self._keep(number, CURVES, curves_picture(rows, title))
+                self._keep(number, CURVES, curves_picture(rows, title, self._best_start))
                 drawn[self._id(number, CURVES)] = "learning curves.svg"
             if (matrix := self._confusion(job)) is not None:
                 picture = confusion_picture(matrix, self._classes, f"{title}: validation, best epoch")

@@ -57,6 +57,17 @@ def load_faces(
     return _cached(sources.identity(path, side, channels), printable(source), settings, read, progress)
 
 
+def missing(source: str, settings: Settings) -> str:
+    """Returns why a data set is not there, or an empty text. It opens no file."""
+    try:
+        path = _own_copy(settings) if source == FER2013 else source
+    except DataError as error:
+        return error.message
+    if path == DEMO or at_home(path).exists():
+        return ""
+    return f"{path}: there is no such file or folder"
+
+
 SIDES = (8, 512)
 """The smallest and the largest side of an image that a network is trained on."""
 

@@ -24,6 +24,15 @@ MOST = 1_000_000
 FLAT = 4.0
 """An image whose pixels deviate by less than this, in 0..255, shows nothing."""
 
+PLURAL = {
+    "does not look like a cropped face": "do not look like cropped faces",
+    "does not look like a face": "do not look like faces",
+    "it is far from": "they are far from",
+    "it was cut to its middle square": "they were cut to their middle squares",
+    "its pixels": "their pixels",
+}
+"""Words of a note on one image, and those of a note on several."""
+
 NAMED = 3
 """Images that a note names. It counts the others."""
 
@@ -83,8 +92,15 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
     together = np.concatenate(images)
     if flat := [name for name, image in zip(names, together, strict=True) if image.std() < FLAT]:
         notes["does not look like a cropped face: its pixels hardly differ"] = flat
-    said = [f"{_listed(some)}: {note}" for note, some in notes.items()]
+    said = [f"{_listed(some)}: {note if len(some) == 1 else _plural(note)}" for note, some in notes.items()]
     return Pictures(tuple(names), together, (*(f"skipped: {error.message}" for error in skipped), *said))
+
+
+def _plural(note: str) -> str:
+    """Returns a note on one image as a note on several."""
+    for one, several in PLURAL.items():
+        note = note.replace(one, several)
+    return note
 
 
 def _listed(names: Sequence[str]) -> str:

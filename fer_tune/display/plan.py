@@ -50,8 +50,11 @@ def show_previews(previews: Sequence[Preview]) -> None:
         trials, epochs = terminal.many(budget.trials, "trial"), terminal.many(budget.epochs, "epoch")
         workers = terminal.many(len(one.devices), "worker")
         terminal.line(out, f"  {trials} of at most {epochs}; {workers}: {', '.join(one.devices)}")
+        if one.missing:
+            terminal.line(out, ("  the images are missing: ", "bold red"), one.missing)
         for name, params in one.first[:LISTED]:
-            out.print(Padding(Text(terminal.shown(f"first {name or ''}: {_params(params)}")), (0, 0, 0, 2)))
+            what = f"first {name}" if name else "first"
+            out.print(Padding(Text(terminal.shown(f"{what}: {_params(params)}")), (0, 0, 0, 2)))
         if len(one.first) > LISTED:
             terminal.line(out, f"  and {terminal.many(len(one.first) - LISTED, 'more start configuration')}")
         for params in one.examples:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -120,6 +121,16 @@ def line(out: Console, *parts: str | tuple[str, str]) -> None:
     out.print(Text.assemble(*safe), soft_wrap=True)
 
 
+def next_commands(out: Console, *commands: str, indent: str = "") -> None:
+    """Prints what a user may call next: in a line, or each command in its own if they are long."""
+    together = f"{indent}next: {'; '.join(commands)}"
+    if cell_len(together) <= out.width or len(commands) == 1:
+        line(out, together)
+        return
+    for place, command in enumerate(commands):
+        line(out, f"{indent}{'next: ' if place == 0 else '      '}{command}")
+
+
 def table(title: str = "") -> Table:
     """Returns an empty table that looks as all of ours do."""
     return PlainTable(
@@ -179,6 +190,11 @@ def state(name: str) -> Text:
 def percent(fraction: float | None) -> str:
     """Returns a fraction as a percentage with two digits."""
     return NONE if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
+
+
+def probability(p: float) -> str:
+    """Returns a probability with three digits: 0.042, or <0.001."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def many(count: float, one: str, several: str | None = None) -> str:

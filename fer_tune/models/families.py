@@ -41,7 +41,9 @@ class Families(Mapping[str, Family]):
             return _load(_plugins()[name])
         if family_files.NAMED.fullmatch(name):
             return family_files.family(name)
-        raise UnknownFamilyError(f"{name[:64]!r} is not a family.", f"Families: {', '.join(self)}.")
+        raise UnknownFamilyError(
+            f"{name[:64]!r} is not a family.", f"Families: {', '.join(self)}, or torchvision/NAME."
+        )
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (

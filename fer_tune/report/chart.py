@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, Literal
 
-from fer_tune.report.axes import Axis
-from fer_tune.report.svg import Shape, mark, of_trial, path, text
+from fer_tune.report.axes import Axis, Categories
+from fer_tune.report.svg import Shape, mark, of_trial, path, text, title
 
 Point = tuple[Any, Any]
 Mark = tuple[Any, Any, str, int | None]
@@ -16,6 +16,9 @@ Mark = tuple[Any, Any, str, int | None]
 
 RIGHT, BOTTOM = 12, 40
 """Space beside and below the plot, in px."""
+
+LETTER = 6.6
+"""Width of a letter, in px, as a mean."""
 
 Key = Literal["dot", "cross", "line", "dashes"]
 
@@ -36,7 +39,7 @@ class Chart:
     ) -> None:
         self.width, self.height = width, height
         self._x, self._y = x, y
-        self._left, self._top = (46, 24) if y_title else (30, 8)
+        self._left, self._top = (54, 24) if y_title else (30, 8)
         self._right, self._bottom = width - RIGHT, height - BOTTOM
         self._parts = [self._axes(x_title, y_title, ticks)]
         self._next_key = self._left + 6.0
@@ -90,7 +93,7 @@ class Chart:
     def key(self, name: str, colour: str, shape: Key = "dot") -> None:
         """Adds an entry to the legend above the plot."""
         x = self._next_key
-        self._next_key += 34 + 6.6 * len(name)
+        self._next_key += 34 + LETTER * len(name)
         if shape in ("dot", "cross"):
             self._parts.append(mark(x + 3, 8, colour, "dot" if shape == "dot" else "cross"))
         else:
@@ -113,11 +116,22 @@ class Chart:
             y = bottom - (bottom - top) * place
             parts.append(path(f"M{left} {y:.1f}H{right:g}", "currentColor", 1, 'opacity=".15"'))
             parts.append(text(left - 7, y + 4, label, "end"))
-        for place, label in self._x.ticks(ticks):
-            parts.append(text(left + (right - left) * place, bottom + 17, label, "middle"))
+        marks = self._x.ticks(ticks)
+        room = (right - left) / max(1, len(marks)) if isinstance(self._x, Categories) else math.inf
+        for place, label in marks:
+            parts.append(_label(left + (right - left) * place, bottom + 17, label, room))
         parts.append(path(f"M{left} {bottom:g}H{right:g}", "currentColor", 1, 'opacity=".45"'))
         parts.append(text((left + right) / 2, self.height - 6, x_title, "middle"))
         if y_title:
             turned = f'transform="translate(12 {(top + bottom) / 2:.1f}) rotate(-90)" text-anchor="middle"'
             parts.append(f"<text {turned}>{escape(y_title)}</text>")
         return "".join(parts)
+
+
+def _label(x: float, y: float, label: str, room: float) -> str:
+    """Returns the name of a category below its place. One without room is cut, with a tooltip."""
+    fitting = math.inf if math.isinf(room) else int(room / LETTER)
+    if len(label) <= fitting:
+        return text(x, y, label, "middle")
+    short = text(x, y, f"{label[: max(1, int(fitting) - 1)]}…", "middle")
+    return short.replace("</text>", f"{title(label)}</text>")

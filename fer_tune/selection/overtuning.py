@@ -52,7 +52,15 @@ class Meter:
     openings: int = 0
 
 
-def meter(search: float, confirmed: Sequence[float], test: Sequence[float], images: int, test_images: int) -> Meter:
+def meter(
+    search: float,
+    confirmed: Sequence[float],
+    test: Sequence[float],
+    images: int,
+    test_images: int,
+    *,
+    of_confirmed: Interval | None = None,
+) -> Meter:
     """Returns the figures of one configuration side by side, with warnings.
 
     Args:
@@ -60,10 +68,12 @@ def meter(search: float, confirmed: Sequence[float], test: Sequence[float], imag
         confirmed: its values under new seeds, on the same validation images; may be empty.
         test: its accuracies on test, by seed; may be empty.
         images, test_images: numbers of validation and test images.
+        of_confirmed: the interval of the confirmed mean, if the race knows a better one than these
+            values alone give: it pools the variation of seeds over all candidates.
     """
     figures, warnings = [Figure("search", (search,), _of_images(search, images))], []
     if confirmed:
-        figures.append(Figure("confirmed", tuple(confirmed), t_interval(confirmed)))
+        figures.append(Figure("confirmed", tuple(confirmed), of_confirmed or t_interval(confirmed)))
         spread = deviation(confirmed)
         if spread is not None:
             chance = t_quantile((1 + LEVEL) / 2, len(confirmed) - 1) * spread * math.sqrt(1 + 1 / len(confirmed))

@@ -146,7 +146,8 @@ def _assembled(store: Store, settings: Settings, chosen: Chosen, fits: dict[Netw
 
     wanted = [(key, place) for key, (_, count) in chosen.networks.items() for place in range(count)]
     if missing := [network for network in wanted if network not in fits]:
-        raise TrainingError(f"{len(missing)} networks were not trained.", "`fer-tune ensemble` trains them again.")
+        count = f"{len(missing)} of {len(wanted)}"
+        raise TrainingError(f"Some networks were not trained: {count}.", "`fer-tune ensemble` trains them again.")
     members = tuple(fits[key_of(one), place] for one in chosen.members for place in range(one.weight))
     folder = settings.artifacts / "ensembles" / id
     save_ensemble(

@@ -30,6 +30,7 @@ class Preview:
         counts: the trials of the study that would be continued. None if it would be a new one.
         first: name and hyperparameters of the `start:` configurations.
         examples: configurations drawn at random, as the search draws its first ones.
+        missing: why the images are not there; empty if they are.
     """
 
     sweep: Sweep
@@ -38,6 +39,7 @@ class Preview:
     counts: Counts | None
     first: tuple[tuple[str | None, dict[str, Value]], ...]
     examples: tuple[dict[str, Value], ...]
+    missing: str = ""
 
 
 def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOptions) -> list[Preview]:
@@ -48,6 +50,7 @@ def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOpti
         StudyError: a study was made by another sweep.
         StorageError: the database cannot be read.
     """
+    from fer_tune.data.load import missing
     from fer_tune.store.connection import parse_url, shown
 
     url = parse_url(settings.url)
@@ -60,6 +63,7 @@ def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOpti
             _counts(sweep, settings),
             tuple((start.name, _searched(sweep, start.params)) for start in sweep.start),
             _examples(sweep),
+            missing(sweep.data, settings),
         )
         for sweep in sweeps
     ]

@@ -66,4 +66,5 @@ class TrialJobs:
             artifacts=self.folder(uid),
             checkpoint=checkpoint_path(self.checkpoints, uid),
             checkpoint_seconds=sweep.limits.checkpoint_interval,
+            threads=1 if sweep.schedule.name == "deterministic" else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sqlite3
 import time
 from contextlib import suppress
@@ -20,6 +21,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     NoSuchModuleError,
+    OperationalError,
     SQLAlchemyError,
 )
 
@@ -61,6 +63,13 @@ MESSAGES: dict[int | None, tuple[str, str]] = {
 """Message and hint for SQLite's primary result codes, https://sqlite.org/rescode.html."""
 
 
+_UNREACHED = "Check that the server runs, and that host, port, user, password and database in the URL are right."
+
+
+_MISSING = re.compile(r'no such table: (\w+)|relation "(\w+)" does not exist')
+_RESTORE = "Another program deleted it. Restore a backup with `fer-tune restore`, or name another database."
+
+
 def parse_url(text: str) -> URL:
     """Returns a database URL in full: SQLite's path is absolute, and PostgreSQL's driver is named.
 
@@ -79,7 +88,8 @@ def parse_url(text: str) -> URL:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("psycopg"):
             raise MissingExtraError("PostgreSQL", "postgres") from error
-        raise StorageError(f"The database driver {error.name} is not installed.") from error
+        hint = "Name an SQLite file or a PostgreSQL database: fer-tune is tested with these."
+        raise StorageError(f"The database driver {error.name} is not installed.", hint) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         # The message does not repeat the text, which may hold a password.
         raise StorageError(
@@ -201,7 +211,12 @@ def explain(error: SQLAlchemyError, url: URL, waited: float = 0.0) -> StorageErr
         message, hint = MESSAGES[code]
         after = f" and stayed so for {waited:.0f} s" if waited >= 1 else ""
         return StorageError(message.format(where=where, after=after), hint)
-    return StorageError(f"The database {where} answers: {_first_line(error, url)}")
+    said = _first_line(error, url)
+    if missing := _MISSING.search(said):
+        return StorageError(f"The database {where} lacks the table {missing[1] or missing[2]}.", _RESTORE)
+    unreached = isinstance(error, OperationalError) and url.get_backend_name() != "sqlite"
+    hint = _UNREACHED if unreached else "`fer-tune doctor` examines the storage."
+    return StorageError(f"The database {where} answers: {said}", hint)
 
 
 def sqlite_code(error: SQLAlchemyError) -> int | None:

@@ -13,6 +13,9 @@ from fer_tune.store import tables
 from fer_tune.store.database import Database
 from fer_tune.store.records import SplitRecord, StudyRecord
 
+LISTED = 8
+"""Studies that an error names. Of more, it says how to list them."""
+
 
 class Studies:
     """The studies of a database."""
@@ -102,11 +105,14 @@ class Studies:
     def _unknown(self, name: str) -> StudyError:
         name = _printable(name)
         names = [row["name"] for row in self._database.rows(select(tables.studies.c.name))]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        if near:
-            hint = f"The nearest name is {near[0]}; `fer-tune studies` lists all."
+        near = difflib.get_close_matches(name, names, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        if not names:
+            hint = "It has no study yet. `fer-tune run SWEEP` makes one."
+        elif len(names) > LISTED:
+            hint = f"{meant}`fer-tune studies` lists all."
         else:
-            hint = f"It has: {', '.join(names)}." if names else "It has no study yet. `fer-tune run SWEEP` makes one."
+            hint = f"{meant}It has: {', '.join(names)}."
         return StudyError(f"There is no study {name} in {self._database.shown}.", hint)
 
 

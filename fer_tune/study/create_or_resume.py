@@ -60,7 +60,7 @@ def settle(sweep: Sweep, store: Store, storage: BaseStorage, data: DataRef, coun
         store.studies.add(record)
         return record
     if not in_optuna and store.jobs.attempts(sweep.study):
-        raise trials_deleted(sweep.study, "meanwhile")
+        raise trials_deleted(sweep.study)
     try:
         _refuse_changes(record, sweep, data)
     except StudyError:

@@ -84,7 +84,7 @@ def import_study(store: Store, settings: Settings, file: Path) -> Exported:
     If it is killed, the same call does it again: the files come before the rows that name them.
 
     Raises:
-        StudyError: there is a study of its name.
+        StudyError: there is a study of its name, or the study itself has another name here.
         StorageError: the file is not an exported study, is damaged, or cannot be unpacked.
     """
     if not file.is_file():
@@ -103,6 +103,10 @@ def import_study(store: Store, settings: Settings, file: Path) -> Exported:
                 if store.studies.find(name) is not None:
                     hint = f"`fer-tune studies rename {name} NEW` gives the one that is here another name."
                     raise StudyError(f"There is a study {name} already.", hint)
+                uid = alone.studies.get(name).uid
+                if (here := next((one.name for one in store.studies.all() if one.uid == uid), None)) is not None:
+                    hint = f"`fer-tune studies delete {here}` removes it, if {file} shall replace it."
+                    raise StudyError(f"The study of {file} is here already, with the name {here}.", hint)
                 for member in members:
                     _copy(draft / member, settings.root / member)
                 store.write(lambda tx: copy_studies(alone, tx, [name], False))
@@ -143,7 +147,8 @@ def _unpack(file: Path, draft: Path) -> list[Path]:
                 if member.name != DATABASE:
                     members.append(Path(member.name))
     except (tarfile.TarError, EOFError) as error:
-        raise StorageError(f"{file} is damaged: {error}.", _ANOTHER) from error
+        why = str(error).partition("\n")[0].rstrip(":. ")  # tarfile tells a line for each format that it tried
+        raise StorageError(f"{file} is damaged, or is not an exported study: {why}.", _ANOTHER) from error
     if not (draft / DATABASE).is_file():
         raise StorageError(f"{file} has no database.", _ANOTHER)
     return members

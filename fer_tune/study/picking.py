@@ -18,7 +18,7 @@ FIELDS: dict[str, Callable[[TrialSummary], Any]] = {
     "value": lambda trial: trial.value,
     "epochs": lambda trial: trial.epochs,
     "best_epoch": lambda trial: trial.best_epoch,
-    "time": lambda trial: trial.seconds,
+    "time": lambda trial: trial.trained,
     "start": lambda trial: trial.name,
 }
 """What is known of every trial, by the name that a user gives it."""
@@ -90,7 +90,7 @@ def checked(name: str, known: Sequence[str]) -> str:
         return name
     close = get_close_matches(name, known, 1)
     meant = f" Did you mean {close[0]}?" if close else ""
-    raise SettingsError(f"No trial has {name!r}.{meant}", f"Names: {', '.join(known)}.")
+    raise SettingsError(f"No trial has a value named {name!r}.{meant}", f"Names: {', '.join(known)}.")
 
 
 def _meeting(trials: Iterable[TrialSummary], condition: str, known: Sequence[str]) -> list[TrialSummary]:

@@ -24,7 +24,7 @@ RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
-class Measured(Protocol):
+class MeasuredEpoch(Protocol):
     """An epoch's row, from a trainer or from the database. The objective is one of its fields."""
 
     @property
@@ -33,7 +33,7 @@ class Measured(Protocol):
         ...
 
 
-def rung_value(row: Measured, objective: str, compare: Compared) -> float:
+def rung_value(row: MeasuredEpoch, objective: str, compare: Compared) -> float:
     """Returns what a rung compares of an epoch. Higher is better.
 
     It is nan if the objective is not finite. Then the trial fails, and no rung should know it.

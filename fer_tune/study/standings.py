@@ -174,10 +174,11 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
         return None
     confirmations = ConfirmationReader(store, record).read()
     places = confirmations.race.places if confirmations else ()
-    values = next((place.values for place in places if place.candidate == number), ())
+    place = next((place for place in places if place.candidate == number), None)
+    values, interval = (place.values, place.interval) if place else ((), None)
     tested = _tested(store, study, number) if test is None else test
     counts = record.split.counts
-    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0))
+    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), of_confirmed=interval)
     if not tested:
         return read
     split = record.split.hash

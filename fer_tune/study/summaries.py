@@ -63,6 +63,12 @@ class TrialSummary:
         """The time from start to end, or None while the trial has not ended."""
         return (self.ended - self.started).total_seconds() if self.started and self.ended else None
 
+    @property
+    def trained(self) -> float | None:
+        """The time that it trained, without its pauses. None while it has not ended."""
+        known = self.attrs.get("seconds")
+        return float(known) if isinstance(known, int | float) else self.seconds
+
     def as_dict(self) -> dict[str, Any]:
         """Returns all fields by name, and `seconds`."""
         return asdict(self) | {"seconds": self.seconds}

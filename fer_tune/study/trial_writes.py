@@ -31,10 +31,10 @@ USER: Table = models.TrialUserAttributeModel.__table__
 SYSTEM: Table = models.TrialSystemAttributeModel.__table__
 
 
-def trials_deleted(study: str, when: str) -> StudyError:
+def trials_deleted(study: str, when: str = "") -> StudyError:
     """Returns the error for a study whose trials another program deleted."""
     return StudyError(
-        f"The study {study} was deleted {when} by another program. Its epochs and artifacts are still there.",
+        f"Another program deleted the study {study}{when}. Its epochs and artifacts are still there.",
         f"Remove them with `fer-tune studies delete {study}`, restore a backup, or give this run another study "
         "name: --set study=NAME.",
     )
@@ -196,7 +196,7 @@ class TrialWrites:
 
     def deleted(self) -> StudyError:
         """Returns the error for a study that another program deleted."""
-        return trials_deleted(self._study, "while it was run")
+        return trials_deleted(self._study, " while it ran")
 
     def exists(self) -> bool:
         """Returns whether the database has the study."""

@@ -37,7 +37,10 @@ NAMES = {
 EPOCHS = ("epochs", "num_epochs", "max_epochs", "n_epochs")
 FAMILY = ("family", "model", "architecture", "arch", "network")
 SEED = ("seed", "random_seed")
-NEITHER = ("data", "dataset")
+ELSEWHERE = dict.fromkeys(FAMILY, "a sweep has one `family`; write a sweep for each") | dict.fromkeys(
+    ("data", "dataset"), "`data` above names the images"
+)
+"""Parameters that are keys of a sweep and no hyperparameters, and what a comment says of them."""
 
 SAMPLERS = {"bayes": "tpe", "random": "random", "grid": "qmc"}
 """The nearest sampler for each method of W&B."""
@@ -68,8 +71,11 @@ def convert(text: str, path: Path, family: str) -> str:
     lines += [f"seed: {_first(params, SEED)}"] if isinstance(_first(params, SEED), int) else []
     lines += ["params:"]
     for name, spec in params.items():
-        if name not in (*EPOCHS, *FAMILY, *SEED, *NEITHER):
+        nested = isinstance(spec, dict) and isinstance(spec.get("parameters"), dict)
+        if nested or name not in (*EPOCHS, *SEED, *ELSEWHERE):
             lines += [f"  {line}" for line in _parameter(name, spec, known)]
+        elif name in ELSEWHERE and _first({name: spec}, (name,)) != family:
+            lines += [f"  # {name}: {ELSEWHERE[name]}"]
     return "\n".join(lines) + "\n"
 
 
@@ -140,7 +146,7 @@ def _domain(spec: Any, whole: bool) -> tuple[str, str]:
     if "value" in spec:
         return _scalar(spec["value"]), ""
     if isinstance(spec.get("values"), list):
-        return _flow({"choices": spec["values"]}), ""
+        return _flow({"choices": spec["values"]}), "all are as likely" if "probabilities" in spec else ""
     kind = str(spec.get("distribution", "uniform"))
     low, high = spec.get("min"), spec.get("max")
     note = ""
@@ -156,6 +162,7 @@ def _domain(spec: Any, whole: bool) -> tuple[str, str]:
     found: dict[str, Any] = {name: round(at) if whole else _digits(at) for name, at in (("low", low), ("high", high))}
     if log:
         found["log"] = True
+        note = "; ".join(filter(None, (note, "a logarithmic range has no step" if "q" in spec else "")))
     elif isinstance(spec.get("q"), int | float):
         found["step"] = spec["q"]
     return _flow(found), note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -65,6 +65,8 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
             problems.add(root, "", f"a sweep must be a mapping that names a family, not {describe_value(root.plain())}")
         raise _error(path, problems)
     inherited = inherit(root, path, _read, problems)
+    if problems and inherited is not None and "family" not in root.entries:
+        raise _error(path, problems)  # what it would have inherited is not missing
     changed = override(root, overrides, problems, path.parent) | (inherited or set())
     from_file = _read_family(root, path.parent, problems)
     from_file = read_weights(root, path.parent, problems) or from_file
@@ -132,7 +134,7 @@ def convert_wandb(path: Path, family: str | None = None) -> Converted:
     family = family or family_of(text) or "resnet"
     if family not in FAMILIES:
         near = nearest(family, FAMILIES.alternatives(family))
-        raise SweepError(f"{family!r} is not a family{near}.", f"Families: {', '.join(FAMILIES)}.")
+        raise SweepError(f"{family!r} is not a family{near}.", f"Families: {', '.join(FAMILIES)}, or torchvision/NAME.")
     converted = convert(text, path, family)
     try:
         loads_sweep(converted, Path("converted.yaml"))
@@ -217,7 +219,17 @@ def _missing(path: Path) -> SweepError:
 def _error(path: Path, problems: Problems) -> SweepError:
     count = len(problems)
     message = f"{path}: {count} problem{'s' if count != 1 else ''} in this sweep:"
-    return SweepError(message, problems.hint or _HINT, tuple(problems))
+    return SweepError(message, problems.hint or _HINT, _once(problems))
+
+
+def _once(problems: Iterable[str]) -> tuple[str, ...]:
+    """Returns the problems, each list of allowed names only where it comes first."""
+    seen, found = set[str](), []
+    for problem in problems:
+        said, _, names = problem.partition("; allowed: ")
+        found.append(said if names in seen else problem)
+        seen.add(names)
+    return tuple(found)
 
 
 def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:

@@ -150,6 +150,8 @@ def parse(text: str, problems: Problems, origin: str = "", file: str = "") -> No
         if mark is not None and not origin:
             top = Node(None, mark.line + 1, _place(file, mark.line + 1))
         why = ", ".join(part for part in (error.context, error.problem) if part)
+        if "'\\t'" in why:
+            why = "this line begins with a tab, and YAML takes only spaces there"
         problems.add(top, "", f"not YAML: {why}")
         return top
     except RecursionError:

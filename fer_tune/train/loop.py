@@ -60,6 +60,7 @@ class Trainer:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
+        self._threads = torch.get_num_threads()
         self.device = torch.device(device)
         self.hardware = "cpu"
         if self.device.type == "cuda":
@@ -126,6 +127,8 @@ class Trainer:
         self, training: Training, cache: NetworkCache, stop_requested: Callable[[], int]
     ) -> Generator[Said, None, None]:
         """Trains a job in a lane, whatever happens to it."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(training.job.threads or self._threads)
         try:
             with closing(Keeper(training.job)) as keeper:
                 yield from self._until_it_ends(training, keeper, cache, stop_requested)

@@ -125,4 +125,5 @@ def _read_json(path: Path) -> Any:
 
 def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))[:80]}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{'.'.join(map(str, first['loc']))[:80]} {said.removesuffix(' or instance of Input')}"

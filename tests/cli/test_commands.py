@@ -90,6 +90,9 @@ def test_studies_counts(store: Store, fer_tune: Run) -> None:
     }
     assert study["counts"].keys() >= {"running", "waiting", "interrupted", "paused"}
     assert study["best"]["number"] == 1
+    heading, _, row = fer_tune("studies").stdout.splitlines()
+    assert heading.split()[-3:] == ["best", "over", "start"]
+    assert "60.00 %  +10.0 ± 15" in row
 
 
 def test_best_of_nothing_ends_with_3(settings: Settings, fer_tune: Run) -> None:
@@ -207,3 +210,14 @@ def test_a_database_without_a_study_says_how_to_make_one(settings: Settings, fer
     assert (shown.exit_code, shown.stdout) == (0, "")
     assert "fer-tune run SWEEP" in shown.stderr
     assert json.loads(fer_tune("studies", "--json").stdout) == []
+
+
+def test_a_study_may_be_named_by_an_option_in_studies_too(store: Store, fer_tune: Run, tmp_path: Path) -> None:
+    assert [one["name"] for one in json.loads(fer_tune("studies", "--study", "tiny", "--json").stdout)] == ["tiny"]
+    assert fer_tune("studies", "--study", "nonesuch").exit_code == 2
+    assert fer_tune("studies", "rename", "--study", "tiny", "small").exit_code == 0
+    assert fer_tune("studies", "export", "--study", "small", tmp_path / "small.tar").exit_code == 0
+    assert fer_tune("studies", "delete", "small", "--study", "other").exit_code == 2
+    assert fer_tune("studies", "delete", "--study", "small").exit_code == 0
+    assert fer_tune("studies", "import", tmp_path / "small.tar").exit_code == 0
+    assert [one["name"] for one in json.loads(fer_tune("studies", "--json").stdout)] == ["small"]

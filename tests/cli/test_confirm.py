@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from fer_tune import api
 from fer_tune.cli.app import app
-from fer_tune.cli.standings import as_dict, conclusions
+from fer_tune.cli.standings import as_dict, conclusions, show
+from fer_tune.display import terminal
 from fer_tune.selection.race import Race
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
@@ -41,6 +44,7 @@ def test_the_command_confirms_and_prints_the_table(searching: Settings) -> None:
     assert first.exit_code == 0, first.output
     assert "s: 1 trial under new seeds, val_accuracy" in first.stdout
     assert "confirmation" in first.stdout
+    assert "…" not in first.stdout, "a table is cut off at 80 columns"
     found = json.loads(fer_tune(*words, "--json").stdout)
     assert (found["trainings"], found["confirmed_under"], len(found["trials"])) == (2, 2, 1)
     assert len(found["trials"][0]["confirmed"]["values"]) == 2
@@ -95,3 +99,36 @@ def test_before_the_first_confirmation_has_ended_the_trials_of_the_search_are_co
     begun = Confirmations(Race((), (), 0, None), {}, 3, 2)
     said = " ".join(conclusions(replace(api.standings("s"), confirmations=begun)))
     assert "2 of 4 compared trials cannot be told from the leader: 1, 0." in said
+
+
+def test_the_table_of_a_confirmed_study_fits_80_columns(
+    confirmed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show(terminal.console(), api.standings("s", 4), 4)
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert "…" not in shown
+    assert lines[0] == ["trial", "search,", "%", "confirmed,", "%", "95", "%", "seeds", "p"]
+    assert [line[0] for line in lines[2:4]] == ["1", "0"]
+    assert [line[-1] for line in lines if line[:2] == ["3", "10.00"]] == ["not"]  # and below it: confirmed
+
+
+def test_a_trial_without_a_confirmation_is_not_compared_with_one_that_has_some(confirmed: Settings) -> None:
+    [*_, last] = json.loads(fer_tune("best", "--top", 4, "--json").stdout)["trials"]
+    assert (last["number"], last["confirmed"], last["p"], last["tied"]) == (3, None, None, None)
+    assert "not confirmed" in fer_tune("best", "--top", 4).stdout
+
+
+def test_the_meter_and_the_standings_give_a_confirmed_mean_one_interval(confirmed: Settings) -> None:
+    leader, meter = api.standings("s").ranked[0], api.overtuning("s", 1)
+    assert leader.confirmed is not None
+    assert meter is not None
+    [interval] = [figure.interval for figure in meter.figures if figure.name == "confirmed"]
+    assert interval == leader.confirmed.interval
+
+
+def test_the_report_says_the_confirmed_mean_in_a_sentence_of_its_own(confirmed: Settings, tmp_path: Path) -> None:
+    assert fer_tune("report", "--study", "s", "--out", tmp_path / "report.html").exit_code == 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert re.search(r"[a-z]\. Its mean under 3 new seeds is", " ".join(page.split()))

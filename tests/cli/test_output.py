@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fer_tune.cli.retrain import show_ledger
 from fer_tune.data.spec import DataRef
 from fer_tune.display import terminal
 from fer_tune.display.json_lines import JsonLines
@@ -23,6 +24,7 @@ from fer_tune.job import Job, StepProgress
 from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.store.openings import Opening
 from fer_tune.study import trials
 from tests.cli.searched import searched
 
@@ -44,6 +46,18 @@ def a_job() -> Job:
     here = Path()
     data = DataRef(here, "d", here, "s")
     return Job("0" * 12, "obedient", "search", "simple_cnn", {}, 4, 0, data, number=7)
+
+
+def test_a_long_ledger_says_how_many_openings_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    when = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+    ledger = [Opening(f"{place}", "split", "final fit", f"model-{place}", "s", when) for place in range(6)]
+    show_ledger(terminal.console(), ledger)
+    shown = capsys.readouterr().out
+    assert "opened: 6 times, this one included" in shown
+    assert "before: 2 more, the oldest ones" in shown
+    assert [f"model-{place}" in shown for place in range(6)] == [False, False, True, True, True, False]
+    show_ledger(terminal.console(), ledger[:2])
+    assert "more" not in capsys.readouterr().out
 
 
 def test_every_event_is_one_object_as_documented(searching: Settings, capsys: pytest.CaptureFixture[str]) -> None:

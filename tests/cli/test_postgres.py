@@ -32,6 +32,7 @@ SWEEP = """
 family: simple_cnn
 data: faces.csv
 sampler: random
+pruner: none
 budget: {trials: 3, epochs: 2}
 params: {width: 8, lr: {low: 1e-3, high: 1e-2, log: true}}
 """
@@ -86,6 +87,7 @@ def world(postgres: NewDatabase, demo: Dataset, tmp_path_factory: pytest.TempPat
     ):
         done = made.call(*words)
         assert done.exit_code == 0, done.output
+        assert "The run continues without it" not in done.output, "an observer failed"
     return made
 
 

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 import fer_tune
 from fer_tune.cli.app import app
+from fer_tune.cli.evaluate import copies_of_training
 from fer_tune.display.lines import Lines, progress
-from fer_tune.display.terminal import Output, many
+from fer_tune.display.terminal import Output, console, many, next_commands, probability
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.sweep.durations import hours
@@ -33,6 +34,15 @@ def test_a_dry_run_says_what_comes_first_and_writes_nothing(sweep: Path, setting
     assert "first by hand: lr 0.001, width 8" in text
     assert text.count("for example: lr 0.0") == 3
     assert text.endswith("nothing was trained or written")
+    assert not settings.root.exists()
+
+
+def test_a_dry_run_says_that_the_images_are_missing(sweep: Path, settings: Settings) -> None:
+    shown = CliRunner().invoke(app, ["run", str(sweep), "--dry-run", "--devices", "cpu", "--data", "nowhere"])
+    assert shown.exit_code == 0, shown.output
+    assert "the images are missing: nowhere: there is no such file or folder" in " ".join(shown.stdout.split())
+    [found] = fer_tune.preview(sweep, changes=["data=fer2013"])
+    assert found.missing.startswith("FER2013 was not found")
     assert not settings.root.exists()
 
 
@@ -82,6 +92,41 @@ def test_one_is_singular() -> None:
         "2 epochs",
         "1,200 studies",
         "0.5 hours",
+    ]
+
+
+def test_commands_that_come_next_are_not_broken_within(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    for words in (("fer-tune best a", "fer-tune logs a"), ("fer-tune predict a-long-folder", "fer-tune best a")):
+        next_commands(console(), *words, indent="  ")
+    next_commands(console(), "fer-tune predict a-folder-that-is-longer-than-a-line")
+    assert capsys.readouterr().out.splitlines() == [
+        "  next: fer-tune best a; fer-tune logs a",
+        "  next: fer-tune predict a-long-folder",
+        "        fer-tune best a",
+        "next: fer-tune predict a-folder-that-is-longer-than-a-line",
+    ]
+
+
+def test_copies_are_counted_in_good_grammar() -> None:
+    said = [copies_of_training(copies) for copies in (None, 0, 1, 1200)]
+    assert "were not looked for" in said[0]
+    assert said[1:] == [
+        "None of the images is a copy of a training image.",
+        "1 of the images is a copy of a training image.",
+        "1,200 of the images are copies of training images.",
+    ]
+
+
+def test_no_probability_is_shown_as_0() -> None:
+    assert [probability(p) for p in (1.0, 0.04215, 0.001, 0.00099, 0.0)] == [
+        "1.000",
+        "0.042",
+        "0.001",
+        "<0.001",
+        "<0.001",
     ]
 
 

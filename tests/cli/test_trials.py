@@ -9,7 +9,7 @@ from dataclasses import replace
 from rich.cells import cell_len
 
 from fer_tune import api
-from fer_tune.cli.trials import chosen
+from fer_tune.cli.trials import chosen, how_to_see
 from fer_tune.display.lines_of_table import Cells, folded, lines_of_table
 from fer_tune.store import Store
 from tests.cli.conftest import Run
@@ -43,7 +43,21 @@ def test_an_unknown_column_is_refused_before_anything_is_printed(store: Store, f
 def test_conditions_hold_for_json_too(store: Store, fer_tune: Run) -> None:
     listed = json.loads(fer_tune("trials", "--json", "--where", "value>40%", "--sort", "value").stdout)
     assert [trial["number"] for trial in listed] == [1, 0, 4]
-    assert fer_tune("trials", "--where", "lr>1").stderr == "No trial of tiny is such.\n"
+    assert fer_tune("trials", "--where", "lr>1").stderr == "No trial of tiny meets lr>1.\n"
+
+
+def test_the_time_is_that_of_training_and_leaves_out_pauses(store: Store) -> None:
+    [trial, *_] = api.trials("tiny")
+    known = replace(trial, attrs={"seconds": 4.25})
+    columns, _ = chosen([known], 80, hyperparameters=True)
+    assert next(column.texts for column in columns if column.heading == "time") == ["4.2 s"]
+    assert replace(trial, attrs={}).trained == trial.seconds
+
+
+def test_what_does_not_fit_can_be_asked_for() -> None:
+    assert how_to_see(["a"]) == "1 more hyperparameter varies: a. --columns trial,value,a shows it."
+    assert how_to_see(["a", "b"]) == "2 more hyperparameters vary: a, b. --columns trial,value,a,b shows them."
+    assert how_to_see(list("abcde")).endswith("--columns trial,value,a,b,c shows some.")
 
 
 def test_what_does_not_fit_is_named(store: Store) -> None:

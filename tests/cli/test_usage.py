@@ -38,6 +38,9 @@ WRONG = {
     "run FILE --dry-run --plan": "--dry-run and --plan exclude one another.",
     "run FILE FILE2 --study x": "--study names one study, and there are 2 sweeps.",
     "best a --study b": "Two studies are named: a and b.",
+    "studies remove a": "ACTION must be one of delete, rename, export, import (got remove).",
+    "studies rename --study a": "`fer-tune studies rename` needs NAME NEW.",
+    "studies import --study a": "There is no study a here: import takes a file.",
 }
 
 

@@ -67,7 +67,7 @@ def test_run_best_retrain_predict(folder: Path, tmp_path: Path) -> None:
     retrained = fer_tune("retrain", "--out", out, "--devices", "cpu", "--tta", "flip", "--wandb", "disabled")
     assert retrained.exit_code == 0, retrained.output
     assert "test images of this split were opened: once" in retrained.stdout
-    assert f"next: fer-tune predict {out} IMAGE; fer-tune report --study whole\n" in retrained.stdout
+    assert f"next: fer-tune predict {out} IMAGE\n      fer-tune report --study whole\n" in retrained.stdout
     assert json.loads((out / "metrics.json").read_text())["trial"] == best["number"]
     assert (out / "confusion.png").stat().st_size > 10_000
     assert "whole: 0 runs are on wandb: offline files in" in fer_tune("sync").stdout  # they ran with `--wandb disabled`
@@ -100,8 +100,9 @@ def test_predict_writes_a_submission_and_a_sheet(folder: Path, tmp_path: Path) -
     sweep.write_text(SWEEP)
     fer_tune("run", sweep, "--data", folder, "--engine", "inline", "--devices", "cpu", "--wandb", "disabled")
     model = tmp_path / "model"
-    untested = fer_tune("retrain", "--out", model, "--devices", "cpu", "--no-test", "--wandb", "disabled")
+    untested = fer_tune("retrain", "--out", model, "--devices", "cpu", "--on", "all", "--wandb", "disabled")
     assert untested.exit_code == 0, untested.output
+    assert "the test images were trained on, so this model was not tested" in untested.stdout
     assert "test" not in json.loads((model / "metrics.json").read_text())
     test = tmp_path / "test.csv"
     test.write_text("pixels\n" + "\n".join(" ".join([str(value)] * 2304) for value in (0, 90, 200)) + "\n")

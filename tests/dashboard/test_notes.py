@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,11 +18,14 @@ from fer_tune.dashboard.writer import NoteWriter
 from fer_tune.data.access import open_search
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.study import Study
 from fer_tune.study.storage import optuna_storage
-from tests.studies import make_study, uid_of
+from fer_tune.sweep.load import loads_sweep
+from tests.studies import CURVES, SWEEP, add_trial, make_study, uid_of
 
 
 def load(store: Store) -> optuna.Study:
@@ -49,12 +53,51 @@ def test_each_trial_that_ended_gets_a_note_once(settings: Settings) -> None:
         assert writer.catch_up() == 0
         study = load(store)
         assert "budget: {trials: 20, epochs: 3}" in get_note(study)
-        assert note_of(study, 1).startswith("**complete** at 60.00 %, best epoch 3 of 3")
+        assert note_of(study, 0).startswith("**complete** at 50.00 %, best epoch 2 of 3 (by hand)")
+        assert note_of(study, 1).startswith(
+            "**complete** at 60.00 % (+10.00 over the best of start), best epoch 3 of 3"
+        )
         assert "Reason: `RuntimeError: made to fail`" in note_of(study, 3)
         assert pictures_of(study, 3) == {}  # it has no epoch
         [(name, artifact)] = pictures_of(study, 1).items()
         assert name == "learning curves.svg"
         ElementTree.parse(settings.pictures / artifact)
+
+
+def lines_of(settings: Settings, store: Store, number: int) -> list[str]:
+    """Returns the tooltips of a trial's learning curves that are about the baseline."""
+    file = settings.pictures / pictures_of(load(store), number)["learning curves.svg"]
+    titles = [node.text or "" for node in ElementTree.parse(file).iter("{http://www.w3.org/2000/svg}title")]
+    return [title for title in titles if title.startswith("best of start")]
+
+
+def test_learning_curves_have_a_line_at_the_best_of_start(settings: Settings) -> None:
+    with make_study(settings) as store:
+        NoteWriter(store, settings, "tiny").catch_up()
+        assert [lines_of(settings, store, number) for number in (0, 1, 2)] == [["best of start: 50.00 %"]] * 3
+
+
+def test_the_line_rises_when_another_start_configuration_is_better(settings: Settings) -> None:
+    sweep = SWEEP + "  - {name: another, lr: 2e-3, width: 16}\n"
+    with make_study(settings, curves=(), sweep=sweep) as store:
+        data = DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
+        study = Study.open(loads_sweep(sweep, Path("tiny.yaml")), store, data)
+        writer = NoteWriter(store, settings, "tiny")
+        for number, (state, values) in enumerate(CURVES[:3]):
+            add_trial(store, study, state, values)
+            writer.write(number)
+        drawn = [lines_of(settings, store, number) for number in range(3)]
+        assert drawn == [["best of start: 50.00 %"], ["best of start: 60.00 %"], ["best of start: 60.00 %"]]
+
+
+def test_notes_and_pictures_are_written_to_every_kind_of_database(settings: Settings, database_url: str) -> None:
+    settings = replace(settings, url=database_url)
+    with make_study(settings) as store:
+        assert NoteWriter(store, settings, "tiny").catch_up() == 5
+        assert trials_without_note(store, "tiny") == []
+        add_picture(store, "tiny", 0, "ab-0000-cd", "x.png")
+        assert note_of(load(store), 1).startswith("**complete**")
+        assert pictures_of(load(store), 0).keys() == {"learning curves.svg", "x.png"}
 
 
 def test_a_note_of_the_user_stays(settings: Settings) -> None:

@@ -143,7 +143,7 @@ def test_what_does_not_look_like_a_cropped_face_is_said(tmp_path: Path) -> None:
     notes = read_pictures([tmp_path], 48, 1).notes
     assert len(notes) == 2
     assert notes[0].startswith(f"{tmp_path / 'strip.png'}: does not look like a cropped face: it is far from square")
-    assert "grey-2.png and 2 more: does not look like a cropped face: its pixels hardly differ" in notes[1]
+    assert "grey-2.png and 2 more: do not look like cropped faces: their pixels hardly differ" in notes[1]
     ids = read_pictures([csv_file(tmp_path / "test.csv", PIXELS)], 48, 1).notes
     assert ids == ("0: does not look like a cropped face: its pixels hardly differ",)
 

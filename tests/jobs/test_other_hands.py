@@ -128,7 +128,7 @@ def test_a_trial_that_is_deleted_is_dropped(settings: Settings, number: int) -> 
 @pytest.mark.parametrize("options", [INLINE, LOCAL], ids=["inline", "local"])
 def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(settings: Settings, options: Any) -> None:
     watch = at(1, 1, lambda: optuna.delete_study(study_name="s", storage=settings.url))
-    with pytest.raises(StudyError, match="study s was deleted") as caught:
+    with pytest.raises(StudyError, match="Another program deleted the study s") as caught:
         run_sweeps([make_sweep(budget=6)], settings, options, watch, obedient)
     assert "studies delete" in caught.value.hint
     with pytest.raises(StudyError, match="deleted") as refused:

@@ -115,10 +115,10 @@ def test_a_copy_that_was_changed_is_refused(file: Path, settings: Settings, monk
     ("named", "source", "says"),
     [
         ("mynet.py:WRONG", PLAIN, "must be a fer_tune.models.Family or a subclass of torch.nn.Module"),
-        ("mynet.py:Nothing", PLAIN, "has no attribute 'Nothing'"),
+        ("mynet.py:Nothing", PLAIN, "mynet.py has no Nothing. It has: MyNet"),
         ("nowhere.py:MyNet", PLAIN, "nowhere.py cannot be read"),
         ("mynet.py:MyNet", "1 / 0", "ZeroDivisionError"),
-        ("mynet.py:MyNet", PLAIN.replace("width: int = 4", "width"), "width of mynet.py:MyNet"),
+        ("mynet.py:MyNet", PLAIN.replace("width: int = 4", "width"), "width of mynet.py:MyNet must"),
         ("mynet.py:MyNet", PLAIN.replace("width: int = 4", "width: str = 'a'"), "must have a default"),
     ],
 )

@@ -65,3 +65,15 @@ def test_the_axis_suits_the_values() -> None:
     assert isinstance(axis_of([1e-4, 1e-2], log=True), Log)
     assert isinstance(axis_of([1e-4, 1e-4], log=True), Linear)
     assert axis_of([1, 3]) == Linear(1 - 0.08, 3 + 0.08, whole=True)
+
+
+def test_names_of_categories_do_not_overlap_and_are_kept_as_tooltips() -> None:
+    names = ("class_weights", "natural", "weighted")
+    chart = Chart(200, 160, Categories(names), Linear(0, 1), x_title="sampling", ticks=3)
+    root = ElementTree.fromstring(svg(200, 160, chart.draw()))
+    shown = {text.text: text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"natural", "sampling"} <= set(shown)
+    assert not {"class_weights", "weighted"} & set(shown)
+    assert [node.text for node in root.iter("{http://www.w3.org/2000/svg}title")] == ["class_weights", "weighted"]
+    wide = Chart(960, 160, Categories(names), Linear(0, 1), x_title="sampling", ticks=3).draw()
+    assert all(f">{name}</text>" in wide for name in names)

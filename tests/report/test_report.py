@@ -171,6 +171,7 @@ def test_importance_needs_twenty_trials(settings: Settings) -> None:
     with make_study(settings, curves=curves) as store:
         text = read(render(store, ["tiny"]))
         assert "importance needs at least 20 trials with a value, and this study has 19." in text
+        assert "most important hyperparameters first" not in text
         assert read_study(store, "tiny").importance == {}
 
 
@@ -226,8 +227,20 @@ def test_only_the_pruner_saves(settings: Settings) -> None:
 
 
 def test_markdown_is_a_table(store: Store) -> None:
-    rows = [line.count("|") for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
-    assert rows == [9, 9, 9] * 2
+    lines = [line for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in lines] == [10, 10, 10, 9, 9, 9]
+    opened = [[cell.strip() for cell in line.split("|")][7] for line in (lines[0], lines[2])]
+    assert opened == ["times test was opened", "2"]
+
+
+def test_markdown_counts_in_good_grammar(settings: Settings) -> None:
+    curves: tuple[Curve, ...] = (("complete", [0.5]), ("complete", [0.52]), ("pruned", [0.1]))
+    with make_study(settings, curves=curves) as store:
+        text = " ".join(render(store, ["tiny"], "md").split())
+    assert "**tiny**: 2 complete, 1 pruned, 0 failed. 1 other trial cannot be told from the best. Training" in text
+    with make_study(Settings(settings.root / "b", settings.url + "2"), curves=curves[1:]) as store:
+        text = " ".join(render(store, ["tiny"], "md").split())
+    assert "**tiny**: 1 complete, 1 pruned, 0 failed. Training took" in text
 
 
 def test_nothing_completed(settings: Settings) -> None:

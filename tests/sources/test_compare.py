@@ -102,4 +102,5 @@ def test_the_command_says_whether_chance_explains_it(store: Store) -> None:
     assert shown.exit_code == 0, shown.output
     assert "They differ beyond chance." in shown.stdout
     assert "difference -30.00" in shown.stdout
+    assert "p 0.000" not in shown.stdout
     assert '"differ": false' in CliRunner().invoke(app, ["compare", "tiny", "tiny", "--json"]).stdout

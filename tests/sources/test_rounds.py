@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 
 from benchmarks.search import play as playing
 from benchmarks.search.pool import SimulatedPool, _Lane
+from fer_tune.data.spec import DataRef
+from fer_tune.job import new_uid
 from fer_tune.pool import Event
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.rounds import SLACK, Recalled, Rounds
+from fer_tune.sources.trial_jobs import TrialJobs
 from fer_tune.store import Store
+from fer_tune.study import Proposal
 from fer_tune.sweep.schema import PrunerSpec, SamplerSpec, ScheduleSpec, SearchSpec, Start, Sweep
 from tests.benchmarks.simulated import simulator, small
 
@@ -122,6 +126,18 @@ def test_workers_and_their_speeds_do_not_matter(played: Play) -> None:
     assert len(first) == TRIALS
     assert {state for state, *_ in first} == {"complete", "pruned"}
     assert played(sweep, 7, speeds=2) == first
+
+
+def test_the_number_of_workers_does_not_decide_how_a_cpu_rounds(settings: Settings) -> None:
+    """Workers on a CPU share its cores, and another number of threads adds in another order."""
+    data = DataRef(settings.cache / "faces", "d" * 64, settings.cache / "split.npz", "5" * 64)
+    proposal = Proposal(number=0, params={}, name=None, attempt=0, seed=1, queued=False)
+    with Store.of(settings) as store:
+        threads = [
+            TrialJobs(sweep, "ab", data, settings, store).make(proposal, new_uid(), 0, None).threads
+            for sweep in (small(), replace(small(), schedule=ScheduleSpec(name="deterministic", slots=4)))
+        ]
+    assert threads == [None, 1]
 
 
 @pytest.mark.slow

@@ -162,12 +162,32 @@ def test_many_processes_make_one_database(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle9://x", "postgresql://u:hunter2@nowhere.invalid/x"],
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "oracle9://x",
+        "mysql://x/y",
+        "postgresql://u:hunter2@nowhere.invalid/x",
+    ],
 )
 def test_urls_that_cannot_be_used(url: str) -> None:
     with pytest.raises(FerTuneError) as caught:
         Store.open(url, patience=0)
     assert "hunter2" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_table_that_is_missing_is_named_with_what_to_do(database_url: str) -> None:
+    Store.open(database_url).close()
+    with (
+        Store.open(database_url) as store,
+        store.engine.connect() as connection,
+        pytest.raises(StorageError, match="lacks the table nonesuch") as caught,
+    ):
+        store.patiently(lambda: connection.exec_driver_sql("SELECT * FROM nonesuch"))
+    assert "fer-tune restore" in str(caught.value.hint)
 
 
 def test_a_password_is_never_shown() -> None:

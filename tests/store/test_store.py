@@ -67,7 +67,10 @@ def test_a_taken_name_is_refused_whole(store: Store) -> None:
 def test_an_unknown_study_names_the_nearest(store: Store) -> None:
     with pytest.raises(StudyError) as caught:
         store.studies.get("resnt")
-    assert "nearest name is resnet" in caught.value.hint
+    assert caught.value.hint == "Did you mean resnet? It has: resnet."
+    with pytest.raises(StudyError) as caught:
+        store.studies.get("other")
+    assert caught.value.hint == "It has: resnet."
     with pytest.raises(StudyError):
         store.epochs.all("other")
 

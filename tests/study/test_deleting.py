@@ -128,6 +128,6 @@ def test_the_command(store: Store) -> None:
 
     assert call("delete")[0] == 2
     assert call("delete", "tinny") == (2, call("delete", "tinny")[1])
-    assert "nearest name is tiny" in call("delete", "tinny")[1]
+    assert "Did you mean tiny?" in call("delete", "tinny")[1]
     assert call("delete", "tiny") == (0, "tiny was deleted, with 2 jobs and 0 files.")
     assert call("remove", "tiny")[0] == 2

@@ -88,10 +88,19 @@ def test_an_archive_writes_only_where_studies_have_files(tmp_path: Path, name: s
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_that_has_another_name_here_is_refused(exported: Path) -> None:
+    fer_tune.rename_study("tiny", "small")
+    with pytest.raises(StudyError, match="is here already, with the name small"):
+        fer_tune.import_study(exported)
+    fer_tune.delete_study("small")
+    assert fer_tune.import_study(exported).study == "tiny"
+
+
 def test_what_is_no_archive_is_refused(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no archive")
     for file in (tmp_path / "text", tmp_path / "nowhere"):
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError) as refused:
             fer_tune.import_study(file)
+        assert "method gz" not in str(refused.value)
     with Store.of(Settings(settings.root, sqlite_url(settings.root / "fer_tune.db"))) as store:
         assert store.studies.all() == []

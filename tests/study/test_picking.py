@@ -68,8 +68,8 @@ def test_an_order_sorts_and_puts_what_lacks_the_value_last(sort: str, expected: 
         ({"where": ["lr"]}, "'lr' is not a condition"),
         ({"where": ["lr="]}, "'lr=' is not a condition"),
         ({"where": ["lr>high"]}, "> needs a number, not 'high'"),
-        ({"where": ["momentun>1"]}, "No trial has 'momentun'. Did you mean momentum?"),
-        ({"sort": "-optimiser"}, "No trial has 'optimiser'. Did you mean optimizer?"),
+        ({"where": ["momentun>1"]}, "No trial has a value named 'momentun'. Did you mean momentum?"),
+        ({"sort": "-optimiser"}, "No trial has a value named 'optimiser'. Did you mean optimizer?"),
     ],
 )
 def test_what_cannot_be_read_is_explained(words: dict[str, object], message: str) -> None:

@@ -205,7 +205,7 @@ def test_trials_that_were_deleted_meanwhile_are_an_error(sweep: MakeSweep, store
     study = Study.open(sweep(), store, faces(store))
     study.ask()
     optuna.delete_study(study_name="tiny", storage=RDBStorage(store.url))
-    with pytest.raises(StudyError, match="deleted while it was run"):
+    with pytest.raises(StudyError, match="Another program deleted the study tiny while it ran"):
         study.ask()
 
 

@@ -154,7 +154,7 @@ def test_a_study_whose_trials_were_deleted_is_refused(sweep: MakeSweep, store: S
     store.jobs.start_attempt(job, 0, "cpu")
     optuna.delete_study(study_name="tiny", storage=store.url)
     again = Store.open(store.url, root=store.root)
-    with pytest.raises(StudyError, match="was deleted"):
+    with pytest.raises(StudyError, match="Another program deleted"):
         Study.open(sweep(), again, faces(again))
     with pytest.raises(StudyError, match="not in"):
         trials(again, "tiny")

@@ -89,3 +89,9 @@ def test_errors_name_the_file_and_the_line(tmp_path: Path, text: str, base: str,
     with pytest.raises(SweepError) as found:
         load(tmp_path, text, base)
     assert any(problem in one for one in found.value.problems), found.value.problems
+
+
+def test_a_sweep_whose_parent_is_missing_is_not_blamed_for_what_it_would_inherit(tmp_path: Path) -> None:
+    with pytest.raises(SweepError) as found:
+        load(tmp_path, "extends: bse.yaml\n")
+    assert [problem.partition(": ")[2].partition(":")[0] for problem in found.value.problems] == ["extends"]

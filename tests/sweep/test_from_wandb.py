@@ -56,6 +56,22 @@ def test_a_wandb_sweep_becomes_a_valid_sweep(tmp_path: Path) -> None:
     assert "# W&B's learning_rate" in shown.stdout
 
 
+def test_nothing_is_left_out_without_a_comment(tmp_path: Path) -> None:
+    file = tmp_path / "wandb.yaml"
+    nested = "model: {parameters: {width: {values: [0.5, 1]}}}"
+    lr = "lr: {distribution: q_log_uniform_values, min: 1.0e-4, max: 0.1, q: 1.0e-4}"
+    chosen = "optimizer: {values: [sgd, adam], probabilities: [0.9, 0.1]}"
+    fixed = "arch: {values: [resnet, vgg]}, dataset: {value: raf}"
+    file.write_text(f"parameters: {{{fixed}, {nested}, {lr}, {chosen}}}\n")
+    shown = CliRunner().invoke(app, ["import", str(file)]).stdout
+    assert "  # arch: a sweep has one `family`; write a sweep for each\n" in shown
+    assert "  # dataset: `data` above names the images\n" in shown
+    assert "  # model: it has nested parameters; fer-tune's are flat, with `when`\n" in shown
+    assert "  width: {choices: [0.5, 1]}\n" in shown
+    assert "log: true}  # a logarithmic range has no step\n" in shown
+    assert "  optimizer: {choices: [sgd, adam]}  # all are as likely\n" in shown
+
+
 def test_what_is_left_to_mend_is_said(tmp_path: Path) -> None:
     file = tmp_path / "wandb.yaml"
     file.write_text("parameters: {lr: {min: 0.001, max: 1000}, optimizer: {values: [adam, lion]}}\n")

@@ -294,7 +294,8 @@ def test_a_wrong_override_is_named(assignment: str, words: str) -> None:
         ("", 1, "a sweep must be a mapping"),
         ("- a\n- b", 1, "a sweep must be a mapping"),
         ("family: [resnet", 1, "not YAML"),
-        ("family: resnet\n\tx: 1", 2, "not YAML"),
+        ("family: resnet\n\tx: 1", 2, "not YAML: this line begins with a tab"),
+        ('family: resnet\nx: "a', 2, "not YAML: while scanning"),
         ("family: !!python/object:os.system resnet", 1, "tag"),
         ("family: resnet\n---\nfamily: vgg", 2, "single document"),
         ('family: "\\UFFFFFFFF"', 1, "not YAML"),
@@ -594,3 +595,9 @@ def test_the_command_line_tells_the_two_schedules_apart() -> None:
 def test_a_schedule_that_is_not_valid(lines: str, what: str) -> None:
     with pytest.raises(SweepError, match=what):
         loads(f"family: vgg\n{lines}")
+
+
+def test_a_list_of_allowed_names_is_said_once() -> None:
+    found = problems("family: resnet\nparams: {widht: 1, dropuot: 0.1}\nstart: [{widht: 2}]\nbuget: 1")
+    assert len(found) == 4
+    assert [", " in problem for problem in found].count(True) == 2, "the hyperparameters once, and the keys once"

@@ -61,6 +61,20 @@ def test_yields_a_row_for_each_epoch_and_then_the_end(trainer, spec):
     assert rows[-1].train_loss < rows[0].train_loss
 
 
+def test_a_job_with_a_number_of_threads_rounds_as_it_does_on_any_machine(spec):
+    """Two threads add in another order than one. A job that names its threads has them anywhere."""
+    before = torch.get_num_threads()
+    try:
+        trainer = Trainer("cpu", threads=2)
+        job = dataclasses.replace(spec(), threads=1)
+        used = [torch.get_num_threads() for _ in trainer.train_alone(job)]
+        assert set(used) == {1}
+        assert {torch.get_num_threads() for _ in trainer.train_alone(spec())} == {2}
+        assert _numbers(_run(trainer, job)[0]) == _numbers(_run(Trainer("cpu", threads=1), job)[0])
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_same_spec_gives_the_same_numbers_twice(spec):
     params = {"augment": 0.5, "mixup": 0.3, "cutmix": 0.2, "head_dropout": 0.3, "sampling": "weighted", "ema": 0.9}
     first, _ = _run(Trainer("cpu", threads=1), spec(**params))
