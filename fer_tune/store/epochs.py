@@ -121,7 +121,7 @@ def _not_started(row: EpochRow) -> StorageError:
 
 
 def _row(row: RowMapping) -> EpochRow:
-    """Returns an epoch. The columns of `_OF_STUDY` are the fields of an `EpochRow`, in this order."""
+    """Returns an epoch. The columns of `_OF_STUDY` are the fields of an `EpochRow`, in order."""
     values: dict[str, Any] = dict(zip(_FIELDS, row.values(), strict=True))
     values["recall"] = tuple(float("nan") if value is None else float(value) for value in values["recall"])
     return EpochRow(**values)

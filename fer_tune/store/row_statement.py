@@ -53,5 +53,5 @@ class RowStatement:
 
 
 def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    """Returns what makes a value of this type one that the driver takes, or None if nothing must."""
+    """Returns what makes a value of this type one that the driver takes; None if nothing must."""
     return kind.dialect_impl(dialect).bind_processor(dialect)

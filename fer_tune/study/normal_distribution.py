@@ -21,7 +21,7 @@ INNER = 1 / ROOT
 
 
 def log_ndtr(a: Numbers) -> Numbers:
-    """Returns the logarithm of the probability that a normal variable is below each number in `a`."""
+    """Returns the logarithm of the chance that a normal variable is below each number in `a`."""
     found = []
     for number in a.ravel().tolist():
         if not -20 < number <= 6:

@@ -17,7 +17,7 @@ from fer_tune.pool import WorkerInfo
 
 @dataclass
 class Jobs:
-    """Stands for the started jobs of a run, and for its pool. Counts how often all are looked at."""
+    """Stands for the started jobs of a run and for its pool. Counts how often all are seen."""
 
     running: Any
     time: float = 0.0
