@@ -12,13 +12,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, String, cast, column, insert, select, table
+from sqlalchemy import Connection, bindparam, column, insert, select, table
 
 from fer_tune.store import Store
-from fer_tune.study.storage import optuna_storage
+from fer_tune.study.optuna_queries import HEAD, HEADS, STUDY
 
 ATTRIBUTES = table("study_system_attributes", column("study_id"), column("key"), column("value_json"))
-TRIALS = table("trials", column("trial_id"), column("study_id"), column("number"), column("state"))
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 """Optuna's states of trials that have ended."""
@@ -90,34 +89,32 @@ def trials_without_note(store: Store, study: str) -> list[int]:
     study_id, _ = _place(store, study, None)
     versions = ATTRIBUTES.c.key.like("dashboard:%:note\\_ver", escape="\\")
     noted = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
-    ended = select(TRIALS.c.trial_id, TRIALS.c.number).where(
-        TRIALS.c.study_id == study_id,
-        cast(TRIALS.c.state, String).in_(FINISHED),  # an enumeration of PostgreSQL
-    )
 
     def work() -> list[int]:
         with store.engine.connect() as connection:
             known = set(connection.execute(noted).scalars())
-            rows = connection.execute(ended.order_by(TRIALS.c.number)).all()
-        return [number for trial_id, number in rows if f"dashboard:{trial_id}:note_ver" not in known]
+            heads = connection.execute(HEADS, {"study": study_id}).all()
+        ended = [head for head in heads if head.state in FINISHED]
+        return [head.number for head in ended if f"dashboard:{head.trial_id}:note_ver" not in known]
 
     return store.patiently(work)
 
 
 def _place(store: Store, study: str, number: int | None) -> tuple[int, str]:
     """Returns the study's key in Optuna's tables, and the prefix of the attributes."""
-    storage = optuna_storage(store)
-    study_id = store.patiently(lambda: storage.get_study_id_from_name(study))
+
+    def work() -> tuple[int | None, int | None]:
+        with store.engine.connect() as connection:
+            study_id = connection.scalar(STUDY, {"name": study})
+            if study_id is None or number is None:
+                return study_id, None
+            return study_id, connection.scalar(HEAD, {"study": study_id, "of_number": number})
+
+    study_id, trial_id = store.patiently(work)
+    if study_id is None:
+        raise KeyError(f"study {study}")
     if number is None:
         return study_id, "dashboard:"
-    query = select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id, TRIALS.c.number == number)
-    newest = query.order_by(TRIALS.c.trial_id.desc()).limit(1)  # there is no index of numbers
-
-    def work() -> int | None:
-        with store.engine.connect() as connection:
-            return connection.execute(newest).scalar()
-
-    trial_id = store.patiently(work)
     if trial_id is None:
         raise KeyError(f"trial {number} of {study}")
     return study_id, f"dashboard:{trial_id}:"
@@ -131,10 +128,15 @@ def _picture(prefix: str, artifact: str, name: str) -> dict[str, str]:
 
 
 def _exists(tx: Connection, study_id: int, *keys: str) -> bool:
-    of_study = ATTRIBUTES.c.study_id == study_id
-    return tx.execute(select(ATTRIBUTES.c.key).where(of_study, ATTRIBUTES.c.key.in_(keys))).first() is not None
+    return tx.execute(_THERE, {"study": study_id, "keys": keys}).first() is not None
 
 
 def _insert(tx: Connection, study_id: int, values: Mapping[str, Any]) -> None:
     rows = [{"study_id": study_id, "key": key, "value_json": json.dumps(value)} for key, value in values.items()]
-    tx.execute(insert(ATTRIBUTES), rows)
+    tx.execute(_ADD, rows)
+
+
+_THERE = select(ATTRIBUTES.c.key).where(
+    ATTRIBUTES.c.study_id == bindparam("study"), ATTRIBUTES.c.key.in_(bindparam("keys", expanding=True))
+)
+_ADD = insert(ATTRIBUTES)

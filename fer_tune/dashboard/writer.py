@@ -61,7 +61,7 @@ class NoteWriter:
     def write(self, number: int) -> None:
         """Writes the note of a trial and draws its pictures, unless the trial has a note."""
         study = self._record.name
-        found = trial(self._store, study, number)
+        found = trial(self._store, study, number, alive=True)  # it has ended, whether or not its run has
         rows = self._store.epochs.curve(study, found.job) if found.job else []
         attempts = self._store.jobs.attempts(study, found.job) if found.job else []
         self._note_baseline(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +19,9 @@ def remove_checkpoint(path: Path) -> None:
     """Removes a job's checkpoint, and half-written drafts of it that a killed worker left."""
     with suppress(OSError):  # the next run removes it
         path.unlink(missing_ok=True)
-        for draft in path.parent.glob(f".{path.name}.*"):
-            draft.unlink(missing_ok=True)
+        for name in os.listdir(path.parent):
+            if name.startswith(f".{path.name}."):
+                path.with_name(name).unlink(missing_ok=True)
 
 
 def sweep_up(folder: Path, needed: Collection[str]) -> int:

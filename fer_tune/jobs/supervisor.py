@@ -9,6 +9,10 @@ from fer_tune.jobs.limits import STOP_GRACE, Pace
 from fer_tune.jobs.running import Running
 from fer_tune.jobs.started_jobs import StartedJobs, overdue
 
+BETWEEN_SECONDS = 0.05
+"""Seconds between two looks at all jobs, at least. Hundreds of jobs send hundreds of rows a second,
+and none of their limits is as short as this."""
+
 
 @dataclass
 class Supervisor:
@@ -23,13 +27,20 @@ class Supervisor:
     pace: Pace
     job_timeout: float | None
 
+    def __post_init__(self) -> None:
+        self._looked = -math.inf
+
     def look(self) -> None:
-        """Stops what takes too long. Call it a few times a second."""
+        """Stops what takes too long. Call it a few times a second; see `BETWEEN_SECONDS`."""
         now = self.jobs.now()
+        if now - self._looked < BETWEEN_SECONDS:
+            return
+        self._looked = now
+        patience = self.pace.patience
         for entry in list(self.jobs.running.values()):
             self._end_overdue(entry, now)
             silence = now - entry.heard
-            if silence > self.pace.patience:
+            if silence > patience:
                 self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
             elif entry.stopped is not None and now - entry.stopped > STOP_GRACE:
                 why = entry.overdue or ("the hours of the run are over" if entry.out_of_time else "interrupted")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from fer_tune.errors import StorageError
 from fer_tune.store import tables
@@ -42,12 +42,11 @@ class Artifacts:
     def of(self, study: str, uid: str | None = None) -> list[ArtifactRecord]:
         """Returns the artifacts of a study, or of one of its jobs, in the order of their
         recording."""
-        table = tables.artifacts
-        query = select(table, tables.jobs.c.uid.label("job")).outerjoin(tables.jobs, tables.jobs.c.id == table.c.job_id)
-        query = query.where(table.c.study_id == self._studies.key(study))
-        if uid is not None:
-            query = query.where(tables.jobs.c.uid == uid)
-        rows = self._database.rows(query.order_by(table.c.id))
+        of_study = {"study": self._studies.key(study)}
+        if uid is None:
+            rows = self._database.rows(_OF_STUDY, of_study)
+        else:
+            rows = self._database.rows(_OF_JOB, of_study | {"of_uid": uid})
         return [ArtifactRecord(**without(row, "id", "study_id", "job_id")) for row in rows]
 
     def path(self, artifact: ArtifactRecord) -> Path:
@@ -70,12 +69,26 @@ class Artifacts:
             folder: the job's folder, which may not exist.
             recorded: files that are known to be recorded.
         """
-        if left := set(folder.glob("*")) - set(recorded):
+        try:
+            left = set(folder.iterdir()) - set(recorded)
+        except OSError:  # it was never made
+            return
+        if left:
             known = {self.path(record).resolve() for record in self.of(study, uid)}
             for path in left:
                 if path.resolve() not in known:
                     with suppress(OSError):
                         path.unlink()
+
+
+# They are made once, because SQLAlchemy takes longer to make a query than SQLite to answer it.
+_OF_STUDY = (
+    select(tables.artifacts, tables.jobs.c.uid.label("job"))
+    .outerjoin(tables.jobs, tables.jobs.c.id == tables.artifacts.c.job_id)
+    .where(tables.artifacts.c.study_id == bindparam("study"))
+    .order_by(tables.artifacts.c.id)
+)
+_OF_JOB = _OF_STUDY.where(tables.jobs.c.uid == bindparam("of_uid"))
 
 
 def put(tx: Connection, values: dict[str, Any]) -> None:

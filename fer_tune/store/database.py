@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -111,8 +111,11 @@ class Database:
             raise
         return results[-1]
 
-    def rows(self, query: Any) -> Sequence[RowMapping]:
+    def rows(self, query: Any, values: Mapping[str, Any] | None = None) -> Sequence[RowMapping]:
         """Returns the rows of a query. It first commits the writes that wait.
+
+        Args:
+            values: of the query's parameters, by name.
 
         Raises:
             StorageError: the database does not work.
@@ -121,7 +124,7 @@ class Database:
 
         def work() -> Sequence[RowMapping]:
             with self.engine.connect() as connection:
-                return connection.execute(query).mappings().all()
+                return connection.execute(query, values).mappings().all()
 
         return self.patiently(work)
 

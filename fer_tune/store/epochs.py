@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from math import isnan
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, bindparam, func, select
 
 from fer_tune.errors import StorageError
 from fer_tune.job import EpochRow, Kind, merged
 from fer_tune.store import tables
-from fer_tune.store.database import Database, insert_new, now, without
+from fer_tune.store.database import Database, insert_new, now
 from fer_tune.store.jobs import Jobs
+from fer_tune.store.row_statement import RowStatement
 from fer_tune.store.studies import Studies
 
 MEASURES = (
@@ -34,7 +36,7 @@ class Epochs:
 
     def __init__(self, database: Database, studies: Studies, jobs: Jobs) -> None:
         self._database, self._studies, self._jobs = database, studies, jobs
-        self._insert = insert_new(database.engine, tables.epochs)
+        self._insert = RowStatement(insert_new(database.engine, tables.epochs))
 
     def add(self, row: EpochRow) -> None:
         """Records one epoch of a started attempt. A second call for the same epoch changes nothing.
@@ -59,14 +61,10 @@ class Epochs:
         Raises:
             StudyError: the study does not exist.
         """
-        table = tables.epochs
-        query = select(table, tables.jobs.c.uid.label("job")).join(tables.jobs, tables.jobs.c.id == table.c.job_id)
-        query = query.where(tables.jobs.c.study_id == self._studies.key(study))
-        if uid is not None:
-            query = query.where(tables.jobs.c.uid == uid)
-        return [
-            _row(row) for row in self._database.rows(query.order_by(table.c.job_id, table.c.attempt, table.c.epoch))
-        ]
+        of_study = {"study": self._studies.key(study)}
+        if uid is None:
+            return [_row(row) for row in self._database.rows(_OF_STUDY, of_study)]
+        return [_row(row) for row in self._database.rows(_OF_JOB, of_study | {"of_uid": uid})]
 
     def curves(self, study: str) -> dict[str, list[EpochRow]]:
         """Returns the epochs that count by the uid of the job; see `job.merged`.
@@ -107,10 +105,23 @@ class Epochs:
         return found
 
 
+# They are made once, because SQLAlchemy takes longer to make a query than SQLite to answer it.
+_FIELDS = [field.name for field in fields(EpochRow)]
+_OF_STUDY = (
+    select(tables.jobs.c.uid.label("job"), *(tables.epochs.c[name] for name in _FIELDS if name != "job"))
+    .join(tables.jobs, tables.jobs.c.id == tables.epochs.c.job_id)
+    .where(tables.jobs.c.study_id == bindparam("study"))
+    .order_by(tables.epochs.c.job_id, tables.epochs.c.attempt, tables.epochs.c.epoch)
+)
+_OF_JOB = _OF_STUDY.where(tables.jobs.c.uid == bindparam("of_uid"))
+
+
 def _not_started(row: EpochRow) -> StorageError:
     return StorageError(f"Attempt {row.attempt} of job {row.job} was not started.")
 
 
 def _row(row: RowMapping) -> EpochRow:
-    recall = tuple(float("nan") if value is None else float(value) for value in row["recall"])
-    return EpochRow(**without(row, "job_id", "recorded", "recall"), recall=recall)
+    """Returns an epoch. The columns of `_OF_STUDY` are the fields of an `EpochRow`, in order."""
+    values: dict[str, Any] = dict(zip(_FIELDS, row.values(), strict=True))
+    values["recall"] = tuple(float("nan") if value is None else float(value) for value in values["recall"])
+    return EpochRow(**values)

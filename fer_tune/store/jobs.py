@@ -230,13 +230,10 @@ class Jobs:
         Raises:
             StudyError: the study does not exist.
         """
-        named = (tables.jobs.c.uid.label("job"), tables.jobs.c.kind, tables.jobs.c.number)
-        query = select(tables.attempts, *named).join(tables.jobs)
-        query = query.where(tables.jobs.c.study_id == self._studies.key(study))
-        if uid is not None:
-            query = query.where(tables.jobs.c.uid == uid)
-        rows = self._database.rows(query.order_by(tables.attempts.c.job_id, tables.attempts.c.attempt))
-        return [_attempt(row) for row in rows]
+        of_study = {"study": self._studies.key(study)}
+        if uid is None:
+            return [_attempt(row) for row in self._database.rows(_ATTEMPTS, of_study)]
+        return [_attempt(row) for row in self._database.rows(_ATTEMPTS_OF_JOB, of_study | {"the_uid": uid})]
 
 
 def _changing(table: Table, *names: str) -> dict[str, Any]:
@@ -266,6 +263,14 @@ _END_ATTEMPT = (
     .where(_OPEN)
     .values(**_changing(tables.attempts, "status", "reason", "detail", "parameters", "notes", "ended"))
 )
+
+_ATTEMPTS = (
+    select(tables.attempts, tables.jobs.c.uid.label("job"), tables.jobs.c.kind, tables.jobs.c.number)
+    .join(tables.jobs)
+    .where(tables.jobs.c.study_id == bindparam("study"))
+    .order_by(tables.attempts.c.job_id, tables.attempts.c.attempt)
+)
+_ATTEMPTS_OF_JOB = _ATTEMPTS.where(_OF_UID)
 
 _NOTHING_YET: dict[str, Any] = {"reason": "", "detail": "", "parameters": 0, "notes": []}
 

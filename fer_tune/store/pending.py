@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from fer_tune.errors import FerTuneError
+from fer_tune.store.row_statement import RowStatement
 
 COUNTING = {"preserve_rowcount": True}
 """Option of SQLAlchemy, with which `rowcount` is also right for an insertion."""
@@ -28,14 +29,12 @@ class Rows:
     Attributes:
         table: that the statement writes to.
         refusal: returns the error to raise if the database refuses a row.
-        every: whether the statement must also write each row, and may leave none out.
         left_out: is called in the transaction, with all rows, if the statement left some out.
     """
 
-    statement: Executable
+    statement: RowStatement
     table: Table
     refusal: Callable[[], FerTuneError]
-    every: bool
     rows: list[dict[str, Any]]
     left_out: LeftOut | None = None
 
@@ -43,17 +42,14 @@ class Rows:
         """Writes the rows.
 
         Raises:
-            FerTuneError: the database refused a row, or the statement left one out.
+            FerTuneError: the database refused a row.
         """
         try:
-            written = tx.execute(self.statement, self.rows, execution_options=COUNTING).rowcount
+            written = self.statement(tx, self.rows)
         except IntegrityError as error:
             raise self.refusal() from error
-        if written != len(self.rows):
-            if self.every:
-                raise self.refusal()
-            if self.left_out is not None:
-                self.left_out(tx, self.rows)
+        if written != len(self.rows) and self.left_out is not None:
+            self.left_out(tx, self.rows)
 
 
 @dataclass
@@ -81,12 +77,11 @@ class Pending:
 
     def add_row(
         self,
-        statement: Executable,
+        statement: RowStatement,
         table: Table,
         row: dict[str, Any],
         refusal: Callable[[], FerTuneError],
         *,
-        every: bool = False,
         left_out: LeftOut | None = None,
     ) -> None:
         """Adds a row, to earlier rows of the same statement if the order does not matter.
@@ -103,7 +98,7 @@ class Pending:
                 return
             if step.table.name in parents:
                 break
-        self.steps.append(Rows(statement, table, refusal, every, [row], left_out))
+        self.steps.append(Rows(statement, table, refusal, [row], left_out))
 
     def discard(self) -> None:
         """Gives up what waits."""

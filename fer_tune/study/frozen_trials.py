@@ -95,6 +95,16 @@ def copied(trial: FrozenTrial) -> FrozenTrial:
     return made
 
 
+def changed(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
+    """Returns a trial with other values. It shares the rest with the original, so nobody may alter
+    either."""
+    made = object.__new__(FrozenTrial)
+    made.__dict__.update(trial.__dict__)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
 def provisional_id(number: int) -> int:
     """Returns a key for a trial that the database does not know yet."""
     return -1 - number

@@ -12,7 +12,7 @@ from fer_tune.errors import StudyError
 from fer_tune.files import writing
 from fer_tune.settings import STUDY_NAME, Settings
 from fer_tune.store import Store, StudyLock, claim, confirm_lock, final_lock, is_run, tables
-from fer_tune.study.optuna_tables import STUDIES
+from fer_tune.study.optuna_queries import STUDIES
 from fer_tune.study.storage import optuna_storage
 
 

@@ -19,7 +19,15 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.store import Store
-from fer_tune.study.frozen_trials import copied, deleted_trial, frozen_trials, local_now, new_trial, provisional_id
+from fer_tune.study.frozen_trials import (
+    changed,
+    copied,
+    deleted_trial,
+    frozen_trials,
+    local_now,
+    new_trial,
+    provisional_id,
+)
 from fer_tune.study.look_back import LookBacks
 from fer_tune.study.other_writers import OtherWriters
 from fer_tune.study.study_storage import StudyStorage
@@ -78,10 +86,10 @@ class SingleWriter(StudyStorage):
         """
         self._store.commit()
         self.forget_drafts()
-        changed = self.others.changed(self.memory.by_state())
-        if changed:
+        by_others = self.others.changed(self.memory.by_state())
+        if by_others:
             self.reload()
-        return changed
+        return by_others
 
     def taken(self) -> list[int]:
         """Returns the numbers of running trials that another program ended or deleted.
@@ -142,12 +150,10 @@ class SingleWriter(StudyStorage):
         self._writes.add(trial, self.others.newest, learn)
 
     def _put(self, trial: FrozenTrial, **changes: Any) -> FrozenTrial:
-        """Replaces a trial by a changed copy."""
-        changed = copied(trial)
-        for name, value in changes.items():
-            setattr(changed, name, value)
-        self.views.put(changed)
-        return changed
+        """Replaces a trial by one with other values."""
+        now = changed(trial, **changes)
+        self.views.put(now)
+        return now
 
     # Optuna's interface: trials -----------------------------------------------------------------------------------
 

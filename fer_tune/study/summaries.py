@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
 from fer_tune.store import Store, StudyRecord, is_run, tables
-from fer_tune.study import optuna_tables
+from fer_tune.study import optuna_queries
 from fer_tune.study.optuna_tables import StudyTables, TrialHead, read
 from fer_tune.study.trial_states import (
     BUDGET,
@@ -140,14 +140,17 @@ def trials(store: Store, study: str, states: Collection[State] = STATES) -> list
     )
 
 
-def trial(store: Store, study: str, number: int) -> TrialSummary:
+def trial(store: Store, study: str, number: int, alive: bool | None = None) -> TrialSummary:
     """Returns one trial, without reading others.
+
+    Args:
+        alive: whether a process runs the study now, if the caller knows it.
 
     Raises:
         StudyError: the study or the trial does not exist.
     """
-    store.studies.get(study)
-    alive = is_run(store, study)
+    store.studies.key(study)
+    alive = is_run(store, study) if alive is None else alive
     found = read(store, study, lambda rows: _summaries(rows, _states(rows, alive, number)))
     if not found:
         hint = f"`fer-tune trials --study {study}` lists the trials."
@@ -277,15 +280,23 @@ def _summaries(rows: StudyTables, trials: Sequence[_Trial]) -> list[TrialSummary
 
 def _jobs(rows: StudyTables, numbers: Collection[int]) -> dict[int, tuple[str, dict[str, Value]]]:
     """Returns uid and hyperparameters of the jobs that have these trial numbers now."""
-    jobs = tables.jobs
-    query = (
-        select(jobs.c.number, jobs.c.uid, jobs.c.params)
-        .join(tables.studies)
-        .where(tables.studies.c.name == rows.study, jobs.c.kind == "search", jobs.c.number.is_not(None))
+    if len(numbers) <= optuna_queries.NAMED:
+        found = rows.connection.execute(_SOME_JOBS, {"study": rows.study, "numbers": list(numbers)})
+    else:
+        found = rows.connection.execute(_JOBS, {"study": rows.study})
+    return {number: (uid, params) for number, uid, params in found}
+
+
+# They are made once, because SQLAlchemy takes longer to make a query than SQLite to answer it.
+_OF_SEARCH = (
+    select(tables.jobs.c.number, tables.jobs.c.uid, tables.jobs.c.params)
+    .join(tables.studies)
+    .where(
+        tables.studies.c.name == bindparam("study"), tables.jobs.c.kind == "search", tables.jobs.c.number.is_not(None)
     )
-    if len(numbers) <= optuna_tables.NAMED:
-        query = query.where(jobs.c.number.in_(numbers))
-    return {number: (uid, params) for number, uid, params in rows.connection.execute(query.order_by(jobs.c.id))}
+)
+_JOBS = _OF_SEARCH.order_by(tables.jobs.c.id)
+_SOME_JOBS = _OF_SEARCH.where(tables.jobs.c.number.in_(bindparam("numbers", expanding=True))).order_by(tables.jobs.c.id)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import Trial, TrialState
 
 from fer_tune.errors import StudyError
@@ -85,7 +86,8 @@ class Telling(LiveTrials):
         trial = self._running(number)
         with self.store.batch():
             self._set_attrs(trial, attrs)
-            self._study.tell(trial, value, state)
+            # As `Study.tell`, which also makes a deep copy of the trial.
+            _tell_with_warning(self._study, trial, value, state)
         self._trials.pop(number, None)
         self._answers.pop(number, None)
 

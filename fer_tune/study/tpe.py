@@ -25,6 +25,8 @@ from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _S
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from fer_tune.study.normal_distribution import speed_up_tpe
+
 LOOKS_AT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 Numbers = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -49,6 +51,7 @@ class OnceTPESampler(TPESampler):
 
     def __init__(self, place: Callable[[int], int] = int, **options: Any) -> None:
         super().__init__(**options)
+        speed_up_tpe()
         self._place = place
         if self._group_decomposed_search_space is not None:
             self._group_decomposed_search_space = _GrowingSearchSpace(include_pruned=True)

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, exists, func, inser
 from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.store import Store
 from fer_tune.store.database import insert_new
+from fer_tune.store.row_statement import RowStatement
 
 STUDIES: Table = models.StudyModel.__table__
 TRIALS: Table = models.TrialModel.__table__
@@ -63,11 +64,19 @@ class TrialWrites:
         self._store, self._study, self._study_id = store, study, study_id
         self._described: dict[tuple[str, BaseDistribution], str] = {}
         self.lost: set[int] = set()
-        self._attributes = {
+        attributes = {
             table.name: insert_new(store.engine, table, replace=["value_json"], key=["trial_id", "key"])
             for table in (USER, SYSTEM)
         }
-        self._running_attributes = {name: _if_running(statement) for name, statement in self._attributes.items()}
+        self._attributes = {name: RowStatement(statement) for name, statement in attributes.items()}
+        self._running_attributes = {
+            name: RowStatement(_if_running(statement)) for name, statement in attributes.items()
+        }
+        self._param_of_new = RowStatement(insert(PARAMS))
+        self._reported, self._param_of_running, self._value = (
+            RowStatement(_if_running(insert(table))) for table in (REPORTED, PARAMS, VALUES)
+        )
+        self._end = RowStatement(_END)
 
     # a trial that runs --------------------------------------------------------------------------------------------
 
@@ -75,11 +84,11 @@ class TrialWrites:
         """Writes the value of an epoch."""
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
         row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
-        self._row(_REPORT, REPORTED, row)
+        self._row(self._reported, REPORTED, row)
 
     def set_param(self, trial_id: int, name: str, number: float, distribution: BaseDistribution) -> None:
         """Writes a parameter, as Optuna's number for it."""
-        self._row(_RUNNING_PARAM, PARAMS, self._param(trial_id, name, number, distribution))
+        self._row(self._param_of_running, PARAMS, self._param(trial_id, name, number, distribution))
 
     def set_attribute(self, table: Table, trial_id: int, key: str, value: Any) -> None:
         """Writes an attribute to `USER` or `SYSTEM`."""
@@ -92,9 +101,9 @@ class TrialWrites:
         for objective, value in enumerate(values or ()):
             stored, kind = models.TrialValueModel.value_to_stored_repr(value)
             row = {"trial_id": trial._trial_id, "objective": objective, "value": stored, "value_type": kind}
-            self._row(_VALUE, VALUES, row)
+            self._row(self._value, VALUES, row)
         end = {"of_trial_id": trial._trial_id, "to": trial.state, "at": _utc(trial.datetime_complete)}
-        self._row(_END, TRIALS, end)
+        self._row(self._end, TRIALS, end)
 
     def forget(self, trial_id: int, keys: Sequence[str]) -> None:
         """Deletes system attributes of a trial."""
@@ -102,7 +111,7 @@ class TrialWrites:
             these = (SYSTEM.c.trial_id == trial_id) & SYSTEM.c.key.in_(keys)
             self._store.later(lambda tx: tx.execute(delete(SYSTEM).where(these)))
 
-    def _row(self, statement: Any, table: Table, row: dict[str, Any]) -> None:
+    def _row(self, statement: RowStatement, table: Table, row: dict[str, Any]) -> None:
         # Rows get names of their own, because a statement has columns of the same names.
         given = {name if name in ("of_trial_id", "to", "at") else f"of_{name}": value for name, value in row.items()}
         self._store.pending.add_row(
@@ -170,12 +179,12 @@ class TrialWrites:
             for name, value in trial.params.items()
         ]
         if params:
-            tx.execute(_PARAM, params)
+            self._param_of_new(tx, params)
         for table, attributes in ((USER, user), (SYSTEM, system)):
             if attributes:
                 values = [(name, json.dumps(value)) for name, value in attributes.items()]
                 rows = [{"trial_id": key, "key": name, "value_json": value} for name, value in values]
-                tx.execute(self._attributes[table.name], rows)
+                self._attributes[table.name](tx, rows)
 
     def _param(self, key: int, name: str, number: float, distribution: BaseDistribution) -> dict[str, Any]:
         described = self._described.get((name, distribution))
@@ -242,8 +251,6 @@ _LAST = select(func.coalesce(func.max(TRIALS.c.number), -1)).where(_OF_STUDY, TR
 _NEWEST = select(func.max(TRIALS.c.trial_id)).where(_OF_STUDY)
 _BEFORE = select(func.coalesce(func.max(TRIALS.c.trial_id), 0)).where(_OF_STUDY, TRIALS.c.trial_id < bindparam("new"))
 _BY_STATE = select(TRIALS.c.state, func.count(), func.sum(TRIALS.c.trial_id)).where(_OF_STUDY).group_by(TRIALS.c.state)
-_PARAM = insert(PARAMS)
-_REPORT, _RUNNING_PARAM, _VALUE = (_if_running(insert(table)) for table in (REPORTED, PARAMS, VALUES))
 _END = (
     update(TRIALS)
     .where(TRIALS.c.trial_id == bindparam("of_trial_id"), TRIALS.c.state == TrialState.RUNNING)

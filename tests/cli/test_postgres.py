@@ -155,7 +155,7 @@ def test_the_dashboard(world: World) -> None:
 
 def test_a_run_is_killed_and_continues(postgres: NewDatabase, demo: Dataset, tmp_path: Path) -> None:
     world = world_of(tmp_path, postgres(), demo)
-    words = ["run", "one.yaml", "--workers", "2", *CPU, "--wandb", "offline", "--trials", "6"]
+    words = ["run", "one.yaml", "--workers", "2", *CPU, "--wandb", "offline", "--trials", "6", "--set", "pruner=none"]
     command = [sys.executable, "-m", "fer_tune", *words]
     process = subprocess.Popen(
         command, env=world.environment(), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -266,7 +266,7 @@ def walk(job: Job, store: Store, steps: Sequence[Step], limit: float | None) -> 
 @pytest.mark.parametrize(
     ("limit", "steps", "state", "value"),
     [
-        (0.05, [*WAIT[:2], ends("stopped")], "pruned", 0.25),  # it keeps the value that it had
+        (0.05, [*WAIT[:15], ends("stopped")], "pruned", 0.25),  # it keeps the value that it had
         (3600.0, [epoch(1, 0.5), ends("completed")], "complete", 0.5),
     ],
 )

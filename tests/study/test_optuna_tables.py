@@ -129,7 +129,7 @@ def test_a_trial_that_runs_is_running_while_the_lock_is_held(settings: Settings,
 def test_many_trials_are_not_named_one_by_one(sweep: MakeSweep, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = all_kinds(sweep, store).get_trials()
     few = trials(store, "tiny")
-    monkeypatch.setattr("fer_tune.study.optuna_tables.NAMED", 0)
+    monkeypatch.setattr("fer_tune.study.optuna_queries.NAMED", 0)
     assert trials(store, "tiny") == few
     assert frozen_trials(store, "tiny", (TrialState.COMPLETE,)) == [
         trial for trial in theirs if trial.state == TrialState.COMPLETE

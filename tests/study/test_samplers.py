@@ -6,6 +6,7 @@ import warnings
 import optuna
 import pytest
 from optuna.samplers import TPESampler
+from optuna.samplers._tpe import _truncnorm
 from sqlalchemy import text
 
 from fer_tune.errors import StudyError
@@ -16,6 +17,7 @@ from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
 
 from .conftest import MakeSweep, faces, reopen
+from .test_normal_distribution import log_ndtr_of_optuna
 
 NUMBERS = ("params={lr: {low: 1e-4, high: 1e-2, log: true}, augment: {low: 0, high: 1}}", "start=[]")
 
@@ -127,12 +129,16 @@ def test_opening_with_options_marked_experimental_warns_of_nothing(sweep: MakeSw
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("group", [True, False])
-def test_tpe_draws_what_optunas_own_draws(sweep: MakeSweep, store: Store, group: bool) -> None:
+def test_tpe_draws_what_optunas_own_draws(
+    sweep: MakeSweep, store: Store, monkeypatch: pytest.MonkeyPatch, group: bool
+) -> None:
     """Three trials run at any time, some are pruned (also before their first epoch), some are
     equally good, and some do not fit into memory."""
     options = {"n_startup_trials": 5, "multivariate": True, "group": group, "seed": 3}
     drawn = []
     for name, sampler in (("ours", OnceTPESampler(**options)), ("theirs", TPESampler(**options))):
+        if name == "theirs":
+            monkeypatch.setattr(_truncnorm, "_log_ndtr", log_ndtr_of_optuna)
         study = Study.open(sweep(f"study={name}", "start=[]"), store, faces(store))
         study._study.sampler = LearningSampler(sampler)
         params = []
