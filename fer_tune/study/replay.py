@@ -264,7 +264,7 @@ def rules_of(sweep_text: str, searches: Sequence[str], pruners: Sequence[str]) -
 
 
 def _with(sweep_text: str, option: str, changes: Sequence[str]) -> Sweep:
-    """Returns the sweep of a study with another rule. An error names the option that asked for it."""
+    """Returns the sweep of a study with another rule. An error names the option."""
     try:
         return loads_sweep(sweep_text, Path("replay.yaml"), changes)
     except SweepError as error:
