@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from fer_tune.api.arguments import Paths
+from fer_tune.api.arguments import Paths, at_least, one_of
 from fer_tune.api.checks import check
 from fer_tune.api.results import find_study
 from fer_tune.errors import StudyError
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from fer_tune.sources.preview import Preview
     from fer_tune.store.holder import Holder
     from fer_tune.sweep import Sweep
+
+
+WANDB_MODES = ("online", "offline", "disabled")
+"""`Mode` of the mirror, which is not imported before the workers start."""
 
 
 def preview(
@@ -120,6 +124,9 @@ def run(
     """
     from fer_tune.sources.workers import RunOptions, started
 
+    one_of(WANDB_MODES, wandb=wandb)
+    if lanes != "auto":
+        at_least(1, lanes=lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )
