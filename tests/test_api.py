@@ -141,5 +141,14 @@ def test_one_name_may_stand_for_a_list(store: Store, tmp_path: Path) -> None:
     assert fer_tune.write_report(tmp_path / "report.html", "tiny").exists()
 
 
+def test_changes_are_made_to_files_alone(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SWEEP)
+    [sweep] = fer_tune.check(file, "budget.trials=3")
+    assert sweep.budget.trials == 3
+    with pytest.raises(SettingsError, match="changes are made to files"):
+        fer_tune.preview(sweep, changes="budget.trials=4")
+
+
 def test_the_modes_of_wandb_are_those_of_the_mirror() -> None:
     assert get_args(Mode) == WANDB_MODES
