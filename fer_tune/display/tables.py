@@ -34,7 +34,7 @@ OBJECTIVES = {
 LEFT = {"worker", "bar", "state", "curve", "note", "last trials", "best trials", "trained"}
 """Columns whose text begins at their left edge."""
 
-NARROW, BROAD = 8, 11
+NARROW, BROAD = 8, 13
 """Cells of a hyperparameter's column, at least and at most."""
 
 GIB = 2**30

@@ -16,10 +16,13 @@ from fer_tune.display.rise import rise
 from fer_tune.display.run_state import RunState
 from fer_tune.display.shown import Costs, ShownJob, ShownWorker
 from fer_tune.display.sparklines import Scale
+from fer_tune.display.tables import BROAD
 from fer_tune.display.view import draw, left_behind
 from fer_tune.job import EpochRow, StepProgress
+from fer_tune.models import FAMILIES
 from fer_tune.pool import Slot
 from fer_tune.pool.monitor import Gauge, Monitor
+from fer_tune.sweep.catalogue import catalogue
 from tests.studies import epoch_row
 
 
@@ -295,3 +298,9 @@ def test_a_narrower_terminal_keeps_no_lines_of_what_was_drawn() -> None:
     out.width = 40
     drawing.over(lines)
     assert out.file.getvalue().count("\x1b[1A") == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_names_of_hyperparameters_that_are_cut_stay_different(family: str) -> None:
+    cut = [name if len(name) <= BROAD else f"{name[: BROAD - 1]}…" for name in catalogue(family)]
+    assert len(set(cut)) == len(cut)
