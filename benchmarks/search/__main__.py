@@ -120,11 +120,11 @@ def run(options: argparse.Namespace) -> None:
             for name, one in families.items()
         }
         print(f"{len(wanted)} searches are played, {options.processes} at a time.", flush=True)
-        left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
-        _play(Workers(facts, pythons, options.processes), wanted, results, left)
-        found = environments(pythons)
+        found = environments(pythons)  # before the searches, because a run may be cut off
         results.content |= {"machine": machine(), "versions": versions("optuna", "numpy") | found}
         results.content |= {"commit": commit(), "date": today()}
+        left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
+        _play(Workers(facts, pythons, options.processes), wanted, results, left)
     _compare(results)
     results.save()
     _print(results)

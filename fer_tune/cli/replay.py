@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from fer_tune import api
 from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study
@@ -74,7 +75,7 @@ def replay(  # noqa: PLR0917 - options
     terminal.line(out, (name, "bold"))
     out.print(terminal.listing(columns, [_row(one) for one in found], out.width))
     for caveat in CAVEATS:
-        terminal.line(out, (caveat, "dim"))
+        out.print(Text(caveat, "dim"))
 
 
 def _row(one: Replayed) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from fer_tune.data import cache
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.job import Value
-from fer_tune.store import Store, StudyRecord
+from fer_tune.store import ArtifactRecord, Store, StudyRecord
 from fer_tune.sweep.space import show
 
 SHOWN = 16
@@ -84,23 +84,38 @@ class ReportedFit:
         return shlex.join(words)
 
 
-def read_final_fit(store: Store, record: StudyRecord) -> ReportedFit | None:
-    """Returns the latest final fit that was tested and whose files exist, or None."""
+def read_final_fit(store: Store, record: StudyRecord, best: int | None = None) -> ReportedFit | None:
+    """Returns the latest final fit that was tested and whose files exist, or None.
+
+    Args:
+        best: the best trial. Its fits are preferred to those of other trials.
+    """
     finals = {job.uid for job in store.jobs.of(record.name, "final")}
-    recorded = [file for file in store.artifacts.of(record.name) if file.job in finals]
-    tested = {file.job for file in recorded if file.kind == "confusion"}
-    latest = next((file.job for file in reversed(recorded) if file.kind == "metrics" and file.job in tested), None)
-    files = {file.kind: file for file in recorded if file.job == latest}
+    by_job: dict[str, dict[str, ArtifactRecord]] = {}
+    for file in store.artifacts.of(record.name):
+        if file.job in finals:
+            by_job.setdefault(file.job, {})[file.kind] = file
+    read = {uid: found for uid, files in by_job.items() if (found := _figures(store, files)) is not None}
+    of_best = [uid for uid, (metrics, _) in read.items() if metrics.get("trial") == best]
+    latest = next(reversed(of_best or list(read)), None)
+    if latest is None:
+        return None
+    predictions = by_job[latest].get("predictions")
+    data, classes = record.data_ref(store.root), record.data_spec.classes
+    mistakes = worst_mistakes(store.artifacts.path(predictions), data, classes) if predictions else []
+    metrics, confusion = read[latest]
+    return ReportedFit(metrics, confusion["plain"], mistakes)
+
+
+def _figures(store: Store, files: Mapping[str, ArtifactRecord]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Returns a fit's metrics and its confusion matrices; None if it was not tested."""
     try:
         metrics, confusion = (
             json.loads(store.artifacts.path(files[kind]).read_text("utf-8")) for kind in ("metrics", "confusion")
         )
     except (KeyError, OSError, ValueError):
         return None
-    predictions = files.get("predictions")
-    data, classes = record.data_ref(store.root), record.data_spec.classes
-    mistakes = worst_mistakes(store.artifacts.path(predictions), data, classes) if predictions else []
-    return ReportedFit(metrics, confusion["plain"], mistakes)
+    return metrics, confusion
 
 
 def worst_mistakes(predictions: Path, data: DataRef, classes: Sequence[str]) -> list[Mistake]:

@@ -113,7 +113,11 @@ def _on_test(study: StudyReport) -> list[str]:
         return ["It has no final fit yet."]
     test = fit.metrics["test"]["plain"]
     accuracy = f"{percent(test['accuracy'])} ± {percent(test['accuracy_standard_error'])} %"
-    sentences = [f"Its final fit reaches {accuracy} on test."]
+    number = fit.metrics["trial"]
+    whose = (
+        "Its final fit" if study.best is not None and number == study.best.number else f"A fit of its trial {number}"
+    )
+    sentences = [f"{whose} reaches {accuracy} on test."]
     if study.record.data_source == "demo":
         sentences.append("The faces are drawn.")
     elif study.is_fer2013:

@@ -213,7 +213,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         uncertainty=uncertainty,
         compared=compared,
         cost=cost(found, curves, int(record.sweep_json["epochs"])),
-        final_fit=read_final_fit(store, record),
+        final_fit=read_final_fit(store, record, order.ranked[0].trial.number if order.ranked else None),
         is_fer2013=_is_fer2013(store, record),
     )
 

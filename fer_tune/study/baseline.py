@@ -10,6 +10,10 @@ from fer_tune.study.confirmations import ConfirmationReader
 from fer_tune.study.standings import beside_leader
 from fer_tune.study.summaries import TrialSummary, best_start, counts, has_start, ranking
 from fer_tune.study.summaries import trial as find_trial
+from fer_tune.study.trial_states import State
+
+PRUNED: tuple[State, ...] = ("pruned",)
+"""The state of a start configuration that the search stopped."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,22 @@ def beside_start(store: Store, study: str, gained: Gain | None) -> str:
     """Returns the gain in words, or why there is none. It is empty for a study without `start:`."""
     if gained is not None:
         return gained.sentence()
-    return "no start configuration was trained to its end, so there is no baseline" if has_start(store, study) else ""
+    if not has_start(store, study):
+        return ""
+    return f"no start configuration was trained to its end{_where_it_stopped(store, study)}"
+
+
+def _where_it_stopped(store: Store, study: str) -> str:
+    """Returns how the best trial compares with the best pruned start, in its last epoch."""
+    start, best = best_start(store, study, PRUNED), next(iter(ranking(store, study)), None)
+    rows = store.epochs.curve(study, best.job) if best is not None and best.job else []
+    objective = store.studies.get(study).objective
+    there = next((getattr(row, objective) for row in rows if start is not None and row.epoch == start.epochs), None)
+    if start is None or best is None or start.value is None or there is None:
+        return ", so there is no baseline"
+    name = f"start {start.name!r}" if start.name else "start"
+    stopped = f"{name} (trial {start.number}) was stopped in epoch {start.epochs} at {100 * start.value:.2f} %"
+    return f"; {stopped}, where trial {best.number} had {100 * there:.2f} %"
 
 
 def gain(store: Store, study: str, number: int | None = None) -> Gain | None:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import optuna
 
+from fer_tune.errors import SweepError
 from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
 from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
 from fer_tune.sweep.load import loads_sweep
-from fer_tune.sweep.schema import PrunerSpec, SearchSpec
+from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Sweep
 
 
 @dataclass(frozen=True)
@@ -252,15 +253,23 @@ def rules_of(sweep_text: str, searches: Sequence[str], pruners: Sequence[str]) -
     Raises:
         SweepError: one is not valid.
     """
-    path = Path("replay.yaml")
     found = []
     for text in searches:
-        sweep = loads_sweep(sweep_text, path, [f"search={text}", "pruner=none"])
+        sweep = _with(sweep_text, f"--search {text}", [f"search={text}", "pruner=none"])
         found.append(Rule(f"search: {text}", sweep.search))
     for text in pruners:
-        sweep = loads_sweep(sweep_text, path, ["search=prune", f"pruner={text}"])
+        sweep = _with(sweep_text, f"--pruner {text}", ["search=prune", f"pruner={text}"])
         found.append(Rule(f"pruner: {text}", pruner=sweep.pruner))
     return found
+
+
+def _with(sweep_text: str, option: str, changes: Sequence[str]) -> Sweep:
+    """Returns the sweep of a study with another rule. An error names the option."""
+    try:
+        return loads_sweep(sweep_text, Path("replay.yaml"), changes)
+    except SweepError as error:
+        why = "; ".join(problem.partition(": ")[2] or problem for problem in error.problems) or error.message
+        raise SweepError(f"{option} is not valid: {why}.", error.hint) from error
 
 
 class _Quiet:

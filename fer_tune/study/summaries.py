@@ -106,8 +106,8 @@ def ranking(store: Store, study: str, top: int | None = 1, states: Collection[St
     return read(store, study, lambda rows: _summaries(rows, _ranked(rows, _states(rows), states)[:top]))
 
 
-def best_start(store: Store, study: str) -> TrialSummary | None:
-    """Returns the best complete trial that came from `start:`, or None.
+def best_start(store: Store, study: str, states: Collection[State] = COMPLETE) -> TrialSummary | None:
+    """Returns the best trial in one of `states` that came from `start:`, or None.
 
     Raises:
         StudyError: the study does not exist.
@@ -116,7 +116,8 @@ def best_start(store: Store, study: str) -> TrialSummary | None:
 
     def work(rows: StudyTables) -> list[TrialSummary]:
         started = rows.having(START)
-        return _summaries(rows, [one for one in _ranked(rows, _states(rows)) if one.head.id in started][:1])
+        ranked = _ranked(rows, _states(rows), states)
+        return _summaries(rows, [one for one in ranked if one.head.id in started][:1])
 
     return next(iter(read(store, study, work)), None)
 

@@ -127,6 +127,21 @@ def test_the_figures_are_those_of_the_database(store: Store) -> None:
     assert "prefers-color-scheme: dark" in render(store, ["tiny"])
 
 
+def test_the_fit_of_the_best_trial_is_shown_also_if_a_later_one_is_of_another(store: Store, settings: Settings) -> None:
+    add_final_fit(store, settings, {"epochs": 1, "schedule": 3, "trial": 0, "on": "train"})
+    text = read(render(store, ["tiny"]))
+    assert "Its final fit reaches 65.43" in text
+    assert "The final fit of trial 1: 3 epochs on training and validation." in text
+
+
+def test_a_fit_of_another_trial_is_named(settings: Settings) -> None:
+    with make_study(settings) as store:
+        add_final_fit(store, settings, {"epochs": 1, "schedule": 3, "trial": 0, "on": "train"})
+        text = read(render(store, ["tiny"]))
+    assert "A fit of its trial 0 reaches 65.43" in text
+    assert "The final fit of trial 0: 1 epoch on training." in text
+
+
 def test_fer2013_is_compared_with_the_results_by_hand(store: Store) -> None:
     text = read(render(store, ["tiny"]))
     assert "That is 7.3 points above the best result by hand (58.16 %)." in text

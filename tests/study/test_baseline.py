@@ -47,9 +47,20 @@ def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
 
 
 def test_without_a_complete_start_there_is_no_baseline(settings: Settings) -> None:
-    make_study(settings, (("pruned", [0.3]), ("complete", [0.6]))).close()
+    make_study(settings, (("pruned", []), ("complete", [0.6]))).close()
     assert fer_tune.gain() is None
-    assert "no start configuration was trained to its end" in " ".join(CliRunner().invoke(app, ["best"]).stdout.split())
+    said = " ".join(CliRunner().invoke(app, ["best"]).stdout.split())
+    assert "no start configuration was trained to its end, so there is no baseline" in said
+
+
+def test_a_start_that_was_pruned_is_compared_where_it_stopped(settings: Settings) -> None:
+    make_study(settings, (("pruned", [0.2, 0.3]), ("complete", [0.1, 0.4, 0.6]))).close()
+    assert fer_tune.gain() is None
+    said = " ".join(CliRunner().invoke(app, ["best"]).stdout.split())
+    assert (
+        "no start configuration was trained to its end; start 'by hand' (trial 0) was stopped in epoch 2 at 30.00 %, "
+        "where trial 1 had 40.00 %"
+    ) in said
 
 
 def test_a_sweep_without_a_start_has_nothing_to_say_of_one(settings: Settings) -> None:

@@ -82,5 +82,7 @@ def test_rules_are_read_as_a_sweep_is() -> None:
     rules = rules_of("family: vgg\n", ["{strategy: promote, factor: 4}"], ["{name: median, n_warmup_steps: 3}"])
     assert rules[0].search.factor == 4
     assert rules[1].pruner.options["n_warmup_steps"] == 3
-    with pytest.raises(SweepError, match="nearest: promote"):
+    with pytest.raises(SweepError, match=r"--search promot is not valid: search\.strategy: .*nearest: promote"):
         rules_of("family: vgg\n", ["promot"], [])
+    with pytest.raises(SweepError, match="--pruner foo is not valid: pruner: foo: unknown name; allowed: median"):
+        rules_of("family: vgg\n", [], ["foo"])
