@@ -6,14 +6,17 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import fer_tune
 from fer_tune import api
+from fer_tune.api.searches import WANDB_MODES
 from fer_tune.errors import SettingsError, StudyError
+from fer_tune.mirror import Mode
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from tests.studies import SWEEP, make_study
@@ -104,3 +107,48 @@ def test_a_wrong_change_is_refused_before_anything_is_trained(store: Store) -> N
 def test_what_is_not_running_cannot_be_stopped(store: Store) -> None:
     with pytest.raises(StudyError, match="The study tiny is not being run"):
         fer_tune.stop()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: fer_tune.retrain("tiny", seeds=0), "seeds must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.retrain("tiny", epochs=0), "epochs must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.retrain("tiny", on="test"), "on must be one of train, train+val, all (got 'test')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.retrain("tiny", tta="x"), "tta must be one of none, flip, crops (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.retrain("tiny", until="x"), "until must be one of best, end (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.ensemble("tiny", size=0), "size must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.confirm("tiny", top=0), "top must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.confirm("tiny", seeds=1), "seeds must be a whole number, and at least 2 (got 1)."),
+        (lambda: fer_tune.best("tiny", top=0), "top must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.standings("tiny", rule="x"), "rule must be one of max, one_se (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.predict("m", "x.png", tta="x"), "tta must be one of none, flip, crops (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.predict("m", "x.png", faces="x"), "faces must be one of auto, on, off (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.run("demo", wandb="x"), "wandb must be one of online, offline, disabled (got 'x')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.run("demo", lanes=0), "lanes must be a whole number, and at least 1 (got 0)."),
+    ],
+)
+def test_an_argument_that_is_not_valid_is_refused_before_anything_happens(
+    store: Store, call: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        call()
+    assert refused.value.message == said
+
+
+def test_one_name_may_stand_for_a_list(store: Store, tmp_path: Path) -> None:
+    assert [one.number for one in fer_tune.trials("tiny", where="state=failed")] == [3]
+    assert fer_tune.write_report(tmp_path / "report.html", "tiny").exists()
+
+
+def test_changes_are_made_to_files_alone(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SWEEP)
+    [sweep] = fer_tune.check(file, "budget.trials=3")
+    assert sweep.budget.trials == 3
+    with pytest.raises(SettingsError, match="changes are made to files"):
+        fer_tune.preview(sweep, changes="budget.trials=4")
+
+
+def test_the_modes_of_wandb_are_those_of_the_mirror() -> None:
+    assert get_args(Mode) == WANDB_MODES

@@ -1,4 +1,4 @@
-"""Reads the arguments that many public functions take: paths, `storage` and `study`."""
+"""Reads and checks the arguments that many public functions take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_tune.errors import StudyError
+from fer_tune.errors import SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,28 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def as_paths(given: Paths) -> list[Path]:
     """Returns what was given as a list of paths."""
     return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
+
+
+def at_least(least: int, **given: int | None) -> None:
+    """Checks arguments that are counts. None is a default.
+
+    Raises:
+        SettingsError: one is too small, or not a whole number.
+    """
+    for name, count in given.items():
+        if count is not None and not (isinstance(count, int) and count >= least):
+            raise SettingsError(f"{name} must be a whole number, and at least {least} (got {count!r}).")
+
+
+def one_of(words: Sequence[str], **given: str | None) -> None:
+    """Checks arguments that are words. None is a default.
+
+    Raises:
+        SettingsError: one is not among `words`.
+    """
+    for name, word in given.items():
+        if word is not None and word not in words:
+            raise SettingsError(f"{name} must be one of {', '.join(words)} (got {word!r}).")
 
 
 def open_store(storage: str | None = None) -> Store:
@@ -47,12 +69,13 @@ def study_name(store: Store, asked: str | None) -> str:
     raise StudyError(f"There are {len(names)} studies.", f"Name one with --study: {', '.join(names)}.")
 
 
-def study_names(store: Store, asked: Sequence[str] | None) -> list[str]:
+def study_names(store: Store, asked: str | Sequence[str] | None) -> list[str]:
     """Returns the names that were asked for, each once, or those of all studies.
 
     Raises:
         StudyError: there is no study.
     """
+    asked = [asked] if isinstance(asked, str) else asked
     names = list(dict.fromkeys(asked)) if asked is not None else [record.name for record in store.studies.all()]
     if not names:
         raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fer_tune.train.conformance import Checked
 
 
-def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
+def check(sweeps: Paths, changes: str | Sequence[str] = ()) -> list[Sweep]:
     """Reads sweep files, and the sweep files in folders.
 
     A name such as `resnet` is the sweep of that name in `sweeps/`, or else the one that comes with
@@ -30,7 +30,7 @@ def check(sweeps: Paths, changes: Sequence[str] = ()) -> list[Sweep]:
     """
     from fer_tune.sweep import load_sweeps
 
-    return load_sweeps(as_paths(sweeps), changes)
+    return load_sweeps(as_paths(sweeps), [changes] if isinstance(changes, str) else changes)
 
 
 def check_family(family: str) -> list[Checked]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fer_tune.api.arguments import open_store, study_name
+from fer_tune.api.arguments import at_least, one_of, open_store, study_name
 from fer_tune.api.results import find_study
 from fer_tune.settings import Settings
 
@@ -31,9 +31,15 @@ def standings(study: str | None = None, top: int = 1, *, rule: Rule = "max", sto
         top: how many trials, at least.
         rule: `max` chooses the leader. `one_se` chooses the cheapest trial within one standard
             error of it: with the fewest parameters, then the fastest.
+
+    Raises:
+        SettingsError: an argument is not valid.
     """
+    from fer_tune.study.standings import RULES
     from fer_tune.study.standings import standings as read
 
+    at_least(1, top=top)
+    one_of(RULES, rule=rule)
     with open_store(storage) as store:
         return read(store, study_name(store, study), top, rule)
 
@@ -79,11 +85,14 @@ def confirm(
         The standings, or None if Ctrl-C or SIGTERM interrupted the run.
 
     Raises:
+        SettingsError: an argument is not valid.
         StudyError: no trial is complete yet, or another process confirms this study.
     """
     from fer_tune.sources.confirm import run_confirmations
     from fer_tune.sources.workers import RunOptions
 
+    at_least(1, top=top)
+    at_least(2, seeds=seeds)
     return run_confirmations(
         find_study(study, storage=storage).name,
         Settings.from_environment(storage),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from fer_tune.api.arguments import open_store, study_names
+from fer_tune.api.arguments import at_least, one_of, open_store, study_names
 from fer_tune.api.results import find_study
 from fer_tune.settings import Settings
 
@@ -65,14 +65,19 @@ def retrain(
         The fits by seed, or None if Ctrl-C or SIGTERM interrupted them.
 
     Raises:
-        SettingsError: a change is not valid.
+        SettingsError: an argument or a change is not valid.
         TrainingError: a fit failed or diverged.
     """
+    from fer_tune.job import Part, Tta
     from fer_tune.sources.final import Request
     from fer_tune.sources.retrain import run_final_fits
     from fer_tune.sources.workers import RunOptions
     from fer_tune.sweep.overrides import read_changes
 
+    at_least(1, seeds=seeds, epochs=epochs)
+    one_of(get_args(Part), on=on)
+    one_of(get_args(Tta), tta=tta)
+    one_of(("best", "end"), until=until)
     record = find_study(study, storage=storage)
     return run_final_fits(
         record.name,
@@ -85,7 +90,7 @@ def retrain(
 
 
 def ensemble(
-    studies: Sequence[str] | None = None,
+    studies: str | Sequence[str] | None = None,
     *,
     size: int = 8,
     epochs: int | None = None,
@@ -114,12 +119,16 @@ def ensemble(
         The ensemble, or None if Ctrl-C or SIGTERM interrupted the run.
 
     Raises:
+        SettingsError: an argument is not valid.
         StudyError: the studies have different splits, or no stored predictions.
         TrainingError: the training of a member failed.
     """
+    from fer_tune.job import Tta
     from fer_tune.sources.ensemble import run_ensemble
     from fer_tune.sources.workers import RunOptions
 
+    at_least(1, size=size, epochs=epochs)
+    one_of(get_args(Tta), tta=tta)
     with open_store(storage) as store:
         names = study_names(store, studies)
         for name in names:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from fer_tune.api.arguments import Paths, as_paths
+from fer_tune.api.arguments import Paths, as_paths, one_of
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ def predict(
         note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
+        SettingsError: `tta` or `faces` is not valid.
         DataError: something does not exist, or no image is readable.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
+    from fer_tune.job import Tta
     from fer_tune.sources.predict import predict_images
 
+    one_of(get_args(Tta), tta=tta)
+    one_of(("auto", "on", "off"), faces=faces)
     files = {"submission": submission, "sheet": sheet}
     targets = {name: None if file is None else Path(file) for name, file in files.items()}
     return predict_images(Path(folder), as_paths(images), tta=tta, faces=faces, note=note, **targets)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def write_report(
     out: str | os.PathLike[str],
-    studies: Sequence[str] | None = None,
+    studies: str | Sequence[str] | None = None,
     form: Literal["html", "md"] = "html",
     *,
     storage: str | None = None,
@@ -37,7 +37,7 @@ def write_report(
     return file
 
 
-def publish_report(studies: Sequence[str] | None = None, *, storage: str | None = None) -> list[str]:
+def publish_report(studies: str | Sequence[str] | None = None, *, storage: str | None = None) -> list[str]:
     """Logs the report on each study to wandb, in the study's group, and returns where the runs are.
 
     A run has the page of `write_report`, and tables of the trials and their epochs. It is online

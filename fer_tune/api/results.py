@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fer_tune.api.arguments import open_store, study_name
+from fer_tune.api.arguments import at_least, open_store, study_name
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -39,20 +39,24 @@ def best(study: str | None = None, top: int = 1, *, storage: str | None = None) 
     """Returns the best complete trials of a study, the best first. Empty if none has completed.
 
     Confirmed trials come first, ranked by their means. `standings` says how sure the order is.
+
+    Raises:
+        SettingsError: `top` is below 1.
     """
     from fer_tune.study.standings import best as read
 
+    at_least(1, top=top)
     with open_store(storage) as store:
         return read(store, study_name(store, study), top)
 
 
 def trials(
-    study: str | None = None, *, where: Sequence[str] = (), sort: str | None = None, storage: str | None = None
+    study: str | None = None, *, where: str | Sequence[str] = (), sort: str | None = None, storage: str | None = None
 ) -> list[TrialSummary]:
     """Returns the trials of a study, by number.
 
     Args:
-        where: conditions that a trial must meet, such as `lr>0.01`, `optimizer=sgd` or
+        where: a condition that a trial must meet, or several: `lr>0.01`, `optimizer=sgd` or
             `state!=failed`.
         sort: `value` puts the best first. Any other name, such as `lr`, sorts from low to high, and
             `-lr` from high to low.
@@ -66,6 +70,7 @@ def trials(
 
     with open_store(storage) as store:
         found = read(store, study_name(store, study))
+    where = [where] if isinstance(where, str) else where
     return pick(found, where, sort) if where or sort is not None else found
 
 

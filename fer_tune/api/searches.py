@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from fer_tune.api.arguments import Paths
+from fer_tune.api.arguments import Paths, at_least, one_of
 from fer_tune.api.checks import check
 from fer_tune.api.results import find_study
-from fer_tune.errors import StudyError
+from fer_tune.errors import SettingsError, StudyError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
 
 
+WANDB_MODES = ("online", "offline", "disabled")
+"""`Mode` of the mirror, which is not imported before the workers start."""
+
+
 def preview(
     sweeps: Paths | Sweep | Sequence[Sweep],
     *,
-    changes: Sequence[str] = (),
+    changes: str | Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
@@ -49,7 +53,7 @@ def preview(
 def plan(
     sweeps: Paths | Sweep | Sequence[Sweep],
     *,
-    changes: Sequence[str] = (),
+    changes: str | Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
     devices: str | None = None,
     engine: EngineName = "local",
@@ -78,7 +82,7 @@ def plan(
 def run(
     sweeps: Paths | Sweep | Sequence[Sweep],
     *,
-    changes: Sequence[str] = (),
+    changes: str | Sequence[str] = (),
     workers: int | Literal["auto"] = "auto",
     lanes: int | Literal["auto"] | None = None,
     devices: str | None = None,
@@ -120,6 +124,9 @@ def run(
     """
     from fer_tune.sources.workers import RunOptions, started
 
+    one_of(WANDB_MODES, wandb=wandb)
+    if lanes != "auto":
+        at_least(1, lanes=lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )
@@ -175,10 +182,16 @@ def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
     return holder
 
 
-def _read(given: Paths | Sweep | Sequence[Sweep], changes: Sequence[str]) -> list[Sweep]:
-    """Returns the sweeps that `run` was given, read from files if it was given paths."""
+def _read(given: Paths | Sweep | Sequence[Sweep], changes: str | Sequence[str]) -> list[Sweep]:
+    """Returns the sweeps that `run` was given, read from files if it was given paths.
+
+    Raises:
+        SettingsError: there are changes, and the sweeps were read before.
+    """
     from fer_tune.sweep import Sweep
 
     several = given if isinstance(given, Sequence) else [given]
     sweeps = [sweep for sweep in several if isinstance(sweep, Sweep)]
+    if sweeps and changes:
+        raise SettingsError("changes are made to files, and not to sweeps that were read.", "Give them to `check`.")
     return sweeps or check(cast("Paths", given), changes)

@@ -51,7 +51,9 @@ def check(
         raise SettingsError("`fer-tune check` needs a sweep, or --family.", "Example: fer-tune check resnet.")
     if not sweep:
         return
-    for checked in api.check(sweep, settings or ()):
+    for place, checked in enumerate(api.check(sweep, settings or ())):
+        if place:
+            out.print()
         _show(out, checked)
 
 

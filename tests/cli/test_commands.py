@@ -152,6 +152,14 @@ def test_check_says_rungs_and_hours_in_words(fer_tune: Run, tmp_path: Path, sear
     assert says in shown
 
 
+def test_check_separates_several_sweeps(fer_tune: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(SWEEP.replace("study: tiny", f"study: {name}"))
+    shown = fer_tune("check", tmp_path).stdout
+    assert shown.startswith("a: simple_cnn on demo")
+    assert "\n\nb: simple_cnn on demo" in shown
+
+
 def test_check_shows_what_set_changes(fer_tune: Run, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SWEEP)
     assert "0.125" in fer_tune("check", tmp_path / "s.yaml", "--set", "head_dropout=0.125").stdout
