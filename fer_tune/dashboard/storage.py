@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, column, insert, select, table
 
 from fer_tune.store import Store
-from fer_tune.study.optuna_queries import HEAD, HEADS, STUDY
+from fer_tune.study.optuna_queries import HEAD, STATE, STUDY, TRIALS
 
 ATTRIBUTES = table("study_system_attributes", column("study_id"), column("key"), column("value_json"))
 
@@ -89,13 +89,14 @@ def trials_without_note(store: Store, study: str) -> list[int]:
     study_id, _ = _place(store, study, None)
     versions = ATTRIBUTES.c.key.like("dashboard:%:note\\_ver", escape="\\")
     noted = select(ATTRIBUTES.c.key).where(ATTRIBUTES.c.study_id == study_id, versions)
+    ended = select(TRIALS.c.trial_id, TRIALS.c.number).where(TRIALS.c.study_id == study_id, STATE.in_(FINISHED))
+    ended = ended.order_by(TRIALS.c.number)
 
     def work() -> list[int]:
         with store.engine.connect() as connection:
             known = set(connection.execute(noted).scalars())
-            heads = connection.execute(HEADS, {"study": study_id}).all()
-        ended = [head for head in heads if head.state in FINISHED]
-        return [head.number for head in ended if f"dashboard:{head.trial_id}:note_ver" not in known]
+            rows = connection.execute(ended).all()
+        return [number for trial_id, number in rows if f"dashboard:{trial_id}:note_ver" not in known]
 
     return store.patiently(work)
 
