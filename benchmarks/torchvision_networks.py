@@ -55,6 +55,7 @@ COMMON: dict[str, Value] = {
 
 MUON: dict[str, Value] = {"optimizer": "muon", "lr": 2e-3, "weight_decay": 0.3, "momentum": 0.95}
 SLOW: dict[str, Value] = {"self_distillation": 0.0}
+"""Changes of the recipe for networks that learn slowly from new weights."""
 
 RECIPES: dict[str, dict[str, Value]] = {
     "resnet": COMMON | MUON | {"stem": "3x3", "downsampling": "stride", "width": 1.0},

@@ -22,6 +22,11 @@ def as_paths(given: Paths) -> list[Path]:
     return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
 
 
+def as_words(given: str | Sequence[str]) -> Sequence[str]:
+    """Returns what was given as several words. One word stands for itself."""
+    return [given] if isinstance(given, str) else given
+
+
 def at_least(least: int, **given: int | None) -> None:
     """Checks arguments that are counts. None is a default.
 
@@ -75,8 +80,9 @@ def study_names(store: Store, asked: str | Sequence[str] | None) -> list[str]:
     Raises:
         StudyError: there is no study.
     """
-    asked = [asked] if isinstance(asked, str) else asked
-    names = list(dict.fromkeys(asked)) if asked is not None else [record.name for record in store.studies.all()]
+    names = (
+        list(dict.fromkeys(as_words(asked))) if asked is not None else [record.name for record in store.studies.all()]
+    )
     if not names:
         raise StudyError(f"There is no study in {store.shown}.", "`fer-tune run SWEEP` makes one.")
     return names

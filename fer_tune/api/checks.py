@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_tune.api.arguments import Paths, as_paths
+from fer_tune.api.arguments import Paths, as_paths, as_words
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check(sweeps: Paths, changes: str | Sequence[str] = ()) -> list[Sweep]:
     """
     from fer_tune.sweep import load_sweeps
 
-    return load_sweeps(as_paths(sweeps), [changes] if isinstance(changes, str) else changes)
+    return load_sweeps(as_paths(sweeps), as_words(changes))
 
 
 def check_family(family: str) -> list[Checked]:

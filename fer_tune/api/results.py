@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fer_tune.api.arguments import at_least, open_store, study_name
+from fer_tune.api.arguments import as_words, at_least, open_store, study_name
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 
@@ -70,8 +70,7 @@ def trials(
 
     with open_store(storage) as store:
         found = read(store, study_name(store, study))
-    where = [where] if isinstance(where, str) else where
-    return pick(found, where, sort) if where or sort is not None else found
+    return pick(found, as_words(where), sort) if where or sort is not None else found
 
 
 def failures(study: str | None = None, *, storage: str | None = None) -> dict[int, str]:

@@ -162,7 +162,9 @@ def _offered(name: str, what: str, source: str) -> Any:
     except Exception as error:  # the file may raise anything
         del sys.modules[module_name]
         why = f"{type(error).__name__}: {error}"
-        raise TrainingError(f"The family {shown(name)} cannot be imported: {why}.", "Mend its file.") from error
+        raise TrainingError(
+            f"The family {without_digest(name)} cannot be imported: {why}.", "Mend its file."
+        ) from error
     if not hasattr(module, what):
         del sys.modules[module_name]
         there = [key for key, one in vars(module).items() if inspect.isclass(one) and one.__module__ == module_name]
@@ -171,7 +173,7 @@ def _offered(name: str, what: str, source: str) -> Any:
     return getattr(module, what)
 
 
-def shown(name: str) -> str:
+def without_digest(name: str) -> str:
     """Returns a family's name as its user wrote it, without the digest of its file."""
     return name.partition("@")[0]
 
@@ -203,7 +205,7 @@ def _field(name: str, kind: Any, param: inspect.Parameter) -> Any:
     default = param.default
     if default is inspect.Parameter.empty or not (kind in (int, float, bool) or get_origin(kind) is Literal):
         raise TrainingError(
-            f"{param.name} of {shown(name)} must have a default, and be an int, a float, a bool or a Literal.",
+            f"{param.name} of {without_digest(name)} must have a default, and be an int, a float, a bool or a Literal.",
             "Write `width: int = 32`, for example.",
         )
     if kind is int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fer_tune.data.spec import DataSpec
 from fer_tune.errors import StorageError, TrainingError
 from fer_tune.files import replace_file
+from fer_tune.models.family_files import without_digest
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def register(family: str, written: str, folder: Path, spec: DataSpec) -> str:
     if NAMED.fullmatch(family):
         raise TrainingError(f"The family {family} has weights already.", "Leave out the part after @.")
     if not family.startswith(PREFIX):
-        named = family.partition("@")[0]
-        raise TrainingError(f"Only torchvision's networks start from weights, not {named}.", "Leave `weights` out.")
+        raise TrainingError(
+            f"Only torchvision's networks start from weights, not {without_digest(family)}.", "Leave `weights` out."
+        )
     from fer_tune.models.checkpoint_file import digest, read_tensors
     from fer_tune.models.torchvision_layers import refuse_other_weights
 

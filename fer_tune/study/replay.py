@@ -158,8 +158,9 @@ class _Replay:
                 return False
             self.at[number] = epoch
             self.spent[number] = self.spent.get(number, 0.0) + trial.seconds[epoch - 1]
-            compared = trial.values if self.rule.search.compare == "objective" else [-loss for loss in trial.losses]
-            self.rungs.record(str(number), epoch, compared[epoch - 1], number)
+            by_loss = self.rule.search.compare == "val_loss"
+            compared = -trial.losses[epoch - 1] if by_loss else trial.values[epoch - 1]
+            self.rungs.record(str(number), epoch, compared, number)
             if self._pruned(number, epoch):
                 return True
         if until < self.schedule and len(trial.values) >= until:
