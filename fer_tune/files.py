@@ -186,6 +186,15 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 
+def current_folder_exists() -> bool:
+    """Returns whether the current folder of this process is still there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def flush(stream: IO[Any]) -> None:
     """Flushes a stream to the disk."""
     stream.flush()
