@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -79,7 +78,7 @@ def _link(draft: Path, path: Path) -> None:
 
 def _new_name(path: Path) -> Path:
     """Returns a name beside `path` that nothing has."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}{DRAFT}")
 
 
 @contextmanager
@@ -185,6 +184,15 @@ def writing(path: Path) -> Iterator[None]:
             else "Choose a folder that can be written."
         )
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def current_folder_exists() -> bool:
+    """Returns whether the current folder of this process is still there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def flush(stream: IO[Any]) -> None:

@@ -8,7 +8,7 @@ imports neither torch nor Optuna.
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -37,7 +37,7 @@ Tta = Literal["none", "flip", "crops"]
 
 def new_uid() -> str:
     """Returns the identity of a new job: 12 hexadecimal digits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 class Wish(IntEnum):

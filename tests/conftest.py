@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
+os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # as `pool.devices.environment` has it, also for other processes
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be all processes that
 # tests interrupt.

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.api.arguments import open_store
-from fer_tune.errors import FerTuneError
+from fer_tune.errors import FerTuneError, SettingsError
+from fer_tune.files import current_folder_exists
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ def beside_start(study: str, gained: Gain | None, *, storage: str | None = None)
 
 
 def explained(error: Exception) -> FerTuneError | None:
-    """Returns the error for the user if a damaged value in a database explains `error`, else None.
+    """Returns the error for the user if something outside of fer-tune explains `error`, else None.
 
-    Without such a value, the error is a bug of fer-tune.
+    That is a damaged value in a database, or a current folder that was deleted. Without it, the
+    error is a bug of fer-tune.
     """
+    if isinstance(error, FileNotFoundError) and not current_folder_exists():
+        return SettingsError("The current folder was deleted.", "Change to another folder, and try again.")
     reading = sys.modules.get("fer_tune.store.reading")  # not imported: then no database was read
     return None if reading is None else reading.explained(error)
 

@@ -49,14 +49,6 @@ class Group(TyperGroup):
             return super().invoke(ctx)
         except (FerTuneError, CLICKS_ERROR) as problem:
             _end(problem)
-        except OSError as problem:
-            if problem.errno not in FULL:
-                raise
-            from fer_tune.display.terminal import Output
-
-            Output().close()
-            full = f"The output cannot be written: {problem.strerror}."
-            _end(StorageError(full, "Free some space on its disk."))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except (typer.Exit, typer.Abort):
@@ -64,9 +56,19 @@ class Group(TyperGroup):
         except Exception as problem:
             from fer_tune.api.for_commands import explained
 
-            if (damaged := explained(problem)) is None:
+            if isinstance(problem, OSError) and problem.errno in FULL:
+                _end(_no_space(problem))
+            if (said := explained(problem)) is None:
                 raise
-            _end(damaged)
+            _end(said)
+
+
+def _no_space(problem: OSError) -> StorageError:
+    """Gives up the output, and returns the error that its disk is full."""
+    from fer_tune.display.terminal import Output
+
+    Output().close()
+    return StorageError(f"The output cannot be written: {problem.strerror}.", "Free some space on its disk.")
 
 
 def _end(problem: Exception) -> None:

@@ -142,9 +142,10 @@ def environment(device: str, threads: int) -> tuple[dict[str, str], str]:
     GPU by mistake. Its threads sleep while they wait for each other, unless the user's environment
     says otherwise. With more work than cores, spinning doubled the processor time in a measurement;
     on idle cores it gained nothing. A GPU gets a queue for each stream; with CUDA's default of
-    eight, lanes would wait for each other.
+    eight, lanes would wait for each other. Torch would read the metadata of all packages, in search
+    of plug-ins for other devices.
     """
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    variables = {"OMP_WAIT_POLICY": "PASSIVE", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0", **os.environ}
     variables |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     if device == "cpu":
         return variables | {"CUDA_VISIBLE_DEVICES": ""}, device

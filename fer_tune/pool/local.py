@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from fer_tune.errors import PoolError
 from fer_tune.job import Job
 from fer_tune.pool.devices import threads_each
 from fer_tune.pool.member import MemberPool, PoolMember
@@ -26,7 +25,7 @@ from fer_tune.pool.port import (
     WorkerInfo,
     load_trainer,
 )
-from fer_tune.pool.process import how_it_ended, start_process, tail
+from fer_tune.pool.process import cannot_start, how_it_ended, start_process, tail
 
 START_SECONDS = 300.0
 """Seconds that a worker has to become ready. It imports torch, perhaps from a slow disk, and starts
@@ -61,7 +60,7 @@ class LocalPool(MemberPool["_Process"]):
                 self._workers.append(_Process(index, device, threads, log, trainer))
         except OSError as error:
             self.close(0)
-            raise PoolError(f"A worker cannot be started: {error}.", f"Its log would be in {logs}.") from error
+            raise cannot_start(error, logs) from error
 
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
         for worker in self._workers:
@@ -141,7 +140,7 @@ class _Process(PoolMember):
         try:
             self.start()
         except OSError as error:
-            raise PoolError(f"Worker {self.index} died, and another cannot be started: {error}.") from error
+            raise cannot_start(error, self.log.parent) from error
 
     def send(self, message: object) -> None:
         with suppress(OSError):  # it has just died, which the next read notices

@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
+from fer_tune.errors import PoolError
+from fer_tune.files import current_folder_exists
 from fer_tune.pool.devices import environment
 from fer_tune.pool.messages import Setup
 from fer_tune.pool.port import TrainerFactory
@@ -38,8 +40,9 @@ def start_process(
         storage: the worker's storage folder; None means that of this process.
 
     Raises:
-        OSError: the process cannot be started.
+        OSError: the process cannot be started; see `cannot_start`.
     """
+    os.getcwd()  # without its current folder, Python ends before it can say why
     variables, name = environment(device, threads)
     # The worker gets the caller's import path, as with multiprocessing. -P keeps modules of the
     # current folder from replacing others.
@@ -60,6 +63,26 @@ def start_process(
     with suppress(OSError):  # it has just died, which the next read notices
         ours.send(Setup(trainer, name, threads))
     return process, ours
+
+
+def cannot_start(error: OSError, logs: Path) -> PoolError:
+    """Returns the error for the user when `error` keeps a worker from starting.
+
+    Args:
+        logs: the folder of the workers' logs.
+    """
+    if not current_folder_exists():
+        why, hint = "The current folder was deleted", "Change to another folder, and try again."
+    elif error.filename == sys.executable:
+        why = f"The program {sys.executable} cannot be started ({error.strerror})"
+        hint = "It is the Python of this run. If its environment was moved or deleted, install fer-tune again."
+    elif error.filename is not None:
+        why = f"The folder {logs} cannot be written ({error.strerror}: {error.filename})"
+        hint = "Set FER_TUNE_DIR to a folder that can be written."
+    else:
+        why = f"No more processes can be started ({error.strerror})"
+        hint = "See whether a limit of processes or of open files is reached: ulimit -a."
+    return PoolError(f"A worker cannot be started. {why}.", hint)
 
 
 def tail(log: Path) -> str:

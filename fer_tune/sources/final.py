@@ -21,11 +21,14 @@ from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, final_lock
 from fer_tune.store.openings import Openings
 from fer_tune.study import TrialSummary, trials
 from fer_tune.study.standings import best
+from fer_tune.study.trial_states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Until = Literal["best", "end"]
+
+_UNFINISHED: dict[State, str] = {"pruned": "was pruned at", "paused": "is paused at", "failed": "failed after"}
 
 ON_TEST = "training on all images"
 """The purpose of an opening by a fit that trains on test images, as the ledger records it."""
@@ -144,6 +147,17 @@ class FinalFits(JobList):
     def trial(self) -> int:
         """Number of the trial whose configuration is trained."""
         return self._chosen.number
+
+    @property
+    def doubt(self) -> str | None:
+        """What speaks against the trial, for the user: it did not train to its end. Else None."""
+        trial, whole = self._chosen, self._record.sweep_json["epochs"]
+        if trial.state == "complete":
+            return None
+        how = _UNFINISHED.get(trial.state, "has trained up to")
+        said = f"Trial {trial.number} {how} epoch {trial.epochs} of {whole}, so its configuration was never trained"
+        closed = "" if self._request.views is None else " --no-test leaves the test images closed."
+        return f"{said} to the end.{closed}"
 
     @property
     def record(self) -> StudyRecord:

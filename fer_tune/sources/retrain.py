@@ -60,6 +60,8 @@ def run_final_fits(
     with wired(settings, options, observers, trainer, place) as run:
         fits = FinalFits(run.store, run.settings, study, request, mirrored=run.mirrored)
         run.held.callback(fits.lock.release)
+        if fits.doubt is not None:
+            observers.note(fits.doubt)
         run.keep_images(fits.record)
         run.begin()
         if fits.wanted():

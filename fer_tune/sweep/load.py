@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -11,27 +10,13 @@ from pathlib import Path
 from fer_tune.errors import FerTuneError, SweepError
 from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep import shipped
-from fer_tune.sweep.catalogue import catalogue, describe_value
-from fer_tune.sweep.error_messages import nearest, unknown, validated
+from fer_tune.sweep.assemble import assemble
+from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.error_messages import nearest
 from fer_tune.sweep.extends import inherit
 from fer_tune.sweep.from_wandb import convert, family_of
 from fer_tune.sweep.overrides import override
-from fer_tune.sweep.params import ParamsReader
-from fer_tune.sweep.schema import STUDY_NAME, Budget, Start, Sweep, SweepKeys, SweepLimits
-from fer_tune.sweep.sections import (
-    check_cmaes,
-    check_crop,
-    check_schedule,
-    check_side,
-    read_images,
-    read_pruner,
-    read_sampler,
-    read_schedule,
-    read_search,
-    read_split,
-)
-from fer_tune.sweep.space import Space
-from fer_tune.sweep.start import StartReader
+from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.weights import read_weights
 from fer_tune.sweep.yaml_nodes import LONGEST_TEXT, Node, Problems, dump, parse
 
@@ -70,7 +55,7 @@ def loads_sweep(text: str, path: Path, overrides: Sequence[str] = ()) -> Sweep:
     changed = override(root, overrides, problems, path.parent) | (inherited or set())
     from_file = _read_family(root, path.parent, problems)
     from_file = read_weights(root, path.parent, problems) or from_file
-    sweep = _sweep(root, path, text, changed, problems)
+    sweep = assemble(root, path, text, changed, problems)
     if sweep is None or len(problems):
         raise _error(path, problems)
     if overrides or inherited is not None or from_file:
@@ -230,93 +215,3 @@ def _once(problems: Iterable[str]) -> tuple[str, ...]:
         found.append(said if names in seen else problem)
         seen.add(names)
     return tuple(found)
-
-
-def _sweep(root: Node, path: Path, text: str, changed: set[str], problems: Problems) -> Sweep | None:
-    header = validated(SweepKeys, root, "", problems)
-    images = read_images(root.entries.get("data"), problems)
-    split = read_split(root.entries.get("split"), problems)
-    budget = validated(Budget, root.entries["budget"], "budget", problems) if "budget" in root.entries else Budget()
-    sampler = read_sampler(root.entries.get("sampler"), problems)
-    search = read_search(root.entries.get("search"), problems)
-    schedule = read_schedule(root.entries.get("schedule"), problems)
-    default = "none" if search is not None and search.strategy == "promote" else "median"
-    pruner = read_pruner(root.entries.get("pruner"), "pruner", budget or Budget(), problems, default)
-    study = _study(root, path, problems)
-    space, start, notes = _space(root, changed, problems)
-    if header is not None and images is not None:
-        check_side(root, FAMILIES.get(header.family), images, problems)
-        check_crop(root, space, FAMILIES.get(header.family), images, problems)
-    if sampler is not None and sampler.name == "cmaes":
-        check_cmaes(root.entries["sampler"], space, problems)
-    if search is not None and search.prior is not None and search.prior.study is None and not start:
-        notes += ("`start` has no configurations, so the search has no prior",)
-    if schedule is not None and budget is not None:
-        check_schedule(root, schedule, budget, problems)
-    if header is None or images is None or split is None or budget is None:
-        return None
-    if sampler is None or pruner is None or search is None or schedule is None:
-        return None
-    return Sweep(
-        study=study,
-        family=header.family,
-        data=images.path,
-        split=split,
-        objective=header.objective,
-        sampler=sampler,
-        pruner=pruner,
-        budget=budget,
-        seed=header.seed,
-        patience=header.patience,
-        retries=header.retries,
-        lanes=header.lanes,
-        space=space,
-        start=start,
-        path=path,
-        text=text,
-        notes=notes,
-        limits=SweepLimits(**header.model_dump(include=set(SweepLimits.model_fields))),
-        side=images.side,
-        channels=images.channels,
-        search=search,
-        schedule=schedule,
-        objective_of=header.objective_of,
-    )
-
-
-def _study(root: Node, path: Path, problems: Problems) -> str:
-    given = root.entries.get("study")
-    if given is not None and given.value is not None:
-        if isinstance(given.value, str) and not re.fullmatch(STUDY_NAME, given.value):
-            problems.add(given, "study", f"{describe_value(given.value)!r} {_NAMING}")
-        return str(given.value)
-    if not re.fullmatch(STUDY_NAME, path.stem):
-        problems.add(root, "study", f"is missing, and the file's name {path.stem[:64]!r} {_NAMING}")
-    return path.stem
-
-
-_NAMING = "is not a valid study name: use 1 to 64 of A-Z a-z 0-9 . _ - and no dot at the beginning or end"
-
-
-def _space(root: Node, changed: set[str], problems: Problems) -> tuple[Space, tuple[Start, ...], tuple[str, ...]]:
-    """Reads `params` and `start` for the family, or for the one whose name is nearest."""
-    family = root.entries.get("family")
-    if family is None or not isinstance(family.value, str):
-        return {}, (), ()
-    known = (
-        family.value
-        if family.value in FAMILIES
-        else next(iter(get_close_matches(family.value, list(FAMILIES), 1)), None)
-    )
-    if family.value not in FAMILIES:
-        problems.add(family, "family", unknown("family", family.value, FAMILIES.alternatives(family.value)))
-    if known is None:
-        return {}, (), ()
-    params_reader = ParamsReader(catalogue(known), problems, changed)
-    params = root.entries.get("params", Node({}, 1, "line 1"))
-    if params.value is not None and not isinstance(params.value, dict):
-        problems.add(params, "params", f"must be a mapping of hyperparameters, not {describe_value(params.plain())}")
-    space = params_reader.space(params)
-    start_reader = StartReader(params_reader, space)
-    start = start_reader.read(root.entries.get("start", Node(None, 1, "line 1")))
-    return space, start, tuple(start_reader.notes)

@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
-    """Base of the sections of a sweep. Values are not converted, and unknown keys are refused."""
+    """Base of the sections of a sweep. Values are not converted, and unknown keys are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    A sweep names few of them, so pydantic prepares a section only when its first value is checked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class SamplerSection(Section):

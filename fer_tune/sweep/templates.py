@@ -85,12 +85,21 @@ def _lines(family: str, written: str, weights: str | None = None) -> Iterator[st
     Args:
         written, weights: as the sweep names them.
     """
-    study = written.rpartition("/")[2].rpartition(":")[2]
-    about = {name: info.description for name, info in SweepKeys.model_fields.items()}
-    side = _side(FAMILIES[family])
-    images = "fer2013" if side == FER2013.side else f"{{path: fer2013, side: {side}}}"
+    yield from _heading(family, written)
+    yield ""
+    yield from _keys(family, written, weights)
+    yield ""
+    yield "params:"
+    yield from _params(family)
+    yield ""
+    yield "# Configurations to try first. The sampler fills in what they leave out."
+    yield "start:"
+    yield f"  - {{name: a sound start, {NEW if weights is None else TUNED}}}"
+
+
+def _heading(family: str, written: str) -> Iterator[str]:
+    yield f"# A sweep of {written}: {FAMILIES[family].summary}"
     yield from (
-        f"# A sweep of {written}: {FAMILIES[family].summary}",
         "#",
         "#     fer-tune check FILE     shows what it searches",
         "#     fer-tune run FILE       searches; the same command again continues the study",
@@ -99,10 +108,20 @@ def _lines(family: str, written: str, weights: str | None = None) -> Iterator[st
         "# With `off: 0.5`, half of the draws are `low` itself: the trick is left out.",
         "# `when` makes a hyperparameter conditional, and a list gives it alternatives.",
         "# A hyperparameter that is not named has its default.",
-        "",
-        f"# study: {study}  # {about['study']}",
-        f"family: {written}",
-        *([] if weights is None else [f"{dump({'weights': weights}, False).strip()}  # {about['weights']}"]),
+    )
+
+
+def _keys(family: str, written: str, weights: str | None) -> Iterator[str]:
+    """Yields all keys but `params` and `start`, those of a usual sweep with their values."""
+    about = {name: info.description for name, info in SweepKeys.model_fields.items()}
+    study = written.rpartition("/")[2].rpartition(":")[2]
+    side = _side(FAMILIES[family])
+    images = "fer2013" if side == FER2013.side else f"{{path: fer2013, side: {side}}}"
+    yield f"# study: {study}  # {about['study']}"
+    yield f"family: {written}"
+    if weights is not None:
+        yield f"{dump({'weights': weights}, False).strip()}  # {about['weights']}"
+    yield from (
         f"data: {images}  # {about['data']}",
         "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
@@ -119,21 +138,15 @@ def _lines(family: str, written: str, weights: str | None = None) -> Iterator[st
         f"patience: 0  # {about['patience']}",
         f"retries: 2  # {about['retries']}",
         f"# lanes: auto  # {about['lanes']}",
-        *(
-            f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
-            for name, info in SweepLimits.model_fields.items()
-        ),
-        "",
-        "params:",
     )
+    for name, info in SweepLimits.model_fields.items():
+        yield f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
+
+
+def _params(family: str) -> Iterator[str]:
+    """Yields all hyperparameters with what is allowed. Those that are not searched are comments."""
     for name, hyper in catalogue(family).items():
         if hyper.description:
             yield f"  # {hyper.description}"
         yield f"  # ({hyper.allowed}; default {show(hyper.default)})"
         yield f"  {name}:{SEARCHED[name]}" if name in SEARCHED else f"  # {name}: {show(hyper.default)}"
-    yield from (
-        "",
-        "# Configurations to try first. The sampler fills in what they leave out.",
-        "start:",
-        f"  - {{name: a sound start, {NEW if weights is None else TUNED}}}",
-    )

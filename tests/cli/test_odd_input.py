@@ -146,6 +146,17 @@ def test_an_output_that_is_closed_and_no_home(here: Path) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
 
 
+def test_a_current_folder_that_was_deleted(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FER_TUNE_DIR")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in ("best", "run demo --engine inline"):
+        shown = call(words)
+        assert shown.exit_code == 2
+        assert "The current folder was deleted." in shown.stderr
+
+
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose user has a number and no name."""
 

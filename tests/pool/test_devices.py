@@ -115,6 +115,13 @@ def test_a_worker_sees_its_own_gpu_alone(
     assert inside == ("cpu" if device == "cpu" else "cuda:0")
 
 
+def test_a_workers_torch_looks_for_no_plug_ins_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_DEVICE_BACKEND_AUTOLOAD", raising=False)
+    assert environment("cpu", 1)[0]["TORCH_DEVICE_BACKEND_AUTOLOAD"] == "0"
+    monkeypatch.setenv("TORCH_DEVICE_BACKEND_AUTOLOAD", "1")
+    assert environment("cuda:0", 1)[0]["TORCH_DEVICE_BACKEND_AUTOLOAD"] == "1"
+
+
 def test_the_orchestrators_side_needs_no_torch() -> None:
     code = "import sys, fer_tune.pool, fer_tune.pool.worker; print('torch' in sys.modules or 'optuna' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

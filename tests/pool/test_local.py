@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -223,7 +224,42 @@ def test_workers_outlive_no_killed_orchestrator(tmp_path: Path) -> None:
     assert not alive
 
 
-def test_a_folder_that_cannot_hold_logs_is_a_pool_error(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file")
-    with pytest.raises(PoolError, match="cannot be started"):
-        LocalPool(["cpu"], tmp_path / "logs")
+def refusal(logs: Path) -> PoolError:
+    with pytest.raises(PoolError, match="A worker cannot be started") as caught:
+        LocalPool(["cpu"], logs)
+    assert "Errno" not in str(caught.value)
+    return caught.value
+
+
+def test_a_folder_that_cannot_hold_logs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "storage").write_text("a file")
+    error = refusal(tmp_path / "storage" / "logs")
+    assert f"{tmp_path / 'storage' / 'logs'} cannot be written" in error.message
+    assert "FER_TUNE_DIR" in error.hint
+
+
+def test_a_python_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    error = refusal(tmp_path / "logs")
+    assert f"The program {tmp_path / 'python'} cannot be started (No such file or directory)" in error.message
+    assert "install fer-tune again" in error.hint
+
+
+def test_a_current_folder_that_was_deleted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for logs in (tmp_path / "logs", Path("logs")):
+        error = refusal(logs)
+        assert "The current folder was deleted" in error.message
+        assert "another folder" in error.hint
+
+
+def test_a_limit_of_processes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    error = refusal(tmp_path / "logs")
+    assert "No more processes can be started (Resource temporarily unavailable)" in error.message
+    assert "ulimit" in error.hint

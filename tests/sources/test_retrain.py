@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.api import load_model
 from fer_tune.cli.app import app
-from fer_tune.errors import StorageError, StudyError, TrainingError
+from fer_tune.errors import DataError, StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
@@ -31,6 +31,7 @@ from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
+from fer_tune.sweep.schema import PrunerSpec
 from tests.jobs.helpers import INLINE, LOCAL, Notebook, real_sweep
 from tests.pool.trainers import Obedient, obedient
 from tests.searches import make_sweep
@@ -126,6 +127,23 @@ def test_seeds_run_side_by_side_on_several_workers(searched: Settings) -> None:
         run_final_fits("s", request, searched, replace(LOCAL, workers=2), observer=heard, trainer=Obedient)
     assert sorted(heard.workers) == [0, 1]
     assert sorted(row[0] for row in heard.rows) == [1, 1, 2, 2]
+
+
+def test_a_trial_that_was_pruned_is_named_before_it_is_trained(once: Once) -> None:
+    median = PrunerSpec("median", {"n_startup_trials": 1, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1})
+    sweep = make_sweep(start=[{"value": 0.8}, {"value": 0.1}], budget=2, pruner=median)
+    searched = once("a pruned trial", lambda settings: run_sweeps([sweep], settings, INLINE, trainer=obedient))
+    said: list[str] = []
+    heard = Heard(lambda job, row: said.extend(heard.notes))
+    with pytest.raises(DataError, match=r"config\.json"):  # the stand-in leaves no model to be evaluated
+        run_final_fits("s", Request(trial=1, epochs=1), searched, INLINE, observer=heard, trainer=obedient)
+    pruned = "Trial 1 was pruned at epoch 1 of 3, so its configuration was never trained to the end."
+    assert said == [f"{pruned} --no-test leaves the test images closed."]
+    for trial, expected in ((1, [pruned]), (0, [])):
+        heard = Heard()
+        request = Request(trial=trial, epochs=1, test=False)
+        assert run_final_fits("s", request, searched, INLINE, observer=heard, trainer=obedient)
+        assert heard.notes == expected
 
 
 def test_the_same_seed_gives_the_same_fit(searched: Settings) -> None:
