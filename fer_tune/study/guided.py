@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fer_tune.job import Value
 from fer_tune.study.arms import (
+    ALONE,
+    BESIDE_OTHERS,
     BEST,
     CHANCE,
     CONFIDENCE,
@@ -31,7 +33,7 @@ from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.priors import prior_names
 from fer_tune.study.rung_view import reached, seen
 from fer_tune.study.rungs import levels_of
-from fer_tune.study.trial_states import DRAWN, START
+from fer_tune.study.trial_states import DRAWN, PAUSED, START
 from fer_tune.sweep.schema import Sweep
 
 FIXED = "fixed_params"
@@ -57,6 +59,8 @@ class Guide:
         names: of the trials that have these configurations.
         prior: how often to use the prior without evidence.
         closeness: how near to them the prior is drawn.
+        alone: whether trials are trained one at a time. None looks at each draw whether others are
+            being trained.
     """
 
     levels: Sequence[int]
@@ -70,6 +74,7 @@ class Guide:
     names: Sequence[str] = ()
     prior: float = 0.0
     closeness: Closeness = NEAR_BEST
+    alone: bool | None = None
 
 
 @dataclass
@@ -101,7 +106,8 @@ class GuidedSampler(BaseSampler):
         if arm == MODEL and self.guide.inner is not None:
             self.guide.inner.before_trial(self._seen(study), trial)
             return self.guide.inner.infer_relative_search_space(self._seen(study), trial)
-        self._plans = {trial.number: self._plan(arm, evidence, random)}
+        spread = ALONE if self._alone(study, trial) else BESIDE_OTHERS
+        self._plans = {trial.number: self._plan(arm, evidence, random, spread)}
         return {}
 
     def sample_relative(
@@ -142,7 +148,16 @@ class GuidedSampler(BaseSampler):
         share = weights(initial, evidence, guide.factor)
         return str(random.choice(list(share), p=list(share.values())))
 
-    def _plan(self, arm: str, evidence: Evidence | None, random: np.random.Generator) -> dict[str, Value]:
+    def _alone(self, study: Study, trial: FrozenTrial) -> bool:
+        """Returns whether no other trial is being trained."""
+        if self.guide.alone is not None:
+            return self.guide.alone
+        begun = study._get_trials(deepcopy=False, states=(TrialState.RUNNING,), use_cache=True)
+        return all(one.number == trial.number or one.user_attrs.get(PAUSED, False) for one in begun)
+
+    def _plan(
+        self, arm: str, evidence: Evidence | None, random: np.random.Generator, spread: float = BESIDE_OTHERS
+    ) -> dict[str, Value]:
         cube, guide = self.cube, self.guide
         if arm == PRIOR:
             centres = np.array([cube.point(centre, random) for centre in self._trusted(evidence)])
@@ -150,7 +165,7 @@ class GuidedSampler(BaseSampler):
         elif arm == BEST and evidence is not None:
             point = near_one_of(cube, evidence.best(max(3, len(evidence.values) // 20)), random, NEAR_BEST)
         elif arm == MODEL and evidence is not None:
-            point = from_model(cube, evidence, random)
+            point = from_model(cube, evidence, random, spread)
         else:
             point = cube.draw(1, random)[0]
         return cube.configuration(point)
@@ -235,6 +250,8 @@ def guided(
         seed=sweep.seed if sweep.sampler.seed is None else sweep.sampler.seed,
         startup=options.get("n_startup_trials", 12),
         inner=inner,
+        # what is being trained at a draw depends on timing, but not the number of logical slots
+        alone=sweep.schedule.slots == 1 if sweep.schedule.name == "deterministic" else None,
         **prior,  # type: ignore[arg-type]
     )
     return GuidedSampler(guide, Cube(sweep.space), place)

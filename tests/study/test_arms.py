@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_tune.study.arms import BEST, CHANCE, MODEL, PRIOR, Evidence, from_model, weights
+from fer_tune.study.arms import BESIDE_OTHERS, BEST, CHANCE, MODEL, PRIOR, Evidence, from_model, weights
 from fer_tune.study.configurations import Cube
 from fer_tune.sweep.load import loads_sweep
 
@@ -51,3 +51,14 @@ def test_the_model_proposes_what_was_good() -> None:
 def test_the_best_are_those_with_the_best_forecasts() -> None:
     found = evidence([BEST] * 4, [0.3, 0.5, 0.4, 0.45])
     assert np.array_equal(found.best(2), found.points[[1, 3]])
+
+
+def test_a_smaller_spread_draws_closer_to_what_is_expected() -> None:
+    points = CUBE.draw(8, np.random.default_rng(0))
+    values = list(0.5 + 0.02 * points[:, 0])
+    found = Evidence.of(list(points), [{1: value} for value in values], [MODEL] * 8)
+    drawn = {
+        spread: np.array([from_model(CUBE, found, np.random.default_rng(seed), spread)[0] for seed in range(20)])
+        for spread in (0.1, BESIDE_OTHERS)
+    }
+    assert drawn[0.1].mean() > drawn[BESIDE_OTHERS].mean() + 0.05

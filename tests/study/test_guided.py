@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import TrialSummary, trials
+from fer_tune.study import TrialSummary, guided, trials
+from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence, from_model
+from fer_tune.study.configurations import Cube, Floats
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Start, Sweep
-from fer_tune.sweep.search_spec import PriorSpec
-from tests.jobs.helpers import run
+from fer_tune.sweep.search_spec import PriorSpec, ScheduleSpec
+from tests.jobs.helpers import INLINE, run
 from tests.searches import make_sweep
 
 EFFECTS = SamplerSpec("effects", None, {"n_startup_trials": 4})
@@ -92,3 +95,27 @@ def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settin
 def test_without_start_configurations_a_prior_from_them_does_not_keep_trials_from_pausing(settings: Settings) -> None:
     found = searched(settings, with_prior(PriorSpec(source="start", confidence="high")))
     assert sum(one.epochs == 1 for one in found) > len(found) / 2
+
+
+@pytest.mark.parametrize(
+    ("lanes", "schedule", "expected"),
+    [
+        (1, ScheduleSpec(), {ALONE}),
+        (3, ScheduleSpec(), {BESIDE_OTHERS}),
+        (1, ScheduleSpec(name="deterministic", slots=3), {BESIDE_OTHERS}),  # whatever is being trained
+        (2, ScheduleSpec(name="deterministic", slots=1), {ALONE}),
+    ],
+)
+def test_draws_of_several_slots_differ_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, lanes: int, schedule: ScheduleSpec, expected: set[float]
+) -> None:
+    spreads: list[float] = []
+
+    def noted(cube: Cube, evidence: Evidence, random: np.random.Generator, spread: float) -> Floats:
+        spreads.append(spread)
+        return from_model(cube, evidence, random, spread)
+
+    monkeypatch.setattr(guided, "from_model", noted)
+    sweep = make_sweep(epochs=4, budget=14, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 2]))
+    run(replace(sweep, sampler=EFFECTS, schedule=schedule), settings, replace(INLINE, lanes=lanes))
+    assert set(spreads) == expected
