@@ -292,11 +292,15 @@ class Subject:
             return 0
 
 
-def wait_until(what: Callable[[], object], patience: float) -> float | None:
-    """Returns the seconds until `what` was true, or None if that took longer than `patience`."""
+def wait_until(what: Callable[[], object], patience: float, pause: float = 0.01) -> float | None:
+    """Returns the seconds until `what` was true, or None if that took longer than `patience`.
+
+    Args:
+        pause: seconds between two looks. To look at all processes takes some milliseconds.
+    """
     began = time.monotonic()
     while not what():
         if time.monotonic() - began > patience:
             return None
-        time.sleep(0.01)
+        time.sleep(pause)
     return time.monotonic() - began
