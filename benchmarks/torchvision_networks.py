@@ -6,6 +6,7 @@
 shows its pace. What is left of the time is then divided equally. Each network gets a cosine
 schedule of as many epochs as its share allows. So a network that is twice as fast trains twice as
 many epochs. The networks train one after another, in one lane, by the code of `fer-tune run`.
+Several `--devices` divide the networks among them; `--seconds` is then the time of each device.
 
 The record is written after each network. A network that fails leaves its error there, and the
 others continue. `--epochs N` gives all networks N epochs in place of a share of the time.
@@ -15,16 +16,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import shlex
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from benchmarks.circumstances import commit, device, today, versions
@@ -257,6 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "data": Path(options.data).name, "networks": [],
     }  # fmt: skip
     networks = options.networks.split(",")
+    if "," in options.devices:
+        about["networks"] = side_by_side(options, networks)
+        options.out.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        print(table(about["networks"]))
+        return
     changes = read_changes("resnet", options.set)  # what all networks have
     settings = Settings.from_environment()
     run = RunOptions(workers=1, devices=options.devices, engine=options.engine, wandb="disabled", lanes=1)
@@ -268,11 +277,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(about["networks"]))
 
 
+def side_by_side(options: argparse.Namespace, networks: Sequence[str]) -> list[dict[str, Any]]:
+    """Divides the networks among the devices, each with a process and a storage folder of its own.
+
+    Returns the rows of all of them.
+    """
+    devices, root = options.devices.split(","), Settings.from_environment().root
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        parts = [Path(folder, f"{place}.json") for place in range(len(devices))]
+        for place, (where, part) in enumerate(zip(devices, parts, strict=True)):
+            words = ["--data", options.data, "--devices", where, "--seconds", str(options.seconds)]
+            words += ["--networks", ",".join(networks[place :: len(devices)]), "--engine", options.engine]
+            words += ["--epochs", str(options.epochs)] if options.epochs else []
+            words += [word for change in options.set for word in ("--set", change)]
+            command = [sys.executable, "-m", "benchmarks.torchvision_networks", *words, "--out", str(part)]
+            environment = os.environ | {"FER_TUNE_DIR": str(root / f"device-{place}")}
+            stack.enter_context(Popen(command, env=environment))
+        stack.close()  # waits for all of them
+        return [row for part in parts if part.exists() for row in json.loads(part.read_text("utf-8"))["networks"]]
+
+
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--data", required=True)
-    made.add_argument("--devices", default="cuda:0", help="one device")
+    made.add_argument("--devices", default="cuda:0", help="each has a part of the networks")
     made.add_argument("--seconds", type=float, default=300.0, help="the whole time, preparation included")
     made.add_argument("--networks", default=",".join(RECIPES), help="families, separated by commas")
     made.add_argument("--epochs", type=int, help="of each network, in place of a share of the time")

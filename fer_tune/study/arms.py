@@ -28,6 +28,13 @@ CANDIDATES = 128
 CLIMBS = 4
 """How often the model's candidates are replaced by points near the best of them."""
 
+SPREAD = 0.5
+"""The part of their spread by which the effects of a draw differ from the expected ones.
+
+With the whole spread, most draws explore. In the simulation of deep_cnn, with one slot and 40
+seeds, 63 % is then reached after 70 s, and with half of it after 38 s. A tenth of it needs 44 s.
+"""
+
 
 @dataclass(frozen=True)
 class Closeness:
@@ -113,11 +120,11 @@ def near_one_of(cube: Cube, centres: Floats, random: np.random.Generator, closen
 def from_model(cube: Cube, evidence: Evidence, random: np.random.Generator) -> Floats:
     """Returns the best point according to one set of effects that may be the true ones.
 
-    The effects are drawn from what the model holds possible (Thompson sampling). So what is
-    uncertain is explored, and what is known to matter is used.
+    The effects are drawn from what the model holds possible (Thompson sampling), but closer to the
+    expected ones. So what is uncertain is explored, and what is known to matter is used.
     """
     model = effects.fit(cube.features(evidence.points), evidence.values, evidence.noise, cube.groups)
-    drawn = model.mean + model.root @ random.normal(size=model.root.shape[1])
+    drawn = model.mean + SPREAD * (model.root @ random.normal(size=model.root.shape[1]))
     best = evidence.best(max(3, len(evidence.values) // 9))
     centres = best[random.integers(len(best), size=CANDIDATES)]
     near = cube.near(centres, random, spread=NEAR_BEST.spread, chance=NEAR_BEST.chance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,27 @@ def test_the_best_network_comes_first_in_the_table() -> None:
     assert lines[0] == "| `resnet` | 2.0 | 1.5 | 3 | 12 | 65.00 |"
     assert "vgg" in lines[1]
     assert lines[2].endswith("| failed |")
+
+
+def test_several_devices_divide_the_networks(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Process(nullcontext[None]):
+        """Writes what the command would: the networks that it was given."""
+
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            super().__init__()
+            given = dict(zip(command[3::2], command[4::2], strict=True))
+            rows = [{"family": name, "error": given["--devices"]} for name in given["--networks"].split(",")]
+            Path(given["--out"]).write_text(json.dumps({"networks": rows}))
+            folders.append(env["FER_TUNE_DIR"])
+
+    folders: list[str] = []
+    monkeypatch.setattr(torchvision_networks, "Popen", Process)
+    out = tmp_path / "out.json"
+    main(["--data", "demo", "--devices", "cuda:0,cuda:1", "--networks", "vgg,resnet,deep_cnn", "--out", str(out)])
+    found = json.loads(out.read_text())["networks"]
+    assert [(one["family"], one["error"]) for one in found] == [
+        ("vgg", "cuda:0"), ("deep_cnn", "cuda:0"), ("resnet", "cuda:1"),
+    ]  # fmt: skip
+    assert len(set(folders)) == 2
