@@ -225,3 +225,16 @@ def searching(settings: Settings, csv: Path, loaded: Path) -> Settings:
     """
     shutil.copytree(loaded, settings.cache)
     return replace(settings, data_source=str(csv))
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the commands that follow a search train in this process. A worker would import torch again.
+
+    tests/cli/test_whole.py calls one with a worker.
+    """
+    from fer_tune.api import confirm, ensemble, retrain
+
+    for function in (confirm, ensemble, retrain):
+        assert function.__kwdefaults__["engine"] == "local"
+        monkeypatch.setitem(function.__kwdefaults__, "engine", "inline")
