@@ -28,6 +28,12 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"  # before anything imports numpy or torch: tests run beside one another
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # as `pool.devices.environment` has it, also for other processes
 
+MEMORY = Path("/dev/shm")
+"""A disk in memory, which Linux has. Tests wait for a real disk for a third of their time."""
+
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4e9:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be all processes that
 # tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -219,3 +225,16 @@ def searching(settings: Settings, csv: Path, loaded: Path) -> Settings:
     """
     shutil.copytree(loaded, settings.cache)
     return replace(settings, data_source=str(csv))
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the commands that follow a search train in this process. A worker would import torch again.
+
+    tests/cli/test_whole.py calls one with a worker.
+    """
+    from fer_tune.api import confirm, ensemble, retrain
+
+    for function in (confirm, ensemble, retrain):
+        assert function.__kwdefaults__["engine"] == "local"
+        monkeypatch.setitem(function.__kwdefaults__, "engine", "inline")

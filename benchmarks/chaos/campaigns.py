@@ -365,12 +365,12 @@ def keep_running(subject: Subject) -> None:
 
 def _conclude(subject: Subject, result: Result, calm: Undisturbed) -> None:
     """Reads what the runs left, and checks it."""
-    if wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN) is None:
+    if wait_until(lambda: not subject.processes("mirror"), MIRRORS_WITHIN, pause=0.1) is None:
         subject.kill("mirror")
     # On busy cores a killed mirror holds its lock for some time, and sync refuses meanwhile.
     if subject.mirrored and wait_until(lambda: subject.begin_sync().wait(timeout=300) == 0, SYNCED_WITHIN) is None:
         result.problems["sync"] = [f"fer-tune sync did not copy everything within {SYNCED_WITHIN:.0f} s"]
-    wait_until(lambda: not subject.processes(), 10.0)
+    wait_until(lambda: not subject.processes(), 10.0, pause=0.1)
     processes = tuple(" ".join(process.cmdline()) for process in subject.processes())
     found = evidence.read(subject)
     effects: dict[str, list[Effect]] = {}

@@ -58,6 +58,16 @@ INTERVAL = 0.5
 FINAL_EPOCHS = 24
 """Epochs of a final fit."""
 
+FITS = f"""\
+import sys, fer_tune
+[trial, seeds] = map(int, sys.argv[1:])
+fer_tune.retrain(
+    "{STUDY}", trial=trial, seeds=seeds, epochs={FINAL_EPOCHS}, until="end", devices="cpu", engine="inline", lanes=1,
+    wandb="disabled",
+)
+"""
+"""Trains final fits in one process, which no command does. Arguments: the trial and how many fits."""
+
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 
 MARKS: tuple[tuple[str, Role], ...] = (
@@ -156,6 +166,9 @@ class Subject:
     def start(self) -> None:
         """Gives the command, for the first time or again."""
         self._before = self.epochs()
+        if self.seeds and not self.workers:
+            self._process = self._python(["-c", FITS, str(self.trial), str(self.seeds)])
+            return
         words = self._final_fits() if self.seeds else self._search()
         wandb = "offline" if self.mirrored else "disabled"
         self._process = self._command([*words, "--wandb", wandb])
@@ -171,7 +184,7 @@ class Subject:
     def _final_fits(self) -> list[str]:
         words = ["retrain", "--study", STUDY, "--seeds", str(self.seeds), "--epochs", str(FINAL_EPOCHS)]
         chosen = [] if self.trial is None else ["--trial", str(self.trial)]
-        devices = ",".join(["cpu"] * max(1, self.workers))  # a worker for each
+        devices = ",".join(["cpu"] * self.workers)  # a worker for each
         return [*words, *chosen, "--until", "end", "--devices", devices, "--lanes", str(self.lanes)]
 
     def begin_final_fits(self, seeds: int, trial: int | None = None) -> None:
@@ -217,6 +230,9 @@ class Subject:
         return self._command(words).wait(timeout=300)
 
     def _command(self, words: list[str]) -> subprocess.Popen[bytes]:
+        return self._python(["-m", "fer_tune", *words])
+
+    def _python(self, words: list[str]) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         environment |= {} if self.nodes is None else {"FER_TUNE_SHARED": "0"}
         environment |= {"FER_TUNE_DIR": str(self.storage), SUBJECT: str(self.storage)}
@@ -225,7 +241,7 @@ class Subject:
             environment[f"WANDB_{name}_DIR"] = str(self.folder / "wandb")
         with self.log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "fer_tune", *words],
+                [sys.executable, *words],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -292,11 +308,15 @@ class Subject:
             return 0
 
 
-def wait_until(what: Callable[[], object], patience: float) -> float | None:
-    """Returns the seconds until `what` was true, or None if that took longer than `patience`."""
+def wait_until(what: Callable[[], object], patience: float, pause: float = 0.01) -> float | None:
+    """Returns the seconds until `what` was true, or None if that took longer than `patience`.
+
+    Args:
+        pause: seconds between two looks. To look at all processes takes some milliseconds.
+    """
     began = time.monotonic()
     while not what():
         if time.monotonic() - began > patience:
             return None
-        time.sleep(0.01)
+        time.sleep(pause)
     return time.monotonic() - began

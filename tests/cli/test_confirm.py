@@ -37,6 +37,7 @@ def confirmed(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return searching
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_command_confirms_and_prints_the_table(searching: Settings) -> None:
     run_sweeps([real_sweep(1)], searching, INLINE)
     words = ("confirm", "--top", 1, "--seeds", 2, "--devices", "cpu", "--wandb", "disabled")

@@ -38,6 +38,7 @@ def write_images(root: Path, classes: tuple[str, ...]) -> None:
             Image.fromarray(image).save(root / "train" / name / f"{index}.png")
 
 
+@pytest.mark.usefixtures("trained_here")
 @pytest.mark.parametrize(("classes", "side", "channels"), CASES.values(), ids=CASES)
 def test_another_data_set_goes_from_data_to_report(tmp_path: Path, classes: tuple[str, ...], side: int, channels: int):
     write_images(tmp_path / "pets", classes)

@@ -95,6 +95,7 @@ def test_data_counts_what_is_there(folder: Path) -> None:
     assert "140 images of 48×48" in fer_tune("data", folder).stdout
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_predict_writes_a_submission_and_a_sheet(folder: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "whole.yaml"
     sweep.write_text(SWEEP)

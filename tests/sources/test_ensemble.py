@@ -177,6 +177,7 @@ def test_studies_with_other_splits_or_without_predictions_are_refused(searched: 
             choose_members(store, ["one"], 3)
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_command_prints_both_figures(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
     words = ["ensemble", "--studies", "one,two", "--size", "2", "--devices", "cpu", "--wandb", "disabled"]
