@@ -231,9 +231,7 @@ def searching(settings: Settings, csv: Path, loaded: Path) -> Settings:
 def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the commands that follow a search train in this process.
 
-    A worker would import torch again.
-
-    tests/cli/test_whole.py calls one with a worker.
+    A worker would import torch again. tests/cli/test_whole.py calls `retrain` with one.
     """
     from fer_tune.api import confirm, ensemble, retrain
 
