@@ -229,7 +229,9 @@ def searching(settings: Settings, csv: Path, loaded: Path) -> Settings:
 
 @pytest.fixture
 def trained_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the commands that follow a search train in this process. A worker would import torch again.
+    """Lets the commands that follow a search train in this process.
+
+    A worker would import torch again.
 
     tests/cli/test_whole.py calls one with a worker.
     """

@@ -66,7 +66,7 @@ fer_tune.retrain(
     wandb="disabled",
 )
 """
-"""Trains final fits in one process, which no command does. Arguments: the trial and how many fits."""
+"""Trains final fits in one process, which no command does. Arguments: the trial, the number of fits."""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 
