@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -84,10 +85,19 @@ def level_of(room: str) -> int:
     return found[0]
 
 
+KEPT = (ast.Import, ast.ImportFrom, ast.ClassDef)
+
+
+@cache
+def nodes_of(source: str) -> list[ast.AST]:
+    """Returns the imports and classes of a module, also those inside functions."""
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, KEPT)]
+
+
 def imports_of(source: str, path: Path) -> Iterator[tuple[str, int]]:
     """Yields every imported name with its line, also inside functions. All names are absolute."""
     package = ("fer_tune", *path.relative_to(PACKAGE).parent.parts)
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -191,7 +201,7 @@ def test_each_class_has_a_name_of_its_own() -> None:
     """A leading underscore makes no difference: a reader meets both names."""
     places: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes_of(path.read_text("utf-8")):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name.lstrip("_"), []).append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -1,4 +1,4 @@
-"""The pace of a sweep's trials: from earlier trials in the database, from a short probe, or both."""
+"""The pace of a sweep's trials: from earlier trials in the database, from a probe, or both."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts
 from tests.cli.conftest import Run
+from tests.optunas_command import optuna_prints
 from tests.studies import SWEEP, make_study
 
 
@@ -33,9 +34,8 @@ def test_best_names_the_highest_complete_trial(store: Store, fer_tune: Run) -> N
 
 def test_optuna_agrees_on_the_best_trial(store: Store, fer_tune: Run) -> None:
     ours = json.loads(fer_tune("best", "--json").stdout)["trials"][0]
-    optuna = Path(sys.executable).with_name("optuna")
-    command = [str(optuna), "--storage", store.url, "best-trial", "--study-name", "tiny", "--format", "json"]
-    theirs = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = optuna_prints("--storage", store.url, "best-trial", "--study-name", "tiny", "--format", "json")
+    theirs = json.loads(found)
     assert (theirs["number"], theirs["value"]) == (ours["number"], {"val_accuracy": ours["value"]})
     assert theirs["params"].items() <= ours["params"].items()
 

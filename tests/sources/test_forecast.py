@@ -49,7 +49,7 @@ def test_a_large_network_on_a_cpu_is_warned_of(monkeypatch: pytest.MonkeyPatch) 
     ids=["no hours", "a GPU", "hours that suffice"],
 )
 def test_nobody_is_warned_without_a_reason(changes: list[str], images: int, devices: list[str]) -> None:
-    sweep = load_sweep(SIMPLE, changes)
+    sweep = replace(load_sweep(SIMPLE, [*changes, "params.width=8", "params.batch_size=16"]), start=())
     if not changes:
         sweep = replace(sweep, budget=sweep.budget.model_copy(update={"hours": None}))
     assert warning(sweep, study(images), devices) is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from fer_tune.errors import StudyError
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, trials
 from fer_tune.sweep.space import keyed
+from tests.optunas_command import optuna_prints
 from tests.studies import job_of
 
 from .conftest import MakeSweep, faces, reopen
@@ -129,12 +128,9 @@ def draw(twin: Study, sweep: Any, trial: optuna.Trial) -> None:
 def test_optunas_own_command_reads_the_study(sweep: MakeSweep, store: Store) -> None:
     study = Study.open(sweep(), store, faces(store))
     study.complete(study.ask().number, 0.5)
-    code = "from optuna.cli import main; import sys; sys.exit(main())"
-    command = [sys.executable, "-W", "ignore", "-c", code, "trials", "--study-name", "tiny", "--storage", store.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "COMPLETE" in done.stdout
-    assert "by hand 1" in done.stdout
+    printed = optuna_prints("trials", "--study-name", "tiny", "--storage", store.url)
+    assert "COMPLETE" in printed
+    assert "by hand 1" in printed
 
 
 # other writers -------------------------------------------------------------------------------------------------------

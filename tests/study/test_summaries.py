@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 import time
 
 import optuna
@@ -10,6 +8,7 @@ from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import Counts, Study, ranking, summaries, trial, trials
+from tests.optunas_command import optuna_prints
 from tests.studies import SWEEP, make_study
 
 from .conftest import MakeSweep, faces
@@ -29,11 +28,8 @@ def test_the_ranking_agrees_with_optunas_command_line(sweep: MakeSweep, store: S
     study.ask()
     study.report(5, 1, 0.99)
     study.prune(5, "pruned")  # a pruned trial is never the best
-    command = [sys.executable, "-m", "optuna.cli", "best-trial", "--storage", store.url, "--study-name", "tiny"]
-    command = [sys.executable, "-c", "import sys; from optuna.cli import main; sys.exit(main())", *command[3:]]
-    done = subprocess.run([*command, "--format", "json"], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    theirs = json.loads(done.stdout)
+    found = optuna_prints("best-trial", "--storage", store.url, "--study-name", "tiny", "--format", "json")
+    theirs = json.loads(found)
     ours = ranking(store, "tiny", top=3)
     assert (ours[0].number, {"val_accuracy": ours[0].value}) == (theirs["number"], theirs["value"])
     assert [trial.number for trial in ours] == [1, 3, 4]
