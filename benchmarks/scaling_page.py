@@ -18,6 +18,9 @@ PICTURE = Path(__file__).parents[1] / "docs" / "scale.svg"
 
 SCALING, CHAIN, FLEET, SCHEDULE = "scaling-h100.json", "chain.json", "fleet.json", "schedule.json"
 
+LONGER = "scaling-long-h100.json"
+"""The same benchmark with a longer list."""
+
 Table = Callable[[], str]
 
 
@@ -77,19 +80,26 @@ def _cell(row: Record) -> tuple[str, int]:
     return row["family"], row["batch"]
 
 
+def fixed_lists() -> list[Record]:
+    """Returns the rows of fixed lists of configurations, from both records."""
+    return [row for name in (SCALING, LONGER) if (RESULTS / name).exists() for row in record(name)["fixed"]]
+
+
 @needs(SCALING, "python -m benchmarks.scaling")
 def scale_gpus() -> str:
     """Returns what several GPUs of one host train."""
     rows = []
-    for one in record(SCALING)["fixed"]:
+    for one in fixed_lists():
         idle = max(one["idle_share"].values(), default=0.0)
         rows.append([
-            one["family"], one["lanes"], str(one["gpus"]), f"{one['trials_per_hour']:,}",
+            one["family"], f"{one['trials']} of {one['epochs']}", one["lanes"], str(one["gpus"]),
+            f"{one['trials_per_hour']:,}",
             f"{one['images_per_second'] / 1000:.1f}", f"{100 * idle:.1f} %",
             f"{100 * one['orchestrator_cpu_share']:.0f} %", f"{one['efficiency']:.2f}",
         ])  # fmt: skip
     headings = [
         "family",
+        "trials of epochs",
         "lanes",
         "GPUs",
         "trials an hour",
@@ -173,12 +183,14 @@ def draw(path: Path = PICTURE) -> None:
     panels[0].set(xscale="log", xlabel="slots", ylabel="orchestrator, % of a core", ylim=(0, None))
     panels[0].legend()
     if there:
-        fixed = [one for one in record(SCALING)["fixed"] if one["lanes"] == "auto"]
-        for family in dict.fromkeys(one["family"] for one in fixed):
-            own = [one for one in fixed if one["family"] == family]
+        fixed = [one for one in fixed_lists() if one["lanes"] == "auto"]
+        for family, trials in dict.fromkeys((one["family"], one["trials"]) for one in fixed):
+            own = [one for one in fixed if (one["family"], one["trials"]) == (family, trials)]
             gpus = [one["gpus"] for one in own]
             first = own[0]["trials_per_hour"] / own[0]["gpus"]
-            panels[1].plot(gpus, [one["trials_per_hour"] / first for one in own], "o-", label=family)
+            panels[1].plot(
+                gpus, [one["trials_per_hour"] / first for one in own], "o-", label=f"{family}, {trials} trials"
+            )
         most = max(one["gpus"] for one in fixed)
         panels[1].plot([1, most], [1, most], ":", color="grey", label="ideal")
         panels[1].set(xlabel="GPUs", ylabel="trials an hour, of one GPU", xticks=range(1, most + 1))

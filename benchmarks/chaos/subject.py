@@ -66,7 +66,10 @@ fer_tune.retrain(
     wandb="disabled",
 )
 """
-"""Trains final fits in one process, which no command does. Arguments: the trial, how many fits."""
+"""Trains final fits in one process, which no command does.
+
+The arguments are the trial and the number of fits.
+"""
 
 Role = Literal["orchestrator", "worker", "mirror", "other"]
 

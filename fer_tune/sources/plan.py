@@ -17,7 +17,7 @@ from fer_tune.pool import Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, joined, probed_pace, recorded_pace
 
 if TYPE_CHECKING:
     from fer_tune.sources.search import Search
@@ -73,11 +73,11 @@ def plan_sweeps(
         for sweep in sweeps:
             search = prepare(sweep, settings, store, held=stack, options=options, observers=observers)
             pace = recorded_pace(store, sweep, search.record, devices)
-            if pace is None:
+            if pace is None or len(pace.epochs) < ENOUGH:
                 if pool is None:
                     pool = open_pool(settings, options, patience, note, trainer=trainer)
                     stack.callback(pool.close)
-                pace = probed_pace(sweep, pool, search.data, options.lanes or sweep.lanes)
+                pace = joined(pace, probed_pace(sweep, pool, search.data, options.lanes or sweep.lanes))
             if pace is None:
                 raise TrainingError(
                     f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",

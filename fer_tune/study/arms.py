@@ -29,8 +29,8 @@ CLIMBS = 4
 """How often the model's candidates are replaced by points near the best of them."""
 
 ALONE, BESIDE_OTHERS = 0.5, 1.0
-"""The part of their spread by which the effects of a draw differ from the expected ones: if no other
-trial is being trained, and if others are.
+"""The part of their spread by which the effects of a draw differ from the expected ones: if no
+other trial is being trained, and if others are.
 
 One slot knows all results before each draw, and searches faster with less chance. In the simulation
 of deep_cnn, 40 seeds then reach 63 % after 38 s instead of 70. Several slots draw without knowing

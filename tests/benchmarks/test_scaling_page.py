@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def fixed(gpus: int, per_hour: int, efficiency: float) -> dict[str, Any]:
     return {
-        "family": "resnet", "lanes": "auto", "gpus": gpus, "trials_per_hour": per_hour,
+        "family": "resnet", "trials": 16, "epochs": 3, "lanes": "auto", "gpus": gpus, "trials_per_hour": per_hour,
         "images_per_second": 24_600 * gpus,
         "idle_share": {"cuda:0": 0.004, "cuda:1": 0.012}, "orchestrator_cpu_share": 0.031, "efficiency": efficiency,
     }  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_table_without_its_record_says_how_to_make_it(results: Path) -> None:
 def test_the_tables_show_the_records(results: Path) -> None:
     for name, content in RECORDS.items():
         (results / name).write_text(json.dumps(content))
-    assert scale_gpus().splitlines()[-1] == "| resnet | auto | 2 | 2,388 | 49.2 | 1.2 % | 3 % | 0.99 |"
+    assert scale_gpus().splitlines()[-1] == "| resnet | 16 of 3 | auto | 2 | 2,388 | 49.2 | 1.2 % | 3 % | 0.99 |"
     assert scale_chain().splitlines()[-1] == "| Ray, PostgreSQL | 5,000 | 6 | 30.0 | 1.50 | 2 of 3 |"
     assert scale_fleet().splitlines()[-1] == "| 4 | 256 | 9,000 | 1.25 | 0.50 | 2000 |"
     assert schedule_cost().splitlines()[-2:] == [

@@ -13,7 +13,7 @@ from fer_tune.display.plan import comparison, lines_of
 from fer_tune.job import Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, probed_pace
+from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace
 from fer_tune.sources.plan import plan_sweeps, shape_of
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SearchSpec, Sweep
@@ -43,6 +43,14 @@ def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sw
     assert plan.pace.source == f"{ENOUGH} earlier trials"
     assert len(plan.pace.epochs) == ENOUGH
     assert plan.pace.lengths == (1.0,) * ENOUGH
+
+
+def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, sweep: Sweep) -> None:
+    run(make_sweep("before", epochs=9, budget=3, seconds=0.0), searching)
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert plan.pace.source == f"3 earlier trials and a probe of {PROBES} configurations"
+    assert len(plan.pace.epochs) == 3 + PROBES
+    assert plan.pace.lengths == (1.0,) * 3
 
 
 def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
