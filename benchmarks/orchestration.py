@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +104,29 @@ class Bench:
         load_faces("demo", settings_of(str(self._faces)))  # drawn once; every run gets a copy of the cache
 
     def space(self, space: str, slots: Sequence[int]) -> dict[str, Any]:
-        """Measures one space: plain Optuna, and fer-tune with so many slots."""
+        """Measures one space: plain Optuna, and fer-tune with so many slots.
+
+        The short measurements are repeated in turns, because a machine may become slower meanwhile.
+        """
         trials = 8 if self._quick else 60
-        found: dict[str, Any] = {}
-        for name, wal in (("optuna", False), ("optuna_wal", True)):
-            found[name] = self._median(lambda wal=wal: self._arm("optuna", space=space, trials=trials, wal=wal))  # type: ignore[misc]
-        found["ours"] = [self._slots(space, count) for count in slots if space == FLAT12 or count < MANY]
-        return found
+        short: dict[str, Callable[[], dict[str, Any]]] = {
+            name: partial(self._arm, "optuna", space=space, trials=trials, wal=wal)
+            for name, wal in (("optuna", False), ("optuna_wal", True))
+        }
+        short |= {f"ours {count}": partial(self._slots, space, count) for count in slots if count <= 8}
+        seen: dict[str, list[dict[str, Any]]] = {name: [] for name in short}
+        for _ in range(self._repeats):
+            for name, measure in short.items():
+                seen[name].append(measure())
+        middle = {name: _median(found) for name, found in seen.items()}
+        long = [self._slots(space, count) for count in slots if count > 8 and (space == FLAT12 or count < MANY)]
+        ours = [found for name, found in middle.items() if name.startswith("ours")]
+        return {"optuna": middle["optuna"], "optuna_wal": middle["optuna_wal"], "ours": [*ours, *long]}
 
     def _slots(self, space: str, slots: int) -> dict[str, Any]:
         trials = 6 if self._quick else 2 * slots if slots >= MANY else max(60, 4 * slots)
         seconds = 30.0 if slots >= MANY else 7.0
-
-        def measure() -> dict[str, Any]:
-            return self._arm("ours", space=space, slots=slots, trials=trials, trial_seconds=seconds, limit=self._limit)
-
-        return self._median(measure) if slots <= 8 else measure()
+        return self._arm("ours", space=space, slots=slots, trials=trials, trial_seconds=seconds, limit=self._limit)
 
     def growth(self, sizes: Sequence[int]) -> list[dict[str, Any]]:
         """Measures studies of so many finished trials: continued, and read."""
@@ -172,11 +180,6 @@ class Bench:
         _say(f"{arm} {given['space']} {given.get('slots', '')}", found)
         return found
 
-    def _median(self, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Repeats a measurement, and returns the one whose processor time a trial is the median."""
-        found = sorted((measure() for _ in range(self._repeats)), key=lambda one: float(one["cpu_ms_a_trial"]))
-        return found[len(found) // 2] | {"all_cpu_ms_a_trial": [one["cpu_ms_a_trial"] for one in found]}
-
     def _command(self, place: Path, words: Sequence[str]) -> dict[str, float]:
         """Returns the median seconds that a command takes, of wall and of processor time."""
         walls, processors = [], []
@@ -197,6 +200,12 @@ class Bench:
         found = {"wall": round(statistics.median(walls), 3), "cpu": round(statistics.median(processors), 3)}
         _say(" ".join(words), found)
         return found
+
+
+def _median(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the measurement whose processor time a trial is the median."""
+    found = sorted(measured, key=lambda one: float(one["cpu_ms_a_trial"]))
+    return found[len(found) // 2] | {"all_cpu_ms_a_trial": [one["cpu_ms_a_trial"] for one in found]}
 
 
 def _environment(place: Path) -> dict[str, str]:
