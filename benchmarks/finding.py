@@ -100,7 +100,7 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
         "versions": versions(),
         "commit": commit(),
         "date": today(),
-        "output": ran["output"][-1500:],
+        "output": ran["output"].replace(options.data, Path(options.data).name)[-1500:],
     }
 
 
