@@ -45,13 +45,14 @@ class EffectModel:
         """
         return self.centre + self.scale * rows @ self.mean, self.scale * np.linalg.norm(rows @ self.root, axis=1)
 
-    def sample(self, rows: Floats, random: np.random.Generator) -> Floats:
-        """Returns the objective of configurations under effects that may be the true ones.
+    def draw(self, random: np.random.Generator, spread: float) -> Floats:
+        """Returns effects [F] that may be the true ones, drawn from what the model holds possible.
 
-        The effects are drawn from what the model holds possible, the same for all rows.
+        Args:
+            spread: the part of their spread by which they differ from the expected ones.
         """
-        drawn = self.mean + self.root @ random.normal(size=self.root.shape[1])
-        return self.centre + self.scale * rows @ drawn
+        drawn: Floats = self.mean + spread * (self.root @ random.normal(size=self.root.shape[1]))
+        return drawn
 
 
 def fit(rows: Floats, values: Floats, noise: Floats, groups: NDArray[np.int64]) -> EffectModel:

@@ -130,7 +130,7 @@ def from_model(cube: Cube, evidence: Evidence, random: np.random.Generator, spre
         spread: see `ALONE`.
     """
     model = effects.fit(cube.features(evidence.points), evidence.values, evidence.noise, cube.groups)
-    drawn = model.mean + spread * (model.root @ random.normal(size=model.root.shape[1]))
+    drawn = model.draw(random, spread)
     best = evidence.best(max(3, len(evidence.values) // 9))
     centres = best[random.integers(len(best), size=CANDIDATES)]
     near = cube.near(centres, random, spread=NEAR_BEST.spread, chance=NEAR_BEST.chance)
