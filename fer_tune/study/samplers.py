@@ -17,7 +17,9 @@ from optuna.trial import FrozenTrial
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
 from fer_tune.study.cmaes import ReplayedCmaEsSampler
-from fer_tune.study.guided import guided
+from fer_tune.study.configurations import Cube
+from fer_tune.study.guided import GuidedSampler
+from fer_tune.study.proposals import Guide, Proposer
 from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
 from fer_tune.sweep.schema import Sweep
@@ -84,11 +86,12 @@ def make_sampler(
         StudyError: a package that the sampler needs is not installed, or there is no sampler of
             this name.
     """
+    proposer = Proposer(Guide.of(sweep, centres), Cube(sweep.space))
     if sweep.sampler.name == "effects":
-        return guided(sweep, None, place, centres)
+        return GuidedSampler(proposer, place)
     model = _of_optuna(sweep, trials, place)
     if sweep.search.prior is not None or (sweep.search.strategy == "promote" and sweep.sampler.name != "random"):
-        return guided(sweep, model, place, centres)
+        return GuidedSampler(proposer, place, model)
     return model
 
 

@@ -10,7 +10,7 @@ import pytest
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study import TrialSummary, guided, trials
+from fer_tune.study import TrialSummary, proposals, trials
 from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence, from_model
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Start, Sweep
@@ -115,7 +115,7 @@ def test_draws_of_several_slots_differ_more(
         spreads.append(spread)
         return from_model(cube, evidence, random, spread)
 
-    monkeypatch.setattr(guided, "from_model", noted)
+    monkeypatch.setattr(proposals, "from_model", noted)
     sweep = make_sweep(epochs=4, budget=14, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 2]))
     run(replace(sweep, sampler=EFFECTS, schedule=schedule), settings, replace(INLINE, lanes=lanes))
     assert set(spreads) == expected
