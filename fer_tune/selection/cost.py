@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Protocol
 
 import numpy as np
 
+from fer_tune.job import Value
+
 PLAYS = 60
 """How often a search is played. The quantiles of the plays are the range of the forecast."""
+
+REHEARSALS = 16
+"""The same if the play proposes its trials, which takes a fraction of a second for each play."""
 
 TRIALS = 20_000
 """About so many trials are played in all. A long search is played fewer times."""
@@ -18,9 +26,31 @@ LOW, HIGH = 0.1, 0.9
 """Quantiles of the range."""
 
 SCATTER = 0.6
-"""How much a value at a rung differs from the final one, in standard deviations of the latter.
+"""How much a value at a rung differs from the worth of its trial, in standard deviations of the
+worth of random configurations."""
 
-It decides only which trials are promoted, and hardly how many."""
+END_SCATTER = 0.1
+"""The same for the value at the end of the schedule, which differs with the seed."""
+
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
+
+
+@dataclass(frozen=True)
+class MeasuredTrial:
+    """What one trial cost.
+
+    Attributes:
+        seconds: device-seconds of an epoch.
+        length: the trained part of its schedule; nan if nothing is known.
+        params: its hyperparameters by name; none if they do not fit the sweep.
+        curve: its objective by epoch, as far as it is known.
+    """
+
+    seconds: float
+    length: float = math.nan
+    params: Mapping[str, Value] = field(default_factory=dict)
+    curve: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,16 +58,65 @@ class TrialPace:
     """What trials of a sweep cost, as measured.
 
     Attributes:
-        epochs: device-seconds of an epoch, one for each measured trial.
         overhead: device-seconds of an attempt beside its epochs.
-        lengths: the trained part of the schedule of each measured trial; none if nothing is known.
         source: where this was measured, in words.
+        lanes: trials that a device trained at a time.
     """
 
-    epochs: tuple[float, ...]
+    trials: tuple[MeasuredTrial, ...]
     overhead: float = 0.0
-    lengths: tuple[float, ...] = ()
     source: str = ""
+    lanes: int = 1
+
+    @property
+    def epochs(self) -> list[float]:
+        """Device-seconds of an epoch, one for each measured trial."""
+        return [trial.seconds for trial in self.trials]
+
+    @property
+    def lengths(self) -> list[float]:
+        """The trained part of the schedule of each measured trial of which it is known."""
+        return [trial.length for trial in self.trials if math.isfinite(trial.length)]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial of a search that is played.
+
+    Attributes:
+        worth: how good its configuration is, in standard deviations of random ones.
+        seconds: device-seconds of an epoch.
+        whole: whether it is trained to its end without a pause.
+    """
+
+    worth: float
+    seconds: float
+    whole: bool = False
+
+
+class Candidates(Protocol):
+    """Where the trials of one play come from."""
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+        """Returns the next trial.
+
+        Args:
+            curves: what each trial before it has reached, by epoch.
+        """
+        ...
+
+
+class LikeMeasured:
+    """Trials that cost as much as measured ones, and of which none is better for that."""
+
+    def __init__(self, pace: TrialPace, random: np.random.Generator) -> None:
+        # Few measurements say less than many, so each play has its own choice of them.
+        self._seconds = random.choice(np.array(pace.epochs), len(pace.epochs))
+        self._random = random
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+        """Returns a trial of random worth."""
+        return Candidate(self._random.normal(), float(self._random.choice(self._seconds)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +129,7 @@ class Shape:
         factor: one in so many trials of a rung continues.
         trials: at most so many trials.
         capacity: at most so many device-seconds.
+        slots: trials that are trained at a time, on all devices.
     """
 
     schedule: int
@@ -57,6 +137,12 @@ class Shape:
     factor: int
     trials: int
     capacity: float = math.inf
+    slots: int = 1
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The epochs at which a trial may end: the rungs and the schedule."""
+        return (*self.rungs, self.schedule)
 
 
 @dataclass(frozen=True)
@@ -93,50 +179,128 @@ class Forecast:
     reached: dict[int, ForecastRange]
 
 
-def forecast(shape: Shape, pace: TrialPace, seed: int = 0) -> Forecast:
-    """Returns what a search will cost. Trials are like the measured ones."""
+def forecast(
+    shape: Shape,
+    pace: TrialPace,
+    candidates: Callable[[np.random.Generator], Candidates] | None = None,
+    seed: int = 0,
+) -> Forecast:
+    """Returns what a search will cost.
+
+    Args:
+        candidates: makes the trials of one play; None plays with trials like the measured ones.
+    """
     random = np.random.default_rng(seed)
     first = min((shape.rungs[:1] or (shape.schedule,))[0] * float(np.mean(pace.epochs)) + pace.overhead, shape.capacity)
     expected = min(shape.trials, shape.capacity / first if first else shape.trials)
-    plays = [_play(shape, pace, random) for _ in range(max(5, min(PLAYS, int(TRIALS / max(1.0, expected)))))]
-    ends = [*shape.rungs, shape.schedule]
+    plays = PLAYS if candidates is None else REHEARSALS
+    played = []
+    for _ in range(max(5, min(plays, int(TRIALS / max(1.0, expected))))):
+        source = LikeMeasured(pace, random) if candidates is None else candidates(random)
+        play = _Play(shape, pace, source, random)
+        play.run()
+        played.append(play)
     return Forecast(
-        device_seconds=ForecastRange.of([seconds for seconds, _, _ in plays]),
-        started=ForecastRange.of([started for _, started, _ in plays]),
-        reached={end: ForecastRange.of([reached[place] for _, _, reached in plays]) for place, end in enumerate(ends)},
+        device_seconds=ForecastRange.of([play.seconds for play in played]),
+        started=ForecastRange.of([len(play.curves) for play in played]),
+        reached={
+            end: ForecastRange.of([play.reached[place] for play in played]) for place, end in enumerate(shape.ends)
+        },
     )
 
 
-def _play(shape: Shape, pace: TrialPace, random: np.random.Generator) -> tuple[float, int, list[int]]:
-    """Returns the seconds, the started trials, and how many reached each rung and the end."""
-    measured = random.choice(np.array(pace.epochs), len(pace.epochs))  # few measurements say less than many
-    ends = [*shape.rungs, shape.schedule]
-    at: list[list[tuple[float, float, float]]] = [[] for _ in ends]  # value at the rung, worth and pace of a trial
-    promoted = [0 for _ in ends]
-    seconds, started = 0.0, 0
-    while True:
-        place = next((k for k in reversed(range(len(ends) - 1)) if len(at[k]) // shape.factor > promoted[k]), None)
-        if place is None and started == shape.trials:
-            place = next((k for k in reversed(range(len(ends) - 1)) if at[k] and not promoted[k]), None)
-            if place is None:
-                break
-        if place is None:
-            worth, each, begin, end = random.normal(), float(random.choice(measured)), 0, 0
-            epochs = float(ends[0])
-            if not shape.rungs and pace.lengths:
-                epochs *= float(random.choice(np.array(pace.lengths)))
+class _Play:
+    """One play of a search. Time passes in device-seconds, of which each slot gets its share.
+
+    Attributes:
+        seconds: that were used.
+        curves: what each trial has reached, by epoch.
+        reached: how many trials reached each rung, and the end.
+    """
+
+    def __init__(self, shape: Shape, pace: TrialPace, candidates: Candidates, random: np.random.Generator) -> None:
+        self._shape, self._pace, self._candidates, self._random = shape, pace, candidates, random
+        self._trials: list[Candidate] = []
+        self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
+        self._promoted = [0 for _ in shape.rungs]
+        self._running: list[tuple[float, int, int, int]] = []  # when it ends, the trial, from where, to where
+        self._now = self.seconds = 0.0
+        self.curves: list[dict[int, float]] = []
+        self.reached = [0 for _ in shape.ends]
+
+    def run(self) -> None:
+        """Plays until the search has used its trials or its time."""
+        while True:
+            while len(self._running) < self._shape.slots and self._now < self._shape.capacity and self._begin():
+                pass
+            if not self._running:
+                return
+            self._now, number, before, end = heapq.heappop(self._running)
+            if self._now > self._shape.capacity:
+                self.seconds = self._shape.capacity
+                return
+            for place in range(before + 1, end + 1):
+                self._reach(number, place, pauses=place == end)
+
+    def _begin(self) -> bool:
+        """Starts or continues a trial. Returns whether there was one."""
+        if (place := self._finishing()) is not None:
+            return self._continue(place, len(self._shape.rungs))
+        rungs, factor = range(len(self._shape.rungs)), self._shape.factor
+        place = next((k for k in reversed(rungs) if self.reached[k] // factor > self._promoted[k]), None)
+        if place is None and len(self.curves) < self._shape.trials:
+            return self._start()
+        if place is None and not self._running:
+            place = next((k for k in reversed(rungs) if self.reached[k] and not self._promoted[k]), None)
+        return place is not None and self._continue(place, place + 1)
+
+    def _finishing(self) -> int | None:
+        """Returns the highest rung whose best trial should be trained to its end now, if there is
+        no time for a new one; see `study.rungs.Rungs.fitting`."""
+        shape = self._shape
+        if not shape.rungs or not self._trials or not math.isfinite(shape.capacity):
+            return None
+        left = RESERVE * (shape.capacity - self._now) / shape.slots
+        if shape.schedule * median(trial.seconds for trial in self._trials) < left:
+            return None
+        for place, paused in reversed(list(enumerate(self._paused))):
+            if paused and (shape.schedule - shape.ends[place]) * self._trials[paused[0][1]].seconds < left:
+                return place
+        return None
+
+    def _start(self) -> bool:
+        shape = self._shape
+        trial = self._candidates.next(self.curves)
+        end = len(shape.rungs) if trial.whole else 0
+        epochs = float(shape.ends[end])
+        if not shape.rungs and self._pace.lengths:
+            epochs *= float(self._random.choice(np.array(self._pace.lengths)))
+        self._trials.append(trial)
+        self.curves.append({})
+        self._train(len(self._trials) - 1, -1, end, epochs)
+        return True
+
+    def _continue(self, place: int, end: int) -> bool:
+        """Continues the best trial of a rung to a higher one, or to the end."""
+        _, number = heapq.heappop(self._paused[place])
+        self._promoted[place] += 1
+        self._train(number, place, end, self._shape.ends[end] - self._shape.ends[place])
+        return True
+
+    def _train(self, number: int, before: int, end: int, epochs: float) -> None:
+        cost = self._pace.overhead + epochs * self._trials[number].seconds
+        self.seconds += cost
+        heapq.heappush(self._running, (self._now + cost * self._shape.slots, number, before, end))
+
+    def _reach(self, number: int, place: int, pauses: bool) -> None:
+        """Records that a trial has reached a rung or the end, and whether it pauses there."""
+        at_end = place == len(self._shape.rungs)
+        value = self._trials[number].worth + (END_SCATTER if at_end else SCATTER) * self._random.normal()
+        self.curves[number][self._shape.ends[place]] = value
+        self.reached[place] += 1
+        if at_end:
+            return
+        if pauses:
+            heapq.heappush(self._paused[place], (-value, number))
         else:
-            best = sorted(at[place], reverse=True)[promoted[place]]
-            worth, each, begin, end = best[1], best[2], ends[place], place + 1
-            epochs = float(ends[end] - begin)
-        cost = pace.overhead + epochs * each
-        if seconds + cost > shape.capacity:
-            seconds = shape.capacity
-            break
-        seconds += cost
-        if place is None:
-            started += 1
-        else:
-            promoted[place] += 1
-        at[end].append((worth + SCATTER * random.normal(), worth, each))
-    return seconds, started, [len(found) for found in at]
+            self._promoted[place] += 1

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer_tune.data.spec import DataRef
-from fer_tune.job import Job, Value, new_uid
+from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.pool import EndEvent, Lanes, Pool, ProgressEvent, RowEvent
-from fer_tune.selection.cost import TrialPace
+from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import Fixed
 
 if TYPE_CHECKING:
@@ -44,33 +45,66 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     without any trial.
     """
     kind = devices[0].partition(":")[0]
-    images = study.split.counts.get("train", 0)
-    alike: list[tuple[float, float, float]] = []
-    others: list[tuple[float, float, float]] = []
-    for other in store.studies.all():
-        if (other.family, other.data_spec.side, other.data_spec.channels) != (
-            sweep.family,
-            study.data_spec.side,
-            study.data_spec.channels,
-        ):
-            continue
-        scale = images / (other.split.counts.get("train", 0) or images or 1)
-        curves = store.epochs.curves(other.name)
-        overheads = _overheads(store, other.name, kind)
-        for job in store.jobs.of(other.name, "search"):
-            if job.uid in overheads and (rows := curves.get(job.uid)):
-                each = scale * median(row.device_seconds for row in rows)
-                length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
-                (alike if _could_be_drawn(sweep, job) else others).append((each, overheads[job.uid], length))
-    found = alike if len(alike) >= ENOUGH else [*alike, *others]
+    spec = study.data_spec
+    earlier = [
+        one
+        for other in store.studies.all()
+        if (other.family, other.data_spec.side, other.data_spec.channels) == (sweep.family, spec.side, spec.channels)
+        for one in _earlier(store, sweep, other, kind, study.split.counts.get("train", 0))
+    ]
+    alike = [one for one in earlier if one.trial.params]
+    found = alike if len(alike) >= ENOUGH else [*alike, *(one for one in earlier if not one.trial.params)]
     if not found:
         return None
     return TrialPace(
-        epochs=tuple(each for each, _, _ in found),
-        overhead=median(overhead for _, overhead, _ in found),
-        lengths=tuple(length for _, _, length in found if math.isfinite(length)),
+        trials=tuple(one.trial for one in found),
+        overhead=median(one.overhead for one in found),
         source=f"{len(found)} earlier trial{'' if len(found) == 1 else 's'}",
+        lanes=_lanes([one.beside for one in found]),
     )
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A trial of the database, the device-seconds of an attempt that were not part of an epoch, and
+    how many trials shared its device."""
+
+    trial: MeasuredTrial
+    overhead: float
+    beside: float
+
+
+def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: int) -> Iterator[_Earlier]:
+    """Yields what the trials of a study cost. Those that the sweep could not draw have no
+    hyperparameters.
+
+    Args:
+        kind: of the devices.
+        images: in the training part of the sweep.
+    """
+    scale = images / (study.split.counts.get("train", 0) or images or 1)
+    curves = store.epochs.curves(study.name)
+    overheads = _overheads(store, study.name, kind)
+    levels = {PROBE_EPOCHS, *levels_of(sweep)}
+    for job in store.jobs.of(study.name, "search"):
+        if job.uid not in overheads or not (rows := curves.get(job.uid)):
+            continue
+        each = scale * median(row.device_seconds for row in rows)
+        length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
+        trial = MeasuredTrial(each, length)
+        if _could_be_drawn(sweep, job):
+            curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
+            trial = replace(trial, params=job.params, curve=curve)
+        yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
+
+
+def _beside(row: EpochRow) -> float:
+    """Returns how many trials shared the device in an epoch."""
+    return row.seconds / row.device_seconds if row.device_seconds else 1.0
+
+
+def _lanes(beside: Sequence[float]) -> int:
+    return max(1, round(median(beside)))
 
 
 def joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | None:
@@ -78,7 +112,7 @@ def joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | N
     if earlier is None or probed is None:
         return earlier or probed
     source = f"{earlier.source} and {probed.source}"
-    return replace(earlier, epochs=(*earlier.epochs, *probed.epochs), source=source)
+    return replace(earlier, trials=(*earlier.trials, *probed.trials), source=source)
 
 
 def _overheads(store: Store, study: str, kind: str) -> dict[str, float]:
@@ -111,9 +145,11 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialP
     """
     pool.use_lanes(lanes)
     waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
+    jobs = {job.uid: job for job in waiting}
     began: dict[str, float] = {}
-    found: dict[str, float] = {}
+    found: dict[str, MeasuredTrial] = {}
     firsts: list[float] = []
+    beside: list[float] = []
     deadline = time.monotonic() + PROBE_SECONDS
     while (waiting or began) and time.monotonic() < deadline:
         for slot in pool.idle():
@@ -123,20 +159,22 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialP
                 pool.submit(slot, job)
         for event in pool.events(0.1):
             if isinstance(event, RowEvent):
-                if event.row.epoch == 1:
-                    beside = time.monotonic() - began[event.row.job] - event.row.seconds
-                    share = event.row.device_seconds / event.row.seconds if event.row.seconds else 1.0
-                    firsts.append(beside * share)
-                found[event.row.job] = event.row.device_seconds
+                row = event.row
+                if row.epoch == 1:
+                    firsts.append((time.monotonic() - began[row.job] - row.seconds) / _beside(row))
+                beside.append(_beside(row))
+                curve = {row.epoch: float(getattr(row, sweep.objective))}
+                found[row.job] = MeasuredTrial(row.device_seconds, params=jobs[row.job].params, curve=curve)
             elif isinstance(event, ProgressEvent) and event.progress.step and event.progress.job not in found:
                 passed = time.monotonic() - began[event.progress.job]
-                found[event.progress.job] = passed * event.progress.steps / event.progress.step
+                found[event.progress.job] = MeasuredTrial(passed * event.progress.steps / event.progress.step)
             elif isinstance(event, EndEvent):
                 began.pop(event.end.job, None)
     if not found:
         return None
     overhead = max(0.0, min(firsts, default=0.0))
-    return TrialPace(tuple(found.values()), overhead, source=f"a probe of {len(found)} configurations")
+    source = f"a probe of {len(found)} configurations"
+    return TrialPace(tuple(found.values()), overhead, source, _lanes(beside or [1.0]))
 
 
 def _configurations(sweep: Sweep) -> list[dict[str, Value]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
@@ -89,7 +89,9 @@ def plan_sweeps(
 
 def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...]) -> SweepPlan:
     before = search.spending.so_far()
-    found = forecast(shape_of(sweep, before, len(devices)), pace)
+    slots = pace.lanes * len(devices)
+    shape = replace(shape_of(sweep, before, len(devices)), slots=slots)
+    found = forecast(shape, pace, search.rehearsed(pace, alone=slots == 1))
     usual = found.device_seconds
     plan = SweepPlan(
         study=sweep.study,

@@ -25,6 +25,9 @@ from fer_tune.study.rungs import rung_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
+    from fer_tune.selection.cost import Candidates, TrialPace
     from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
@@ -94,6 +97,10 @@ class Search:
             hours=sweep.budget.hours,
             budget=sweep.budget.model_dump(mode="json"),
         )
+
+    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], Candidates] | None:
+        """Returns what makes the trials of a play; see `Study.rehearsed`."""
+        return self._store.patiently(lambda: self._study.rehearsed(pace, alone))
 
     # called by the runner -----------------------------------------------------------------------------------------
 

@@ -15,13 +15,11 @@ from itertools import islice
 from statistics import median
 from typing import Protocol
 
+from fer_tune.selection.cost import RESERVE
 from fer_tune.sweep.rung_levels import levels_of, rung_epochs
 from fer_tune.sweep.search_spec import Compared
 
 __all__ = ["Rung", "Rungs", "levels_of", "rung_epochs", "rung_value"]
-
-RESERVE = 0.9
-"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 class MeasuredEpoch(Protocol):

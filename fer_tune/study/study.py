@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import Value
+from fer_tune.selection.cost import Candidates, TrialPace
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
 from fer_tune.study.asking import Asking
 from fer_tune.study.look_back import OneTurn, Turns
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
+from fer_tune.study.rehearsal import Waiting, rehearsed
 from fer_tune.study.rung_view import reached
 from fer_tune.study.rungs import levels_of
 from fer_tune.study.samplers import make_sampler
@@ -123,8 +126,27 @@ class Study(Asking):
 
     def is_trusted(self, proposal: Proposal) -> bool:
         """Returns whether a trial has the prior's first configuration. It need not pause then."""
+        return self._is_trusted(proposal.name)
+
+    def _is_trusted(self, name: str | None) -> bool:
         prior, first = self.sweep.search.prior, prior_name(self.sweep)
-        return prior is not None and prior.confidence != "low" and first is not None and proposal.name == first
+        return prior is not None and prior.confidence != "low" and first is not None and name == first
+
+    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], Candidates] | None:
+        """Returns what makes the trials of a play of the search that is to come; None if too few
+        trials were measured for that.
+
+        Args:
+            pace: of measured trials.
+            alone: whether trials will be trained one at a time.
+        """
+        queued = [trial for trial in self._all() if trial.state == TrialState.WAITING]
+        waiting = [
+            Waiting(name, trial.system_attrs.get(FIXED, trial.params), self._is_trusted(name))
+            for trial, name in ((trial, str(trial.user_attrs.get(START, ""))) for trial in queued)
+        ]
+        centres = prior_centres(self.sweep, self.store)
+        return rehearsed(self.sweep, centres, pace, waiting, place=len(self._all()), alone=alone)
 
     def keep(self, name: str, value: Any) -> None:
         """Keeps JSON-able data as a user attribute of Optuna's study."""

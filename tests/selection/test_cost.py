@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fer_tune.selection.cost import Shape, TrialPace, forecast
+from fer_tune.selection.cost import Candidate, MeasuredTrial, Shape, TrialPace, forecast
+
+
+def paced(*seconds: float, overhead: float = 0.0, lengths: tuple[float, ...] = (math.nan,)) -> TrialPace:
+    """Returns the pace of trials with these seconds an epoch."""
+    return TrialPace(tuple(MeasuredTrial(one, length) for one in seconds for length in lengths), overhead)
 
 
 def test_without_rungs_the_cost_is_trials_times_epochs() -> None:
-    found = forecast(Shape(10, (), 3, 20), TrialPace((0.5,), overhead=1.0))
+    found = forecast(Shape(10, (), 3, 20), paced(0.5, overhead=1.0))
     assert found.device_seconds.middle == pytest.approx(20 * (10 * 0.5 + 1))
     assert (found.started.middle, found.reached[10].middle) == (20, 20)
 
 
 def test_rungs_let_a_third_of_the_trials_continue() -> None:
-    found = forecast(Shape(27, (3, 9), 3, 90), TrialPace((1.0,)))
+    found = forecast(Shape(27, (3, 9), 3, 90), paced(1.0))
     assert found.reached[3].middle == 90
     assert found.reached[9].middle == 30
     assert found.reached[27].middle == 10
@@ -24,28 +30,63 @@ def test_rungs_let_a_third_of_the_trials_continue() -> None:
 
 
 def test_a_study_of_few_trials_completes_one() -> None:
-    assert forecast(Shape(27, (3, 9), 3, 2), TrialPace((1.0,))).reached[27].middle == 1
+    assert forecast(Shape(27, (3, 9), 3, 2), paced(1.0)).reached[27].middle == 1
 
 
 def test_the_capacity_limits_the_trials() -> None:
-    found = forecast(Shape(10, (), 3, 1000, capacity=95.0), TrialPace((1.0,)))
-    assert found.started.middle == 9
+    found = forecast(Shape(10, (), 3, 1000, capacity=95.0), paced(1.0))
+    assert found.started.middle == 10  # the last one is cut off
+    assert found.reached[10].middle == 9
     assert found.device_seconds.high == 95
 
 
 @pytest.mark.parametrize(("trials", "capacity"), [(0, math.inf), (5, 0.0)])
 def test_a_study_that_has_used_its_budget_costs_nothing_more(trials: int, capacity: float) -> None:
-    found = forecast(Shape(27, (3, 9), 3, trials, capacity), TrialPace((1.0,)))
+    found = forecast(Shape(27, (3, 9), 3, trials, capacity), paced(1.0))
     assert (found.device_seconds.high, found.started.high, found.reached[27].high) == (0, 0, 0)
 
 
 def test_the_range_is_wide_if_trials_differ() -> None:
-    even = forecast(Shape(10, (), 3, 20), TrialPace((1.0, 1.0, 1.0))).device_seconds
-    uneven = forecast(Shape(10, (), 3, 20), TrialPace((0.1, 1.0, 3.0))).device_seconds
+    even = forecast(Shape(10, (), 3, 20), paced(1.0, 1.0, 1.0)).device_seconds
+    uneven = forecast(Shape(10, (), 3, 20), paced(0.1, 1.0, 3.0)).device_seconds
     assert even.low == even.high
     assert uneven.high > 1.5 * uneven.low
 
 
 def test_a_pruner_shortens_trials_as_it_did_before() -> None:
-    found = forecast(Shape(10, (), 3, 200), TrialPace((1.0,), lengths=(0.2, 1.0)))
+    found = forecast(Shape(10, (), 3, 200), paced(1.0, lengths=(0.2, 1.0)))
     assert found.device_seconds.middle == pytest.approx(200 * 6, rel=0.1)
+
+
+def test_the_last_part_of_a_limited_time_is_for_trials_that_can_be_completed() -> None:
+    limited = forecast(Shape(27, (3, 9), 3, 1000, capacity=100.0), paced(1.0))
+    free = forecast(Shape(27, (3, 9), 3, 16), paced(1.0))
+    assert free.device_seconds.middle == pytest.approx(100, rel=0.1)  # about the same time
+    assert (limited.reached[27].middle, free.reached[27].middle) == (2, 1)
+    assert limited.started.middle < free.started.middle
+
+
+def test_slots_that_share_a_device_complete_as_many_epochs_in_all() -> None:
+    one, four = (forecast(Shape(10, (), 3, 40, slots=slots), paced(0.5)).device_seconds for slots in (1, 4))
+    assert one.middle == four.middle == pytest.approx(40 * 10 * 0.5)
+    limited = forecast(Shape(10, (), 3, 1000, capacity=95.0, slots=4), paced(1.0))
+    assert (limited.started.middle, limited.reached[10].middle) == (12, 8)  # each slot has 9.5 of its own
+
+
+class Steadily:
+    """Trials of a pace that grows, of which the first is not paused."""
+
+    def __init__(self) -> None:
+        self.curves: list[dict[int, float]] = []
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+        self.curves = [dict(curve) for curve in curves]
+        return Candidate(worth=float(len(curves)), seconds=1.0 + len(curves), whole=not curves)
+
+
+def test_trials_come_from_their_candidates_which_see_what_the_others_reached() -> None:
+    source = Steadily()
+    found = forecast(Shape(9, (3,), 3, 2), paced(1.0), lambda random: source)
+    assert found.device_seconds.middle == 9 * 1.0 + 3 * 2.0
+    assert found.reached[9].middle == 1
+    assert set(source.curves[0]) == {3, 9}

@@ -13,7 +13,7 @@ from fer_tune.display.plan import comparison, lines_of
 from fer_tune.job import Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace
+from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
 from fer_tune.sources.plan import plan_sweeps, shape_of
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SearchSpec, Sweep
@@ -42,7 +42,7 @@ def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sw
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"{ENOUGH} earlier trials"
     assert len(plan.pace.epochs) == ENOUGH
-    assert plan.pace.lengths == (1.0,) * ENOUGH
+    assert plan.pace.lengths == [1.0] * ENOUGH
 
 
 def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, sweep: Sweep) -> None:
@@ -50,7 +50,20 @@ def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, 
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"3 earlier trials and a probe of {PROBES} configurations"
     assert len(plan.pace.epochs) == 3 + PROBES
-    assert plan.pace.lengths == (1.0,) * 3
+    assert plan.pace.lengths == [1.0] * 3
+
+
+def test_earlier_trials_that_the_sweep_could_draw_have_hyperparameters_and_curves(
+    searching: Settings, sweep: Sweep
+) -> None:
+    run(make_sweep("before", epochs=9, budget=2, seconds=0.0), searching)
+    run(make_sweep("other", epochs=9, budget=2, seconds=0.001), searching)
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, sweep, store.studies.get("before"), ["cpu"])
+    assert pace is not None
+    known = [trial for trial in pace.trials if trial.params]
+    assert (len(pace.trials), len(known), pace.lanes) == (4, 2, 1)
+    assert all(set(trial.curve) == {1, 2, 3, 9} for trial in known)
 
 
 def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
@@ -118,3 +131,5 @@ def test_the_preparation_of_a_job_costs_its_lane_and_not_the_whole_device(
     assert pace is not None
     assert set(pace.epochs) == {0.25}
     assert pace.overhead == pytest.approx(2.0 * 0.25)
+    assert pace.lanes == 4
+    assert all("value" in trial.params and set(trial.curve) == {1} for trial in pace.trials)

@@ -1,0 +1,231 @@
+"""Rehearses a search before it runs: what it will propose, and what these trials will cost.
+
+The first proposals of a search depend on its seed alone, so they are known. Later ones depend on
+what trials reach. A rehearsal supposes that: it draws effects of the hyperparameters that agree
+with the trials measured so far. A search prefers what is good, which may be slow, such as a wide
+network. So random configurations alone would forecast too little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fer_tune.job import Value
+from fer_tune.selection import effects, epoch_cost
+from fer_tune.selection.cost import Candidate, Candidates, TrialPace
+from fer_tune.selection.effects import EffectModel
+from fer_tune.selection.epoch_cost import EpochCost
+from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence
+from fer_tune.study.configurations import Cube, Floats
+from fer_tune.study.proposals import Guide, Proposer
+from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.space import Fixed, keyed, named
+
+FEWEST = 6
+"""With fewer measured configurations, nothing is known of what the hyperparameters cost."""
+
+REHEARSED = 40
+"""So many trials are proposed one by one. Those after them are like some of the last ones."""
+
+LAST = 20
+"""How many of the proposed trials later ones are like."""
+
+SLOW = 0.8
+"""By how many standard deviations a trial is supposed to be better whose epochs take a standard
+deviation longer: a larger network, or more steps."""
+
+BELIEF = 24.0
+"""How many measured trials this counts as."""
+
+RANDOM = 200
+"""Random configurations whose cost is predicted."""
+
+LEAST_DEVIATION = 0.1
+"""Configurations whose epochs take the same time are not better or worse for it."""
+
+MEAN, DEVIATION = 0.5, 0.05
+"""The objective of random configurations that is supposed. The sampler's constants suit
+accuracies."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A trial that the study will start before its sampler proposes others.
+
+    Attributes:
+        name: of the start configuration.
+        params: by key.
+        whole: whether it does not pause at rungs.
+    """
+
+    name: str
+    params: Mapping[str, Value]
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Supposed:
+    """What one rehearsal takes for true.
+
+    Attributes:
+        effects: [F] of the features on the worth of a trial.
+        cost: what an epoch costs.
+        slow: by how much a trial is better whose epochs take a standard deviation longer.
+        mean, deviation: of the logarithm of the seconds, over the space.
+    """
+
+    effects: Floats
+    cost: EpochCost
+    slow: float
+    mean: float
+    deviation: float
+
+    def candidate(self, row: Floats, params: Mapping[str, Value], random: np.random.Generator) -> Candidate:
+        """Returns a trial.
+
+        Args:
+            row: [F] the features of its configuration.
+            params: its configuration by name.
+        """
+        seconds = self.cost.seconds(params)
+        worth = float(row @ self.effects) + self.slow * (math.log(seconds) - self.mean) / self.deviation
+        return Candidate(worth, seconds * math.exp(random.choice(self.cost.left)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What measured trials say of costs and worth, and what random configurations cost."""
+
+    trials: int
+    cost: EpochCost
+    worth: EffectModel
+    logs: Floats
+
+    @classmethod
+    def of(cls, sweep: Sweep, cube: Cube, pace: TrialPace) -> Known | None:
+        """Returns what measured trials say; None if there are too few of them."""
+        trials = [trial for trial in pace.trials if trial.params and trial.curve and trial.seconds > 0]
+        if len(trials) < FEWEST or not cube.parameters:
+            return None
+        random = np.random.default_rng(0)
+        points = [cube.point(keyed(sweep.space, trial.params), random) for trial in trials]
+        evidence = Evidence.of(points, [trial.curve for trial in trials], [""] * len(trials), cube=cube)
+        cost = epoch_cost.fit([trial.params for trial in trials], [trial.seconds for trial in trials])
+        worth = effects.fit(cube.features(evidence.points), evidence.values, evidence.noise, cube.groups)
+        drawn = [cost.seconds(params_at(sweep, cube, point)) for point in cube.draw(RANDOM, random)]
+        return cls(len(trials), cost, worth, np.log(drawn))
+
+    def suppose(self, random: np.random.Generator) -> Supposed:
+        """Returns effects that may be the true ones."""
+        return Supposed(
+            self.worth.draw(random, 1.0),
+            self.cost.drawn(random),
+            SLOW * BELIEF / (BELIEF + self.trials),
+            float(self.logs.mean()),
+            max(float(self.logs.std()), LEAST_DEVIATION),
+        )
+
+
+def params_at(sweep: Sweep, cube: Cube, point: Floats) -> dict[str, Value]:
+    """Returns the configuration at a point by name, with what is fixed."""
+    fixed = {one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)}
+    return fixed | named(cube.configuration(point))
+
+
+class Rehearsal:
+    """The trials of one play of a search.
+
+    Args:
+        waiting: the trials that start first.
+        place: of the first proposal among the draws of the study.
+        alone: whether trials are trained one at a time.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        proposer: Proposer,
+        supposed: Supposed,
+        waiting: Sequence[Waiting],
+        random: np.random.Generator,
+        *,
+        place: int,
+        alone: bool,
+    ) -> None:
+        self._sweep, self._proposer, self._supposed = sweep, proposer, supposed
+        self._waiting, self._place = waiting, place
+        self._spread = ALONE if alone else BESIDE_OTHERS
+        self._random = random
+        self._points: list[Floats] = []
+        self._arms: list[str] = []
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+        """Returns the next trial: one that waits, one that is proposed, or one like the last."""
+        number = len(curves)
+        if number < len(self._waiting):
+            one = self._waiting[number]
+            return self._add("", self._proposer.cube.point(one.params, self._random), one.whole)
+        if number >= len(self._waiting) + REHEARSED:
+            return self._candidate(self._points[-1 - int(self._random.integers(LAST))])
+        random = self._proposer.random(self._place + number - len(self._waiting))
+        evidence = self._evidence(curves)
+        arm = self._proposer.arm(evidence, random)
+        return self._add(arm, self._proposer.point(arm, evidence, random, self._spread))
+
+    def _add(self, arm: str, point: Floats, whole: bool = False) -> Candidate:
+        self._points.append(point)
+        self._arms.append(arm)
+        return replace(self._candidate(point), whole=whole)
+
+    def _candidate(self, point: Floats) -> Candidate:
+        cube = self._proposer.cube
+        (row,) = cube.features(point[None])
+        return self._supposed.candidate(row, params_at(self._sweep, cube, point), self._random)
+
+    def _evidence(self, curves: Sequence[Mapping[int, float]]) -> Evidence | None:
+        known = [number for number, curve in enumerate(curves) if curve]
+        if not known:
+            return None
+        return Evidence.of(
+            [self._points[number] for number in known],
+            [{epoch: MEAN + DEVIATION * value for epoch, value in curves[number].items()} for number in known],
+            [self._arms[number] for number in known],
+            [self._waiting[number].name if number < len(self._waiting) else "" for number in known],
+            self._proposer.cube,
+        )
+
+
+def rehearsed(
+    sweep: Sweep,
+    centres: Sequence[Mapping[str, Value]],
+    pace: TrialPace,
+    waiting: Sequence[Waiting],
+    *,
+    place: int,
+    alone: bool,
+) -> Callable[[np.random.Generator], Candidates] | None:
+    """Returns what makes the trials of a play; None if too few trials were measured.
+
+    Models of Optuna are played by the model of effects.
+
+    Args:
+        centres: the configurations of the sweep's prior, by key.
+        waiting, place, alone: see `Rehearsal`.
+    """
+    guide, cube = Guide.of(sweep, centres), Cube(sweep.space)
+    if sweep.sampler.name in ("random", "qmc"):
+        guide = replace(guide, chance=1.0, best=0.0)
+    known = Known.of(sweep, cube, pace)
+    if known is None:
+        return None
+    proposer = Proposer(guide, cube)
+    alone = alone if guide.alone is None else guide.alone
+
+    def made(random: np.random.Generator) -> Candidates:
+        return Rehearsal(sweep, proposer, known.suppose(random), waiting, random, place=place, alone=alone)
+
+    return made

@@ -1,0 +1,106 @@
+"""Tests of rehearsals: a search is proposed before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_tune.selection.cost import Candidate, Candidates, MeasuredTrial, TrialPace
+from fer_tune.settings import Settings
+from fer_tune.store import Store
+from fer_tune.study import trials
+from fer_tune.study.rehearsal import FEWEST, REHEARSED, Waiting, rehearsed
+from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
+from fer_tune.sweep.space import Choice, Parameter, Range
+from tests.jobs.helpers import run
+from tests.searches import make_sweep
+
+WIDTHS = (8, 16, 32, 64)
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    """A sweep in which the width alone costs time, and `value` alone makes trials good."""
+    space = {
+        "value": Parameter("value", "value", Range(0.0, 1.0)),
+        "width": Parameter("width", "width", Choice(WIDTHS)),
+    }
+    made = make_sweep(epochs=9, budget=30, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
+    return replace(made, space=space, sampler=SamplerSpec("effects", None, {"n_startup_trials": 4}))
+
+
+def measured(worth: Callable[[float, int], float], count: int = 12) -> TrialPace:
+    """Returns the pace of configurations whose epochs take a hundredth of a second for each unit of
+    width."""
+    random = np.random.default_rng(0)
+    known = []
+    for place in range(count):
+        value, width = float(random.random()), WIDTHS[place % len(WIDTHS)]
+        known.append(
+            MeasuredTrial(width / 100, params={"value": value, "width": width}, curve={2: worth(value, width)})
+        )
+    return TrialPace(tuple(known))
+
+
+def played(
+    sweep: Sweep, pace: TrialPace, count: int, waiting: Sequence[Waiting] = (), seed: int = 0
+) -> list[Candidate]:
+    """Returns the trials of one play in which all reach the first rung."""
+    made = rehearsed(sweep, [], pace, waiting, place=len(waiting), alone=True)
+    assert made is not None
+    source: Candidates = made(np.random.default_rng(seed))
+    found: list[Candidate] = []
+    for _ in range(count):
+        found.append(source.next([{1: one.worth, 3: one.worth} for one in found]))
+    return found
+
+
+def late_seconds(sweep: Sweep, pace: TrialPace) -> float:
+    """Returns the mean seconds of an epoch of the later trials of a few plays."""
+    return float(np.mean([one.seconds for seed in range(6) for one in played(sweep, pace, 40, seed=seed)[20:]]))
+
+
+def test_the_first_proposals_are_those_of_the_search_itself(searching: Settings, sweep: Sweep) -> None:
+    run(sweep, searching)
+    with Store.of(searching) as store:
+        drawn = trials(store, "s")
+    first = [one for one in drawn if one.attrs["drawn"] == "random"][:4]
+    assert [one.number for one in first] == [0, 1, 2, 3]
+    expected = [float(one.params["width"]) / 100 for one in first]
+    found = [one.seconds for one in played(sweep, measured(lambda value, width: value), 4)]
+    assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_a_search_that_prefers_wide_networks_costs_more(sweep: Sweep) -> None:
+    wide = late_seconds(sweep, measured(lambda value, width: 0.3 + 0.005 * width, 24))
+    narrow = late_seconds(sweep, measured(lambda value, width: 0.6 - 0.005 * width, 24))
+    assert wide > 0.45
+    assert narrow < 0.25
+
+
+def test_a_random_search_prefers_nothing(sweep: Sweep) -> None:
+    pace = measured(lambda value, width: 0.3 + 0.005 * width, 24)
+    random = late_seconds(replace(sweep, sampler=SamplerSpec("random", None, {})), pace)
+    assert random == pytest.approx(sum(WIDTHS) / 400, rel=0.25)
+
+
+def test_trials_that_wait_come_first(sweep: Sweep) -> None:
+    waiting = [Waiting("first", {"value": 0.5, "width": 64}, whole=True), Waiting("", {"width": 8}, whole=False)]
+    found = played(sweep, measured(lambda value, width: value), 2, waiting)
+    assert [one.whole for one in found] == [True, False]
+    assert [one.seconds for one in found] == pytest.approx([0.64, 0.08], rel=0.01)
+
+
+def test_a_long_search_ends_with_trials_like_its_last_ones(sweep: Sweep) -> None:
+    found = played(sweep, measured(lambda value, width: 0.3 + 0.005 * width, 24), REHEARSED + 20)
+    assert {round(one.seconds, 2) for one in found[REHEARSED:]} <= {round(one.seconds, 2) for one in found[:REHEARSED]}
+
+
+def test_too_few_measured_trials_rehearse_nothing(sweep: Sweep) -> None:
+    pace = measured(lambda value, width: value, FEWEST - 1)
+    assert rehearsed(sweep, [], pace, [], place=0, alone=True) is None
+    unknown = TrialPace(tuple(MeasuredTrial(1.0) for _ in range(20)))  # of another space
+    assert rehearsed(sweep, [], unknown, [], place=0, alone=True) is None
