@@ -74,11 +74,13 @@ class Supposed:
     Attributes:
         effects: [F] of the features on the worth of a trial.
         cost: what an epoch costs.
+        own: standard deviation of what the effects do not explain.
         slow: by how much a trial is better whose epochs take a standard deviation longer.
         mean, deviation: of the logarithm of the seconds, over the space.
     """
 
     effects: Floats
+    own: float
     cost: EpochCost
     slow: float
     mean: float
@@ -92,17 +94,24 @@ class Supposed:
             params: its configuration by name.
         """
         seconds = self.cost.seconds(params)
-        worth = float(row @ self.effects) + self.slow * (math.log(seconds) - self.mean) / self.deviation
+        worth = float(row @ self.effects) + self.own * random.normal()
+        worth += self.slow * (math.log(seconds) - self.mean) / self.deviation
         return Candidate(worth, seconds * math.exp(random.choice(self.cost.left)))
 
 
 @dataclass(frozen=True)
 class Known:
-    """What measured trials say of costs and worth, and what random configurations cost."""
+    """What measured trials say of costs and worth, and what random configurations cost.
+
+    Attributes:
+        own: standard deviation of the worth of trials that its effects do not explain.
+        logs: [R] the logarithm of the seconds of an epoch of random configurations.
+    """
 
     trials: int
     cost: EpochCost
     worth: EffectModel
+    own: float
     logs: Floats
 
     @classmethod
@@ -115,14 +124,17 @@ class Known:
         points = [cube.point(keyed(sweep.space, trial.params), random) for trial in trials]
         evidence = Evidence.of(points, [trial.curve for trial in trials], [""] * len(trials), cube=cube)
         cost = epoch_cost.fit([trial.params for trial in trials], [trial.seconds for trial in trials])
-        worth = effects.fit(cube.features(evidence.points), evidence.values, evidence.noise, cube.groups)
+        rows = cube.features(evidence.points)
+        worth = effects.fit(rows, evidence.values, evidence.noise, cube.groups)
+        own = float(np.std(evidence.values - worth.predict(rows)[0])) / worth.scale
         drawn = [cost.seconds(params_at(sweep, cube, point)) for point in cube.draw(RANDOM, random)]
-        return cls(len(trials), cost, worth, np.log(drawn))
+        return cls(len(trials), cost, worth, own, np.log(drawn))
 
     def suppose(self, random: np.random.Generator) -> Supposed:
         """Returns effects that may be the true ones."""
         return Supposed(
             self.worth.draw(random, 1.0),
+            self.own,
             self.cost.drawn(random),
             SLOW * BELIEF / (BELIEF + self.trials),
             float(self.logs.mean()),
