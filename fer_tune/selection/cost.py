@@ -43,8 +43,8 @@ class MeasuredTrial:
     Attributes:
         seconds: device-seconds of an epoch.
         length: the trained part of its schedule; nan if nothing is known.
-        params: its hyperparameters by name; none if they do not fit the sweep.
-        curve: its objective by epoch, as far as it is known.
+        params: its hyperparameters by name; none if they are not known.
+        curve: its objective by epoch, as far as it is known; none if the sweep could not draw it.
     """
 
     seconds: float

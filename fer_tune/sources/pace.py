@@ -52,8 +52,8 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
         if (other.family, other.data_spec.side, other.data_spec.channels) == (sweep.family, spec.side, spec.channels)
         for one in _earlier(store, sweep, other, kind, study.split.counts.get("train", 0))
     ]
-    alike = [one for one in earlier if one.trial.params]
-    found = alike if len(alike) >= ENOUGH else [*alike, *(one for one in earlier if not one.trial.params)]
+    alike = [one for one in earlier if one.trial.curve]
+    found = alike if len(alike) >= ENOUGH else earlier
     if not found:
         return None
     return TrialPace(
@@ -75,8 +75,7 @@ class _Earlier:
 
 
 def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: int) -> Iterator[_Earlier]:
-    """Yields what the trials of a study cost. Those that the sweep could not draw have no
-    hyperparameters.
+    """Yields what the trials of a study cost. Those that the sweep could not draw have no curve.
 
     Args:
         kind: of the devices.
@@ -91,10 +90,10 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
             continue
         each = scale * median(row.device_seconds for row in rows)
         length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
-        trial = MeasuredTrial(each, length)
+        curve = {}
         if _could_be_drawn(sweep, job):
             curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
-            trial = replace(trial, params=job.params, curve=curve)
+        trial = MeasuredTrial(each, length, job.params, curve)
         yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
 
 

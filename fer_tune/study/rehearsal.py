@@ -22,6 +22,7 @@ from fer_tune.selection.epoch_cost import EpochCost
 from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.proposals import Guide, Proposer
+from fer_tune.sweep.catalogue import defaults
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed, keyed, named
 
@@ -72,14 +73,14 @@ class Supposed:
     """What one rehearsal takes for true.
 
     Attributes:
-        effects: [F] of the features on the worth of a trial.
+        effects: [F] of the features on the worth of a trial; None if nothing is known of them.
         cost: what an epoch costs.
         own: standard deviation of what the effects do not explain.
         slow: by how much a trial is better whose epochs take a standard deviation longer.
         mean, deviation: of the logarithm of the seconds, over the space.
     """
 
-    effects: Floats
+    effects: Floats | None
     own: float
     cost: EpochCost
     slow: float
@@ -94,7 +95,7 @@ class Supposed:
             params: its configuration by name.
         """
         seconds = self.cost.seconds(params)
-        worth = float(row @ self.effects) + self.own * random.normal()
+        worth = self.own * random.normal() + (0.0 if self.effects is None else float(row @ self.effects))
         worth += self.slow * (math.log(seconds) - self.mean) / self.deviation
         return Candidate(worth, seconds * math.exp(random.choice(self.cost.left)))
 
@@ -104,48 +105,54 @@ class Known:
     """What measured trials say of costs and worth, and what random configurations cost.
 
     Attributes:
-        own: standard deviation of the worth of trials that its effects do not explain.
+        worth: of trials that the sweep could draw; None if there are too few of them.
+        trials: how many these are.
+        own: standard deviation of their worth that the effects do not explain.
         logs: [R] the logarithm of the seconds of an epoch of random configurations.
     """
 
-    trials: int
     cost: EpochCost
-    worth: EffectModel
+    worth: EffectModel | None
+    trials: int
     own: float
     logs: Floats
 
     @classmethod
     def of(cls, sweep: Sweep, cube: Cube, pace: TrialPace) -> Known | None:
         """Returns what measured trials say; None if there are too few of them."""
-        trials = [trial for trial in pace.trials if trial.params and trial.curve and trial.seconds > 0]
-        if len(trials) < FEWEST or not cube.parameters:
+        trials = [trial for trial in pace.trials if trial.params and trial.seconds > 0]
+        if len(trials) < FEWEST:
             return None
         random = np.random.default_rng(0)
-        points = [cube.point(keyed(sweep.space, trial.params), random) for trial in trials]
-        evidence = Evidence.of(points, [trial.curve for trial in trials], [""] * len(trials), cube=cube)
-        cost = epoch_cost.fit([trial.params for trial in trials], [trial.seconds for trial in trials])
+        unnamed = defaults(sweep.family)
+        cost = epoch_cost.fit([{**unnamed, **trial.params} for trial in trials], [trial.seconds for trial in trials])
+        logs = np.log([cost.seconds(params_at(sweep, cube, point)) for point in cube.draw(RANDOM, random)])
+        alike = [trial for trial in trials if trial.curve]
+        if len(alike) < FEWEST or not cube.parameters:
+            return cls(cost, None, 0, 1.0, logs)
+        points = [cube.point(keyed(sweep.space, trial.params), random) for trial in alike]
+        evidence = Evidence.of(points, [trial.curve for trial in alike], [""] * len(alike), cube=cube)
         rows = cube.features(evidence.points)
         worth = effects.fit(rows, evidence.values, evidence.noise, cube.groups)
         own = float(np.std(evidence.values - worth.predict(rows)[0])) / worth.scale
-        drawn = [cost.seconds(params_at(sweep, cube, point)) for point in cube.draw(RANDOM, random)]
-        return cls(len(trials), cost, worth, own, np.log(drawn))
+        return cls(cost, worth, len(alike), own, logs)
 
     def suppose(self, random: np.random.Generator) -> Supposed:
         """Returns effects that may be the true ones."""
         return Supposed(
-            self.worth.draw(random, 1.0),
-            self.own,
-            self.cost.drawn(random),
-            SLOW * BELIEF / (BELIEF + self.trials),
-            float(self.logs.mean()),
-            max(float(self.logs.std()), LEAST_DEVIATION),
+            effects=None if self.worth is None else self.worth.draw(random, 1.0),
+            own=self.own,
+            cost=self.cost.drawn(random),
+            slow=SLOW * BELIEF / (BELIEF + self.trials),
+            mean=float(self.logs.mean()),
+            deviation=max(float(self.logs.std()), LEAST_DEVIATION),
         )
 
 
 def params_at(sweep: Sweep, cube: Cube, point: Floats) -> dict[str, Value]:
-    """Returns the configuration at a point by name, with what is fixed."""
+    """Returns the configuration at a point by name, with what is fixed and what is not named."""
     fixed = {one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)}
-    return fixed | named(cube.configuration(point))
+    return defaults(sweep.family) | fixed | named(cube.configuration(point))
 
 
 class Rehearsal:
@@ -200,7 +207,7 @@ class Rehearsal:
 
     def _evidence(self, curves: Sequence[Mapping[int, float]]) -> Evidence | None:
         known = [number for number, curve in enumerate(curves) if curve]
-        if not known:
+        if not known or not self._proposer.cube.parameters:
             return None
         return Evidence.of(
             [self._points[number] for number in known],

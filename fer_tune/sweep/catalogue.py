@@ -89,6 +89,11 @@ def catalogue(family: str) -> Catalogue:
     }
 
 
+def defaults(family: str) -> dict[str, Value]:
+    """Returns the values that hyperparameters have if a sweep does not name them."""
+    return {name: one.default for name, one in catalogue(family).items()}
+
+
 def _hyperparameter(name: str, config: type[BaseModel]) -> Hyperparameter:
     info = config.model_fields[name]
     kind: Any = info.annotation

@@ -53,15 +53,14 @@ def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, 
     assert plan.pace.lengths == [1.0] * 3
 
 
-def test_earlier_trials_that_the_sweep_could_draw_have_hyperparameters_and_curves(
-    searching: Settings, sweep: Sweep
-) -> None:
+def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Settings, sweep: Sweep) -> None:
     run(make_sweep("before", epochs=9, budget=2, seconds=0.0), searching)
     run(make_sweep("other", epochs=9, budget=2, seconds=0.001), searching)
     with Store.of(searching) as store:
         pace = recorded_pace(store, sweep, store.studies.get("before"), ["cpu"])
     assert pace is not None
-    known = [trial for trial in pace.trials if trial.params]
+    assert all(trial.params["value"] for trial in pace.trials)
+    known = [trial for trial in pace.trials if trial.curve]
     assert (len(pace.trials), len(known), pace.lanes) == (4, 2, 1)
     assert all(set(trial.curve) == {1, 2, 3, 9} for trial in known)
 

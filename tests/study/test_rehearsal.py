@@ -14,7 +14,7 @@ from fer_tune.store import Store
 from fer_tune.study import trials
 from fer_tune.study.rehearsal import FEWEST, REHEARSED, Waiting, rehearsed
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
-from fer_tune.sweep.space import Choice, Parameter, Range
+from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
 from tests.jobs.helpers import run
 from tests.searches import make_sweep
 
@@ -102,5 +102,23 @@ def test_a_long_search_ends_with_trials_like_its_last_ones(sweep: Sweep) -> None
 def test_too_few_measured_trials_rehearse_nothing(sweep: Sweep) -> None:
     pace = measured(lambda value, width: value, FEWEST - 1)
     assert rehearsed(sweep, [], pace, [], place=0, alone=True) is None
-    unknown = TrialPace(tuple(MeasuredTrial(1.0) for _ in range(20)))  # of another space
+    unknown = TrialPace(tuple(MeasuredTrial(1.0) for _ in range(20)))
     assert rehearsed(sweep, [], unknown, [], place=0, alone=True) is None
+
+
+def test_trials_of_another_space_say_what_a_fixed_network_costs(sweep: Sweep) -> None:
+    others = TrialPace(tuple(replace(trial, curve={}) for trial in measured(lambda value, width: value).trials))
+    fixed = replace(sweep, space={"width": Parameter("width", "width", Fixed(16))})
+    assert [one.seconds for one in played(fixed, others, 50)] == pytest.approx([0.16] * 50, rel=0.01)
+    searched = [one.seconds for one in played(sweep, others, 40)]
+    assert set(np.round(searched, 2)) <= {0.08, 0.16, 0.32, 0.64}
+
+
+def test_what_a_sweep_does_not_name_has_its_default(sweep: Sweep) -> None:
+    batches = (32, 64, 128, 256)
+    others = [
+        MeasuredTrial(100 / size, params={"value": 0.5, "width": 16, "batch_size": size})
+        for size in (*batches, *batches)
+    ]
+    found = [one.seconds for one in played(sweep, TrialPace(tuple(others)), 10)]
+    assert found == pytest.approx([100 / 128] * 10, rel=0.01)
