@@ -32,7 +32,7 @@ PROBES = 12
 """Configurations that a probe trains: the first start configuration, and random ones."""
 
 PROBE_EPOCHS = 2
-"""Epochs of each. The last one counts, because the first one includes preparations."""
+"""Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
 PROBE_SECONDS = 30.0
 """A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
@@ -146,9 +146,9 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialP
     waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
     jobs = {job.uid: job for job in waiting}
     began: dict[str, float] = {}
-    found: dict[str, MeasuredTrial] = {}
+    rows: dict[str, list[EpochRow]] = {}
+    parts: dict[str, float] = {}
     firsts: list[float] = []
-    beside: list[float] = []
     deadline = time.monotonic() + PROBE_SECONDS
     while (waiting or began) and time.monotonic() < deadline:
         for slot in pool.idle():
@@ -161,19 +161,24 @@ def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialP
                 row = event.row
                 if row.epoch == 1:
                     firsts.append((time.monotonic() - began[row.job] - row.seconds) / _beside(row))
-                beside.append(_beside(row))
-                curve = {row.epoch: float(getattr(row, sweep.objective))}
-                found[row.job] = MeasuredTrial(row.device_seconds, params=jobs[row.job].params, curve=curve)
-            elif isinstance(event, ProgressEvent) and event.progress.step and event.progress.job not in found:
+                rows.setdefault(row.job, []).append(row)
+            elif isinstance(event, ProgressEvent) and event.progress.step:
                 passed = time.monotonic() - began[event.progress.job]
-                found[event.progress.job] = MeasuredTrial(passed * event.progress.steps / event.progress.step)
+                parts[event.progress.job] = passed * event.progress.steps / event.progress.step
             elif isinstance(event, EndEvent):
                 began.pop(event.end.job, None)
-    if not found:
+    trials = [_probed(sweep, jobs[uid], found) for uid, found in rows.items()]
+    trials += [MeasuredTrial(seconds) for uid, seconds in parts.items() if uid not in rows]
+    if not trials:
         return None
     overhead = max(0.0, min(firsts, default=0.0))
-    source = f"a probe of {len(found)} configurations"
-    return TrialPace(tuple(found.values()), overhead, source, _lanes(beside or [1.0]))
+    beside = [_beside(row) for found in rows.values() for row in found]
+    return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", _lanes(beside or [1.0]))
+
+
+def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow]) -> MeasuredTrial:
+    seconds = sum(row.device_seconds for row in rows) / len(rows)
+    return MeasuredTrial(seconds, params=job.params, curve={rows[-1].epoch: float(getattr(rows[-1], sweep.objective))})
 
 
 def _configurations(sweep: Sweep) -> list[dict[str, Value]]:
