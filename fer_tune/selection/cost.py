@@ -130,6 +130,8 @@ class Shape:
         trials: at most so many trials.
         capacity: at most so many device-seconds.
         slots: trials that are trained at a time, on all devices.
+        drift: by how much the speed of the machine may differ from the measured one, as a standard
+            deviation of its logarithm.
     """
 
     schedule: int
@@ -138,6 +140,7 @@ class Shape:
     trials: int
     capacity: float = math.inf
     slots: int = 1
+    drift: float = 0.0
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -225,6 +228,7 @@ class _Play:
         self._promoted = [0 for _ in shape.rungs]
         self._running: list[tuple[float, int, int, int]] = []  # when it ends, the trial, from where, to where
         self._now = self.seconds = 0.0
+        self._slower = math.exp(shape.drift * random.normal())
         self.curves: list[dict[int, float]] = []
         self.reached = [0 for _ in shape.ends]
 
@@ -288,7 +292,7 @@ class _Play:
         return True
 
     def _train(self, number: int, before: int, end: int, epochs: float) -> None:
-        cost = self._pace.overhead + epochs * self._trials[number].seconds
+        cost = self._slower * (self._pace.overhead + epochs * self._trials[number].seconds)
         self.seconds += cost
         heapq.heappush(self._running, (self._now + cost * self._shape.slots, number, before, end))
 

@@ -73,6 +73,12 @@ def test_slots_that_share_a_device_complete_as_many_epochs_in_all() -> None:
     assert (limited.started.middle, limited.reached[10].middle) == (12, 8)  # each slot has 9.5 of its own
 
 
+def test_the_range_is_wide_if_the_speed_of_the_machine_drifts() -> None:
+    found = forecast(Shape(10, (), 3, 20, drift=0.1), paced(1.0)).device_seconds
+    assert found.middle == pytest.approx(200, rel=0.05)
+    assert found.high / found.low == pytest.approx(math.exp(2 * 1.28 * 0.1), rel=0.15)
+
+
 class Steadily:
     """Trials of a pace that grows, of which the first is not paused."""
 
