@@ -80,7 +80,7 @@ class TrialPace:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlayedTrial:
     """A trial of a search that is played.
 
     Attributes:
@@ -94,10 +94,10 @@ class Candidate:
     whole: bool = False
 
 
-class Candidates(Protocol):
+class PlayedTrials(Protocol):
     """Where the trials of one play come from."""
 
-    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         """Returns the next trial.
 
         Args:
@@ -114,9 +114,9 @@ class LikeMeasured:
         self._seconds = random.choice(np.array(pace.epochs), len(pace.epochs))
         self._random = random
 
-    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         """Returns a trial of random worth."""
-        return Candidate(self._random.normal(), float(self._random.choice(self._seconds)))
+        return PlayedTrial(self._random.normal(), float(self._random.choice(self._seconds)))
 
 
 @dataclass(frozen=True)
@@ -185,21 +185,21 @@ class Forecast:
 def forecast(
     shape: Shape,
     pace: TrialPace,
-    candidates: Callable[[np.random.Generator], Candidates] | None = None,
+    rehearse: Callable[[np.random.Generator], PlayedTrials] | None = None,
     seed: int = 0,
 ) -> Forecast:
     """Returns what a search will cost.
 
     Args:
-        candidates: makes the trials of one play; None plays with trials like the measured ones.
+        rehearse: makes the trials of one play; None plays with trials like the measured ones.
     """
     random = np.random.default_rng(seed)
     first = min((shape.rungs[:1] or (shape.schedule,))[0] * float(np.mean(pace.epochs)) + pace.overhead, shape.capacity)
     expected = min(shape.trials, shape.capacity / first if first else shape.trials)
-    plays = PLAYS if candidates is None else REHEARSALS
+    plays = PLAYS if rehearse is None else REHEARSALS
     played = []
     for _ in range(max(5, min(plays, int(TRIALS / max(1.0, expected))))):
-        source = LikeMeasured(pace, random) if candidates is None else candidates(random)
+        source = LikeMeasured(pace, random) if rehearse is None else rehearse(random)
         play = _Play(shape, pace, source, random)
         play.run()
         played.append(play)
@@ -221,9 +221,9 @@ class _Play:
         reached: how many trials reached each rung, and the end.
     """
 
-    def __init__(self, shape: Shape, pace: TrialPace, candidates: Candidates, random: np.random.Generator) -> None:
-        self._shape, self._pace, self._candidates, self._random = shape, pace, candidates, random
-        self._trials: list[Candidate] = []
+    def __init__(self, shape: Shape, pace: TrialPace, source: PlayedTrials, random: np.random.Generator) -> None:
+        self._shape, self._pace, self._source, self._random = shape, pace, source, random
+        self._trials: list[PlayedTrial] = []
         self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
         self._promoted = [0 for _ in shape.rungs]
         self._running: list[tuple[float, int, int, int]] = []  # when it ends, the trial, from where, to where
@@ -274,7 +274,7 @@ class _Play:
 
     def _start(self) -> bool:
         shape = self._shape
-        trial = self._candidates.next(self.curves)
+        trial = self._source.next(self.curves)
         end = len(shape.rungs) if trial.whole else 0
         epochs = float(shape.ends[end])
         if not shape.rungs and self._pace.lengths:

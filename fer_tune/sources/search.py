@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from fer_tune.selection.cost import Candidates, TrialPace
+    from fer_tune.selection.cost import PlayedTrials, TrialPace
     from fer_tune.store import JobRecord, Store, StudyLock
     from fer_tune.study import Counts, Proposal, Study
     from fer_tune.sweep.schema import Sweep
@@ -98,7 +98,7 @@ class Search:
             budget=sweep.budget.model_dump(mode="json"),
         )
 
-    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], Candidates] | None:
+    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], PlayedTrials] | None:
         """Returns what makes the trials of a play; see `Study.rehearsed`."""
         return self._store.patiently(lambda: self._study.rehearsed(pace, alone))
 

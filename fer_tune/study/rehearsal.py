@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_tune.job import Value
 from fer_tune.selection import effects, epoch_cost
-from fer_tune.selection.cost import Candidate, Candidates, TrialPace
+from fer_tune.selection.cost import PlayedTrial, PlayedTrials, TrialPace
 from fer_tune.selection.effects import EffectModel
 from fer_tune.selection.epoch_cost import EpochCost
 from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence
@@ -87,7 +87,7 @@ class Supposed:
     mean: float
     deviation: float
 
-    def candidate(self, row: Floats, params: Mapping[str, Value], random: np.random.Generator) -> Candidate:
+    def played(self, row: Floats, params: Mapping[str, Value], random: np.random.Generator) -> PlayedTrial:
         """Returns a trial.
 
         Args:
@@ -97,11 +97,11 @@ class Supposed:
         seconds = self.cost.seconds(params)
         worth = self.own * random.normal() + (0.0 if self.effects is None else float(row @ self.effects))
         worth += self.slow * (math.log(seconds) - self.mean) / self.deviation
-        return Candidate(worth, seconds * math.exp(random.choice(self.cost.left)))
+        return PlayedTrial(worth, seconds * math.exp(random.choice(self.cost.left)))
 
 
 @dataclass(frozen=True)
-class Known:
+class Learned:
     """What measured trials say of costs and worth, and what random configurations cost.
 
     Attributes:
@@ -118,7 +118,7 @@ class Known:
     logs: Floats
 
     @classmethod
-    def of(cls, sweep: Sweep, cube: Cube, pace: TrialPace) -> Known | None:
+    def of(cls, sweep: Sweep, cube: Cube, pace: TrialPace) -> Learned | None:
         """Returns what measured trials say; None if there are too few of them."""
         trials = [trial for trial in pace.trials if trial.params and trial.seconds > 0]
         if len(trials) < FEWEST:
@@ -182,28 +182,28 @@ class Rehearsal:
         self._points: list[Floats] = []
         self._arms: list[str] = []
 
-    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         """Returns the next trial: one that waits, one that is proposed, or one like the last."""
         number = len(curves)
         if number < len(self._waiting):
             one = self._waiting[number]
             return self._add("", self._proposer.cube.point(one.params, self._random), one.whole)
         if number >= len(self._waiting) + REHEARSED:
-            return self._candidate(self._points[-1 - int(self._random.integers(LAST))])
+            return self._played(self._points[-1 - int(self._random.integers(LAST))])
         random = self._proposer.random(self._place + number - len(self._waiting))
         evidence = self._evidence(curves)
         arm = self._proposer.arm(evidence, random)
         return self._add(arm, self._proposer.point(arm, evidence, random, self._spread))
 
-    def _add(self, arm: str, point: Floats, whole: bool = False) -> Candidate:
+    def _add(self, arm: str, point: Floats, whole: bool = False) -> PlayedTrial:
         self._points.append(point)
         self._arms.append(arm)
-        return replace(self._candidate(point), whole=whole)
+        return replace(self._played(point), whole=whole)
 
-    def _candidate(self, point: Floats) -> Candidate:
+    def _played(self, point: Floats) -> PlayedTrial:
         cube = self._proposer.cube
         (row,) = cube.features(point[None])
-        return self._supposed.candidate(row, params_at(self._sweep, cube, point), self._random)
+        return self._supposed.played(row, params_at(self._sweep, cube, point), self._random)
 
     def _evidence(self, curves: Sequence[Mapping[int, float]]) -> Evidence | None:
         known = [number for number, curve in enumerate(curves) if curve]
@@ -226,7 +226,7 @@ def rehearsed(
     *,
     place: int,
     alone: bool,
-) -> Callable[[np.random.Generator], Candidates] | None:
+) -> Callable[[np.random.Generator], PlayedTrials] | None:
     """Returns what makes the trials of a play; None if too few trials were measured.
 
     Models of Optuna are played by the model of effects.
@@ -238,13 +238,13 @@ def rehearsed(
     guide, cube = Guide.of(sweep, centres), Cube(sweep.space)
     if sweep.sampler.name in ("random", "qmc"):
         guide = replace(guide, chance=1.0, best=0.0)
-    known = Known.of(sweep, cube, pace)
+    known = Learned.of(sweep, cube, pace)
     if known is None:
         return None
     proposer = Proposer(guide, cube)
     alone = alone if guide.alone is None else guide.alone
 
-    def made(random: np.random.Generator) -> Candidates:
+    def made(random: np.random.Generator) -> PlayedTrials:
         return Rehearsal(sweep, proposer, known.suppose(random), waiting, random, place=place, alone=alone)
 
     return made

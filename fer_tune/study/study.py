@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import StudyError, TakenOverError
 from fer_tune.job import Value
-from fer_tune.selection.cost import Candidates, TrialPace
+from fer_tune.selection.cost import PlayedTrials, TrialPace
 from fer_tune.store import Store
 from fer_tune.study import create_or_resume
 from fer_tune.study.asking import Asking
@@ -132,7 +132,7 @@ class Study(Asking):
         prior, first = self.sweep.search.prior, prior_name(self.sweep)
         return prior is not None and prior.confidence != "low" and first is not None and name == first
 
-    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], Candidates] | None:
+    def rehearsed(self, pace: TrialPace, alone: bool) -> Callable[[np.random.Generator], PlayedTrials] | None:
         """Returns what makes the trials of a play of the search that is to come; None if too few
         trials were measured for that.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fer_tune.selection.cost import Candidate, MeasuredTrial, Shape, TrialPace, forecast
+from fer_tune.selection.cost import MeasuredTrial, PlayedTrial, Shape, TrialPace, forecast
 
 
 def paced(*seconds: float, overhead: float = 0.0, lengths: tuple[float, ...] = (math.nan,)) -> TrialPace:
@@ -85,12 +85,12 @@ class Steadily:
     def __init__(self) -> None:
         self.curves: list[dict[int, float]] = []
 
-    def next(self, curves: Sequence[Mapping[int, float]]) -> Candidate:
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         self.curves = [dict(curve) for curve in curves]
-        return Candidate(worth=float(len(curves)), seconds=1.0 + len(curves), whole=not curves)
+        return PlayedTrial(worth=float(len(curves)), seconds=1.0 + len(curves), whole=not curves)
 
 
-def test_trials_come_from_their_candidates_which_see_what_the_others_reached() -> None:
+def test_trials_are_drawn_knowing_what_the_others_reached() -> None:
     source = Steadily()
     found = forecast(Shape(9, (3,), 3, 2), paced(1.0), lambda random: source)
     assert found.device_seconds.middle == 9 * 1.0 + 3 * 2.0

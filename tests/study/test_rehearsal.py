@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_tune.selection.cost import Candidate, Candidates, MeasuredTrial, TrialPace
+from fer_tune.selection.cost import MeasuredTrial, PlayedTrial, PlayedTrials, TrialPace
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import trials
@@ -47,12 +47,12 @@ def measured(worth: Callable[[float, int], float], count: int = 12) -> TrialPace
 
 def played(
     sweep: Sweep, pace: TrialPace, count: int, waiting: Sequence[Waiting] = (), seed: int = 0
-) -> list[Candidate]:
+) -> list[PlayedTrial]:
     """Returns the trials of one play in which all reach the first rung."""
     made = rehearsed(sweep, [], pace, waiting, place=len(waiting), alone=True)
     assert made is not None
-    source: Candidates = made(np.random.default_rng(seed))
-    found: list[Candidate] = []
+    source: PlayedTrials = made(np.random.default_rng(seed))
+    found: list[PlayedTrial] = []
     for _ in range(count):
         found.append(source.next([{1: one.worth, 3: one.worth} for one in found]))
     return found
