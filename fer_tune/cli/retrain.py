@@ -184,8 +184,11 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
         terminal.line(out, trained if fit.on == "all" else "test was not opened")
     if fit.calibration is not None:
         known = fit.calibration
-        change = f"ECE on validation from {100 * known.before:.2f} to {100 * known.after:.2f} %"
-        terminal.line(out, f"temperature {known.temperature:.3f}: {change}")
+        before, after = (f"{100 * error:.2f}" for error in (known.before, known.after))
+        if known.temperature == 1.0:
+            terminal.line(out, f"temperature 1: no other is clearly better on validation, where ECE is {before} %")
+        else:
+            terminal.line(out, f"temperature {known.temperature:.3f}: ECE on validation from {before} to {after} %")
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
 
 

@@ -14,6 +14,9 @@ Labels = NDArray[np.integer[Any]]
 BINS = 15
 """Bins of confidence in which it is compared with the accuracy, as in Guo et al. 2017."""
 
+CLEAR = 3.841
+"""95 % quantile of the chi-squared distribution with one degree of freedom."""
+
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of a temperature."""
 
@@ -49,6 +52,18 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
     bounds = math.log(COLDEST), math.log(HOTTEST)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
     return math.exp(float(found.x))
+
+
+def needs_temperature(logits: Floats, labels: Labels, temperature: float) -> bool:
+    """Returns whether images speak clearly against a temperature of 1.
+
+    The likelihood-ratio test says so, at a level of 5 %. A temperature that few images seem to need
+    makes the probabilities of others no better.
+    """
+    if not len(labels):
+        return False
+    gain = log_loss(softmax(logits), labels) - log_loss(softmax(logits, temperature), labels)
+    return 2 * len(labels) * gain > CLEAR
 
 
 def calibration_error(probabilities: Floats, labels: Labels) -> float:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fer_tune.files import replace_text
-from fer_tune.selection.calibration import calibration_error, fit_temperature, softmax
+from fer_tune.selection.calibration import calibration_error, fit_temperature, needs_temperature, softmax
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study.predictions import Predictions
 
@@ -17,7 +17,7 @@ class Calibration:
     """The temperature of a model, and what it changes on the images that it was fitted to.
 
     Attributes:
-        temperature: divides the logits.
+        temperature: divides the logits. It is 1 unless the images speak clearly against that.
         source: the job whose validation predictions it was fitted to: the fit itself, or one of the
             same configuration; see `calibrate`.
         before, after: expected calibration error on validation.
@@ -43,6 +43,8 @@ def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) ->
     if logits is None or source is None or predictions.labels is None:
         return None
     temperature = fit_temperature(logits, predictions.labels)
+    if not needs_temperature(logits, predictions.labels, temperature):
+        temperature = 1.0
     before, after = (calibration_error(softmax(logits, one), predictions.labels) for one in (1.0, temperature))
     found = Calibration(temperature, source.uid, before, after)
     replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")

@@ -6,15 +6,22 @@ import math
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 from sklearn.metrics import log_loss as their_loss
 
-from fer_tune.selection.calibration import calibration_error, fit_temperature, log_loss, softmax
+from fer_tune.selection.calibration import (
+    CLEAR,
+    calibration_error,
+    fit_temperature,
+    log_loss,
+    needs_temperature,
+    softmax,
+)
 
 
-def drawn(images: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+def drawn(images: int, temperature: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Returns logits that are too sure by a factor, and labels that they predict."""
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(seed)
     honest = 2 * random.standard_normal((images, 4))
     chances = softmax(honest)
     labels = np.array([random.choice(4, p=row) for row in chances])
@@ -37,6 +44,18 @@ def test_the_temperature_is_found_that_made_them_too_sure(temperature: float) ->
     assert before > after or temperature == 1.0
     best = log_loss(softmax(logits, found), labels)
     assert all(log_loss(softmax(logits, found * factor), labels) > best for factor in (0.98, 1.02))
+
+
+def test_a_temperature_is_needed_only_if_the_images_say_so_clearly() -> None:
+    assert pytest.approx(stats.chi2.ppf(0.95, 1), abs=5e-4) == CLEAR
+    needed = []
+    for seed in range(100):
+        logits, labels = drawn(300, 1.0, seed)
+        needed.append(needs_temperature(logits, labels, fit_temperature(logits, labels)))
+    assert sum(needed) <= 11  # 5 are expected; more than 11 happen once in 250
+    logits, labels = drawn(300, 1.5)
+    assert needs_temperature(logits, labels, fit_temperature(logits, labels))
+    assert not needs_temperature(np.zeros((0, 3)), np.zeros(0, int), 1.0)
 
 
 def test_the_error_is_the_gap_of_confidence_and_accuracy() -> None:
