@@ -6,6 +6,7 @@ the extra `faces`. Without it, a photograph is cut to its middle square.
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -39,12 +40,38 @@ WORKING = 640
 SMALLEST = 1 / 12
 """Smallest face that is looked for, as a share of the shorter side."""
 
-_NOT_SQUARE = "does not look like a cropped face: it is far from square, so it was cut to its middle square"
-
 _CASCADE = "haarcascade_frontalface_alt2.xml"
 
 
-def read_face(path: Path, side: int, channels: int, faces: Faces = "auto") -> tuple[Images, str]:
+class Remark(Enum):
+    """Why an image may be no cropped face: said of one image, and of several."""
+
+    NOT_SQUARE = (
+        "does not look like a cropped face: it is far from square, so it was cut to its middle square",
+        "do not look like cropped faces: they are far from square, so they were cut to their middle squares",
+    )
+    NOT_SEARCHED = (
+        "does not look like a cropped face, so it was cut to its middle square; "
+        "pip install 'fer-tune[faces]' finds the face in a photograph",
+        "do not look like cropped faces, so they were cut to their middle squares; "
+        "pip install 'fer-tune[faces]' finds the faces in photographs",
+    )
+    NO_FACE = (
+        "does not look like a face: none was found, so it was cut to its middle square",
+        "do not look like faces: none were found, so they were cut to their middle squares",
+    )
+    FLAT = (
+        "does not look like a cropped face: its pixels hardly differ",
+        "do not look like cropped faces: their pixels hardly differ",
+    )
+
+    def of(self, images: int) -> str:
+        """Returns what is said of so many images."""
+        one, several = self.value
+        return one if images == 1 else several
+
+
+def read_face(path: Path, side: int, channels: int, faces: Faces = "auto") -> tuple[Images, Remark | None]:
     """Reads one file as an image of a data set, and says if it does not look like a cropped face.
 
     Args:
@@ -58,24 +85,21 @@ def read_face(path: Path, side: int, channels: int, faces: Faces = "auto") -> tu
     whole = read_image(path, side, channels)  # refuses what is not an image
     size = _size(path)
     if faces == "off" or min(size) <= PHOTOGRAPH * side:
-        return whole, _NOT_SQUARE if min(size) < NARROW * max(size) else ""
+        return whole, Remark.NOT_SQUARE if min(size) < NARROW * max(size) else None
     detector = _detector()
     if detector is None:
         if faces == "on":
             raise MissingExtraError("The detection of faces", "faces")
-        return whole, (
-            "does not look like a cropped face, so it was cut to its middle square; "
-            "pip install 'fer-tune[faces]' finds the face in a photograph"
-        )
+        return whole, Remark.NOT_SEARCHED
     upright = _upright(path)
     box = largest_face(upright, detector)
     if box is None:
-        return whole, "does not look like a face: none was found, so it was cut to its middle square"
+        return whole, Remark.NO_FACE
     if box[2] > FILLED * min(upright.size):
-        return whole, ""
+        return whole, None
     crop = upright.crop(_around(box, upright.size))
     mode = "L" if channels == 1 else "RGB"
-    return np.asarray(ImageOps.fit(crop.convert(mode), (side, side), Image.Resampling.LANCZOS)), ""
+    return np.asarray(ImageOps.fit(crop.convert(mode), (side, side), Image.Resampling.LANCZOS)), None
 
 
 def largest_face(image: Image.Image, detector: Any) -> tuple[float, float, float] | None:

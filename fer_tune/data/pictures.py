@@ -13,7 +13,7 @@ import numpy as np
 from fer_tune.data.containers import damaged, printable
 from fer_tune.data.csvfile import LONGEST, PIXELS, columns
 from fer_tune.data.dataset import Images
-from fer_tune.data.faces import Faces, read_face
+from fer_tune.data.faces import Faces, Remark, read_face
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.images import is_image, resized
 from fer_tune.errors import DataError
@@ -23,15 +23,6 @@ MOST = 1_000_000
 
 FLAT = 4.0
 """An image whose pixels deviate by less than this, in 0..255, shows nothing."""
-
-PLURAL = {
-    "does not look like a cropped face": "do not look like cropped faces",
-    "does not look like a face": "do not look like faces",
-    "it is far from": "they are far from",
-    "it was cut to its middle square": "they were cut to their middle squares",
-    "its pixels": "their pixels",
-}
-"""Words of a note on one image, and those of a note on several."""
 
 NAMED = 3
 """Images that a note names. It counts the others."""
@@ -65,7 +56,7 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
     Raises:
         DataError: something does not exist, no image is readable, or a CSV file is not.
     """
-    names, images, notes, skipped = [], [], dict[str, list[str]](), list[DataError]()
+    names, images, remarks, skipped = [], [], dict[Remark, list[str]](), list[DataError]()
     for path in _expanded(given):
         if path.suffix.lower() == ".csv":
             ids, pixels = _read_csv(path)
@@ -73,7 +64,7 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
             images.append(pixels if (side, channels) == (SIDE, 1) else resized(pixels, side, channels))
         else:
             try:
-                image, note = read_face(path, side, channels, faces)
+                image, remark = read_face(path, side, channels, faces)
             except DataError as error:
                 if not path.is_file():
                     raise
@@ -81,8 +72,8 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
                 continue
             names.append(str(path))
             images.append(image[None])
-            if note:
-                notes.setdefault(note, []).append(str(path))
+            if remark is not None:
+                remarks.setdefault(remark, []).append(str(path))
         if len(names) > MOST:
             raise DataError(f"There are more than {MOST:,} images.", "Predict them in several calls.")
     if not images:
@@ -91,16 +82,9 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
         raise DataError("There is no image to predict.", "Name image files, a folder of them, or a CSV file.")
     together = np.concatenate(images)
     if flat := [name for name, image in zip(names, together, strict=True) if image.std() < FLAT]:
-        notes["does not look like a cropped face: its pixels hardly differ"] = flat
-    said = [f"{_listed(some)}: {note if len(some) == 1 else _plural(note)}" for note, some in notes.items()]
+        remarks[Remark.FLAT] = flat
+    said = [f"{_listed(some)}: {remark.of(len(some))}" for remark, some in remarks.items()]
     return Pictures(tuple(names), together, (*(f"skipped: {error.message}" for error in skipped), *said))
-
-
-def _plural(note: str) -> str:
-    """Returns a note on one image as a note on several."""
-    for one, several in PLURAL.items():
-        note = note.replace(one, several)
-    return note
 
 
 def _listed(names: Sequence[str]) -> str:

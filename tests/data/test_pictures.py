@@ -10,7 +10,7 @@ from PIL import Image
 
 from fer_tune.data import faces
 from fer_tune.data.demo import demo_faces
-from fer_tune.data.faces import read_face
+from fer_tune.data.faces import Remark, read_face
 from fer_tune.data.pictures import read_pictures
 from fer_tune.errors import DataError, MissingExtraError
 
@@ -99,11 +99,12 @@ def test_a_photograph_is_cropped_to_its_face(photograph: tuple[Path, np.ndarray]
     path, face = photograph
     cropped, note = read_face(path, 48, 1)
     middle, _ = read_face(path, 48, 1, "off")
-    assert note == ""
+    assert note is None
     likeness = [np.corrcoef(image.ravel(), face.ravel())[0, 1] for image in (cropped, middle)]
     assert likeness[0] > likeness[1] + 0.2
     Image.new("L", (600, 400), 200).save(path)
-    assert "does not look like a face: none was found" in read_face(path, 48, 1)[1]
+    assert read_face(path, 48, 1)[1] is Remark.NO_FACE
+    assert "does not look like a face: none was found" in read_pictures([path], 48, 1).notes[0]
 
 
 def test_without_a_detector_a_photograph_is_cut_to_its_middle_with_a_note(
@@ -112,12 +113,13 @@ def test_without_a_detector_a_photograph_is_cut_to_its_middle_with_a_note(
     path, _ = photograph
     monkeypatch.setattr(faces, "_detector", lambda: None)
     middle, note = read_face(path, 48, 1)
-    assert "pip install 'fer-tune[faces]'" in note
+    assert note is Remark.NOT_SEARCHED
     assert (middle == read_face(path, 48, 1, "off")[0]).all()
     with pytest.raises(MissingExtraError, match="detection of faces"):
         read_face(path, 48, 1, "on")
     found = read_pictures([path], 48, 1)
-    assert found.notes == (f"{path}: {note}",)
+    assert found.notes == (f"{path}: {Remark.NOT_SEARCHED.of(1)}",)
+    assert "pip install 'fer-tune[faces]'" in found.notes[0]
 
 
 def test_an_unreadable_file_is_named_and_skipped(folder: Path) -> None:
@@ -149,4 +151,4 @@ def test_what_does_not_look_like_a_cropped_face_is_said(tmp_path: Path) -> None:
 
 
 def test_an_image_of_a_face_is_left_as_it_is(folder: Path) -> None:
-    assert read_face(folder / "a.png", 48, 1)[1] == ""
+    assert read_face(folder / "a.png", 48, 1)[1] is None
