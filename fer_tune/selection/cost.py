@@ -32,6 +32,9 @@ worth of random configurations."""
 END_SCATTER = 0.1
 """The same for the value at the end of the schedule, which differs with the seed."""
 
+LATEST = 50
+"""Trials that say how long a new one will take."""
+
 RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
@@ -265,7 +268,7 @@ class _Play:
         if not shape.rungs or not self._trials or not math.isfinite(shape.capacity):
             return None
         left = RESERVE * (shape.capacity - self._now) / shape.slots
-        if shape.schedule * median(trial.seconds for trial in self._trials) < left:
+        if shape.schedule * median(trial.seconds for trial in self._trials[-LATEST:]) < left:
             return None
         for place, paused in reversed(list(enumerate(self._paused))):
             if paused and (shape.schedule - shape.ends[place]) * self._trials[paused[0][1]].seconds < left:
