@@ -17,7 +17,7 @@ PLAYS = 60
 """How often a search is played. The quantiles of the plays are the range of the forecast."""
 
 REHEARSALS = 16
-"""The same if the play proposes its trials, which takes a fraction of a second for each play."""
+"""How often it is played if its trials are proposed one by one, which takes longer."""
 
 TRIALS = 20_000
 """About so many trials are played in all. A long search is played fewer times."""

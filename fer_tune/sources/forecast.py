@@ -12,7 +12,7 @@ from fer_tune.data.spec import DataSpec
 from fer_tune.pool.devices import threads_each
 from fer_tune.store import StudyRecord
 from fer_tune.sweep.schema import Sweep
-from fer_tune.sweep.space import Fixed
+from fer_tune.sweep.space import fixed_values
 
 TIMEOUT = 30.0
 """Seconds that the measurement may take. If it takes longer, this is the time for one image."""
@@ -44,12 +44,7 @@ def warning(sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> str | N
 
 def first_configuration(sweep: Sweep) -> dict[str, Any]:
     """Returns the hyperparameters of the first trial: fixed ones, and those of the first start."""
-    fixed = {
-        parameter.name: parameter.domain.value
-        for parameter in sweep.space.values()
-        if isinstance(parameter.domain, Fixed)
-    }
-    return fixed | (dict(sweep.start[0].params) if sweep.start else {})
+    return fixed_values(sweep.space) | (dict(sweep.start[0].params) if sweep.start else {})
 
 
 def _seconds_for_an_image(sweep: Sweep, spec: DataSpec, threads: int) -> float | None:

@@ -17,7 +17,7 @@ from fer_tune.pool import EndEvent, Lanes, Pool, ProgressEvent, RowEvent
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.rung_levels import levels_of
-from fer_tune.sweep.space import Fixed
+from fer_tune.sweep.space import fixed_values
 
 if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
@@ -188,9 +188,7 @@ def _configurations(sweep: Sweep) -> list[dict[str, Value]]:
 
     random = np.random.default_rng(sweep.seed)
     cube = Cube(sweep.space)
-    fixed: dict[str, Value] = {
-        one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)
-    }
+    fixed = fixed_values(sweep.space)
     found: list[dict[str, Value]] = [
         fixed | named(cube.configuration(point)) for point in cube.draw(PROBES - bool(sweep.start), random)
     ]

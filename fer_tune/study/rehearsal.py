@@ -24,7 +24,7 @@ from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.proposals import Guide, Proposer
 from fer_tune.sweep.catalogue import defaults
 from fer_tune.sweep.schema import Sweep
-from fer_tune.sweep.space import Fixed, keyed, named
+from fer_tune.sweep.space import fixed_values, keyed, named
 
 FEWEST = 6
 """With fewer measured configurations, nothing is known of what the hyperparameters cost."""
@@ -73,13 +73,15 @@ class Supposed:
     """What one rehearsal takes for true.
 
     Attributes:
+        shared: see `Learned`.
         effects: [F] of the features on the worth of a trial; None if nothing is known of them.
-        cost: what an epoch costs.
         own: standard deviation of what the effects do not explain.
+        cost: what an epoch costs.
         slow: by how much a trial is better whose epochs take a standard deviation longer.
         mean, deviation: of the logarithm of the seconds, over the space.
     """
 
+    shared: dict[str, Value]
     effects: Floats | None
     own: float
     cost: EpochCost
@@ -87,14 +89,10 @@ class Supposed:
     mean: float
     deviation: float
 
-    def played(self, row: Floats, params: Mapping[str, Value], random: np.random.Generator) -> PlayedTrial:
-        """Returns a trial.
-
-        Args:
-            row: [F] the features of its configuration.
-            params: its configuration by name.
-        """
-        seconds = self.cost.seconds(params)
+    def played(self, cube: Cube, point: Floats, random: np.random.Generator) -> PlayedTrial:
+        """Returns a trial whose configuration is a point [P] of the cube."""
+        (row,) = cube.features(point[None])
+        seconds = self.cost.seconds(self.shared | named(cube.configuration(point)))
         worth = self.own * random.normal() + (0.0 if self.effects is None else float(row @ self.effects))
         worth += self.slow * (math.log(seconds) - self.mean) / self.deviation
         return PlayedTrial(worth, seconds * math.exp(random.choice(self.cost.left)))
@@ -105,12 +103,14 @@ class Learned:
     """What measured trials say of costs and worth, and what random configurations cost.
 
     Attributes:
+        shared: the hyperparameters that all trials of the sweep share.
         worth: of trials that the sweep could draw; None if there are too few of them.
         trials: how many these are.
         own: standard deviation of their worth that the effects do not explain.
         logs: [R] the logarithm of the seconds of an epoch of random configurations.
     """
 
+    shared: dict[str, Value]
     cost: EpochCost
     worth: EffectModel | None
     trials: int
@@ -126,20 +126,22 @@ class Learned:
         random = np.random.default_rng(0)
         unnamed = defaults(sweep.family)
         cost = epoch_cost.fit([{**unnamed, **trial.params} for trial in trials], [trial.seconds for trial in trials])
-        logs = np.log([cost.seconds(params_at(sweep, cube, point)) for point in cube.draw(RANDOM, random)])
+        shared = unnamed | fixed_values(sweep.space)
+        logs = np.log([cost.seconds(shared | named(cube.configuration(point))) for point in cube.draw(RANDOM, random)])
         alike = [trial for trial in trials if trial.curve]
         if len(alike) < FEWEST or not cube.parameters:
-            return cls(cost, None, 0, 1.0, logs)
+            return cls(shared, cost, None, 0, 1.0, logs)
         points = [cube.point(keyed(sweep.space, trial.params), random) for trial in alike]
         evidence = Evidence.of(points, [trial.curve for trial in alike], [""] * len(alike), cube=cube)
         rows = cube.features(evidence.points)
         worth = effects.fit(rows, evidence.values, evidence.noise, cube.groups)
         own = float(np.std(evidence.values - worth.predict(rows)[0])) / worth.scale
-        return cls(cost, worth, len(alike), own, logs)
+        return cls(shared, cost, worth, len(alike), own, logs)
 
     def suppose(self, random: np.random.Generator) -> Supposed:
         """Returns effects that may be the true ones."""
         return Supposed(
+            shared=self.shared,
             effects=None if self.worth is None else self.worth.draw(random, 1.0),
             own=self.own,
             cost=self.cost.drawn(random),
@@ -147,12 +149,6 @@ class Learned:
             mean=float(self.logs.mean()),
             deviation=max(float(self.logs.std()), LEAST_DEVIATION),
         )
-
-
-def params_at(sweep: Sweep, cube: Cube, point: Floats) -> dict[str, Value]:
-    """Returns the configuration at a point by name, with what is fixed and what is not named."""
-    fixed = {one.name: one.domain.value for one in sweep.space.values() if isinstance(one.domain, Fixed)}
-    return defaults(sweep.family) | fixed | named(cube.configuration(point))
 
 
 class Rehearsal:
@@ -166,7 +162,6 @@ class Rehearsal:
 
     def __init__(
         self,
-        sweep: Sweep,
         proposer: Proposer,
         supposed: Supposed,
         waiting: Sequence[Waiting],
@@ -175,7 +170,7 @@ class Rehearsal:
         place: int,
         alone: bool,
     ) -> None:
-        self._sweep, self._proposer, self._supposed = sweep, proposer, supposed
+        self._proposer, self._supposed = proposer, supposed
         self._waiting, self._place = waiting, place
         self._spread = ALONE if alone else BESIDE_OTHERS
         self._random = random
@@ -201,9 +196,7 @@ class Rehearsal:
         return replace(self._played(point), whole=whole)
 
     def _played(self, point: Floats) -> PlayedTrial:
-        cube = self._proposer.cube
-        (row,) = cube.features(point[None])
-        return self._supposed.played(row, params_at(self._sweep, cube, point), self._random)
+        return self._supposed.played(self._proposer.cube, point, self._random)
 
     def _evidence(self, curves: Sequence[Mapping[int, float]]) -> Evidence | None:
         known = [number for number, curve in enumerate(curves) if curve]
@@ -238,13 +231,13 @@ def rehearsed(
     guide, cube = Guide.of(sweep, centres), Cube(sweep.space)
     if sweep.sampler.name in ("random", "qmc"):
         guide = replace(guide, chance=1.0, best=0.0)
-    known = Learned.of(sweep, cube, pace)
-    if known is None:
+    learned = Learned.of(sweep, cube, pace)
+    if learned is None:
         return None
     proposer = Proposer(guide, cube)
     alone = alone if guide.alone is None else guide.alone
 
     def made(random: np.random.Generator) -> PlayedTrials:
-        return Rehearsal(sweep, proposer, known.suppose(random), waiting, random, place=place, alone=alone)
+        return Rehearsal(proposer, learned.suppose(random), waiting, random, place=place, alone=alone)
 
     return made

@@ -21,7 +21,6 @@ from fer_tune.study.asking import Asking
 from fer_tune.study.look_back import OneTurn, Turns
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
-from fer_tune.study.rehearsal import Waiting, rehearsed
 from fer_tune.study.rung_view import reached
 from fer_tune.study.rungs import levels_of
 from fer_tune.study.samplers import make_sampler
@@ -140,6 +139,8 @@ class Study(Asking):
             pace: of measured trials.
             alone: whether trials will be trained one at a time.
         """
+        from fer_tune.study.rehearsal import Waiting, rehearsed  # a run does not need it
+
         queued = [trial for trial in self._all() if trial.state == TrialState.WAITING]
         waiting = [
             Waiting(name, trial.system_attrs.get(FIXED, trial.params), self._is_trusted(name))

@@ -166,6 +166,11 @@ def named(keyed: Mapping[str, Value]) -> dict[str, Value]:
     return {name_of(key): value for key, value in keyed.items()}
 
 
+def fixed_values(space: Space) -> dict[str, Value]:
+    """Returns the values that a space fixes, by hyperparameter."""
+    return {one.name: one.domain.value for one in space.values() if isinstance(one.domain, Fixed)}
+
+
 def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
     """Returns values by key, given values by hyperparameter, for Optuna to enqueue.
 
