@@ -75,9 +75,10 @@ def lines_of(plan: SweepPlan) -> list[str]:
     reached = ", ".join(f"{_count(number)} reach epoch {epoch}" for epoch, number in found.reached.items())
     unit = "GPU" if any(device != "cpu" for device in plan.devices) else "CPU"
     seconds = f"{median(pace.epochs):.3g} s (from {min(pace.epochs):.3g} to {max(pace.epochs):.3g})"
+    start = f", and a start {pace.overhead:.2g} s" if pace.overhead else ""
     return [
         f"{plan.study}: {devices}",
-        f"  an epoch takes {seconds} of {unit} time, and a start {pace.overhead:.2g} s, by {pace.source}",
+        f"  an epoch takes {seconds} of {unit} time{start}, by {pace.source}",
         f"  {_count(found.started)} trials start; {reached}",
         f"  {_time(found.device_seconds)} of {unit} time; {_time(plan.seconds)} of wall time",
     ]

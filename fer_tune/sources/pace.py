@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, Value, new_uid
-from fer_tune.pool import EndEvent, Lanes, Pool, ProgressEvent, RowEvent
+from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.rung_levels import levels_of
@@ -56,18 +57,19 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     found = alike if len(alike) >= ENOUGH else earlier
     if not found:
         return None
+    lanes = _lanes([one.beside for one in found])
     return TrialPace(
         trials=tuple(one.trial for one in found),
-        overhead=median(one.overhead for one in found),
+        overhead=_overhead(lanes, median(one.overhead for one in found)),
         source=f"{len(found)} earlier trial{'' if len(found) == 1 else 's'}",
-        lanes=_lanes([one.beside for one in found]),
+        lanes=lanes,
     )
 
 
 @dataclass(frozen=True)
 class _Earlier:
-    """A trial of the database, the device-seconds of an attempt that were not part of an epoch, and
-    how many trials shared its device."""
+    """A trial of the database, the seconds of an attempt that were not part of an epoch, and how
+    many trials shared its device."""
 
     trial: MeasuredTrial
     overhead: float
@@ -106,6 +108,14 @@ def _lanes(beside: Sequence[float]) -> int:
     return max(1, round(median(beside)))
 
 
+def _overhead(lanes: int, seconds: float) -> float:
+    """Returns what an attempt costs its device beside its epochs.
+
+    Several lanes train meanwhile, and their epochs contain that time.
+    """
+    return max(0.0, seconds) if lanes == 1 else 0.0
+
+
 def joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | None:
     """Returns the pace of earlier trials and of a probe together."""
     if earlier is None or probed is None:
@@ -115,18 +125,16 @@ def joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | N
 
 
 def _overheads(store: Store, study: str, kind: str) -> dict[str, float]:
-    """Returns for each job the device-seconds of an attempt that were not part of an epoch."""
-    trained: dict[tuple[str, int], tuple[float, float]] = {}
+    """Returns for each job the seconds of its first attempt that were not part of an epoch."""
+    trained: dict[str, float] = {}
     for row in store.epochs.all(study):
-        seconds, shared = trained.get((row.job, row.attempt), (0.0, 0.0))
-        trained[row.job, row.attempt] = seconds + row.seconds, shared + row.device_seconds
-    found = {}
-    for one in store.jobs.attempts(study):
-        seconds, shared = trained.get((one.job, one.attempt), (0.0, 0.0))
-        if one.ended is not None and one.attempt == 0 and seconds > 0 and one.device.startswith(kind):
-            beside = max(0.0, (one.ended - one.started).total_seconds() - seconds)
-            found[one.job] = beside * shared / seconds
-    return found
+        if row.attempt == 0:
+            trained[row.job] = trained.get(row.job, 0.0) + row.seconds
+    return {
+        one.job: (one.ended - one.started).total_seconds() - trained[one.job]
+        for one in store.jobs.attempts(study)
+        if one.ended is not None and one.attempt == 0 and one.job in trained and one.device.startswith(kind)
+    }
 
 
 def _could_be_drawn(sweep: Sweep, job: JobRecord) -> bool:
@@ -137,43 +145,77 @@ def _could_be_drawn(sweep: Sweep, job: JobRecord) -> bool:
     )
 
 
-def probed_pace(sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes) -> TrialPace | None:
+def probed_pace(
+    sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes, remembered: Path | None = None
+) -> TrialPace | None:
     """Returns the pace of a few configurations, which it trains for seconds; None if all failed.
 
-    Nothing of it is recorded.
+    No trial is recorded. Several lanes are probed twice, and the second time counts: the first
+    captures of a process take seconds, in which the other lanes wait.
+
+    Args:
+        remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
     """
-    pool.use_lanes(lanes)
-    waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
-    jobs = {job.uid: job for job in waiting}
-    began: dict[str, float] = {}
-    rows: dict[str, list[EpochRow]] = {}
-    parts: dict[str, float] = {}
-    firsts: list[float] = []
-    deadline = time.monotonic() + PROBE_SECONDS
-    while (waiting or began) and time.monotonic() < deadline:
-        for slot in pool.idle():
-            if waiting:
-                job = waiting.pop()
-                began[job.uid] = time.monotonic()
-                pool.submit(slot, job)
-        for event in pool.events(0.1):
-            if isinstance(event, RowEvent):
-                row = event.row
-                if row.epoch == 1:
-                    firsts.append((time.monotonic() - began[row.job] - row.seconds) / _beside(row))
-                rows.setdefault(row.job, []).append(row)
-            elif isinstance(event, ProgressEvent) and event.progress.step:
-                passed = time.monotonic() - began[event.progress.job]
-                parts[event.progress.job] = passed * event.progress.steps / event.progress.step
-            elif isinstance(event, EndEvent):
-                began.pop(event.end.job, None)
-    trials = [_probed(sweep, jobs[uid], found) for uid, found in rows.items()]
-    trials += [MeasuredTrial(seconds) for uid, seconds in parts.items() if uid not in rows]
-    if not trials:
-        return None
-    overhead = max(0.0, min(firsts, default=0.0))
-    beside = [_beside(row) for found in rows.values() for row in found]
-    return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", _lanes(beside or [1.0]))
+    pool.use_lanes(lanes, remembered)
+    probe = _Probe(sweep, data)
+    probe.run(pool)
+    first = probe.pace()
+    if first is None or first.lanes == 1 or probe.running:
+        return first
+    probe = _Probe(sweep, data)
+    probe.run(pool)
+    return probe.pace() or first
+
+
+class _Probe:
+    """A few configurations in training.
+
+    Attributes:
+        running: the jobs that have not ended, with the time at which they began.
+    """
+
+    def __init__(self, sweep: Sweep, data: DataRef) -> None:
+        self._sweep = sweep
+        self._waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
+        self._jobs = {job.uid: job for job in self._waiting}
+        self.running: dict[str, float] = {}
+        self._rows: dict[str, list[EpochRow]] = {}
+        self._parts: dict[str, float] = {}
+        self._firsts: list[float] = []
+
+    def run(self, pool: Pool) -> None:
+        """Trains the configurations until all have ended or the time is over."""
+        deadline = time.monotonic() + PROBE_SECONDS
+        while (self._waiting or self.running) and time.monotonic() < deadline:
+            for slot in pool.idle():
+                if self._waiting:
+                    job = self._waiting.pop()
+                    self.running[job.uid] = time.monotonic()
+                    pool.submit(slot, job)
+            for event in pool.events(0.1):
+                self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, RowEvent):
+            row = event.row
+            if row.epoch == 1:
+                self._firsts.append(time.monotonic() - self.running[row.job] - row.seconds)
+            self._rows.setdefault(row.job, []).append(row)
+        elif isinstance(event, ProgressEvent) and event.progress.step:
+            passed = time.monotonic() - self.running[event.progress.job]
+            self._parts[event.progress.job] = passed * event.progress.steps / event.progress.step
+        elif isinstance(event, EndEvent):
+            self.running.pop(event.end.job, None)
+
+    def pace(self) -> TrialPace | None:
+        """Returns the pace of what was trained; None if nothing was."""
+        trials = [_probed(self._sweep, self._jobs[uid], found) for uid, found in self._rows.items()]
+        trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
+        if not trials:
+            return None
+        lanes = _lanes([_beside(row) for found in self._rows.values() for row in found] or [1.0])
+        overhead = _overhead(lanes, min(self._firsts, default=0.0))
+        return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes)
 
 
 def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow]) -> MeasuredTrial:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
 from fer_tune.jobs.observers import Observer
+from fer_tune.jobs.runner import LANES_FILE
 from fer_tune.pool import Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
@@ -84,7 +85,8 @@ def plan_sweeps(
                 if pool is None:
                     pool = open_pool(settings, options, patience, note, trainer=trainer)
                     stack.callback(pool.close)
-                pace = joined(pace, probed_pace(sweep, pool, search.data, options.lanes or sweep.lanes))
+                lanes = options.lanes or sweep.lanes
+                pace = joined(pace, probed_pace(sweep, pool, search.data, lanes, store.root / LANES_FILE))
             if pace is None:
                 raise TrainingError(
                     f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",

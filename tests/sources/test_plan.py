@@ -93,42 +93,52 @@ def test_a_plan_is_shown_in_four_lines(searching: Settings, sweep: Sweep) -> Non
 
 
 class Sharing:
-    """A pool with four lanes of one device. Each epoch takes 1 s, and 2 s pass before the first."""
+    """A pool with lanes of one device. Each epoch takes 1 s, and 2 s pass before the first.
 
-    def __init__(self) -> None:
+    Its first jobs take four times as long, like those of a new process.
+    """
+
+    def __init__(self, lanes: int) -> None:
         self.now = 0.0
+        self.lanes = lanes
+        self.trained = 0
+        self.remembered: Path | None = None
         self._jobs: list[Job] = []
 
     def monotonic(self) -> float:
         return self.now
 
-    def use_lanes(self, lanes: object) -> None:
-        pass
+    def use_lanes(self, lanes: object, remembered: Path | None = None) -> None:
+        self.remembered = remembered
 
     def idle(self) -> list[Slot]:
-        return [] if self._jobs and self.now < 1 else [Slot(0, lane) for lane in range(4 - len(self._jobs))]
+        return [Slot(0, lane) for lane in range(self.lanes - len(self._jobs))]
 
     def submit(self, slot: Slot, job: Job) -> None:
         self._jobs.append(job)
 
     def events(self, timeout: float) -> list[Event]:
-        self.now += 3.0
+        seconds = 4.0 if self.trained < PROBES else 1.0
+        self.now += 2.0 + seconds
         found: list[Event] = []
         for lane, job in enumerate(self._jobs):
-            sent = replace(row(job, 1, 0.5), seconds=1.0, device_seconds=0.25)
+            sent = replace(row(job, 1, 0.5), seconds=seconds, device_seconds=seconds / self.lanes)
             found += [RowEvent(Slot(0, lane), sent), EndEvent(Slot(0, lane), JobEnd(job.uid, 0, "paused"))]
+        self.trained += len(self._jobs)
         self._jobs = []
         return found
 
 
-def test_the_preparation_of_a_job_costs_its_lane_and_not_the_whole_device(
-    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
+def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_nothing(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, lanes: int, expected: tuple[float, float, int]
 ) -> None:
-    pool = Sharing()
+    """One lane is probed for 30 s, in which five configurations of 6 s are trained."""
+    pool, remembered = Sharing(lanes), Path("lanes.json")
     monkeypatch.setattr("fer_tune.sources.pace.time", pool)
-    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
+    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto", remembered)
     assert pace is not None
-    assert set(pace.epochs) == {0.25}
-    assert pace.overhead == pytest.approx(2.0 * 0.25)
-    assert pace.lanes == 4
+    epoch, overhead, trained = expected
+    assert (set(pace.epochs), pace.overhead, pace.lanes) == ({epoch}, pytest.approx(overhead), lanes)
+    assert (pool.trained, pool.remembered) == (trained, remembered)
     assert all("value" in trial.params and set(trial.curve) == {1} for trial in pace.trials)
