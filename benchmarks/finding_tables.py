@@ -22,9 +22,16 @@ def findings() -> str:
     found = json.loads(RECORD.read_text(encoding="utf-8"))["findings"] if RECORD.exists() else []
     rows = []
     for family in FAMILIES:
-        cells = [[one for one in found if (one["family"], one["from"]) == (family, begin)] for begin in COLUMNS]
-        rows.append([family, *map(cell, cells)])
+        cells = {begin: [one for one in found if (one["family"], one["from"]) == (family, begin)] for begin in COLUMNS}
+        if not cells["only-recipe"]:
+            cells["only-recipe"] = [one | {"from": "only-recipe"} for one in cells["recipe"] if _is_the_recipe(one)]
+        rows.append([family, *map(cell, cells.values())])
     return markdown(["val % under fresh seeds", *COLUMNS.values()], rows)
+
+
+def _is_the_recipe(one: dict[str, Any]) -> bool:
+    """Returns whether the winner of a search is the first start configuration itself."""
+    return bool(one["winner"]["number"] == 0 and one["winner"]["name"])
 
 
 def cell(found: Sequence[dict[str, Any]]) -> str:

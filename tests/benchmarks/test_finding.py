@@ -35,6 +35,19 @@ def test_from_nothing_a_sweep_has_no_start_and_no_prior() -> None:
     assert load_sweep(SWEEP, changes_of("recipe")) == load_sweep(SWEEP)
 
 
+def test_a_search_whose_winner_is_the_recipe_itself_measures_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "finding.json"
+    monkeypatch.setattr(finding_tables, "RECORD", record)
+    record.write_text(json.dumps({"findings": [found("recipe", 0.651, 0, "measured 1")]}), encoding="utf-8")
+    (row,) = [line for line in finding_tables.findings().splitlines() if "deep_cnn" in line]
+    assert "| **65.10**: 65.10 (2 seeds, start “measured 1”) | not measured | **65.10**: 65.10 (2 seeds) after" in row
+    record.write_text(json.dumps({"findings": [found("recipe", 0.651)]}), encoding="utf-8")
+    (row,) = [line for line in finding_tables.findings().splitlines() if "deep_cnn" in line]
+    assert "| deep_cnn | not measured | not measured | **65.10**" in row
+
+
 def test_a_finding_counts_with_its_mean_under_fresh_seeds() -> None:
     text = summary(found("nothing", 0.648))
     assert "trial 3 with 66.00% after 224 s; 64.80% under 2 fresh seeds; 25% of the time" in text
