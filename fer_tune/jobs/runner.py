@@ -140,6 +140,10 @@ class Runner:
     def _may_start(self) -> bool:
         return self.time_left.seconds() > 0 and self.source.wanted()
 
+    def _has_place(self) -> bool:
+        """Returns whether one more job may share the devices; see `Source.most_at_once`."""
+        return len(self.jobs.running) < max(len(self.pool.workers), self.source.most_at_once())
+
     # jobs for idle slots ------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
@@ -158,7 +162,7 @@ class Runner:
                 if self.jobs.waiting[0].suspect and doubtful:
                     continue
                 entry = self.jobs.waiting.popleft()
-            elif self._may_start() and not self.signals.requested:
+            elif self._has_place() and self._may_start() and not self.signals.requested:
                 entry = self.jobs.begin(self.source.next())
             else:
                 return False

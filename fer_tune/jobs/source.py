@@ -77,6 +77,13 @@ class Source(Protocol):
         """Returns whether there is another job to start."""
         ...
 
+    def most_at_once(self) -> float:
+        """Returns how many jobs should be trained at the same time, at most.
+
+        It is infinite if each slot should have one. Each worker gets one job at least.
+        """
+        ...
+
     def next(self) -> Job:
         """Records and returns the next job, with the number of this attempt.
 

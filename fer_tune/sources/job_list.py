@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -71,6 +72,10 @@ class JobList:
     def wanted(self) -> bool:
         """Returns whether there is another job to start."""
         return bool(self._todo)
+
+    def most_at_once(self) -> float:
+        """Returns infinity: all jobs will be trained to their ends, so each slot may have one."""
+        return math.inf
 
     def next(self) -> Job:
         """Records and returns the next job."""

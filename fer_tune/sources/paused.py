@@ -46,6 +46,7 @@ class PausedTrials:
         self.rungs = Rungs(epochs, sweep.search.factor)
         self._removed = 0
         self._paces: dict[str, float] = {}
+        self._beside: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -70,13 +71,17 @@ class PausedTrials:
         if not math.isnan(value):
             self.rungs.record(job.uid, epoch, value, job.seed)
 
-    def add(self, job: Job, ended: Ended) -> None:
-        """Records that a trial has paused, and makes room for its checkpoint."""
+    def add(self, job: Job, ended: Ended, running: int) -> None:
+        """Records that a trial has paused, and makes room for its checkpoint.
+
+        Args:
+            running: how many trials trained, with this one.
+        """
         assert job.number is not None
         self._study.pause(job.number, job.last_epoch, ended.facts)
         self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
         self.rungs.pause(job.uid, job.last_epoch)
-        self._paces[job.uid] = ended.seconds / max(1, ended.epochs)
+        self._paces[job.uid], self._beside[job.uid] = ended.seconds / max(1, ended.epochs), running
         self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
         self._make_room()
 
@@ -94,13 +99,16 @@ class PausedTrials:
         """
         return next(self.rungs.promotable(closing), None)
 
-    def finishing(self, left: float) -> str | None:
+    def finishing(self, left: float, most: float) -> str | None:
         """Returns the uid of the trial that should be trained to its end now, or None.
 
         Args:
             left: seconds until the run must end; infinite without a limit.
+            most: how many trials will train at the same time, at most. If more did before, an epoch
+                will take less time.
         """
-        return self.rungs.fitting(left, self._sweep.budget.epochs, self._paces)
+        paces = {uid: pace * min(1.0, most / self._beside.get(uid, 1)) for uid, pace in self._paces.items()}
+        return self.rungs.fitting(left, self._sweep.budget.epochs, paces)
 
     def spent(self) -> dict[str, float]:
         """Returns the seconds that the study's trials trained, by what became of them."""

@@ -190,7 +190,11 @@ def prepare(
     data: DataRef = reference(dataset, stored, settings)
     study = Study.open(sweep, store, data, stored.counts)
     mirrored = options.wandb != "disabled"
-    return Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=mirrored, note=observers.note)
+    return Search(
+        sweep, study, data, store,
+        settings=settings, lock=lock, mirrored=mirrored, note=observers.note,
+        auto_lanes=(options.lanes or sweep.lanes) == "auto",
+    )  # fmt: skip
 
 
 def _warn_of_slow_epochs(

@@ -14,6 +14,7 @@ from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
+from fer_tune.sources.crowding import Crowding
 from fer_tune.sources.other_hands import OtherHands
 from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
@@ -71,6 +72,7 @@ class Search:
         settings: Settings,
         lock: StudyLock,
         mirrored: bool = True,
+        auto_lanes: bool = False,
         note: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._sweep, self._study, self.data, self._store, self._lock = sweep, study, data, store, lock
@@ -86,6 +88,7 @@ class Search:
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._jobs.checkpoints, note)
         self._rounds = rounds_of(sweep)
+        self._crowding = Crowding(sweep.budget.epochs) if auto_lanes and self._rounds is None else None
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -177,6 +180,10 @@ class Search:
             return self._requeued > 0 or self._decided() is not None
         return self._has_room() or self._promotable() is not None
 
+    def most_at_once(self) -> float:
+        """Returns how many trials may share the devices, so that some are completed in time."""
+        return math.inf if self._crowding is None else self._crowding.most()
+
     def next(self) -> Job:
         """Records and returns the next trial.
 
@@ -192,7 +199,7 @@ class Search:
         if self._rounds is not None:
             uid = None if self._requeued else self._decided()
             return self._continued(uid) if uid else self._asked()
-        uid = None if self._requeued else self._paused.finishing(self._left())
+        uid = None if self._requeued else self._paused.finishing(self._left(), self.most_at_once())
         if uid is not None:
             return self._continued(uid, to_the_end=True)
         if not self._requeued and (uid := self._promotable()) is not None:
@@ -216,6 +223,8 @@ class Search:
         assert job.number is not None
         compared = rung_value(row, job.objective, self._sweep.search.compare)
         self._paused.heard(job, row.epoch, compared)
+        if self._crowding is not None:
+            self._crowding.heard(row.seconds, len(self._running), self._left())
         if self._rounds is not None:
             self._rounds.heard(job.uid, row.epoch, compared)
         with self._study.looking_back(self._known(job.uid)):
@@ -242,7 +251,7 @@ class Search:
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
             case "paused":
-                self._paused.add(job, ended)
+                self._paused.add(job, ended, len(self._running))
             case "complete":
                 assert ended.value is not None
                 study.complete(number, ended.value, ended.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -44,6 +45,10 @@ class Together:
     def wanted(self) -> bool:
         """Returns whether a list has another job to start."""
         return any(one.wanted() for one in self.lists)
+
+    def most_at_once(self) -> float:
+        """Returns infinity, as each list does."""
+        return math.inf
 
     def next(self) -> Job:
         """Records and returns the next job of the list whose turn it is."""

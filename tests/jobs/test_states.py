@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,9 @@ class OneJob:
 
     def wanted(self) -> bool:
         return not self.given
+
+    def most_at_once(self) -> float:
+        return math.inf
 
     def next(self) -> Job:
         self.given = True
