@@ -7,10 +7,8 @@ reads it four times, and does both with its gradient. `formulas` holds the same 
 operations. CPUs run those, and a test on a GPU compares both, gradients too.
 
 A pooled map [N, C, H / 2, W / 2] in channels_last is a matrix of R = N H W / 4 rows and C columns.
-Each row belongs to four pixels of the map, numbered as in `norm_relu_pool`. They depend on
-E E = (K + 1) (K + 1) pixels of the image. A program gathers these once, as a row of T places. It
-multiplies them by four matrices, which hold the weights where they lie for each of the four. With
-3x3 kernels E E is 16, so that no place is empty.
+Each row belongs to four pixels of the map, numbered as in `norm_relu_pool`. `grey_map` computes
+them.
 
 The map is rounded to the dtype of the image, as if it had been written. All sums are made in two
 steps, partial sums and then their total. A program sums a fixed set of rows, so sums do not depend
@@ -27,10 +25,14 @@ import triton.language as tl
 from torch import Tensor
 
 from fer_tune.kernels import grey_convolution, norm_relu
-from fer_tune.kernels.norm_relu_pool import affine, four, largest, upstream
+from fer_tune.kernels.grey_map import map_pixels, moved, near_pixels, placed_weights
+from fer_tune.kernels.norm_relu_pool import affine, four, kept, largest, upstream
 
 BLOCK = 2048
 """Rows times columns of a block in bfloat16. float32 has a quarter, as in `grey_convolution`."""
+
+BACKWARD_BLOCK = 1024
+"""The same for the gradient of the weights, which keeps more in registers."""
 
 PROGRAMS = 528
 """Programs that run at once, each for many blocks: four for each multiprocessor of an H100."""
@@ -40,51 +42,13 @@ WARPS = 4
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _images(x, r, rows, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, T: tl.constexpr):
-    """Returns the pixels of the image that rows `r` depend on: [BR, T], 0 outside and past E E."""
-    E: tl.constexpr = K + 1
-    t = tl.arange(0, T)
-    line = r // (W // 2)  # counts through all images: two lines of the image for each
-    top, left = line % (H // 2) * 2 - K // 2, r % (W // 2) * 2 - K // 2
-    i, j = top[:, None] + (t // E)[None, :], left[:, None] + (t % E)[None, :]
-    inside = (i >= 0) & (i < H) & (j >= 0) & (j < W) & (r < rows)[:, None]
-    if E * E < T:
-        inside = inside & (t < E * E)[None, :]
-    place = (line * 2 - K // 2)[:, None] + (t // E)[None, :]
-    return tl.load(x + place * W + j, mask=inside, other=0.0)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _weights(weight, c, columns, k: tl.constexpr, K: tl.constexpr, T: tl.constexpr):
-    """Returns the weights where they lie for pixel k: [T, BC], 0 at the image's other pixels."""
-    t = tl.arange(0, T)
-    i, j = t // (K + 1) - k // 2, t % (K + 1) - k % 2
-    real = (i >= 0) & (i < K) & (j >= 0) & (j < K)
-    place = c[None, :] * (K * K) + (i * K + j)[:, None]
-    return tl.load(weight + place, mask=real[:, None] & (c < columns)[None, :], other=0.0)
-
-
-@triton.jit
-def _all_weights(weight, c, columns, K: tl.constexpr, T: tl.constexpr):
-    """Returns `_weights` of the four pixels."""
-    return (
-        _weights(weight, c, columns, 0, K, T),
-        _weights(weight, c, columns, 1, K, T),
-        _weights(weight, c, columns, 2, K, T),
-        _weights(weight, c, columns, 3, K, T),
-    )
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _pixel(images, weights):
-    """Returns one pixel of the map for each row, float32 [BR, BC], rounded as if it were stored."""
-    return tl.dot(images, weights, input_precision="ieee").to(images.dtype).to(tl.float32)
-
-
-@triton.jit
-def _pixels(images, w0, w1, w2, w3):
-    """Returns the four pixels of the map for each row."""
-    return _pixel(images, w0), _pixel(images, w1), _pixel(images, w2), _pixel(images, w3)
+def _kept(value, keep, block, r, rows, c, columns, AREA: tl.constexpr, BR: tl.constexpr):
+    """Returns value [BR, BC] times keep. An image has AREA rows."""
+    if AREA % BR == 0:  # all rows of the block are of one image
+        value *= tl.load(keep + block * BR // AREA * columns + c, mask=c < columns, other=0.0)[None, :]
+    else:
+        value = kept(value, keep, r, c, columns, AREA, (r < rows)[:, None] & (c < columns)[None, :])
+    return value
 
 
 @triton.jit
@@ -101,13 +65,13 @@ def _moments(
 ):  # fmt: skip
     """Writes partial sums of the map less the shift, and of its square, as in `norm_relu`."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
-    w0, w1, w2, w3 = _all_weights(weight, c, columns, K, T)
+    w0, w1, w2, w3 = placed_weights(weight, c, columns, K, T)
     by = tl.load(shift + c, mask=c < columns, other=0.0)
     total = tl.zeros((BR, BC), tl.float32)
     square = tl.zeros((BR, BC), tl.float32)
     for block in range(tl.program_id(1), tl.cdiv(rows, BR), tl.num_programs(1)):
         r = block * BR + tl.arange(0, BR)
-        x0, x1, x2, x3 = _pixels(_images(x, r, rows, H, W, K, T), w0, w1, w2, w3)
+        x0, x1, x2, x3 = map_pixels(near_pixels(x, r, rows, H, W, K, T), w0, w1, w2, w3)
         inside = (r < rows)[:, None]
         total, square = _add(total, square, x0, by, inside)
         total, square = _add(total, square, x1, by, inside)
@@ -129,17 +93,16 @@ def _forward(
     With RUNNING `scale_at` holds variances.
     """
     c = tl.program_id(0) * BC + tl.arange(0, BC)
-    w0, w1, w2, w3 = _all_weights(weight, c, columns, K, T)
+    w0, w1, w2, w3 = placed_weights(weight, c, columns, K, T)
     factor, offset = affine(mean_at, scale_at, scales, bias, c, columns, eps, NORM, RUNNING)
     for block in range(tl.program_id(1), tl.cdiv(rows, BR), tl.num_programs(1)):
         r = block * BR + tl.arange(0, BR)
         inside = (r < rows)[:, None] & (c < columns)[None, :]
-        x0, x1, x2, x3 = _pixels(_images(x, r, rows, H, W, K, T), w0, w1, w2, w3)
+        x0, x1, x2, x3 = map_pixels(near_pixels(x, r, rows, H, W, K, T), w0, w1, w2, w3)
         most, _, _ = largest(x0, x1, x2, x3, factor, offset)
         most = tl.maximum(most, 0.0)
         if KEEP:
-            image = r // (H // 2 * (W // 2))
-            most *= tl.load(keep + image[:, None] * columns + c[None, :], mask=inside, other=0.0)
+            most = _kept(most, keep, block, r, rows, c, columns, H // 2 * (W // 2), BR)
         tl.store(y + r[:, None] * columns + c[None, :], most.to(y.dtype.element_ty), mask=inside)
 
 
@@ -151,7 +114,7 @@ def _backward_sums(
 ):  # fmt: skip
     """Writes partial sums of the gradients of the norm's bias and weight."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
-    w0, w1, w2, w3 = _all_weights(weight, c, columns, K, T)
+    w0, w1, w2, w3 = placed_weights(weight, c, columns, K, T)
     factor, offset = affine(mean_at, scale_at, scales, bias, c, columns, eps, True, False)
     mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
     dbias = tl.zeros((BR, BC), tl.float32)
@@ -159,9 +122,11 @@ def _backward_sums(
     for block in range(tl.program_id(1), tl.cdiv(rows, BR), tl.num_programs(1)):
         r = block * BR + tl.arange(0, BR)
         inside = (r < rows)[:, None] & (c < columns)[None, :]
-        x0, x1, x2, x3 = _pixels(_images(x, r, rows, H, W, K, T), w0, w1, w2, w3)
+        x0, x1, x2, x3 = map_pixels(near_pixels(x, r, rows, H, W, K, T), w0, w1, w2, w3)
         most, at, _ = largest(x0, x1, x2, x3, factor, offset)
-        value = upstream(gradient, keep, most, r, c, columns, H // 2 * (W // 2), inside, KEEP)
+        value = upstream(gradient, most, r, c, columns, inside)
+        if KEEP:
+            value = _kept(value, keep, block, r, rows, c, columns, H // 2 * (W // 2), BR)
         dbias += value
         dscales += value * (at - mean[None, :])
     scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
@@ -180,14 +145,6 @@ def _product(total, across, x, which, k: tl.constexpr, value, factor, level, slo
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _moved(total, products, k: tl.constexpr, K: tl.constexpr, T: tl.constexpr):
-    """Returns total plus the products for pixel k, from the image's pixels to the weights."""
-    t, place = tl.arange(0, T)[:, None], tl.arange(0, T)[None, :]
-    here = (t < K * K) & (place == (t // K + k // 2) * (K + 1) + t % K + k % 2)
-    return tl.dot(tl.where(here, 1.0, 0.0), products, total, input_precision="ieee")
-
-
-@triton.jit  # type: ignore[untyped-decorator]
 def _backward(
     gradient, x, weight, keep, mean_at, scale_at, scales, bias, sums, parts, bias_parts, rows, columns, eps,
     NORM: tl.constexpr, KEEP: tl.constexpr, H: tl.constexpr, W: tl.constexpr, K: tl.constexpr,
@@ -199,7 +156,7 @@ def _backward(
     `sums` before (Ioffe & Szegedy 2015, section 3).
     """
     c = tl.program_id(0) * BC + tl.arange(0, BC)
-    w0, w1, w2, w3 = _all_weights(weight, c, columns, K, T)
+    w0, w1, w2, w3 = placed_weights(weight, c, columns, K, T)
     factor, offset = affine(mean_at, scale_at, scales, bias, c, columns, eps, NORM, False)
     level, slope = offset, factor
     if NORM:  # factor * (value - dbias - (x - mean) * scale * dscales) is all that x needs
@@ -215,10 +172,12 @@ def _backward(
     for block in range(tl.program_id(1), tl.cdiv(rows, BR), tl.num_programs(1)):
         r = block * BR + tl.arange(0, BR)
         inside = (r < rows)[:, None] & (c < columns)[None, :]
-        images = _images(x, r, rows, H, W, K, T)
-        x0, x1, x2, x3 = _pixels(images, w0, w1, w2, w3)
+        images = near_pixels(x, r, rows, H, W, K, T)
+        x0, x1, x2, x3 = map_pixels(images, w0, w1, w2, w3)
         most, _, which = largest(x0, x1, x2, x3, factor, offset)
-        value = upstream(gradient, keep, most, r, c, columns, H // 2 * (W // 2), inside, KEEP)
+        value = upstream(gradient, most, r, c, columns, inside)
+        if KEEP:
+            value = _kept(value, keep, block, r, rows, c, columns, H // 2 * (W // 2), BR)
         if not NORM:
             dbias += value
         across = tl.trans(images)  # 0 past the last row, where the gradient of a norm is not
@@ -226,8 +185,8 @@ def _backward(
         p1 = _product(p1, across, x1, which, 1, value, factor, level, slope, NORM)
         p2 = _product(p2, across, x2, which, 2, value, factor, level, slope, NORM)
         p3 = _product(p3, across, x3, which, 3, value, factor, level, slope, NORM)
-    total = _moved(tl.zeros((T, BC), tl.float32), p0, 0, K, T)
-    total = _moved(_moved(_moved(total, p1, 1, K, T), p2, 2, K, T), p3, 3, K, T)
+    total = moved(tl.zeros((T, BC), tl.float32), p0, 0, K, T)
+    total = moved(moved(moved(total, p1, 1, K, T), p2, 2, K, T), p3, 3, K, T)
     t = tl.arange(0, T)
     out = parts + tl.program_id(1) * columns * T + c[None, :] * T + t[:, None]
     tl.store(out, total, mask=(c < columns)[None, :] & (t >= 0)[:, None])
@@ -245,7 +204,7 @@ class _GreyNormPool(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, keep: Tensor | None, scales: Tensor, bias: Tensor,
         running_mean: Tensor, running_var: Tensor, momentum: float, eps: float,
     ) -> Tensor:  # fmt: skip
-        rows, grid, sizes = _sizes(x, weight)
+        rows, grid, sizes = _sizes(x, weight, BLOCK)
         parts = torch.empty(grid[1], 2, len(weight), device=x.device)
         _moments[grid](x, weight, running_mean, parts, rows, len(weight), **sizes)
         mean, scale = norm_relu.finished_moments(parts, running_mean, running_var, 4 * rows, momentum, eps)
@@ -281,20 +240,25 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the convolution's weight, and of weight (of a norm) and bias."""
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    rows, grid, sizes = _sizes(x, weight)
     columns, normed = len(weight), len(norm) > 1
-    sizes["KEEP"] = keep is not None
     inputs = gradient, x, weight, x if keep is None else keep, *four(norm)
-    few = torch.empty(grid[1], 2, columns, device=x.device)
+    rows, grid, sizes = _sizes(x, weight, BACKWARD_BLOCK)
     parts = torch.empty(grid[1], columns, sizes["T"], device=x.device)
-    sums = few
-    if normed:
-        _backward_sums[grid](*inputs, few, rows, columns, eps, **sizes)
-        sums = norm_relu.summed(few)
-    _backward[grid](*inputs, sums, parts, few, rows, columns, eps, NORM=normed, **sizes)
+    bias_parts = torch.empty(grid[1], 2, columns, device=x.device)
+    # without a norm the kernel reads no sums: it writes the bias's parts itself, which saves a pass
+    sums = _norm_sums(inputs, columns, keep is not None, eps) if normed else bias_parts
+    _backward[grid](*inputs, sums, parts, bias_parts, rows, columns, eps, NORM=normed, KEEP=keep is not None, **sizes)
     if not normed:
-        sums = norm_relu.summed(few)
+        sums = norm_relu.summed(bias_parts)
     return grey_convolution.summed(parts, weight), sums[1], sums[0]
+
+
+def _norm_sums(inputs: tuple[Tensor, ...], columns: int, kept: bool, eps: float) -> Tensor:
+    """Returns the gradients of a norm's bias and weight [2, C]. A kernel reads `inputs`."""
+    rows, grid, sizes = _sizes(inputs[1], inputs[2], BLOCK)
+    parts = torch.empty(grid[1], 2, columns, device=inputs[1].device)
+    _backward_sums[grid](*inputs, parts, rows, columns, eps, KEEP=kept, **sizes)
+    return norm_relu.summed(parts)
 
 
 def _output(
@@ -308,7 +272,7 @@ def _output(
     count, _, height, width = x.shape
     shape = count, len(weight), height // 2, width // 2
     y = torch.empty(shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last)
-    rows, grid, sizes = _sizes(x, weight)
+    rows, grid, sizes = _sizes(x, weight, BLOCK)
     _forward[grid](
         x, weight, x if keep is None else keep, y, *four(norm), rows, len(weight), eps,
         NORM=len(norm) > 1, KEEP=keep is not None, RUNNING=running, **sizes,
@@ -316,15 +280,16 @@ def _output(
     return y
 
 
-def _sizes(x: Tensor, weight: Tensor) -> tuple[int, tuple[int, int], dict[str, Any]]:
+def _sizes(x: Tensor, weight: Tensor, block: int) -> tuple[int, tuple[int, int], dict[str, Any]]:
     """Returns the rows, programs over columns and rows, and the sizes to compile kernels for."""
     count, _, height, width = x.shape
     columns, kernel = len(weight), weight.shape[-1]
     rows = count * (height // 2) * (width // 2)
     across = min(64, max(16, triton.next_power_of_2(columns)))
-    down = max(16, BLOCK // across if x.element_size() == 2 else BLOCK // across // 4)
+    down = max(16, block // across if x.element_size() == 2 else block // across // 4)
     blocks = triton.cdiv(columns, across)
-    sizes = {"H": height, "W": width, "K": kernel, "BR": down, "BC": across, "num_warps": WARPS}
+    sizes = {"H": height, "W": width, "K": kernel, "BR": down, "BC": across}
+    sizes |= {"num_warps": WARPS, "num_stages": 1}  # to load ahead costs more registers than it gains
     sizes["T"] = max(16, triton.next_power_of_2((kernel + 1) ** 2))
     return rows, (blocks, min(triton.cdiv(rows, down), max(1, PROGRAMS // blocks))), sizes
 
@@ -343,9 +308,7 @@ def grey_norm_relu_pool(norm: Any, x: Tensor, weight: Tensor, keep: Tensor | Non
     x, weight = x.contiguous(), weight.contiguous()
     statistics = norm.running_mean, norm.running_var
     if norm.training:
-        y: Tensor = _GreyNormPool.apply(
-            x, weight, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps
-        )
+        y: Tensor = _GreyNormPool.apply(x, weight, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
         return y
     return _output(x, weight, keep, (*statistics, norm.weight, norm.bias), norm.eps, running=True)
 

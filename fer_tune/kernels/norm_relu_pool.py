@@ -56,7 +56,7 @@ def _pixel(x, corner, k: tl.constexpr, wide, c, columns, inside):
     return tl.load(x + row[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _larger(most, at, which, x, k: tl.constexpr, factor, offset):
     """Returns the largest pixel until k, given that until k - 1 and x at pixel k."""
     value = x * factor[None, :] + offset[None, :]
@@ -84,6 +84,12 @@ def _pixels(x, corner, wide, c, columns, inside):
     )
 
 
+@triton.jit
+def kept(value, keep, r, c, columns, area, inside):
+    """Returns value times keep. An image has `area` rows."""
+    return value * tl.load(keep + (r // area)[:, None] * columns + c[None, :], mask=inside, other=0.0)
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(
     x, keep, y, mean_at, scale_at, weight, bias, rows, columns, high, wide, eps,
@@ -101,18 +107,15 @@ def _forward(
     most, _, _ = largest(x0, x1, x2, x3, factor, offset)
     most = tl.maximum(most, 0.0)
     if KEEP:
-        most *= tl.load(keep + (r // (high * wide))[:, None] * columns + c[None, :], mask=inside, other=0.0)
+        most = kept(most, keep, r, c, columns, high * wide, inside)
     tl.store(y + r[:, None] * columns + c[None, :], most.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def upstream(gradient, keep, most, r, c, columns, area, inside, KEEP: tl.constexpr):
-    """Returns the gradient of the largest pixel, before ReLU and dropout."""
+@triton.jit
+def upstream(gradient, most, r, c, columns, inside):
+    """Returns the gradient of the largest pixel, before ReLU."""
     value = tl.load(gradient + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
-    value = tl.where(most > 0, value, 0.0)
-    if KEEP:
-        value *= tl.load(keep + (r // area)[:, None] * columns + c[None, :], mask=inside, other=0.0)
-    return value
+    return tl.where(most > 0, value, 0.0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -135,7 +138,9 @@ def _backward_sums(
         inside = (r < last)[:, None] & (c < columns)[None, :]
         x0, x1, x2, x3 = _pixels(x, _corner(r, high, wide), wide, c, columns, inside)
         most, at, _ = largest(x0, x1, x2, x3, factor, offset)
-        value = upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+        value = upstream(gradient, most, r, c, columns, inside)
+        if KEEP:
+            value = kept(value, keep, r, c, columns, high * wide, inside)
         dbias += value
         if NORM:
             dweight += value * (at - mean[None, :]) * scale[None, :]
@@ -157,7 +162,9 @@ def _backward(
     corner = _corner(r, high, wide)
     x0, x1, x2, x3 = _pixels(x, corner, wide, c, columns, inside)
     most, _, which = largest(x0, x1, x2, x3, factor, offset)
-    value = upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+    value = upstream(gradient, most, r, c, columns, inside)
+    if KEEP:
+        value = kept(value, keep, r, c, columns, high * wide, inside)
     for k in tl.static_range(4):
         out = tl.where(which == k, value, 0.0)
         if NORM:

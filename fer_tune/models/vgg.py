@@ -31,8 +31,6 @@ class VGG(FamilyConfig):
 
 def build(config: VGG, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
-    from torch import nn
-
     from fer_tune.models.blocks import SqueezeExcitation, head
     from fer_tune.models.layers import (
         Dropout,

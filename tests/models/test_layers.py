@@ -51,11 +51,10 @@ def test_interpreted_kernels_agree_with_the_operations():
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[True-0.4-8]",
         "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer5-edges5]",
         "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer6-edges6]",
-        "test_grey_kernels_agree_with_the_operations_and_their_gradients[True-0.4-32-edges0]",
+        "test_grey_kernels_agree_with_the_operations_and_their_gradients[True-0.4-32-edges1]",
         "test_grey_kernels_agree_with_the_operations_and_their_gradients[True-None-100-edges1]",
         "test_grey_kernels_agree_with_the_operations_and_their_gradients[False-0.4-8-edges1]",
         "test_grey_kernels_take_other_kernels_than_3x3[5]",
-        "test_grey_kernels_sum_in_the_same_order_each_time[True]",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     command += [f"{Path(__file__)}::{name}" for name in chosen]
