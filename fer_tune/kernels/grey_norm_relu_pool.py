@@ -28,17 +28,18 @@ from fer_tune.kernels import grey_convolution, norm_relu
 from fer_tune.kernels.grey_map import map_pixels, moved, near_pixels, placed_weights
 from fer_tune.kernels.norm_relu_pool import affine, four, kept, largest, upstream
 
-BLOCK = 2048
-"""Rows times columns of a block in bfloat16. float32 has a quarter, as in `grey_convolution`."""
+FORWARD = 32, 2, 1056
+"""Rows of a block, warps of a program, and programs that run at once, each for many blocks.
 
-BACKWARD_BLOCK = 1024
+With fewer rows for each warp, tensor cores compute some twice. float32 has half of the rows: it
+needs registers, not tensor cores.
+"""
+
+BACKWARD = 32, 4, 528
 """The same for the gradient of the weights, which keeps more in registers."""
 
-PROGRAMS = 528
-"""Programs that run at once, each for many blocks: four for each multiprocessor of an H100."""
-
-WARPS = 4
-"""Groups of 32 threads in a program."""
+COLUMNS = 32
+"""Columns of a block, or 16 where there are no more."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -204,7 +205,7 @@ class _GreyNormPool(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, keep: Tensor | None, scales: Tensor, bias: Tensor,
         running_mean: Tensor, running_var: Tensor, momentum: float, eps: float,
     ) -> Tensor:  # fmt: skip
-        rows, grid, sizes = _sizes(x, weight, BLOCK)
+        rows, grid, sizes = _sizes(x, weight, FORWARD)
         parts = torch.empty(grid[1], 2, len(weight), device=x.device)
         _moments[grid](x, weight, running_mean, parts, rows, len(weight), **sizes)
         mean, scale = norm_relu.finished_moments(parts, running_mean, running_var, 4 * rows, momentum, eps)
@@ -242,7 +243,7 @@ def _gradients(
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     columns, normed = len(weight), len(norm) > 1
     inputs = gradient, x, weight, x if keep is None else keep, *four(norm)
-    rows, grid, sizes = _sizes(x, weight, BACKWARD_BLOCK)
+    rows, grid, sizes = _sizes(x, weight, BACKWARD)
     parts = torch.empty(grid[1], columns, sizes["T"], device=x.device)
     bias_parts = torch.empty(grid[1], 2, columns, device=x.device)
     # without a norm the kernel reads no sums: it writes the bias's parts itself, which saves a pass
@@ -255,7 +256,7 @@ def _gradients(
 
 def _norm_sums(inputs: tuple[Tensor, ...], columns: int, kept: bool, eps: float) -> Tensor:
     """Returns the gradients of a norm's bias and weight [2, C]. A kernel reads `inputs`."""
-    rows, grid, sizes = _sizes(inputs[1], inputs[2], BLOCK)
+    rows, grid, sizes = _sizes(inputs[1], inputs[2], FORWARD)
     parts = torch.empty(grid[1], 2, columns, device=inputs[1].device)
     _backward_sums[grid](*inputs, parts, rows, columns, eps, KEEP=kept, **sizes)
     return norm_relu.summed(parts)
@@ -272,7 +273,7 @@ def _output(
     count, _, height, width = x.shape
     shape = count, len(weight), height // 2, width // 2
     y = torch.empty(shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last)
-    rows, grid, sizes = _sizes(x, weight, BLOCK)
+    rows, grid, sizes = _sizes(x, weight, FORWARD)
     _forward[grid](
         x, weight, x if keep is None else keep, y, *four(norm), rows, len(weight), eps,
         NORM=len(norm) > 1, KEEP=keep is not None, RUNNING=running, **sizes,
@@ -280,18 +281,16 @@ def _output(
     return y
 
 
-def _sizes(x: Tensor, weight: Tensor, block: int) -> tuple[int, tuple[int, int], dict[str, Any]]:
+def _sizes(x: Tensor, weight: Tensor, division: tuple[int, int, int]) -> tuple[int, tuple[int, int], dict[str, Any]]:
     """Returns the rows, programs over columns and rows, and the sizes to compile kernels for."""
     count, _, height, width = x.shape
     columns, kernel = len(weight), weight.shape[-1]
-    rows = count * (height // 2) * (width // 2)
-    across = min(64, max(16, triton.next_power_of_2(columns)))
-    down = max(16, block // across if x.element_size() == 2 else block // across // 4)
-    blocks = triton.cdiv(columns, across)
-    sizes = {"H": height, "W": width, "K": kernel, "BR": down, "BC": across}
-    sizes |= {"num_warps": WARPS, "num_stages": 1}  # to load ahead costs more registers than it gains
-    sizes["T"] = max(16, triton.next_power_of_2((kernel + 1) ** 2))
-    return rows, (blocks, min(triton.cdiv(rows, down), max(1, PROGRAMS // blocks))), sizes
+    rows, (down, warps, programs) = count * (height // 2) * (width // 2), division
+    sizes = {"H": height, "W": width, "K": kernel, "T": max(16, triton.next_power_of_2((kernel + 1) ** 2))}
+    sizes |= {"BR": down if x.element_size() == 2 else down // 2, "BC": COLUMNS if columns > 16 else 16}
+    sizes |= {"num_warps": warps, "num_stages": 1}  # to load ahead costs more registers than it gains
+    across = triton.cdiv(columns, sizes["BC"])
+    return rows, (across, min(triton.cdiv(rows, sizes["BR"]), max(1, programs // across))), sizes
 
 
 def grey_norm_relu_pool(norm: Any, x: Tensor, weight: Tensor, keep: Tensor | None) -> Tensor:
