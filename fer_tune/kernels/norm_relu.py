@@ -22,8 +22,9 @@ from torch import Tensor
 
 BLOCK_ROWS = 64
 BLOCK_COLUMNS = 64
-PROGRAMS = 528
-"""Programs that sum at once: four for each multiprocessor of an H100. Smaller ones queue some."""
+PROGRAMS = 264
+"""Programs that sum at once: two for each multiprocessor of an H100, which leave room for other
+lanes. With four, four lanes of resnet train 2.7 % fewer images a second."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
