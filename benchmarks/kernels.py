@@ -47,6 +47,8 @@ KERNELS: dict[str, tuple[str, str, Formula]] = {
     "norm_relu": ("norm_relu", "norm_relu", formulas.norm_relu),
     "norm_relu_pool": ("norm_relu_pool", "norm_relu_pool", formulas.norm_relu_pool),
     "bias_relu_pool": ("norm_relu_pool", "bias_relu_pool", formulas.bias_relu_pool),
+    "grey_norm_relu_pool": ("grey_norm_relu_pool", "grey_norm_relu_pool", formulas.grey_norm_relu_pool),
+    "grey_bias_relu_pool": ("grey_norm_relu_pool", "grey_bias_relu_pool", formulas.grey_bias_relu_pool),
     "antialiased_pool": ("antialiased_pool", "antialiased_pool", formulas.antialiased_pool),
     "fused_update": ("fused_update", "update", Optimizer.update),
 }
@@ -69,8 +71,8 @@ class Network:
 RECIPE: dict[str, Value] = {"optimizer": "muon", "momentum": 0.95, "self_distillation": 0.9, "mixup": 0.6}
 
 NETWORKS = (
-    Network("simple_cnn", "simple_cnn", (DRAWN, "grey_convolution", "bias_relu_pool", "fused_update")),
-    Network("deep_cnn", "deep_cnn", (DRAWN, "grey_convolution", "norm_relu_pool", "fused_update")),
+    Network("simple_cnn", "simple_cnn", (DRAWN, "grey_bias_relu_pool", "bias_relu_pool", "fused_update")),
+    Network("deep_cnn", "deep_cnn", (DRAWN, "grey_norm_relu_pool", "norm_relu_pool", "fused_update")),
     Network("vgg", "vgg", (DRAWN, "grey_convolution", "norm_relu", "norm_relu_pool", "fused_update")),
     Network("resnet", "resnet", (DRAWN, "grey_convolution", "norm_relu", "fused_update")),
     Network(

@@ -49,5 +49,15 @@ def grey_convolution(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     return functional.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
 
 
+def grey_norm_relu_pool(norm: nn.BatchNorm2d, x: Tensor, weight: Tensor, keep: Tensor | None) -> Tensor:
+    """Returns `norm_relu_pool` of `grey_convolution` with stride 1."""
+    return norm_relu_pool(norm, grey_convolution(x, weight, 1), keep)
+
+
+def grey_bias_relu_pool(x: Tensor, weight: Tensor, keep: Tensor | None, bias: Tensor) -> Tensor:
+    """Returns `bias_relu_pool` of `grey_convolution` with stride 1."""
+    return bias_relu_pool(grey_convolution(x, weight, 1), keep, bias)
+
+
 def _dropped(x: Tensor, keep: Tensor | None) -> Tensor:
     return x if keep is None else x * keep[:, :, None, None].to(x.dtype)

@@ -76,7 +76,7 @@ def _backward_sums(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _finish_sums(
+def _finish(
     parts, count, dweight, columns, K: tl.constexpr, T: tl.constexpr, BP: tl.constexpr, BF: tl.constexpr,
 ):  # fmt: skip
     """Writes the totals of the partial sums, in the weights' dtype."""
@@ -114,11 +114,17 @@ class _GreyConvolution(torch.autograd.Function):
         count = triton.cdiv(rows, chunk)
         parts = torch.empty(count, columns, sizes["T"], device=x.device)
         _backward_sums[(across, count)](gradient, x, parts, rows, columns, chunk, **sizes)
-        dweight = torch.empty_like(weight)
-        _finish_sums[(triton.cdiv(columns * sizes["T"], 16),)](
-            parts, count, dweight, columns, K=sizes["K"], T=sizes["T"], BP=256, BF=16
-        )
-        return None, dweight, None
+        return None, summed(parts, weight), None
+
+
+def summed(parts: Tensor, weight: Tensor) -> Tensor:
+    """Returns the gradient of the weights, given partial sums: float32 [parts, C, T]."""
+    dweight = torch.empty_like(weight)
+    count, columns, places = parts.shape
+    _finish[(triton.cdiv(columns * places, 16),)](
+        parts, count, dweight, columns, K=weight.shape[-1], T=places, BP=256, BF=16
+    )
+    return dweight
 
 
 def _sizes(x: Tensor, weight: Tensor, stride: int) -> tuple[int, int, dict[str, int]]:

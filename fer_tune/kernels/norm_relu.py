@@ -22,8 +22,9 @@ from torch import Tensor
 
 BLOCK_ROWS = 64
 BLOCK_COLUMNS = 64
-PROGRAMS = 528
-"""Programs that sum at once: four for each multiprocessor of an H100. Smaller ones queue some."""
+PROGRAMS = 264
+"""Programs that sum at once: two for each multiprocessor of an H100, which leave room for other
+lanes. With four, four lanes of resnet train 2.7 % fewer images a second."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -143,7 +144,7 @@ def _backward_sums(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
+def _finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr):
     """Writes the totals of the partial sums: gradient of the bias [C], then of the weight [C]."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
     total = tl.zeros((BP, BC), tl.float32)
@@ -199,11 +200,10 @@ class _NormReLUFunction(torch.autograd.Function):
         rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
         across, count, chunk = division(rows, columns)
         parts = torch.empty(count, 2, columns, device=x.device)
-        sums = torch.empty(2, columns, device=x.device)
         blocks = {"BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS, "KEEP": keep is not None}
         keep = x if keep is None else keep
         _backward_sums[(across, count)](gradient, y, keep, x, mean, scale, parts, rows, columns, area, chunk, **blocks)
-        finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+        sums = summed(parts)
         dx = torch.empty_like(x)
         dresidual = torch.empty_like(x) if ctx.residual else dx
         _backward[(triton.cdiv(rows, BLOCK_ROWS), across)](
@@ -218,12 +218,33 @@ def moments(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: floa
     rows, columns = x.numel() // x.shape[1], x.shape[1]
     across, count, chunk = division(rows, columns)
     parts = torch.empty(count, 2, columns, device=x.device)
-    mean, scale = torch.empty(2, columns, device=x.device).unbind()
     _moments[(across, count)](x, running_mean, parts, rows, columns, chunk, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS)
+    return finished_moments(parts, running_mean, running_var, rows, momentum, eps)
+
+
+def finished_moments(
+    parts: Tensor, running_mean: Tensor, running_var: Tensor, rows: int, momentum: float, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Returns what `moments` does, given partial sums of x - running mean and of its square.
+
+    Args:
+        parts: float32 [parts, 2, C].
+        rows: how many values of a channel were summed.
+    """
+    count, _, columns = parts.shape
+    mean, scale = torch.empty(2, columns, device=parts.device).unbind()
     _finish_moments[(triton.cdiv(columns, 16),)](
         parts, count, mean, scale, running_mean, running_var, rows, columns, momentum, eps, BP=128, BC=16
     )
     return mean, scale
+
+
+def summed(parts: Tensor) -> Tensor:
+    """Returns the totals [2, C] of partial sums [parts, 2, C]: of the bias, then of the weight."""
+    count, _, columns = parts.shape
+    sums = torch.empty(2, columns, device=parts.device)
+    _finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+    return sums
 
 
 def division(rows: int, columns: int) -> tuple[int, int, int]:

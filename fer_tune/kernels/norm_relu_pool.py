@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, division, finish_sums, moments
+from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, division, moments, summed
 
 BLOCK_ROWS = 32
 """Half of the rows of `norm_relu`, because a row has four pixels here."""
@@ -35,7 +35,7 @@ def _corner(r, high, wide):
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr, RUNNING: tl.constexpr):
+def affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM: tl.constexpr, RUNNING: tl.constexpr):
     """Returns the norm, or the bias alone, as factor and offset of x."""
     factor = tl.where(c < columns, 1.0, 0.0)
     offset = tl.load(bias + c, mask=c < columns, other=0.0).to(tl.float32)
@@ -56,20 +56,38 @@ def _pixel(x, corner, k: tl.constexpr, wide, c, columns, inside):
     return tl.load(x + row[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _larger(most, at, which, x, k: tl.constexpr, factor, offset):
+    """Returns the largest pixel until k, given that until k - 1 and x at pixel k."""
+    value = x * factor[None, :] + offset[None, :]
+    larger = value > most
+    return tl.where(larger, value, most), tl.where(larger, x, at), tl.where(larger, k, which)
+
+
 @triton.jit
-def _largest(x, corner, wide, factor, offset, c, columns, inside):
+def largest(x0, x1, x2, x3, factor, offset):
     """Returns the largest normalised pixel of each window, x there, and its number."""
-    at = _pixel(x, corner, 0, wide, c, columns, inside)
-    most = at * factor[None, :] + offset[None, :]
-    which = tl.zeros_like(most)
-    for k in tl.static_range(1, 4):
-        other = _pixel(x, corner, k, wide, c, columns, inside)
-        value = other * factor[None, :] + offset[None, :]
-        larger = value > most
-        most = tl.where(larger, value, most)
-        at = tl.where(larger, other, at)
-        which = tl.where(larger, k, which)
-    return most, at, which
+    most = x0 * factor[None, :] + offset[None, :]
+    most, at, which = _larger(most, x0, tl.zeros_like(most), x1, 1, factor, offset)
+    most, at, which = _larger(most, at, which, x2, 2, factor, offset)
+    return _larger(most, at, which, x3, 3, factor, offset)
+
+
+@triton.jit
+def _pixels(x, corner, wide, c, columns, inside):
+    """Returns x at the four pixels of each window."""
+    return (
+        _pixel(x, corner, 0, wide, c, columns, inside),
+        _pixel(x, corner, 1, wide, c, columns, inside),
+        _pixel(x, corner, 2, wide, c, columns, inside),
+        _pixel(x, corner, 3, wide, c, columns, inside),
+    )
+
+
+@triton.jit
+def kept(value, keep, r, c, columns, area, inside):
+    """Returns value times keep. An image has `area` rows."""
+    return value * tl.load(keep + (r // area)[:, None] * columns + c[None, :], mask=inside, other=0.0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -84,22 +102,20 @@ def _forward(
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
-    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, RUNNING)
-    most, _, _ = _largest(x, _corner(r, high, wide), wide, factor, offset, c, columns, inside)
+    factor, offset = affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, RUNNING)
+    x0, x1, x2, x3 = _pixels(x, _corner(r, high, wide), wide, c, columns, inside)
+    most, _, _ = largest(x0, x1, x2, x3, factor, offset)
     most = tl.maximum(most, 0.0)
     if KEEP:
-        most *= tl.load(keep + (r // (high * wide))[:, None] * columns + c[None, :], mask=inside, other=0.0)
+        most = kept(most, keep, r, c, columns, high * wide, inside)
     tl.store(y + r[:, None] * columns + c[None, :], most.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _upstream(gradient, keep, most, r, c, columns, area, inside, KEEP: tl.constexpr):
-    """Returns the gradient of the largest pixel, before ReLU and dropout."""
+@triton.jit
+def upstream(gradient, most, r, c, columns, inside):
+    """Returns the gradient of the largest pixel, before ReLU."""
     value = tl.load(gradient + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
-    value = tl.where(most > 0, value, 0.0)
-    if KEEP:
-        value *= tl.load(keep + (r // area)[:, None] * columns + c[None, :], mask=inside, other=0.0)
-    return value
+    return tl.where(most > 0, value, 0.0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -114,14 +130,17 @@ def _backward_sums(
     if NORM:
         mean = tl.load(mean_at + c, mask=c < columns, other=0.0)
         scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
-    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
+    factor, offset = affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
     dbias = tl.zeros((BR, BC), tl.float32)
     dweight = tl.zeros((BR, BC), tl.float32)
     for start in range(first, last, BR):
         r = start + tl.arange(0, BR)
         inside = (r < last)[:, None] & (c < columns)[None, :]
-        most, at, _ = _largest(x, _corner(r, high, wide), wide, factor, offset, c, columns, inside)
-        value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+        x0, x1, x2, x3 = _pixels(x, _corner(r, high, wide), wide, c, columns, inside)
+        most, at, _ = largest(x0, x1, x2, x3, factor, offset)
+        value = upstream(gradient, most, r, c, columns, inside)
+        if KEEP:
+            value = kept(value, keep, r, c, columns, high * wide, inside)
         dbias += value
         if NORM:
             dweight += value * (at - mean[None, :]) * scale[None, :]
@@ -139,10 +158,13 @@ def _backward(
     r = tl.program_id(0) * BR + tl.arange(0, BR)
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
-    factor, offset = _affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
+    factor, offset = affine(mean_at, scale_at, weight, bias, c, columns, eps, NORM, False)
     corner = _corner(r, high, wide)
-    most, _, which = _largest(x, corner, wide, factor, offset, c, columns, inside)
-    value = _upstream(gradient, keep, most, r, c, columns, high * wide, inside, KEEP)
+    x0, x1, x2, x3 = _pixels(x, corner, wide, c, columns, inside)
+    most, _, which = largest(x0, x1, x2, x3, factor, offset)
+    value = upstream(gradient, most, r, c, columns, inside)
+    if KEEP:
+        value = kept(value, keep, r, c, columns, high * wide, inside)
     for k in tl.static_range(4):
         out = tl.where(which == k, value, 0.0)
         if NORM:
@@ -200,18 +222,17 @@ def _gradients(
     rows, columns = gradient.numel() // gradient.shape[1], gradient.shape[1]
     across, count, chunk = division(rows, columns)
     parts = torch.empty(count, 2, columns, device=x.device)
-    sums = torch.empty(2, columns, device=x.device)
     dx = torch.empty_like(x)
-    inputs = (x if keep is None else keep, x, *_all(norm))
+    inputs = (x if keep is None else keep, x, *four(norm))
     edges = rows, columns, *gradient.shape[2:]
     blocks = {"NORM": len(norm) > 1, "KEEP": keep is not None, "BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS}
     _backward_sums[(across, count)](gradient, *inputs, parts, *edges, chunk, eps, **blocks)
-    finish_sums[(triton.cdiv(2 * columns, 16),)](parts, count, sums, columns, BP=128, BC=16)
+    sums = summed(parts)
     _backward[_grid(gradient)](gradient, *inputs, sums, dx, *edges, eps, **blocks)
     return dx, sums[1], sums[0]
 
 
-def _all(norm: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def four(norm: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Returns the four that kernels take. With a bias alone they read no other of them."""
     return norm if len(norm) > 1 else norm * 4
 
@@ -233,7 +254,7 @@ def _output(x: Tensor, keep: Tensor | None, norm: tuple[Tensor, ...], eps: float
         (count, columns, height // 2, width // 2), device=x.device, dtype=x.dtype, memory_format=torch.channels_last
     )
     _forward[_grid(y)](
-        x, x if keep is None else keep, y, *_all(norm), y.numel() // columns, columns, *y.shape[2:], eps,
+        x, x if keep is None else keep, y, *four(norm), y.numel() // columns, columns, *y.shape[2:], eps,
         NORM=len(norm) > 1, KEEP=keep is not None, RUNNING=running, BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
     )  # fmt: skip
     return y

@@ -29,7 +29,7 @@ def build(config: DeepCNN, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
-    from fer_tune.models.layers import Dropout, Flatten, NormReLUPool, block_rate, convolution
+    from fer_tune.models.layers import Dropout, Flatten, GreySequential, NormReLUPool, block_rate, convolution
 
     layers: list[nn.Module] = []
     channels, left = spec.channels, spec.side // 8
@@ -40,7 +40,7 @@ def build(config: DeepCNN, spec: DataSpec) -> nn.Module:
     hidden: list[nn.Module] = [nn.Linear(channels * left * left, config.hidden)]
     if config.hidden_norm:
         hidden.append(nn.BatchNorm1d(config.hidden))
-    return nn.Sequential(
+    return GreySequential(
         *layers,
         Flatten(),
         Dropout(lambda config: config.head_dropout2),

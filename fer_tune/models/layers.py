@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -81,15 +81,15 @@ class Dropout(nn.Module):
         self.rate_of = rate_of
         self.register_buffer("rate", torch.zeros(()), persistent=False)
 
-    def mask(self, x: Tensor) -> Tensor | None:
+    def mask(self, count: int, channels: int) -> Tensor | None:
         """Returns 0 or 1 / (1 - rate) for each channel, float32 [N, C]; None in evaluation."""
         if not self.training:
             return None
         keep = 1 - self.rate
-        return (torch.rand(x.shape[:2], device=x.device) < keep) / keep
+        return (torch.rand(count, channels, device=keep.device) < keep) / keep
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = self.mask(x)
+        mask = self.mask(*x.shape[:2])
         return x if mask is None else x * mask.view(*mask.shape, *(1 for _ in x.shape[2:])).to(x.dtype)
 
 
@@ -111,7 +111,7 @@ class NormReLU(nn.BatchNorm2d):
         self.dropout = None if rate_of is None else Dropout(rate_of)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        keep = None if self.dropout is None else self.dropout.mask(x)
+        keep = None if self.dropout is None else self.dropout.mask(*x.shape[:2])
         if fused(x):
             from fer_tune.kernels.norm_relu import norm_relu
 
@@ -128,12 +128,19 @@ class NormReLUPool(NormReLU):
     """`NormReLU`, and then the maximum of 2x2 pixels: [N, C, H, W] to [N, C, H // 2, W // 2]."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        keep = None if self.dropout is None else self.dropout.mask(x)
+        keep = None if self.dropout is None else self.dropout.mask(*x.shape[:2])
         if pooled_by_kernels(x):
             from fer_tune.kernels.norm_relu_pool import norm_relu_pool
 
             return norm_relu_pool(self, x, keep)
         return formulas.norm_relu_pool(self, x, keep)
+
+    def of_grey(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Returns what this layer makes of a grey image's convolution. Only for kernels."""
+        from fer_tune.kernels.grey_norm_relu_pool import grey_norm_relu_pool
+
+        keep = None if self.dropout is None else self.dropout.mask(len(x), len(weight))
+        return grey_norm_relu_pool(self, x, weight, keep)
 
 
 class BiasReLUPool(nn.Module):
@@ -158,12 +165,44 @@ class BiasReLUPool(nn.Module):
         nn.init.uniform_(self.bias, -self.bound, self.bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        keep = self.dropout.mask(x)
+        keep = self.dropout.mask(*x.shape[:2])
         if pooled_by_kernels(x):
             from fer_tune.kernels.norm_relu_pool import bias_relu_pool
 
             return bias_relu_pool(x, keep, self.bias)
         return formulas.bias_relu_pool(x, keep, self.bias)
+
+    def of_grey(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Returns what this layer makes of a grey image's convolution. Only for kernels."""
+        from fer_tune.kernels.grey_norm_relu_pool import grey_bias_relu_pool
+
+        return grey_bias_relu_pool(x, weight, self.dropout.mask(len(x), len(weight)), self.bias)
+
+
+class GreySequential(nn.Sequential):
+    """Layers one after another. If it can, a kernel runs the first two at once.
+
+    It can if they are a `GreyConv2d` and a layer that pools its map. Then the map, which is many
+    times larger than the image, is never written (see `kernels.grey_norm_relu_pool`). Both stay
+    layers of their own, so that saved weights keep their names.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, *others = self
+        if _map_unwritten(first, x) and isinstance(second, NormReLUPool | BiasReLUPool):
+            x = second.of_grey(x, first.weight)
+        else:
+            x = second(first(x))
+        for layer in others:
+            x = layer(x)
+        return x
+
+
+def _map_unwritten(first: nn.Module, x: Tensor) -> TypeGuard[GreyConv2d]:
+    """Returns whether kernels pool what `first` makes of `x` without writing it."""
+    if not isinstance(first, GreyConv2d) or first.stride != (1, 1) or x.requires_grad:
+        return False
+    return pooled_by_kernels(x) and x.numel() // 4 * first.out_channels < MOST_VALUES
 
 
 class Flatten(nn.Module):

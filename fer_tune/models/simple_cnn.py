@@ -27,12 +27,12 @@ def build(config: SimpleCNN, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
     from torch import nn
 
-    from fer_tune.models.layers import BiasReLUPool, Dropout, Flatten, block_rate, convolution
+    from fer_tune.models.layers import BiasReLUPool, Dropout, Flatten, GreySequential, block_rate, convolution
 
     width, left = config.width, spec.side // 4
     features = 2 * width * left * left
     hidden = [nn.Linear(features, config.hidden), nn.ReLU(inplace=True)] if config.hidden else []
-    return nn.Sequential(
+    return GreySequential(
         convolution(spec.channels, width),
         BiasReLUPool(width, 9 * spec.channels, block_rate(0)),
         convolution(width, 2 * width),

@@ -31,11 +31,10 @@ class VGG(FamilyConfig):
 
 def build(config: VGG, spec: DataSpec) -> nn.Module:
     """Returns the network: float [N, channels, side, side] to logits [N, classes]."""
-    from torch import nn
-
     from fer_tune.models.blocks import SqueezeExcitation, head
     from fer_tune.models.layers import (
         Dropout,
+        GreySequential,
         NormReLU,
         NormReLUPool,
         block_rate,
@@ -57,7 +56,7 @@ def build(config: VGG, spec: DataSpec) -> nn.Module:
             layers[-1] = NormReLUPool(width, dropout)
         else:
             layers[-1:] = [NormReLU(width, dropout), pooling(config.pooling)]
-    return nn.Sequential(*layers, head(channels, config.head_layers, len(spec.classes)))
+    return GreySequential(*layers, head(channels, config.head_layers, len(spec.classes)))
 
 
 FAMILY = Family("vgg", VGG, build, halvings=4)

@@ -175,6 +175,20 @@ def test_resnet_is_torchvisions():
         assert torch.allclose(ours(faces), theirs(faces), atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "pooled"), [("deep_cnn", 3), ("simple_cnn", 2), ("vgg", 4)])
+def test_saved_weights_keep_their_names_though_one_kernel_runs_two_layers(name, pooled):
+    """Models and checkpoints are read by these names: convolutions and poolings by turns."""
+    family = FAMILIES[name]
+    choices = {"convolutions": 1} if name == "vgg" else {}
+    model = _built(family, _small(family, **choices)).eval()
+    plain = torch.nn.Sequential(*model)
+    assert list(model.state_dict()) == list(plain.state_dict())
+    kinds = [layer for layer, _ in itertools.groupby(key.split(".")[0] for key in model.state_dict())]
+    assert kinds[: 2 * pooled] == [str(place) for place in range(2 * pooled)]
+    x = torch.randn(3, 1, 48, 48)
+    assert torch.equal(model(x), plain(x))
+
+
 def test_dropout_keeps_the_mean_and_drops_whole_channels():
     layer = Dropout(lambda config: config)
     write_dropout(torch.nn.Sequential(layer), 0.25)

@@ -15,6 +15,7 @@ from fer_tune.models.layers import (
     BiasReLUPool,
     Flatten,
     GreyConv2d,
+    GreySequential,
     NormReLU,
     NormReLUPool,
     write_dropout,
@@ -50,6 +51,10 @@ def test_interpreted_kernels_agree_with_the_operations():
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[True-0.4-8]",
         "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer5-edges5]",
         "test_grey_convolution_agrees_with_torchs_and_its_gradients[dtype0-1e-05-layer6-edges6]",
+        "test_grey_kernels_agree_with_the_operations_and_their_gradients[True-0.4-32-edges1]",
+        "test_grey_kernels_agree_with_the_operations_and_their_gradients[True-None-100-edges1]",
+        "test_grey_kernels_agree_with_the_operations_and_their_gradients[False-0.4-8-edges1]",
+        "test_grey_kernels_take_other_kernels_than_3x3[5]",
     ]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     command += [f"{Path(__file__)}::{name}" for name in chosen]
@@ -241,3 +246,128 @@ def test_grey_convolution_is_torchs_layer_for_one_channel():
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(2, 1, 11, 7, requires_grad=True)
     assert torch.equal(layer(x), plain(x))
+
+
+def _grey_stage(channels, rate, normed, kernel=3):
+    """Returns a first stage with weights drawn from seed 0, also for scales and biases."""
+    torch.manual_seed(0)
+    rate_of = None if rate is None else (lambda rate: rate)
+    pool = NormReLUPool(channels, rate_of) if normed else BiasReLUPool(channels, 9, lambda rate: rate or 0.0)
+    stage = GreySequential(GreyConv2d(channels, kernel), pool).to(DEVICE)
+    for parameter in pool.parameters():
+        nn.init.uniform_(parameter, -0.5, 1.5)
+    write_dropout(stage, rate)
+    return stage
+
+
+def _results(stage, x):
+    """Returns values, gradients, running statistics, and values in evaluation."""
+    out = stage(x)
+    (out * torch.randn(out.shape, device=DEVICE)).sum().backward()
+    results = [out, *(parameter.grad for parameter in stage.parameters())]
+    results += [buffer.clone() for buffer in stage.buffers() if buffer.dim()]
+    return [*results, stage.eval()(x)]
+
+
+def _written_maps(monkeypatch):
+    """Returns a list that grows with each map that a first convolution writes."""
+    written, forward = [], GreyConv2d.forward
+
+    def noted(self, x):
+        written.append(x.shape)
+        return forward(self, x)
+
+    monkeypatch.setattr(GreyConv2d, "forward", noted)
+    return written
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("edges", [(48, 48), (6, 10), (2, 4)])
+@pytest.mark.parametrize("channels", [8, 32, 100, 200])
+@pytest.mark.parametrize("rate", [None, 0.4])
+@pytest.mark.parametrize("normed", [False, True])
+def test_grey_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, edges, channels, rate, normed):
+    """Float32 against torch in float64, relative to the largest value, as sums of many cancel.
+
+    Torch's own float32 may be TF32, which takes another pixel of a window for the largest.
+    """
+    found, written = [], _written_maps(monkeypatch)
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        stage = _grey_stage(channels, rate, normed)
+        x = torch.randn((5, 1, *edges), device=DEVICE) * 2 + 1
+        found.append(_results(stage, x) if kernels else _results(stage.double(), x.double()))
+        assert len(written) == (0 if kernels else 2)
+    for fused, plain in zip(*found, strict=True):
+        assert (fused - plain).abs().max() <= 1e-4 * plain.abs().max().clamp(min=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_grey_kernels_take_other_kernels_than_3x3(monkeypatch, kernel):
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        stage = _grey_stage(12, 0.4, True, kernel)
+        x = torch.randn((5, 1, 6, 10), device=DEVICE)
+        found.append(_results(stage, x) if kernels else _results(stage.double(), x.double()))
+    for fused, plain in zip(*found, strict=True):
+        assert (fused - plain).abs().max() <= 1e-4 * plain.abs().max().clamp(min=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [32, 64, 100])
+@pytest.mark.parametrize("normed", [False, True])
+def test_grey_kernels_agree_with_the_kernels_of_their_parts_in_bfloat16(channels, normed):
+    """They round the map and its gradient alike. Tensor cores may add in another order."""
+    found = []
+    for whole in (True, False):
+        stage = _grey_stage(channels, 0.4, normed)
+        for tensor in (stage[0].weight, *(() if normed else (stage[1].bias,))):
+            tensor.data = tensor.data.bfloat16()
+        x = torch.randn((64, 1, 48, 48), device=DEVICE).bfloat16()
+        found.append(_results(stage if whole else nn.Sequential(*stage), x))
+    for fused, parts in zip(*found, strict=True):
+        assert fused.dtype == parts.dtype
+        difference = (fused.double() - parts.double()).norm() / parts.double().norm()
+        assert difference <= 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("normed", [False, True])
+def test_grey_kernels_sum_in_the_same_order_each_time(normed):
+    found = []
+    for _ in range(2):
+        stage = _grey_stage(32, 0.4, normed)
+        found.append(_results(stage, torch.randn((8, 1, 48, 48), device=DEVICE)))
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reason", ["odd edge", "stride", "gradient of the image", "frozen"])
+def test_grey_kernels_leave_to_the_parts_what_they_cannot_do(monkeypatch, reason):
+    written = _written_maps(monkeypatch)
+    stage = _grey_stage(8, None, True)
+    x = torch.randn((3, 1, 12, 9 if reason == "odd edge" else 8), device=DEVICE)
+    x.requires_grad_(reason == "gradient of the image")
+    if reason == "stride":
+        stage[0] = GreyConv2d(8, stride=2).to(DEVICE)
+    stage[0].weight.requires_grad_(reason != "frozen")
+    stage(x).sum().backward()
+    assert len(written) == (reason != "frozen")
+    assert (x.grad is not None) == (reason == "gradient of the image")
+    assert (stage[0].weight.grad is None) == (reason == "frozen")
+    assert stage[1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_a_grey_sequence_is_its_layers_one_after_another(normed):
+    torch.manual_seed(0)
+    pool = NormReLUPool(8, lambda rate: rate) if normed else BiasReLUPool(8, 9, lambda rate: rate)
+    layers_in_a_row = [GreyConv2d(8), pool, Flatten(), nn.Linear(72, 3)]
+    whole, plain = GreySequential(*layers_in_a_row), nn.Sequential(*copy.deepcopy(layers_in_a_row))
+    assert list(whole.state_dict()) == list(plain.state_dict())
+    x = torch.randn(4, 1, 6, 6)
+    for mode in (True, False):
+        assert torch.equal(whole.train(mode)(x), plain.train(mode)(x))
+    assert all(torch.equal(a, b) for a, b in zip(whole.buffers(), plain.buffers(), strict=True))
