@@ -183,6 +183,8 @@ def measure_lanes(trainer: Trainer, job: Job, given: Lanes, seconds: float, kern
 
 def profiled(driver: Driver, seconds: float = 0.5) -> dict[str, Any]:
     """Returns what the device does while the lanes train."""
+    with profile(activities=[ProfilerActivity.CUDA]):
+        pass  # the first profile of a process sees nothing
     synchronise(driver.counted.trainer.device)
     began = time.perf_counter()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
