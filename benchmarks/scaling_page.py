@@ -60,26 +60,6 @@ def scale_orchestrator() -> str:
     return markdown(headings, rows)
 
 
-def scale_lanes() -> str:
-    """Returns what lanes gain on one GPU."""
-    rows = []
-    every = record("lanes-h100.json")["rows"]
-    for one in every:
-        if one["given"] == "auto":
-            alone = next(row for row in every if _cell(row) == _cell(one) and row["given"] == 1)
-            gain = one["images_per_second"] / alone["images_per_second"]
-            rows.append([
-                one["family"], str(one["batch"]), f"{alone['images_per_second'] / 1000:.1f}", str(one["lanes"]),
-                f"{one['images_per_second'] / 1000:.1f}", f"{gain:.2f}",
-            ])  # fmt: skip
-    headings = ["family", "batch", "one lane, thousand images/s", "lanes by `auto`", "thousand images/s", "gain"]
-    return markdown(headings, rows)
-
-
-def _cell(row: Record) -> tuple[str, int]:
-    return row["family"], row["batch"]
-
-
 def fixed_lists() -> list[Record]:
     """Returns the rows of fixed lists of configurations, from both records."""
     return [row for name in (SCALING, LONGER) if (RESULTS / name).exists() for row in record(name)["fixed"]]

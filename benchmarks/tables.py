@@ -221,23 +221,31 @@ def gain(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
-def lanes() -> str:
-    """Returns what lanes train together, in thousand images a second."""
-    found: dict[tuple[str, int], dict[str, Record]] = {}
-    for row in record("lanes-h100.json")["rows"]:
-        found.setdefault((row["family"], row["batch"]), {})[str(row["given"])] = row
-    counts = ("1", "2", "4", "8")
+def lanes_auto() -> str:
+    """Returns what one lane trains, and what the lanes that `auto` chooses do, in thousand images a
+    second."""
     rows = []
-    for (family, batch), by_count in found.items():
-        auto, cells = by_count.get("auto"), []
-        for count in counts:
-            cells.append(thousands(by_count[count]["images_per_second"]) if count in by_count else NONE)
-        if auto is None:
-            rows.append([family, str(batch), *cells, NONE, NONE])
-            continue
-        rate = thousands(auto["images_per_second"])
-        rows.append([family, str(batch), *cells, f"{rate} ({auto['lanes']})", f"{auto['over_one']} ×"])
-    return markdown(["", "batch", *counts, "auto (lanes)", "over one"], rows)
+    every = record("lanes-auto-h100.json")["rows"]
+    for auto in (row for row in every if row["given"] == "auto"):
+        cell = auto["family"], auto["batch"]
+        one = next(row for row in every if (row["family"], row["batch"]) == cell and row["given"] == 1)
+        rates = [thousands(row["images_per_second"]) for row in (one, auto)]
+        rows.append([cell[0], str(cell[1]), rates[0], str(auto["lanes"]), rates[1], f"{auto['over_one']} ×"])
+    return markdown(["", "batch", "one lane", "lanes by `auto`", "together", "over one"], rows)
+
+
+def lanes() -> str:
+    """Returns what 1, 2, 4 and 8 lanes train together, in thousand images a second."""
+    found: dict[tuple[str, int], dict[int, str]] = {}
+    for row in record("lanes-h100.json")["rows"]:
+        rate = thousands(row["images_per_second"])
+        found.setdefault((row["family"], row["batch"]), {})[row["given"]] = rate
+    counts = (1, 2, 4, 8)
+    rows = [
+        [family, str(batch), *(by_count.get(count, NONE) for count in counts)]
+        for (family, batch), by_count in found.items()
+    ]
+    return markdown(["", "batch", *map(str, counts)], rows)
 
 
 def torch_compile() -> str:

@@ -135,6 +135,7 @@ class Shape:
         slots: trials that are trained at a time, on all devices.
         drift: by how much the speed of the machine may differ from the measured one, as a standard
             deviation of its logarithm.
+        start: device-seconds of a run before its first epochs begin.
     """
 
     schedule: int
@@ -144,6 +145,7 @@ class Shape:
     capacity: float = math.inf
     slots: int = 1
     drift: float = 0.0
+    start: float = 0.0
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -230,7 +232,7 @@ class _Play:
         self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
         self._promoted = [0 for _ in shape.rungs]
         self._running: list[tuple[float, int, int, int]] = []  # when it ends, the trial, from where, to where
-        self._now = self.seconds = 0.0
+        self._now = self.seconds = min(shape.start, shape.capacity)
         self._slower = math.exp(shape.drift * random.normal())
         self.curves: list[dict[int, float]] = []
         self.reached = [0 for _ in shape.ends]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,10 @@ PROBES = 12
 
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
+
+LANE_EPOCHS = 4
+"""Epochs of each with several lanes, like a usual lowest rung. While one lane builds its network,
+the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn."""
 
 PROBE_SECONDS = 30.0
 """A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
@@ -90,7 +94,7 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
     for job in store.jobs.of(study.name, "search"):
         if job.uid not in overheads or not (rows := curves.get(job.uid)):
             continue
-        each = scale * median(row.device_seconds for row in rows)
+        each = scale * fmean(row.device_seconds for row in rows)
         length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
         curve = {}
         if _could_be_drawn(sweep, job):
@@ -150,19 +154,20 @@ def probed_pace(
 ) -> TrialPace | None:
     """Returns the pace of a few configurations, which it trains for seconds; None if all failed.
 
-    No trial is recorded. Several lanes are probed twice, and the second time counts: the first
-    captures of a process take seconds, in which the other lanes wait.
+    No trial is recorded. Several lanes are probed again, with other configurations, and the second
+    time counts. The first captures of a process take seconds, in which the other lanes wait, and
+    networks that are known already take none.
 
     Args:
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
     """
     pool.use_lanes(lanes, remembered)
-    probe = _Probe(sweep, data)
+    probe = _Probe(sweep, data, PROBE_EPOCHS)
     probe.run(pool)
     first = probe.pace()
     if first is None or first.lanes == 1 or probe.running:
         return first
-    probe = _Probe(sweep, data)
+    probe = _Probe(sweep, data, LANE_EPOCHS, turn=1)
     probe.run(pool)
     return probe.pace() or first
 
@@ -170,13 +175,18 @@ def probed_pace(
 class _Probe:
     """A few configurations in training.
 
+    Args:
+        epochs: of each.
+        turn: each turn has other configurations.
+
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
     """
 
-    def __init__(self, sweep: Sweep, data: DataRef) -> None:
+    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0) -> None:
         self._sweep = sweep
-        self._waiting = [_job(sweep, params, data, seed) for seed, params in enumerate(_configurations(sweep))]
+        configurations = enumerate(_configurations(sweep, turn))
+        self._waiting = [_job(sweep, params, data, seed, epochs) for seed, params in configurations]
         self._jobs = {job.uid: job for job in self._waiting}
         self.running: dict[str, float] = {}
         self._rows: dict[str, list[EpochRow]] = {}
@@ -219,16 +229,16 @@ class _Probe:
 
 
 def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow]) -> MeasuredTrial:
-    seconds = sum(row.device_seconds for row in rows) / len(rows)
+    seconds = fmean(row.device_seconds for row in rows)
     return MeasuredTrial(seconds, params=job.params, curve={rows[-1].epoch: float(getattr(rows[-1], sweep.objective))})
 
 
-def _configurations(sweep: Sweep) -> list[dict[str, Value]]:
-    """Returns the first start configuration, and random ones."""
+def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
+    """Returns the first start configuration, and random ones, others in each turn."""
     from fer_tune.study.configurations import Cube
     from fer_tune.sweep.space import named
 
-    random = np.random.default_rng(sweep.seed)
+    random = np.random.default_rng([sweep.seed, turn] if turn else sweep.seed)
     cube = Cube(sweep.space)
     fixed = fixed_values(sweep.space)
     found: list[dict[str, Value]] = [
@@ -237,15 +247,15 @@ def _configurations(sweep: Sweep) -> list[dict[str, Value]]:
     return [*found, *([fixed | dict(sweep.start[0].params)] if sweep.start else [])]
 
 
-def _job(sweep: Sweep, params: dict[str, Value], data: DataRef, seed: int) -> Job:
+def _job(sweep: Sweep, params: dict[str, Value], data: DataRef, seed: int, epochs: int) -> Job:
     return Job(
         uid=new_uid(),
         study=sweep.study,
         kind="search",
         family=sweep.family,
         params=params,
-        schedule=max(sweep.budget.epochs, PROBE_EPOCHS + 1),
-        until=PROBE_EPOCHS,
+        schedule=max(sweep.budget.epochs, epochs + 1),
+        until=epochs,
         seed=seed,
         data=data,
     )

@@ -15,6 +15,14 @@ def paced(*seconds: float, overhead: float = 0.0, lengths: tuple[float, ...] = (
     return TrialPace(tuple(MeasuredTrial(one, length) for one in seconds for length in lengths), overhead)
 
 
+def test_the_start_of_a_run_takes_time_too() -> None:
+    found = forecast(Shape(10, (), 3, 20, start=4.0), paced(0.5))
+    assert found.device_seconds.middle == pytest.approx(20 * 5.0 + 4.0)
+    limited = forecast(Shape(10, (), 3, 1000, capacity=54.0, start=4.0), paced(0.5))
+    assert (limited.device_seconds.middle, limited.started.middle) == (54.0, 10)
+    assert forecast(Shape(10, (), 3, 1000, capacity=3.0, start=4.0), paced(0.5)).device_seconds.middle == 3.0
+
+
 def test_without_rungs_the_cost_is_trials_times_epochs() -> None:
     found = forecast(Shape(10, (), 3, 20), paced(0.5, overhead=1.0))
     assert found.device_seconds.middle == pytest.approx(20 * (10 * 0.5 + 1))
