@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from benchmarks.tables import markdown, percent
 
 RECORD = Path(__file__).parent / "results" / "confirmed-h100.json"
 STUDY = "confirmed"
+WIDTH = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,16 +80,16 @@ def confirmed_trials(record: Path = RECORD) -> str:
             percent(again["mean"]),
             f"{percent(again['interval']['low'])} to {percent(again['interval']['high'])}",
             str(len(again["values"])),
-            f"{again['p']:.2f}",
+            "< 0.01" if again["p"] < 0.01 else f"{again['p']:.2f}",
         ])  # fmt: skip
     saved, of = found["trainings_saved"], found["trainings_saved"] + found["trainings"]
+    named = "No trial is better than all others beyond chance."
+    if found["winner"] is not None:
+        named = f"Trial {found['winner']} is better than the others beyond chance."
     gap = f"{100 * abs(found['optimism']):.2f} points {'above' if found['optimism'] > 0 else 'below'}"
-    winner = "no trial is" if found["winner"] is None else f"trial {found['winner']} is"
-    return (
-        markdown(["trial", "search, %", "new seeds, %", "95 %", "seeds", "p"], rows)
-        + f"\n\nThe search's own figures are {gap} these means. "
-        + f"Racing saved {saved} of {of} trainings. Beyond chance, {winner} better than the others."
-    )
+    said = f"The search's own figures are {gap} these means. Racing saved {saved} of {of} trainings. {named}"
+    table = markdown(["trial", "search, %", "new seeds, %", "95 %", "seeds", "p"], rows)
+    return f"{table}\n\n{textwrap.fill(said, WIDTH)}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import (
+    confirmed,
     finding_tables,
     objective,
     orchestration_tables,
@@ -32,6 +33,7 @@ TABLES: dict[str, Callable[[], str]] = {
         tables.by_hand,
         tables.sweeps,
         finding_tables.findings,
+        confirmed.confirmed_trials,
         tables.lanes_auto,
         tables.lanes,
         tables.kernels,
@@ -71,6 +73,7 @@ PAGES = tuple(
         "README.md",
         "benchmarks/README.md",
         "docs/by-hand.md",
+        "docs/choose-a-winner.md",
         "docs/what-helped.md",
         "docs/protocols.md",
         "docs/scale.md",

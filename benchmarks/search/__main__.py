@@ -121,8 +121,8 @@ def run(options: argparse.Namespace) -> None:
         }
         print(f"{len(wanted)} searches are played, {options.processes} at a time.", flush=True)
         found = environments(pythons)  # before the searches, because a run may be cut off
-        results.content |= {"machine": machine(), "versions": versions("optuna", "numpy") | found}
-        results.content |= {"commit": commit(), "date": today()}
+        about = {"machine": machine(), "versions": versions("optuna", "numpy") | found}
+        results.describe(about | {"commit": commit(), "date": today()}, wanted)
         left = None if options.minutes is None else 60 * options.minutes - (time.monotonic() - began)
         _play(Workers(facts, pythons, options.processes), wanted, results, left)
     _compare(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,16 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def describe(self, about: Mapping[str, Any], wanted: Sequence[Case]) -> None:
+        """Says where the wanted cases are played: at the head of a new file, and else beside what
+        the head says of the cases before."""
+        head = {key: self.content.get(key) for key in about}
+        if any(part["runs"] for part in self.content.get("families", {}).values()) and head != about:
+            searches = sorted({f"{case.part}, {case.key.rpartition('/')[0]}" for case in wanted})
+            self.content.setdefault("continued", []).append({"searches": searches, **about})
+        else:
+            self.content |= about
 
     def family(self, name: str) -> dict[str, Any]:
         """Returns the part of a family."""

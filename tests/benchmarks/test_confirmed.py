@@ -24,7 +24,7 @@ def test_the_table_has_the_confirmed_trials_the_optimism_and_what_racing_saved(t
     record.write_text(json.dumps({"standings": standings}), encoding="utf-8")
     text = confirmed_trials(record)
     assert "| 4 | 66.00 | 65.50 | 64.50 to 66.50 | 3 | 1.00 |" in text
-    assert "| 7 | 67.00 | 64.00 | 63.00 to 65.00 | 2 | 0.00 |" in text
+    assert "| 7 | 67.00 | 64.00 | 63.00 to 65.00 | 2 | < 0.01 |" in text
     assert "| 1 |" not in text
     assert "1.75 points above these means. Racing saved 1 of 6 trainings." in text
-    assert "no trial is better than the others" in text
+    assert "No trial\nis better than all others" in text

@@ -252,6 +252,19 @@ def test_results_are_kept_and_grow(tmp_path: Path) -> None:
     assert set(Results(tmp_path / "search.json").content["families"]) == {"deep_cnn", "resnet"}
 
 
+def test_a_file_that_another_machine_continues_says_which_searches_that_played(tmp_path: Path) -> None:
+    results, first, second = Results(tmp_path / "search.json"), {"machine": "64 cores"}, {"machine": "16 cores"}
+    case = Case("random", 8, 0, 180.0, family="deep_cnn")
+    results.describe(first, [case])
+    results.family(case.part)["runs"][case.key] = {"times": [], "true": []}
+    results.describe(first, [case])
+    assert results.content["machine"] == "64 cores"
+    assert "continued" not in results.content
+    results.describe(second, [case])
+    assert results.content["machine"] == "64 cores"
+    assert results.content["continued"] == [{"searches": ["deep_cnn, random/8"], "machine": "16 cores"}]
+
+
 def test_runs_on_another_simulation_are_dropped(tmp_path: Path) -> None:
     results = Results(tmp_path / "search.json")
     part = results.family("deep_cnn")
