@@ -4,7 +4,8 @@
 lanes:
 
     images_per_second  the sum over all lanes, with drawing, evaluation and the rows that go to the
-                       orchestrator; the lanes take job after job
+                       orchestrator. Each lane counts from the end of one epoch to that of a later
+                       one, so that it counts as many evaluations as epochs.
     over_one           that over the same with one lane
     bare               the captured steps of the same networks replayed on their streams, and
                        nothing else
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,54 +36,34 @@ from torch.profiler import ProfilerActivity, profile
 from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.pool.lanes import LaneSet
 from fer_tune.pool.port import Lanes
-from fer_tune.train.loop import Said, Trainer
+from fer_tune.train.loop import Trainer
 
 MOST_KERNELS = 25
 CHUNK = 4
 """Steps that a lane is given at once where nothing but steps is measured."""
 LONG = 1000
 """Epochs of a trial. None ends while it is measured."""
-
-
-@dataclass
-class Counted:
-    """A trainer that counts the images of all its lanes."""
-
-    trainer: Trainer
-    images: int = 0
-    hardware: str = ""
-
-    def __post_init__(self) -> None:
-        self.hardware = self.trainer.hardware
-
-    def rates(self, job: Job) -> Generator[float | None, None, None]:
-        """Yields what the trainer measures."""
-        yield from self.trainer.rates(job)
-
-    def train(self, job: Job, stop_requested: Callable[[], int]) -> Iterator[Said]:
-        """Trains a job, as the trainer does."""
-        for said in self.trainer.train(job, stop_requested):
-            if isinstance(said, int):
-                self.images += said
-            yield said
+EPOCHS = 2
+"""Whole epochs of each lane that are measured, at least."""
 
 
 @dataclass
 class Driver:
     """Drives lanes as a worker does, and keeps all of them busy with jobs of one shape."""
 
-    counted: Counted
+    trainer: Trainer
     job: Job
     given: Lanes
     remembered: Path | None = None
     over: bool = False
     started: int = 0
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """The ends of each job's epochs, and the images that it had trained by then."""
     longest: float = 0.0
     places: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.lanes = LaneSet(self.counted)
+        self.lanes = LaneSet(self.trainer)
         self.lanes.use(self.given, self.remembered)
 
     def fill(self) -> None:
@@ -104,7 +85,8 @@ class Driver:
         for lane, message in self.lanes.turn():
             pickle.dumps(message)
             if isinstance(message, EpochRow):
-                self.rows[message.job] = message.epoch
+                images = message.epoch * message.images_per_second * message.seconds
+                self.rows.setdefault(message.job, []).append((time.perf_counter(), images))
             elif isinstance(message, JobEnd):
                 refuse(message)
                 del self.places[lane]
@@ -114,7 +96,19 @@ class Driver:
         """Returns whether all lanes have a job that has finished an epoch."""
         return len(self.places) == self.lanes.lanes and all(uid in self.rows for uid in self.places.values())
 
-    def until(self, ready: Callable[[], bool], limit: float = 40.0) -> None:
+    def measured(self) -> bool:
+        """Returns whether each lane has finished enough epochs since the rows were cleared."""
+        return all(len(self.rows.get(uid, ())) > EPOCHS for uid in self.places.values())
+
+    def rate(self) -> float:
+        """Returns the images a second of all lanes."""
+        found = 0.0
+        for uid in self.places.values():
+            (began, before), (ended, images) = self.rows[uid][0], self.rows[uid][-1]
+            found += (images - before) / (ended - began)
+        return found
+
+    def until(self, ready: Callable[[], bool], limit: float = 60.0) -> None:
         """Trains until it is ready.
 
         Raises:
@@ -149,20 +143,21 @@ def measure_lanes(trainer: Trainer, job: Job, given: Lanes, seconds: float, kern
 
     Args:
         job: what each lane trains, under a seed of its own.
-        seconds: how long the lanes are measured.
+        seconds: how long the lanes are measured, at least.
         kernels: whether to add a profile of them.
     """
-    driver = Driver(Counted(trainer), replace(job, schedule=LONG), given)
+    driver = Driver(trainer, replace(job, schedule=LONG), given)
     began = time.perf_counter()
     driver.until(driver.all_train)
     if given == "auto":
         driver.until(lambda: driver.lanes.settled and driver.all_train())
     waited, building = time.perf_counter() - began, driver.longest
     driver.longest = 0.0
-    images, wall, cpu = driver.counted.images, time.perf_counter(), time.thread_time()
-    driver.until(lambda: time.perf_counter() > wall + seconds)
+    driver.rows.clear()
+    wall, cpu = time.perf_counter(), time.thread_time()
+    driver.until(lambda: time.perf_counter() > wall + seconds and driver.measured())
     wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
-    rate = (driver.counted.images - images) / wall
+    rate = driver.rate()
     lanes = driver.lanes.lanes
     row = {
         "lanes": lanes,
@@ -185,11 +180,11 @@ def profiled(driver: Driver, seconds: float = 0.5) -> dict[str, Any]:
     """Returns what the device does while the lanes train."""
     with profile(activities=[ProfilerActivity.CUDA]):
         pass  # the first profile of a process sees nothing
-    synchronise(driver.counted.trainer.device)
+    synchronise(driver.trainer.device)
     began = time.perf_counter()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         driver.until(lambda: time.perf_counter() > began + seconds)
-        synchronise(driver.counted.trainer.device)
+        synchronise(driver.trainer.device)
         lasted = time.perf_counter() - began
     kernels = sorted(((event.device_time_total, event.count, event.key) for event in seen.key_averages()), reverse=True)
     total = sum(spent for spent, _, _ in kernels)
