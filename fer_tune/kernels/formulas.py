@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Returns norm(x). The arguments are those of `norm_relu`."""
+    return nn.BatchNorm2d.forward(norm, x)
+
+
 def norm_relu(norm: nn.BatchNorm2d, x: Tensor, residual: Tensor | None, keep: Tensor | None) -> Tensor:
     """Returns relu(norm(x) + residual) * keep.
 
@@ -19,7 +24,7 @@ def norm_relu(norm: nn.BatchNorm2d, x: Tensor, residual: Tensor | None, keep: Te
         residual: like `x`, or None.
         keep: float32 [N, C], factors of a dropout, or None.
     """
-    out = nn.BatchNorm2d.forward(norm, x)
+    out = batch_norm(norm, x)
     out = functional.relu(out if residual is None else out + residual, inplace=True)
     return _dropped(out, keep)
 

@@ -100,6 +100,24 @@ def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
             module.rate.fill_(factor * module.rate_of(config))
 
 
+class Norm(nn.BatchNorm2d):
+    """BatchNorm without a ReLU, by the kernels of `NormReLU` on CUDA devices with Triton.
+
+    In evaluation these have no gradients. A frozen norm, which is in evaluation while others learn,
+    takes torch's formula.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if fused(x) and (self.training or not torch.is_grad_enabled()):
+            from fer_tune.kernels.norm_relu import batch_norm
+
+            return batch_norm(self, x)
+        return formulas.batch_norm(self, x)
+
+
 class NormReLU(nn.BatchNorm2d):
     """BatchNorm, plus a residual if there is one, ReLU, and dropout of channels if there is a rate.
 
