@@ -10,6 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def dropout_factors(drawn: Tensor, rate: Tensor) -> Tensor:
+    """Returns 0 or 1 / (1 - rate) for each number drawn.
+
+    Args:
+        drawn: float32 [N, C], uniform in 0..1. The kernel writes its factors over these.
+        rate: float32 scalar, below 1.
+    """
+    keep = 1 - rate
+    return (drawn < keep) / keep
+
+
 def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Returns norm(x). The arguments are those of `norm_relu`."""
     return nn.BatchNorm2d.forward(norm, x)

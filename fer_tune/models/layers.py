@@ -85,8 +85,12 @@ class Dropout(nn.Module):
         """Returns 0 or 1 / (1 - rate) for each channel, float32 [N, C]; None in evaluation."""
         if not self.training:
             return None
-        keep = 1 - self.rate
-        return (torch.rand(count, channels, device=keep.device) < keep) / keep
+        drawn = torch.rand(count, channels, device=self.rate.device)
+        if fused(drawn):
+            from fer_tune.kernels.dropout import dropout_factors
+
+            return dropout_factors(drawn, self.rate)
+        return formulas.dropout_factors(drawn, self.rate)
 
     def forward(self, x: Tensor) -> Tensor:
         mask = self.mask(*x.shape[:2])

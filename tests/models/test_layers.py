@@ -13,6 +13,7 @@ from fer_tune.models.blocks import BlurredConv2d, ResidualBlock
 from fer_tune.models.layers import (
     AntialiasedPool,
     BiasReLUPool,
+    Dropout,
     Flatten,
     GreyConv2d,
     GreySequential,
@@ -48,6 +49,8 @@ def test_interpreted_kernels_agree_with_the_operations():
         "test_plain_norm_agrees_with_torchs_and_its_gradients[dtype0-0.0001-edges0-8]",
         "test_plain_norm_agrees_with_torchs_and_its_gradients[dtype0-0.0001-edges1-100]",
         "test_a_frozen_norm_passes_gradients_on_and_keeps_its_statistics",
+        "test_dropout_kernel_has_the_factors_of_the_operations[shape1]",
+        "test_dropout_kernel_reads_the_present_rate",
         "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-8]",
         "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-100]",
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-0.4-64]",
@@ -109,6 +112,50 @@ def test_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, chan
         found.append([*results, other.grad] if residual else results)
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused, plain, atol=2e-4, rtol=1e-4)
+
+
+RATES = (0.0, 0.1, 0.2, 0.3, 1 / 3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.85, 0.9)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(64, 512), (5, 7), (3, 1024), (1, 1)])
+def test_dropout_kernel_has_the_factors_of_the_operations(monkeypatch, shape):
+    """Bit by bit, from the same random numbers. One of them is the share that is kept."""
+    layer = Dropout(lambda rate: rate).to(DEVICE)
+    for rate in RATES:
+        write_dropout(layer, rate)
+        torch.manual_seed(0)
+        drawn = torch.rand(shape, device=DEVICE)
+        drawn[0, 0] = 1 - layer.rate
+        found = []
+        for kernels in (True, False):
+            monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+            with monkeypatch.context() as patched:
+                patched.setattr(torch, "rand", lambda *size, device, drawn=drawn: drawn.clone())
+                found.append(layer.mask(*shape))
+        assert found[0].dtype == torch.float32
+        assert torch.equal(*found)
+
+
+@pytest.mark.gpu
+def test_dropout_kernel_reads_the_present_rate(monkeypatch):
+    """The same random numbers are drawn with and without the kernel, layer after layer."""
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        torch.manual_seed(0)
+        layer = Dropout(lambda rate: rate).to(DEVICE)
+        masks = []
+        for rate in (0.0, 0.3, 0.6):
+            write_dropout(layer, rate)
+            x = torch.ones(9, 100, 3, 2, device=DEVICE, requires_grad=True)
+            out = layer(x)
+            out.sum().backward()
+            masks += [out, x.grad]
+        found.append([*masks, torch.rand(3, device=DEVICE)])
+        assert torch.equal(masks[0], torch.ones_like(masks[0]))
+        assert layer.eval().mask(9, 100) is None
+    assert all(torch.equal(fused, plain) for fused, plain in zip(*found, strict=True))
 
 
 @pytest.mark.gpu
