@@ -44,6 +44,8 @@ Formula = Callable[..., Any]
 KERNELS: dict[str, tuple[str, str, Formula]] = {
     "augment_images": ("augment_images", "write_changed", image_changes.write_changed),
     "grey_convolution": ("grey_convolution", "grey_convolution", formulas.grey_convolution),
+    "dropout_factors": ("dropout", "dropout_factors", formulas.dropout_factors),
+    "batch_norm": ("norm_relu", "batch_norm", formulas.batch_norm),
     "norm_relu": ("norm_relu", "norm_relu", formulas.norm_relu),
     "norm_relu_pool": ("norm_relu_pool", "norm_relu_pool", formulas.norm_relu_pool),
     "bias_relu_pool": ("norm_relu_pool", "bias_relu_pool", formulas.bias_relu_pool),
@@ -74,7 +76,10 @@ NETWORKS = (
     Network("simple_cnn", "simple_cnn", (DRAWN, "grey_bias_relu_pool", "bias_relu_pool", "fused_update")),
     Network("deep_cnn", "deep_cnn", (DRAWN, "grey_norm_relu_pool", "norm_relu_pool", "fused_update")),
     Network("vgg", "vgg", (DRAWN, "grey_convolution", "norm_relu", "norm_relu_pool", "fused_update")),
-    Network("resnet", "resnet", (DRAWN, "grey_convolution", "norm_relu", "fused_update")),
+    Network(
+        "resnet", "resnet",
+        (DRAWN, "grey_convolution", "dropout_factors", "batch_norm", "norm_relu", "fused_update"),
+    ),
     Network(
         "vgg, as its sweep starts", "vgg", ("norm_relu", "antialiased_pool", "fused_update"),
         RECIPE | {"pooling": "antialiased", "width": 2.0, "squeeze_excitation": True},

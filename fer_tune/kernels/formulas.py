@@ -10,6 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def dropout_factors(drawn: Tensor, rate: Tensor) -> Tensor:
+    """Returns 0 or 1 / (1 - rate) for each number drawn.
+
+    Args:
+        drawn: float32 [N, C], uniform in 0..1. The kernel writes its factors over these.
+        rate: float32 scalar, below 1.
+    """
+    keep = 1 - rate
+    return (drawn < keep) / keep
+
+
+def batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Returns norm(x). The arguments are those of `norm_relu`."""
+    return nn.BatchNorm2d.forward(norm, x)
+
+
 def norm_relu(norm: nn.BatchNorm2d, x: Tensor, residual: Tensor | None, keep: Tensor | None) -> Tensor:
     """Returns relu(norm(x) + residual) * keep.
 
@@ -19,7 +35,7 @@ def norm_relu(norm: nn.BatchNorm2d, x: Tensor, residual: Tensor | None, keep: Te
         residual: like `x`, or None.
         keep: float32 [N, C], factors of a dropout, or None.
     """
-    out = nn.BatchNorm2d.forward(norm, x)
+    out = batch_norm(norm, x)
     out = functional.relu(out if residual is None else out + residual, inplace=True)
     return _dropped(out, keep)
 

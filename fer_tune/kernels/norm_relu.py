@@ -6,6 +6,8 @@ pass reads the map twice (moments, then output), and so does the backward pass (
 gradient). `formulas.norm_relu` is the same in torch's operations. CPUs run it, and a test on a
 GPU compares both, gradients too.
 
+Without RELU the kernels are a plain BatchNorm, as in shortcuts: `batch_norm`.
+
 A map [N, C, H, W] in channels_last is a matrix of R = N H W rows and C columns. Sums over rows are
 made in two steps, partial sums and then their total, so that they do not depend on the order of
 execution.
@@ -82,7 +84,7 @@ def _finish_moments(
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(
     x, residual, keep, y, mean_at, scale_at, weight, bias, rows,
-    columns, area, eps, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RUNNING: tl.constexpr,
+    columns, area, eps, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RELU: tl.constexpr, RUNNING: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Writes y = relu(norm(x) + residual) * keep. With RUNNING `scale_at` holds variances."""
@@ -98,7 +100,8 @@ def _forward(
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32) * factor[None, :] + offset[None, :]
     if RESIDUAL:
         value += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
-    value = tl.maximum(value, 0.0)
+    if RELU:
+        value = tl.maximum(value, 0.0)
     if KEEP:
         image = (r // area)[:, None] * columns + c[None, :]
         value *= tl.load(keep + image, mask=inside, other=0.0)
@@ -106,11 +109,15 @@ def _forward(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP: tl.constexpr):
-    """Returns the gradient before ReLU and dropout: y is positive where both let it through."""
+def _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP: tl.constexpr, RELU: tl.constexpr):
+    """Returns the gradient before ReLU and dropout: y is positive where both let it through.
+
+    Without RELU y is not read.
+    """
     at = r[:, None] * columns + c[None, :]
     value = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
-    value = tl.where(tl.load(y + at, mask=inside, other=0.0).to(tl.float32) > 0, value, 0.0)
+    if RELU:
+        value = tl.where(tl.load(y + at, mask=inside, other=0.0).to(tl.float32) > 0, value, 0.0)
     if KEEP:
         image = (r // area)[:, None] * columns + c[None, :]
         value *= tl.load(keep + image, mask=inside, other=0.0)
@@ -120,7 +127,7 @@ def _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP: tl.constexpr
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward_sums(
     gradient, y, keep, x, mean_at, scale_at, parts, rows, columns,
-    area, chunk, KEEP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
+    area, chunk, KEEP: tl.constexpr, RELU: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Writes partial sums of the gradients of bias and weight."""
     c = tl.program_id(0) * BC + tl.arange(0, BC)
@@ -133,7 +140,7 @@ def _backward_sums(
     for at in range(first, last, BR):
         r = at + tl.arange(0, BR)
         inside = (r < last)[:, None] & (c < columns)[None, :]
-        value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP)
+        value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP, RELU)
         whitened = tl.load(x + r[:, None] * columns + c[None, :], mask=inside, other=0.0).to(tl.float32)
         whitened = (whitened - mean[None, :]) * scale[None, :]
         bias += value
@@ -158,7 +165,7 @@ def _finish_sums(parts, count, sums, columns, BP: tl.constexpr, BC: tl.constexpr
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(
     gradient, y, keep, x, mean_at, scale_at, weight, sums, dx,
-    dresidual, rows, columns, area, RESIDUAL: tl.constexpr, KEEP: tl.constexpr,
+    dresidual, rows, columns, area, RESIDUAL: tl.constexpr, KEEP: tl.constexpr, RELU: tl.constexpr,
     BR: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Writes the gradients of x and of the residual (Ioffe & Szegedy 2015, section 3)."""
@@ -166,7 +173,7 @@ def _backward(
     c = tl.program_id(1) * BC + tl.arange(0, BC)
     inside = (r < rows)[:, None] & (c < columns)[None, :]
     at = r[:, None] * columns + c[None, :]
-    value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP)
+    value = _upstream(gradient, y, keep, r, c, columns, area, inside, KEEP, RELU)
     if RESIDUAL:
         tl.store(dresidual + at, value.to(dresidual.dtype.element_ty), mask=inside)
     scale = tl.load(scale_at + c, mask=c < columns, other=0.0)
@@ -180,16 +187,19 @@ def _backward(
 
 
 class _NormReLUFunction(torch.autograd.Function):
-    """The training pass. `keep` is float32 [N, C] or None, `residual` like `x` or None."""
+    """The training pass. `keep` is float32 [N, C] or None, `residual` like `x` or None.
+
+    Without `relu` the gradient needs no output: it is not kept.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None, weight: Tensor, bias: Tensor,
-        running_mean: Tensor, running_var: Tensor, momentum: float, eps: float,
+        running_mean: Tensor, running_var: Tensor, momentum: float, eps: float, relu: bool,
     ) -> Tensor:  # fmt: skip
         mean, scale = moments(x, running_mean, running_var, momentum, eps)
-        y = _output(x, residual, keep, mean, scale, weight, bias, eps, running=False)
-        ctx.save_for_backward(x, y, keep, mean, scale, weight)
+        y = _output(x, residual, keep, mean, scale, weight, bias, eps, relu=relu, running=False)
+        ctx.save_for_backward(x, y if relu else None, keep, mean, scale, weight)
         ctx.residual = residual is not None
         return y
 
@@ -200,8 +210,8 @@ class _NormReLUFunction(torch.autograd.Function):
         rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
         across, count, chunk = division(rows, columns)
         parts = torch.empty(count, 2, columns, device=x.device)
-        blocks = {"BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS, "KEEP": keep is not None}
-        keep = x if keep is None else keep
+        blocks = {"BR": BLOCK_ROWS, "BC": BLOCK_COLUMNS, "KEEP": keep is not None, "RELU": y is not None}
+        keep, y = x if keep is None else keep, x if y is None else y
         _backward_sums[(across, count)](gradient, y, keep, x, mean, scale, parts, rows, columns, area, chunk, **blocks)
         sums = summed(parts)
         dx = torch.empty_like(x)
@@ -210,7 +220,7 @@ class _NormReLUFunction(torch.autograd.Function):
             gradient, y, keep, x, mean, scale, weight, sums, dx, dresidual, rows, columns, area,
             RESIDUAL=ctx.residual, **blocks,
         )  # fmt: skip
-        return dx, dresidual if ctx.residual else None, None, sums[1], sums[0], None, None, None, None
+        return dx, dresidual if ctx.residual else None, None, sums[1], sums[0], None, None, None, None, None
 
 
 def moments(x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, eps: float) -> tuple[Tensor, Tensor]:
@@ -257,13 +267,13 @@ def division(rows: int, columns: int) -> tuple[int, int, int]:
 
 def _output(
     x: Tensor, residual: Tensor | None, keep: Tensor | None, mean: Tensor, scale: Tensor, weight: Tensor,
-    bias: Tensor, eps: float, running: bool,
+    bias: Tensor, eps: float, relu: bool, running: bool,
 ) -> Tensor:  # fmt: skip
     rows, columns, area = x.numel() // x.shape[1], x.shape[1], x.shape[2] * x.shape[3]
     y = torch.empty_like(x)
     _forward[(triton.cdiv(rows, BLOCK_ROWS), triton.cdiv(columns, BLOCK_COLUMNS))](
         x, x if residual is None else residual, x if keep is None else keep, y, mean, scale, weight, bias,
-        rows, columns, area, eps, RESIDUAL=residual is not None, KEEP=keep is not None, RUNNING=running,
+        rows, columns, area, eps, RESIDUAL=residual is not None, KEEP=keep is not None, RELU=relu, RUNNING=running,
         BR=BLOCK_ROWS, BC=BLOCK_COLUMNS,
     )  # fmt: skip
     return y
@@ -278,13 +288,22 @@ def norm_relu(norm: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None
         residual: like `x`, or None.
         keep: float32 [N, C], factors of a dropout, or None.
     """
-    x = x.contiguous(memory_format=torch.channels_last)
     if residual is not None:
         residual = residual.contiguous(memory_format=torch.channels_last)
+    return _normed(norm, x, residual, keep, relu=True)
+
+
+def batch_norm(norm: Any, x: Tensor) -> Tensor:
+    """Returns norm(x), with gradients in training. The arguments are those of `norm_relu`."""
+    return _normed(norm, x, None, None, relu=False)
+
+
+def _normed(norm: Any, x: Tensor, residual: Tensor | None, keep: Tensor | None, *, relu: bool) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
     statistics = norm.running_mean, norm.running_var
     if norm.training:
         y: Tensor = _NormReLUFunction.apply(
-            x, residual, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps
+            x, residual, keep, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps, relu
         )
         return y
-    return _output(x, residual, keep, *statistics, norm.weight, norm.bias, norm.eps, running=True)
+    return _output(x, residual, keep, *statistics, norm.weight, norm.bias, norm.eps, relu=relu, running=True)

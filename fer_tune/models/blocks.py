@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer_tune.models.layers import Dropout, NormReLU, RateOf
+from fer_tune.models.layers import Dropout, Norm, NormReLU, RateOf
 
 
 class SqueezeExcitation(nn.Module):
@@ -70,9 +70,9 @@ class ResidualBlock(nn.Module):
         self.conv1 = into(3)
         self.bn1 = NormReLU(width, rate_of)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width) if squeeze_excitation else NormReLU(width)
+        self.bn2 = Norm(width) if squeeze_excitation else NormReLU(width)
         changes = halves or channels != width
-        self.shortcut = nn.Sequential(into(1), nn.BatchNorm2d(width)) if changes else nn.Identity()
+        self.shortcut = nn.Sequential(into(1), Norm(width)) if changes else nn.Identity()
         self.gate = SqueezeExcitation(width) if squeeze_excitation else None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -85,8 +85,12 @@ class Dropout(nn.Module):
         """Returns 0 or 1 / (1 - rate) for each channel, float32 [N, C]; None in evaluation."""
         if not self.training:
             return None
-        keep = 1 - self.rate
-        return (torch.rand(count, channels, device=keep.device) < keep) / keep
+        drawn = torch.rand(count, channels, device=self.rate.device)
+        if fused(drawn):
+            from fer_tune.kernels.dropout import dropout_factors
+
+            return dropout_factors(drawn, self.rate)
+        return formulas.dropout_factors(drawn, self.rate)
 
     def forward(self, x: Tensor) -> Tensor:
         mask = self.mask(*x.shape[:2])
@@ -98,6 +102,24 @@ def write_dropout(model: nn.Module, config: Any, factor: float = 1.0) -> None:
     for module in model.modules():
         if isinstance(module, Dropout):
             module.rate.fill_(factor * module.rate_of(config))
+
+
+class Norm(nn.BatchNorm2d):
+    """BatchNorm without a ReLU, by the kernels of `NormReLU` on CUDA devices with Triton.
+
+    In evaluation these have no gradients. A frozen norm, which is in evaluation while others learn,
+    takes torch's formula.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if fused(x) and (self.training or not torch.is_grad_enabled()):
+            from fer_tune.kernels.norm_relu import batch_norm
+
+            return batch_norm(self, x)
+        return formulas.batch_norm(self, x)
 
 
 class NormReLU(nn.BatchNorm2d):

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from fer_tune.models import layers
-from fer_tune.models.blocks import BlurredConv2d
+from fer_tune.models.blocks import BlurredConv2d, ResidualBlock
 from fer_tune.models.layers import (
     AntialiasedPool,
     BiasReLUPool,
+    Dropout,
     Flatten,
     GreyConv2d,
     GreySequential,
+    Norm,
     NormReLU,
     NormReLUPool,
     write_dropout,
@@ -44,6 +46,11 @@ def test_interpreted_kernels_agree_with_the_operations():
     chosen = [
         "test_kernels_agree_with_the_operations_and_their_gradients[0.4-True-8]",
         "test_kernels_agree_with_the_operations_and_their_gradients[None-False-64]",
+        "test_plain_norm_agrees_with_torchs_and_its_gradients[dtype0-0.0001-edges0-8]",
+        "test_plain_norm_agrees_with_torchs_and_its_gradients[dtype0-0.0001-edges1-100]",
+        "test_a_frozen_norm_passes_gradients_on_and_keeps_its_statistics",
+        "test_dropout_kernel_has_the_factors_of_the_operations[shape1]",
+        "test_dropout_kernel_reads_the_present_rate",
         "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-8]",
         "test_pool_kernel_agrees_with_the_operations_and_their_gradients[edges2-100]",
         "test_pooled_kernels_agree_with_the_operations_and_their_gradients[False-0.4-64]",
@@ -105,6 +112,127 @@ def test_kernels_agree_with_the_operations_and_their_gradients(monkeypatch, chan
         found.append([*results, other.grad] if residual else results)
     for fused, plain in zip(*found, strict=True):
         assert torch.allclose(fused, plain, atol=2e-4, rtol=1e-4)
+
+
+RATES = (0.0, 0.1, 0.2, 0.3, 1 / 3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.85, 0.9)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", [(64, 512), (5, 7), (3, 1024), (1, 1)])
+def test_dropout_kernel_has_the_factors_of_the_operations(monkeypatch, shape):
+    """Bit by bit, from the same random numbers. One of them is the share that is kept."""
+    layer = Dropout(lambda rate: rate).to(DEVICE)
+    for rate in RATES:
+        write_dropout(layer, rate)
+        torch.manual_seed(0)
+        drawn = torch.rand(shape, device=DEVICE)
+        drawn[0, 0] = 1 - layer.rate
+        found = []
+        for kernels in (True, False):
+            monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+            with monkeypatch.context() as patched:
+                patched.setattr(torch, "rand", lambda *size, device, drawn=drawn: drawn.clone())
+                found.append(layer.mask(*shape))
+        assert found[0].dtype == torch.float32
+        assert torch.equal(*found)
+
+
+@pytest.mark.gpu
+def test_dropout_kernel_reads_the_present_rate(monkeypatch):
+    """The same random numbers are drawn with and without the kernel, layer after layer."""
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        torch.manual_seed(0)
+        layer = Dropout(lambda rate: rate).to(DEVICE)
+        masks = []
+        for rate in (0.0, 0.3, 0.6):
+            write_dropout(layer, rate)
+            x = torch.ones(9, 100, 3, 2, device=DEVICE, requires_grad=True)
+            out = layer(x)
+            out.sum().backward()
+            masks += [out, x.grad]
+        found.append([*masks, torch.rand(3, device=DEVICE)])
+        assert torch.equal(masks[0], torch.ones_like(masks[0]))
+        assert layer.eval().mask(9, 100) is None
+    assert all(torch.equal(fused, plain) for fused, plain in zip(*found, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [8, 64, 100, 512])
+@pytest.mark.parametrize("edges", [(11, 9), (3, 2), (24, 24)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_plain_norm_agrees_with_torchs_and_its_gradients(dtype, tolerance, edges, channels):
+    """Compares with torch in float64; relative to the largest value, as sums of many cancel."""
+    torch.manual_seed(0)
+    norm, exact = Norm(channels).to(DEVICE), nn.BatchNorm2d(channels).to(DEVICE).double()
+    for tensor in norm.parameters():
+        nn.init.uniform_(tensor, -0.5, 1.5)
+    exact.load_state_dict(norm.state_dict())
+    x = (torch.randn((7, channels, *edges), device=DEVICE) * 2 + 3).to(dtype, memory_format=torch.channels_last)
+    gradient = torch.randn(x.shape, device=DEVICE).to(dtype)
+    found = []
+    for layer, image, down in ((norm, x, gradient), (exact, x.double(), gradient.double())):
+        image.requires_grad_()
+        out = layer(image)
+        out.backward(down)
+        statistics = [layer.running_mean, layer.running_var]
+        results = [out, image.grad, *(parameter.grad for parameter in layer.parameters()), *statistics]
+        with torch.no_grad():
+            found.append([*results, layer.eval()(image)])
+    assert found[0][0].dtype == found[0][1].dtype == found[0][-1].dtype == dtype
+    assert found[0][0].is_contiguous(memory_format=torch.channels_last)
+    for fused, plain in zip(*found, strict=True):
+        assert (fused.double() - plain).abs().max() <= tolerance * plain.abs().max().clamp(min=1)
+
+
+@pytest.mark.gpu
+def test_a_frozen_norm_passes_gradients_on_and_keeps_its_statistics():
+    """It is in evaluation while others learn."""
+    torch.manual_seed(0)
+    norm, plain = Norm(8).to(DEVICE), nn.BatchNorm2d(8).to(DEVICE)
+    norm(torch.randn(7, 8, 5, 5, device=DEVICE) * 2 + 3)
+    plain.load_state_dict(norm.state_dict())
+    found = []
+    for layer in (norm, plain):
+        layer.eval().requires_grad_(False)
+        before = copy.deepcopy(layer.state_dict())
+        x = torch.linspace(-3, 5, 7 * 8 * 25, device=DEVICE).view(7, 8, 5, 5).requires_grad_()
+        out = layer(x)
+        out.square().sum().backward()
+        assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+        found.append((out, x.grad))
+    for fused, expected in zip(*found, strict=True):
+        assert torch.allclose(fused, expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_parameters_of_a_frozen_norm_in_training_get_no_gradients():
+    norm = Norm(8).to(DEVICE).requires_grad_(False)
+    x = torch.randn(7, 8, 5, 5, device=DEVICE, requires_grad=True)
+    (norm(x) * torch.randn_like(x)).sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert norm.weight.grad is norm.bias.grad is None
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_weights_of_a_residual_block_have_the_names_of_its_layers(gated):
+    """Models and checkpoints are read by these names, in this order."""
+    block = ResidualBlock(8, 16, lambda rate: rate, halves=True, antialiased=False, squeeze_excitation=gated)
+    norm = list(nn.BatchNorm2d(16).state_dict())
+    expected = ["conv1.weight", *(f"bn1.{name}" for name in norm), "conv2.weight", *(f"bn2.{name}" for name in norm)]
+    expected += ["shortcut.0.weight", *(f"shortcut.1.{name}" for name in norm)]
+    expected += [f"gate.gate.{place}.{name}" for place in (0, 2) for name in ("weight", "bias")] if gated else []
+    assert list(block.state_dict()) == expected
+
+
+def test_plain_norm_is_torchs_on_a_cpu():
+    torch.manual_seed(0)
+    norm, plain = Norm(8), nn.BatchNorm2d(8)
+    x = torch.randn(6, 8, 5, 5)
+    for mode in (True, False):
+        assert torch.equal(norm.train(mode)(x), plain.train(mode)(x))
+    assert all(torch.equal(a, b) for a, b in zip(norm.buffers(), plain.buffers(), strict=True))
 
 
 def test_antialiased_pool_hardly_notices_a_shift_by_one_pixel():
