@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fer_tune.job import Job, JobEnd
+from fer_tune.jobs.runner import Runner
 from fer_tune.pool import EndEvent, Event, Lanes, RowEvent, Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.crowding import Crowding
@@ -21,7 +22,7 @@ from tests.jobs.helpers import run
 from tests.pool.trainers import row
 from tests.searches import make_sweep
 
-ALONE = 0.04
+ALONE = 4.0
 """Seconds of an epoch of a trial that has the device for itself."""
 LANES = 8
 
@@ -33,10 +34,12 @@ class SlowDevice:
     Attributes:
         running: the jobs by their lanes, with the epochs that are done.
         counts: how many ran at the same time, epoch by epoch.
+        now: its time, in seconds, which passes only while it trains.
     """
 
     running: dict[int, tuple[Job, int]] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
+    now: float = 0.0
     workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cuda:0", None, False, LANES)])
 
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
@@ -57,7 +60,7 @@ class SlowDevice:
     def events(self, timeout: float) -> list[Event]:
         count = len(self.running)
         self.counts.append(count)
-        time.sleep(ALONE * count)
+        self.now += ALONE * count or timeout
         found: list[Event] = []
         for lane, (job, done) in list(self.running.items()):
             slot, epoch = Slot(0, lane), done + 1
@@ -85,6 +88,7 @@ def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[La
     def searched(lanes: Lanes, seconds: float) -> tuple[list[int], int]:
         device = SlowDevice()
         monkeypatch.setattr("fer_tune.sources.run.open_pool", lambda *given, **named: device)
+        monkeypatch.setattr("fer_tune.jobs.runner.Runner", partial(Runner, clock=lambda: device.now))
         spec = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
         sweep = make_sweep(epochs=9, budget=1000, seconds=0.0, search=spec)
         sweep = replace(sweep, budget=sweep.budget.model_copy(update={"hours": seconds / 3600}))
@@ -118,12 +122,12 @@ def test_without_a_limit_of_time_all_lanes_are_used() -> None:
 def test_a_search_with_little_time_uses_fewer_lanes_and_completes_trials(
     search: Callable[[Lanes, float], tuple[list[int], int]],
 ) -> None:
-    counts, complete = search("auto", 2.0)
+    counts, complete = search("auto", 200.0)
     assert max(counts[:3]) == LANES  # nothing is known yet
     assert max(counts[5:]) <= 3
     assert complete >= 3
 
 
 def test_a_number_of_lanes_is_kept(search: Callable[[Lanes, float], tuple[list[int], int]]) -> None:
-    counts, _ = search(LANES, 2.0)
+    counts, _ = search(LANES, 200.0)
     assert max(counts[3:]) == LANES
