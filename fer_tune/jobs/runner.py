@@ -142,7 +142,7 @@ class Runner:
 
     def _has_place(self) -> bool:
         """Returns whether one more job may share the devices; see `Source.most_at_once`."""
-        return len(self.jobs.running) < max(len(self.pool.workers), self.source.most_at_once())
+        return len(self.jobs.running) < self.source.most_at_once(len(self.pool.workers))
 
     # jobs for idle slots ------------------------------------------------------------------------------------------
 

@@ -77,10 +77,10 @@ class Source(Protocol):
         """Returns whether there is another job to start."""
         ...
 
-    def most_at_once(self) -> float:
+    def most_at_once(self, workers: int) -> float:
         """Returns how many jobs should be trained at the same time, at most.
 
-        It is infinite if each slot should have one. Each worker gets one job at least.
+        It is at least one for each worker, and infinite if each slot should have one.
         """
         ...
 

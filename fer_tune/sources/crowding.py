@@ -22,12 +22,16 @@ class Crowding:
 
     Args:
         epochs: of a whole trial.
+
+    Attributes:
+        devices: the number of devices that train.
     """
 
     def __init__(self, epochs: int) -> None:
+        self.devices = 1
         self._epochs = epochs
         self._time = 0.0
-        self._shares: deque[float] = deque(maxlen=LATEST)
+        self._alone: deque[float] = deque(maxlen=LATEST)
 
     def heard(self, seconds: float, running: int, left: float) -> None:
         """Records an epoch.
@@ -38,13 +42,13 @@ class Crowding:
             left: seconds until the run must end; infinite without a limit.
         """
         self._time = max(self._time, left)
-        self._shares.append(seconds / max(1, running))
+        self._alone.append(seconds * min(1.0, self.devices / max(1, running)))
 
     def most(self) -> float:
         """Returns how many trials may train at the same time, on all devices.
 
-        It is infinite as long as nothing is known.
+        It is infinite as long as nothing is known, and otherwise at least one for each device.
         """
-        if not self._shares or not math.isfinite(self._time):
+        if not self._alone or not math.isfinite(self._time):
             return math.inf
-        return max(1.0, PART * self._time / (self._epochs * median(self._shares)) // 1)
+        return self.devices * max(1.0, PART * self._time / (self._epochs * median(self._alone)) // 1)

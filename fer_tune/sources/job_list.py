@@ -73,7 +73,7 @@ class JobList:
         """Returns whether there is another job to start."""
         return bool(self._todo)
 
-    def most_at_once(self) -> float:
+    def most_at_once(self, workers: int) -> float:
         """Returns infinity: all jobs will be trained to their ends, so each slot may have one."""
         return math.inf
 

@@ -180,9 +180,11 @@ class Search:
             return self._requeued > 0 or self._decided() is not None
         return self._has_room() or self._promotable() is not None
 
-    def most_at_once(self) -> float:
+    def most_at_once(self, workers: int) -> float:
         """Returns how many trials may share the devices, so that some are completed in time."""
-        return math.inf if self._crowding is None else self._crowding.most()
+        if self._crowding is not None:
+            self._crowding.devices = workers
+        return self._most()
 
     def next(self) -> Job:
         """Records and returns the next trial.
@@ -199,7 +201,7 @@ class Search:
         if self._rounds is not None:
             uid = None if self._requeued else self._decided()
             return self._continued(uid) if uid else self._asked()
-        uid = None if self._requeued else self._paused.finishing(self._left(), self.most_at_once())
+        uid = None if self._requeued else self._paused.finishing(self._left(), self._most())
         if uid is not None:
             return self._continued(uid, to_the_end=True)
         if not self._requeued and (uid := self._promotable()) is not None:
@@ -309,6 +311,9 @@ class Search:
     def _has_room(self, prepared: int = 0) -> bool:
         started = self._finished + len(self._running) + len(self._paused)
         return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
+
+    def _most(self) -> float:
+        return math.inf if self._crowding is None else self._crowding.most()
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""

@@ -46,7 +46,7 @@ class Together:
         """Returns whether a list has another job to start."""
         return any(one.wanted() for one in self.lists)
 
-    def most_at_once(self) -> float:
+    def most_at_once(self, workers: int) -> float:
         """Returns infinity, as each list does."""
         return math.inf
 

@@ -57,7 +57,7 @@ class OneJob:
     def wanted(self) -> bool:
         return not self.given
 
-    def most_at_once(self) -> float:
+    def most_at_once(self, workers: int) -> float:
         return math.inf
 
     def next(self) -> Job:

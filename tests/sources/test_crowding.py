@@ -113,6 +113,17 @@ def test_as_many_trials_run_as_leave_time_for_whole_ones() -> None:
     assert slow.most() == 1
 
 
+def test_each_device_has_a_trial_and_trials_on_different_devices_do_not_share() -> None:
+    crowding = Crowding(epochs=80)
+    crowding.devices = 4
+    crowding.heard(6.0, running=32, left=300.0)
+    assert crowding.most() == 4 * 3
+    slow = Crowding(epochs=80)
+    slow.devices = 2
+    slow.heard(3.0, running=2, left=300.0)  # a whole trial takes 240 s, and two of them no longer
+    assert slow.most() == 2
+
+
 def test_without_a_limit_of_time_all_lanes_are_used() -> None:
     crowding = Crowding(epochs=80)
     crowding.heard(6.0, running=8, left=math.inf)
