@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.circumstances import commit, device, today, versions
-from benchmarks.sweep import fer_tune
+from benchmarks.sweep import fer_tune, set_words
 from benchmarks.tables import markdown, percent
 
 RECORD = Path(__file__).parent / "results" / "confirmed-h100.json"
 STUDY = "confirmed"
 WIDTH = 100
+"""Characters of a line of prose."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,8 +49,7 @@ def confirmed(options: argparse.Namespace) -> dict[str, Any]:
     where = ["--lanes", options.lanes, "--wandb", "disabled"]
     where += [] if options.devices is None else ["--devices", options.devices]
     words = ["run", str(options.sweep), "--study", STUDY, "--data", options.data, "--seed", str(options.seed)]
-    words += ["--hours", str(options.seconds / 3600), *where]
-    words += [word for change in options.changes for word in ("--set", change)]
+    words += ["--hours", str(options.seconds / 3600), *where, *set_words(options.changes)]
     ran = fer_tune(words)
     again = ["confirm", STUDY, "--top", str(options.top), "--seeds", str(options.seeds), *where]
     trained = fer_tune([*again, "--json"])

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.circumstances import commit, machine, today, versions
+from benchmarks.sweep import set_words
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "FER_TUNE_DIR": folder}
         run = ["run", "sweeps/demo.yaml", "--trials", str(given.trials), "--workers", given.workers]
-        run += ["--wandb", "disabled", *(word for change in RANDOM for word in ("--set", change))]
+        run += ["--wandb", "disabled", *set_words(RANDOM)]
         start = time.perf_counter()
         _fer_tune(run, environment)
         seconds = time.perf_counter() - start

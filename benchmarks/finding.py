@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.search.poor import poor_shares
-from benchmarks.sweep import command_of, fer_tune
+from benchmarks.sweep import command_of, fer_tune, set_words
 from fer_tune.selection.spending import fate
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -77,7 +77,7 @@ def finding(options: argparse.Namespace) -> dict[str, Any]:
         + ["--workers", options.workers, "--lanes", options.lanes, "--wandb", "disabled", *devices]
         + (["--hours", str(options.seconds / 3600)] if options.seconds else [])
         + (["--trials", "1"] if options.begin == "only-recipe" else [])
-        + [word for change in changes for word in ("--set", change)]
+        + set_words(changes)
     )
     ran = earlier(study, words) if options.searched else fer_tune(words)
     best = json.loads(fer_tune(["best", "--study", study, "--json"])["output"])["trials"][0]

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.circumstances import commit, machine, today, versions
+from benchmarks.sweep import set_words
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +50,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mirror.json")
     given = options.parse_args()
     words = ["run", "sweeps/demo.yaml", "--trials", str(given.trials), "--epochs", str(given.epochs)]
-    words += ["--workers", "1", *(word for change in CHANGES for word in ("--set", change))]
+    words += ["--workers", "1", *set_words(CHANGES)]
     load = os.getloadavg()
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:

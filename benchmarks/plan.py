@@ -24,7 +24,7 @@ from typing import Any
 import optuna
 
 from benchmarks.circumstances import commit, device, today, versions
-from benchmarks.sweep import fer_tune
+from benchmarks.sweep import fer_tune, set_words
 from fer_tune.settings import Settings
 from fer_tune.sources.spending import COMPARED
 
@@ -72,7 +72,7 @@ def compared(given: str, place: int, options: argparse.Namespace) -> dict[str, A
     words += [] if options.devices is None else ["--devices", options.devices]
     hours, trials = (float(limit[:-1]) / 3600, MANY) if timed else ("null", limit)
     limits = [f"budget.hours={hours}", f"budget.trials={trials}"]
-    words += [word for change in [*limits, *options.changes] for word in ("--set", change)]
+    words += set_words([*limits, *options.changes])
     planned = fer_tune(["run", *words, "--plan"])
     ran = fer_tune(["run", *words, "--wandb", "disabled"])
     found = optuna.load_study(study_name=study, storage=Settings.from_environment().url).user_attrs[COMPARED]

@@ -15,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     run = ["run", str(options.sweep), "--data", options.data, "--workers", options.workers, "--wandb", "disabled"]
     run += ["--lanes", options.lanes]
     run += [] if options.devices is None else ["--devices", options.devices]
-    run += _given(options, "hours", "trials") + [word for change in options.changes for word in ("--set", change)]
+    run += _given(options, "hours", "trials") + set_words(options.changes)
     began = datetime.now(UTC)
     ran = fer_tune(run)
     best = fer_tune(["best", "--study", study, "--json"])
@@ -99,7 +99,7 @@ def retrain(options: argparse.Namespace) -> dict[str, Any]:
     words += [] if options.retrain_epochs is None else ["--epochs", str(options.retrain_epochs)]
     words += ["--until", options.retrain_until]
     words += [] if options.devices is None else ["--devices", options.devices]
-    words += [word for change in options.retrain_changes for word in ("--set", change)]
+    words += set_words(options.retrain_changes)
     retrained = fer_tune(words)
     return {
         "retrain_command": retrained["command"],
@@ -130,6 +130,11 @@ def fer_tune(words: list[str]) -> dict[str, Any]:
         )
     folder = str(Settings.from_environment().root)  # whose place on this machine is nobody's business
     return {"command": command, "seconds": seconds, "output": done.stdout.replace(folder, "storage")}
+
+
+def set_words(changes: Iterable[str]) -> list[str]:
+    """Returns the words of a command line for changes of a sweep: `--set KEY=VALUE` for each."""
+    return [word for change in changes for word in ("--set", change)]
 
 
 def command_of(words: Sequence[str]) -> str:

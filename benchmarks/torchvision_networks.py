@@ -33,6 +33,7 @@ from typing import Any
 
 from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.scaling_page import needs
+from benchmarks.sweep import set_words
 from benchmarks.tables import RESULTS, markdown, percent, record
 from benchmarks.winner import Lines
 from fer_tune.data.spec import FER2013
@@ -289,7 +290,7 @@ def side_by_side(options: argparse.Namespace, networks: Sequence[str]) -> list[d
             words = ["--data", options.data, "--devices", where, "--seconds", str(options.seconds)]
             words += ["--networks", ",".join(networks[place :: len(devices)]), "--engine", options.engine]
             words += ["--epochs", str(options.epochs)] if options.epochs else []
-            words += [word for change in options.set for word in ("--set", change)]
+            words += set_words(options.set)
             command = [sys.executable, "-m", "benchmarks.torchvision_networks", *words, "--out", str(part)]
             environment = os.environ | {"FER_TUNE_DIR": str(root / f"device-{place}")}
             stack.enter_context(Popen(command, env=environment))

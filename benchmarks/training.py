@@ -43,7 +43,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.circumstances import commit, device, today, versions
-from benchmarks.lanes import lanes_table, measure_lanes
+from benchmarks.lanes import lanes_table, measure_lanes, synchronise
 from fer_tune.data.access import SearchData, open_search
 from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
@@ -189,12 +189,6 @@ def measure(
     row["seconds_to_next_trial"] = round(time.perf_counter() - began, 4)
     row["notes"] = list(network.notes)
     return row
-
-
-def synchronise(where: torch.device) -> None:
-    """Waits for the device."""
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
 
 
 class Plain(Dataset[tuple[Tensor, int]]):
