@@ -107,7 +107,9 @@ class PausedTrials:
             most: how many trials will train at the same time, at most. If more did before, an epoch
                 will take less time.
         """
-        paces = {uid: pace * min(1.0, most / self._beside.get(uid, 1)) for uid, pace in self._paces.items()}
+        paces = self._paces
+        if math.isfinite(most):
+            paces = {uid: pace * min(1.0, most / self._beside.get(uid, 1)) for uid, pace in paces.items()}
         return self.rungs.fitting(left, self._sweep.budget.epochs, paces)
 
     def spent(self) -> dict[str, float]:
