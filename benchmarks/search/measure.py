@@ -95,7 +95,9 @@ class Results:
 
     def describe(self, about: Mapping[str, Any], wanted: Sequence[Case]) -> None:
         """Says where the wanted cases are played: at the head of a new file, and else beside what
-        the head says of the cases before."""
+        the head says of the cases before. Without any, it says nothing."""
+        if not wanted:
+            return
         head = {key: self.content.get(key) for key in about}
         if any(part["runs"] for part in self.content.get("families", {}).values()) and head != about:
             searches = sorted({f"{case.part}, {case.key.rpartition('/')[0]}" for case in wanted})

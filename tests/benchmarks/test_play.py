@@ -260,6 +260,8 @@ def test_a_file_that_another_machine_continues_says_which_searches_that_played(t
     results.describe(first, [case])
     assert results.content["machine"] == "64 cores"
     assert "continued" not in results.content
+    results.describe(second, [])
+    assert "continued" not in results.content
     results.describe(second, [case])
     assert results.content["machine"] == "64 cores"
     assert results.content["continued"] == [{"searches": ["deep_cnn, random/8"], "machine": "16 cores"}]
