@@ -156,7 +156,8 @@ def probed_pace(
 
     No trial is recorded. Several lanes are probed again, with other configurations, and the second
     time counts. The first captures of a process take seconds, in which the other lanes wait, and
-    networks that are known already take none.
+    networks that are known already take none. On a machine that has compiled no kernels yet, the
+    first time may take all of a probe's seconds.
 
     Args:
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
@@ -165,7 +166,7 @@ def probed_pace(
     probe = _Probe(sweep, data, PROBE_EPOCHS)
     probe.run(pool)
     first = probe.pace()
-    if first is None or first.lanes == 1 or probe.running:
+    if max(worker.lanes for worker in pool.workers) == 1:
         return first
     probe = _Probe(sweep, data, LANE_EPOCHS, turn=1)
     probe.run(pool)
@@ -206,6 +207,9 @@ class _Probe:
                 self._hear(event)
 
     def _hear(self, event: Event) -> None:
+        """Notes what is said of the probe's own jobs. An earlier probe may still train some."""
+        if isinstance(event, RowEvent | ProgressEvent | EndEvent) and _job_of(event) not in self._jobs:
+            return
         if isinstance(event, RowEvent):
             row = event.row
             if row.epoch == 1:
@@ -226,6 +230,12 @@ class _Probe:
         lanes = _lanes([_beside(row) for found in self._rows.values() for row in found] or [1.0])
         overhead = _overhead(lanes, min(self._firsts, default=0.0))
         return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes)
+
+
+def _job_of(event: RowEvent | ProgressEvent | EndEvent) -> str:
+    if isinstance(event, RowEvent):
+        return event.row.job
+    return event.progress.job if isinstance(event, ProgressEvent) else event.end.job
 
 
 def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow]) -> MeasuredTrial:

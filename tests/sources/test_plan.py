@@ -11,7 +11,7 @@ import pytest
 from fer_tune.data.spec import DataRef
 from fer_tune.display.plan import comparison, lines_of
 from fer_tune.job import Job, JobEnd
-from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot
+from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
 from fer_tune.sources.plan import plan_sweeps, shape_of
@@ -108,6 +108,10 @@ class Sharing:
     def monotonic(self) -> float:
         return self.now
 
+    @property
+    def workers(self) -> list[WorkerInfo]:
+        return [WorkerInfo(0, "cuda:0", None, lanes=self.lanes)]
+
     def use_lanes(self, lanes: object, remembered: Path | None = None) -> None:
         self.remembered = remembered
 
@@ -129,6 +133,16 @@ class Sharing:
         return found
 
 
+class Compiling(Sharing):
+    """The same, but its first jobs compile their kernels for ten minutes."""
+
+    def events(self, timeout: float) -> list[Event]:
+        if self.now == 0:
+            self.now = 600.0
+            return []
+        return super().events(timeout)
+
+
 @pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
 def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_nothing(
     searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, lanes: int, expected: tuple[float, float, int]
@@ -142,3 +156,14 @@ def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_n
     assert (set(pace.epochs), pace.overhead, pace.lanes) == ({epoch}, pytest.approx(overhead), lanes)
     assert (pool.trained, pool.remembered) == (trained, remembered)
     assert all("value" in trial.params and set(trial.curve) == {1} for trial in pace.trials)
+
+
+def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Compiling(8)
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
+    assert pace is not None
+    assert (len(pace.epochs), pace.epochs[-1], pace.lanes, pace.overhead) == (PROBES, 1 / 8, 8, 0.0)
+    assert pool.trained == 8 + PROBES
