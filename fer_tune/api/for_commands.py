@@ -24,6 +24,19 @@ def beside_start(study: str, gained: Gain | None, *, storage: str | None = None)
         return words(store, study, gained)
 
 
+def cut_off(study: str, best: float | None, *, storage: str | None = None) -> str:
+    """Returns which pruned trial was better than all complete ones, in words; empty if none was.
+
+    Args:
+        best: the highest value of a complete trial.
+    """
+    from fer_tune.study.cut_off import cut_off as read
+
+    with open_store(storage) as store:
+        found = read(store, study, best)
+        return "" if found is None else found.sentence()
+
+
 def explained(error: Exception) -> FerTuneError | None:
     """Returns the error for the user if something outside of fer-tune explains `error`, else None.
 

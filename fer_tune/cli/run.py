@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
-from fer_tune.api.for_commands import beside_start
+from fer_tune.api.for_commands import beside_start, cut_off
 from fer_tune.cli.options import (
     INTERRUPTED,
     NOTHING_COMPLETED,
@@ -279,4 +279,6 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     terminal.line(out, "  best ", (terminal.percent(study.value), "bold green"), f" in trial {study.best}")
     if beside := beside_start(study.study, gained, storage=storage):
         terminal.line(out, f"  {beside}")
+    if unfinished := cut_off(study.study, study.value, storage=storage):
+        terminal.line(out, f"  {unfinished}")
     terminal.next_commands(out, f"fer-tune best {study.study}", f"fer-tune retrain {study.study}", indent="  ")

@@ -78,6 +78,8 @@ def conclusions(found: Standings) -> list[str]:
         if known.race.racing:
             said.append("The confirmations are not complete. The same fer-tune confirm continues them.")
         said += [f"Trial {number} left the race: {why}" for number, why in known.failed.items()]
+    if found.cut_off is not None:
+        said.append(found.cut_off.sentence())
     return [text for text in said if text]
 
 
@@ -90,6 +92,7 @@ def as_dict(found: Standings, top: int) -> dict[str, Any]:
         "rule": found.rule,
         "chosen": found.chosen.trial.number if found.chosen else None,
         "ties": [one.trial.number for one in found.ties],
+        "cut_off": found.cut_off.trial.number if found.cut_off else None,
         "optimism": found.optimism,
         "winner": known.race.winner if known else None,
         "confirmed_under": known.seeds if known else 0,

@@ -20,6 +20,7 @@ from fer_tune.selection.statistics import error_of_difference, mean, standard_er
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations
+from fer_tune.study.cut_off import CutOff, cut_off
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
 from fer_tune.study.summaries import trial as find_trial
@@ -84,6 +85,7 @@ class Standings:
         ranked: the best first: confirmed ones, then the others by value.
         confirmations: what the confirmations say, or None without any.
         rule: how `chosen` was chosen.
+        cut_off: a pruned trial that was better than all complete ones, or None.
     """
 
     study: str
@@ -91,6 +93,7 @@ class Standings:
     ranked: tuple[Standing, ...]
     confirmations: Confirmations | None
     rule: Rule
+    cut_off: CutOff | None
 
     @property
     def ties(self) -> tuple[Standing, ...]:
@@ -139,11 +142,12 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     confirmations = reader.read()
     places = {place.candidate: place for place in confirmations.race.places} if confirmations else {}
     known = {trial.number: trial for trial in ranking(store, study, max(top, COMPARED) + len(places))}
+    best = next((trial.value for trial in known.values()), None)
     first = [known.get(number) or find_trial(store, study, number) for number in places]
     others = [trial for number, trial in known.items() if number not in places][: max(top, COMPARED)]
     ranked = [*_confirmed(first, places, record.objective, reader.predictions)]
     ranked += beside_leader(others, record.objective, reader.predictions)
-    return Standings(study, record.objective, tuple(ranked), confirmations, rule)
+    return Standings(study, record.objective, tuple(ranked), confirmations, rule, cut_off(store, study, best))
 
 
 def best(store: Store, study: str, top: int = 1) -> list[TrialSummary]:

@@ -205,6 +205,14 @@ def test_best_says_how_sure_the_order_is(store: Store, fer_tune: Run) -> None:
     assert found["trials"][0]["error"] == pytest.approx(0.107, abs=0.001)
 
 
+def test_best_names_a_pruned_trial_that_was_better(settings: Settings, fer_tune: Run) -> None:
+    with make_study(settings, curves=(("complete", [0.5]), ("time", [0.6]))):
+        shown = fer_tune("best")
+        found = json.loads(fer_tune("best", "--json").stdout)
+    assert "Trial 1 was pruned at 60.00 %, better than all complete trials" in " ".join(shown.stdout.split())
+    assert (found["chosen"], found["cut_off"]) == (0, 1)
+
+
 def test_best_by_the_rule_of_one_standard_error(store: Store, fer_tune: Run) -> None:
     shown = fer_tune("best", "--rule", "one_se")
     assert "The cheapest within one standard error is trial 1, with 1,234 parameters." in shown.stdout

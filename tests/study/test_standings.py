@@ -107,3 +107,29 @@ def test_a_study_of_nothing_has_no_leader(settings: Settings) -> None:
         assert (read(store).ranked, read(store).chosen, best(store, "tiny")) == ((), None, [])
         with pytest.raises(StudyError, match="no study nonesuch"):
             standings(store, "nonesuch")
+
+
+@pytest.mark.parametrize(("last", "cut_off"), [(0.61, 2), (0.6, None), (0.4, None)])
+def test_a_pruned_trial_that_was_better_than_the_leader_is_named(
+    settings: Settings, last: float, cut_off: int | None
+) -> None:
+    curves = (("complete", [0.3, 0.6]), ("pruned", [0.1]), ("time", [0.3, last]))
+    with make_study(settings, curves) as store:
+        found = read(store)
+    assert (found.cut_off.trial.number if found.cut_off else None) == cut_off
+    assert [one.trial.number for one in found.ranked] == [0]
+
+
+def test_what_a_pruned_trial_reached_is_said(settings: Settings) -> None:
+    with make_study(settings, (("complete", [0.3]), ("time", [0.3, 0.61]))) as store:
+        found = read(store).cut_off
+    assert found is not None
+    assert found.sentence() == (
+        "Trial 1 was pruned at 61.00 %, better than all complete trials, in epoch 2 of 3 (time). "
+        "fer-tune retrain tiny --trial 1 trains it to the end."
+    )
+
+
+def test_without_a_complete_trial_no_pruned_one_is_better(settings: Settings) -> None:
+    with make_study(settings, (("time", [0.3]),)) as store:
+        assert read(store).cut_off is None
