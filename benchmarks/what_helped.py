@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.tables import NONE, RESULTS, markdown, percent, record, thousands
+from benchmarks.tables import markdown, percent, record, thousands
 
 Trainings = Sequence[tuple[str, str, tuple[int, ...]]]
 """Rows of a table: what was trained, the record, and the places of its runs there."""
@@ -141,12 +141,10 @@ def final_fits() -> str:
 
 
 WINNER = "winner-h100.json"
+ENSEMBLES = {WINNER: "width 1", "winner-wide-h100.json": "the sweep's width"}
+"""The records of `benchmarks.winner` with figures on test, and what differs between them."""
+
 VIEWS = ("plain", "flip", "crops")
-
-
-def winner() -> dict[str, Any]:
-    """Returns the record of `benchmarks.winner`, or an empty one if it was not measured yet."""
-    return record(WINNER) if (RESULTS / WINNER).exists() else {}
 
 
 def crops_and_views() -> str:
@@ -156,24 +154,25 @@ def crops_and_views() -> str:
         [f"{family}, {name}"]
         + [percent(one["mean"][view]) for view in VIEWS]
         + [", ".join(map(percent, one["by_seed"]["crops"])), thousands(sum(one["images_per_second"]) / 2)]
-        for family, variants in winner().get("views", {}).items()
+        for family, variants in record(WINNER)["views"].items()
         for name, one in variants.items()
     ]
-    return markdown(headings, rows or [[NONE] * len(headings)])
+    return markdown(headings, rows)
 
 
 def winner_on_test() -> str:
-    """Returns the table of the winner and of the ensemble on test."""
-    found, rows = winner(), []
-    if one := found.get("retrain"):
-        name = f"{one['family']}, mean of {len(one['by_seed']['plain'])} seeds, {one['epochs']} epochs"
-        spread = f"{one['chosen_on_validation']}: {percent(one['accuracy'])} ± {percent(one['deviation'])}"
-        rows.append([name, *(percent(one["mean"][view]) for view in VIEWS), spread])
-    if one := found.get("ensemble"):
-        cells = [percent(one["test"][view]["accuracy"]) for view in VIEWS]
-        rows.append([f"ensemble of {one['networks']}", *cells, ""])
-        rows.append(
-            ["its best single network", *(percent(one["test_of_single"][view]["accuracy"]) for view in VIEWS), ""]
-        )
-    headings = ["test %", "plain", "flip", "ten crops", "chosen on validation"]
-    return markdown(headings, rows or [[NONE] * len(headings)])
+    """Returns the table of the winners and of the ensemble on test."""
+    rows = []
+    for name, how in ENSEMBLES.items():
+        found = record(name)
+        if one := found.get("retrain"):
+            what = f"{one['family']}, {how}, mean of {len(one['by_seed']['plain'])} seeds, {one['epochs']} epochs"
+            spread = f"{one['chosen_on_validation']}: {percent(one['accuracy'])} ± {percent(one['deviation'])}"
+            rows.append([what, *(percent(one["mean"][view]) for view in VIEWS), spread])
+        if one := found.get("ensemble"):
+            members = " and ".join(f"{member['weight']} {member['study']}" for member in one["members"])
+            cells = [percent(one["test"][view]["accuracy"]) for view in VIEWS]
+            rows.append([f"ensemble of {members}", *cells, ""])
+            single = [percent(one["test_of_single"][view]["accuracy"]) for view in VIEWS]
+            rows.append(["its best single network", *single, ""])
+    return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation"], rows)
