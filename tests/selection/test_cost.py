@@ -81,6 +81,23 @@ def test_slots_that_share_a_device_complete_as_many_epochs_in_all() -> None:
     assert (limited.started.middle, limited.reached[10].middle) == (12, 8)  # each slot has 9.5 of its own
 
 
+def test_an_epoch_costs_more_where_fewer_lanes_overlap() -> None:
+    whole = 10 * 0.5
+    full = forecast(Shape(10, (), 3, 16, slots=8, overlap=0.3), paced(0.5))
+    assert full.device_seconds.middle == pytest.approx(16 * whole)
+    one_left = forecast(Shape(10, (), 3, 17, slots=8, overlap=0.3), paced(0.5))
+    assert one_left.device_seconds.middle == pytest.approx(16 * whole + 8**0.3 * whole)
+    two_left = forecast(Shape(10, (), 3, 18, slots=16, devices=2, overlap=0.3), paced(0.5))
+    assert two_left.device_seconds.middle == pytest.approx(16 * whole + 2 * 8**0.3 * whole), "one on each device"
+
+
+def test_a_device_without_a_trial_costs_nothing_and_its_time_passes() -> None:
+    found = forecast(Shape(10, (), 3, 3, slots=2, devices=2), paced(0.5))
+    assert found.device_seconds.middle == pytest.approx(3 * 5.0)
+    limited = forecast(Shape(10, (), 3, 3, capacity=15.0, slots=2, devices=2), paced(0.5))
+    assert limited.device_seconds.middle == pytest.approx(2 * 5.0 + 2.5), "the third has half of its time"
+
+
 def test_the_range_is_wide_if_the_speed_of_the_machine_drifts() -> None:
     found = forecast(Shape(10, (), 3, 20, drift=0.1), paced(1.0)).device_seconds
     assert found.middle == pytest.approx(200, rel=0.05)
