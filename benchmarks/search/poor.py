@@ -22,7 +22,7 @@ def poor_shares(store: Store, study: str, rungs: Sequence[int]) -> dict[str, flo
     reached: dict[str, list[tuple[float, float]]] = {}  # of each trial, its rungs and values
     ends = {job.uid: job.value for job in store.jobs.of(study, "search") if job.state == "complete"}
     for uid, rows in store.epochs.curves(study).items():
-        seconds[uid] = sum(row.seconds for row in rows)
+        seconds[uid] = sum(row.device_seconds for row in rows)
         reached[uid] = [(row.epoch, row.val_accuracy) for row in rows if row.epoch in rungs]
         if ends.get(uid) is not None:
             reached[uid].append((float("inf"), float(ends[uid] or 0.0)))

@@ -81,7 +81,7 @@ class StudyOutcome:
         counts: all trials of the study by state, including those of earlier runs.
         best, value: number and objective of the best completed trial; None if none completed.
         reason: why the run left the study.
-        spent: seconds of training in all runs, by what became of the trials; see
+        spent: device-seconds of training in all runs, by what became of the trials; see
             `selection.spending`.
         plan: the study's plan beside what was needed, or None; see `sources.spending`.
     """

@@ -113,7 +113,7 @@ class PausedTrials:
         return self.rungs.fitting(left, self._sweep.budget.epochs, paces)
 
     def spent(self) -> dict[str, float]:
-        """Returns the seconds that the study's trials trained, by what became of them."""
+        """Returns the device-seconds of the study's trials, by what became of them."""
         name, spent = self._sweep.study, dict[str, float]()
         trained, rungs = self._store.epochs.trained(name, "search"), [rung.epoch for rung in self.rungs.rungs]
         for uid, state in self._store.jobs.states(name, "search").items():

@@ -84,14 +84,14 @@ class Epochs:
         return curve
 
     def trained(self, study: str, kind: Kind) -> dict[str, tuple[int, float]]:
-        """Returns the number and the seconds of the epochs that count, by the uid of the job.
+        """Returns the number and the device-seconds of the epochs that count, by the uid of the job.
 
         The database adds them up, so a long study takes no longer to load.
         """
         table, jobs = tables.epochs, tables.jobs
         several = (func.max(table.c.attempt) != func.min(table.c.attempt)).label("several")
         query = (
-            select(jobs.c.uid, func.count().label("epochs"), func.sum(table.c.seconds).label("seconds"), several)
+            select(jobs.c.uid, func.count().label("epochs"), func.sum(table.c.device_seconds).label("seconds"), several)
             .join(table, table.c.job_id == jobs.c.id)
             .where(jobs.c.study_id == self._studies.key(study), jobs.c.kind == kind)
             .group_by(jobs.c.id, jobs.c.uid)
@@ -101,7 +101,7 @@ class Epochs:
             found[row["uid"]] = (row["epochs"], float(row["seconds"] or 0.0))
             if row["several"]:
                 curve = self.curve(study, row["uid"])
-                found[row["uid"]] = (len(curve), sum(epoch.seconds for epoch in curve))
+                found[row["uid"]] = (len(curve), sum(epoch.device_seconds for epoch in curve))
         return found
 
 

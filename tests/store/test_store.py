@@ -350,3 +350,14 @@ def test_the_epochs_that_count_are_added_up(store: Store) -> None:
     store.epochs.add(row(3, attempt=1, seconds=7.0))
     assert store.epochs.trained("resnet", "search") == {JOB: (3, 12.0), "other": (3, 7.5)}
     assert store.jobs.states("resnet", "search") == {JOB: "running", "other": "running"}
+
+
+def test_the_time_of_a_device_that_lanes_share_is_added_up_once(store: Store) -> None:
+    begin(store)
+    begin(store, "other", number=1)
+    for epoch in (1, 2):
+        store.epochs.add(replace(row(epoch, seconds=4.0), device_seconds=3.0))
+        store.epochs.add(replace(row(epoch, job="other", seconds=4.0), device_seconds=1.0))
+    begin(store, attempt=1)
+    store.epochs.add(replace(row(2, attempt=1, seconds=7.0), device_seconds=2.0))
+    assert store.epochs.trained("resnet", "search") == {JOB: (2, 5.0), "other": (2, 2.0)}
