@@ -2,7 +2,7 @@
 
 The database has a ledger of its own for the final fits of its studies. This one is over all
 databases of the folder, and has ensembles and evaluations too. It has a line of JSON for each
-opening, and another one for its result.
+opening, another one for its result, and further ones for views that were evaluated later.
 """
 
 from __future__ import annotations
@@ -80,15 +80,15 @@ class Openings:
             return made
 
     def result(self, id: str, accuracies: Mapping[str, float]) -> None:
-        """Records what an opening showed. The first result of an opening counts.
+        """Records what an opening showed. The first result of each view counts.
 
         Raises:
             StorageError: the file cannot be written.
         """
         with writing(self.path), self._locked() as file:
             known = _read(file).get(id)
-            if known is None or not known.result:
-                _append(file, {"result_of": id, "result": dict(accuracies)})
+            if new := _unknown(accuracies, known.result if known else {}):
+                _append(file, {"result_of": id, "result": new})
 
     def all(self) -> list[Opening]:
         """Returns every opening, the oldest first."""
@@ -112,18 +112,23 @@ class Openings:
 
     def merge(self, lines: Sequence[str]) -> int:
         """Adds the lines of another ledger, such as that of a backup. Returns how many openings are
-        new. What is known already is not added again.
+        new. What is known already is not added again. A known opening may get further views.
 
         Raises:
             StorageError: the file cannot be written.
         """
         with writing(self.path), self._locked() as file:
             known = _read(file)
-            new = [one for one in _read(BytesIO("\n".join(lines).encode())).values() if one.id not in known]
-            for opening in new:
-                for entry in _entries(opening):
+            others = _read(BytesIO("\n".join(lines).encode()))
+            for opening in others.values():
+                there = known.get(opening.id)
+                if there is None:
+                    entries = _entries(opening)
+                else:
+                    entries = _result_entries(opening.id, _unknown(opening.result, there.result))
+                for entry in entries:
                     _append(file, entry)
-        return len(new)
+        return len(others.keys() - known.keys())
 
     def _known(self) -> dict[str, Opening]:
         try:
@@ -148,7 +153,16 @@ def _entries(opening: Opening) -> list[dict[str, Any]]:
     """Returns the lines of an opening: what was opened and, if it is known, the result."""
     about = {name: value for name, value in vars(opening).items() if name != "result"}
     about["opened"] = opening.opened.isoformat()
-    return [about, {"result_of": opening.id, "result": opening.result}] if opening.result else [about]
+    return [about, *_result_entries(opening.id, opening.result)]
+
+
+def _result_entries(id: str, result: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [{"result_of": id, "result": dict(result)}] if result else []
+
+
+def _unknown(result: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:
+    """Returns the views that have no result yet."""
+    return {view: value for view, value in result.items() if view not in known}
 
 
 def _read(file: IO[bytes]) -> dict[str, Opening]:
@@ -160,7 +174,7 @@ def _read(file: IO[bytes]) -> dict[str, Opening]:
             entry: dict[str, Any] = json.loads(line)
             if "result_of" in entry:
                 known = found[entry["result_of"]]
-                found[known.id] = replace(known, result=known.result or dict(entry["result"]))
+                found[known.id] = replace(known, result=known.result | _unknown(entry["result"], known.result))
             else:
                 opening = Opening(**entry | {"opened": datetime.fromisoformat(entry["opened"])})
                 found.setdefault(opening.id, opening)

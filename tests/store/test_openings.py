@@ -31,6 +31,35 @@ def test_an_opening_is_recorded_once_with_its_first_result(tmp_path: Path) -> No
     assert found.line.endswith("resnet final fit a: plain 70.00 %")
 
 
+def test_views_that_are_evaluated_later_are_added_to_the_result(tmp_path: Path) -> None:
+    ledger = Openings(tmp_path)
+    opened(tmp_path, "a")
+    ledger.result("a", {"plain": 0.7, "flip": 0.72})
+    before = ledger.path.read_bytes()
+    ledger.result("a", {"plain": 0.9, "flip": 0.72, "crops": 0.75})
+    [found] = ledger.all()
+    assert found.result == {"plain": 0.7, "flip": 0.72, "crops": 0.75}
+    after = ledger.path.read_bytes()
+    assert after.startswith(before)
+    assert [json.loads(line) for line in after[len(before) :].splitlines()] == [
+        {"result_of": "a", "result": {"crops": 0.75}}
+    ]
+    ledger.result("a", {"crops": 0.8})
+    assert ledger.path.read_bytes() == after
+
+
+def test_a_merge_adds_the_views_that_a_known_opening_lacks(tmp_path: Path) -> None:
+    one, other = Openings(tmp_path / "one"), Openings(tmp_path / "other")
+    opened(tmp_path / "one", "a")
+    one.result("a", {"plain": 0.7})
+    assert other.merge(one.lines()) == 1
+    one.result("a", {"crops": 0.8})
+    assert other.merge(one.lines()) == 0
+    assert other.all() == one.all()
+    before = other.path.read_bytes()
+    assert (other.merge(one.lines()), other.path.read_bytes()) == (0, before)
+
+
 def test_it_is_keyed_by_the_split(tmp_path: Path) -> None:
     opened(tmp_path, "a", split="s")
     opened(tmp_path, "b", split="other")
