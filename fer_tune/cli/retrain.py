@@ -182,14 +182,24 @@ def _show_result(fit: FinalFit, tta: Tta) -> None:
     else:
         trained = "the test images were trained on, so this model was not tested"
         terminal.line(out, trained if fit.on == "all" else "test was not opened")
-    if fit.calibration is not None:
-        known = fit.calibration
-        before, after = (f"{100 * error:.2f}" for error in (known.before, known.after))
-        if known.temperature == 1.0:
-            terminal.line(out, f"temperature 1: no other is clearly better on validation, where ECE is {before} %")
-        else:
-            terminal.line(out, f"temperature {known.temperature:.3f}: ECE on validation from {before} to {after} %")
+    _show_calibration(out, fit)
     terminal.line(out, "model and report: ", (str(fit.folder), "bold"))
+
+
+def _show_calibration(out: Console, fit: FinalFit) -> None:
+    """Prints the temperature, whose predictions it was fitted to, and what it changes for them."""
+    known = fit.calibration
+    if known is None:
+        if fit.changes:
+            terminal.line(out, "not calibrated: retrain --on train with the same changes measures it")
+        return
+    before, after = (f"{100 * error:.2f}" for error in (known.before, known.after))
+    source = f", by the predictions of {known.about}" if known.about else ""
+    if known.temperature == 1.0:
+        shown = f"temperature 1{source}: no other is clearly better on validation, where ECE is {before} %"
+    else:
+        shown = f"temperature {known.temperature:.3f}{source}: ECE on validation from {before} to {after} %"
+    terminal.line(out, shown)
 
 
 def _show_views(out: Console, title: str, views: Mapping[Tta, TestScores], tta: Tta) -> None:

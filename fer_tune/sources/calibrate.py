@@ -21,19 +21,24 @@ class Calibration:
         source: the job whose validation predictions it was fitted to: the fit itself, or one of the
             same configuration; see `calibrate`.
         before, after: expected calibration error on validation.
+        about: the source in words; empty if it is the fit itself.
     """
 
     temperature: float
     source: str
     before: float
     after: float
+    about: str = ""
 
 
 def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) -> Calibration | None:
     """Fits a temperature to predictions for validation images, and writes it beside the model.
 
     A fit that was trained on validation images has none for them. A fit of the same configuration
-    on training images has them, and so has the trial that both repeat.
+    on training images has them. So has the trial, unless hyperparameters of it were changed.
+
+    Returns:
+        The calibration, or None if no such predictions are stored.
     """
     from fer_tune.train.export import CALIBRATION
 
@@ -46,16 +51,24 @@ def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) ->
     if not needs_temperature(logits, predictions.labels, temperature):
         temperature = 1.0
     before, after = (calibration_error(softmax(logits, one), predictions.labels) for one in (1.0, temperature))
-    found = Calibration(temperature, source.uid, before, after)
+    found = Calibration(temperature, source.uid, before, after, "" if source.uid == job.uid else _words(source))
     replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
     return found
+
+
+def _words(source: JobRecord) -> str:
+    """Returns which network a job trained, in words."""
+    epochs = "1 epoch" if source.last_epoch == 1 else f"{source.last_epoch} epochs"
+    if source.kind != "final":
+        return f"trial {source.number}, {epochs}"
+    return f"a fit of trial {source.origin['trial']} on training images, seed {source.seed}, {epochs}"
 
 
 def _alike(store: Store, study: StudyRecord, job: JobRecord) -> JobRecord | None:
     """Returns a job of the same configuration that was trained on training images alone.
 
     Of the final fits with the same changes, and of the trial if nothing was changed, it is the one
-    whose schedule is nearest. Without any, it is the trial.
+    whose schedule is nearest. With other hyperparameters the network of the trial says nothing.
     """
     trial, changes = job.origin["trial"], job.origin.get("changes", {})
     of_trial = store.jobs.find_trial(study.name, int(trial))
@@ -66,4 +79,4 @@ def _alike(store: Store, study: StudyRecord, job: JobRecord) -> JobRecord | None
         if (one.state, one.fit) == ("complete", "train")
         and (one.origin["trial"], one.origin.get("changes", {})) == (trial, changes)
     ]
-    return min(reversed(known), key=lambda one: abs(one.schedule - job.schedule), default=of_trial)
+    return min(reversed(known), key=lambda one: abs(one.schedule - job.schedule), default=None)

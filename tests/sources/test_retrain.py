@@ -368,6 +368,30 @@ def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searche
     assert fit.calibration.source == longer.job
 
 
+def test_a_fit_with_changes_does_not_borrow_the_temperature_of_the_unchanged_trial(searched: Settings) -> None:
+    (fit,) = fitted(searched, Request(test=False, epochs=1, changes={"crop": 40}))
+    assert fit.calibration is None
+    assert not (fit.folder / "calibration.json").exists()
+    assert load_model(fit.folder).temperature == 1.0
+
+
+def test_the_command_says_whose_predictions_the_temperature_was_fitted_to(
+    searched: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+
+    def printed(*words: str) -> str:
+        shown = CliRunner().invoke(app, ["retrain", "s", "--no-test", "--devices", "cpu", *words])
+        assert shown.exit_code == 0, shown.output
+        return " ".join(shown.stdout.split())
+
+    assert "by the predictions of trial 0, 2 epochs:" in printed("--epochs", "3")
+    changed = ("--set", "lr=0.002", "--epochs", "1")
+    assert "not calibrated: retrain --on train with the same changes measures it" in printed(*changed)
+    assert "by the predictions" not in printed(*changed, "--on", "train")
+    assert "by the predictions of a fit of trial 0 on training images, seed 1, 1 epoch:" in printed(*changed)
+
+
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:
     (fit,) = fitted(searched, Request(tta="crops"))
     assert fit.tested is not None
