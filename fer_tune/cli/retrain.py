@@ -135,19 +135,31 @@ def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
 
 
 def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
-    """Prints mean and deviation over the seeds, and which model to keep."""
-    from fer_tune.selection.statistics import deviation, mean
+    """Prints mean and deviation over the seeds, and which model to keep.
+
+    On validation it prints those of each view, because they may choose between the views. On test
+    it prints those of the view that `--tta` asks for.
+    """
     from fer_tune.sources.final_result import nearest_to_median
 
     out = terminal.console()
+    if all(fit.validated for fit in fits):
+        for view in sorted(fits[0].validated, key=lambda view: view != tta):
+            values = [fit.validated[view].scores.accuracy for fit in fits]
+            _show_spread(out, f"validation, {VIEWS[view]}", values, "bold" if view == tta else "")
     if all(fit.tested for fit in fits):
-        values = [fit.scores(tta).scores.accuracy for fit in fits]
-        spread = f" ± {100 * (deviation(values) or 0.0):.2f} s.d."
-        range_ = f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})"
-        shown = f"mean of {len(values)} seeds: {terminal.percent(mean(values))}"
-        terminal.line(out, (shown, "bold"), spread, range_)
+        _show_spread(out, f"test, {VIEWS[tta]}", [fit.scores(tta).scores.accuracy for fit in fits], "bold")
     kept = nearest_to_median(fits)
     terminal.line(out, f"nearest the median, and the one to use: seed {kept.seed}, ", (str(kept.folder), "bold"))
+
+
+def _show_spread(out: Console, title: str, values: Sequence[float], style: str) -> None:
+    """Prints mean, deviation and range of an accuracy over the seeds."""
+    from fer_tune.selection.statistics import deviation, mean
+
+    shown = f"{title}, mean of {len(values)} seeds: {terminal.percent(mean(values))}"
+    spread = f" ± {100 * (deviation(values) or 0.0):.2f} s.d."
+    terminal.line(out, (shown, style), spread, f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})")
 
 
 def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None:

@@ -112,12 +112,13 @@ class FinalFit:
 def nearest_to_median(fits: Sequence[FinalFit]) -> FinalFit:
     """Returns the fit whose figure is nearest the median: the one to keep, as no seed is better.
 
-    The best one would be best by luck, and its figure on test would not be honest any more.
+    The best one would be best by luck, and its figure on test would not be honest any more. Of two
+    fits that are equally near, it is the one with the lower seed.
     """
     figures = sorted(fit.figure for fit in fits)
     half = len(figures) // 2
     median = figures[half] if len(figures) % 2 else (figures[half - 1] + figures[half]) / 2
-    return min(fits, key=lambda fit: (abs(fit.figure - median), fit.seed))
+    return min(fits, key=lambda fit: (round(abs(fit.figure - median), 9), fit.seed))
 
 
 def finish(

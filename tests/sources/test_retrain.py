@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -327,6 +328,25 @@ def test_the_model_nearest_the_median_is_kept(searched: Settings, tmp_path: Path
     kept = nearest_to_median(found)
     assert kept.plain.scores.accuracy == middle
     assert json.loads((tmp_path / "mine" / "metrics.json").read_text())["job"] == kept.job
+
+
+@pytest.mark.parametrize("figures", [(0.6885, 0.6879), (0.1, 0.3), (0.7, 0.1)])
+def test_two_seeds_are_as_near_to_the_median_and_the_first_is_kept(figures: tuple[float, float]) -> None:
+    fits: Any = [SimpleNamespace(figure=figure, seed=seed) for seed, figure in enumerate(figures)]
+    assert nearest_to_median(fits).seed == nearest_to_median(fits[::-1]).seed == 0
+
+
+def test_several_seeds_without_test_have_a_mean_on_validation(
+    searched: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    words = ["retrain", "s", "--no-test", "--on", "train", "--seeds", "2", "--tta", "crops", "--epochs", "1"]
+    shown = CliRunner().invoke(app, [*words, "--devices", "cpu"])
+    assert shown.exit_code == 0, shown.output
+    lines = [line for line in shown.stdout.splitlines() if "mean of 2 seeds" in line]
+    views = [line.split(", mean of 2 seeds: ")[0] for line in lines]
+    assert views == ["validation, ten crops", "validation, plain", "validation, flip-averaged"]
+    assert all("s.d." in line for line in lines)
 
 
 def test_calibration_is_fitted_to_validation_and_used_by_the_model(searched: Settings) -> None:
