@@ -90,10 +90,11 @@ def evaluate(
         source: `fer2013`, `demo`, or a path.
         usage: a part of the competition, such as `PrivateTest`. None is the whole source.
         device: `cpu` or `cuda:N`. None is a GPU if there is one.
-        out: a folder for the figures and the predictions.
+        out: a folder for the figures and the predictions. It must not be a model's own.
         note: is called with a sentence now and then while files are read.
 
     Raises:
+        SettingsError: `out` has a model in it.
         DataError: the source cannot be read, or has a class that the model does not know.
     """
     from fer_tune.sources.assess import assess

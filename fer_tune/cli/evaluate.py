@@ -76,7 +76,7 @@ def show(out: Console, found: Assessment) -> None:
         alone = found.distinct[tta].scores.accuracy if found.distinct else None
         table.add_row(VIEWS[tta], *_cells(test), terminal.percent(alone))
     out.print(table)
-    say(out, [copies_of_training(found.copies)])
+    say(out, [copies_of_training(found.copies, found.trained)])
     matrix = terminal.table("confusion: true classes in rows, predicted ones in columns")
     for heading in ("", *found.classes):
         matrix.add_column(heading, justify="right" if heading else "left", overflow="fold")
@@ -86,14 +86,25 @@ def show(out: Console, found: Assessment) -> None:
     show_ledger(out, found.ledger, "these images were opened")
 
 
-def copies_of_training(copies: int | None) -> str:
-    """Returns how many of the images are copies of training images; None is not known."""
+def copies_of_training(copies: int | None, trained: int | None = None) -> str:
+    """Returns how many of the images the model was trained on, and how many others are copies.
+
+    Args:
+        copies: number of copies of training images, with the training images themselves; None is
+            not known.
+        trained: number of the training images among them; None is not known.
+    """
     if copies is None:
         return "The training images are not in the cache, so copies of them were not looked for."
-    if not copies:
-        return "None of the images is a copy of a training image."
-    several = f"{copies:,} of the images are copies of training images."
-    return "1 of the images is a copy of a training image." if copies == 1 else several
+    if not trained:
+        return _copies(copies, "images") if copies else "None of the images is a copy of a training image."
+    said = f"The model was trained on {trained:,} of these images."
+    return f"{said} {_copies(copies - trained, 'others')}" if copies > trained else said
+
+
+def _copies(count: int, of: str) -> str:
+    several = f"{count:,} of the {of} are copies of training images."
+    return f"1 of the {of} is a copy of a training image." if count == 1 else several
 
 
 def show_protocols(out: Console, found: Protocols) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import DataError
+from fer_tune.errors import DataError, SettingsError
 from fer_tune.job import Tta, new_uid
 from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
@@ -38,6 +39,9 @@ class Assessment:
             images are not in the cache.
         copies: number of images that are copies of training images; None if unknown.
         ledger: all openings of these images up to this one, the oldest first.
+        trained: number of images that the model was trained on; they count among the copies. None
+            if the source is not the data set that the model was made from, or its training images
+            are not in the cache.
     """
 
     source: str
@@ -48,6 +52,7 @@ class Assessment:
     distinct: dict[Tta, TestScores] | None
     copies: int | None
     ledger: tuple[Opening, ...]
+    trained: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the figures as files have them."""
@@ -59,6 +64,7 @@ class Assessment:
             "source": self.source,
             "part": self.part,
             "images": self.images,
+            "trained_on": self.trained,
             "copies_of_training_images": self.copies,
             "test": views,
             "test_without_copies": distinct,
@@ -90,10 +96,12 @@ def assess(
         source: `fer2013`, `demo`, or a path.
         usage: a part of the competition, such as `PrivateTest`; None is the whole source.
         device: `cpu` or `cuda:N`; None is the first GPU, or the CPU without one.
-        out: a folder for `metrics.json` and `predictions.npz`, or None.
+        out: a folder for `metrics.json` and `predictions.npz`, or None. A model's own folder is
+            refused, because it has files of these names.
         note: is called with a sentence now and then while files are read.
 
     Raises:
+        SettingsError: `out` has a model in it.
         DataError: the source cannot be read, or has a class that the model does not know.
         StorageError: a file is damaged, or cannot be written.
     """
@@ -103,6 +111,8 @@ def assess(
     from fer_tune.files import replace_file, replace_text
     from fer_tune.train.ensemble import load_any
 
+    if out is not None:
+        _refuse_model(out)
     model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
     origin = origin_of(model.description, folder)
@@ -123,16 +133,33 @@ def assess(
             arrays: dict[str, Any] = {VIEW_NAMES[tta]: some for tta, some in predicted.items()}
             arrays |= {"index": chosen, "label": labels[chosen]}
             replace_file(out / PREDICTIONS, lambda stream: np.savez_compressed(stream, **arrays))
-    copies = _copies(dataset.images[chosen], origin, settings)
+    training = _Training.of(origin, settings)
+    copies = None if training is None else training.copies(dataset.images[chosen])
+    trained = None if training is None else training.among(dataset, chosen)
     distinct = None
     if copies is not None:
         here = labels[chosen][~copies]
         distinct = {tta: scored(here, some[~copies], len(model.spec.classes)) for tta, some in predicted.items()}
     many = None if copies is None else int(copies.sum())
-    found = Assessment(source, part, model.spec.classes, len(chosen), scores, distinct, many, before)
+    found = Assessment(source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained)
     if out is not None:
         replace_text(out / "metrics.json", json.dumps(found.as_dict(), indent=2) + "\n")
     return found
+
+
+def results_of(model: Path) -> Path:
+    """Returns a folder for the figures of a model, which is not the model's own."""
+    return Path("results") / (model.resolve().name or "model")
+
+
+def _refuse_model(out: Path) -> None:
+    """Raises an error if a folder has a model or an ensemble in it, whose files would be
+    replaced."""
+    if any((out / name).exists() for name in ("model.safetensors", "config.json", "ensemble.json")):
+        raise SettingsError(
+            f"{out} has a model in it, and the figures of an evaluation would replace files of the model.",
+            f"Name another folder: `--out {shlex.quote(str(results_of(out)))}`.",
+        )
 
 
 @dataclass(frozen=True)
@@ -251,26 +278,55 @@ def _kept(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataR
     return DataRef(cache.folder(settings, dataset.signature), dataset.signature, path, split, dataset.spec)
 
 
-def _copies(images: Any, origin: dict[str, Any], settings: Settings) -> Any | None:
-    """Returns which images are copies of training images, bool [N]; None if these are not known."""
-    import numpy as np
+@dataclass(frozen=True)
+class _Training:
+    """The images that a model was trained on.
 
-    from fer_tune.data import cache
-    from fer_tune.data.access import open_search
-    from fer_tune.data.duplicates import find_groups
+    Attributes:
+        data: the data set that the model was made from.
+        signature: of the data set.
+        places: positions of the images in it.
+    """
 
-    signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
-    place = settings.cache / "faces" / signature[:32]
-    try:
-        stored = cache.read(place, signature)
-        ref = DataRef(place, signature, settings.cache / "splits" / f"{split[:32]}.npz", split, stored.spec)
-        opened = open_search(ref)
-    except DataError:
-        return None
-    parts = {"train": [opened.train], "train+val": [opened.train, opened.val]}
-    fitted = parts.get(str(origin.get("fit")))
-    trained = stored.images if fitted is None else stored.images[np.sort(np.concatenate(fitted))]
-    if stored.spec.shape != images.shape[1:]:
-        return None
-    near = find_groups(np.concatenate([trained, images])).near
-    return np.isin(near[len(trained) :], near[: len(trained)])
+    data: Any
+    signature: str
+    places: Any
+
+    @classmethod
+    def of(cls, origin: dict[str, Any], settings: Settings) -> _Training | None:
+        """Returns the images, or None if they are not in the cache."""
+        import numpy as np
+
+        from fer_tune.data import cache
+        from fer_tune.data.access import open_search
+
+        signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
+        place = settings.cache / "faces" / signature[:32]
+        try:
+            stored = cache.read(place, signature)
+            ref = DataRef(place, signature, settings.cache / "splits" / f"{split[:32]}.npz", split, stored.spec)
+            opened = open_search(ref)
+        except DataError:
+            return None
+        parts = {"train": [opened.train], "train+val": [opened.train, opened.val]}
+        fitted = parts.get(str(origin.get("fit")))
+        every = np.arange(len(stored.labels))
+        return cls(stored, signature, every if fitted is None else np.sort(np.concatenate(fitted)))
+
+    def among(self, dataset: Dataset, chosen: Any) -> int | None:
+        """Returns how many of them are at some places of a data set; None for another data set."""
+        import numpy as np
+
+        return int(np.isin(chosen, self.places).sum()) if dataset.signature == self.signature else None
+
+    def copies(self, images: Any) -> Any | None:
+        """Returns which images are copies of them, bool [N]; None for images of another shape."""
+        import numpy as np
+
+        from fer_tune.data.duplicates import find_groups
+
+        if self.data.spec.shape != images.shape[1:]:
+            return None
+        own = self.data.images[self.places]
+        near = find_groups(np.concatenate([own, images])).near
+        return np.isin(near[len(own) :], near[: len(own)])

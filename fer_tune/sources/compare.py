@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from fer_tune.models import FAMILIES
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, SeedResult, difference, pooled
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
+from fer_tune.sources.assess import results_of
 from fer_tune.sources.evaluate import PREDICTIONS
 from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader
@@ -136,11 +138,18 @@ def _entry(store: Store | None, name: str) -> _Entry:
             raise _nothing_complete(name)
         return _of_study(store, max(known, key=lambda study: _value(known[study])), name)
     if Path(name).is_dir():
-        raise DataError(f"{name} has no {PREDICTIONS}.", f"`fer-tune evaluate {name} SRC --out {name}` writes it.")
+        raise DataError(f"{name} has no {PREDICTIONS}.", _how_to_evaluate(name))
     if name in FAMILIES:
         raise StudyError(f"There is no study of the family {name}.", f"`fer-tune run {name}` makes one.")
     store.studies.get(name)  # its error names the nearest study
     raise AssertionError
+
+
+def _how_to_evaluate(name: str) -> str:
+    """Returns the command that leaves predictions, in another folder than the model's own."""
+    results = results_of(Path(name))
+    command = shlex.join(["fer-tune", "evaluate", name, "SRC", "--out", str(results)])
+    return f"`{command}` leaves predictions in {results}. Name that folder instead."
 
 
 def _of_study(store: Store, study: str, name: str) -> _Entry:

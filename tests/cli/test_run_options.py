@@ -120,6 +120,16 @@ def test_copies_are_counted_in_good_grammar() -> None:
     ]
 
 
+def test_images_that_were_trained_on_are_not_called_copies() -> None:
+    said = [copies_of_training(copies, trained) for copies, trained in ((5, 0), (439, 439), (1, 1), (440, 439))]
+    assert said == [
+        "5 of the images are copies of training images.",
+        "The model was trained on 439 of these images.",
+        "The model was trained on 1 of these images.",
+        "The model was trained on 439 of these images. 1 of the others is a copy of a training image.",
+    ]
+
+
 def test_no_probability_is_shown_as_0() -> None:
     assert [probability(p) for p in (1.0, 0.04215, 0.001, 0.00099, 0.0)] == [
         "1.000",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.data.dataset import Dataset
-from fer_tune.errors import DataError
+from fer_tune.errors import DataError, SettingsError
 from fer_tune.settings import Settings
 from fer_tune.sources.assess import assess
 from fer_tune.sources.final import Request
@@ -56,6 +57,7 @@ def test_its_own_data_set_means_the_test_images_of_its_split(model: tuple[Settin
     assert (first.images, first.part) == (record.split.counts["test"], "the test images of its split")
     assert set(first.views) == {"none", "flip", "crops"}
     assert first.copies is not None
+    assert first.trained == 0
     second = assess(folder, "fer2013", settings)
     assert [len(one.ledger) for one in (first, second)] == [1, 2], "each evaluation is an opening"
     assert first.views["none"].scores == second.views["none"].scores
@@ -71,6 +73,7 @@ def test_copies_of_training_images_are_left_out_beside(model: tuple[Settings, Pa
     source = tree(tmp_path / "faces", demo, [*trained, *test])
     found = assess(folder, str(source), settings, out=tmp_path / "out")
     assert (found.images, found.copies) == (9, 5)
+    assert found.trained is None, "files of their own are not known by their place in the data set"
     assert found.distinct is not None
     assert sum(map(sum, found.distinct["none"].confusion)) == 4
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -79,6 +82,42 @@ def test_copies_of_training_images_are_left_out_beside(model: tuple[Settings, Pa
     with np.load(tmp_path / "out" / "predictions.npz") as predictions:
         assert (predictions["plain"].argmax(1) == predictions["label"]).mean() == metrics["test"]["plain"]["accuracy"]
     assert api.compare(str(tmp_path / "out"), str(tmp_path / "out")).p == 1.0
+
+
+@pytest.mark.parametrize("place", [".", "member-0"])
+def test_figures_are_never_written_into_the_folder_of_a_model(
+    model: tuple[Settings, Path], tmp_path: Path, place: str
+) -> None:
+    settings, folder = model
+    shutil.copytree(folder, tmp_path / "model" / place)
+    if place != ".":
+        (tmp_path / "model" / "ensemble.json").write_text("{}")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    for target in (tmp_path / "model", tmp_path / "model" / place):
+        with pytest.raises(SettingsError, match="has a model in it") as caught:
+            assess(folder, "fer2013", settings, out=target)
+        assert f"--out results/{target.name}`" in caught.value.hint
+    assert {path: path.read_bytes() for path in before} == before
+    assert Openings(settings.root).all() == [], "it was refused before test was opened"
+
+
+def test_images_that_the_model_was_trained_on_are_named(
+    once: Once, demo: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(settings: Settings) -> None:
+        run_sweeps([real_sweep(1)], settings, INLINE)
+        assert run_final_fits("s", Request(on="all"), settings, INLINE)
+
+    settings = once("a model of all images", work)
+    (path,) = settings.artifacts.rglob("model.safetensors")
+    found = assess(path.parent, "fer2013", settings)
+    assert found.trained == found.images == found.copies
+    assert found.as_dict()["trained_on"] == found.images
+    monkeypatch.setenv("FER_TUNE_DATA", str(settings.data_source))
+    shown = CliRunner().invoke(app, ["evaluate", str(path.parent), "fer2013"])
+    assert shown.exit_code == 0, shown.output
+    assert f"The model was trained on {found.images} of these images." in shown.stdout
+    assert "are copies of training images" not in shown.stdout
 
 
 def test_classes_are_found_by_name_and_an_unknown_one_is_said(

@@ -90,8 +90,9 @@ def test_what_cannot_be_compared_is_said(store: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is measured by"):
         api.compare(str(model(tmp_path / "one", [1])), "tiny")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"has no predictions\.npz"):
+    with pytest.raises(DataError, match=r"has no predictions\.npz") as caught:
         api.compare(str(tmp_path / "empty"), "tiny")
+    assert "--out results/empty" in caught.value.hint, "not into the folder of the model itself"
     (tmp_path / "one" / "predictions.npz").write_bytes(b"torn")
     with pytest.raises(DataError, match="cannot be read"):
         api.compare(str(tmp_path / "one"), "tiny")
