@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fer_tune.sources.assess import Assessment
     from fer_tune.sources.evaluate import TestScores
-    from fer_tune.sources.protocols import Protocols
+    from fer_tune.sources.protocols import ProtocolRow, Protocols
 
 
 EXAMPLES = ("fer-tune evaluate models/resnet faces/", "fer-tune evaluate models/resnet fer2013 --usage PrivateTest")
@@ -119,7 +119,8 @@ def show_protocols(out: Console, found: Protocols) -> None:
             images = sum(map(sum, views["none"].confusion))
             cells = [terminal.percent(views[tta].scores.accuracy) for tta in VIEWS]
             error = terminal.percent(views["none"].error)
-            table.add_row(row.judged, copies, f"{images:,}", *cells, error, f"no: {row.doubt}" if row.doubt else "yes")
+            honest = _honest(row, copies == "left in") if images else terminal.NONE
+            table.add_row(row.judged, copies, f"{images:,}", *cells, error, honest)
     out.print(table)
     say(out, [f"It was trained on {found.rows[0].trained}.", *(f"missing: {text}" for text in found.missing)])
     others = terminal.table("published, on PrivateTest")
@@ -129,6 +130,13 @@ def show_protocols(out: Console, found: Protocols) -> None:
         others.add_row(one.who, f"{one.accuracy:.2f}", one.chosen, one.views, "yes" if one.honest else "no")
     out.print(others)
     show_ledger(out, found.rows[-1].found.ledger, "the images of the last row were opened")
+
+
+def _honest(row: ProtocolRow, with_copies: bool) -> str:
+    """Returns whether a figure of a row is honest, and why not."""
+    if not row.doubt or (row.of_copies and not with_copies):
+        return "yes"
+    return f"{'not known' if row.honest is None else 'no'}: {row.doubt}"
 
 
 def _cells(test: TestScores) -> list[str]:

@@ -6,6 +6,7 @@ see how often the test images of that split were opened before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ class TestScores:
 
     Attributes:
         scores: accuracy, macro-F1, balanced accuracy and recall.
-        error: standard error of the accuracy p of n images, sqrt(p (1 - p) / n).
+        error: standard error of the accuracy p of n images, sqrt(p (1 - p) / n); nan without any.
         confusion: counts of images, C rows of true classes and C columns of predicted ones.
         calibration_error: expected calibration error of the probabilities.
     """
@@ -101,8 +102,8 @@ def scored(labels: Any, probabilities: Any, classes: int) -> TestScores:
     counts = np.bincount(classes * labels.astype(np.int64) + probabilities.argmax(1), minlength=classes * classes)
     matrix: list[list[int]] = counts.reshape(classes, classes).tolist()
     found = scores([[float(count) for count in row] for row in matrix])
-    error = standard_error(found.accuracy, len(labels)) or 0.0
-    return TestScores(found, error, matrix, calibration_error(probabilities, labels))
+    error = standard_error(found.accuracy, len(labels))
+    return TestScores(found, math.nan if error is None else error, matrix, calibration_error(probabilities, labels))
 
 
 def on_validation(model: Model, data: DataRef, views: Sequence[Tta]) -> dict[Tta, TestScores]:

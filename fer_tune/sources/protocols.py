@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 BENCHMARK = "python -m benchmarks.protocols"
 
+FEW = 0.2
+"""The share of copies of training images up to which a figure on images of another data set counts
+as honest."""
+
+UNKNOWN = "its training images are not in the cache, so copies were not looked for"
+"""The doubt about a figure if copies of training images are not known."""
+
 
 @dataclass(frozen=True)
 class ProtocolRow:
@@ -28,13 +35,20 @@ class ProtocolRow:
         judged: the images that judge, in words.
         trained: the images that it was trained on, in words.
         found: the figures, with and without copies of training images.
-        doubt: why the figure is not honest; empty if it is.
+        doubt: why the figure is not honest, or why that is not known; empty if it is honest.
+        of_copies: whether the doubt is of copies alone, so that the figure without them is honest.
     """
 
     judged: str
     trained: str
     found: Assessment
     doubt: str
+    of_copies: bool = False
+
+    @property
+    def honest(self) -> bool | None:
+        """Whether the figure is honest; None if nothing is known of the training images."""
+        return None if self.doubt == UNKNOWN else not self.doubt
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Protocols:
     def as_dict(self) -> dict[str, Any]:
         """Returns the figures as files have them."""
         rows = [
-            {"judged": row.judged, "trained": row.trained, "honest": not row.doubt, "doubt": row.doubt}
+            {"judged": row.judged, "trained": row.trained, "honest": row.honest, "doubt": row.doubt}
             | row.found.as_dict()
             for row in self.rows
         ]
@@ -100,12 +114,23 @@ def under_protocols(
             missing.append(f"{part}: {_no_part(dataset, source)}")
             continue
         found = assess(folder, source, settings, usage=part, device=device, note=note)
-        trained = known.trained if known else "other images"
-        rows.append(ProtocolRow(part, trained, found, known.doubt(judged) if known else ""))
+        if known is not None:
+            rows.append(ProtocolRow(part, known.trained, found, known.doubt(judged)))
+        else:
+            rows.append(ProtocolRow(part, "another data set", found, _doubt_by_copies(found), of_copies=True))
     missing.append(f"PrivateTest, epoch chosen on PrivateTest (not honest): it needs a training. {BENCHMARK} does it.")
     if not rows:
         raise DataError(f"{source} has no images for a protocol: {' '.join(missing)}", "Name fer2013.csv.")
     return Protocols(tuple(rows), tuple(missing))
+
+
+def _doubt_by_copies(found: Assessment) -> str:
+    """Returns why a figure on images of another data set is not honest, or nothing."""
+    if found.copies is None:
+        return UNKNOWN
+    if found.copies > FEW * found.images:
+        return f"{found.copies:,} of {found.images:,} are copies of its training images"
+    return ""
 
 
 def _no_part(dataset: Dataset, source: str) -> str:

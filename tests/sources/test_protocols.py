@@ -68,6 +68,34 @@ def test_each_part_is_judged_and_what_decided_something_is_not_honest(searched: 
     assert [row.doubt for row in both.rows] == ["", "trained on 28 of them", ""]
 
 
+def test_copies_in_another_file_are_a_doubt_and_an_unknown_number_is_said(
+    searched: Settings, demo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its PublicTest has images that were trained on, and its PrivateTest has none."""
+    other = tmp_path / "other.csv"
+    parts = ("PublicTest", "Training", "Training", "Training", "PrivateTest")
+    rows = [
+        f"{label},{' '.join(map(str, image.ravel()))},{parts[place % 5]}"
+        for place, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True))
+    ]
+    other.write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    folder = fitted(searched, Request(test=False))
+    found = under_protocols(folder, str(other), searched)
+    assert [(row.judged, row.doubt, row.honest) for row in found.rows] == [
+        ("PublicTest", "28 of 28 are copies of its training images", False),
+        ("PrivateTest", "", True),
+    ]
+    assert {row.trained for row in found.rows} == {"another data set"}
+    shown = CliRunner().invoke(app, ["evaluate", str(folder), str(other), "--protocol"])
+    assert shown.exit_code == 0, shown.output
+    [empty] = [line for line in shown.stdout.splitlines() if "left out" in line and "PublicTest" in line]
+    assert empty.split()[3:] == ["0", *"–––––"]
+    unknown = under_protocols(folder, str(other), replace(searched, root=tmp_path / "elsewhere"))
+    said = "its training images are not in the cache, so copies were not looked for"
+    assert {(row.doubt, row.honest) for row in unknown.rows} == {(said, None)}
+    assert [row["honest"] for row in unknown.as_dict()["rows"]] == [None, None]
+
+
 def test_without_a_usage_column_what_is_missing_is_said(
     searched: Settings, csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
