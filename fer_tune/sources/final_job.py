@@ -12,6 +12,7 @@ from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study import TrialSummary
+from fer_tune.sweep.schema import SweepLimits
 
 METRICS = "metrics"
 """Kind of the file that is recorded last of a fit."""
@@ -22,9 +23,6 @@ PARTS: dict[Part, tuple[str, ...]] = {
     "all": ("train", "val", "test"),
 }
 """The parts of the split that a fit is trained on."""
-
-CHECKPOINT_SECONDS = 10.0
-"""Seconds between two checkpoints of a final fit, unless the sweep has a `checkpoint_interval`."""
 
 
 def final_job(
@@ -89,7 +87,8 @@ def _trained(store: Store, job: JobRecord, until: int) -> bool:
 
 def checkpoint_seconds(record: StudyRecord) -> float:
     """Returns the seconds between two checkpoints, as the study's sweep says."""
-    return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", CHECKPOINT_SECONDS))
+    default = SweepLimits.model_fields["checkpoint_interval"].default
+    return float((yaml.safe_load(record.sweep_text) or {}).get("checkpoint_interval", default))
 
 
 def last_epoch(store: Store, record: StudyRecord, chosen: TrialSummary, schedule: int, on: Part = "train+val") -> int:

@@ -51,7 +51,7 @@ def test_it_goes_to_the_end_where_nothing_is_known_of_the_trial(settings: Settin
         assert last_epoch(store, unknown, chosen, 60) == 60
 
 
-@pytest.mark.parametrize(("line", "seconds"), [("checkpoint_interval: 0.5\n", 0.5), ("", 10.0)])
+@pytest.mark.parametrize(("line", "seconds"), [("checkpoint_interval: 0.5\n", 0.5), ("", 30.0)])
 def test_its_checkpoints_are_as_far_apart_as_the_sweep_says(settings: Settings, line: str, seconds: float) -> None:
     with make_study(settings, sweep=SWEEP + line) as store:
         fits = FinalFits(store, settings, "tiny", Request())

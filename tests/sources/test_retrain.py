@@ -25,7 +25,6 @@ from fer_tune.errors import DataError, StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
-from fer_tune.sources import final_job
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, nearest_to_median
 from fer_tune.sources.retrain import run_final_fits
@@ -183,7 +182,7 @@ KILLED = textwrap.dedent(
     from tests.jobs.helpers import LOCAL
     from tests.sources.test_retrain import Heard
 
-    final_job.CHECKPOINT_SECONDS = 0.0
+    final_job.checkpoint_seconds = lambda record: 0.0
     settings = Settings(Path(sys.argv[1]), *sys.argv[2:])
     heard = Heard(lambda job, row: print(row.epoch, flush=True))
     run_final_fits("s", Request(epochs=9), settings, replace(LOCAL, workers=1), observer=heard)
@@ -471,13 +470,6 @@ def test_two_databases_in_one_folder_never_share_a_job_s_files(searching: Settin
             left.append(store.artifacts.path(file))
     assert len(set(left)) == 2
     assert all(path.is_file() for path in left)
-
-
-def test_checkpoints_of_a_fit_are_written_more_often_than_a_trial_s(searched: Settings) -> None:
-    with Store.of(searched) as store:
-        fits = FinalFits(store, searched, "s", Request())
-        fits.lock.release()
-        assert fits.jobs[0].checkpoint_seconds == final_job.CHECKPOINT_SECONDS < 30
 
 
 def test_a_study_that_cannot_be_written_is_retrained_into_another_folder(
