@@ -80,9 +80,10 @@ def retrain(
     one_of(get_args(Tta), tta=tta)
     one_of(("best", "end"), until=until)
     record = find_study(study, storage=storage)
+    changed = read_changes(record.family, changes, record.data_spec.side)
     return run_final_fits(
         record.name,
-        Request(trial, epochs, until, seeds, on, tta, test, read_changes(record.family, changes)),
+        Request(trial, epochs, until, seeds, on, tta, test, changed),
         Settings.from_environment(storage),
         RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         observer=observer,

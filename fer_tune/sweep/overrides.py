@@ -14,6 +14,7 @@ from fer_tune.models import FAMILIES, family_files, start_weights
 from fer_tune.sweep.catalogue import Catalogue, catalogue
 from fer_tune.sweep.error_messages import nearest, unknown
 from fer_tune.sweep.schema import SweepKeys
+from fer_tune.sweep.sections import wrong_crop
 from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import Node, Problems, parse
 
@@ -70,12 +71,15 @@ def _is_about_the_search(steps: Sequence[str], value: Node) -> bool:
     return steps[1:2] == ["slots"] or "deterministic" in str(value.plain()) or value.plain() == "asynchronous"
 
 
-def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> dict[str, Value]:
+def read_changes(
+    family: str, changes: Sequence[str] | Mapping[str, object], side: int | None = None
+) -> dict[str, Value]:
     """Returns hyperparameters of a family by name, checked as a sweep checks them.
 
     Args:
         changes: `lr=0.01` as given to `--set`, or a mapping of names to values. `null` or None is
             the default.
+        side: of the images, which a crop must fit; None if it is not known.
 
     Raises:
         SettingsError: a name or a value is not valid. The message names all of them.
@@ -94,6 +98,8 @@ def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> 
                 problems.add(value, "", "must be key=value, such as lr=0.01")
     known = catalogue(family)
     read = {name: _checked(known, name, value, problems) for name, value in given}
+    if side is not None:
+        _check_crop(family, side, read, dict(given), problems)
     if len(problems):
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise SettingsError(f"These changes cannot be made to a trial of {family}:\n{lines}", _HINT)
@@ -114,6 +120,15 @@ def _checked(known: Catalogue, name: str, node: Node, problems: Problems) -> Val
     except ValueError as error:
         problems.add(node, name, f"{error}{nearest(node.plain(), map(show, known[name].choices))}")
         return None
+
+
+def _check_crop(
+    family: str, side: int, read: Mapping[str, Value | None], given: Mapping[str, Node], problems: Problems
+) -> None:
+    """Adds a crop that does not fit the images, or is too small for the family, to `problems`."""
+    crop = read.get("crop")
+    if isinstance(crop, int) and (what := wrong_crop([crop], [crop], FAMILIES.get(family), side)):
+        problems.add(given["crop"], "crop", f"{what}, not {crop}")
 
 
 def _origin(assignment: str) -> str:

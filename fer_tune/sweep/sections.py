@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from fer_tune.data.policy import SplitPolicy
@@ -61,13 +61,25 @@ def check_crop(root: Node, space: Space, family: Family | None, images: Images, 
             if isinstance(domain, Fixed)
             else domain.choices
         )
-        sizes = [int(value) for value in values if value]
-        least = max(1, family.smallest_side if family else 1)
-        if sizes and not (least <= min(sizes) and max(sizes) < images.side):
-            problems.add(root.at(("params", "crop")), "params.crop", f"must be 0, or {least} to {images.side - 1}")
-        elif family is not None and any(value % family.multiple for value in _steps(domain)):
-            what = f"must be a multiple of {family.multiple} for {family.name}"
+        if what := wrong_crop([int(value) for value in values], _steps(domain), family, images.side):
             problems.add(root.at(("params", "crop")), "params.crop", what)
+
+
+def wrong_crop(sizes: Sequence[int], steps: Sequence[int], family: Family | None, side: int) -> str:
+    """Returns what crops must be instead, or nothing if they fit the images and the family.
+
+    Args:
+        sizes: the smallest and the largest, or all. 0 means the whole image.
+        steps: sizes and distances that must be multiples of the family's number.
+        side: of the images.
+    """
+    crops = [size for size in sizes if size]
+    least = max(1, family.smallest_side if family else 1)
+    if crops and not (least <= min(crops) and max(crops) < side):
+        return f"must be 0, or {least} to {side - 1}"
+    if family is not None and any(step % family.multiple for step in steps):
+        return f"must be a multiple of {family.multiple} for {family.name}"
+    return ""
 
 
 def _steps(domain: Fixed | Range | Choice) -> list[int]:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.api import load_model
 from fer_tune.cli.app import app
-from fer_tune.errors import DataError, StorageError, StudyError, TrainingError
+from fer_tune.errors import DataError, SettingsError, StorageError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
@@ -409,6 +409,16 @@ def test_the_command_says_whose_predictions_the_temperature_was_fitted_to(
     assert "not calibrated: retrain --on train with the same changes measures it" in printed(*changed)
     assert "by the predictions" not in printed(*changed, "--on", "train")
     assert "by the predictions of a fit of trial 0 on training images, seed 1, 1 epoch:" in printed(*changed)
+
+
+def test_a_crop_that_does_not_fit_the_images_starts_nothing(
+    searched: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    with pytest.raises(SettingsError, match="crop: must be 0, or"):
+        api.retrain("s", changes=["crop=100"], devices="cpu", test=False)
+    with Store.of(searched) as store:
+        assert store.jobs.of("s", "final") == []
 
 
 def test_crops_are_tested_if_they_are_asked_for(searched: Settings) -> None:

@@ -55,6 +55,21 @@ def test_a_wrong_change_is_refused_with_what_is_allowed(assignment: str, words: 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(("family", "change", "allowed"), [
+    ("resnet", "crop=100", "must be 0, or 32 to 47, not 100"),
+    ("resnet", "crop=48", "must be 0, or 32 to 47, not 48"),
+    ("vgg", "params.crop=3", "not 3"),
+])  # fmt: skip
+def test_a_crop_that_does_not_fit_the_images_is_refused(family: str, change: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_changes(family, [change], side=48)
+    assert f"--set {change}: crop: must be 0, or" in caught.value.message
+    assert allowed in caught.value.message
+    for fits in ("crop=0", "crop=40", "lr=0.1"):
+        assert read_changes(family, [fits], side=48)
+    assert read_changes(family, ["crop=null"], side=48) == {"crop": 0}
+
+
 def test_all_wrong_changes_are_named_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read_changes("resnet", ["lr=-1", "depht=34"])
