@@ -75,7 +75,7 @@ def _show(fit: EnsembleFit, tta: Tta) -> None:
     networks = terminal.many(len(fit.fits), "network")
     terminal.line(out, f"{networks}, chosen from {terminal.many(len(fit.chosen.candidates), 'training')}")
     table = terminal.table()
-    for heading in ("study", "trial", "changes", "networks", "search"):
+    for heading in ("study", "trial", "changes", "networks", "validation"):
         table.add_column(heading, justify="left" if heading in ("study", "changes") else "right")
     for one in fit.chosen.members:
         changes = ", ".join(f"{key}={value}" for key, value in one.changes.items())

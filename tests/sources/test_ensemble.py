@@ -185,6 +185,8 @@ def test_the_command_prints_both_figures(searched: Settings, monkeypatch: pytest
     assert shown.exit_code == 0, shown.output
     assert "validation, cross-fitted" in shown.stdout
     assert "best single" in shown.stdout
+    [headings] = [line for line in shown.stdout.splitlines() if "networks" in line and "changes" in line]
+    assert headings.split()[-1] == "validation", "members of `retrain --on train` are not of a search"
     assert "test images of this split were opened: once" in shown.stdout
     wrong = CliRunner().invoke(app, ["ensemble", "--studies", "one,tow"])
     assert (wrong.exit_code, "There is no study tow" in wrong.stderr) == (2, True)
