@@ -65,15 +65,16 @@ class TestScores:
     confusion: list[list[int]]
     calibration_error: float
 
-    def figures(self) -> dict[str, float]:
-        """Returns the figures as files have them."""
-        return {
+    def figures(self) -> dict[str, float | None]:
+        """Returns the figures as files have them: None without any image, as JSON has no nan."""
+        known = {
             "accuracy": self.scores.accuracy,
             "accuracy_standard_error": self.error,
             "macro_f1": self.scores.macro_f1,
             "balanced_accuracy": self.scores.balanced_accuracy,
             "calibration_error": self.calibration_error,
         }
+        return {name: None if math.isnan(value) else value for name, value in known.items()}
 
 
 @dataclass(frozen=True)

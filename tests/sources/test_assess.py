@@ -102,7 +102,7 @@ def test_figures_are_never_written_into_the_folder_of_a_model(
 
 
 def test_images_that_the_model_was_trained_on_are_named(
-    once: Once, demo: Dataset, monkeypatch: pytest.MonkeyPatch
+    once: Once, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(settings: Settings) -> None:
         run_sweeps([real_sweep(1)], settings, INLINE)
@@ -110,7 +110,10 @@ def test_images_that_the_model_was_trained_on_are_named(
 
     settings = once("a model of all images", work)
     (path,) = settings.artifacts.rglob("model.safetensors")
-    found = assess(path.parent, "fer2013", settings)
+    found = assess(path.parent, "fer2013", settings, out=tmp_path / "out")
+    metrics = (tmp_path / "out" / "metrics.json").read_text()
+    assert "NaN" not in metrics, "it is not valid JSON"
+    assert json.loads(metrics)["test_without_copies"]["plain"]["accuracy"] is None
     assert found.trained == found.images == found.copies
     assert found.as_dict()["trained_on"] == found.images
     monkeypatch.setenv("FER_TUNE_DATA", str(settings.data_source))
