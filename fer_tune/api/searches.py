@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from fer_tune.api.arguments import Paths, at_least, one_of
+from fer_tune.api.arguments import Paths, check_lanes, one_of
 from fer_tune.api.checks import check
 from fer_tune.api.results import find_study
 from fer_tune.errors import SettingsError, StudyError
@@ -73,6 +73,7 @@ def plan(
     from fer_tune.sources.plan import plan_sweeps
     from fer_tune.sources.workers import RunOptions
 
+    check_lanes(lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
     )
@@ -125,8 +126,7 @@ def run(
     from fer_tune.sources.workers import RunOptions, started
 
     one_of(WANDB_MODES, wandb=wandb)
-    if lanes != "auto":
-        at_least(1, lanes=lanes)
+    check_lanes(lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )

@@ -144,12 +144,13 @@ def run(  # noqa: PLR0917 - options
         "engine": engine,
         "storage": storage,
     }
+    given_lanes = lanes_of(lanes)
     if dry_run:
         from fer_tune.display.plan import show_previews
 
         show_previews(api.preview(sweep, **how))
         return
-    how |= {"lanes": lanes_of(lanes), "ray_address": ray_address}
+    how |= {"lanes": given_lanes, "ray_address": ray_address}
     if plan:
         from fer_tune.display.plan import show_plans
 

@@ -35,6 +35,7 @@ WRONG = {
     "run": "Missing argument 'SWEEP...'.",
     "check": "`fer-tune check` needs a sweep, or --family.",
     "export model": "Missing option '--onnx'.",
+    "run FILE --dry-run --lanes 0": "--lanes must be between 1 and 64, or auto (got 0).",
     "run FILE --dry-run --plan": "--dry-run and --plan exclude one another.",
     "run FILE FILE2 --study x": "--study names one study, and there are 2 sweeps.",
     "best a --study b": "Two studies are named: a and b.",
