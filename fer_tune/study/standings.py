@@ -6,13 +6,11 @@ confirmations, the trials are ranked by their means.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from fer_tune.errors import StorageError
 from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, Place
@@ -24,6 +22,7 @@ from fer_tune.study.cut_off import CutOff, cut_off
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
 from fer_tune.study.summaries import trial as find_trial
+from fer_tune.study.usual_fits import accuracies_on_test
 
 Rule = Literal["max", "one_se"]
 """`max` chooses the leader. `one_se` chooses the cheapest trial that is not clearly worse: within
@@ -165,7 +164,7 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+        test: its plain accuracies on test, by seed. None reads those of its usual final fits.
 
     Returns:
         None if the trial is not complete, or if the objective is not the accuracy.
@@ -180,28 +179,13 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     places = confirmations.race.places if confirmations else ()
     place = next((place for place in places if place.candidate == number), None)
     values, interval = (place.values, place.interval) if place else ((), None)
-    tested = _tested(store, study, number) if test is None else test
+    tested = accuracies_on_test(store, record, number) if test is None else test
     counts = record.split.counts
     read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), of_confirmed=interval)
     if not tested:
         return read
     split = record.split.hash
     return replace(read, openings=len(Openings(store.root).of_split(split, store.ledger.of_split(split))))
-
-
-def _tested(store: Store, study: str, number: int) -> list[float]:
-    """Returns the accuracies on test of a trial's final fits, without changes, the oldest first."""
-    fits = [job.uid for job in store.jobs.of(study, "final") if job.origin.get("trial") == number]
-    found = []
-    for uid in fits:
-        for file in store.artifacts.of(study, uid):
-            try:
-                metrics = json.loads(store.artifacts.path(file).read_text("utf-8")) if file.kind == "metrics" else {}
-                if metrics and not metrics["changes"]:
-                    found.append(float(metrics["test"]["plain"]["accuracy"]))
-            except (OSError, ValueError, KeyError, TypeError, StorageError):
-                continue
-    return found
 
 
 def _confirmed(
