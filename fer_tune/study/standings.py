@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
-from fer_tune.selection.race import ALPHA, Place
+from fer_tune.selection.race import ALPHA, Place, Race
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
@@ -176,12 +176,12 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     if found.value is None or found.state != "complete" or record.objective != "val_accuracy":
         return None
     confirmations = ConfirmationReader(store, record).read()
-    places = confirmations.race.places if confirmations else ()
-    place = next((place for place in places if place.candidate == number), None)
+    race = confirmations.race if confirmations else Race((), (), 0, None)
+    place = next((place for place in race.places if place.candidate == number), None)
     values, interval = (place.values, place.interval) if place else ((), None)
     tested = accuracies_on_test(store, record, number) if test is None else test
-    counts = record.split.counts
-    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), of_confirmed=interval)
+    of_val, of_test = (record.split.counts.get(part, 0) for part in ("val", "test"))
+    read = meter(found.value, values, tested, of_val, of_test, of_confirmed=interval, spread=race.spread)
     if not tested:
         return read
     split = record.split.hash
