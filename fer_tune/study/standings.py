@@ -43,7 +43,8 @@ class Standing:
         behind: how far it is behind the leader: in the confirmed means if both are confirmed, else
             in the search's values.
         behind_error: standard error of that difference; None if unknown.
-        p: probability of such a difference between equal trials; None if unknown.
+        p: probability of such a difference between equal trials; None if unknown. It is that of one
+            look, while a race of confirmed trials has several.
         paired: whether the two were compared image by image.
         confirmed: its place among the confirmed trials, or None.
     """
@@ -58,9 +59,9 @@ class Standing:
 
     @property
     def tied(self) -> bool:
-        """Whether the trial cannot be told from the leader."""
-        if self.confirmed is not None and self.confirmed.behind_after is not None:
-            return False
+        """Whether the trial cannot be told from the leader. The race decides for confirmed ones."""
+        if self.confirmed is not None:
+            return self.confirmed.behind_after is None
         return self.p is None or self.p >= ALPHA
 
     @property
@@ -97,8 +98,6 @@ class Standings:
     @property
     def ties(self) -> tuple[Standing, ...]:
         """The trials that cannot be told from the leader, which is one of them."""
-        if self.confirmations is not None and self.confirmations.race.winner is not None:
-            return self.ranked[:1]
         confirmed = [one for one in self.ranked if one.confirmed is not None]
         return tuple(one for one in confirmed or self.ranked if one.tied)
 
