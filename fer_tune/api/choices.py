@@ -110,7 +110,9 @@ def overtuning(
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+        test: its plain accuracies on test, by seed. None reads those of its recorded final fits on
+            training and validation images, without changes, and over the study's schedule or a
+            longer one. Those of one length count, one for each seed.
 
     Returns:
         The figures, with a warning for each gap that chance does not explain. None if the trial is

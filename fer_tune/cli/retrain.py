@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
+from fer_tune.api.for_commands import meter_of
 from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
@@ -120,7 +121,7 @@ def retrain(  # noqa: PLR0917 - options
         _show_result(fit, tta)
     if len(fits) > 1:
         _show_mean(fits, tta)
-    _show_meter(fits, tta, storage)
+    show_meter(terminal.console(), meter_of(fits, storage=storage))
     _show_next(fits, out)
 
 
@@ -148,15 +149,6 @@ def _show_mean(fits: Sequence[FinalFit], tta: Tta) -> None:
         terminal.line(out, (shown, "bold"), spread, range_)
     kept = nearest_to_median(fits)
     terminal.line(out, f"nearest the median, and the one to use: seed {kept.seed}, ", (str(kept.folder), "bold"))
-
-
-def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None:
-    """Prints the figures of search, confirmation and test side by side, with warnings."""
-    tests = [fit.scores(tta).scores.accuracy for fit in fits if fit.tested]
-    changed = any(fit.changes for fit in fits)
-    if not tests or changed:
-        return
-    show_meter(terminal.console(), api.overtuning(fits[0].study, fits[0].trial, tests, storage=storage))
 
 
 def _epochs(fit: FinalFit) -> str:
