@@ -19,6 +19,7 @@ from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
 from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
 from fer_tune.sweep.load import loads_sweep
+from fer_tune.sweep.overrides import origin
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Sweep
 
 
@@ -269,8 +270,14 @@ def _with(sweep_text: str, option: str, changes: Sequence[str]) -> Sweep:
     try:
         return loads_sweep(sweep_text, Path("replay.yaml"), changes)
     except SweepError as error:
-        why = "; ".join(problem.partition(": ")[2] or problem for problem in error.problems) or error.message
+        places = [f"{origin(change)}: " for change in changes]
+        why = "; ".join(_without(places, problem) for problem in error.problems) or error.message
         raise SweepError(f"{option} is not valid: {why}.", error.hint) from error
+
+
+def _without(places: Sequence[str], problem: str) -> str:
+    """Returns a problem without the place at its beginning, if it is one of these."""
+    return next((problem.removeprefix(place) for place in places if problem.startswith(place)), problem)
 
 
 class _Quiet:

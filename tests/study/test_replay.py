@@ -86,3 +86,23 @@ def test_rules_are_read_as_a_sweep_is() -> None:
         rules_of("family: vgg\n", ["promot"], [])
     with pytest.raises(SweepError, match="--pruner foo is not valid: pruner: foo: unknown name; allowed: median"):
         rules_of("family: vgg\n", [], ["foo"])
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("{strategy: promote, facto: 3}", "search.facto: unknown key; nearest: factor; allowed: strategy, "),
+        ("{strategy: promote, rungs: [2, 4, 8, 16], factor: 3, compare: loss}", "search.compare: must be 'objective'"),
+        ("{rungs: [2]}", "search.rungs: needs strategy: promote, which has rungs."),
+        ("{rungs: [2", "not YAML: "),
+    ],
+)
+def test_an_error_repeats_a_rule_once_and_says_what_is_wrong_with_it(search: str, said: str) -> None:
+    with pytest.raises(SweepError) as refused:
+        rules_of("family: vgg\n", [search], [])
+    assert refused.value.message.startswith(f"--search {search} is not valid: {said}")
+
+
+def test_what_is_wrong_with_the_sweep_of_a_study_keeps_its_line() -> None:
+    with pytest.raises(SweepError, match=r"--search prune is not valid: line 2: sead: unknown key; nearest: seed"):
+        rules_of("family: vgg\nsead: 1\n", ["prune"], [])
