@@ -15,6 +15,8 @@ from pathlib import Path
 import optuna
 
 from fer_tune.errors import SweepError
+from fer_tune.job import ObjectiveOf
+from fer_tune.selection.objective import objective_of
 from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
 from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
@@ -31,6 +33,7 @@ class Recorded:
         values, seconds: the objective and the duration of each epoch.
         losses: the loss of each epoch on validation.
         whole: whether nothing stopped it. Else nobody knows how its curve would have continued.
+        objective_of: which epochs decide the objective of the trial.
     """
 
     number: int
@@ -38,11 +41,14 @@ class Recorded:
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     whole: bool
+    objective_of: ObjectiveOf = "max"
 
     @property
-    def best(self) -> float:
-        """The objective of the best epoch."""
-        return max(self.values)
+    def objective(self) -> float:
+        """The objective of the whole training."""
+        found = objective_of(self.values, self.objective_of)
+        assert found is not None  # the values are finite
+        return found
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ def recorded(store: Store, study: str) -> list[Recorded]:
     Raises:
         StudyError: the study does not exist.
     """
-    objective = store.studies.get(study).objective
+    record = store.studies.get(study)
+    objective, rule = record.objective, record.sweep_json.get("objective_of", "max")
     curves = store.epochs.curves(study)
     found = []
     for job in store.jobs.of(study, "search"):
@@ -95,7 +102,7 @@ def recorded(store: Store, study: str) -> list[Recorded]:
             values = tuple(float(getattr(row, objective)) for row in rows)
             seconds = tuple(row.seconds for row in rows)
             losses = tuple(-rung_value(row, objective, "val_loss") for row in rows)
-            found.append(Recorded(job.number, values, seconds, losses, job.state == "complete"))
+            found.append(Recorded(job.number, values, seconds, losses, job.state == "complete", rule))
     return sorted(found, key=lambda trial: trial.number)
 
 
@@ -168,7 +175,7 @@ class _Replay:
             self.rungs.pause(str(number), until)
         elif trial.whole:
             self.complete.append(trial)
-            self._told(number, trial.best)
+            self._told(number, trial.objective)
         else:
             self.unknown += 1
         return True
@@ -189,7 +196,7 @@ class _Replay:
             self.study.tell(self.asked[number], value)
 
     def result(self) -> Replayed:
-        best = max(self.complete, key=lambda trial: (trial.best, -trial.number), default=None)
+        best = max(self.complete, key=lambda trial: (trial.objective, -trial.number), default=None)
         places = {trial.number: place for place, trial in enumerate(self.trials)}
         top = sum(self.spent[places[trial.number]] for trial in self.complete)
         return Replayed(
@@ -198,7 +205,7 @@ class _Replay:
             seconds=self.seconds,
             started=len(self.at),
             complete=len(self.complete),
-            value=best.best if best else None,
+            value=best.objective if best else None,
             number=best.number if best else None,
             top=top / self.seconds if self.seconds else 0.0,
             unknown=self.unknown,
@@ -209,7 +216,7 @@ class _Replay:
 def as_recorded(trials: Sequence[Recorded]) -> Replayed:
     """Returns what the study itself came to."""
     complete = [trial for trial in trials if trial.whole]
-    best = max(complete, key=lambda trial: (trial.best, -trial.number), default=None)
+    best = max(complete, key=lambda trial: (trial.objective, -trial.number), default=None)
     seconds = sum(sum(trial.seconds) for trial in trials)
     top = sum(sum(trial.seconds) for trial in complete)
     return Replayed(
@@ -218,7 +225,7 @@ def as_recorded(trials: Sequence[Recorded]) -> Replayed:
         seconds=seconds,
         started=len(trials),
         complete=len(complete),
-        value=best.best if best else None,
+        value=best.objective if best else None,
         number=best.number if best else None,
         top=top / seconds if seconds else 0.0,
         unknown=0,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.study import ranking
 from fer_tune.study.replay import Recorded, Rule, as_recorded, replay, replays, rules_of
+from fer_tune.study.replay import recorded as recorded_of
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec
 from tests.jobs.helpers import run
 from tests.searches import make_sweep
@@ -76,6 +80,18 @@ def test_it_reads_a_study(searching: Settings) -> None:
     assert half.budget == pytest.approx(first.seconds / 2)
     assert half.seconds <= half.budget
     assert text == ""
+
+
+def test_a_trial_has_the_objective_that_the_study_takes(searching: Settings) -> None:
+    falling = Recorded(0, (0.7, 0.3, 0.5), (1.0,) * 3, (1.0,) * 3, True)
+    assert falling.objective == 0.7
+    assert replace(falling, objective_of="last").objective == 0.5
+    assert replace(falling, objective_of="mean_last").objective == pytest.approx(0.5)
+    run(replace(make_sweep(epochs=4, budget=3, seconds=0.0), objective_of="mean_last"), searching)
+    with Store.of(searching) as store:
+        first, *_ = replays(store, "s", [], [1.0])
+        assert first.value == ranking(store, "s")[0].value
+        assert first.value != max(max(one.values) for one in recorded_of(store, "s"))
 
 
 def test_rules_are_read_as_a_sweep_is() -> None:
