@@ -213,6 +213,15 @@ def test_exit_codes_of_a_run() -> None:
     assert exit_code(RunOutcome((outcome(2),), interrupted=True)) == 130
 
 
+def test_a_replay_without_trials_says_so(settings: Settings, fer_tune: Run) -> None:
+    make_study(settings, ()).close()
+    answer = fer_tune("replay")
+    assert (answer.exit_code, answer.stdout) == (3, "")
+    assert "No trial of tiny has trained yet." in answer.stderr
+    answer = fer_tune("replay", "--json", "--pruner", "median")
+    assert (answer.exit_code, answer.stdout.strip()) == (3, "[]")
+
+
 def test_best_says_how_sure_the_order_is(store: Store, fer_tune: Run) -> None:
     shown = fer_tune("best", "--top", 3)
     assert "± standard error" in shown.stdout
