@@ -40,7 +40,8 @@ def fate(state: str, epochs: int, rungs: Iterable[int]) -> str:
         state: of the trial.
         epochs: that it trained.
         rungs: epochs of the rungs; none if the study pauses no trials. A trial that was pruned
-            below the lowest one did not pause: a pruner stopped it, or the end of the run's time.
+            below the lowest one did not pause: a pruner stopped it, the end of the run's time, or a
+            loss that is not finite.
     """
     if state == "complete":
         return "reached the top"

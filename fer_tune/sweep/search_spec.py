@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import Section
 
 Compared = Literal["objective", "val_loss"]
@@ -46,6 +47,20 @@ class SearchSpec(Section):
     compare: Compared = Field("objective", description="what rungs compare: the objective, or val_loss")
     prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _is_list(cls, given: object) -> object:
+        if given is not None and not isinstance(given, list):
+            raise ValueError(f"must be a list of epochs, such as [4, 12], not {describe_value(given)}")
+        return given
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _is_mapping(cls, given: object) -> object:
+        if given is not None and not isinstance(given, dict | PriorSpec):
+            raise ValueError(f"must be a mapping, such as {{from: start}}, not {describe_value(given)}")
+        return given
 
     @field_validator("rungs")
     @classmethod
