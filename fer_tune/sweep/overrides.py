@@ -39,7 +39,7 @@ def override(root: Node, assignments: Sequence[str], problems: Problems, folder:
     changed: set[str] = set()
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
-        value = _value(key, text, _origin(assignment), problems)
+        value = _value(key, text, origin(assignment), problems)
         steps = key.strip().split(".")
         known = _known(root, folder)
         if not sign:
@@ -87,7 +87,7 @@ def read_changes(family: str, changes: Sequence[str] | Mapping[str, object]) -> 
     else:
         for assignment in changes:
             key, sign, text = assignment.partition("=")
-            value = _value(key, text, _origin(assignment), problems)
+            value = _value(key, text, origin(assignment), problems)
             if sign:
                 given.append((key.strip().removeprefix("params."), value))
             else:
@@ -116,7 +116,8 @@ def _checked(known: Catalogue, name: str, node: Node, problems: Problems) -> Val
         return None
 
 
-def _origin(assignment: str) -> str:
+def origin(assignment: str) -> str:
+    """Returns how errors name a change as their place."""
     return f"--set {assignment}" if len(assignment) <= 60 else f"--set {assignment[:57]}..."
 
 

@@ -23,6 +23,8 @@ WRONG = {
     "run FILE --engine cluster": "--engine must be one of local, inline, ray (got cluster).",
     "run FILE --wandb on": "--wandb must be one of online, offline, disabled (got on).",
     "run FILE --engine [/red]": "--engine must be one of local, inline, ray (got [/red]).",
+    "replay --budget 200": "--budget must be at most 100 (got 200).",
+    "replay --budget 0": "--budget must be at least 0.01 (got 0).",
     "best --top 0": "--top must be at least 1 (got 0).",
     "dashboard --port 99999": "--port must be at most 65535 (got 99999).",
     "watch --interval 0.1": "--interval must be at least 0.2 (got 0.1).",
