@@ -14,7 +14,7 @@ import numpy as np
 
 from fer_tune.data.spec import DataRef
 from fer_tune.job import EpochRow, Job, Value, new_uid
-from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent
+from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.rung_levels import levels_of
@@ -40,7 +40,12 @@ LANE_EPOCHS = 4
 the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn."""
 
 PROBE_SECONDS = 30.0
-"""A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
+"""A probe ends so many seconds after its first job began. What has not finished an epoch counts by
+its steps."""
+
+WAIT_SECONDS = 600.0
+"""A probe waits so long for its first free lane: workers start, or end the jobs of another probe. A
+job that compiles its kernels hears only later that it should stop."""
 
 
 def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> TrialPace | None:
@@ -182,6 +187,7 @@ class _Probe:
 
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
+        slots: where each job that began is trained.
     """
 
     def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0) -> None:
@@ -190,21 +196,31 @@ class _Probe:
         self._waiting = [_job(sweep, params, data, seed, epochs) for seed, params in configurations]
         self._jobs = {job.uid: job for job in self._waiting}
         self.running: dict[str, float] = {}
+        self.slots: dict[str, Slot] = {}
         self._rows: dict[str, list[EpochRow]] = {}
         self._parts: dict[str, float] = {}
         self._firsts: list[float] = []
 
     def run(self, pool: Pool) -> None:
-        """Trains the configurations until all have ended or the time is over."""
-        deadline = time.monotonic() + PROBE_SECONDS
+        """Trains the configurations until all have ended or the time is over.
+
+        Then it asks the other jobs to stop, because the next probe needs their lanes.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
         while (self._waiting or self.running) and time.monotonic() < deadline:
             for slot in pool.idle():
+                if not self.slots:
+                    deadline = time.monotonic() + PROBE_SECONDS
                 if self._waiting:
-                    job = self._waiting.pop()
-                    self.running[job.uid] = time.monotonic()
-                    pool.submit(slot, job)
+                    self._submit(pool, slot, self._waiting.pop())
             for event in pool.events(0.1):
                 self._hear(event)
+        for uid in self.running:
+            pool.stop_job(self.slots[uid])
+
+    def _submit(self, pool: Pool, slot: Slot, job: Job) -> None:
+        self.running[job.uid], self.slots[job.uid] = time.monotonic(), slot
+        pool.submit(slot, job)
 
     def _hear(self, event: Event) -> None:
         """Notes what is said of the probe's own jobs. An earlier probe may still train some."""

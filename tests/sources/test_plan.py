@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -121,6 +122,9 @@ class Sharing:
     def submit(self, slot: Slot, job: Job) -> None:
         self._jobs.append(job)
 
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        """Does nothing: each job has ended before the time is over, or does not hear."""
+
     def events(self, timeout: float) -> list[Event]:
         seconds = 4.0 if self.trained < PROBES else 1.0
         self.now += 2.0 + seconds
@@ -141,6 +145,37 @@ class Compiling(Sharing):
             self.now = 600.0
             return []
         return super().events(timeout)
+
+
+class Slow(Sharing):
+    """The same with one lane. Its first job ends only 40 s after it was asked to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(lanes=1)
+        self.stopped = math.inf
+
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        self.stopped = min(self.stopped, self.now)
+
+    def events(self, timeout: float) -> list[Event]:
+        if self.now > self.stopped + 40.0:
+            return super().events(timeout)
+        self.now += 1.0
+        if self.now <= self.stopped + 40.0:
+            return []
+        return [EndEvent(Slot(0), JobEnd(self._jobs.pop().uid, 0, "stopped"))]
+
+
+def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, data = Slow(), DataRef(Path("cache"), "s", Path("split"), "h")
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    assert probed_pace(sweep, cast(Pool, pool), data, 1) is None
+    assert pool.stopped == 30.0
+    pace = probed_pace(sweep, cast(Pool, pool), data, 1)
+    assert pace is not None
+    assert len(pace.epochs) == 5, "it has all of its 30 s"
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
