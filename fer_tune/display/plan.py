@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from fer_tune.sources.preview import Preview
 
 
-def show_plans(plans: Sequence[SweepPlan]) -> None:
+class PlanView:
     """Prints what sweeps will cost. One sweep begins when the one before it has finished."""
-    out = terminal.console()
-    low = middle = high = 0.0
-    for plan in plans:
-        low, middle, high = low + plan.seconds.low, middle + plan.seconds.middle, high + plan.seconds.high
+
+    def __init__(self) -> None:
+        self._out = terminal.console()
+        self._low = self._middle = self._high = 0.0
+
+    def show(self, plan: SweepPlan) -> None:
+        """Prints the plan of the next sweep."""
         for line in lines_of(plan):
-            terminal.line(out, line)
+            terminal.line(self._out, line)
+        self._low += plan.seconds.low
+        self._middle += plan.seconds.middle
+        self._high += plan.seconds.high
         now = datetime.now().astimezone()
-        times = [f"{now + timedelta(seconds=seconds):%a %H:%M}" for seconds in (middle, low, high)]
-        terminal.line(out, f"  finished about {times[0]} ({times[1]} to {times[2]}), if it began now")
+        times = [f"{now + timedelta(seconds=seconds):%a %H:%M}" for seconds in (self._middle, self._low, self._high)]
+        terminal.line(self._out, f"  finished about {times[0]} ({times[1]} to {times[2]}), if it began now")
 
 
 def show_previews(previews: Sequence[Preview]) -> None:

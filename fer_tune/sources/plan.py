@@ -65,11 +65,14 @@ def plan_sweeps(
     options: RunOptions,
     note: Callable[[str], object],
     trainer: TrainerFactory = load_trainer,
+    *,
+    planned: Callable[[SweepPlan], object] = lambda plan: None,
 ) -> list[SweepPlan]:
     """Returns what sweeps will cost. It makes their studies and keeps the plans in them.
 
     Args:
         note: is called with one line that the user should read.
+        planned: is called with each plan as soon as it is made.
 
     Raises:
         SettingsError, DataError, StudyError, StorageError, PoolError: as `run_sweeps`.
@@ -101,6 +104,7 @@ def plan_sweeps(
                     "`fer-tune run` shows why its trials fail.",
                 )
             plans.append(_plan(sweep, search, pace, devices))
+            planned(plans[-1])
     return plans
 
 

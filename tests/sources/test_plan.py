@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,15 +12,16 @@ import pytest
 
 from fer_tune.data.spec import DataRef
 from fer_tune.display.plan import comparison, lines_of
-from fer_tune.job import Job, JobEnd
+from fer_tune.errors import TrainingError
+from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
-from fer_tune.sources.plan import plan_sweeps, shape_of
+from fer_tune.sources.plan import SweepPlan, plan_sweeps, shape_of
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SearchSpec, Sweep
 from tests.jobs.helpers import INLINE, run
-from tests.pool.trainers import obedient, row
+from tests.pool.trainers import Obedient, obedient, row
 from tests.searches import make_sweep
 
 
@@ -91,6 +93,28 @@ def test_a_plan_is_shown_in_four_lines(searching: Settings, sweep: Sweep) -> Non
     assert "an epoch takes 0.01 s" in pace
     assert trials.startswith("  12 trials start; 12 reach epoch 1, ")
     assert "of CPU time" in cost
+
+
+class Picky(Obedient):
+    """A trainer that can train one study only."""
+
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
+        if spec.study != "s":
+            yield JobEnd(spec.uid, spec.attempt, "failed", "it is too large")
+            return
+        yield from super().train(spec, stop_requested)
+
+
+def picky(device: str, threads: int | None) -> Picky:
+    return Picky(device, threads)
+
+
+def test_a_plan_is_shown_even_if_the_next_sweep_cannot_be_planned(searching: Settings, sweep: Sweep) -> None:
+    planned: list[SweepPlan] = []
+    other = replace(sweep, study="other")
+    with pytest.raises(TrainingError, match="other: no configuration"):
+        plan_sweeps([sweep, other], searching, INLINE, print, picky, planned=planned.append)
+    assert [plan.study for plan in planned] == ["s"]
 
 
 class Sharing:
