@@ -45,7 +45,7 @@ class MeasuredTrial:
 
     Attributes:
         seconds: device-seconds of an epoch.
-        length: the trained part of its schedule; nan if nothing is known.
+        length: the trained part of its schedule; nan if it says nothing about trials of the sweep.
         params: its hyperparameters by name; none if they are not known.
         curve: its objective by epoch, as far as it is known; none if the sweep could not draw it.
     """
@@ -239,6 +239,7 @@ class _Play:
     def __init__(self, shape: Shape, pace: TrialPace, source: PlayedTrials, random: np.random.Generator) -> None:
         self._shape, self._pace, self._source, self._random = shape, pace, source, random
         self._trials: list[PlayedTrial] = []
+        self._shortened: set[int] = set()
         self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
         self._promoted = [0 for _ in shape.rungs]
         self._running: list[tuple[float, int, int, int]] = []  # `done` at its end, the trial, from where, to where
@@ -304,7 +305,10 @@ class _Play:
         end = len(shape.rungs) if trial.whole else 0
         epochs = float(shape.ends[end])
         if not shape.rungs and self._pace.lengths:
-            epochs *= float(self._random.choice(np.array(self._pace.lengths)))
+            length = float(self._random.choice(np.array(self._pace.lengths)))
+            epochs *= length
+            if length < 1:
+                self._shortened.add(len(self._trials))
         self._trials.append(trial)
         self.curves.append({})
         self._train(len(self._trials) - 1, -1, end, epochs)
@@ -326,7 +330,7 @@ class _Play:
         at_end = place == len(self._shape.rungs)
         value = self._trials[number].worth + (END_SCATTER if at_end else SCATTER) * self._random.normal()
         self.curves[number][self._shape.ends[place]] = value
-        self.reached[place] += 1
+        self.reached[place] += number not in self._shortened
         if at_end:
             return
         if pauses:

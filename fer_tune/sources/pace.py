@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_tune.data.spec import DataRef
+from fer_tune.errors import FerTuneError
 from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import fixed_values
 
@@ -96,16 +98,32 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
     curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
+    shortened = _shortens(sweep) and _stops_alike(sweep, study)
     for job in store.jobs.of(study.name, "search"):
         if job.uid not in overheads or not (rows := curves.get(job.uid)):
             continue
         each = scale * fmean(row.device_seconds for row in rows)
-        length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
+        length = len(rows) / job.schedule if shortened and job.state in ("complete", "pruned") else math.nan
         curve = {}
         if _could_be_drawn(sweep, job):
             curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
         trial = MeasuredTrial(each, length, job.params, curve)
         yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
+
+
+def _shortens(sweep: Sweep) -> bool:
+    """Returns whether trials of the sweep may end before their last epoch, and not at a rung."""
+    return sweep.search.strategy == "prune" and (sweep.pruner.name != "none" or sweep.patience > 0)
+
+
+def _stops_alike(sweep: Sweep, study: StudyRecord) -> bool:
+    """Returns whether the trials of a study ended by the same rules as the sweep's will."""
+    try:
+        other = loads_sweep(study.sweep_text, Path(f"{study.name}.yaml"))
+    except FerTuneError:  # such as a family whose file is not there any more
+        return False
+    rules = [(one.search.strategy, one.pruner, one.patience) for one in (sweep, other)]
+    return rules[0] == rules[1]
 
 
 def _beside(row: EpochRow) -> float:

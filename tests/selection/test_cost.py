@@ -64,6 +64,8 @@ def test_the_range_is_wide_if_trials_differ() -> None:
 def test_a_pruner_shortens_trials_as_it_did_before() -> None:
     found = forecast(Shape(10, (), 3, 200), paced(1.0, lengths=(0.2, 1.0)))
     assert found.device_seconds.middle == pytest.approx(200 * 6, rel=0.1)
+    assert found.started.middle == 200
+    assert found.reached[10].middle == pytest.approx(100, rel=0.2), "half of them are of whole length"
 
 
 def test_the_last_part_of_a_limited_time_is_for_trials_that_can_be_completed() -> None:

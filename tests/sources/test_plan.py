@@ -19,6 +19,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
 from fer_tune.sources.plan import SweepPlan, plan_sweeps, shape_of
 from fer_tune.store import Store
+from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.schema import SearchSpec, Sweep
 from tests.jobs.helpers import INLINE, run
 from tests.pool.trainers import Obedient, obedient, row
@@ -45,7 +46,7 @@ def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sw
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"{ENOUGH} earlier trials"
     assert len(plan.pace.epochs) == ENOUGH
-    assert plan.pace.lengths == [1.0] * ENOUGH
+    assert plan.pace.lengths == []
 
 
 def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, sweep: Sweep) -> None:
@@ -53,7 +54,6 @@ def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, 
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"3 earlier trials and a probe of {PROBES} configurations"
     assert len(plan.pace.epochs) == 3 + PROBES
-    assert plan.pace.lengths == [1.0] * 3
 
 
 def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Settings, sweep: Sweep) -> None:
@@ -66,6 +66,38 @@ def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Setting
     known = [trial for trial in pace.trials if trial.curve]
     assert (len(pace.trials), len(known), pace.lanes) == (4, 2, 1)
     assert all(set(trial.curve) == {1, 2, 3, 9} for trial in known)
+
+
+def text(rules: str) -> str:
+    """Returns the text of a sweep whose trials end by these rules."""
+    return f"family: simple_cnn\nparams: {{lr: 0.1}}\n{rules}\n"
+
+
+PROMOTE = "search: {strategy: promote, rungs: [3]}"
+
+
+@pytest.mark.parametrize(
+    ("before", "pruner", "known"),
+    [
+        (PROMOTE, "none", False),
+        (f"{PROMOTE}\npruner: median", "median", False),
+        ("pruner: median", "none", False),
+        ("pruner: {name: median, n_warmup_steps: 3}", "median", False),
+        ("pruner: median", "median", True),
+        ("family: ./nowhere.py:Net", "median", False),
+    ],
+)
+def test_trials_are_as_long_as_those_that_ended_by_the_same_rules(
+    searching: Settings, before: str, pruner: str, known: bool
+) -> None:
+    options = loads_sweep(text("pruner: median"), Path("a.yaml")).pruner
+    made = make_sweep("before", epochs=9, budget=4, seconds=0.0, pruner=options)
+    run(replace(made, text=text(before)), searching)
+    other = make_sweep(epochs=9, seconds=0.0, pruner=options if pruner == "median" else None)
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, other, store.studies.get("before"), ["cpu"])
+    assert pace is not None
+    assert pace.lengths == ([1.0] * 4 if known else [])
 
 
 def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
