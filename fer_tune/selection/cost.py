@@ -183,11 +183,13 @@ class Forecast:
 
     Attributes:
         device_seconds: of all devices together.
+        wall_seconds: from the start to the end, also while a device has nothing to train.
         started: how many trials start.
         reached: how many of them reach each rung, and the end of the schedule, by epoch.
     """
 
     device_seconds: ForecastRange
+    wall_seconds: ForecastRange
     started: ForecastRange
     reached: dict[int, ForecastRange]
 
@@ -215,6 +217,7 @@ def forecast(
         played.append(play)
     return Forecast(
         device_seconds=ForecastRange.of([play.seconds for play in played]),
+        wall_seconds=ForecastRange.of([play.wall_seconds for play in played]),
         started=ForecastRange.of([len(play.curves) for play in played]),
         reached={
             end: ForecastRange.of([play.reached[place] for play in played]) for place, end in enumerate(shape.ends)
@@ -248,6 +251,11 @@ class _Play:
         self._slower = math.exp(shape.drift * random.normal())
         self.curves: list[dict[int, float]] = []
         self.reached = [0 for _ in shape.ends]
+
+    @property
+    def wall_seconds(self) -> float:
+        """From the start of the search to its end."""
+        return min(self._now, self._shape.capacity) / self._shape.devices
 
     def run(self) -> None:
         """Plays until the search has used its trials or its time."""

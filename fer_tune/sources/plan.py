@@ -115,15 +115,15 @@ def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...
     if devices[0] != "cpu":
         shape = replace(shape, drift=GPU_DRIFT, start=GPU_START * len(devices), overlap=GPU_OVERLAP)
     found = forecast(shape, pace, search.rehearsed(pace, alone=slots == 1))
-    usual = found.device_seconds
     plan = SweepPlan(
         study=sweep.study,
         devices=devices,
         pace=pace,
         forecast=found,
-        seconds=ForecastRange(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
+        seconds=found.wall_seconds,
     )
-    search.spending.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
+    expected = {"device_seconds": asdict(found.device_seconds), "started": asdict(found.started)}
+    search.spending.keep_plan({"before": before} | expected)
     return plan
 
 

@@ -93,6 +93,17 @@ def test_an_epoch_costs_more_where_fewer_lanes_overlap() -> None:
     assert two_left.device_seconds.middle == pytest.approx(16 * whole + 2 * 8**0.3 * whole), "one on each device"
 
 
+def test_wall_time_passes_for_all_devices_while_one_trains() -> None:
+    lone = forecast(Shape(10, (), 3, 1, slots=2, devices=2), paced(0.5))
+    assert (lone.device_seconds.middle, lone.wall_seconds.middle) == (5.0, 5.0)
+    three = forecast(Shape(10, (), 3, 3, slots=2, devices=2), paced(0.5))
+    assert (three.device_seconds.middle, three.wall_seconds.middle) == (15.0, 10.0)
+    four = forecast(Shape(10, (), 3, 4, slots=2, devices=2, start=4.0), paced(0.5))
+    assert (four.device_seconds.middle, four.wall_seconds.middle) == (24.0, 12.0)
+    limited = forecast(Shape(10, (), 3, 100, capacity=30.0, slots=2, devices=2), paced(0.5))
+    assert limited.wall_seconds.middle == 15.0
+
+
 def test_a_device_without_a_trial_costs_nothing_and_its_time_passes() -> None:
     found = forecast(Shape(10, (), 3, 3, slots=2, devices=2), paced(0.5))
     assert found.device_seconds.middle == pytest.approx(3 * 5.0)

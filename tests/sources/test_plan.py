@@ -111,6 +111,13 @@ def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, swe
     assert "12 trials, and 12 started" in comparison(found)
 
 
+def test_a_lone_trial_takes_no_less_time_with_more_workers(searching: Settings) -> None:
+    lone = make_sweep(epochs=9, budget=1, seconds=0.0)
+    (plan,) = plan_sweeps([lone], searching, replace(INLINE, workers=2), print, obedient)
+    assert len(plan.devices) == 2
+    assert plan.seconds == plan.forecast.device_seconds
+
+
 def test_a_plan_of_a_study_that_was_begun_is_of_the_rest(sweep: Sweep) -> None:
     shape = shape_of(sweep, {"device_seconds": 100.0, "started": 5}, devices=2)
     assert (shape.trials, shape.rungs) == (7, (1, 3))
