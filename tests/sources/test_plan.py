@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import optuna
 import pytest
 
 from fer_tune.data.spec import DataRef
@@ -18,10 +19,12 @@ from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
 from fer_tune.sources.plan import SweepPlan, plan_sweeps, shape_of
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.spending import COMPARED
 from fer_tune.store import Store
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.schema import SearchSpec, Sweep
-from tests.jobs.helpers import INLINE, run
+from tests.jobs.helpers import INLINE, run, stop_at
 from tests.pool.trainers import Obedient, obedient, row
 from tests.searches import make_sweep
 
@@ -109,6 +112,32 @@ def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, swe
     assert found["expected"]["device_seconds"]["middle"] == pytest.approx(plan.forecast.device_seconds.middle)
     assert found["took"]["device_seconds"] > 0
     assert "12 trials, and 12 started" in comparison(found)
+
+
+def test_a_plan_is_compared_once(searching: Settings, sweep: Sweep) -> None:
+    def with_trials(trials: int) -> Sweep:
+        return replace(sweep, budget=sweep.budget.model_copy(update={"trials": trials}))
+
+    plan_sweeps([with_trials(4)], searching, INLINE, print, obedient)
+    first = run(with_trials(4), searching)[0].studies[0].plan
+    assert first is not None
+    assert run(with_trials(8), searching)[0].studies[0].plan is None, "it was the plan of the run before"
+    kept = optuna.load_study(study_name="s", storage=searching.url).user_attrs[COMPARED]
+    assert kept == first
+    plan_sweeps([with_trials(12)], searching, INLINE, print, obedient)
+    second = run(with_trials(12), searching)[0].studies[0].plan
+    assert second is not None
+    assert second["took"]["started"] == 4
+
+
+def test_a_plan_is_compared_when_a_run_that_was_interrupted_is_continued(searching: Settings, sweep: Sweep) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    outcome = run_sweeps([sweep], searching, INLINE, stop_at(3), obedient)
+    assert outcome.interrupted
+    assert outcome.studies[0].plan is None
+    found = run(sweep, searching)[0].studies[0].plan
+    assert found is not None
+    assert found["took"]["started"] == 12, "both runs together"
 
 
 def test_a_lone_trial_takes_no_less_time_with_more_workers(searching: Settings) -> None:
