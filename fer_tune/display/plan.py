@@ -34,6 +34,8 @@ class PlanView:
         """Prints the plan of the next sweep."""
         for line in lines_of(plan):
             terminal.line(self._out, line)
+        if plan.nothing:
+            return
         self._low += plan.seconds.low
         self._middle += plan.seconds.middle
         self._high += plan.seconds.high
@@ -76,17 +78,21 @@ def _params(params: Mapping[str, Value]) -> str:
 
 def lines_of(plan: SweepPlan) -> list[str]:
     """Returns what one sweep will cost, line by line, without the time of the clock."""
+    if plan.nothing:
+        return [f"{plan.study}: {plan.nothing}"]
     pace, found = plan.pace, plan.forecast
     devices = "1 worker" if len(plan.devices) == 1 else f"{len(plan.devices)} workers"
     reached = ", ".join(f"{_count(number)} reach epoch {epoch}" for epoch, number in found.reached.items())
     unit = "GPU" if any(device != "cpu" for device in plan.devices) else "CPU"
     seconds = f"{median(pace.epochs):.3g} s (from {min(pace.epochs):.3g} to {max(pace.epochs):.3g})"
     start = f", and a start {pace.overhead:.2g} s" if pace.overhead else ""
+    patience = () if plan.patience is None else (f"  budget.patience: {plan.patience} may end the study earlier",)
     return [
         f"{plan.study}: {devices}",
         f"  an epoch takes {seconds} of {unit} time{start}, by {pace.source}",
         f"  {_count(found.started)} trials start; {reached}",
         f"  {_time(found.device_seconds)} of {unit} time; {_time(plan.seconds)} of wall time",
+        *patience,
     ]
 
 

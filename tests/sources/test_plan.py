@@ -16,9 +16,10 @@ from fer_tune.display.plan import comparison, lines_of
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
+from fer_tune.selection.cost import TrialPace
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
-from fer_tune.sources.plan import SweepPlan, plan_sweeps, shape_of
+from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, plan_sweeps, shape_of
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.spending import COMPARED
 from fer_tune.store import Store
@@ -138,6 +139,39 @@ def test_a_plan_is_compared_when_a_run_that_was_interrupted_is_continued(searchi
     found = run(sweep, searching)[0].studies[0].plan
     assert found is not None
     assert found["took"]["started"] == 12, "both runs together"
+
+
+def refuse(*args: object) -> TrialPace:
+    raise AssertionError("nothing should be probed")
+
+
+@pytest.mark.parametrize("limit", ["trials", "gpu_hours"])
+def test_a_study_with_nothing_left_to_train_is_not_probed(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    run(sweep, searching)
+    monkeypatch.setattr("fer_tune.sources.plan.probed_pace", refuse)
+    changed = {} if limit == "trials" else {"trials": 100, "gpu_hours": 1e-9}
+    spent = replace(sweep, budget=sweep.budget.model_copy(update=changed))
+    (plan,) = plan_sweeps([spent], searching, INLINE, print, obedient)
+    assert plan.forecast.started.high == plan.seconds.high == 0
+    assert lines_of(plan) == ["s: its budget is used up, so nothing is left to train"]
+    assert run(spent, searching)[0].studies[0].plan is None, "there is nothing to compare"
+
+
+def test_a_study_whose_trials_have_all_begun_is_not_called_used_up(searching: Settings, sweep: Sweep) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    run_sweeps([sweep], searching, INLINE, stop_at(3), obedient)
+    begun = replace(sweep, budget=sweep.budget.model_copy(update={"trials": 2}))
+    (plan,) = plan_sweeps([begun], searching, INLINE, print, obedient)
+    assert plan.nothing == ONLY_CONTINUES
+
+
+def test_a_plan_says_that_patience_may_end_the_study_earlier(searching: Settings, sweep: Sweep) -> None:
+    patient = replace(sweep, budget=sweep.budget.model_copy(update={"patience": 20}))
+    (plan,) = plan_sweeps([patient], searching, INLINE, print, obedient)
+    assert lines_of(plan)[-1] == "  budget.patience: 20 may end the study earlier"
 
 
 def test_a_lone_trial_takes_no_less_time_with_more_workers(searching: Settings) -> None:
