@@ -17,6 +17,9 @@ from fer_tune.sweep.describe import describe_images
 LISTED = 3
 """Start configurations that a preview lists."""
 
+SUPPOSED = "the plan supposes that none ends early"
+"""What is said of trials that may end early, if nothing is known of when."""
+
 if TYPE_CHECKING:
     from fer_tune.job import Value
     from fer_tune.sources.plan import SweepPlan
@@ -90,7 +93,7 @@ def lines_of(plan: SweepPlan) -> list[str]:
     return [
         f"{plan.study}: {devices}",
         f"  an epoch takes {seconds} of {unit} time{start}, by {pace.source}",
-        f"  {started}; {', '.join(reached)}",
+        f"  {started}; {', '.join(reached) or SUPPOSED}",
         f"  {_time(found.device_seconds)} of {unit} time; {_time(plan.seconds)} of wall time",
         *patience,
     ]

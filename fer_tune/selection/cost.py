@@ -185,7 +185,8 @@ class Forecast:
         device_seconds: of all devices together.
         wall_seconds: from the start to the end, also while a device has nothing to train.
         started: how many trials start.
-        reached: how many of them reach each rung, and the end of the schedule, by epoch.
+        reached: how many of them reach each rung, and the end of the schedule, by epoch. Empty if
+            trials may end early, and nothing is known of when.
     """
 
     device_seconds: ForecastRange

@@ -98,7 +98,7 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
     curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
-    shortened = _shortens(sweep) and _stops_alike(sweep, study)
+    shortened = may_end_early(sweep) and _stops_alike(sweep, study)
     for job in store.jobs.of(study.name, "search"):
         if job.uid not in overheads or not (rows := curves.get(job.uid)):
             continue
@@ -111,7 +111,7 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
         yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
 
 
-def _shortens(sweep: Sweep) -> bool:
+def may_end_early(sweep: Sweep) -> bool:
     """Returns whether trials of the sweep may end before their last epoch, and not at a rung."""
     return sweep.search.strategy == "prune" and (sweep.pruner.name != "none" or sweep.patience > 0)
 

@@ -19,7 +19,7 @@ from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, joined, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, joined, may_end_early, probed_pace, recorded_pace
 
 if TYPE_CHECKING:
     from fer_tune.sources.search import Search
@@ -145,6 +145,8 @@ def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...
     if devices[0] != "cpu":
         shape = replace(shape, drift=GPU_DRIFT, start=GPU_START * len(devices), overlap=GPU_OVERLAP)
     found = forecast(shape, pace, search.rehearsed(pace, alone=slots == 1))
+    if may_end_early(sweep) and not pace.lengths:
+        found = replace(found, reached={})
     plan = SweepPlan(
         study=sweep.study,
         devices=devices,

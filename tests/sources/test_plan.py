@@ -104,6 +104,15 @@ def test_trials_are_as_long_as_those_that_ended_by_the_same_rules(
     assert pace.lengths == ([1.0] * 4 if known else [])
 
 
+@pytest.mark.parametrize(
+    ("pruner", "said"), [("median", "the plan supposes that none ends early"), ("none", "4 reach epoch 9")]
+)
+def test_a_plan_says_if_it_does_not_know_when_a_pruner_ends_trials(searching: Settings, pruner: str, said: str) -> None:
+    options = loads_sweep(text(f"pruner: {pruner}"), Path("a.yaml")).pruner
+    (plan,) = plan_sweeps([make_sweep(epochs=9, pruner=options)], searching, INLINE, print, obedient)
+    assert lines_of(plan)[2] == f"  4 trials start; {said}"
+
+
 def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     outcome, _ = run(sweep, searching)
