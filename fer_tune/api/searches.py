@@ -60,12 +60,17 @@ def plan(
     ray_address: str | None = None,
     lanes: int | Literal["auto"] | None = None,
     note: Callable[[str], None] = lambda text: None,
+    planned: Callable[[SweepPlan], object] = lambda plan: None,
     storage: str | None = None,
 ) -> list[SweepPlan]:
     """Returns what sweeps will cost: trials, GPU-hours and time, each with a range.
 
     The pace comes from earlier trials in the database, else from a probe of some seconds. The plan
-    is kept with the study, and compared when a run ends. The arguments are those of `run`.
+    is kept with the study, and compared when a run ends. The other arguments are those of `run`.
+
+    Args:
+        note: is called with one line that the user should read.
+        planned: is called with each plan as soon as it is made.
 
     Raises:
         FerTuneError: a sweep cannot be run as it is.
@@ -77,7 +82,8 @@ def plan(
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
     )
-    return plan_sweeps(_read(sweeps, changes), Settings.from_environment(storage), options, note)
+    wanted = _read(sweeps, changes)
+    return plan_sweeps(wanted, Settings.from_environment(storage), options, note, planned=planned)
 
 
 def run(
