@@ -125,7 +125,13 @@ def test_what_is_not_running_cannot_be_stopped(store: Store) -> None:
         (lambda: fer_tune.predict("m", "x.png", tta="x"), "tta must be one of none, flip, crops (got 'x')."),  # type: ignore[arg-type]
         (lambda: fer_tune.predict("m", "x.png", faces="x"), "faces must be one of auto, on, off (got 'x')."),  # type: ignore[arg-type]
         (lambda: fer_tune.run("demo", wandb="x"), "wandb must be one of online, offline, disabled (got 'x')."),  # type: ignore[arg-type]
-        (lambda: fer_tune.run("demo", lanes=0), "lanes must be a whole number, and at least 1 (got 0)."),
+        (lambda: fer_tune.run("demo", lanes=0), "lanes must be auto, or a whole number from 1 to 64 (got 0)."),
+        (lambda: fer_tune.run("demo", lanes=True), "lanes must be auto, or a whole number from 1 to 64 (got True)."),
+        (lambda: fer_tune.plan("demo", lanes=65), "lanes must be auto, or a whole number from 1 to 64 (got 65)."),
+        (lambda: fer_tune.retrain("tiny", lanes="4"), "lanes must be auto, or a whole number from 1 to 64 (got '4')."),  # type: ignore[arg-type]
+        (lambda: fer_tune.ensemble("tiny", lanes=-3), "lanes must be auto, or a whole number from 1 to 64 (got -3)."),
+        (lambda: fer_tune.confirm("tiny", lanes=2.5), "lanes must be auto, or a whole number from 1 to 64 (got 2.5)."),  # type: ignore[arg-type]
+        (lambda: fer_tune.best("tiny", top=True), "top must be a whole number, and at least 1 (got True)."),
     ],
 )
 def test_an_argument_that_is_not_valid_is_refused_before_anything_happens(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fer_tune.errors import SettingsError, StudyError
 from fer_tune.settings import Settings
@@ -34,8 +34,22 @@ def at_least(least: int, **given: int | None) -> None:
         SettingsError: one is too small, or not a whole number.
     """
     for name, count in given.items():
-        if count is not None and not (isinstance(count, int) and count >= least):
+        if count is not None and not (type(count) is int and count >= least):
             raise SettingsError(f"{name} must be a whole number, and at least {least} (got {count!r}).")
+
+
+def check_lanes(lanes: int | Literal["auto"] | None) -> None:
+    """Checks a number of lanes. None is a default.
+
+    Raises:
+        SettingsError: it is neither `auto` nor a possible number.
+    """
+    if lanes is None or lanes == "auto":
+        return
+    from fer_tune.sweep.schema import MOST_LANES
+
+    if not (type(lanes) is int and 1 <= lanes <= MOST_LANES):
+        raise SettingsError(f"lanes must be auto, or a whole number from 1 to {MOST_LANES} (got {lanes!r}).")
 
 
 def one_of(words: Sequence[str], **given: str | None) -> None:

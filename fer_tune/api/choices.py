@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fer_tune.api.arguments import at_least, one_of, open_store, study_name
+from fer_tune.api.arguments import at_least, check_lanes, one_of, open_store, study_name
 from fer_tune.api.results import find_study
 from fer_tune.settings import Settings
 
@@ -93,6 +93,7 @@ def confirm(
 
     at_least(1, top=top)
     at_least(2, seeds=seeds)
+    check_lanes(lanes)
     return run_confirmations(
         find_study(study, storage=storage).name,
         Settings.from_environment(storage),
@@ -109,7 +110,9 @@ def overtuning(
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+        test: its plain accuracies on test, by seed. None reads those of its recorded final fits on
+            training and validation images, without changes, and over the study's schedule or a
+            longer one. Those of one length count, one for each seed.
 
     Returns:
         The figures, with a warning for each gap that chance does not explain. None if the trial is

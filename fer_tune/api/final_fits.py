@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fer_tune.api.arguments import at_least, one_of, open_store, study_names
+from fer_tune.api.arguments import at_least, check_lanes, one_of, open_store, study_names
 from fer_tune.api.results import find_study
 from fer_tune.settings import Settings
 
@@ -76,6 +76,7 @@ def retrain(
     from fer_tune.sweep.overrides import read_changes
 
     at_least(1, seeds=seeds, epochs=epochs)
+    check_lanes(lanes)
     one_of(get_args(Part), on=on)
     one_of(get_args(Tta), tta=tta)
     one_of(("best", "end"), until=until)
@@ -130,6 +131,7 @@ def ensemble(
     from fer_tune.sources.workers import RunOptions
 
     at_least(1, size=size, epochs=epochs)
+    check_lanes(lanes)
     one_of(get_args(Tta), tta=tta)
     with open_store(storage) as store:
         names = study_names(store, studies)

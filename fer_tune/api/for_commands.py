@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from fer_tune.files import current_folder_exists
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
+    from fer_tune.selection.overtuning import Meter
+    from fer_tune.sources.final_result import FinalFit
     from fer_tune.study.baseline import Gain
 
 
@@ -35,6 +37,22 @@ def cut_off(study: str, best: float | None, *, storage: str | None = None) -> st
     with open_store(storage) as store:
         found = read(store, study, best)
         return "" if found is None else found.sentence()
+
+
+def meter_of(fits: Sequence[FinalFit], *, storage: str | None = None) -> Meter | None:
+    """Returns what `overtuning` says of final fits of one trial, by their plain figures on test.
+
+    Returns:
+        None if no fit was tested, or if they are of another kind than `overtuning` counts.
+    """
+    from fer_tune.study.standings import overtuning
+    from fer_tune.study.usual_fits import unusual
+
+    with open_store(storage) as store:
+        study = store.studies.get(fits[0].study)
+        usual = [fit for fit in fits if not unusual(study, on=fit.on, changes=fit.changes, schedule=fit.schedule)]
+        tests = [fit.plain.scores.accuracy for fit in usual if fit.tested]
+        return overtuning(store, study.name, fits[0].trial, tests) if tests else None
 
 
 def explained(error: Exception) -> FerTuneError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
-from fer_tune.api.arguments import Paths, at_least, one_of
+from fer_tune.api.arguments import Paths, check_lanes, one_of
 from fer_tune.api.checks import check
 from fer_tune.api.results import find_study
 from fer_tune.errors import SettingsError, StudyError
@@ -60,12 +60,17 @@ def plan(
     ray_address: str | None = None,
     lanes: int | Literal["auto"] | None = None,
     note: Callable[[str], None] = lambda text: None,
+    planned: Callable[[SweepPlan], object] = lambda plan: None,
     storage: str | None = None,
 ) -> list[SweepPlan]:
     """Returns what sweeps will cost: trials, GPU-hours and time, each with a range.
 
     The pace comes from earlier trials in the database, else from a probe of some seconds. The plan
-    is kept with the study, and compared when a run ends. The arguments are those of `run`.
+    is kept with the study, and compared when a run ends. The other arguments are those of `run`.
+
+    Args:
+        note: is called with one line that the user should read.
+        planned: is called with each plan as soon as it is made.
 
     Raises:
         FerTuneError: a sweep cannot be run as it is.
@@ -73,10 +78,12 @@ def plan(
     from fer_tune.sources.plan import plan_sweeps
     from fer_tune.sources.workers import RunOptions
 
+    check_lanes(lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb="disabled", lanes=lanes, ray_address=ray_address
     )
-    return plan_sweeps(_read(sweeps, changes), Settings.from_environment(storage), options, note)
+    wanted = _read(sweeps, changes)
+    return plan_sweeps(wanted, Settings.from_environment(storage), options, note, planned=planned)
 
 
 def run(
@@ -125,8 +132,7 @@ def run(
     from fer_tune.sources.workers import RunOptions, started
 
     one_of(WANDB_MODES, wandb=wandb)
-    if lanes != "auto":
-        at_least(1, lanes=lanes)
+    check_lanes(lanes)
     options = RunOptions(
         workers=workers, devices=devices, engine=engine, wandb=wandb, lanes=lanes, ray_address=ray_address
     )

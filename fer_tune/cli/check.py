@@ -17,6 +17,7 @@ from fer_tune.errors import SettingsError
 
 if TYPE_CHECKING:
     from fer_tune.sweep import Sweep
+    from fer_tune.sweep.schema import Budget
 
 
 EXAMPLES = (
@@ -71,24 +72,13 @@ def _show(out: Console, sweep: Sweep) -> None:
     from fer_tune.models import start_weights
     from fer_tune.sweep.describe import describe_images, rows
 
-    hours = "" if sweep.budget.hours is None else f", {terminal.period(sweep.budget.hours)}"
-    trials, epochs = many(sweep.budget.trials, "trial"), many(sweep.budget.epochs, "epoch")
-    budget = f"{trials} of at most {epochs}{hours}"
     what = f"{terminal.family(sweep.family)} on {describe_images(sweep)}"
-    terminal.line(out, (sweep.study, "bold"), f": {what}, {budget}")
+    terminal.line(out, (sweep.study, "bold"), f": {what}, {_budget(sweep.budget)}")
     starts = many(len(sweep.start), "start configuration") if sweep.start else "no start configuration"
-    how = f"sampler {sweep.sampler.name}, pruner {sweep.pruner.name}"
-    if sweep.search.strategy == "promote":
-        from fer_tune.sweep.rung_levels import levels_of
-
-        levels = levels_of(sweep)[:-1]
-        several = "s" if len(levels) > 1 else ""
-        rungs = f"rung{several} at epoch{several} {', '.join(map(str, levels))}" if levels else "no rungs"
-        how = f"sampler {sweep.sampler.name}, {rungs}"
     terminal.line(out, f"maximises {sweep.objective}")
     if weighted := start_weights.NAMED.fullmatch(sweep.family):
         terminal.line(out, f"starts from weights whose SHA-256 begins with {weighted['digest']}")
-    terminal.line(out, f"{how}; {starts}")
+    terminal.line(out, f"{_how(sweep)}; {starts}")
     found = rows(sweep)
     columns = [Column("hyperparameter"), Column("", needs=60), Column("values", folds=True), Column("when", folds=True)]
     cells = [(row.name, row.kind, row.values, row.when) for row in found]
@@ -96,3 +86,33 @@ def _show(out: Console, sweep: Sweep) -> None:
     out.print(terminal.listing(columns, cells, out.width, dim=dim))
     for remark in sweep.notes:
         terminal.line(out, remark)
+
+
+def _budget(budget: Budget) -> str:
+    """Returns in words when a study ends."""
+    said = [f"{many(budget.trials, 'trial')} of at most {many(budget.epochs, 'epoch')}"]
+    if budget.hours is not None:
+        said.append(terminal.period(budget.hours))
+    if budget.gpu_hours is not None:
+        said.append(f"{terminal.period(budget.gpu_hours)} of all devices")
+    if budget.patience is not None:
+        said.append(f"patience of {many(budget.patience, 'trial')}")
+    return ", ".join(said)
+
+
+def _how(sweep: Sweep) -> str:
+    """Returns in words what draws trials, and what stops them."""
+    from fer_tune.sweep.rung_levels import levels_of
+
+    said = [f"sampler {sweep.sampler.name}"]
+    pauses = sweep.search.strategy == "promote"
+    if pauses:
+        levels = levels_of(sweep)[:-1]
+        several = "s" if len(levels) > 1 else ""
+        said.append(f"rung{several} at epoch{several} {', '.join(map(str, levels))}" if levels else "no rungs")
+    if not pauses or sweep.pruner.name != "none":
+        said.append(f"pruner {sweep.pruner.name}")
+    if (prior := sweep.search.prior) is not None:
+        source = "from start" if prior.study is None else f"of the study {prior.study}"
+        said.append(f"prior {source} ({prior.confidence})")
+    return ", ".join(said)

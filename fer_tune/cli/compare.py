@@ -39,6 +39,9 @@ def compare(
     for side in (found.first, found.second):
         table.add_row(side.name, terminal.percent(side.value), side.about)
     out.print(table)
+    if found.same:
+        say(out, [f"The two are {found.basis}."])
+        return
     points = f"{100 * found.difference:+.2f} ± {100 * found.error:.2f} points"
     gap = f"difference {points}, p {terminal.probability(found.p)} ({found.basis})"
     verdict = "They differ beyond chance." if found.differ else "Chance explains the difference."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.text import Text
 
 from fer_tune import api
-from fer_tune.cli.options import AsJson, Storage, StudyArgument, StudyName, one_study
+from fer_tune.cli.options import NOTHING_COMPLETED, AsJson, Storage, StudyArgument, StudyName, one_study
 from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
 
@@ -58,9 +59,18 @@ def replay(  # noqa: PLR0917 - options
     """
     name = api.find_study(one_study(study, named), storage=storage).name
     found = api.replay(name, searches=search or (), pruners=pruner or (), budgets=budget or (1.0,), storage=storage)
+    trained = any(one.started for one in found)
     if json:
-        terminal.print_json([asdict(one) for one in found])
-        return
+        terminal.print_json([asdict(one) for one in found if trained])
+    if not trained:
+        terminal.note(f"No trial of {name} has trained yet.")
+        raise typer.Exit(NOTHING_COMPLETED)
+    if not json:
+        _show(name, found)
+
+
+def _show(name: str, found: Sequence[Replayed]) -> None:
+    """Prints a table, and what it cannot say."""
     out = terminal.console()
     columns = [
         Column("rule", folds=True),

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_tune import api
+from fer_tune.api.for_commands import meter_of
 from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyArgument, StudyName, Wandb, one_study
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
@@ -120,7 +121,7 @@ def retrain(  # noqa: PLR0917 - options
         _show_result(fit, tta)
     if len(fits) > 1:
         _show_mean(fits, tta)
-    _show_meter(fits, tta, storage)
+    show_meter(terminal.console(), meter_of(fits, storage=storage))
     _show_next(fits, out)
 
 
@@ -160,15 +161,6 @@ def _show_spread(out: Console, title: str, values: Sequence[float], style: str) 
     shown = f"{title}, mean of {len(values)} seeds: {terminal.percent(mean(values))}"
     spread = f" ± {100 * (deviation(values) or 0.0):.2f} s.d."
     terminal.line(out, (shown, style), spread, f" ({terminal.percent(min(values))} to {terminal.percent(max(values))})")
-
-
-def _show_meter(fits: Sequence[FinalFit], tta: Tta, storage: str | None) -> None:
-    """Prints the figures of search, confirmation and test side by side, with warnings."""
-    tests = [fit.scores(tta).scores.accuracy for fit in fits if fit.tested]
-    changed = any(fit.changes for fit in fits)
-    if not tests or changed:
-        return
-    show_meter(terminal.console(), api.overtuning(fits[0].study, fits[0].trial, tests, storage=storage))
 
 
 def _epochs(fit: FinalFit) -> str:

@@ -144,16 +144,17 @@ def run(  # noqa: PLR0917 - options
         "engine": engine,
         "storage": storage,
     }
+    given_lanes = lanes_of(lanes)
     if dry_run:
         from fer_tune.display.plan import show_previews
 
         show_previews(api.preview(sweep, **how))
         return
-    how |= {"lanes": lanes_of(lanes), "ray_address": ray_address}
+    how |= {"lanes": given_lanes, "ray_address": ray_address}
     if plan:
-        from fer_tune.display.plan import show_plans
+        from fer_tune.display.plan import PlanView
 
-        show_plans(api.plan(sweep, note=terminal.note, **how))
+        api.plan(sweep, note=terminal.note, planned=PlanView().show, **how)
         return
     where = Settings.from_environment(storage)
     out, lines = terminal.console(), terminal.Output()

@@ -63,7 +63,8 @@ def _allowed(details: ErrorDetails) -> str:
     context: dict[str, Any] = details.get("ctx", {})
     if kind in BOUNDS:
         word, bound = BOUNDS[kind]
-        return f"{word} {context[bound]}"
+        limit = context[bound]
+        return f"{word} {int(limit) if float(limit).is_integer() else limit}"
     if choices := re.search(r"is not one of (.+)\.$", details["msg"]):
         return "one of " + choices[1].replace("'", "")
     return PARSING.get(kind.split("_")[0], "")

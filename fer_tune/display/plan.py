@@ -11,29 +11,39 @@ from rich.padding import Padding
 from rich.text import Text
 
 from fer_tune.display import terminal
+from fer_tune.selection.cost import ForecastRange
 from fer_tune.sweep.describe import describe_images
 
 LISTED = 3
 """Start configurations that a preview lists."""
 
+SUPPOSED = "the plan supposes that none ends early"
+"""What is said of trials that may end early, if nothing is known of when."""
+
 if TYPE_CHECKING:
     from fer_tune.job import Value
-    from fer_tune.selection.cost import ForecastRange
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.preview import Preview
 
 
-def show_plans(plans: Sequence[SweepPlan]) -> None:
+class PlanView:
     """Prints what sweeps will cost. One sweep begins when the one before it has finished."""
-    out = terminal.console()
-    low = middle = high = 0.0
-    for plan in plans:
-        low, middle, high = low + plan.seconds.low, middle + plan.seconds.middle, high + plan.seconds.high
+
+    def __init__(self) -> None:
+        self._out = terminal.console()
+        self._low = self._middle = self._high = 0.0
+
+    def show(self, plan: SweepPlan) -> None:
+        """Prints the plan of the next sweep."""
         for line in lines_of(plan):
-            terminal.line(out, line)
-        now = datetime.now().astimezone()
-        times = [f"{now + timedelta(seconds=seconds):%a %H:%M}" for seconds in (middle, low, high)]
-        terminal.line(out, f"  finished about {times[0]} ({times[1]} to {times[2]}), if it began now")
+            terminal.line(self._out, line)
+        if plan.nothing:
+            return
+        self._low += plan.seconds.low
+        self._middle += plan.seconds.middle
+        self._high += plan.seconds.high
+        when = _when(datetime.now().astimezone(), ForecastRange(self._low, self._middle, self._high))
+        terminal.line(self._out, f"  finished about {when}, if it began now")
 
 
 def show_previews(previews: Sequence[Preview]) -> None:
@@ -70,17 +80,22 @@ def _params(params: Mapping[str, Value]) -> str:
 
 def lines_of(plan: SweepPlan) -> list[str]:
     """Returns what one sweep will cost, line by line, without the time of the clock."""
+    if plan.nothing:
+        return [f"{plan.study}: {plan.nothing}"]
     pace, found = plan.pace, plan.forecast
     devices = "1 worker" if len(plan.devices) == 1 else f"{len(plan.devices)} workers"
-    reached = ", ".join(f"{_count(number)} reach epoch {epoch}" for epoch, number in found.reached.items())
+    started = _counted(found.started, "trial starts", "trials start")
+    reached = [f"{_counted(number, 'reaches', 'reach')} epoch {epoch}" for epoch, number in found.reached.items()]
     unit = "GPU" if any(device != "cpu" for device in plan.devices) else "CPU"
     seconds = f"{median(pace.epochs):.3g} s (from {min(pace.epochs):.3g} to {max(pace.epochs):.3g})"
     start = f", and a start {pace.overhead:.2g} s" if pace.overhead else ""
+    patience = () if plan.patience is None else (f"  budget.patience: {plan.patience} may end the study earlier",)
     return [
         f"{plan.study}: {devices}",
         f"  an epoch takes {seconds} of {unit} time{start}, by {pace.source}",
-        f"  {_count(found.started)} trials start; {reached}",
+        f"  {started}; {', '.join(reached) or SUPPOSED}",
         f"  {_time(found.device_seconds)} of {unit} time; {_time(plan.seconds)} of wall time",
+        *patience,
     ]
 
 
@@ -89,18 +104,28 @@ def comparison(plan: Mapping[str, Any]) -> str:
     expected, took = plan["expected"], plan["took"]
     said, was = float(expected["device_seconds"]["middle"]), float(took["device_seconds"])
     error = f" ({was / said - 1:+.0%})" if said > 0 else ""
-    trials = f"{float(expected['started']['middle']):.0f} trials, and {took['started']:.0f} started"
-    return (
-        f"the plan expected {terminal.clock(said)} of training ({terminal.clock(expected['device_seconds']['low'])} to "
-        f"{terminal.clock(expected['device_seconds']['high'])}), and it took {terminal.clock(was)}{error}; {trials}"
+    trials = f"{terminal.many(round(expected['started']['middle']), 'trial')}, and {took['started']:.0f} started"
+    training = _time(ForecastRange(**expected["device_seconds"]))
+    return f"the plan expected {training} of training, and it took {terminal.clock(was)}{error}; {trials}"
+
+
+def _when(now: datetime, seconds: ForecastRange) -> str:
+    """Returns the time of day after so many seconds."""
+    return _between(
+        *(f"{now + timedelta(seconds=some):%a %H:%M}" for some in (seconds.low, seconds.middle, seconds.high))
     )
 
 
-def _count(of: ForecastRange) -> str:
-    low, middle, high = round(of.low), round(of.middle), round(of.high)
-    return str(middle) if low == high else f"{middle} ({low} to {high})"
+def _counted(of: ForecastRange, one: str, several: str) -> str:
+    """Returns how many trials do something: `1 trial starts`, but `1 (1 to 2) trials start`."""
+    number = _between(*(str(round(trials)) for trials in (of.low, of.middle, of.high)))
+    return f"{number} {one if number == '1' else several}"
 
 
 def _time(of: ForecastRange) -> str:
-    low, middle, high = terminal.clock(of.low), terminal.clock(of.middle), terminal.clock(of.high)
+    return _between(*(terminal.clock(seconds) for seconds in (of.low, of.middle, of.high)))
+
+
+def _between(low: str, middle: str, high: str) -> str:
+    """Returns a forecast with its range, if they differ as they are shown."""
     return middle if low == high else f"{middle} ({low} to {high})"

@@ -32,6 +32,12 @@ def _pixel(x, row, i, j, height, width, c, columns):
     return tl.load(x + at, mask=inside, other=-float("inf")).to(tl.float32)
 
 
+@triton.jit
+def _larger(a, b):
+    """Returns the larger one, and NaN if one of them is. tl.maximum would return the other."""
+    return tl.where((b > a) | (b != b), b, a)  # noqa: PLR0124 - NaN
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(x, y, height, width, high, wide, rows, columns, BR: tl.constexpr, BC: tl.constexpr):
     r = tl.program_id(0) * BR + tl.arange(0, BR)
@@ -42,9 +48,9 @@ def _forward(x, y, height, width, high, wide, rows, columns, BR: tl.constexpr, B
     for di in tl.static_range(2):
         for dj in tl.static_range(2):
             most = _pixel(x, row, i + di, j + dj, height, width, c, columns)
-            most = tl.maximum(most, _pixel(x, row, i + di, j + dj + 1, height, width, c, columns))
-            most = tl.maximum(most, _pixel(x, row, i + di + 1, j + dj, height, width, c, columns))
-            most = tl.maximum(most, _pixel(x, row, i + di + 1, j + dj + 1, height, width, c, columns))
+            most = _larger(most, _pixel(x, row, i + di, j + dj + 1, height, width, c, columns))
+            most = _larger(most, _pixel(x, row, i + di + 1, j + dj, height, width, c, columns))
+            most = _larger(most, _pixel(x, row, i + di + 1, j + dj + 1, height, width, c, columns))
             whole = (i + di < height - 1) & (j + dj < width - 1)
             total += tl.where(whole[:, None], most, 0.0)
     count = tl.where(i < height - 2, 2, 1) * tl.where(j < width - 2, 2, 1)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from fer_tune.kernels import grey_convolution, norm_relu
 from fer_tune.kernels.grey_map import map_pixels, moved, near_pixels, placed_weights
+from fer_tune.kernels.norm_relu import at_least_0
 from fer_tune.kernels.norm_relu_pool import affine, four, kept, largest, upstream
 
 FORWARD = 32, 2, 1056
@@ -101,7 +102,7 @@ def _forward(
         inside = (r < rows)[:, None] & (c < columns)[None, :]
         x0, x1, x2, x3 = map_pixels(near_pixels(x, r, rows, H, W, K, T), w0, w1, w2, w3)
         most, _, _ = largest(x0, x1, x2, x3, factor, offset)
-        most = tl.maximum(most, 0.0)
+        most = at_least_0(most)
         if KEEP:
             most = _kept(most, keep, block, r, rows, c, columns, H // 2 * (W // 2), BR)
         tl.store(y + r[:, None] * columns + c[None, :], most.to(y.dtype.element_ty), mask=inside)

@@ -125,7 +125,8 @@ class Norm(nn.BatchNorm2d):
 class NormReLU(nn.BatchNorm2d):
     """BatchNorm, plus a residual if there is one, ReLU, and dropout of channels if there is a rate.
 
-    On CUDA devices with Triton this is one pass over memory (see `kernels.norm_relu`).
+    On CUDA devices with Triton this is one pass over memory (see `kernels.norm_relu`). There it has
+    no gradients in evaluation.
     """
 
     def __init__(self, channels: int, rate_of: RateOf | None = None) -> None:

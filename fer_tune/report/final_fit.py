@@ -19,6 +19,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.job import Value
 from fer_tune.store import ArtifactRecord, Store, StudyRecord
+from fer_tune.study.usual_fits import unusual
 from fer_tune.sweep.space import show
 
 SHOWN = 16
@@ -50,11 +51,13 @@ class ReportedFit:
         metrics: the content of its `metrics.json`.
         confusion: counts on test, a row for each true class and a column for each predicted one.
         mistakes: its most confident mistakes, the worst first.
+        unusual: how it differs from a usual fit of its trial, in words; empty for a usual one.
     """
 
     metrics: dict[str, Any]
     confusion: list[list[int]]
     mistakes: list[Mistake] = field(default_factory=list)
+    unusual: str = ""
 
     @property
     def recall(self) -> list[float]:
@@ -87,8 +90,10 @@ class ReportedFit:
 def read_final_fit(store: Store, record: StudyRecord, best: int | None = None) -> ReportedFit | None:
     """Returns the latest final fit that was tested and whose files exist, or None.
 
+    Usual fits are preferred to others (see `study.usual_fits`).
+
     Args:
-        best: the best trial. Its fits are preferred to those of other trials.
+        best: the best trial. Its fits are preferred to those of other trials, usual or not.
     """
     finals = {job.uid for job in store.jobs.of(record.name, "final")}
     by_job: dict[str, dict[str, ArtifactRecord]] = {}
@@ -96,15 +101,22 @@ def read_final_fit(store: Store, record: StudyRecord, best: int | None = None) -
         if file.job in finals:
             by_job.setdefault(file.job, {})[file.kind] = file
     read = {uid: found for uid, files in by_job.items() if (found := _figures(store, files)) is not None}
-    of_best = [uid for uid, (metrics, _) in read.items() if metrics.get("trial") == best]
-    latest = next(reversed(of_best or list(read)), None)
-    if latest is None:
+    if not read:
         return None
+    others = {uid: _unusual(record, metrics) for uid, (metrics, _) in read.items()}
+    latest = sorted(read, key=lambda uid: (read[uid][0].get("trial") == best, not others[uid]))[-1]
     predictions = by_job[latest].get("predictions")
     data, classes = record.data_ref(store.root), record.data_spec.classes
     mistakes = worst_mistakes(store.artifacts.path(predictions), data, classes) if predictions else []
     metrics, confusion = read[latest]
-    return ReportedFit(metrics, confusion["plain"], mistakes)
+    return ReportedFit(metrics, confusion["plain"], mistakes, others[latest])
+
+
+def _unusual(record: StudyRecord, metrics: Mapping[str, Any]) -> str:
+    """Returns how a fit differs from a usual one, in words; empty for a usual one."""
+    on, changes = metrics.get("on", "train+val"), metrics.get("changes", {})
+    schedule = metrics.get("schedule", metrics["epochs"])
+    return ", ".join(unusual(record, on=on, changes=changes, schedule=schedule))
 
 
 def _figures(store: Store, files: Mapping[str, ArtifactRecord]) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -117,7 +117,8 @@ def _on_test(study: StudyReport) -> list[str]:
     whose = (
         "Its final fit" if study.best is not None and number == study.best.number else f"A fit of its trial {number}"
     )
-    sentences = [f"{whose} reaches {accuracy} on test."]
+    trained = f", trained {fit.unusual}," if fit.unusual else ""
+    sentences = [f"{whose}{trained} reaches {accuracy} on test."]
     if study.record.data_source == "demo":
         sentences.append("The faces are drawn.")
     elif study.is_fer2013:

@@ -45,7 +45,7 @@ class MeasuredTrial:
 
     Attributes:
         seconds: device-seconds of an epoch.
-        length: the trained part of its schedule; nan if nothing is known.
+        length: the trained part of its schedule; nan if it says nothing about trials of the sweep.
         params: its hyperparameters by name; none if they are not known.
         curve: its objective by epoch, as far as it is known; none if the sweep could not draw it.
     """
@@ -183,11 +183,14 @@ class Forecast:
 
     Attributes:
         device_seconds: of all devices together.
+        wall_seconds: from the start to the end, also while a device has nothing to train.
         started: how many trials start.
-        reached: how many of them reach each rung, and the end of the schedule, by epoch.
+        reached: how many of them reach each rung, and the end of the schedule, by epoch. Empty if
+            trials may end early, and nothing is known of when.
     """
 
     device_seconds: ForecastRange
+    wall_seconds: ForecastRange
     started: ForecastRange
     reached: dict[int, ForecastRange]
 
@@ -215,6 +218,7 @@ def forecast(
         played.append(play)
     return Forecast(
         device_seconds=ForecastRange.of([play.seconds for play in played]),
+        wall_seconds=ForecastRange.of([play.wall_seconds for play in played]),
         started=ForecastRange.of([len(play.curves) for play in played]),
         reached={
             end: ForecastRange.of([play.reached[place] for play in played]) for place, end in enumerate(shape.ends)
@@ -239,6 +243,7 @@ class _Play:
     def __init__(self, shape: Shape, pace: TrialPace, source: PlayedTrials, random: np.random.Generator) -> None:
         self._shape, self._pace, self._source, self._random = shape, pace, source, random
         self._trials: list[PlayedTrial] = []
+        self._shortened: set[int] = set()
         self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
         self._promoted = [0 for _ in shape.rungs]
         self._running: list[tuple[float, int, int, int]] = []  # `done` at its end, the trial, from where, to where
@@ -247,6 +252,11 @@ class _Play:
         self._slower = math.exp(shape.drift * random.normal())
         self.curves: list[dict[int, float]] = []
         self.reached = [0 for _ in shape.ends]
+
+    @property
+    def wall_seconds(self) -> float:
+        """From the start of the search to its end."""
+        return min(self._now, self._shape.capacity) / self._shape.devices
 
     def run(self) -> None:
         """Plays until the search has used its trials or its time."""
@@ -304,7 +314,10 @@ class _Play:
         end = len(shape.rungs) if trial.whole else 0
         epochs = float(shape.ends[end])
         if not shape.rungs and self._pace.lengths:
-            epochs *= float(self._random.choice(np.array(self._pace.lengths)))
+            length = float(self._random.choice(np.array(self._pace.lengths)))
+            epochs *= length
+            if length < 1:
+                self._shortened.add(len(self._trials))
         self._trials.append(trial)
         self.curves.append({})
         self._train(len(self._trials) - 1, -1, end, epochs)
@@ -326,7 +339,7 @@ class _Play:
         at_end = place == len(self._shape.rungs)
         value = self._trials[number].worth + (END_SCATTER if at_end else SCATTER) * self._random.normal()
         self.curves[number][self._shape.ends[place]] = value
-        self.reached[place] += 1
+        self.reached[place] += number not in self._shortened
         if at_end:
             return
         if pauses:

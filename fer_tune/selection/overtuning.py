@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fer_tune.selection.statistics import LEVEL, Interval, deviation, mean, standard_error, t_interval, t_quantile
+from fer_tune.selection.race import UNKNOWN, SeedResult, Spread, combined, of_mean, pooled
+from fer_tune.selection.statistics import LEVEL, Interval, mean, standard_error, t_interval, t_quantile
 
 Z = 1.959963984540054
 """The quantile of the normal distribution for an interval of 95 %."""
@@ -24,7 +25,7 @@ class Figure:
     Attributes:
         name: `search`, `confirmed` or `test`.
         values: by seed; one for the search.
-        interval: over seeds if there are several, else over images; None if unknown.
+        interval: over images, and over seeds if there are several; None if unknown.
     """
 
     name: str
@@ -60,6 +61,7 @@ def meter(
     test_images: int,
     *,
     of_confirmed: Interval | None = None,
+    spread: Spread = UNKNOWN,
 ) -> Meter:
     """Returns the figures of one configuration side by side, with warnings.
 
@@ -68,26 +70,54 @@ def meter(
         confirmed: its values under new seeds, on the same validation images; may be empty.
         test: its accuracies on test, by seed; may be empty.
         images, test_images: numbers of validation and test images.
-        of_confirmed: the interval of the confirmed mean, if the race knows a better one than these
-            values alone give: it pools the variation of seeds over all candidates.
+        of_confirmed: the interval of the confirmed mean, if a race knows it.
+        spread: the variance between seeds, if a race knows it. Otherwise it is that of these values
+            alone.
     """
     figures, warnings = [Figure("search", (search,), _of_images(search, images))], []
     if confirmed:
         figures.append(Figure("confirmed", tuple(confirmed), of_confirmed or t_interval(confirmed)))
-        spread = deviation(confirmed)
-        if spread is not None:
-            chance = t_quantile((1 + LEVEL) / 2, len(confirmed) - 1) * spread * math.sqrt(1 + 1 / len(confirmed))
-            if search - mean(confirmed) > chance:
-                warnings.append(_sentence("under new seeds", search - mean(confirmed), chance))
+        chance = _of_new_seeds(len(confirmed), spread if spread.freedom else _spread(confirmed, images))
+        if chance is not None and search - mean(confirmed) > chance:
+            warnings.append(_sentence("under new seeds", search - mean(confirmed), chance))
     if test:
-        interval = t_interval(test) if len(test) > 1 else _of_images(test[0], test_images)
-        figures.append(Figure("test", tuple(test), interval))
-        fresh = mean(confirmed) if confirmed else search
-        errors = standard_error(fresh, images), standard_error(mean(test), test_images)
-        chance = Z * math.hypot(*(error or 0.0 for error in errors), (deviation(test) or 0.0) / math.sqrt(len(test)))
+        own = _spread(test, test_images)
+        figures.append(Figure("test", tuple(test), _on_test(test, own, test_images)))
+        errors = standard_error(mean(confirmed or [search]), images), standard_error(mean(test), test_images)
+        by_image = math.fsum((error or 0.0) ** 2 for error in errors)
+        chance = _of_both(len(test), own if own.freedom else spread, by_image)
         if search - mean(test) > chance:
             warnings.append(_sentence("on test", search - mean(test), chance))
     return Meter(tuple(figures), tuple(warnings))
+
+
+def _spread(values: Sequence[float], images: int) -> Spread:
+    return pooled([[SeedResult(value) for value in values]], images)
+
+
+def _on_test(test: Sequence[float], spread: Spread, images: int) -> Interval | None:
+    """Returns the interval of a mean on test, over seeds and images as far as they are known."""
+    if not images:
+        return t_interval(test)
+    return of_mean([SeedResult(value) for value in test], spread, images)[1] or _of_images(mean(test), images)
+
+
+def _of_new_seeds(seeds: int, spread: Spread) -> float | None:
+    """Returns how far one value is above the mean of others by chance, on the same images."""
+    if not spread.freedom:
+        return None
+    return t_quantile((1 + LEVEL) / 2, spread.freedom) * math.sqrt(spread.variance * (1 + 1 / seeds))
+
+
+def _of_both(seeds: int, spread: Spread, by_image: float) -> float:
+    """Returns how far one value is above the mean of others by chance, on other images.
+
+    Args:
+        by_image: variance that the images alone give the difference.
+    """
+    by_seed = spread.variance * (1 + 1 / seeds) if spread.freedom else 0.0
+    error, freedom = combined(by_seed, by_image, spread.freedom)
+    return t_quantile((1 + LEVEL) / 2, freedom) * error
 
 
 def _of_images(value: float, images: int) -> Interval | None:

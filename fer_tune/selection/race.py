@@ -42,6 +42,23 @@ class SeedResult:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The variance between seeds, pooled over candidates.
+
+    Attributes:
+        variance: of a value, from seed to seed; nan if no candidate has two seeds.
+        freedom: degrees of freedom of the estimate.
+    """
+
+    variance: float
+    freedom: int
+
+
+UNKNOWN = Spread(math.nan, 0)
+"""The variance between seeds where no candidate has two."""
+
+
+@dataclass(frozen=True)
 class Place:
     """What a race says of one candidate.
 
@@ -76,30 +93,19 @@ class Race:
         racing: the candidates that need more seeds.
         seeds: number of seeds that all candidates in the race have.
         winner: the candidate that is better than all others beyond chance, or None.
+        spread: the variance between seeds, pooled over the candidates.
     """
 
     places: tuple[Place, ...]
     racing: tuple[int, ...]
     seeds: int
     winner: int | None
+    spread: Spread = UNKNOWN
 
     @property
     def ties(self) -> tuple[int, ...]:
         """The candidates that cannot be told from the leader."""
         return tuple(place.candidate for place in self.places if place.behind_after is None)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The variance between seeds, pooled over candidates.
-
-    Attributes:
-        variance: of a value, from seed to seed; nan if no candidate has two seeds.
-        freedom: degrees of freedom of the estimate.
-    """
-
-    variance: float
-    freedom: int
 
 
 def race(runs: Mapping[int, Sequence[SeedResult]], seeds: int, images: int, level: float = LEVEL) -> Race:
@@ -130,9 +136,11 @@ def race(runs: Mapping[int, Sequence[SeedResult]], seeds: int, images: int, leve
             if difference(some[leader], some[key], spread, images)[2] < alpha:
                 racing.remove(key)
                 behind[key] = count
-    places = _places(runs, behind, images, level)
+    spread = pooled(runs.values(), images)
+    places = _places(runs, behind, spread, images, level)
     decided = len(racing) < 2 <= len(runs)
-    return Race(places, () if decided or done == seeds else tuple(racing), done, racing[0] if decided else None)
+    winner = racing[0] if decided else None
+    return Race(places, () if decided or done == seeds else tuple(racing), done, winner, spread)
 
 
 def pooled(candidates: Iterable[Sequence[SeedResult]], images: int) -> Spread:
@@ -145,7 +153,7 @@ def pooled(candidates: Iterable[Sequence[SeedResult]], images: int) -> Spread:
         if (noise := _noise(runs)) is not None:
             floors.append(noise / images)
     if not freedom:
-        return Spread(math.nan, 0)
+        return UNKNOWN
     return Spread(max(squares / freedom, mean(floors) if floors else 0.0), freedom)
 
 
@@ -162,28 +170,13 @@ def difference(
     else:
         by_image = float(np.var(first - second, ddof=1)) / images - _twice(one, images) - _twice(other, images)
     by_seed = spread.variance * (1 / len(one) + 1 / len(other))
-    error, freedom = _combined(by_seed, by_image, spread.freedom)
+    error, freedom = combined(by_seed, by_image, spread.freedom)
     return gap, error, two_sided(gap / error, freedom) if error else float(gap == 0)
 
 
-def _places(
-    runs: Mapping[int, Sequence[SeedResult]], behind: Mapping[int, int], images: int, level: float
-) -> tuple[Place, ...]:
-    known = {key: some for key, some in runs.items() if some}
-    spread = pooled(known.values(), images)
-    order = sorted(known, key=lambda key: (key in behind, -_mean(known[key])))
-    places = []
-    for key in order:
-        error, interval = _uncertain(known[key], spread, images, level)
-        gap, gap_error, p = difference(known[order[0]], known[key], spread, images)
-        of_gap = 0.0 if key == order[0] else gap_error if spread.freedom else None
-        values = tuple(run.value for run in known[key])
-        p = 1.0 if key == order[0] else p
-        places.append(Place(key, values, mean(values), error, interval, gap, of_gap, p, behind.get(key)))
-    return tuple(places)
-
-
-def _uncertain(runs: Sequence[SeedResult], spread: Spread, images: int, level: float) -> tuple[float, Interval | None]:
+def of_mean(
+    runs: Sequence[SeedResult], spread: Spread, images: int, level: float = LEVEL
+) -> tuple[float, Interval | None]:
     """Returns the standard error of a mean, and its interval if the variation of seeds is known."""
     of_images = _of_images(runs)
     by_image = _binomial(runs, images) if of_images is None else float(np.var(of_images, ddof=1)) / images
@@ -191,18 +184,34 @@ def _uncertain(runs: Sequence[SeedResult], spread: Spread, images: int, level: f
         return math.sqrt(by_image), None
     if of_images is not None:
         by_image -= _twice(runs, images)
-    error, freedom = _combined(spread.variance / len(runs), by_image, spread.freedom)
+    error, freedom = combined(spread.variance / len(runs), by_image, spread.freedom)
     half = t_quantile((1 + level) / 2, freedom) * error
     return error, Interval(_mean(runs) - half, _mean(runs) + half)
 
 
-def _combined(by_seed: float, by_image: float, freedom: int) -> tuple[float, float]:
+def combined(by_seed: float, by_image: float, freedom: int) -> tuple[float, float]:
     """Returns the standard error of two parts, and its degrees of freedom (Satterthwaite).
 
     The part of the images has thousands of them.
     """
     total = by_seed + max(0.0, by_image)
     return math.sqrt(total), freedom * (total / by_seed) ** 2 if by_seed else math.inf
+
+
+def _places(
+    runs: Mapping[int, Sequence[SeedResult]], behind: Mapping[int, int], spread: Spread, images: int, level: float
+) -> tuple[Place, ...]:
+    known = {key: some for key, some in runs.items() if some}
+    order = sorted(known, key=lambda key: (key in behind, -_mean(known[key])))
+    places = []
+    for key in order:
+        error, interval = of_mean(known[key], spread, images, level)
+        gap, gap_error, p = difference(known[order[0]], known[key], spread, images)
+        of_gap = 0.0 if key == order[0] else gap_error if spread.freedom else None
+        values = tuple(run.value for run in known[key])
+        p = 1.0 if key == order[0] else p
+        places.append(Place(key, values, mean(values), error, interval, gap, of_gap, p, behind.get(key)))
+    return tuple(places)
 
 
 def _mean(runs: Sequence[SeedResult]) -> float:

@@ -39,7 +39,9 @@ def fate(state: str, epochs: int, rungs: Iterable[int]) -> str:
     Args:
         state: of the trial.
         epochs: that it trained.
-        rungs: epochs of the rungs; none if the study pauses no trials.
+        rungs: epochs of the rungs; none if the study pauses no trials. A trial that was pruned
+            below the lowest one did not pause: a pruner stopped it, the end of the run's time, or a
+            loss that is not finite.
     """
     if state == "complete":
         return "reached the top"
@@ -50,7 +52,7 @@ def fate(state: str, epochs: int, rungs: Iterable[int]) -> str:
     lowest = min(rungs, default=None)
     if lowest is not None and epochs > lowest:
         return "promoted"
-    return "pruned" if lowest is None else "paused"
+    return "paused" if state == "paused" or epochs == lowest else "pruned"
 
 
 def shares(spent: Mapping[str, float]) -> str:

@@ -23,6 +23,9 @@ from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader
 from fer_tune.study.standings import Standing, standings
 
+ON_TEST = "test accuracy"
+"""What is compared of models."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -54,6 +57,7 @@ class Comparison:
         error: its standard error.
         p: probability of such a difference between equals.
         basis: what the test knows of, in words.
+        same: whether both are one trial, or models with the same predictions.
     """
 
     first: Side
@@ -63,6 +67,7 @@ class Comparison:
     error: float
     p: float
     basis: str
+    same: bool = False
 
     @property
     def differ(self) -> bool:
@@ -72,13 +77,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What is known of one side: its runs, its images, and what both must have in common."""
+    """What is known of one side: its runs, its images, and what both must have in common.
+
+    Attributes:
+        identity: equal for two sides that are the same.
+    """
 
     side: Side
     runs: Sequence[SeedResult]
     images: int
     measure: str
     on: str
+    identity: str
 
 
 def compare_two(store: Store | None, first: str, second: str) -> Comparison:
@@ -101,6 +111,9 @@ def compare_two(store: Store | None, first: str, second: str) -> Comparison:
             f"{first} is measured by {one.measure}, and {second} by {other.measure}.",
             "Compare two studies with one objective, or two model folders.",
         )
+    if one.identity == other.identity:
+        basis = f"the same {'trial' if one.measure != ON_TEST else 'model'}"
+        return Comparison(one.side, other.side, one.measure, 0.0, 0.0, 1.0, basis, same=True)
     images = min(one.images, other.images)
     together = one.on == other.on
     seeds = min(len(one.runs), len(other.runs))
@@ -169,7 +182,8 @@ def _of_study(store: Store, study: str, name: str) -> _Entry:
     shown = study if study == name else f"{study}, the best of {name}"
     side = Side(name, f"trial {number} of {shown}{seeds}", values)
     runs = runs or [SeedResult(values[0])]
-    return _Entry(side, runs, reader.predictions.images, record.objective, f"val {record.split.hash}")
+    identity, on = f"trial {number} of {study}", f"val {record.split.hash}"
+    return _Entry(side, runs, reader.predictions.images, record.objective, on, identity)
 
 
 def _of_model(folder: Path, name: str) -> _Entry:
@@ -181,7 +195,8 @@ def _of_model(folder: Path, name: str) -> _Entry:
     right = (arrays["plain"].argmax(1) == arrays["label"]).astype(np.float64)
     side = Side(name, f"a model, {len(right)} test images{_opened(folder)}", (float(right.mean()),))
     on = f"test {_content(arrays['index'], arrays['label'])}"
-    return _Entry(side, [SeedResult(float(right.mean()), right)], len(right), "test accuracy", on)
+    identity = f"{on} {_content(arrays['plain'])}"
+    return _Entry(side, [SeedResult(float(right.mean()), right)], len(right), ON_TEST, on, identity)
 
 
 def _opened(folder: Path) -> str:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_tune.data.spec import DataRef
+from fer_tune.errors import FerTuneError
 from fer_tune.job import EpochRow, Job, Value, new_uid
-from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent
+from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import fixed_values
 
@@ -40,7 +42,12 @@ LANE_EPOCHS = 4
 the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn."""
 
 PROBE_SECONDS = 30.0
-"""A probe ends after so many seconds. What has not finished an epoch counts by its steps."""
+"""A probe ends so many seconds after its first job began. What has not finished an epoch counts by
+its steps."""
+
+WAIT_SECONDS = 600.0
+"""A probe waits so long for its first free lane: workers start, or end the jobs of another probe. A
+job that compiles its kernels hears only later that it should stop."""
 
 
 def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Sequence[str]) -> TrialPace | None:
@@ -91,16 +98,32 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
     curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
+    shortened = may_end_early(sweep) and _stops_alike(sweep, study)
     for job in store.jobs.of(study.name, "search"):
         if job.uid not in overheads or not (rows := curves.get(job.uid)):
             continue
         each = scale * fmean(row.device_seconds for row in rows)
-        length = len(rows) / job.schedule if job.state in ("complete", "pruned") else math.nan
+        length = len(rows) / job.schedule if shortened and job.state in ("complete", "pruned") else math.nan
         curve = {}
         if _could_be_drawn(sweep, job):
             curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
         trial = MeasuredTrial(each, length, job.params, curve)
         yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
+
+
+def may_end_early(sweep: Sweep) -> bool:
+    """Returns whether trials of the sweep may end before their last epoch, and not at a rung."""
+    return sweep.search.strategy == "prune" and (sweep.pruner.name != "none" or sweep.patience > 0)
+
+
+def _stops_alike(sweep: Sweep, study: StudyRecord) -> bool:
+    """Returns whether the trials of a study ended by the same rules as the sweep's will."""
+    try:
+        other = loads_sweep(study.sweep_text, Path(f"{study.name}.yaml"))
+    except FerTuneError:  # such as a family whose file is not there any more
+        return False
+    rules = [(one.search.strategy, one.pruner, one.patience) for one in (sweep, other)]
+    return rules[0] == rules[1]
 
 
 def _beside(row: EpochRow) -> float:
@@ -182,6 +205,7 @@ class _Probe:
 
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
+        slots: where each job that began is trained.
     """
 
     def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0) -> None:
@@ -190,21 +214,31 @@ class _Probe:
         self._waiting = [_job(sweep, params, data, seed, epochs) for seed, params in configurations]
         self._jobs = {job.uid: job for job in self._waiting}
         self.running: dict[str, float] = {}
+        self.slots: dict[str, Slot] = {}
         self._rows: dict[str, list[EpochRow]] = {}
         self._parts: dict[str, float] = {}
         self._firsts: list[float] = []
 
     def run(self, pool: Pool) -> None:
-        """Trains the configurations until all have ended or the time is over."""
-        deadline = time.monotonic() + PROBE_SECONDS
+        """Trains the configurations until all have ended or the time is over.
+
+        Then it asks the other jobs to stop, because the next probe needs their lanes.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
         while (self._waiting or self.running) and time.monotonic() < deadline:
             for slot in pool.idle():
+                if not self.slots:
+                    deadline = time.monotonic() + PROBE_SECONDS
                 if self._waiting:
-                    job = self._waiting.pop()
-                    self.running[job.uid] = time.monotonic()
-                    pool.submit(slot, job)
+                    self._submit(pool, slot, self._waiting.pop())
             for event in pool.events(0.1):
                 self._hear(event)
+        for uid in self.running:
+            pool.stop_job(self.slots[uid])
+
+    def _submit(self, pool: Pool, slot: Slot, job: Job) -> None:
+        self.running[job.uid], self.slots[job.uid] = time.monotonic(), slot
+        pool.submit(slot, job)
 
     def _hear(self, event: Event) -> None:
         """Notes what is said of the probe's own jobs. An earlier probe may still train some."""

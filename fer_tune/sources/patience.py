@@ -50,9 +50,10 @@ class PatienceRule:
         gain, error = expected_gain(curves, best, self._trials), standard_error(best, self._images) or 0.0
         self._over = gain < error
         if self._over:
+            following = "trial is" if self._trials == 1 else f"{self._trials} trials are"
             self._note(
-                f"{self._name}: the next {self._trials} trials are expected to gain {100 * gain:.2f} points on the "
-                f"best value of {100 * best:.2f} %. Its standard error is {100 * error:.2f} points. So the study ends "
+                f"{self._name}: the next {following} expected to gain {100 * gain:.2f} points on the best value of "
+                f"{100 * best:.2f} %. Its standard error is {100 * error:.2f} points. So the study ends "
                 "(budget.patience)."
             )
         return self._over

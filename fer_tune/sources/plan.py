@@ -9,20 +9,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.runner import LANES_FILE
-from fer_tune.pool import Pool
+from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, joined, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, joined, may_end_early, probed_pace, recorded_pace
 
 if TYPE_CHECKING:
     from fer_tune.sources.search import Search
     from fer_tune.sources.workers import RunOptions
+    from fer_tune.store import Store
     from fer_tune.sweep.schema import Sweep
 
 CPU_DRIFT, GPU_DRIFT = 0.1, 0.04
@@ -40,6 +42,10 @@ GPU_OVERLAP = 0.3
 """By how much lanes of a GPU overlap; see `Shape.overlap`. Measured on an H100: 0.2 for resnet with
 four lanes, 0.4 for deep_cnn and simple_cnn with eight."""
 
+USED_UP = "its budget is used up, so nothing is left to train"
+ONLY_CONTINUES = "all its trials have begun; what those that continue will take is not planned"
+"""Why no trial would start."""
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -50,6 +56,8 @@ class SweepPlan:
         pace: what trials cost, and where that was measured.
         forecast: of all devices together.
         seconds: wall time, without the start of the workers.
+        patience: `budget.patience`, which may end the study before that, or None.
+        nothing: why no trial would start; empty if one would.
     """
 
     study: str
@@ -57,6 +65,8 @@ class SweepPlan:
     pace: TrialPace
     forecast: Forecast
     seconds: ForecastRange
+    patience: int | None = None
+    nothing: str = ""
 
 
 def plan_sweeps(
@@ -65,11 +75,14 @@ def plan_sweeps(
     options: RunOptions,
     note: Callable[[str], object],
     trainer: TrainerFactory = load_trainer,
+    *,
+    planned: Callable[[SweepPlan], object] = lambda plan: None,
 ) -> list[SweepPlan]:
     """Returns what sweeps will cost. It makes their studies and keeps the plans in them.
 
     Args:
         note: is called with one line that the user should read.
+        planned: is called with each plan as soon as it is made.
 
     Raises:
         SettingsError, DataError, StudyError, StorageError, PoolError: as `run_sweeps`.
@@ -85,23 +98,44 @@ def plan_sweeps(
     plans = []
     with ExitStack() as stack:
         store = stack.enter_context(open_store(settings, patience, note))
-        pool: Pool | None = None
+
+        @cache
+        def pool() -> Pool:
+            opened = open_pool(settings, options, patience, note, trainer=trainer)
+            stack.callback(opened.close)
+            return opened
+
         for sweep in sweeps:
             search = prepare(sweep, settings, store, held=stack, options=options, observers=observers)
-            pace = recorded_pace(store, sweep, search.record, devices)
-            if pace is None or len(pace.epochs) < ENOUGH:
-                if pool is None:
-                    pool = open_pool(settings, options, patience, note, trainer=trainer)
-                    stack.callback(pool.close)
-                lanes = options.lanes or sweep.lanes
-                pace = joined(pace, probed_pace(sweep, pool, search.data, lanes, store.root / LANES_FILE))
-            if pace is None:
-                raise TrainingError(
-                    f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",
-                    "`fer-tune run` shows why its trials fail.",
-                )
-            plans.append(_plan(sweep, search, pace, devices))
+            if why := _why_nothing(sweep, search, len(devices)):
+                plans.append(_no_plan(sweep, devices, why))
+            else:
+                pace = _pace(sweep, search, store, devices, lanes=options.lanes or sweep.lanes, pool=pool)
+                plans.append(_plan(sweep, search, pace, devices))
+            planned(plans[-1])
     return plans
+
+
+def _pace(
+    sweep: Sweep, search: Search, store: Store, devices: tuple[str, ...], *, lanes: Lanes, pool: Callable[[], Pool]
+) -> TrialPace:
+    """Returns the pace of earlier trials, and of a probe if these are few.
+
+    Args:
+        pool: opens the workers for a probe, or returns those that are open.
+
+    Raises:
+        TrainingError: there are no earlier trials, and none of the probe could be trained.
+    """
+    pace = recorded_pace(store, sweep, search.record, devices)
+    if pace is None or len(pace.epochs) < ENOUGH:
+        pace = joined(pace, probed_pace(sweep, pool(), search.data, lanes, store.root / LANES_FILE))
+    if pace is None:
+        raise TrainingError(
+            f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",
+            "`fer-tune run` shows why its trials fail.",
+        )
+    return pace
 
 
 def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...]) -> SweepPlan:
@@ -111,16 +145,33 @@ def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...
     if devices[0] != "cpu":
         shape = replace(shape, drift=GPU_DRIFT, start=GPU_START * len(devices), overlap=GPU_OVERLAP)
     found = forecast(shape, pace, search.rehearsed(pace, alone=slots == 1))
-    usual = found.device_seconds
+    if may_end_early(sweep) and not pace.lengths:
+        found = replace(found, reached={})
     plan = SweepPlan(
         study=sweep.study,
         devices=devices,
         pace=pace,
         forecast=found,
-        seconds=ForecastRange(usual.low / len(devices), usual.middle / len(devices), usual.high / len(devices)),
+        seconds=found.wall_seconds,
+        patience=sweep.budget.patience,
     )
-    search.spending.keep_plan({"before": before, "device_seconds": asdict(usual), "started": asdict(found.started)})
+    expected = {"device_seconds": asdict(found.device_seconds), "started": asdict(found.started)}
+    search.spending.keep_plan({"before": before} | expected)
     return plan
+
+
+def _why_nothing(sweep: Sweep, search: Search, devices: int) -> str:
+    """Returns why a run would start no trial; an empty text if it would start one."""
+    if shape_of(sweep, search.spending.so_far(), devices).capacity <= 0:
+        return USED_UP
+    if search.may_start_more():
+        return ""
+    return ONLY_CONTINUES if search.begun() else USED_UP
+
+
+def _no_plan(sweep: Sweep, devices: tuple[str, ...], why: str) -> SweepPlan:
+    none = ForecastRange(0.0, 0.0, 0.0)
+    return SweepPlan(sweep.study, devices, TrialPace(()), Forecast(none, none, none, {}), none, nothing=why)
 
 
 def shape_of(sweep: Sweep, before: Mapping[str, float], devices: int) -> Shape:

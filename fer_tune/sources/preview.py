@@ -47,7 +47,7 @@ def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOpti
 
     Raises:
         SettingsError: a device does not exist.
-        StudyError: a study was made by another sweep.
+        StudyError: a study was made by another sweep, or a prior's study is not there.
         StorageError: the database cannot be read.
     """
     from fer_tune.data.load import missing
@@ -74,11 +74,15 @@ def _counts(sweep: Sweep, settings: Settings) -> Counts | None:
     from fer_tune.store.reading import open_reader
     from fer_tune.study import counts
     from fer_tune.study.create_or_resume import refuse_other_sweep
+    from fer_tune.study.priors import absent_prior, prior_centres
 
-    url = parse_url(settings.url)
+    url, prior = parse_url(settings.url), sweep.search.prior
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        if prior is not None and prior.study is not None:
+            raise absent_prior(sweep)
         return None
     with open_reader(settings) as store:
+        prior_centres(sweep, store)  # it refuses a prior that is not there
         record = store.studies.find(sweep.study)
         if record is None or not store.jobs.of(sweep.study):
             return None

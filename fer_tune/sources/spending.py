@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PLAN, COMPARED = "plan", "plan_compared"
 """User attributes of a study: its last plan, and the plan beside what was needed."""
 
+SETTLED = "settled"
+"""Entry of a plan that was compared."""
+
 
 class Spending:
     """Reads what the search of a study used, in all its runs."""
@@ -42,15 +45,19 @@ class Spending:
         return {"device_seconds": self.device_seconds(), "started": started}
 
     def keep_plan(self, plan: dict[str, Any]) -> None:
-        """Keeps a plan in the study, to be compared when a run ends."""
+        """Keeps a plan in the study, to be compared when its budget or its hours are used up."""
         self._study.keep(PLAN, plan)
 
     def compare(self) -> dict[str, Any] | None:
-        """Returns and keeps the study's plan beside what was needed; None without a plan."""
+        """Returns and keeps the study's plan beside what was needed; None without a plan.
+
+        A plan is compared once: it says nothing about what later runs add.
+        """
         plan = self._study.kept(PLAN)
-        if plan is None:
+        if plan is None or plan.get(SETTLED):
             return None
         took = {name: value - plan["before"][name] for name, value in self.so_far().items()}
         found = {"expected": {name: plan[name] for name in took}, "took": took}
         self._study.keep(COMPARED, found)
+        self._study.keep(PLAN, plan | {SETTLED: True})
         return found

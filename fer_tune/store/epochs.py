@@ -84,7 +84,7 @@ class Epochs:
         return curve
 
     def trained(self, study: str, kind: Kind) -> dict[str, tuple[int, float]]:
-        """Returns the number and the device-seconds of the epochs that count, by the uid of the job.
+        """Returns number and device-seconds of the epochs that count, by the uid of the job.
 
         The database adds them up, so a long study takes no longer to load.
         """

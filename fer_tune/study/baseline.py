@@ -27,6 +27,7 @@ class Gain:
         error: standard error of that; None if unknown.
         p: probability that the best of equal trials is so far ahead; None if unknown. It is that
             of one comparison, times the number of complete trials.
+        by_search: whether the trial is confirmed, and the gain still that of the search's values.
     """
 
     trial: int
@@ -34,6 +35,7 @@ class Gain:
     gained: float
     error: float | None
     p: float | None
+    by_search: bool = False
 
     @property
     def is_start(self) -> bool:
@@ -51,8 +53,9 @@ class Gain:
         if self.is_start:
             return f"{name} itself; no drawn trial is better"
         error = "" if self.error is None else f", standard error {100 * self.error:.1f}"
+        source = ", by the search's own figures" if self.by_search else ""
         verdict = "a tie" if self.tied else "better" if self.gained > 0 else "worse"
-        return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}: {verdict}"
+        return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}{source}: {verdict}"
 
 
 def beside_start(store: Store, study: str, gained: Gain | None) -> str:
@@ -94,9 +97,11 @@ def gain(store: Store, study: str, number: int | None = None) -> Gain | None:
     chosen = next(iter(ranking(store, study)), None) if number is None else find_trial(store, study, number)
     if start is None or chosen is None or chosen.state != "complete" or chosen.value is None:
         return None
+    reader = ConfirmationReader(store, record)
+    confirmations = reader.read()
+    by_search = confirmations is not None and chosen.number in confirmations.trials
     if start.number == chosen.number:
-        return Gain(chosen.number, start, 0.0, 0.0, 1.0)
-    predictions = ConfirmationReader(store, record).predictions
-    beside = beside_leader([chosen, start], record.objective, predictions)[1]
+        return Gain(chosen.number, start, 0.0, 0.0, 1.0, by_search)
+    beside = beside_leader([chosen, start], record.objective, reader.predictions)[1]
     p = None if beside.p is None else min(1.0, beside.p * counts(store, study).complete)
-    return Gain(chosen.number, start, beside.behind, beside.behind_error, p)
+    return Gain(chosen.number, start, beside.behind, beside.behind_error, p, by_search)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from fer_tune.errors import StudyError
 from fer_tune.job import Value
 from fer_tune.store import Store
@@ -27,13 +30,27 @@ def prior_centres(sweep: Sweep, store: Store) -> list[dict[str, Value]]:
     if prior.study is None:
         found = [start.params for start in sweep.start]
     else:
+        if store.studies.find(prior.study) is None:
+            raise absent_prior(sweep, (record.name for record in store.studies.all()))
         found = [trial.params for trial in ranking(store, prior.study, FROM_STUDY)]
         if not found:
             raise StudyError(
-                f"The study {prior.study}, which {sweep.path} names as its prior, has no complete trial.",
+                f"{sweep.path}: search.prior.study: the study {prior.study} has no complete trial.",
                 f"Run it first, or remove `prior:` from {sweep.path}.",
             )
     return [_valid(sweep, params) for params in found]
+
+
+def absent_prior(sweep: Sweep, studies: Iterable[str] = ()) -> StudyError:
+    """Returns the error for a prior from a study that does not exist.
+
+    Args:
+        studies: names of all studies of the database.
+    """
+    name = str(sweep.search.prior and sweep.search.prior.study)
+    near = get_close_matches(name, list(studies), 1, 0.5)
+    hints = [*(f"Did you mean {one}?" for one in near), "`fer-tune studies` lists the studies."]
+    return StudyError(f"{sweep.path}: search.prior.study: there is no study {name}.", " ".join(hints))
 
 
 def prior_names(sweep: Sweep, count: int) -> list[str]:

@@ -15,10 +15,13 @@ from pathlib import Path
 import optuna
 
 from fer_tune.errors import SweepError
+from fer_tune.job import ObjectiveOf
+from fer_tune.selection.objective import objective_of
 from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
 from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
 from fer_tune.sweep.load import loads_sweep
+from fer_tune.sweep.overrides import origin
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Sweep
 
 
@@ -30,6 +33,7 @@ class Recorded:
         values, seconds: the objective and the duration of each epoch.
         losses: the loss of each epoch on validation.
         whole: whether nothing stopped it. Else nobody knows how its curve would have continued.
+        objective_of: which epochs decide the objective of the trial.
     """
 
     number: int
@@ -37,11 +41,14 @@ class Recorded:
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     whole: bool
+    objective_of: ObjectiveOf = "max"
 
     @property
-    def best(self) -> float:
-        """The objective of the best epoch."""
-        return max(self.values)
+    def objective(self) -> float:
+        """The objective of the whole training."""
+        found = objective_of(self.values, self.objective_of)
+        assert found is not None  # the values are finite
+        return found
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,8 @@ def recorded(store: Store, study: str) -> list[Recorded]:
     Raises:
         StudyError: the study does not exist.
     """
-    objective = store.studies.get(study).objective
+    record = store.studies.get(study)
+    objective, rule = record.objective, record.sweep_json.get("objective_of", "max")
     curves = store.epochs.curves(study)
     found = []
     for job in store.jobs.of(study, "search"):
@@ -94,7 +102,7 @@ def recorded(store: Store, study: str) -> list[Recorded]:
             values = tuple(float(getattr(row, objective)) for row in rows)
             seconds = tuple(row.seconds for row in rows)
             losses = tuple(-rung_value(row, objective, "val_loss") for row in rows)
-            found.append(Recorded(job.number, values, seconds, losses, job.state == "complete"))
+            found.append(Recorded(job.number, values, seconds, losses, job.state == "complete", rule))
     return sorted(found, key=lambda trial: trial.number)
 
 
@@ -167,7 +175,7 @@ class _Replay:
             self.rungs.pause(str(number), until)
         elif trial.whole:
             self.complete.append(trial)
-            self._told(number, trial.best)
+            self._told(number, trial.objective)
         else:
             self.unknown += 1
         return True
@@ -188,7 +196,7 @@ class _Replay:
             self.study.tell(self.asked[number], value)
 
     def result(self) -> Replayed:
-        best = max(self.complete, key=lambda trial: (trial.best, -trial.number), default=None)
+        best = max(self.complete, key=lambda trial: (trial.objective, -trial.number), default=None)
         places = {trial.number: place for place, trial in enumerate(self.trials)}
         top = sum(self.spent[places[trial.number]] for trial in self.complete)
         return Replayed(
@@ -197,7 +205,7 @@ class _Replay:
             seconds=self.seconds,
             started=len(self.at),
             complete=len(self.complete),
-            value=best.best if best else None,
+            value=best.objective if best else None,
             number=best.number if best else None,
             top=top / self.seconds if self.seconds else 0.0,
             unknown=self.unknown,
@@ -208,7 +216,7 @@ class _Replay:
 def as_recorded(trials: Sequence[Recorded]) -> Replayed:
     """Returns what the study itself came to."""
     complete = [trial for trial in trials if trial.whole]
-    best = max(complete, key=lambda trial: (trial.best, -trial.number), default=None)
+    best = max(complete, key=lambda trial: (trial.objective, -trial.number), default=None)
     seconds = sum(sum(trial.seconds) for trial in trials)
     top = sum(sum(trial.seconds) for trial in complete)
     return Replayed(
@@ -217,7 +225,7 @@ def as_recorded(trials: Sequence[Recorded]) -> Replayed:
         seconds=seconds,
         started=len(trials),
         complete=len(complete),
-        value=best.best if best else None,
+        value=best.objective if best else None,
         number=best.number if best else None,
         top=top / seconds if seconds else 0.0,
         unknown=0,
@@ -269,8 +277,14 @@ def _with(sweep_text: str, option: str, changes: Sequence[str]) -> Sweep:
     try:
         return loads_sweep(sweep_text, Path("replay.yaml"), changes)
     except SweepError as error:
-        why = "; ".join(problem.partition(": ")[2] or problem for problem in error.problems) or error.message
+        places = [f"{origin(change)}: " for change in changes]
+        why = "; ".join(_without(places, problem) for problem in error.problems) or error.message
         raise SweepError(f"{option} is not valid: {why}.", error.hint) from error
+
+
+def _without(places: Sequence[str], problem: str) -> str:
+    """Returns a problem without the place at its beginning, if it is one of these."""
+    return next((problem.removeprefix(place) for place in places if problem.startswith(place)), problem)
 
 
 class _Quiet:

@@ -6,16 +6,14 @@ confirmations, the trials are ranked by their means.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from fer_tune.errors import StorageError
 from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
-from fer_tune.selection.race import ALPHA, Place
+from fer_tune.selection.race import ALPHA, Place, Race
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
 from fer_tune.store import Store
 from fer_tune.store.openings import Openings
@@ -24,6 +22,7 @@ from fer_tune.study.cut_off import CutOff, cut_off
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
 from fer_tune.study.summaries import trial as find_trial
+from fer_tune.study.usual_fits import accuracies_on_test
 
 Rule = Literal["max", "one_se"]
 """`max` chooses the leader. `one_se` chooses the cheapest trial that is not clearly worse: within
@@ -44,7 +43,8 @@ class Standing:
         behind: how far it is behind the leader: in the confirmed means if both are confirmed, else
             in the search's values.
         behind_error: standard error of that difference; None if unknown.
-        p: probability of such a difference between equal trials; None if unknown.
+        p: probability of such a difference between equal trials; None if unknown. It is that of one
+            look, while a race of confirmed trials has several.
         paired: whether the two were compared image by image.
         confirmed: its place among the confirmed trials, or None.
     """
@@ -59,9 +59,9 @@ class Standing:
 
     @property
     def tied(self) -> bool:
-        """Whether the trial cannot be told from the leader."""
-        if self.confirmed is not None and self.confirmed.behind_after is not None:
-            return False
+        """Whether the trial cannot be told from the leader. The race decides for confirmed ones."""
+        if self.confirmed is not None:
+            return self.confirmed.behind_after is None
         return self.p is None or self.p >= ALPHA
 
     @property
@@ -98,8 +98,6 @@ class Standings:
     @property
     def ties(self) -> tuple[Standing, ...]:
         """The trials that cannot be told from the leader, which is one of them."""
-        if self.confirmations is not None and self.confirmations.race.winner is not None:
-            return self.ranked[:1]
         confirmed = [one for one in self.ranked if one.confirmed is not None]
         return tuple(one for one in confirmed or self.ranked if one.tied)
 
@@ -165,7 +163,7 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its accuracies on test, by seed. None reads those of its recorded final fits.
+        test: its plain accuracies on test, by seed. None reads those of its usual final fits.
 
     Returns:
         None if the trial is not complete, or if the objective is not the accuracy.
@@ -177,31 +175,16 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     if found.value is None or found.state != "complete" or record.objective != "val_accuracy":
         return None
     confirmations = ConfirmationReader(store, record).read()
-    places = confirmations.race.places if confirmations else ()
-    place = next((place for place in places if place.candidate == number), None)
+    race = confirmations.race if confirmations else Race((), (), 0, None)
+    place = next((place for place in race.places if place.candidate == number), None)
     values, interval = (place.values, place.interval) if place else ((), None)
-    tested = _tested(store, study, number) if test is None else test
-    counts = record.split.counts
-    read = meter(found.value, values, tested, counts.get("val", 0), counts.get("test", 0), of_confirmed=interval)
+    tested = accuracies_on_test(store, record, number) if test is None else test
+    of_val, of_test = (record.split.counts.get(part, 0) for part in ("val", "test"))
+    read = meter(found.value, values, tested, of_val, of_test, of_confirmed=interval, spread=race.spread)
     if not tested:
         return read
     split = record.split.hash
     return replace(read, openings=len(Openings(store.root).of_split(split, store.ledger.of_split(split))))
-
-
-def _tested(store: Store, study: str, number: int) -> list[float]:
-    """Returns the accuracies on test of a trial's final fits, without changes, the oldest first."""
-    fits = [job.uid for job in store.jobs.of(study, "final") if job.origin.get("trial") == number]
-    found = []
-    for uid in fits:
-        for file in store.artifacts.of(study, uid):
-            try:
-                metrics = json.loads(store.artifacts.path(file).read_text("utf-8")) if file.kind == "metrics" else {}
-                if metrics and not metrics["changes"]:
-                    found.append(float(metrics["test"]["plain"]["accuracy"]))
-            except (OSError, ValueError, KeyError, TypeError, StorageError):
-                continue
-    return found
 
 
 def _confirmed(

@@ -69,11 +69,12 @@ class Study(Asking):
 
         Raises:
             StudyError: the study was made from another sweep, other images or another split, or not
-                by fer-tune. Or its sampler or pruner cannot be made.
+                by fer-tune. Or its sampler or pruner cannot be made, or its prior is not there.
             StorageError: the database does not work.
         """
         shared = optuna_storage(store)
         pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
+        centres = prior_centres(sweep, store)  # before a study is made, because it may be refused
         record = create_or_resume.settle(sweep, store, shared, data, counts or {})
         store.patiently(
             lambda: optuna.create_study(
@@ -83,7 +84,6 @@ class Study(Asking):
         storage = SingleWriter(store, optuna_backend(store), sweep.study)
         inner = optuna.load_study(study_name=sweep.study, storage=storage, pruner=pruner)
         study = cls(sweep, store, inner, storage)
-        centres = prior_centres(sweep, store)
         inner.sampler = make_sampler(sweep, len(study._all()), study._place, centres)
         create_or_resume.describe(inner, storage, record, sweep.budget)
         study._enqueue_start(centres)

@@ -12,6 +12,7 @@ from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.params import ParamsReader
+from fer_tune.sweep.rung_levels import unreached
 from fer_tune.sweep.schema import (
     STUDY_NAME,
     Budget,
@@ -29,6 +30,7 @@ from fer_tune.sweep.sections import (
     check_cmaes,
     check_crop,
     check_schedule,
+    check_search,
     check_side,
     read_images,
     read_pruner,
@@ -139,6 +141,8 @@ def _check(root: Node, sections: _Sections, tried: _Tried, problems: Problems) -
         check_crop(root, tried.space, family, sections.images, problems)
     if sections.sampler is not None and sections.sampler.name == "cmaes":
         check_cmaes(root.entries["sampler"], tried.space, problems)
+    if sections.search is not None:
+        check_search(root, sections.search, problems)
     if sections.schedule is not None and sections.budget is not None:
         check_schedule(root, sections.schedule, sections.budget, problems)
 
@@ -150,7 +154,7 @@ def _sweep(sections: _Sections, tried: _Tried, study: str, path: Path, text: str
     sampler, pruner, search, schedule = sections.sampler, sections.pruner, sections.search, sections.schedule
     if sampler is None or pruner is None or search is None or schedule is None:
         return None
-    notes = tried.notes
+    notes = tried.notes + unreached(search, budget.epochs)
     if search.prior is not None and search.prior.study is None and not tried.start:
         notes += ("`start` has no configurations, so the search has no prior",)
     return Sweep(

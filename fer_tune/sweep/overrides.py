@@ -40,7 +40,7 @@ def override(root: Node, assignments: Sequence[str], problems: Problems, folder:
     changed: set[str] = set()
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
-        value = _value(key, text, _origin(assignment), problems)
+        value = _value(key, text, origin(assignment), problems)
         steps = key.strip().split(".")
         known = _known(root, folder)
         if not sign:
@@ -91,7 +91,7 @@ def read_changes(
     else:
         for assignment in changes:
             key, sign, text = assignment.partition("=")
-            value = _value(key, text, _origin(assignment), problems)
+            value = _value(key, text, origin(assignment), problems)
             if sign:
                 given.append((key.strip().removeprefix("params."), value))
             else:
@@ -131,7 +131,8 @@ def _check_crop(
         problems.add(given["crop"], "crop", f"{what}, not {crop}")
 
 
-def _origin(assignment: str) -> str:
+def origin(assignment: str) -> str:
+    """Returns how errors name a change as their place."""
     return f"--set {assignment}" if len(assignment) <= 60 else f"--set {assignment[:57]}..."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.schema import SearchSpec, Sweep
 
 
 def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
@@ -26,3 +26,22 @@ def levels_of(sweep: Sweep) -> list[int]:
     search, epochs = sweep.search, sweep.budget.epochs
     rungs = rung_epochs(epochs, search.factor, search.first) if search.rungs is None else search.rungs
     return [*(epoch for epoch in rungs if epoch < epochs), epochs]
+
+
+def unreached(search: SearchSpec, epochs: int) -> tuple[str, ...]:
+    """Returns in words which rungs no trial reaches before its end. Empty if trials reach all.
+
+    Args:
+        epochs: length of the schedule. The command line often shortens it.
+    """
+    trials = f"trials have {epochs} epoch{'' if epochs == 1 else 's'}"
+    if search.strategy != "promote":
+        return ()
+    if search.rungs is not None:
+        late = [str(rung) for rung in search.rungs if rung >= epochs]
+        return (f"search.rungs: {trials}, so none pauses at {' and '.join(late)}",) if late else ()
+    if rung_epochs(epochs, search.factor, search.first):
+        return ()
+    if search.first is not None and (highest := 3 * epochs // 5):
+        return (f"search.first: {trials}, so none pauses: the highest rung is {highest}",)
+    return (f"search: {trials}, which is too few for a rung, so none pauses",)

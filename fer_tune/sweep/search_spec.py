@@ -5,12 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import Section
 
 Compared = Literal["objective", "val_loss"]
 """What rungs compare of their trials."""
+
+OF_RUNGS = ("rungs", "first", "compare", "keep_gb")
+"""Options of `SearchSpec` that do nothing without rungs. The arms of a prior use `factor` too."""
 
 
 class PriorSpec(Section):
@@ -44,14 +48,27 @@ class SearchSpec(Section):
     prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")
 
-    @model_validator(mode="after")
-    def _rungs_rise(self) -> SearchSpec:
-        rungs = self.rungs or []
-        if any(rung < 1 for rung in rungs) or any(low >= high for low, high in pairwise(rungs)):
-            raise ValueError(f"rungs must be rising epochs from 1, such as [4, 12], not {rungs}")
-        if self.rungs is not None and self.first is not None:
-            raise ValueError("give either rungs or first, not both")
-        return self
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _is_list(cls, given: object) -> object:
+        if given is not None and not isinstance(given, list):
+            raise ValueError(f"must be a list of epochs, such as [4, 12], not {describe_value(given)}")
+        return given
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _is_mapping(cls, given: object) -> object:
+        if given is not None and not isinstance(given, dict | PriorSpec):
+            raise ValueError(f"must be a mapping, such as {{from: start}}, not {describe_value(given)}")
+        return given
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs_rise(cls, rungs: list[int] | None) -> list[int] | None:
+        given = rungs or []
+        if any(rung < 1 for rung in given) or any(low >= high for low, high in pairwise(given)):
+            raise ValueError(f"must be rising epochs from 1, such as [4, 12], not {given}")
+        return rungs
 
 
 class ScheduleSpec(Section):

@@ -20,6 +20,7 @@ from fer_tune.sweep.schema import (
     SearchSpec,
     Section,
 )
+from fer_tune.sweep.search_spec import OF_RUNGS
 from fer_tune.sweep.space import Choice, Fixed, Range, Space
 from fer_tune.sweep.yaml_nodes import Node, Problems
 
@@ -114,6 +115,20 @@ def read_search(node: Node | None, problems: Problems) -> SearchSpec | None:
     if isinstance(node.value, str):
         node = Node({"strategy": node}, node.line, node.origin)
     return validated(SearchSpec, node, "search", problems)
+
+
+def check_search(root: Node, search: SearchSpec, problems: Problems) -> None:
+    """Adds options that would do nothing, and rungs that are given twice, to `problems`.
+
+    A sweep that a study keeps has all options, so only those that differ from their defaults count.
+    """
+    default = SearchSpec()
+    if search.strategy != "promote":
+        for name in (name for name in OF_RUNGS if getattr(search, name) != getattr(default, name)):
+            problems.add(root.at(("search", name)), f"search.{name}", "needs strategy: promote, which has rungs")
+    elif search.rungs is not None and search.first is not None:
+        later = min(("first", "rungs"), key=lambda name: root.at(("search", name)).line)  # 0 is the command line
+        problems.add(root.at(("search", later)), f"search.{later}", "give either rungs or first, not both")
 
 
 def read_schedule(node: Node | None, problems: Problems) -> ScheduleSpec | None:

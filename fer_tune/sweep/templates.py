@@ -127,7 +127,7 @@ def _keys(family: str, written: str, weights: str | None) -> Iterator[str]:
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
         f"objective_of: max  # {about['objective_of']}",
         f"sampler: effects  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
-        "# Trials pause at rungs, and the best quarter of each rung continues. With `strategy: prune`, a",
+        "# Trials pause at rungs, and the best quarter of each rung continues. With `search: prune`, a",
         "# pruner stops trials for good. A step of a pruner is an epoch. The pruners are:",
         f"# {', '.join(PRUNERS)}.",
         "search: {strategy: promote, factor: 4, compare: val_loss}",

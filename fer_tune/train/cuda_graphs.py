@@ -11,6 +11,8 @@ from fer_tune.train.lane import Lane
 
 WARM_UPS = 3
 """Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
+SPARE = 2 * 2**30
+"""Unused bytes that torch may hold. Networks of many shapes leave some behind, each a little."""
 KNOWN = 1
 """Runs before a capture of work whose algorithms are chosen: it makes what is made at first use."""
 
@@ -64,7 +66,7 @@ def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callabl
     """
     assert lane.stream is not None, "only a GPU captures"
     lane.stream.synchronize()
-    if alone or _tight(lane.device):
+    if alone or holds_much(lane.device):
         torch.cuda.empty_cache()  # a capture cannot do it, and other lanes would wait for it
     graph = torch.cuda.CUDAGraph()
     collects = gc.isenabled()
@@ -82,7 +84,9 @@ def captured(run: Callable[[], None], lane: Lane, alone: bool = True) -> Callabl
     return graph.replay
 
 
-def _tight(device: torch.device) -> bool:
-    """Returns whether torch holds more unused memory of the device than is free there."""
+def holds_much(device: torch.device) -> bool:
+    """Returns whether torch holds much memory of the device that it does not use: more than is free
+    there, or more than it uses and more than `SPARE`."""
     free, _ = torch.cuda.mem_get_info(device)
-    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device) > free
+    used = torch.cuda.memory_allocated(device)
+    return torch.cuda.memory_reserved(device) - used > min(free, max(used, SPARE))

@@ -152,6 +152,26 @@ def test_check_says_rungs_and_hours_in_words(fer_tune: Run, tmp_path: Path, sear
     assert says in shown
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("pruner=none", "sampler tpe, rung at epoch 2; no start"),
+        ("pruner=median", "sampler tpe, rung at epoch 2, pruner median; no start"),
+        ("search=prune", "sampler tpe, pruner median; no start"),
+        ("search={prior: {from: start}}", "sampler tpe, pruner median, prior from start (medium); no start"),
+        ("search.prior={study: old, confidence: low}", "rung at epoch 2, prior of the study old (low); no start"),
+        ("budget.gpu_hours=0.5", "9 trials of at most 4 epochs, 30 minutes of all devices\n"),
+        ("budget.patience=20", "9 trials of at most 4 epochs, patience of 20 trials\n"),
+    ],
+)
+def test_check_says_all_that_can_stop_a_trial_or_a_study(fer_tune: Run, tmp_path: Path, change: str, says: str) -> None:
+    search = "search: {strategy: promote, rungs: [2]}"
+    text = f"family: simple_cnn\ndata: demo\nbudget: {{trials: 9, epochs: 4}}\n{search}\nparams: {{lr: 0.1}}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    shown = fer_tune("check", tmp_path / "s.yaml", "--set", change).stdout
+    assert " ".join(says.split()) in " ".join(shown.split())
+
+
 def test_check_separates_several_sweeps(fer_tune: Run, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.yaml").write_text(SWEEP.replace("study: tiny", f"study: {name}"))
@@ -191,6 +211,15 @@ def test_exit_codes_of_a_run() -> None:
     assert exit_code(RunOutcome((outcome(2), outcome(0)))) == 0
     assert exit_code(RunOutcome((outcome(0),))) == 3
     assert exit_code(RunOutcome((outcome(2),), interrupted=True)) == 130
+
+
+def test_a_replay_without_trials_says_so(settings: Settings, fer_tune: Run) -> None:
+    make_study(settings, ()).close()
+    answer = fer_tune("replay")
+    assert (answer.exit_code, answer.stdout) == (3, "")
+    assert "No trial of tiny has trained yet." in answer.stderr
+    answer = fer_tune("replay", "--json", "--pruner", "median")
+    assert (answer.exit_code, answer.stdout.strip()) == (3, "[]")
 
 
 def test_best_says_how_sure_the_order_is(store: Store, fer_tune: Run) -> None:

@@ -6,7 +6,9 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -127,6 +129,20 @@ def test_the_meter_and_the_standings_give_a_confirmed_mean_one_interval(confirme
     assert meter is not None
     [interval] = [figure.interval for figure in meter.figures if figure.name == "confirmed"]
     assert interval == leader.confirmed.interval
+
+
+def test_the_meter_knows_how_seeds_vary_from_all_confirmed_trials(confirmed: Settings) -> None:
+    """Trial 1 has three values. Those of the others count too, so that less counts as chance."""
+    race, meter = api.standings("s").confirmations, api.overtuning("s", 1)
+    assert race is not None
+    assert meter is not None
+    values = [value for place in race.race.places for value in np.subtract(place.values, place.mean)]
+    assert race.race.spread.freedom == 5
+    assert race.race.spread.variance == pytest.approx(np.square(values).sum() / 5)
+    *_, known = meter.figures
+    with patch("fer_tune.study.standings.meter") as called:
+        api.overtuning("s", 1)
+    assert called.call_args.kwargs == {"of_confirmed": known.interval, "spread": race.race.spread}
 
 
 def test_the_report_says_the_confirmed_mean_in_a_sentence_of_its_own(confirmed: Settings, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_a_dry_run_says_which_study_continues(sweep: Path, settings: Settings) -
         fer_tune.preview(sweep, changes=["seed=4"])
 
 
+def test_a_dry_run_refuses_a_prior_that_is_not_there(sweep: Path, settings: Settings) -> None:
+    words = ["run", str(sweep), "--dry-run", "--study", "other", "--set", "search.prior.study=tyni"]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 2
+    assert "tiny.yaml: search.prior.study: there is no study tyni." in " ".join(shown.stderr.split())
+    assert not settings.root.exists()
+    make_study(settings).close()
+    with pytest.raises(StudyError, match=r"Did you mean tiny\?"):
+        fer_tune.preview(sweep, changes=["study=other", "search.prior.study=tyni"])
+    [found] = fer_tune.preview(sweep, changes=["study=other", "search.prior.study=tiny"])
+    assert found.counts is None
+
+
 def test_seed_and_study_are_those_of_the_sweep(sweep: Path) -> None:
     words = ["run", str(sweep), "--dry-run", "--seed", "4", "--study", "other"]
     shown = CliRunner().invoke(app, words)

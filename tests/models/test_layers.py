@@ -263,6 +263,39 @@ def test_pool_kernel_agrees_with_the_operations_and_their_gradients(monkeypatch,
         assert torch.allclose(fused, plain, atol=1e-5)
 
 
+PARTS = [NormReLU(8), NormReLUPool(8), BiasReLUPool(8, 9, lambda rate: 0.0), Norm(8), AntialiasedPool()]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("layer", PARTS, ids=lambda layer: type(layer).__name__)
+def test_kernels_leave_not_a_number_where_the_operations_do(monkeypatch, layer, training):
+    """A network with such weights must show it in its loss. ReLU and maxima could hide it."""
+    x = torch.randn(3, 8, 6, 4)
+    x[0, 1, 0, 0] = x[0, 2, 1, 1] = x[1, 3, 4, 3] = torch.nan
+    x = x.to(DEVICE).contiguous(memory_format=torch.channels_last)
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        found.append(copy.deepcopy(layer).to(DEVICE).train(training)(x).isnan())
+    assert found[1].any()
+    assert torch.equal(*found)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("normed", [False, True])
+def test_grey_kernels_leave_not_a_number_where_the_operations_do(monkeypatch, normed):
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr(layers, "HAS_TRITON", kernels)
+        stage = _grey_stage(8, None, normed).eval()
+        with torch.no_grad():
+            stage[0].weight[3] = torch.nan
+        found.append(stage(torch.randn((2, 1, 6, 4), device=DEVICE)).isnan())
+    assert found[1].any()
+    assert torch.equal(*found)
+
+
 def test_flatten_copies_nothing_of_a_map_in_channels_last():
     x = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
     out = Flatten()(x)

@@ -138,8 +138,33 @@ def test_a_fit_of_another_trial_is_named(settings: Settings) -> None:
     with make_study(settings) as store:
         add_final_fit(store, settings, {"epochs": 1, "schedule": 3, "trial": 0, "on": "train"})
         text = read(render(store, ["tiny"]))
-    assert "A fit of its trial 0 reaches 65.43" in text
+    assert "A fit of its trial 0, trained on the training images alone, reaches 65.43" in text
     assert "The final fit of trial 0: 1 epoch on training." in text
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"epochs": 1, "schedule": 1}, "over a schedule of 1 instead of 3 epochs"),
+        ({"epochs": 3, "schedule": 3, "changes": {"lr": 0.5}}, "with lr=0.5"),
+        ({"epochs": 3, "schedule": 3, "on": "train"}, "on the training images alone"),
+    ],
+)
+def test_a_fit_of_another_kind_is_shown_only_without_a_usual_one_and_named(
+    settings: Settings, how: dict[str, Any], said: str
+) -> None:
+    figures = {"accuracy": 0.1234, "accuracy_standard_error": 0.0123, "balanced_accuracy": 0.1}
+    other = how | {"test": {"plain": figures, "flip": figures}}
+    with make_study(settings) as store:
+        add_final_fit(store, settings, other)
+        page = read(render(store, ["tiny"]))
+        assert f"Its final fit, trained {said}, reaches 12.34 ± 1.23 % on test." in page
+        assert f"12.34 ± 1.23 ({said})" in render(store, ["tiny"], "md")
+        add_final_fit(store, settings, {"epochs": 3, "schedule": 3})
+        add_final_fit(store, settings, other)
+        page = read(render(store, ["tiny"]))
+    assert "Its final fit reaches 65.43" in page
+    assert said not in page
 
 
 def test_fer2013_is_compared_with_the_results_by_hand(store: Store) -> None:

@@ -64,6 +64,8 @@ def test_the_range_is_wide_if_trials_differ() -> None:
 def test_a_pruner_shortens_trials_as_it_did_before() -> None:
     found = forecast(Shape(10, (), 3, 200), paced(1.0, lengths=(0.2, 1.0)))
     assert found.device_seconds.middle == pytest.approx(200 * 6, rel=0.1)
+    assert found.started.middle == 200
+    assert found.reached[10].middle == pytest.approx(100, rel=0.2), "half of them are of whole length"
 
 
 def test_the_last_part_of_a_limited_time_is_for_trials_that_can_be_completed() -> None:
@@ -89,6 +91,17 @@ def test_an_epoch_costs_more_where_fewer_lanes_overlap() -> None:
     assert one_left.device_seconds.middle == pytest.approx(16 * whole + 8**0.3 * whole)
     two_left = forecast(Shape(10, (), 3, 18, slots=16, devices=2, overlap=0.3), paced(0.5))
     assert two_left.device_seconds.middle == pytest.approx(16 * whole + 2 * 8**0.3 * whole), "one on each device"
+
+
+def test_wall_time_passes_for_all_devices_while_one_trains() -> None:
+    lone = forecast(Shape(10, (), 3, 1, slots=2, devices=2), paced(0.5))
+    assert (lone.device_seconds.middle, lone.wall_seconds.middle) == (5.0, 5.0)
+    three = forecast(Shape(10, (), 3, 3, slots=2, devices=2), paced(0.5))
+    assert (three.device_seconds.middle, three.wall_seconds.middle) == (15.0, 10.0)
+    four = forecast(Shape(10, (), 3, 4, slots=2, devices=2, start=4.0), paced(0.5))
+    assert (four.device_seconds.middle, four.wall_seconds.middle) == (24.0, 12.0)
+    limited = forecast(Shape(10, (), 3, 100, capacity=30.0, slots=2, devices=2), paced(0.5))
+    assert limited.wall_seconds.middle == 15.0
 
 
 def test_a_device_without_a_trial_costs_nothing_and_its_time_passes() -> None:

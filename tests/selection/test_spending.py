@@ -26,6 +26,8 @@ def test_lanes_of_one_device_count_once_and_two_devices_twice() -> None:
         ("pruned", 12, [4, 12], "promoted"),
         ("paused", 4, [4, 12], "paused"),
         ("pruned", 4, [4, 12], "paused"),
+        ("pruned", 3, [4, 12], "pruned"),
+        ("pruned", 0, [4, 12], "pruned"),
         ("pruned", 12, [], "pruned"),
         ("failed", 3, [4], "failed"),
         ("queued", 3, [4], "unfinished"),

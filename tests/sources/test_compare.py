@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def test_models_are_compared_image_by_image_and_need_no_database(tmp_path: Path)
     assert api.compare(str(one), str(other)).first.about == "a model, 40 test images, opened 5 times by then"
     elsewhere = model(tmp_path / "elsewhere", [1], first=7)
     assert "different images" in api.compare(str(one), str(elsewhere)).basis
+
+
+def test_a_trial_or_a_model_is_the_same_as_itself(store: Store, tmp_path: Path) -> None:
+    one = model(tmp_path / "one", list(range(30)))
+    shutil.copytree(one, tmp_path / "copy")
+    pairs = [("tiny", "tiny"), ("simple_cnn", "other"), (one, one), (one, tmp_path / "copy")]
+    for first, second in pairs:
+        found = api.compare(str(first), str(second))
+        assert (found.same, found.difference, found.error, found.p, found.differ) == (True, 0.0, 0.0, 1.0, False)
+        shown = CliRunner().invoke(app, ["compare", str(first), str(second)])
+        assert ("The two are the same model." in shown.stdout) == (first == one)
+        assert ("The two are the same trial." in shown.stdout) == (first != one)
+        assert "±" not in shown.stdout
+    assert not api.compare("tiny", "other").same
+    assert not api.compare(str(one), str(model(tmp_path / "other", [1]))).same
 
 
 def test_what_cannot_be_compared_is_said(store: Store, tmp_path: Path) -> None:

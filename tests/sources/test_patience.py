@@ -26,6 +26,13 @@ def test_a_study_whose_trials_are_equal_ends_and_says_why(searching: Settings) -
     assert "best value of 52.00 %" in note
 
 
+def test_the_reason_counts_one_trial_as_one(searching: Settings) -> None:
+    sweep = make_sweep(epochs=2, budget=60, seconds=0.0, value=0.5)
+    _, watch = run(replace(sweep, budget=sweep.budget.model_copy(update={"patience": 1})), searching)
+    (note,) = [note for note in watch.notes if "budget.patience" in note]
+    assert note.startswith("s: the next trial is expected to gain ")
+
+
 @dataclass
 class Trials:
     """Stands for a study of complete trials."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import optuna
 import pytest
 
 from fer_tune.data.spec import DataRef
 from fer_tune.display.plan import comparison, lines_of
-from fer_tune.job import Job, JobEnd
+from fer_tune.errors import TrainingError
+from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
+from fer_tune.selection.cost import TrialPace
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
-from fer_tune.sources.plan import plan_sweeps, shape_of
+from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, plan_sweeps, shape_of
+from fer_tune.sources.run import run_sweeps
+from fer_tune.sources.spending import COMPARED
 from fer_tune.store import Store
+from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.schema import SearchSpec, Sweep
-from tests.jobs.helpers import INLINE, run
-from tests.pool.trainers import obedient, row
+from tests.jobs.helpers import INLINE, run, stop_at
+from tests.pool.trainers import Obedient, obedient, row
 from tests.searches import make_sweep
 
 
@@ -42,7 +50,7 @@ def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sw
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"{ENOUGH} earlier trials"
     assert len(plan.pace.epochs) == ENOUGH
-    assert plan.pace.lengths == [1.0] * ENOUGH
+    assert plan.pace.lengths == []
 
 
 def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, sweep: Sweep) -> None:
@@ -50,7 +58,6 @@ def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, 
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     assert plan.pace.source == f"3 earlier trials and a probe of {PROBES} configurations"
     assert len(plan.pace.epochs) == 3 + PROBES
-    assert plan.pace.lengths == [1.0] * 3
 
 
 def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Settings, sweep: Sweep) -> None:
@@ -65,6 +72,47 @@ def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Setting
     assert all(set(trial.curve) == {1, 2, 3, 9} for trial in known)
 
 
+def text(rules: str) -> str:
+    """Returns the text of a sweep whose trials end by these rules."""
+    return f"family: simple_cnn\nparams: {{lr: 0.1}}\n{rules}\n"
+
+
+PROMOTE = "search: {strategy: promote, rungs: [3]}"
+
+
+@pytest.mark.parametrize(
+    ("before", "pruner", "known"),
+    [
+        (PROMOTE, "none", False),
+        (f"{PROMOTE}\npruner: median", "median", False),
+        ("pruner: median", "none", False),
+        ("pruner: {name: median, n_warmup_steps: 3}", "median", False),
+        ("pruner: median", "median", True),
+        ("family: ./nowhere.py:Net", "median", False),
+    ],
+)
+def test_trials_are_as_long_as_those_that_ended_by_the_same_rules(
+    searching: Settings, before: str, pruner: str, known: bool
+) -> None:
+    options = loads_sweep(text("pruner: median"), Path("a.yaml")).pruner
+    made = make_sweep("before", epochs=9, budget=4, seconds=0.0, pruner=options)
+    run(replace(made, text=text(before)), searching)
+    other = make_sweep(epochs=9, seconds=0.0, pruner=options if pruner == "median" else None)
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, other, store.studies.get("before"), ["cpu"])
+    assert pace is not None
+    assert pace.lengths == ([1.0] * 4 if known else [])
+
+
+@pytest.mark.parametrize(
+    ("pruner", "said"), [("median", "the plan supposes that none ends early"), ("none", "4 reach epoch 9")]
+)
+def test_a_plan_says_if_it_does_not_know_when_a_pruner_ends_trials(searching: Settings, pruner: str, said: str) -> None:
+    options = loads_sweep(text(f"pruner: {pruner}"), Path("a.yaml")).pruner
+    (plan,) = plan_sweeps([make_sweep(epochs=9, pruner=options)], searching, INLINE, print, obedient)
+    assert lines_of(plan)[2] == f"  4 trials start; {said}"
+
+
 def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, sweep: Sweep) -> None:
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
     outcome, _ = run(sweep, searching)
@@ -74,6 +122,72 @@ def test_the_end_of_the_run_says_how_right_the_plan_was(searching: Settings, swe
     assert found["expected"]["device_seconds"]["middle"] == pytest.approx(plan.forecast.device_seconds.middle)
     assert found["took"]["device_seconds"] > 0
     assert "12 trials, and 12 started" in comparison(found)
+
+
+def test_a_plan_is_compared_once(searching: Settings, sweep: Sweep) -> None:
+    def with_trials(trials: int) -> Sweep:
+        return replace(sweep, budget=sweep.budget.model_copy(update={"trials": trials}))
+
+    plan_sweeps([with_trials(4)], searching, INLINE, print, obedient)
+    first = run(with_trials(4), searching)[0].studies[0].plan
+    assert first is not None
+    assert run(with_trials(8), searching)[0].studies[0].plan is None, "it was the plan of the run before"
+    kept = optuna.load_study(study_name="s", storage=searching.url).user_attrs[COMPARED]
+    assert kept == first
+    plan_sweeps([with_trials(12)], searching, INLINE, print, obedient)
+    second = run(with_trials(12), searching)[0].studies[0].plan
+    assert second is not None
+    assert second["took"]["started"] == 4
+
+
+def test_a_plan_is_compared_when_a_run_that_was_interrupted_is_continued(searching: Settings, sweep: Sweep) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    outcome = run_sweeps([sweep], searching, INLINE, stop_at(3), obedient)
+    assert outcome.interrupted
+    assert outcome.studies[0].plan is None
+    found = run(sweep, searching)[0].studies[0].plan
+    assert found is not None
+    assert found["took"]["started"] == 12, "both runs together"
+
+
+def refuse(*args: object) -> TrialPace:
+    raise AssertionError("nothing should be probed")
+
+
+@pytest.mark.parametrize("limit", ["trials", "gpu_hours"])
+def test_a_study_with_nothing_left_to_train_is_not_probed(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    run(sweep, searching)
+    monkeypatch.setattr("fer_tune.sources.plan.probed_pace", refuse)
+    changed = {} if limit == "trials" else {"trials": 100, "gpu_hours": 1e-9}
+    spent = replace(sweep, budget=sweep.budget.model_copy(update=changed))
+    (plan,) = plan_sweeps([spent], searching, INLINE, print, obedient)
+    assert plan.forecast.started.high == plan.seconds.high == 0
+    assert lines_of(plan) == ["s: its budget is used up, so nothing is left to train"]
+    assert run(spent, searching)[0].studies[0].plan is None, "there is nothing to compare"
+
+
+def test_a_study_whose_trials_have_all_begun_is_not_called_used_up(searching: Settings, sweep: Sweep) -> None:
+    plan_sweeps([sweep], searching, INLINE, print, obedient)
+    run_sweeps([sweep], searching, INLINE, stop_at(3), obedient)
+    begun = replace(sweep, budget=sweep.budget.model_copy(update={"trials": 2}))
+    (plan,) = plan_sweeps([begun], searching, INLINE, print, obedient)
+    assert plan.nothing == ONLY_CONTINUES
+
+
+def test_a_plan_says_that_patience_may_end_the_study_earlier(searching: Settings, sweep: Sweep) -> None:
+    patient = replace(sweep, budget=sweep.budget.model_copy(update={"patience": 20}))
+    (plan,) = plan_sweeps([patient], searching, INLINE, print, obedient)
+    assert lines_of(plan)[-1] == "  budget.patience: 20 may end the study earlier"
+
+
+def test_a_lone_trial_takes_no_less_time_with_more_workers(searching: Settings) -> None:
+    lone = make_sweep(epochs=9, budget=1, seconds=0.0)
+    (plan,) = plan_sweeps([lone], searching, replace(INLINE, workers=2), print, obedient)
+    assert len(plan.devices) == 2
+    assert plan.seconds == plan.forecast.device_seconds
 
 
 def test_a_plan_of_a_study_that_was_begun_is_of_the_rest(sweep: Sweep) -> None:
@@ -90,6 +204,28 @@ def test_a_plan_is_shown_in_four_lines(searching: Settings, sweep: Sweep) -> Non
     assert "an epoch takes 0.01 s" in pace
     assert trials.startswith("  12 trials start; 12 reach epoch 1, ")
     assert "of CPU time" in cost
+
+
+class Picky(Obedient):
+    """A trainer that can train one study only."""
+
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
+        if spec.study != "s":
+            yield JobEnd(spec.uid, spec.attempt, "failed", "it is too large")
+            return
+        yield from super().train(spec, stop_requested)
+
+
+def picky(device: str, threads: int | None) -> Picky:
+    return Picky(device, threads)
+
+
+def test_a_plan_is_shown_even_if_the_next_sweep_cannot_be_planned(searching: Settings, sweep: Sweep) -> None:
+    planned: list[SweepPlan] = []
+    other = replace(sweep, study="other")
+    with pytest.raises(TrainingError, match="other: no configuration"):
+        plan_sweeps([sweep, other], searching, INLINE, print, picky, planned=planned.append)
+    assert [plan.study for plan in planned] == ["s"]
 
 
 class Sharing:
@@ -121,6 +257,9 @@ class Sharing:
     def submit(self, slot: Slot, job: Job) -> None:
         self._jobs.append(job)
 
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        """Does nothing: each job has ended before the time is over, or does not hear."""
+
     def events(self, timeout: float) -> list[Event]:
         seconds = 4.0 if self.trained < PROBES else 1.0
         self.now += 2.0 + seconds
@@ -141,6 +280,37 @@ class Compiling(Sharing):
             self.now = 600.0
             return []
         return super().events(timeout)
+
+
+class Slow(Sharing):
+    """The same with one lane. Its first job ends only 40 s after it was asked to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(lanes=1)
+        self.stopped = math.inf
+
+    def stop_job(self, slot: Slot, keep: bool = False) -> None:
+        self.stopped = min(self.stopped, self.now)
+
+    def events(self, timeout: float) -> list[Event]:
+        if self.now > self.stopped + 40.0:
+            return super().events(timeout)
+        self.now += 1.0
+        if self.now <= self.stopped + 40.0:
+            return []
+        return [EndEvent(Slot(0), JobEnd(self._jobs.pop().uid, 0, "stopped"))]
+
+
+def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, data = Slow(), DataRef(Path("cache"), "s", Path("split"), "h")
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    assert probed_pace(sweep, cast(Pool, pool), data, 1) is None
+    assert pool.stopped == 30.0
+    pace = probed_pace(sweep, cast(Pool, pool), data, 1)
+    assert pace is not None
+    assert len(pace.epochs) == 5, "it has all of its 30 s"
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])

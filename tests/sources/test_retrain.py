@@ -453,6 +453,27 @@ def test_the_meter_says_how_often_test_was_opened(searched: Settings, monkeypatc
     assert "after 2 openings of test" in " ".join(shown.stdout.split())
 
 
+def test_the_meter_has_plain_figures_of_usual_fits_only(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+
+    def retrain(*words: str) -> str:
+        ran = CliRunner().invoke(app, ["retrain", "s", "--devices", "cpu", "--wandb", "disabled", *words])
+        assert ran.exit_code == 0, ran.output
+        return " ".join(ran.stdout.split())
+
+    def accuracies() -> tuple[float, ...]:
+        meter = api.overtuning("s", 0)
+        assert meter is not None
+        return meter.figures[-1].values
+
+    first = retrain("--tta", "flip")
+    (plain,) = accuracies()
+    assert f"test {100 * plain:.2f} %" in first.partition("overtuning: ")[2]
+    for words in (["--epochs", "1"], ["--on", "train"], ["--set", "crop=40"]):
+        assert "overtuning" not in retrain(*words)
+        assert accuracies() == (plain,)
+
+
 def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -> None:
     found = run_final_fits("s", Request(), searched, INLINE, out=tmp_path / "mine")
     assert found is not None

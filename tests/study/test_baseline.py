@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +11,9 @@ from typer.testing import CliRunner
 import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.settings import Settings
+from fer_tune.sources.confirm import run_confirmations
+from tests.jobs.helpers import INLINE
+from tests.sources.test_confirm import Noisy, search
 from tests.studies import SWEEP, Curve, make_study
 
 
@@ -44,6 +48,20 @@ def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
     assert gained is not None
     assert gained.p == pytest.approx(10 * 0.0169, abs=0.02)
     assert gained.tied
+
+
+def test_the_gain_of_a_confirmed_trial_is_said_to_be_the_search_s(searching: Settings, monkeypatch: Any) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    search(searching, 0.50, 0.51, 0.2)
+    before = fer_tune.gain()
+    assert before is not None
+    assert "search" not in before.sentence()
+    assert run_confirmations("s", searching, INLINE, trainer=Noisy, top=2, seeds=2) is not None
+    for trial, said in ((0, True), (1, True), (2, False)):
+        gained = fer_tune.gain(trial=trial)
+        assert gained is not None
+        assert gained.by_search == said
+        assert (", by the search's own figures: " in gained.sentence()) == (said and not gained.is_start)
 
 
 def test_without_a_complete_start_there_is_no_baseline(settings: Settings) -> None:

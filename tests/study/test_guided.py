@@ -78,9 +78,19 @@ def test_a_prior_from_another_study_begins_with_its_best_trial(settings: Setting
     assert [one.name for one in again].count("best of other") == 1
 
 
-def test_a_prior_from_a_study_that_is_not_there_is_refused(settings: Settings) -> None:
-    with pytest.raises(StudyError, match="absent"):
-        run(with_prior(PriorSpec(study="absent")), settings)
+def test_a_prior_from_a_study_that_is_not_there_is_refused_before_a_study_is_made(settings: Settings) -> None:
+    make = with_prior(PriorSpec(study="absent"))
+    with pytest.raises(StudyError, match=r"search\.prior\.study: there is no study absent"):
+        run(make, settings)
+    with Store.of(settings) as store:
+        assert store.studies.all() == []
+
+
+def test_the_error_about_a_missing_prior_names_the_nearest_study(settings: Settings) -> None:
+    searched(settings, make_sweep("other", epochs=2, budget=3, seconds=0.0))
+    with pytest.raises(StudyError) as refused:
+        run(with_prior(PriorSpec(study="ohter")), settings)
+    assert refused.value.hint == "Did you mean other? `fer-tune studies` lists the studies."
 
 
 def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settings: Settings) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fer_tune.errors import SweepError
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.study import ranking
 from fer_tune.study.replay import Recorded, Rule, as_recorded, replay, replays, rules_of
+from fer_tune.study.replay import recorded as recorded_of
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec
 from tests.jobs.helpers import run
 from tests.searches import make_sweep
@@ -78,6 +82,18 @@ def test_it_reads_a_study(searching: Settings) -> None:
     assert text == ""
 
 
+def test_a_trial_has_the_objective_that_the_study_takes(searching: Settings) -> None:
+    falling = Recorded(0, (0.7, 0.3, 0.5), (1.0,) * 3, (1.0,) * 3, True)
+    assert falling.objective == 0.7
+    assert replace(falling, objective_of="last").objective == 0.5
+    assert replace(falling, objective_of="mean_last").objective == pytest.approx(0.5)
+    run(replace(make_sweep(epochs=4, budget=3, seconds=0.0), objective_of="mean_last"), searching)
+    with Store.of(searching) as store:
+        first, *_ = replays(store, "s", [], [1.0])
+        assert first.value == ranking(store, "s")[0].value
+        assert first.value != max(max(one.values) for one in recorded_of(store, "s"))
+
+
 def test_rules_are_read_as_a_sweep_is() -> None:
     rules = rules_of("family: vgg\n", ["{strategy: promote, factor: 4}"], ["{name: median, n_warmup_steps: 3}"])
     assert rules[0].search.factor == 4
@@ -86,3 +102,23 @@ def test_rules_are_read_as_a_sweep_is() -> None:
         rules_of("family: vgg\n", ["promot"], [])
     with pytest.raises(SweepError, match="--pruner foo is not valid: pruner: foo: unknown name; allowed: median"):
         rules_of("family: vgg\n", [], ["foo"])
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("{strategy: promote, facto: 3}", "search.facto: unknown key; nearest: factor; allowed: strategy, "),
+        ("{strategy: promote, rungs: [2, 4, 8, 16], factor: 3, compare: loss}", "search.compare: must be 'objective'"),
+        ("{rungs: [2]}", "search.rungs: needs strategy: promote, which has rungs."),
+        ("{rungs: [2", "not YAML: "),
+    ],
+)
+def test_an_error_repeats_a_rule_once_and_says_what_is_wrong_with_it(search: str, said: str) -> None:
+    with pytest.raises(SweepError) as refused:
+        rules_of("family: vgg\n", [search], [])
+    assert refused.value.message.startswith(f"--search {search} is not valid: {said}")
+
+
+def test_what_is_wrong_with_the_sweep_of_a_study_keeps_its_line() -> None:
+    with pytest.raises(SweepError, match=r"--search prune is not valid: line 2: sead: unknown key; nearest: seed"):
+        rules_of("family: vgg\nsead: 1\n", ["prune"], [])

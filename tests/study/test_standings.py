@@ -14,9 +14,11 @@ from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.errors import StudyError
 from fer_tune.selection.paired import mcnemar
+from fer_tune.selection.race import Place, Race
 from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.study.confirmations import Confirmations
 from fer_tune.study.standings import Standings, best, standings
 from tests.studies import make_study, uid_of
 
@@ -133,3 +135,17 @@ def test_what_a_pruned_trial_reached_is_said(settings: Settings) -> None:
 def test_without_a_complete_trial_no_pruned_one_is_better(settings: Settings) -> None:
     with make_study(settings, (("time", [0.3]),)) as store:
         assert read(store).cut_off is None
+
+
+def test_a_confirmed_trial_is_behind_only_if_the_race_says_so(settings: Settings) -> None:
+    """The race divides its level by its looks, so a p below 5 % alone decides nothing."""
+    with make_study(settings) as store:
+        found = read(store)
+    places = [Place(one.trial.number, (0.6, 0.5), 0.55, 0.1, None, 0.1, 0.05, 0.03) for one in found.ranked]
+    places[-1] = replace(places[-1], behind_after=2)
+    ranked = tuple(replace(one, p=0.03, confirmed=place) for one, place in zip(found.ranked, places, strict=True))
+    assert [one.tied for one in ranked] == [True, True, False]
+    race = Race(tuple(places), (), 3, None)
+    confirmed = replace(found, ranked=ranked, confirmations=Confirmations(race, {}, 3, 8))
+    assert tuple(one.trial.number for one in confirmed.ties) == race.ties == (1, 0)
+    assert [one.tied for one in (replace(one, confirmed=None) for one in ranked)] == [False] * 3

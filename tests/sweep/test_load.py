@@ -392,11 +392,14 @@ def test_every_option_is_one_of_optunas() -> None:
         ("params: [1]", "must be a mapping"),
         ("start: {lr: 1}", "must be a list"),
         ("search: pomote", "must be 'prune' or 'promote', not pomote; nearest: promote"),
-        ("search: {strategy: promote, rungs: [4, 4]}", "rungs must be rising epochs from 1"),
-        ("search: {strategy: promote, rungs: [4], first: 2}", "give either rungs or first, not both"),
+        ("search: {strategy: promote, rungs: 2}", "search.rungs: must be a list of epochs, such as [4, 12], not 2"),
+        ("search: {strategy: promote, rungs: [a]}", "search.rungs.0: must be a whole number, not a"),
+        ("search: {strategy: promote, rungs: [4, 4]}", "search.rungs: must be rising epochs from 1"),
+        ("search: {strategy: promote, rungs: [4], first: 2}", "search.first: give either rungs or first, not both"),
         ("search: {strategy: promote, factor: 1}", "must be at least 2, not 1"),
         ("search: {strategy: promote, rung: [4]}", "nearest: rungs"),
         ("search: {prior: {confidence: high}}", "needs either from: start, or study: NAME"),
+        ("search: {prior: start}", "search.prior: must be a mapping, such as {from: start}, not start"),
         ("search: {prior: {from: begin}}", "must be 'start', not begin"),
     ],
 )  # fmt: skip
@@ -559,6 +562,48 @@ def test_search_by_word_or_with_options() -> None:
     sweep = loads("family: vgg\nsearch: {strategy: promote, rungs: [2, 8]}\npruner: median", "search.factor=4")
     assert (sweep.search.rungs, sweep.search.factor, sweep.pruner.name) == ([2, 8], 4, "median")
     assert loads(dump(sweep.plain())).search == sweep.search
+
+
+@pytest.mark.parametrize("rungs", ["[0]", "2", "[4, 2]"])
+def test_an_error_about_changed_rungs_names_the_change(rungs: str) -> None:
+    text = "family: vgg\nsearch: {strategy: promote, rungs: [2]}"
+    assert only(text, f"search.rungs={rungs}").startswith(f"--set search.rungs={rungs}: search.rungs: must be ")
+
+
+@pytest.mark.parametrize("given", ["rungs: [2]", "first: 2", "compare: val_loss", "keep_gb: 1"])
+def test_options_of_rungs_need_rungs(given: str) -> None:
+    key = given.partition(":")[0]
+    text = "family: vgg\nsearch:\n  factor: 3\n  {}"
+    assert only(text.format(given)) == f"line 4: search.{key}: needs strategy: promote, which has rungs"
+    assert loads(text.format(given) + "\n  strategy: promote").search.strategy == "promote"
+    changed = f"search={{{given}}}"
+    assert only("family: vgg", changed) == f"--set {changed}: search.{key}: needs strategy: promote, which has rungs"
+
+
+def test_a_sweep_without_rungs_is_kept_with_all_its_keys() -> None:
+    sweep = loads("family: vgg\nsearch: {factor: 3}")
+    assert loads(dump(sweep.plain())).search == sweep.search
+
+
+@pytest.mark.parametrize(
+    ("search", "note"),
+    [
+        ("{strategy: promote, rungs: [2, 5]}", ""),
+        ("{strategy: prune}", ""),
+        ("{strategy: promote, rungs: []}", ""),
+        ("{strategy: promote, first: 3}", ""),
+        ("{strategy: promote, rungs: [2, 6, 9]}", "search.rungs: trials have 6 epochs, so none pauses at 6 and 9"),
+        ("{strategy: promote, first: 4}", "search.first: trials have 6 epochs, so none pauses: the highest rung is 3"),
+    ],
+)
+def test_rungs_that_no_trial_reaches_are_noted(search: str, note: str) -> None:
+    sweep = loads(f"family: vgg\nbudget: {{epochs: 6}}\nsearch: {search}")
+    assert sweep.notes == ((note,) if note else ())
+
+
+def test_a_schedule_that_is_too_short_for_rungs_is_noted() -> None:
+    sweep = loads("family: vgg\nbudget: {epochs: 1}\nsearch: promote")
+    assert sweep.notes == ("search: trials have 1 epoch, which is too few for a rung, so none pauses",)
 
 
 def test_a_prior_without_start_configurations_is_noted() -> None:
