@@ -133,7 +133,7 @@ def assess(
             arrays: dict[str, Any] = {VIEW_NAMES[tta]: some for tta, some in predicted.items()}
             arrays |= {"index": chosen, "label": labels[chosen]}
             replace_file(out / PREDICTIONS, lambda stream: np.savez_compressed(stream, **arrays))
-    training = _Training.of(origin, settings)
+    training = _TrainingImages.of(origin, settings)
     copies = None if training is None else training.copies(dataset.images[chosen])
     trained = None if training is None else training.among(dataset, chosen)
     distinct = None
@@ -279,7 +279,7 @@ def _kept(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataR
 
 
 @dataclass(frozen=True)
-class _Training:
+class _TrainingImages:
     """The images that a model was trained on.
 
     Attributes:
@@ -293,7 +293,7 @@ class _Training:
     places: Any
 
     @classmethod
-    def of(cls, origin: dict[str, Any], settings: Settings) -> _Training | None:
+    def of(cls, origin: dict[str, Any], settings: Settings) -> _TrainingImages | None:
         """Returns the images, or None if they are not in the cache."""
         import numpy as np
 
