@@ -44,11 +44,11 @@ def check_lanes(lanes: int | Literal["auto"] | None) -> None:
     Raises:
         SettingsError: it is neither `auto` nor a possible number.
     """
-    if lanes is None or lanes == "auto":
+    if lanes is None or lanes == "auto":  # the defaults: pydantic, which the sweeps need, takes time to import
         return
-    from fer_tune.sweep.schema import MOST_LANES
+    from fer_tune.sweep.schema import MOST_LANES, are_lanes
 
-    if not (type(lanes) is int and 1 <= lanes <= MOST_LANES):
+    if not are_lanes(lanes):
         raise SettingsError(f"lanes must be auto, or a whole number from 1 to {MOST_LANES} (got {lanes!r}).")
 
 

@@ -20,6 +20,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fer_tune.kernels.norm_relu import exceeds
+
 BLOCK_ROWS = 32
 BLOCK_COLUMNS = 64
 
@@ -35,7 +37,7 @@ def _pixel(x, row, i, j, height, width, c, columns):
 @triton.jit
 def _larger(a, b):
     """Returns the larger one, and NaN if one of them is. tl.maximum would return the other."""
-    return tl.where((b > a) | (b != b), b, a)  # noqa: PLR0124 - NaN
+    return tl.where(exceeds(b, a), b, a)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, at_least_0, division, moments, summed
+from fer_tune.kernels.norm_relu import BLOCK_COLUMNS, at_least_0, division, exceeds, moments, summed
 
 BLOCK_ROWS = 32
 """Half of the rows of `norm_relu`, because a row has four pixels here."""
@@ -60,7 +60,7 @@ def _pixel(x, corner, k: tl.constexpr, wide, c, columns, inside):
 def _larger(most, at, which, x, k: tl.constexpr, factor, offset):
     """Returns the largest pixel until k, given that until k - 1 and x at pixel k."""
     value = x * factor[None, :] + offset[None, :]
-    larger = (value > most) | (value != value)  # noqa: PLR0124 - NaN, as in torch
+    larger = exceeds(value, most)
     return tl.where(larger, value, most), tl.where(larger, x, at), tl.where(larger, k, which)
 
 

@@ -107,11 +107,13 @@ def plan_sweeps(
 
         for sweep in sweeps:
             search = prepare(sweep, settings, store, held=stack, options=options, observers=observers)
-            if why := _why_nothing(sweep, search, len(devices)):
+            before = search.spending.so_far()
+            shape = shape_of(sweep, before, len(devices))
+            if why := _why_nothing(search, shape):
                 plans.append(_no_plan(sweep, devices, why))
             else:
                 pace = _pace(sweep, search, store, devices, lanes=options.lanes or sweep.lanes, pool=pool)
-                plans.append(_plan(sweep, search, pace, devices))
+                plans.append(_plan(sweep, search, pace, devices, shape=shape, before=before))
             planned(plans[-1])
     return plans
 
@@ -138,10 +140,17 @@ def _pace(
     return pace
 
 
-def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...]) -> SweepPlan:
-    before = search.spending.so_far()
+def _plan(
+    sweep: Sweep,
+    search: Search,
+    pace: TrialPace,
+    devices: tuple[str, ...],
+    *,
+    shape: Shape,
+    before: Mapping[str, float],
+) -> SweepPlan:
     slots = pace.lanes * len(devices)
-    shape = replace(shape_of(sweep, before, len(devices)), slots=slots, devices=len(devices), drift=CPU_DRIFT)
+    shape = replace(shape, slots=slots, devices=len(devices), drift=CPU_DRIFT)
     if devices[0] != "cpu":
         shape = replace(shape, drift=GPU_DRIFT, start=GPU_START * len(devices), overlap=GPU_OVERLAP)
     found = forecast(shape, pace, search.rehearsed(pace, alone=slots == 1))
@@ -156,15 +165,15 @@ def _plan(sweep: Sweep, search: Search, pace: TrialPace, devices: tuple[str, ...
         patience=sweep.budget.patience,
     )
     expected = {"device_seconds": asdict(found.device_seconds), "started": asdict(found.started)}
-    search.spending.keep_plan({"before": before} | expected)
+    search.spending.keep_plan({"before": dict(before)} | expected)
     return plan
 
 
-def _why_nothing(sweep: Sweep, search: Search, devices: int) -> str:
+def _why_nothing(search: Search, shape: Shape) -> str:
     """Returns why a run would start no trial; an empty text if it would start one."""
-    if shape_of(sweep, search.spending.so_far(), devices).capacity <= 0:
+    if shape.capacity <= 0:
         return USED_UP
-    if search.may_start_more():
+    if shape.trials > 0 and not search.patience_is_over():
         return ""
     return ONLY_CONTINUES if search.begun() else USED_UP
 

@@ -105,14 +105,9 @@ class Search:
         """Returns what makes the trials of a play; see `Study.rehearsed`."""
         return self._store.patiently(lambda: self._study.rehearsed(pace, alone))
 
-    def may_start_more(self) -> bool:
-        """Returns whether a run would start another trial, as far as it has time.
-
-        Unlike `wanted`, it may be asked before `begin`.
-        """
-        counts = self._study.counts()
-        started = counts.finished + counts.paused + counts.running
-        return started < self._sweep.budget.trials and not self._patience.is_over()
+    def patience_is_over(self) -> bool:
+        """Returns whether `budget.patience` lets no further trial start."""
+        return self._patience.is_over()
 
     def begun(self) -> int:
         """Returns how many trials have begun and not ended."""

@@ -5,18 +5,25 @@ from __future__ import annotations
 from fer_tune.sweep.schema import SearchSpec, Sweep
 
 
+def highest_rung(epochs: int) -> int:
+    """Returns the highest epoch that may be a rung: three fifths of the schedule.
+
+    So late a pause saves little, and a later one nothing.
+    """
+    return 3 * epochs // 5
+
+
 def rung_epochs(epochs: int, factor: int, first: int | None = None) -> tuple[int, ...]:
     """Returns the rungs of a schedule: each is `factor` times the one before.
 
     Args:
-        epochs: length of the schedule. No rung is above three fifths of it, because so late a
-            pause saves little.
+        epochs: length of the schedule.
         first: the lowest rung; None is a tenth of the schedule. The first epochs rank random
             configurations well, but not those that a search proposes: docs/search.md has figures.
     """
     lowest = first or max(1, round(epochs / 10))
     rungs: list[int] = []
-    while 5 * (rung := lowest * factor ** len(rungs)) <= 3 * epochs:
+    while (rung := lowest * factor ** len(rungs)) <= highest_rung(epochs):
         rungs.append(rung)
     return tuple(rungs)
 
@@ -42,6 +49,6 @@ def unreached(search: SearchSpec, epochs: int) -> tuple[str, ...]:
         return (f"search.rungs: {trials}, so none pauses at {' and '.join(late)}",) if late else ()
     if rung_epochs(epochs, search.factor, search.first):
         return ()
-    if search.first is not None and (highest := 3 * epochs // 5):
+    if search.first is not None and (highest := highest_rung(epochs)):
         return (f"search.first: {trials}, so none pauses: the highest rung is {highest}",)
     return (f"search: {trials}, which is too few for a rung, so none pauses",)

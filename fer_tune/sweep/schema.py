@@ -49,13 +49,18 @@ MOST_LANES = 64
 """The highest number of lanes. Measured, more than 16 were never worth it."""
 
 
+def are_lanes(given: object) -> bool:
+    """Returns whether this is `auto` or a possible number of lanes."""
+    return given == "auto" or (type(given) is int and 1 <= given <= MOST_LANES)
+
+
 def _lanes(given: Any) -> Any:
     """Returns a number of lanes as it was given.
 
     Raises:
         ValueError: it is not valid.
     """
-    if given != "auto" and (type(given) is not int or not 1 <= given <= MOST_LANES):
+    if not are_lanes(given):
         raise ValueError(f"must be auto, or a whole number from 1 to {MOST_LANES}, not {describe_value(given)}")
     return given
 
