@@ -8,7 +8,7 @@ from fer_tune.sweep.schema import SearchSpec, Sweep
 def highest_rung(epochs: int) -> int:
     """Returns the highest epoch that may be a rung: three fifths of the schedule.
 
-    So late a pause saves little, and a later one nothing.
+    A later pause saves little.
     """
     return 3 * epochs // 5
 
