@@ -9,7 +9,8 @@ Before that it trains the first `start:` configuration under `--seeds` seeds, if
 `--near 60` adds configurations around that one, where random ones seldom are. `--minutes` ends the
 call in time, and keeps what was trained. The same command continues a call that was killed.
 `--study NAME` trains nothing: it adds the trials that a search of the storage folder trained to
-their end. A search goes where random configurations seldom are.
+their end. A search goes where random configurations seldom are. Several machines can collect at the
+same time, each with its own `--seed` and `--out`; `--add FILE` then puts their files together.
 """
 
 from __future__ import annotations
@@ -56,8 +57,11 @@ def main() -> None:
     curves = Curves.load(out) if out.exists() else Curves(family, options.epochs)
     if curves.epochs != options.epochs:
         raise SystemExit(f"{out} has curves of {curves.epochs} epochs. Use --epochs {curves.epochs}, or another --out.")
-    if options.study:
-        add_study(curves, options)
+    if options.study or options.add:
+        for file in options.add:
+            curves.join(Curves.load(file))
+        if options.study:
+            add_study(curves, options)
         curves.save(out)
         print(f"{out.name}: {summary(curves)}, {out.stat().st_size / 1000:.0f} kB")
         return
@@ -66,7 +70,7 @@ def main() -> None:
         missing = target - sum(curves.kind(curve) == kind and curve.state != "cut" for curve in curves.curves)
         left = math.inf if options.minutes is None else 60 * options.minutes - (time.monotonic() - began) - RESERVE
         if missing > 0 and left > 0:
-            seed = FIRST_SEED + 1_000 * len(curves.chunks)
+            seed = options.seed + 1_000 * len(curves.chunks)
             collect(Chunk(sweep, missing, kind, seed, left), curves, options)
             curves.save(out)
     print(f"{out.name}: {summary(curves)}, {out.stat().st_size / 1000:.0f} kB")
@@ -89,6 +93,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="local", help="where the workers run")
     parser.add_argument("--storage", type=Path, default=Path("storage/curves"), help="folder of the studies")
     parser.add_argument("--study", help="a study of the storage folder whose complete trials are added")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the file's first chunk")
+    parser.add_argument(
+        "--add", type=Path, nargs="+", default=[], help="files of curves that are added; trains nothing"
+    )
     parser.add_argument("--out", type=Path)
     return parser
 

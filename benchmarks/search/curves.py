@@ -110,6 +110,25 @@ class Curves:
         self.chunks.append(chunk)
         self.curves.extend(curves)
 
+    def join(self, other: Curves) -> None:
+        """Adds the chunks of another file.
+
+        Raises:
+            DataError: it is of another family or length, or a chunk of it is in this file.
+        """
+        if (other.family, other.epochs) != (self.family, self.epochs):
+            raise DataError(
+                f"These curves are of {other.family} with {other.epochs} epochs, "
+                f"and the file's are of {self.family} with {self.epochs}.",
+                "Put together files of one family and length.",
+            )
+        both = [chunk for chunk in other.chunks if chunk in self.chunks]
+        if both:
+            raise DataError(f"The chunk of seed {both[0].get('seed')} is in both files.", "Add each file once.")
+        first = len(self.chunks)
+        self.chunks.extend(other.chunks)
+        self.curves.extend(replace(curve, chunk=curve.chunk + first) for curve in other.curves)
+
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
         count = len(self.curves)

@@ -81,6 +81,19 @@ def test_further_chunks_have_other_configurations(options: argparse.Namespace, s
     assert [curve.chunk for curve in curves.curves] == [0, 0, 0, 1, 1, 1]
 
 
+def test_files_of_several_machines_are_put_together(options: argparse.Namespace, sweep: Path) -> None:
+    curves, other = Curves("simple_cnn", 3), Curves("simple_cnn", 3)
+    collect(Chunk(sweep, 2, "random", 5), curves, options, climbing)
+    collect(Chunk(sweep, 3, "near", 6), other, options, climbing)
+    curves.join(other)
+    assert [curve.chunk for curve in curves.curves] == [0, 0, 1, 1, 1]
+    assert [curves.kind(curve) for curve in curves.curves] == ["random"] * 2 + ["near"] * 3
+    with pytest.raises(DataError, match="The chunk of seed 6 is in both files"):
+        curves.join(other)
+    with pytest.raises(DataError, match="of deep_cnn with 3 epochs"):
+        curves.join(Curves("deep_cnn", 3))
+
+
 def test_the_first_start_configuration_is_trained_under_several_seeds(options: argparse.Namespace, sweep: Path) -> None:
     curves = Curves("simple_cnn", 3)
     collect(Chunk(sweep, 3, "seeds", 5), curves, options, climbing)
