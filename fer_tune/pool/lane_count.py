@@ -1,7 +1,7 @@
 """How many lanes a worker uses: a given number, or as many as are measured to be worth it.
 
-`auto` measures before the first job of a family begins: that job's step in one lane, then in two,
-four and so on, all replayed together for a moment. It continues as long as the device then trains
+`auto` measures with the first job of a family: that job's step in one lane, then in two, four and
+so on, all replayed together for a moment. It continues as long as the device then trains
 at least 5 % more images a second. The jobs of a search do not show it themselves: each has another
 network, and most end within a second. The answer is kept in a file for each family and device, so
 that the next run begins with it.
@@ -47,7 +47,7 @@ class LaneCount:
 
     def starts(self, job: Job) -> bool:
         """A job starts. Returns whether the lanes for its family must be measured first."""
-        if self._hardware is None:
+        if not self.measures:
             return False
         if job.family != self._family:
             self._family = job.family
@@ -82,6 +82,11 @@ class LaneCount:
             with suppress(StorageError):  # the disk is full: the next run measures again
                 answers = _read(self._remembered) | {self._key: lanes}
                 replace_text(self._remembered, json.dumps(answers, indent=1, sort_keys=True) + "\n")
+
+    @property
+    def measures(self) -> bool:
+        """Whether the number is measured or remembered, not given."""
+        return self._hardware is not None
 
     @property
     def _key(self) -> str:

@@ -11,7 +11,7 @@ from fer_tune.train.lane import Lane
 
 WARM_UPS = 3
 """Runs before a capture: cuDNN chooses its algorithms, the allocator reaches its size."""
-SPARE = 2 * 2**30
+SPARE = 2**30
 """Unused bytes that torch may hold. Networks of many shapes leave some behind, each a little."""
 KNOWN = 1
 """Runs before a capture of work whose algorithms are chosen: it makes what is made at first use."""

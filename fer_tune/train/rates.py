@@ -23,7 +23,8 @@ Build = Callable[[NetworkCache], Generator[int, None, DeviceNetwork]]
 def lane_rates(room: Room, build: Build) -> Generator[float | None, None, None]:
     """Yields the images a second of 1, 2, 4 and so on lanes; see `pool.port.Measures`.
 
-    No job may be in training. The networks go at the end, because most jobs have other networks.
+    A job that is in training waits meanwhile. The networks go at the end, because most jobs have
+    other networks.
     """
     held: list[NetworkCache] = []
     try:

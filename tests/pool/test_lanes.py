@@ -13,6 +13,7 @@ from fer_tune.pool.lanes import LaneSet
 from fer_tune.pool.port import Lanes
 
 from .conftest import job
+from .trainers import row
 
 
 class Scripted:
@@ -97,8 +98,8 @@ def train(lanes: LaneSet, number: int, family: str, stop: Callable[[], int] = ne
     return lanes.lanes
 
 
-def auto(device: Scripted, file: Path | None = None) -> LaneSet:
-    lanes = LaneSet(device)
+def auto(device: Scripted, file: Path | None = None, head_start: float = 0.0) -> LaneSet:
+    lanes = LaneSet(device, head_start)
     lanes.use("auto", file)
     return lanes
 
@@ -118,6 +119,98 @@ def test_lanes_are_added_as_long_as_the_device_trains_more(tmp_path: Path) -> No
     other = Device(deep_cnn=[*DEEP_CNN[:2], 165_000])
     other.hardware = "another GPU"
     assert train(auto(other, file), 4, "deep_cnn") == 2
+
+
+class Clock:
+    """Stands for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("fer_tune.pool.lanes.time", made)
+    return made
+
+
+def turns(lanes: LaneSet, clock: Clock, count: int) -> list[int]:
+    """Gives all lanes turns of a second each. Returns how many lanes there are after each."""
+    found = []
+    for _ in range(count):
+        lanes.turn()
+        clock.now += 1
+        found.append(lanes.lanes)
+    return found
+
+
+def test_the_first_job_trains_alone_until_an_epoch_has_ended_and_is_then_measured(clock: Clock) -> None:
+    device = Device(deep_cnn=[5, 6, 5, 4])
+    device.said["deep_cnn"] = [0, 5, 5, row(of(1, "deep_cnn"), 1, 0.5), 5, row(of(1, "deep_cnn"), 2, 0.5), 5, 5]
+    lanes = auto(device, head_start=3.5)
+    lanes.start(0, of(1, "deep_cnn"), never)
+    assert turns(lanes, clock, 4) == [1] * 4
+    assert not device.asked, "its head start is not over when its first epoch ends"
+    turns(lanes, clock, 2)
+    assert not device.asked, "it is over in the middle of the second one"
+    turns(lanes, clock, 1)
+    assert device.asked == ["deep_cnn"]
+    turns(lanes, clock, 5)
+    assert (lanes.lanes, lanes.settled) == (2, True)
+    while lanes.busy:
+        lanes.turn()
+    assert lanes.lanes == 2
+
+
+def test_a_long_epoch_does_not_keep_the_lanes_from_being_measured(clock: Clock) -> None:
+    device = Device(deep_cnn=DEEP_CNN)
+    device.said["deep_cnn"] = [5] * 100
+    lanes = auto(device, head_start=2.0)
+    lanes.start(0, of(1, "deep_cnn"), never)
+    turns(lanes, clock, 10)
+    assert not device.asked
+    turns(lanes, clock, 2)
+    assert device.asked == ["deep_cnn"]
+    turns(lanes, clock, 10)
+    assert lanes.lanes == 8
+
+
+def test_short_jobs_have_their_head_start_together(clock: Clock) -> None:
+    device = Device(deep_cnn=DEEP_CNN)
+    lanes = auto(device, head_start=3.0)
+    counts = []
+    for number in range(1, 6):
+        lanes.start(0, of(number, "deep_cnn"), never)
+        while lanes.busy:
+            turns(lanes, clock, 1)
+        counts.append(lanes.lanes)
+    assert counts[0] == 1
+    assert counts[-1] == 8
+    assert device.asked == ["deep_cnn"]
+
+
+def test_remembered_lanes_open_when_the_head_start_is_over(tmp_path: Path, clock: Clock) -> None:
+    file = tmp_path / "lanes.json"
+    train(auto(Device(deep_cnn=DEEP_CNN), file), 1, "deep_cnn")
+    device = Device(deep_cnn=DEEP_CNN)
+    device.said["deep_cnn"] = [5] * 9
+    lanes = auto(device, file, head_start=2.0)
+    lanes.start(0, of(1, "deep_cnn"), never)
+    assert turns(lanes, clock, 4) == [1, 8, 8, 8]
+    assert not device.asked
+
+
+def test_a_given_number_of_lanes_has_no_head_start(clock: Clock) -> None:
+    lanes = LaneSet(Device(deep_cnn=DEEP_CNN), head_start=60.0)
+    lanes.use(4, None)
+    assert lanes.lanes == 4
 
 
 def test_no_more_than_eight_lanes_are_measured() -> None:

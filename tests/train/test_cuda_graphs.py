@@ -13,8 +13,8 @@ GIB = 2**30
     [
         (4, 3, 60, False),
         (6, 5, 0.5, True),  # another network may not fit
-        (3, 1.5, 60, False),
-        (4, 1.5, 60, True),  # more than 2 GiB and more than is used
+        (1.5, 0.6, 60, False),
+        (2, 0.6, 60, True),  # more than 1 GiB and more than is used
         (20, 12, 50, False),
         (25, 12, 50, True),
     ],
