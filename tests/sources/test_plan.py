@@ -16,10 +16,10 @@ from fer_tune.display.plan import comparison, lines_of
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
-from fer_tune.selection.cost import TrialPace
+from fer_tune.selection.cost import Shape, TrialPace
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
-from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, plan_sweeps, shape_of
+from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, placed, plan_sweeps, shape_of
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.spending import COMPARED
 from fer_tune.store import Store
@@ -337,3 +337,20 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     assert pace is not None
     assert (len(pace.epochs), pace.epochs[-1], pace.lanes, pace.overhead) == (PROBES, 1 / 8, 8, 0.0)
     assert pool.trained == 8 + PROBES
+
+
+@pytest.mark.parametrize(
+    ("devices", "lanes", "auto", "start", "overlap"),
+    [
+        (("cpu",), 4, True, 0.0, 0.0),
+        (("cuda:0",), 1, True, 2.7, 0.3),
+        (("cuda:0",), 8, False, 2.7, 0.3),
+        (("cuda:0", "cuda:1"), 8, True, 2 * (2.7 + 2.5), 0.3),
+    ],
+)
+def test_a_plan_counts_the_start_of_a_gpu_and_the_head_start_of_lanes_that_open_by_themselves(
+    devices: tuple[str, ...], lanes: int, auto: bool, start: float, overlap: float
+) -> None:
+    shape = Shape(30, (4,), 4, 60, math.inf, slots=lanes * len(devices))
+    found = placed(devices, shape, head_start=auto)
+    assert (found.start, found.overlap, found.devices) == (pytest.approx(start), overlap, len(devices))

@@ -346,11 +346,13 @@ def test_large_jobs_share_a_device_that_has_memory_for_one(large_data: DataRef):
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
     jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, large_data) for n in range(3)]
     for _ in range(2):  # while cuDNN measures its algorithms, the first one needs more
+        alone = Trainer("cuda")
         Memory(device).release()
         before = torch.cuda.memory_reserved(device)
         torch.cuda.reset_peak_memory_stats(device)
-        assert list(Trainer("cuda").train_alone(jobs[0]))[-1].notes == ()
+        assert list(alone.train_alone(jobs[0]))[-1].notes == ()
         peak = torch.cuda.max_memory_reserved(device) - before
+        del alone
     Memory(device).release()
     total = torch.cuda.mem_get_info(device)[1]
     try:
