@@ -63,7 +63,7 @@ class Driver:
     places: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.lanes = LaneSet(self.trainer)
+        self.lanes = LaneSet(self.trainer, head_start=0.0)
         self.lanes.use(self.given, self.remembered)
 
     def fill(self) -> None:

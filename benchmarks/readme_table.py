@@ -45,6 +45,8 @@ TABLES: dict[str, Callable[[], str]] = {
         search_tables.search_quality,
         search_tables.search_targets,
         search_tables.search_rivals,
+        search_tables.more_curves_quality,
+        search_tables.more_curves_rivals,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,

@@ -1,4 +1,4 @@
-"""The tables about searches in benchmarks/README.md, from results/search.json."""
+"""The tables about searches in benchmarks/README.md, from the records in results/."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ from typing import Any
 from benchmarks.tables import markdown, record
 
 RECORD = "search.json"
+MORE_CURVES = "search-more-curves.json"
+"""Fewer searches, played on more curves."""
 
 
 def search_quality() -> str:
     """Returns how far the simulation of each family can be believed."""
+    return _quality_table(RECORD)
+
+
+def more_curves_quality() -> str:
+    """Returns the same of the simulation with more curves."""
+    return _quality_table(MORE_CURVES)
+
+
+def _quality_table(file: str) -> str:
     headings = (
         "family", "curves", "model", "rank correlation", "in the best quarter", "error, points",
         "noise of seeds, points", "best measured, %", "believed",
     )  # fmt: skip
-    return markdown(headings, [_quality(name, part) for name, part in _families() if " from " not in name])
+    return markdown(headings, [_quality(name, part) for name, part in _families(file) if " from " not in name])
 
 
 def _quality(name: str, part: dict[str, Any]) -> list[str]:
@@ -60,9 +71,17 @@ def _target(name: str, row: dict[str, Any]) -> list[str]:
 
 def search_rivals() -> str:
     """Returns what each search finds at each budget: the median of its incumbents' true values."""
-    factors = sorted(
-        {factor for _, part in _families() for one in part["compared"].values() for factor in one["factors"]}
-    )
+    return _rivals_table(RECORD)
+
+
+def more_curves_rivals() -> str:
+    """Returns the same on more curves."""
+    return _rivals_table(MORE_CURVES)
+
+
+def _rivals_table(file: str) -> str:
+    families = _families(file)
+    factors = sorted({factor for _, part in families for one in part["compared"].values() for factor in one["factors"]})
     headings = [
         "family",
         "slots",
@@ -74,7 +93,7 @@ def search_rivals() -> str:
     ]
     rows = [
         [name, slots, rival, str(row["seeds"]), *_compared(row), *_medians(row, one["factors"], factors)]
-        for name, part in _families()
+        for name, part in families
         for slots, one in part["compared"].items()
         for rival, row in one["rivals"].items()
     ]
@@ -91,5 +110,5 @@ def _medians(row: dict[str, Any], played: list[float], factors: list[float]) -> 
     return [f"{100 * values[factor]:.2f}" if factor in values else "–" for factor in factors]
 
 
-def _families() -> list[tuple[str, dict[str, Any]]]:
-    return sorted(record(RECORD)["families"].items())
+def _families(file: str) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(record(file)["families"].items())

@@ -133,8 +133,8 @@ class Shape:
         trials: at most so many trials.
         capacity: at most so many device-seconds.
         slots: trials that are trained at a time, on all devices.
-        drift: by how much the speed of the machine may differ from the measured one, as a standard
-            deviation of its logarithm.
+        drift: by how much the time may differ from the measured pace, as a standard deviation of
+            its logarithm: the speed of machines drifts.
         start: device-seconds of a run before its first epochs begin, and after its last ones.
         devices: that train them.
         overlap: a device trains `n ** overlap` times the images with n lanes. It is 0 if they take

@@ -43,7 +43,7 @@ class SearchSpec(Section):
     strategy: Literal["prune", "promote"] = Field("prune", description="prune, or promote: pause trials at rungs")
     rungs: list[int] | None = Field(None, description="epochs at which trials pause; default is first and factor")
     factor: int = Field(4, ge=2, le=100, description="one in so many trials of a rung continues to the next")
-    first: int | None = Field(None, ge=1, description="the lowest rung; default leaves room for three rungs")
+    first: int | None = Field(None, ge=1, description="the lowest rung; default is a tenth of the epochs")
     compare: Compared = Field("objective", description="what rungs compare: the objective, or val_loss")
     prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")

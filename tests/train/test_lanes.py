@@ -344,7 +344,7 @@ def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
 def test_large_jobs_share_a_device_that_has_memory_for_one(large_data: DataRef):
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, large_data) for n in range(3)]
+    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, large_data) for n in range(5)]
     for _ in range(2):  # while cuDNN measures its algorithms, the first one needs more
         alone = Trainer("cuda")
         Memory(device).release()
@@ -356,10 +356,10 @@ def test_large_jobs_share_a_device_that_has_memory_for_one(large_data: DataRef):
     Memory(device).release()
     total = torch.cuda.mem_get_info(device)[1]
     try:
-        torch.cuda.set_per_process_memory_fraction((before + 1.4 * peak) / total, device)
+        torch.cuda.set_per_process_memory_fraction((before + 1.2 * peak) / total, device)
         said = side_by_side(Trainer("cuda"), jobs)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
         Memory(device).release()
-    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 3
+    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 5
     assert any(isinstance(message, Crowded) for messages in said.values() for message in messages)
