@@ -108,6 +108,10 @@ def add_trial(store: Store, study: Study, state: str, values: list[float], attem
         case "failed":
             reason = "RuntimeError: made to fail"
             study.fail(number, reason, attrs)
+        case "paused":
+            study.pause(number, len(values), attrs)
+            store.jobs.set_state(job.uid, "paused", "", values[-1])
+            return number
         case _:
             reason = f"{PRUNED_IN} {len(values)}" if state == "pruned" else state
             study.prune(number, reason, attrs)

@@ -27,7 +27,7 @@ def beside_start(study: str, gained: Gain | None, *, storage: str | None = None)
 
 
 def cut_off(study: str, best: float | None, *, storage: str | None = None) -> str:
-    """Returns which pruned trial was better than all complete ones, in words; empty if none was.
+    """Returns which unfinished trial was better than all complete ones, in words; empty if none.
 
     Args:
         best: the highest value of a complete trial.

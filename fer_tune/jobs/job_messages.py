@@ -10,7 +10,7 @@ from fer_tune.job import EpochRow, JobEnd
 from fer_tune.jobs.limits import Pace
 from fer_tune.jobs.outcome import OUT_OF_TIME
 from fer_tune.jobs.running import Running, blame
-from fer_tune.jobs.started_jobs import StartedJobs, out_of_time, overdue
+from fer_tune.jobs.started_jobs import StartedJobs, overdue
 from fer_tune.jobs.states import Event
 from fer_tune.pool import EndEvent, LanesEvent, LostEvent, ProgressEvent, ReadyEvent, RowEvent
 from fer_tune.pool import Event as PoolEvent
@@ -107,7 +107,7 @@ class JobMessages:
     def _ended(self, entry: Running, end: JobEnd, lost: bool = False) -> None:
         """Records an attempt whose end is also the job's end."""
         self.store.jobs.end_attempt(end)
-        event, reason = what_happened(entry, end, lost)
+        event, reason = what_happened(entry, end, self.jobs.out_of_time(entry), lost)
         self.jobs.leave(entry, event, reason, end)
 
     def _lost(self, event: LostEvent) -> None:
@@ -130,10 +130,11 @@ class JobMessages:
             self.jobs.wait_again(entry)
 
 
-def what_happened(entry: Running, end: JobEnd, lost: bool = False) -> tuple[Event, str]:
+def what_happened(entry: Running, end: JobEnd, out_of_time: Event, lost: bool = False) -> tuple[Event, str]:
     """Returns what the end of an attempt means for its job, and the reason to record.
 
     Args:
+        out_of_time: what it means if the hours of the run are over.
         lost: whether the attempt ended because its worker died.
     """
     cut = lost or end.status == "stopped"
@@ -149,7 +150,7 @@ def what_happened(entry: Running, end: JobEnd, lost: bool = False) -> tuple[Even
     elif cut and entry.overdue:
         event, reason = overdue(entry), entry.overdue
     elif cut and entry.out_of_time:
-        event, reason = out_of_time(entry), OUT_OF_TIME
+        event, reason = out_of_time, OUT_OF_TIME
     elif end.status == "stopped":
         event, reason = Event.INTERRUPTED, "interrupted"
     elif end.status == "diverged" and entry.job.fit == "train":

@@ -28,6 +28,12 @@ Then it is stopped, and the next run repeats that epoch from the last checkpoint
 STOP_GRACE = 10.0
 """Seconds that a worker has to stop a job whose time is over. Then the worker is ended."""
 
+CUT_GRACE = 1.0
+"""Seconds that a job has to finish its epoch when the hours of its run are over and it is paused.
+
+It writes a checkpoint of the epoch before as soon as it is asked, so no finished epoch is lost.
+"""
+
 HOPELESS = 5
 """A run ends after this many failures in a row, if all jobs of the run failed."""
 

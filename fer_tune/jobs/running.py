@@ -24,6 +24,7 @@ class Running:
         verdict: why its source stopped it, or empty. The runner then ignores further epochs.
         overdue: the reason to record if its time limit is over, else empty.
         out_of_time: whether it was asked to stop because the hours of the run are over.
+        at_once: whether it was then asked to stop without finishing its epoch.
         stopping: whether it was asked to stop, for any reason.
         spent: how long earlier attempts took: before it paused, or in earlier runs.
         began: when its first attempt since then began.
@@ -47,6 +48,7 @@ class Running:
     verdict: str = ""
     overdue: str = ""
     out_of_time: bool = False
+    at_once: bool = False
     stopping: bool = False
     spent: float = 0.0
     began: float | None = None

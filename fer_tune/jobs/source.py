@@ -45,6 +45,11 @@ class Source(Protocol):
         """What the run will do in all."""
         ...
 
+    @property
+    def pauses(self) -> bool:
+        """Whether a job that the end of the run's hours cuts off is paused, for a later run."""
+        ...
+
     def begin(self, left: Callable[[], float]) -> Counts:
         """Cleans up after earlier runs, and returns how many jobs are in which state.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
-from fer_tune.jobs.limits import Failures
+from fer_tune.jobs.limits import CUT_GRACE, Failures
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import OUT_OF_TIME, EndState
 from fer_tune.jobs.running import Running
@@ -129,14 +129,27 @@ class StartedJobs:
     # all jobs -----------------------------------------------------------------------------------------------------
 
     def stop_all(self) -> None:
-        """Stops running jobs and ends waiting ones, because the hours of the run are over."""
+        """Stops running jobs and ends waiting ones, because the hours of the run are over.
+
+        Jobs that will be paused write a checkpoint first. Call it until all have ended.
+        """
         while self.waiting:
             entry = self.waiting.popleft()
-            self.leave(entry, out_of_time(entry), OUT_OF_TIME, None)
+            self.leave(entry, self.out_of_time(entry), OUT_OF_TIME, None)
+        keep, now = self.source.pauses, self.now()
         for entry in self.running.values():
             if not entry.out_of_time:
-                entry.out_of_time, entry.stopped = True, self.now()
-                self.stop(entry)
+                entry.out_of_time, entry.stopped, entry.at_once = True, now, not keep
+                self.stop(entry, keep=keep)
+            elif not entry.at_once and entry.stopped is not None and now - entry.stopped > CUT_GRACE:
+                entry.at_once = True
+                self.pool.stop_job(entry.where)
+
+    def out_of_time(self, entry: Running) -> Event:
+        """Returns what happens to a job when the hours of its run are over."""
+        if entry.last is None:
+            return Event.OUT_OF_TIME_EMPTY
+        return Event.CUT_OFF if self.source.pauses else Event.OUT_OF_TIME
 
     def queue_all(self, reason: str) -> None:
         """Queues again every job that this run has started and not finished."""
@@ -169,8 +182,3 @@ def seconds_of(attempts: Sequence[AttemptRecord], rows: Sequence[EpochRow]) -> f
 def overdue(entry: Running) -> Event:
     """Returns what happens to a job when its time limit is over."""
     return Event.OVERDUE_EMPTY if entry.last is None else Event.OVERDUE
-
-
-def out_of_time(entry: Running) -> Event:
-    """Returns what happens to a job when the hours of its run are over."""
-    return Event.OUT_OF_TIME_EMPTY if entry.last is None else Event.OUT_OF_TIME

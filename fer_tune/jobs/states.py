@@ -29,6 +29,7 @@ class Event(StrEnum):
     OVERDUE_EMPTY = "its time limit is over, and it has no value"
     OUT_OF_TIME = "the hours of the run are over"
     OUT_OF_TIME_EMPTY = "the hours of the run are over, and it has no value"
+    CUT_OFF = "the hours of the run are over, and its source pauses jobs"
     INTERRUPTED = "the run is interrupted"
     LEFT_BEHIND = "an earlier run ended without it"
 
@@ -57,8 +58,8 @@ def _final(before: State, event: Event, after: State, then: str) -> Transition:
     return Transition(before, event, after, checkpoint=False, leaves=True, then=then)
 
 
-def _later(before: State, event: Event) -> Transition:
-    return Transition(before, event, "queued", checkpoint=True, leaves=True, then="a later run continues it")
+def _later(before: State, event: Event, after: State = "queued") -> Transition:
+    return Transition(before, event, after, checkpoint=True, leaves=True, then="a later run continues it")
 
 
 TABLE: tuple[Transition, ...] = (
@@ -99,6 +100,7 @@ TABLE: tuple[Transition, ...] = (
     _final("running", Event.OVERDUE_EMPTY, "failed", "the reason is kept"),
     _final("running", Event.OUT_OF_TIME, "pruned", "it keeps the value reported last"),
     _later("running", Event.OUT_OF_TIME_EMPTY),
+    _later("running", Event.CUT_OFF, "paused"),
     _later("running", Event.INTERRUPTED),
     _later("running", Event.LEFT_BEHIND),
     # A job that lost its worker is queued while it waits for another one.
@@ -106,6 +108,7 @@ TABLE: tuple[Transition, ...] = (
     _final("queued", Event.OVERDUE_EMPTY, "failed", "the reason is kept"),
     _final("queued", Event.OUT_OF_TIME, "pruned", "it keeps the value reported last"),
     _later("queued", Event.OUT_OF_TIME_EMPTY),
+    _later("queued", Event.CUT_OFF, "paused"),
     _later("queued", Event.INTERRUPTED),
 )
 

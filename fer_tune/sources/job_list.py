@@ -27,6 +27,8 @@ class JobList:
         mirrored: whether trackers may copy the jobs.
     """
 
+    pauses = False
+
     def __init__(
         self,
         store: Store,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fer_tune.job import PRUNED_IN, Job
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
-from fer_tune.jobs.outcome import Ended
+from fer_tune.jobs.outcome import OUT_OF_TIME, Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
 from fer_tune.study.rungs import Rungs, levels_of, rung_value
@@ -25,7 +25,7 @@ GB = 1e9
 
 
 class PausedTrials:
-    """The trials of one study that wait at a rung.
+    """The trials of one study that wait: at a rung, or where the end of a run's hours cut them off.
 
     What Optuna is told and what our tables say is one transaction, as for the ends of trials.
 
@@ -35,6 +35,7 @@ class PausedTrials:
 
     Attributes:
         rungs: which trial reached which rung, and with which value.
+        cut_off: the uids of those that were cut off. They continue first.
     """
 
     def __init__(
@@ -44,25 +45,31 @@ class PausedTrials:
         self._checkpoints, self._note = checkpoints, note
         epochs = levels_of(sweep)[:-1] if sweep.search.strategy == "promote" else []
         self.rungs = Rungs(epochs, sweep.search.factor)
+        self.cut_off: list[str] = []
         self._removed = 0
         self._paces: dict[str, float] = {}
         self._beside: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self.rungs.paused)
+        return len(self.rungs.paused) + len(self.cut_off)
 
     def recall(self) -> None:
         """Reads from the database which trials reached which rung, and which of them are paused."""
-        name = self._sweep.study
+        name, reached = self._sweep.study, dict[str, int]()
         seeds = {job.uid: job.seed for job in self._store.jobs.of(name, "search")} if self.rungs.rungs else {}
         for row in self._store.epochs.all(name) if self.rungs.rungs else []:
             value = rung_value(row, self._sweep.objective, self._sweep.search.compare)
             if row.job in seeds and not math.isnan(value):
                 self.rungs.record(row.job, row.epoch, value, seeds[row.job])
                 self._paces[row.job] = row.seconds
+            reached[row.job] = max(row.epoch, reached.get(row.job, 0))
         for job in self._store.jobs.unfinished(name):
-            if job.kind == "search" and job.state == "paused":
+            if job.kind != "search" or job.state != "paused":
+                continue
+            if reached.get(job.uid, job.last_epoch) < job.last_epoch:
+                self.cut_off.append(job.uid)
+            else:
                 self.rungs.pause(job.uid, job.last_epoch)
                 self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
 
@@ -85,10 +92,17 @@ class PausedTrials:
         self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
         self._make_room()
 
+    def cut(self, job: Job, ended: Ended) -> None:
+        """Records that a running trial is paused where the end of the run's hours cut it off."""
+        assert job.number is not None
+        self._study.pause(job.number, ended.epochs, ended.facts)
+        self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
+        self.cut_off.append(job.uid)
+
     def forget(self, uid: str) -> None:
         """Forgets that a trial is paused, because another program ended it."""
-        if uid in self.rungs.paused:
-            self.rungs.leave(uid)
+        if uid in self.rungs.paused or uid in self.cut_off:
+            self._leave(uid)
             remove_checkpoint(checkpoint_path(self._checkpoints, uid))
 
     def best(self, closing: bool) -> str | None:
@@ -122,13 +136,21 @@ class PausedTrials:
             spent[what] = spent.get(what, 0.0) + seconds
         return spent
 
-    def promote(self, uid: str) -> tuple[Proposal, int]:
-        """Records that a trial continues. Returns it, and the epoch after which it was paused."""
-        known, epoch = self._store.jobs.get(uid), self.rungs.paused[uid]
+    def promote(self, uid: str) -> tuple[Proposal, int | None]:
+        """Records that a trial continues to its next rung, or to the one before which it was cut.
+
+        Returns:
+            The trial, and the epoch of that rung; None if it continues to its end.
+        """
+        known = self._store.jobs.get(uid)
         assert known.number is not None
         proposal = self._study.promote(known.number, known.params)
+        if uid in self.cut_off:
+            self.cut_off.remove(uid)
+            return proposal, known.until
+        until = self.rungs.next_after(self.rungs.paused[uid])
         self.rungs.promote(uid)
-        return proposal, epoch
+        return proposal, until
 
     def end_all(self) -> int:
         """Tells Optuna that all paused trials are pruned, because the study ends.
@@ -137,16 +159,24 @@ class PausedTrials:
             The number of these trials.
         """
         after = transition("paused", Event.NOT_PROMOTED).after
-        paused = list(self.rungs.paused.items())
-        for uid, epoch in paused:
-            job, reason = self._store.jobs.get(uid), f"{PRUNED_IN} {epoch}, where it was not among the best"
+        reasons = {
+            uid: f"{PRUNED_IN} {epoch}, where it was not among the best" for uid, epoch in self.rungs.paused.items()
+        }
+        reasons |= dict.fromkeys(self.cut_off, OUT_OF_TIME)
+        for uid, reason in reasons.items():
+            job = self._store.jobs.get(uid)
             assert job.number is not None
             with self._store.batch():
                 self._study.prune(job.number, reason, {PAUSED: False})
                 self._store.jobs.set_state(uid, after, reason, job.value)
             remove_checkpoint(checkpoint_path(self._checkpoints, uid))
-            self.rungs.leave(uid)
-        return len(paused)
+            self._leave(uid)
+        return len(reasons)
+
+    def _leave(self, uid: str) -> None:
+        self.rungs.leave(uid)
+        if uid in self.cut_off:
+            self.cut_off.remove(uid)
 
     def _make_room(self) -> None:
         """Removes checkpoints of paused trials until the rest fits into `search.keep_gb`.

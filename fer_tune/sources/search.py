@@ -10,7 +10,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.errors import TakenOverError
 from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
 from fer_tune.jobs.checkpoints import sweep_up
-from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
+from fer_tune.jobs.outcome import OUT_OF_TIME, Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
@@ -116,6 +116,12 @@ class Search:
 
     # called by the runner -----------------------------------------------------------------------------------------
 
+    @property
+    def pauses(self) -> bool:
+        """Whether a trial that the end of the run's hours cuts off is paused: with rungs. A search
+        in rounds ends it, so that the sequence of its trials does not depend on the clock."""
+        return bool(self._paused.rungs.rungs) and self._rounds is None
+
     def begin(self, left: Callable[[], float]) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job
         needs.
@@ -187,7 +193,7 @@ class Search:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
         if self._rounds is not None:
             return self._requeued > 0 or self._decided() is not None
-        return self._has_room() or self._promotable() is not None
+        return bool(self._paused.cut_off) or self._has_room() or self._promotable() is not None
 
     def most_at_once(self, workers: int) -> float:
         """Returns how many trials may share the devices, so that some are completed in time."""
@@ -198,8 +204,9 @@ class Search:
     def next(self) -> Job:
         """Records and returns the next trial.
 
-        The first choice is a trial that an earlier run left unfinished, the next one a paused trial
-        that may continue. Then come those in Optuna's queue, and those that the sampler draws.
+        The first choice is a trial that an earlier run left queued, the next one a paused trial
+        that was cut off or may continue. Then come those in Optuna's queue, and those that the
+        sampler draws.
         """
         with self._others.gives_up():
             job = self._next()
@@ -210,10 +217,13 @@ class Search:
         if self._rounds is not None:
             uid = None if self._requeued else self._decided()
             return self._continued(uid) if uid else self._asked()
-        uid = None if self._requeued else self._paused.finishing(self._left(), self._most())
-        if uid is not None:
+        if self._requeued:
+            return self._asked()
+        if self._paused.cut_off:
+            return self._continued(self._paused.cut_off[0])
+        if (uid := self._paused.finishing(self._left(), self._most())) is not None:
             return self._continued(uid, to_the_end=True)
-        if not self._requeued and (uid := self._promotable()) is not None:
+        if (uid := self._promotable()) is not None:
             return self._continued(uid)
         return self._asked()
 
@@ -261,6 +271,8 @@ class Search:
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
         match ended.state:
+            case "paused" if ended.reason == OUT_OF_TIME:
+                self._paused.cut(job, ended)
             case "paused":
                 self._paused.add(job, ended, len(self._running))
             case "complete":
@@ -394,9 +406,8 @@ class Search:
             to_the_end: whether it continues to the end of its schedule, and not to its next rung.
         """
         attempt = self._jobs.attempt(uid)
-        proposal, epoch = self._paused.promote(uid)
-        until = None if to_the_end else self._paused.rungs.next_after(epoch)
-        job = self._jobs.make(proposal, uid, attempt, until)
+        proposal, until = self._paused.promote(uid)
+        job = self._jobs.make(proposal, uid, attempt, None if to_the_end else until)
         if self._rounds is not None:
             self._take_turn(job)
             self._rounds.take(uid, job.seed, job.until)

@@ -23,6 +23,8 @@ class Together:
         lists: at least one.
     """
 
+    pauses = False
+
     def __init__(self, lists: Sequence[JobList]) -> None:
         self.lists = list(lists)
         self.plan = replace(lists[0].plan, jobs=sum(len(one.jobs) for one in lists))

@@ -102,6 +102,12 @@ class Jobs:
         of_study = tables.jobs.c.study_id == self._studies.key(study)
         return self._select(of_study, tables.jobs.c.state.in_(("queued", "running", "paused")))
 
+    def paused_above(self, study: str, value: float) -> list[JobRecord]:
+        """Returns the paused trials with a higher value than this, the best one first."""
+        of_study = (tables.jobs.c.study_id == self._studies.key(study)) & (tables.jobs.c.kind == "search")
+        found = self._select(of_study, tables.jobs.c.state == "paused", tables.jobs.c.value > value)
+        return sorted(found, key=lambda job: -(job.value or 0.0))
+
     def states(self, study: str, kind: Kind) -> dict[str, str]:
         """Returns the state of each job of a study and kind, by its uid."""
         of_kind = (tables.jobs.c.study_id == self._studies.key(study)) & (tables.jobs.c.kind == kind)

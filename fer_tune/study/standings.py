@@ -85,7 +85,7 @@ class Standings:
         ranked: the best first: confirmed ones, then the others by value.
         confirmations: what the confirmations say, or None without any.
         rule: how `chosen` was chosen.
-        cut_off: a pruned trial that was better than all complete ones, or None.
+        cut_off: a paused or pruned trial that was better than all complete ones, or None.
     """
 
     study: str

@@ -41,6 +41,7 @@ class OneJob:
     job: Job
     store: Store
     stop_in: int = 0
+    pauses: bool = False
     heard: list[Ended] = field(default_factory=list)
     given: bool = False
     plan: Plan = field(default_factory=lambda: Plan("resnet", "search", "resnet", "fer2013", "val_accuracy", 1, 3))
@@ -185,6 +186,8 @@ ROADS: dict[str, tuple[list[Step], Limits, Event, str]] = {
         Event.OUT_OF_TIME_EMPTY,
         "requeued",
     ),
+    "cut off": ([epoch(1), *WAIT, ends("stopped")], Limits(hours=0.05 / 3600), Event.CUT_OFF, "paused"),
+    "cut off while it waits": ([epoch(1), lost_for_good], Limits(hours=0.8 / 3600), Event.CUT_OFF, "paused"),
     "interrupted": ([epoch(1), interrupts, ends("stopped")], Limits(), Event.INTERRUPTED, "requeued"),
     "overdue while it waits for a worker": (
         [epoch(1), lost_for_good],
@@ -248,7 +251,7 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     pool = ScriptedPool(list(steps), signals)
     if name == "interrupted while it waits":
         pool.steps = [lambda pool: [*lost_for_good(pool), *interrupts(pool)]]
-    source = OneJob(job, store, stop_in=2 if event is Event.STOPPED else 0)
+    source = OneJob(job, store, stop_in=2 if event is Event.STOPPED else 0, pauses=event is Event.CUT_OFF)
     Runner(source, pool, store, Observer(), signals, limits).run()
     assert event in [row.event for row in rows]
     (ended,) = source.heard

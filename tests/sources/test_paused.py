@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -289,6 +291,79 @@ def test_the_gpu_hours_of_a_study_end_it(sweep: Sweep, settings: Settings) -> No
     again, later = run(slow, settings)
     assert len(later.started) <= len(watch.started)
     assert again.studies[0].reason == "budget"
+
+
+def cut_off_in_its_second_epoch(settings: Settings) -> tuple[Sweep, Notebook]:
+    """Runs a sweep until its first trial is cut off, two epochs before its rung."""
+    sweep = make_sweep(epochs=9, budget=6, hours=2 / 3600, search=PROMOTE.model_copy(update={"rungs": [4]}))
+
+    def wait(job: Job, row: EpochRow) -> None:
+        if row.epoch == 2:
+            time.sleep(2.1)
+
+    watch = Notebook(wait)
+    outcome = run_sweeps([sweep], settings, INLINE, watch, obedient)
+    assert outcome.studies[0].reason == "hours"
+    return replace(sweep, budget=sweep.budget.model_copy(update={"hours": None})), watch
+
+
+def test_a_trial_that_the_end_of_the_hours_cuts_off_is_paused_and_continues_first(settings: Settings) -> None:
+    sweep, watch = cut_off_in_its_second_epoch(settings)
+    (ended,) = watch.ended
+    assert (ended.state, ended.reason, ended.epochs) == ("paused", "time", 2)
+    (paused,) = found(settings)
+    assert (paused.state, paused.number, paused.attrs["paused"], paused.attrs["rung"]) == ("paused", 0, True, 2)
+    assert paused.value == pytest.approx(paused.params["value"] + 0.02)
+    outcome, later = run(sweep, settings)
+    assert later.started[0] == ("s", 0, 1)
+    assert [epoch for number, _, epoch in later.rows if number == 0][:4] == [1, 2, 3, 4]
+    counts = outcome.studies[0].counts
+    assert (counts.complete, counts.pruned, counts.paused, counts.failed) == (2, 4, 0, 0)
+    assert {one.epochs for one in found(settings)} == {4, 9}
+    with Store.of(settings) as store:
+        assert len(store.jobs.of("s")) == 6
+
+
+def test_a_trial_that_was_cut_off_continues_after_a_kill(settings: Settings) -> None:
+    sweep, _ = cut_off_in_its_second_epoch(settings)
+
+    class Dying(Notebook):
+        def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_sweeps([sweep], settings, INLINE, Dying(), obedient)
+    outcome, later = run(sweep, settings)
+    assert later.started[0] == ("s", number_after_a_kill(settings), 2)
+    assert outcome.studies[0].counts.complete == 2
+
+
+def number_after_a_kill(settings: Settings) -> int:
+    """Returns the number under which the first drawn trial continued."""
+    with Store.of(settings) as store:
+        first = min(store.jobs.of("s"), key=lambda job: job.seed)
+    assert first.number is not None
+    return first.number
+
+
+def test_another_program_may_end_a_trial_that_was_cut_off(settings: Settings) -> None:
+    sweep, _ = cut_off_in_its_second_epoch(settings)
+    study = optuna.load_study(study_name="s", storage=settings.url)
+    study.tell(0, state=optuna.trial.TrialState.FAIL)
+    outcome, later = run(sweep, settings)
+    assert ("s", 0, 1) not in later.started
+    assert outcome.studies[0].counts.failed == 1
+    assert outcome.studies[0].counts.complete >= 1
+
+
+def test_the_end_of_the_budget_prunes_a_trial_that_was_cut_off(settings: Settings) -> None:
+    sweep, _ = cut_off_in_its_second_epoch(settings)
+    spent = sweep.budget.model_copy(update={"gpu_hours": 1e-6})
+    outcome, later = run(replace(sweep, budget=spent), settings)
+    assert outcome.studies[0].reason == "budget"
+    assert not later.started
+    (pruned,) = found(settings)
+    assert (pruned.state, pruned.attrs["reason"], pruned.attrs["paused"]) == ("pruned", "time", False)
 
 
 def test_the_checkpoint_of_a_paused_trial_is_measured_once_and_not_at_each_later_pause(

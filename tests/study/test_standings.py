@@ -132,6 +132,16 @@ def test_what_a_pruned_trial_reached_is_said(settings: Settings) -> None:
     )
 
 
+def test_what_a_paused_trial_reached_is_said(settings: Settings) -> None:
+    with make_study(settings, (("complete", [0.3]), ("paused", [0.3, 0.61]))) as store:
+        found = read(store).cut_off
+    assert found is not None
+    assert found.sentence() == (
+        "Trial 1 is paused at 61.00 %, better than all complete trials, in epoch 2 of 3. "
+        "The next run continues it, or fer-tune retrain tiny --trial 1 trains it to the end."
+    )
+
+
 def test_without_a_complete_trial_no_pruned_one_is_better(settings: Settings) -> None:
     with make_study(settings, (("time", [0.3]),)) as store:
         assert read(store).cut_off is None
