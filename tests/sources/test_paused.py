@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from fer_tune.job import EpochRow, Job
 from fer_tune.jobs import RunOutcome
 from fer_tune.jobs.checkpoints import checkpoint_path
+from fer_tune.jobs.time_left import TimeLeft
 from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.workers import RunOptions
@@ -236,7 +239,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> list[tup
 def guided() -> Sweep:
     """Returns a sweep whose draws depend on all earlier results."""
     sampler = SamplerSpec("effects", None, {"n_startup_trials": 3})
-    return replace(make_sweep(epochs=5, budget=7, search=PROMOTE, seconds=0.0), sampler=sampler)
+    rungs = PROMOTE.model_copy(update={"rungs": [2, 5]})
+    return replace(make_sweep(epochs=7, budget=7, search=rungs, seconds=0.0), sampler=sampler)
 
 
 def of_folder(folder: Path, csv: Path) -> Settings:
@@ -269,6 +273,35 @@ def test_a_run_that_is_killed_at_any_event_comes_to_the_same(
             )
         except Killed:
             continue
+    run(sweep, settings)
+    assert result(settings) == undisturbed
+
+
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ends=st.lists(st.tuples(st.booleans(), st.integers(1, 25)), min_size=2, max_size=5))
+def test_a_run_whose_hours_end_at_any_event_comes_to_the_same(
+    ends: list[tuple[bool, int]],
+    undisturbed: list[tuple[object, ...]],
+    tmp_path_factory: pytest.TempPathFactory,
+    csv: Path,
+) -> None:
+    """Some of the runs are killed a moment after their hours were over."""
+    settings, sweep = of_folder(tmp_path_factory.mktemp("hours"), csv), guided()
+    for killed, after in ends:
+        countdown = [after]
+
+        class Watching(Notebook):
+            def epoch(self, *args: object, left: list[int] = countdown) -> None:
+                left[0] -= 1
+
+            def job_ended(self, *args: object, left: list[int] = countdown, dies: bool = killed) -> None:
+                left[0] -= 1
+                if dies and left[0] < -1:
+                    raise Killed
+
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            patch.setattr(TimeLeft, "seconds", lambda self, left=countdown: math.inf if left[0] > 0 else 0.0)
+            run_sweeps([sweep], settings, INLINE, Watching(), obedient)
     run(sweep, settings)
     assert result(settings) == undisturbed
 
