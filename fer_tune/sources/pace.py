@@ -38,8 +38,12 @@ PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
 LANE_EPOCHS = 4
-"""Epochs of each with several lanes, like a usual lowest rung. While one lane builds its network,
-the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn."""
+"""Epochs of each with several lanes, if the sweep has no rung up to `LOW`. While one lane builds its
+network, the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn. So
+trials of a probe must be as long as those that pause at the lowest rung."""
+
+LOW = 12
+"""Epochs for which a probe has time."""
 
 PROBE_SECONDS = 30.0
 """A probe ends so many seconds after its first job began. What has not finished an epoch counts by
@@ -191,9 +195,15 @@ def probed_pace(
     first = probe.pace()
     if max(worker.lanes for worker in pool.workers) == 1:
         return first
-    probe = _Probe(sweep, data, LANE_EPOCHS, turn=1)
+    probe = _Probe(sweep, data, lane_epochs(sweep), turn=1)
     probe.run(pool)
     return probe.pace() or first
+
+
+def lane_epochs(sweep: Sweep) -> int:
+    """Returns for how many epochs several lanes are probed; see `LANE_EPOCHS`."""
+    lowest = levels_of(sweep)[0]
+    return lowest if sweep.search.strategy == "promote" and PROBE_EPOCHS <= lowest <= LOW else LANE_EPOCHS
 
 
 class _Probe:

@@ -18,7 +18,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.selection.cost import Shape, TrialPace
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, PROBES, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, PROBES, lane_epochs, probed_pace, recorded_pace
 from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, placed, plan_sweeps, shape_of
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.spending import COMPARED
@@ -326,6 +326,22 @@ def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_n
     assert (set(pace.epochs), pace.overhead, pace.lanes) == ({epoch}, pytest.approx(overhead), lanes)
     assert (pool.trained, pool.remembered) == (trained, remembered)
     assert all("value" in trial.params and set(trial.curve) == {1} for trial in pace.trials)
+
+
+@pytest.mark.parametrize(
+    ("search", "epochs", "probed"),
+    [
+        (SearchSpec(strategy="promote", first=9), 30, 9),
+        (SearchSpec(strategy="promote"), 40, 4),
+        (SearchSpec(strategy="promote"), 200, 4),  # a rung at 20 takes too long
+        (SearchSpec(strategy="promote", rungs=[1, 3]), 9, 4),
+        (SearchSpec(), 30, 4),
+    ],
+)
+def test_lanes_are_probed_with_trials_as_long_as_those_that_pause_first(
+    search: SearchSpec, epochs: int, probed: int
+) -> None:
+    assert lane_epochs(make_sweep(epochs=epochs, search=search)) == probed
 
 
 def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
