@@ -38,9 +38,9 @@ PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
 LANE_EPOCHS = 4
-"""Epochs of each with several lanes, if the sweep has no rung up to `LOW`. While one lane builds its
-network, the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn. So
-trials of a probe must be as long as those that pause at the lowest rung."""
+"""Epochs of each with several lanes, if the sweep has no rung up to `LOW`. While one lane builds
+its network, the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn.
+So trials of a probe must be as long as those that pause at the lowest rung."""
 
 LOW = 12
 """Epochs for which a probe has time."""
