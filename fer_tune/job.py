@@ -227,6 +227,9 @@ class Crowded:
     """What a trainer says when a job waits until another lane of its device gives memory back."""
 
 
+OUT_OF_TIME = "time"
+"""Reason that is recorded for a job that was stopped because the hours of its run were over."""
+
 PRUNED_IN = "pruned in epoch"
 """Prefix of the reason that is recorded when the pruner stops a trial.
 

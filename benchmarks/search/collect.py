@@ -29,8 +29,7 @@ import numpy as np
 from benchmarks.circumstances import commit, device, today, versions
 from benchmarks.search.curves import FOLDER, MEASURES, SWEEPS, Curve, Curves, Kind
 from benchmarks.search.invented import drawn, random_configuration
-from fer_tune.job import EpochRow, Value
-from fer_tune.jobs.outcome import OUT_OF_TIME
+from fer_tune.job import OUT_OF_TIME, EpochRow, Value
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.run import run_sweeps

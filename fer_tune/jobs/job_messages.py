@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fer_tune.job import EpochRow, JobEnd
+from fer_tune.job import OUT_OF_TIME, EpochRow, JobEnd
 from fer_tune.jobs.limits import Pace
-from fer_tune.jobs.outcome import OUT_OF_TIME
 from fer_tune.jobs.running import Running, blame
 from fer_tune.jobs.started_jobs import StartedJobs, overdue
 from fer_tune.jobs.states import Event

@@ -17,9 +17,6 @@ continues when its source promotes it."""
 
 Reason = Literal["budget", "hours", "interrupted"]
 
-OUT_OF_TIME = "time"
-"""Reason that is recorded for a job that was stopped because the hours of its run were over."""
-
 
 @dataclass(frozen=True)
 class Plan:

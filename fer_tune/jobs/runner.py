@@ -101,7 +101,8 @@ class Runner:
         while not self.signals.requested:
             self._hold()
             if self.time_left.seconds() <= 0:
-                self.jobs.stop_all()
+                self.jobs.stop_all(goes_on=self.time_left.device_seconds() > 0)
+                self.jobs.hurry()
             if not self.jobs.running and not self._may_start():
                 return "hours" if self.source.wanted() and self.time_left.device_seconds() > 0 else "budget"
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
@@ -175,7 +176,7 @@ class Runner:
     def _leave_checkpoints(self) -> None:
         """Asks running jobs to finish their epoch and write a checkpoint, and waits for them."""
         self.messages.interrupted = True
-        training = self.jobs.in_training()
+        training = [entry for entry in self.jobs.in_training() if not entry.out_of_time]
         for entry in training:
             self.jobs.stop(entry, keep=True)
         if training:
@@ -189,6 +190,7 @@ class Runner:
             self.messages.handle(self.pool.events(TICK))
             if self._now() > patience:
                 self._stop_slow_epochs()
+            self.jobs.hurry()
             self.supervisor.look()
             self.jobs.commit()
             self.observers.tick()

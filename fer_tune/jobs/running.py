@@ -112,9 +112,16 @@ class Running:
 
     @property
     def best(self) -> EpochRow | None:
-        """The first epoch with the highest finite objective, or None."""
-        finite = [row for row in self.rows if math.isfinite(self.value(row))]
-        return max(finite, key=self.value, default=None)
+        """The first epoch of this attempt with the highest finite objective, or None."""
+        return self._best_of(self.rows)
+
+    def _best_of(self, rows: list[EpochRow]) -> EpochRow | None:
+        return max((row for row in rows if math.isfinite(self.value(row))), key=self.value, default=None)
+
+    @property
+    def _counting(self) -> list[EpochRow]:
+        """The epochs of this attempt, or those of earlier ones if it has none yet."""
+        return self.rows or [row for _, row in sorted(self.earlier.items())]
 
     def _objective(self) -> float | None:
         return objective_of([self.value(row) for row in self.rows], self.job.objective_of)
@@ -125,15 +132,15 @@ class Running:
         Args:
             end: the last message of its worker, or None if it waits for a worker.
         """
-        complete = state == "complete" and self.best is not None
+        complete, rows = state == "complete" and self.best is not None, self._counting
         return Ended(
             job=self.job.uid,
             number=self.job.number,
             state=state,
             value=self._objective() if complete else self.last,
             reason=reason,
-            epochs=len(self.rows),
-            seconds=sum(row.seconds for row in self.rows),
+            epochs=len(rows),
+            seconds=sum(row.seconds for row in rows),
             infeasible=end.infeasible if end else 0.0,
             facts=self._facts(end),
         )
@@ -143,18 +150,19 @@ class Running:
 
         `job.EpochRow` has the units.
         """
-        best, seconds = self.best, sum(row.seconds for row in self.rows)
-        images = sum(row.images_per_second * row.seconds for row in self.rows)
+        rows = self._counting
+        best, seconds = self._best_of(rows), sum(row.seconds for row in rows)
+        images = sum(row.images_per_second * row.seconds for row in rows)
         return {
             "device": self.worker.device if self.worker else None,
             "lane": self.slot.lane if self.slot else None,
             "parameters": end.parameters if end else None,
-            "epochs": len(self.rows),
+            "epochs": len(rows),
             "best_epoch": best.epoch if best else None,
             "macro_f1": round(best.val_macro_f1, 4) if best else None,
             "attempt": self.job.attempt,
             "seconds": round(seconds, 3),
-            "device_seconds": round(sum(row.device_seconds for row in self.rows), 3),
+            "device_seconds": round(sum(row.device_seconds for row in rows), 3),
             "images_per_second": round(images / seconds, 1) if seconds else None,
         }
 

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fer_tune.job import EpochRow, Job, JobEnd
+from fer_tune.job import OUT_OF_TIME, EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
 from fer_tune.jobs.limits import CUT_GRACE, Failures
 from fer_tune.jobs.observers import Observer
-from fer_tune.jobs.outcome import OUT_OF_TIME, EndState
+from fer_tune.jobs.outcome import EndState
 from fer_tune.jobs.running import Running
 from fer_tune.jobs.source import Source
 from fer_tune.jobs.states import Event, transition
@@ -43,6 +43,7 @@ class StartedJobs:
     waiting: deque[Running] = field(default_factory=deque)
     failures: Failures = field(default_factory=Failures)
     afterwards: list[Callable[[], object]] = field(default_factory=list)
+    _pausing: bool = False
 
     def commit(self) -> None:
         """Commits what waits, and then does what had to wait for it."""
@@ -128,20 +129,28 @@ class StartedJobs:
 
     # all jobs -----------------------------------------------------------------------------------------------------
 
-    def stop_all(self) -> None:
+    def stop_all(self, goes_on: bool) -> None:
         """Stops running jobs and ends waiting ones, because the hours of the run are over.
 
-        Jobs that will be paused write a checkpoint first. Call it until all have ended.
+        Jobs that will be paused write a checkpoint first; see `hurry`.
+
+        Args:
+            goes_on: whether a later run may continue them.
         """
+        self._pausing = self.source.pauses and goes_on
         while self.waiting:
             entry = self.waiting.popleft()
             self.leave(entry, self.out_of_time(entry), OUT_OF_TIME, None)
-        keep, now = self.source.pauses, self.now()
         for entry in self.running.values():
             if not entry.out_of_time:
-                entry.out_of_time, entry.stopped, entry.at_once = True, now, not keep
-                self.stop(entry, keep=keep)
-            elif not entry.at_once and entry.stopped is not None and now - entry.stopped > CUT_GRACE:
+                entry.out_of_time, entry.stopped, entry.at_once = True, self.now(), not self._pausing
+                self.stop(entry, keep=self._pausing)
+
+    def hurry(self) -> None:
+        """Stops at once the jobs that `stop_all` gave a moment for their epoch, if it is over."""
+        for entry in self.in_training():
+            since = entry.stopped if entry.out_of_time and not entry.at_once else None
+            if since is not None and self.now() - since > CUT_GRACE:
                 entry.at_once = True
                 self.pool.stop_job(entry.where)
 
@@ -149,7 +158,7 @@ class StartedJobs:
         """Returns what happens to a job when the hours of its run are over."""
         if entry.last is None:
             return Event.OUT_OF_TIME_EMPTY
-        return Event.CUT_OFF if self.source.pauses else Event.OUT_OF_TIME
+        return Event.CUT_OFF if self._pausing else Event.OUT_OF_TIME
 
     def queue_all(self, reason: str) -> None:
         """Queues again every job that this run has started and not finished."""

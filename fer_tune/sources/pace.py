@@ -16,6 +16,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.errors import FerTuneError
 from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
+from fer_tune.pool.lanes import HEAD_START
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.load import loads_sweep
@@ -37,10 +38,16 @@ PROBES = 12
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
+TURNS = 2
+"""Probes of a sweep: with few lanes, and with several."""
+
 LANE_EPOCHS = 4
 """Epochs of each with several lanes, if the sweep has no rung up to `LOW`. While one lane builds
 its network, the others wait: on an H100 a quarter of a second, as long as three epochs of deep_cnn.
 So trials of a probe must be as long as those that pause at the lowest rung."""
+
+OPENING = HEAD_START + 1.0
+"""Seconds of a probe before `lanes: auto` surely measures, or opens the lanes that it remembers."""
 
 LOW = 12
 """Epochs for which a probe has time."""
@@ -190,7 +197,8 @@ def probed_pace(
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
     """
     pool.use_lanes(lanes, remembered)
-    probe = _Probe(sweep, data, PROBE_EPOCHS)
+    opens = lanes == "auto" and pool.workers[0].device != "cpu"
+    probe = _Probe(sweep, data, PROBE_EPOCHS, least=OPENING if opens else 0.0)
     probe.run(pool)
     first = probe.pace()
     if max(worker.lanes for worker in pool.workers) == 1:
@@ -212,37 +220,47 @@ class _Probe:
     Args:
         epochs: of each.
         turn: each turn has other configurations.
+        least: seconds for which it trains at least, with more configurations if it must.
 
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
         slots: where each job that began is trained.
     """
 
-    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0) -> None:
-        self._sweep = sweep
-        configurations = enumerate(_configurations(sweep, turn))
-        self._waiting = [_job(sweep, params, data, seed, epochs) for seed, params in configurations]
-        self._jobs = {job.uid: job for job in self._waiting}
+    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0, least: float = 0.0) -> None:
+        self._sweep, self._data, self._epochs, self._turn, self._least = sweep, data, epochs, turn, least
+        self._waiting: list[Job] = []
+        self._jobs: dict[str, Job] = {}
         self.running: dict[str, float] = {}
         self.slots: dict[str, Slot] = {}
         self._rows: dict[str, list[EpochRow]] = {}
         self._parts: dict[str, float] = {}
         self._firsts: list[float] = []
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draws the configurations of a turn."""
+        configurations = enumerate(_configurations(self._sweep, self._turn))
+        self._waiting = [_job(self._sweep, one, self._data, seed, self._epochs) for seed, one in configurations]
+        self._jobs |= {job.uid: job for job in self._waiting}
+        self._turn += TURNS
 
     def run(self, pool: Pool) -> None:
         """Trains the configurations until all have ended or the time is over.
 
         Then it asks the other jobs to stop, because the next probe needs their lanes.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline, until = time.monotonic() + WAIT_SECONDS, -math.inf
         while (self._waiting or self.running) and time.monotonic() < deadline:
             for slot in pool.idle():
                 if not self.slots:
-                    deadline = time.monotonic() + PROBE_SECONDS
+                    deadline, until = time.monotonic() + PROBE_SECONDS, time.monotonic() + self._least
                 if self._waiting:
                     self._submit(pool, slot, self._waiting.pop())
             for event in pool.events(0.1):
                 self._hear(event)
+            if not self._waiting and not self.running and time.monotonic() < until:
+                self._draw()
         for uid in self.running:
             pool.stop_job(self.slots[uid])
 

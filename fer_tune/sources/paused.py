@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_tune.job import PRUNED_IN, Job
+from fer_tune.job import OUT_OF_TIME, PRUNED_IN, Job
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
-from fer_tune.jobs.outcome import OUT_OF_TIME, Ended
+from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.spending import fate
 from fer_tune.study.rungs import Rungs, levels_of, rung_value
@@ -67,8 +67,9 @@ class PausedTrials:
         for job in self._store.jobs.unfinished(name):
             if job.kind != "search" or job.state != "paused":
                 continue
-            if reached.get(job.uid, job.last_epoch) < job.last_epoch:
+            if job.until is None or reached.get(job.uid, job.until) < job.until:
                 self.cut_off.append(job.uid)
+                self.rungs.cut(job.uid, job.until)
             else:
                 self.rungs.pause(job.uid, job.last_epoch)
                 self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
@@ -95,7 +96,7 @@ class PausedTrials:
     def cut(self, job: Job, ended: Ended) -> None:
         """Records that a running trial is paused where the end of the run's hours cut it off."""
         assert job.number is not None
-        self._study.pause(job.number, ended.epochs, ended.facts)
+        self._study.pause(job.number, None, ended.facts)
         self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
         self.cut_off.append(job.uid)
 
@@ -147,7 +148,7 @@ class PausedTrials:
         proposal = self._study.promote(known.number, known.params)
         if uid in self.cut_off:
             self.cut_off.remove(uid)
-            return proposal, known.until
+            return proposal, None if known.until is None else self.rungs.next_after(known.until - 1)
         until = self.rungs.next_after(self.rungs.paused[uid])
         self.rungs.promote(uid)
         return proposal, until

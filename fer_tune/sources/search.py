@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import TakenOverError
-from fer_tune.job import PRUNED_IN, EpochRow, Job, new_uid
+from fer_tune.job import OUT_OF_TIME, PRUNED_IN, EpochRow, Job, new_uid
 from fer_tune.jobs.checkpoints import sweep_up
-from fer_tune.jobs.outcome import OUT_OF_TIME, Ended, Plan, Reason, StudyOutcome
+from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings

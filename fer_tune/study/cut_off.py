@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fer_tune.errors import StudyError
+from fer_tune.job import OUT_OF_TIME
 from fer_tune.store import Store
 from fer_tune.study.summaries import TrialSummary, ranking
 from fer_tune.study.summaries import trial as one_trial
@@ -23,11 +24,13 @@ class CutOff:
     Attributes:
         study: its name.
         schedule: epochs of a complete trial.
+        continues: whether the next run continues it for sure, because it was cut off.
     """
 
     study: str
     trial: TrialSummary
     schedule: int
+    continues: bool = False
 
     def sentence(self) -> str:
         """Returns what it reached, and what the user can do."""
@@ -35,11 +38,14 @@ class CutOff:
         why = f" ({one.attrs[REASON]})" if one.attrs.get(REASON) else ""
         value = "" if one.value is None else f" at {100 * one.value:.2f} %"
         what = "is paused" if one.state == "paused" else "was pruned"
-        also = "The next run continues it, or " if one.state == "paused" else ""
-        return (
-            f"Trial {one.number} {what}{value}, better than all complete trials, in epoch {one.epochs} of "
-            f"{self.schedule}{why}. {also}fer-tune retrain {self.study} --trial {one.number} trains it to the end."
-        )
+        said = [f"Trial {one.number} {what}{value}, better than all complete trials, in epoch {one.epochs} of "]
+        said[0] += f"{self.schedule}{why}."
+        if self.continues:
+            said.append("The next run continues it.")
+        elif one.state == "paused":
+            said.append("A run continues it when it is among the best of its rung.")
+        said.append(f"fer-tune retrain {self.study} --trial {one.number} trains it to the end.")
+        return " ".join(said)
 
 
 def cut_off(store: Store, study: str, best: float | None) -> CutOff | None:
@@ -53,15 +59,14 @@ def cut_off(store: Store, study: str, best: float | None) -> CutOff | None:
     """
     if best is None:
         return None
-    found = [*_paused(store, study, best), *ranking(store, study, 1, ["pruned"])]
-    better = [(one.value, one) for one in found if one.value is not None and one.value > best]
-    if not better:
-        return None
-    _, trial = max(better, key=lambda pair: pair[0])
-    return CutOff(study, trial, int(store.studies.get(study).sweep_json["epochs"]))
+    schedule = int(store.studies.get(study).sweep_json["epochs"])
+    pruned = [CutOff(study, one, schedule) for one in ranking(store, study, 1, ["pruned"])]
+    better = [(one.trial.value or 0.0, one) for one in [*_paused(store, study, best, schedule), *pruned]]
+    value, found = max(better, key=lambda pair: pair[0], default=(best, None))
+    return found if value > best else None
 
 
-def _paused(store: Store, study: str, best: float) -> list[TrialSummary]:
+def _paused(store: Store, study: str, best: float, schedule: int) -> list[CutOff]:
     """Returns the best paused trial, if it is better than `best`. Another program may have deleted
     or ended it."""
     for job in store.jobs.paused_above(study, best):
@@ -69,5 +74,5 @@ def _paused(store: Store, study: str, best: float) -> list[TrialSummary]:
             assert job.number is not None
             found = one_trial(store, study, job.number)
             if found.state == "paused":
-                return [found]
+                return [CutOff(study, found, schedule, continues=job.reason == OUT_OF_TIME)]
     return []

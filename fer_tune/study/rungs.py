@@ -118,6 +118,16 @@ class Rungs:
         """Records that a trial is paused after this epoch."""
         self.paused[uid] = epoch
 
+    def cut(self, uid: str, until: int | None) -> None:
+        """Records that a trial, which was on its way to this epoch, continues from each rung below.
+
+        Args:
+            until: None is the end of the schedule.
+        """
+        for rung in self.rungs:
+            if uid in rung and (until is None or rung.epoch < until):
+                rung.continued.add(uid)
+
     def promote(self, uid: str) -> None:
         """Records that a paused trial continues."""
         if (rung := self._rung_of(uid)) is not None:
@@ -142,9 +152,9 @@ class Rungs:
         """
         for rung in reversed(self.rungs):
             quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
-            free = quota - len(rung.continued)
+            free = quota - sum(not self._waits_at(rung, uid) for uid in rung.continued)
             if free > 0:
-                waiting = (uid for uid in rung.best(quota) if uid in self.paused and self._rung_of(uid) is rung)
+                waiting = (uid for uid in rung.best(quota) if self._waits_at(rung, uid))
                 yield from list(islice(waiting, free))
         yield from [uid for uid in self.paused if self._rung_of(uid) is None]
 
@@ -179,6 +189,11 @@ class Rungs:
             return 0.0 if rung is None else -rung.share_better(uid)
 
         return sorted(self.paused, key=promise)
+
+    def _waits_at(self, rung: Rung, uid: str) -> bool:
+        """Returns whether a trial is paused at a rung. If the sweep's rungs were changed, it may
+        have trained on from there, and have paused at a later epoch."""
+        return uid in self.paused and self._rung_of(uid) is rung
 
     def _rung_of(self, uid: str) -> Rung | None:
         """Returns the rung at which a trial is paused, or None.

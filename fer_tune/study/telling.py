@@ -96,11 +96,11 @@ class Telling(LiveTrials):
             if entry is not None and not (isinstance(entry, float) and not isfinite(entry)):  # JSON has no nan
                 trial.set_user_attr(key, entry)
 
-    def pause(self, number: int, epoch: int, attrs: Mapping[str, Any] | None = None) -> None:
-        """Records that a trial is paused at a rung. For Optuna it is running.
+    def pause(self, number: int, epoch: int | None, attrs: Mapping[str, Any] | None = None) -> None:
+        """Records that a trial is paused. For Optuna it is running.
 
         Args:
-            epoch: of the rung.
+            epoch: of the rung where it is paused; None if it was cut off before one.
             attrs: user attributes to record.
         """
         with self.store.batch():

@@ -16,7 +16,8 @@ State = Literal["complete", "pruned", "failed", "requeued", "paused", "running",
 STATES: tuple[State, ...] = get_args(State)
 """All states. An `interrupted` trial was running when its run ended; the next run of the study
 queues it again. A `requeued` trial was queued again as another trial, and is not counted. A
-`paused` trial reached a rung, and continues if it is promoted; Optuna calls it running."""
+`paused` trial waits at a rung until it is promoted, or was cut off by the end of its run's hours;
+Optuna calls it running."""
 
 COMPLETE: tuple[State, ...] = ("complete",)
 """The states that a ranking includes by default."""
@@ -38,9 +39,9 @@ ATTEMPT = "attempt"
 BUDGET = "budget"
 """User attribute of a study: the budget of its last run. The record has that of its first run."""
 PAUSED = "paused"
-"""User attribute of a trial that reached a rung: whether it is paused now."""
+"""User attribute of a trial that paused: whether it is paused now."""
 PAUSED_AT = "rung"
-"""User attribute of a trial that reached a rung: the epoch of the rung."""
+"""User attribute of a trial that paused at a rung: the epoch of the latest one."""
 TURNS = "turns"
 """User attribute of a trial with a deterministic schedule: its turns; see `look_back.OneTurn`."""
 PLACE = "place"

@@ -70,6 +70,7 @@ class Keeper:
         self._writing: Future[None] | None = None
         self._latest: State | None = None
         self._due = time.monotonic() + job.checkpoint_seconds
+        self._each = False
 
     @property
     def wanted(self) -> bool:
@@ -103,8 +104,13 @@ class Keeper:
         if not self.wanted:
             return
         self._latest = state()
-        if time.monotonic() >= self._due and (self._writing is None or self._writing.done()):
+        if self._each or (time.monotonic() >= self._due and (self._writing is None or self._writing.done())):
             self.write()
+
+    def keep(self) -> None:
+        """Writes the last state, and from now on each one: the job may be stopped at any moment."""
+        self._each = True
+        self.write()
 
     def write(self) -> None:
         """Writes the last state, unless it is written already."""

@@ -276,7 +276,7 @@ class Trainer:
             if (wish := stop_requested()) == Wish.STOP:
                 return None
             if wish == Wish.STOP_AND_KEEP:
-                keeper.write()  # of the epoch before: this one may never end
+                keeper.keep()  # of the epoch before: this one may never end
             if (now := time.monotonic()) >= training.due:
                 training.due = now + PROGRESS_SECONDS
                 yield StepProgress(job.uid, job.attempt, epoch, step, network.steps_per_epoch)

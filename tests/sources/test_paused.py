@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fer_tune.job import EpochRow, Job
+from fer_tune.job import EpochRow, Job, JobEnd, Wish
 from fer_tune.jobs import RunOutcome
 from fer_tune.jobs.checkpoints import checkpoint_path
 from fer_tune.jobs.time_left import TimeLeft
@@ -25,6 +27,7 @@ from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, trials
+from fer_tune.study.cut_off import cut_off
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
 from tests.jobs.helpers import INLINE, Notebook, run
 from tests.pool.trainers import Obedient, obedient
@@ -139,8 +142,6 @@ def test_paused_trials_are_shown_as_paused_between_two_runs(sweep: Sweep, settin
 def interrupt_after(
     sweep: Sweep, settings: Settings, pauses: int, trainer: Callable[[str, int | None], Obedient] = obedient
 ) -> RunOutcome:
-    import signal
-
     class Interrupting(Notebook):
         def job_ended(self, job: Job, ended: object) -> None:
             super().job_ended(job, ended)  # type: ignore[arg-type]
@@ -326,18 +327,22 @@ def test_the_gpu_hours_of_a_study_end_it(sweep: Sweep, settings: Settings) -> No
     assert again.studies[0].reason == "budget"
 
 
+@contextmanager
+def hours_end_after(epochs: int) -> Iterator[Notebook]:
+    """Gives an observer that ends the hours of a run when a trial has trained so many epochs."""
+    over = list[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimeLeft, "seconds", lambda self: 0.0 if over else math.inf)
+        yield Notebook(lambda job, row: over.append(1) if row.epoch == epochs else None)
+
+
 def cut_off_in_its_second_epoch(settings: Settings) -> tuple[Sweep, Notebook]:
     """Runs a sweep until its first trial is cut off, two epochs before its rung."""
-    sweep = make_sweep(epochs=9, budget=6, hours=2 / 3600, search=PROMOTE.model_copy(update={"rungs": [4]}))
-
-    def wait(job: Job, row: EpochRow) -> None:
-        if row.epoch == 2:
-            time.sleep(2.1)
-
-    watch = Notebook(wait)
-    outcome = run_sweeps([sweep], settings, INLINE, watch, obedient)
+    sweep = make_sweep(epochs=9, budget=6, search=PROMOTE.model_copy(update={"rungs": [4]}))
+    with hours_end_after(2) as watch:
+        outcome = run_sweeps([sweep], settings, INLINE, watch, obedient)
     assert outcome.studies[0].reason == "hours"
-    return replace(sweep, budget=sweep.budget.model_copy(update={"hours": None})), watch
+    return sweep, watch
 
 
 def test_a_trial_that_the_end_of_the_hours_cuts_off_is_paused_and_continues_first(settings: Settings) -> None:
@@ -345,8 +350,14 @@ def test_a_trial_that_the_end_of_the_hours_cuts_off_is_paused_and_continues_firs
     (ended,) = watch.ended
     assert (ended.state, ended.reason, ended.epochs) == ("paused", "time", 2)
     (paused,) = found(settings)
-    assert (paused.state, paused.number, paused.attrs["paused"], paused.attrs["rung"]) == ("paused", 0, True, 2)
+    assert (paused.state, paused.number, paused.attrs["paused"]) == ("paused", 0, True)
+    assert "rung" not in paused.attrs
     assert paused.value == pytest.approx(paused.params["value"] + 0.02)
+    with Store.of(settings) as store:
+        named = cut_off(store, "s", 0.0)
+    assert named is not None
+    assert named.continues
+    assert "The next run continues it. fer-tune retrain s --trial 0" in named.sentence()
     outcome, later = run(sweep, settings)
     assert later.started[0] == ("s", 0, 1)
     assert [epoch for number, _, epoch in later.rows if number == 0][:4] == [1, 2, 3, 4]
@@ -377,6 +388,40 @@ def number_after_a_kill(settings: Settings) -> int:
         first = min(store.jobs.of("s"), key=lambda job: job.seed)
     assert first.number is not None
     return first.number
+
+
+@pytest.mark.parametrize("rungs", [[1, 3], [2, 8], [4]])
+def test_a_trial_that_was_cut_off_continues_when_the_rungs_have_changed(settings: Settings, rungs: list[int]) -> None:
+    sweep, _ = cut_off_in_its_second_epoch(settings)
+    outcome, later = run(replace(sweep, search=PROMOTE.model_copy(update={"rungs": rungs})), settings)
+    assert later.started[0] == ("s", 0, 1)
+    assert outcome.studies[0].counts.complete >= 1
+    assert outcome.studies[0].counts.paused == 0
+
+
+class Dying(Obedient):
+    """A trainer whose process dies when the first trial is asked to stop after its last epoch."""
+
+    def train(self, spec: Job, stop_requested):  # type: ignore[no-untyped-def]
+        for message in super().train(spec, lambda: Wish.CONTINUE):
+            if isinstance(message, JobEnd) and not spec.pauses and spec.attempt == 2:
+                while not stop_requested():
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield message
+
+
+def test_a_trial_whose_worker_dies_after_its_last_epoch_at_the_end_of_the_hours_is_completed(
+    settings: Settings,
+) -> None:
+    one = RunOptions(engine="local", devices="cpu", workers=1, wandb="disabled")
+    with hours_end_after(9) as watch:
+        run_sweeps([make_sweep(epochs=9, budget=1, search=PROMOTE)], settings, one, watch, Dying)
+    assert watch.lost
+    (paused,) = found(settings)
+    assert (paused.state, paused.epochs) == ("paused", 9)
+    outcome, _ = run(make_sweep(epochs=9, budget=1, search=PROMOTE), settings)
+    assert outcome.studies[0].counts.complete == 1
 
 
 def test_another_program_may_end_a_trial_that_was_cut_off(settings: Settings) -> None:

@@ -105,6 +105,26 @@ def test_a_trial_that_is_paused_at_no_rung_of_a_changed_sweep_continues() -> Non
     assert rungs.next_after(4) is None
 
 
+def test_a_trial_that_waits_at_an_epoch_that_is_no_longer_a_rung_does_not_keep_itself_from_continuing() -> None:
+    rungs = Rungs((1, 3), 4)
+    for epoch in (1, 2, 3, 4):
+        rungs.record("a", epoch, 0.9, 0)
+    rungs.pause("a", 4)
+    assert list(rungs.promotable()) == []
+    assert list(rungs.promotable(closing=True)) == ["a"]
+
+
+def test_a_trial_that_was_cut_off_has_continued_from_the_rungs_below() -> None:
+    rungs = Rungs((2, 5), 3)
+    for place, (uid, value) in enumerate({"a": 0.1, "b": 0.8, "c": 0.9}.items()):
+        rungs.record(uid, 2, value, place)
+    rungs.pause("a", 2)
+    rungs.pause("c", 2)
+    assert list(rungs.promotable()) == ["c"]
+    rungs.cut("b", 5)
+    assert list(rungs.promotable()) == [], "a third of the rung has continued"
+
+
 def test_the_time_that_is_left_finishes_the_best_trial_that_fits() -> None:
     rungs = Rungs([2, 4], factor=3)
     reached(rungs, {"a": 0.1, "b": 0.4, "c": 0.3}, 2)

@@ -138,7 +138,8 @@ def test_what_a_paused_trial_reached_is_said(settings: Settings) -> None:
     assert found is not None
     assert found.sentence() == (
         "Trial 1 is paused at 61.00 %, better than all complete trials, in epoch 2 of 3. "
-        "The next run continues it, or fer-tune retrain tiny --trial 1 trains it to the end."
+        "A run continues it when it is among the best of its rung. "
+        "fer-tune retrain tiny --trial 1 trains it to the end."
     )
 
 

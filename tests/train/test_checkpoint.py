@@ -175,6 +175,18 @@ def test_a_stop_that_keeps_first_writes_what_there_is(trainer: Trainer, rare: Jo
     assert len(checkpoint.read(rare.checkpoint, rare).rows) == 2
 
 
+def test_a_stop_that_comes_while_the_kept_epoch_is_evaluated_loses_no_epoch(trainer: Trainer, rare: Job) -> None:
+    kept = set[int]()
+    for steps in range(1, 40):
+        rare.checkpoint.unlink(missing_ok=True)
+        rows, _ = _stopped_in_the_third_epoch(trainer, rare, *[Wish.STOP_AND_KEEP] * steps, Wish.STOP)
+        assert len(checkpoint.read(rare.checkpoint, rare).rows) == len(rows)
+        kept.add(len(rows))
+        if len(rows) == 3:
+            break
+    assert kept == {2, 3}
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError("no room")])
 def test_a_checkpoint_that_cannot_be_made_costs_no_finished_job_and_no_thread(
     trainer: Trainer, spec: Job, monkeypatch: pytest.MonkeyPatch, error: Exception
