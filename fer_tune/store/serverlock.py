@@ -31,6 +31,8 @@ END_OWN = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid
 """Ends our own earlier connection. If it broke without the server's notice, it still holds the
 lock, perhaps for hours."""
 
+RELEASE = text("SELECT pg_advisory_unlock(:key)")
+
 TRIES, PAUSE = 20, 0.1
 """How often to ask for a lock that our own broken connection may still hold, and the seconds
 between."""
@@ -86,7 +88,7 @@ class ServerLock:
                 self._connection.execute(OWN)
                 return False
             except SQLAlchemyError:
-                self.release()
+                self._disconnect()
         if (holder := self._take()) is not None:
             raise TakenOverError(self.study, holder)
         return True
@@ -133,7 +135,16 @@ class ServerLock:
         return str(holder or "another process")
 
     def release(self) -> None:
-        """Releases the lock. Does nothing if it is not held."""
+        """Releases the lock. Does nothing if it is not held.
+
+        The server would also release it at the end of the connection, but notices that end later.
+        """
+        if self._connection is not None:
+            with suppress(SQLAlchemyError):
+                self._connection.execute(RELEASE, {"key": self._key})
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with suppress(SQLAlchemyError):  # the connection is broken, and so closed already
                 self._connection.close()
