@@ -102,7 +102,6 @@ class Runner:
             self._hold()
             if self.time_left.seconds() <= 0:
                 self.jobs.stop_all(goes_on=self.time_left.device_seconds() > 0)
-                self.jobs.hurry()
             if not self.jobs.running and not self._may_start():
                 return "hours" if self.source.wanted() and self.time_left.device_seconds() > 0 else "budget"
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
@@ -190,7 +189,6 @@ class Runner:
             self.messages.handle(self.pool.events(TICK))
             if self._now() > patience:
                 self._stop_slow_epochs()
-            self.jobs.hurry()
             self.supervisor.look()
             self.jobs.commit()
             self.observers.tick()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fer_tune.job import OUT_OF_TIME, EpochRow, Job, JobEnd
 from fer_tune.jobs.checkpoints import remove_checkpoint
-from fer_tune.jobs.limits import CUT_GRACE, Failures
+from fer_tune.jobs.limits import Failures
 from fer_tune.jobs.observers import Observer
 from fer_tune.jobs.outcome import EndState
 from fer_tune.jobs.running import Running
@@ -132,7 +132,7 @@ class StartedJobs:
     def stop_all(self, goes_on: bool) -> None:
         """Stops running jobs and ends waiting ones, because the hours of the run are over.
 
-        Jobs that will be paused write a checkpoint first; see `hurry`.
+        Jobs that will be paused write a checkpoint first, and have `CUT_GRACE` for their epoch.
 
         Args:
             goes_on: whether a later run may continue them.
@@ -145,14 +145,6 @@ class StartedJobs:
             if not entry.out_of_time:
                 entry.out_of_time, entry.stopped, entry.at_once = True, self.now(), not self._pausing
                 self.stop(entry, keep=self._pausing)
-
-    def hurry(self) -> None:
-        """Stops at once the jobs that `stop_all` gave a moment for their epoch, if it is over."""
-        for entry in self.in_training():
-            since = entry.stopped if entry.out_of_time and not entry.at_once else None
-            if since is not None and self.now() - since > CUT_GRACE:
-                entry.at_once = True
-                self.pool.stop_job(entry.where)
 
     def out_of_time(self, entry: Running) -> Event:
         """Returns what happens to a job when the hours of its run are over."""

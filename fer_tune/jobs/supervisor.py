@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fer_tune.jobs.limits import STOP_GRACE, Pace
+from fer_tune.jobs.limits import CUT_GRACE, STOP_GRACE, Pace
 from fer_tune.jobs.running import Running
 from fer_tune.jobs.started_jobs import StartedJobs, overdue
 
@@ -39,6 +39,7 @@ class Supervisor:
         patience = self.pace.patience
         for entry in list(self.jobs.running.values()):
             self._end_overdue(entry, now)
+            self._hurry(entry, now)
             silence = now - entry.heard
             if silence > patience:
                 self._end_worker(entry, f"The worker sent nothing for {silence:.0f} s and was stopped")
@@ -61,6 +62,14 @@ class Supervisor:
         else:
             self.jobs.stop(entry)
             entry.stopped = now
+
+    def _hurry(self, entry: Running, now: float) -> None:
+        """Stops a job at once that had a moment to finish its epoch after the end of the hours."""
+        if not entry.out_of_time or entry.at_once or entry.worker is None or entry.stopped is None:
+            return
+        if now - entry.stopped > CUT_GRACE:
+            entry.at_once = True
+            self.jobs.pool.stop_job(entry.where)
 
     def _end_worker(self, entry: Running, why: str) -> None:
         """Ends a job's worker, once. The pool reports the loss as a `LostEvent`."""

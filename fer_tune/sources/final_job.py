@@ -12,10 +12,8 @@ from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study import TrialSummary
+from fer_tune.study.usual_fits import METRICS
 from fer_tune.sweep.schema import SweepLimits
-
-METRICS = "metrics"
-"""Kind of the file that is recorded last of a fit."""
 
 PARTS: dict[Part, tuple[str, ...]] = {
     "train": ("train",),

@@ -85,9 +85,7 @@ class PausedTrials:
         Args:
             running: how many trials trained, with this one.
         """
-        assert job.number is not None
-        self._study.pause(job.number, job.last_epoch, ended.facts)
-        self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
+        self._record(job, ended, job.last_epoch)
         self.rungs.pause(job.uid, job.last_epoch)
         self._paces[job.uid], self._beside[job.uid] = ended.seconds / max(1, ended.epochs), running
         self._sizes[job.uid] = _size(checkpoint_path(self._checkpoints, job.uid))
@@ -95,10 +93,14 @@ class PausedTrials:
 
     def cut(self, job: Job, ended: Ended) -> None:
         """Records that a running trial is paused where the end of the run's hours cut it off."""
-        assert job.number is not None
-        self._study.pause(job.number, None, ended.facts)
-        self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
+        self._record(job, ended, None)
         self.cut_off.append(job.uid)
+
+    def _record(self, job: Job, ended: Ended, epoch: int | None) -> None:
+        """Writes that a trial is paused, at the rung of an epoch or at none."""
+        assert job.number is not None
+        self._study.pause(job.number, epoch, ended.facts)
+        self._store.jobs.set_state(job.uid, "paused", ended.reason, ended.value)
 
     def forget(self, uid: str) -> None:
         """Forgets that a trial is paused, because another program ended it."""

@@ -38,14 +38,15 @@ class CutOff:
         why = f" ({one.attrs[REASON]})" if one.attrs.get(REASON) else ""
         value = "" if one.value is None else f" at {100 * one.value:.2f} %"
         what = "is paused" if one.state == "paused" else "was pruned"
-        said = [f"Trial {one.number} {what}{value}, better than all complete trials, in epoch {one.epochs} of "]
-        said[0] += f"{self.schedule}{why}."
+        then = ""
         if self.continues:
-            said.append("The next run continues it.")
+            then = "The next run continues it. "
         elif one.state == "paused":
-            said.append("A run continues it when it is among the best of its rung.")
-        said.append(f"fer-tune retrain {self.study} --trial {one.number} trains it to the end.")
-        return " ".join(said)
+            then = "A run continues it when it is among the best of its rung. "
+        return (
+            f"Trial {one.number} {what}{value}, better than all complete trials, in epoch {one.epochs} of "
+            f"{self.schedule}{why}. {then}fer-tune retrain {self.study} --trial {one.number} trains it to the end."
+        )
 
 
 def cut_off(store: Store, study: str, best: float | None) -> CutOff | None:
@@ -61,9 +62,8 @@ def cut_off(store: Store, study: str, best: float | None) -> CutOff | None:
         return None
     schedule = int(store.studies.get(study).sweep_json["epochs"])
     pruned = [CutOff(study, one, schedule) for one in ranking(store, study, 1, ["pruned"])]
-    better = [(one.trial.value or 0.0, one) for one in [*_paused(store, study, best, schedule), *pruned]]
-    value, found = max(better, key=lambda pair: pair[0], default=(best, None))
-    return found if value > best else None
+    better = [one for one in [*_paused(store, study, best, schedule), *pruned] if (one.trial.value or 0.0) > best]
+    return max(better, key=lambda one: one.trial.value or 0.0, default=None)
 
 
 def _paused(store: Store, study: str, best: float, schedule: int) -> list[CutOff]:

@@ -16,7 +16,7 @@ from fer_tune.store import ArtifactRecord, Store, StudyRecord
 from fer_tune.sweep.space import show
 
 METRICS = "metrics"
-"""Kind of the file with the figures of a fit."""
+"""Kind of the file with the figures of a fit, which is recorded last."""
 
 
 def unusual(study: StudyRecord, *, on: str, changes: Mapping[str, Value], schedule: int) -> list[str]:

@@ -262,6 +262,19 @@ def test_a_job_goes_where_the_table_says(name: str, store: Store, job: Job, monk
     assert not [attempt for attempt in store.jobs.attempts("resnet") if attempt.ended is None]
 
 
+@pytest.mark.parametrize("then", [[], [interrupts]])
+def test_a_job_that_the_hours_cut_off_has_a_moment_for_its_epoch(
+    store: Store, job: Job, monkeypatch: pytest.MonkeyPatch, then: list[Step]
+) -> None:
+    monkeypatch.setattr("fer_tune.jobs.supervisor.CUT_GRACE", 0.1)
+    signals = Signals()
+    pool = ScriptedPool([epoch(1), *WAIT[:20], *then, *WAIT, ends("stopped")], signals)
+    source = OneJob(job, store, pauses=True)
+    Runner(source, pool, store, Observer(), signals, Limits(hours=0.05 / 3600)).run()
+    assert pool.stops == ["keep", "stop"]
+    assert [(ended.state, ended.reason) for ended in source.heard] == [("paused", "time")]
+
+
 def walk(job: Job, store: Store, steps: Sequence[Step], limit: float | None) -> Ended:
     """Returns how a job ends whose worker takes these steps."""
     source, signals = OneJob(job, store), Signals()

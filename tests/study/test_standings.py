@@ -122,25 +122,22 @@ def test_a_pruned_trial_that_was_better_than_the_leader_is_named(
     assert [one.trial.number for one in found.ranked] == [0]
 
 
-def test_what_a_pruned_trial_reached_is_said(settings: Settings) -> None:
-    with make_study(settings, (("complete", [0.3]), ("time", [0.3, 0.61]))) as store:
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("time", "was pruned at 61.00 %, better than all complete trials, in epoch 2 of 3 (time)."),
+        (
+            "paused",
+            "is paused at 61.00 %, better than all complete trials, in epoch 2 of 3. "
+            "A run continues it when it is among the best of its rung.",
+        ),
+    ],
+)
+def test_what_an_unfinished_trial_reached_is_said(settings: Settings, state: str, said: str) -> None:
+    with make_study(settings, (("complete", [0.3]), (state, [0.3, 0.61]))) as store:
         found = read(store).cut_off
     assert found is not None
-    assert found.sentence() == (
-        "Trial 1 was pruned at 61.00 %, better than all complete trials, in epoch 2 of 3 (time). "
-        "fer-tune retrain tiny --trial 1 trains it to the end."
-    )
-
-
-def test_what_a_paused_trial_reached_is_said(settings: Settings) -> None:
-    with make_study(settings, (("complete", [0.3]), ("paused", [0.3, 0.61]))) as store:
-        found = read(store).cut_off
-    assert found is not None
-    assert found.sentence() == (
-        "Trial 1 is paused at 61.00 %, better than all complete trials, in epoch 2 of 3. "
-        "A run continues it when it is among the best of its rung. "
-        "fer-tune retrain tiny --trial 1 trains it to the end."
-    )
+    assert found.sentence() == f"Trial 1 {said} fer-tune retrain tiny --trial 1 trains it to the end."
 
 
 def test_without_a_complete_trial_no_pruned_one_is_better(settings: Settings) -> None:
