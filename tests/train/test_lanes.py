@@ -342,24 +342,28 @@ def test_a_step_that_cannot_be_captured_runs_eagerly_and_later_jobs_train(spec):
 
 @pytest.mark.gpu
 def test_large_jobs_share_a_device_that_has_memory_for_one(large_data: DataRef):
+    """The second waits while the first has the memory, and is trained whole after it."""
     device = torch.device("cuda", 0)
     params: dict[str, Value] = {"width": 2.0, "batch_size": 256, "lr": 0.01}
-    jobs = [Job(f"a1b2c{n}", "s", "search", "resnet", params, 2, n, large_data) for n in range(5)]
-    for _ in range(2):  # while cuDNN measures its algorithms, the first one needs more
-        alone = Trainer("cuda")
-        Memory(device).release()
-        before = torch.cuda.memory_reserved(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        assert list(alone.train_alone(jobs[0]))[-1].notes == ()
-        peak = torch.cuda.max_memory_reserved(device) - before
-        del alone
+    first, second = (
+        Job(f"a1b2c{n}", "s", "search", "resnet", params, epochs, n, large_data) for n, epochs in ((0, 10_000), (1, 2))
+    )
+    trainer, stops = Trainer("cuda"), {first.uid: Wish.CONTINUE}
     Memory(device).release()
-    total = torch.cuda.mem_get_info(device)[1]
+    before = torch.cuda.memory_reserved(device)
+    one, other = trainer.train(first, lambda: stops[first.uid]), trainer.train(second, lambda: Wish.CONTINUE)
+    assert any(isinstance(message, EpochRow) for message in one)  # it has all that it needs for an epoch
+    Memory(device).release()
+    held = torch.cuda.memory_reserved(device)
     try:
-        torch.cuda.set_per_process_memory_fraction((before + 1.2 * peak) / total, device)
-        said = side_by_side(Trainer("cuda"), jobs)
+        total = torch.cuda.mem_get_info(device)[1]
+        torch.cuda.set_per_process_memory_fraction((held + 0.3 * (held - before)) / total, device)
+        waiting = zip(one, other, strict=False)
+        assert any(isinstance(message, Crowded) for _, message in itertools.islice(waiting, 1_000_000))
+        stops[first.uid] = Wish.STOP
+        end_of_first, end_of_second = list(one)[-1], list(other)[-1]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
         Memory(device).release()
-    assert [(messages[-1].status, messages[-1].notes) for messages in said.values()] == [("completed", ())] * 5
-    assert any(isinstance(message, Crowded) for messages in said.values() for message in messages)
+    assert end_of_first.status == "stopped"
+    assert (end_of_second.status, end_of_second.notes) == ("completed", ())
