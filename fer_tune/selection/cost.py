@@ -64,12 +64,14 @@ class TrialPace:
         overhead: device-seconds of an attempt beside its epochs.
         source: where this was measured, in words.
         lanes: trials that a device trained at a time.
+        probed: whether some of it was measured by a probe.
     """
 
     trials: tuple[MeasuredTrial, ...]
     overhead: float = 0.0
     source: str = ""
     lanes: int = 1
+    probed: bool = False
 
     @property
     def epochs(self) -> list[float]:

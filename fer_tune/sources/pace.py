@@ -18,7 +18,8 @@ from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
 from fer_tune.pool.lanes import HEAD_START
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
-from fer_tune.store import JobRecord, Store, StudyRecord
+from fer_tune.selection.time_shares import TrainedEpoch, shares
+from fer_tune.store import AttemptRecord, JobRecord, Store, StudyRecord
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import fixed_values
@@ -108,18 +109,54 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
     scale = images / (study.split.counts.get("train", 0) or images or 1)
     curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
+    seconds = _seconds(store.epochs.all(study.name), store.jobs.attempts(study.name))
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
     shortened = may_end_early(sweep) and _stops_alike(sweep, study)
     for job in store.jobs.of(study.name, "search"):
         if job.uid not in overheads or not (rows := curves.get(job.uid)):
             continue
-        each = scale * fmean(row.device_seconds for row in rows)
+        each = scale * fmean(_cost(row, seconds.get((job.uid, row.epoch))) for row in rows)
         length = len(rows) / job.schedule if shortened and job.state in ("complete", "pruned") else math.nan
         curve = {}
         if _could_be_drawn(sweep, job):
             curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
         trial = MeasuredTrial(each, length, job.params, curve)
         yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
+
+
+def _cost(row: EpochRow, share: float | None) -> float:
+    """Returns the device-seconds of an epoch: its share of the time, if it had not the device alone.
+
+    Args:
+        share: None if it is not known.
+    """
+    return row.device_seconds if share is None or row.device_seconds == row.seconds else share
+
+
+def _seconds(rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord]) -> dict[tuple[str, int], float]:
+    """Returns the device-seconds of epochs, by job and epoch: their shares of the time.
+
+    The epochs of an attempt were trained one after another until it ended. Those of an attempt
+    whose end is not known are left out.
+
+    Args:
+        rows: of all attempts. One that continues from a checkpoint has the rows before it too.
+    """
+    before: set[tuple[str, int, float]] = set()
+    own: dict[tuple[str, int], list[EpochRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.attempt, row.epoch)):
+        if (row.job, row.epoch, row.seconds) not in before:
+            before.add((row.job, row.epoch, row.seconds))
+            own.setdefault((row.job, row.attempt), []).append(row)
+    found: dict[tuple[str, int], TrainedEpoch] = {}
+    for attempt in attempts:
+        if attempt.ended is None or attempt.status == "lost":
+            continue
+        ended = attempt.ended.timestamp()
+        for row in reversed(own.get((attempt.job, attempt.attempt), [])):
+            found[row.job, row.epoch] = TrainedEpoch(attempt.worker, ended - row.seconds, ended)
+            ended -= row.seconds
+    return dict(zip(found, shares(list(found.values())), strict=True))
 
 
 def may_end_early(sweep: Sweep) -> bool:
@@ -159,7 +196,7 @@ def joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | N
     if earlier is None or probed is None:
         return earlier or probed
     source = f"{earlier.source} and {probed.source}"
-    return replace(earlier, trials=(*earlier.trials, *probed.trials), source=source)
+    return replace(earlier, trials=(*earlier.trials, *probed.trials), source=source, probed=True)
 
 
 def _overheads(store: Store, study: str, kind: str) -> dict[str, float]:
@@ -234,6 +271,7 @@ class _Probe:
         self.running: dict[str, float] = {}
         self.slots: dict[str, Slot] = {}
         self._rows: dict[str, list[EpochRow]] = {}
+        self._heard: dict[str, list[float]] = {}
         self._parts: dict[str, float] = {}
         self._firsts: list[float] = []
         self._draw()
@@ -277,21 +315,36 @@ class _Probe:
             if row.epoch == 1:
                 self._firsts.append(time.monotonic() - self.running[row.job] - row.seconds)
             self._rows.setdefault(row.job, []).append(row)
+            self._heard.setdefault(row.job, []).append(time.monotonic())
         elif isinstance(event, ProgressEvent) and event.progress.step:
             passed = time.monotonic() - self.running[event.progress.job]
             self._parts[event.progress.job] = passed * event.progress.steps / event.progress.step
         elif isinstance(event, EndEvent):
             self.running.pop(event.end.job, None)
 
+    def _trained(self, uid: str) -> list[TrainedEpoch]:
+        """Returns when the epochs of a job were trained. Several may be heard of at once."""
+        found: list[TrainedEpoch] = []
+        until = math.inf
+        for row, heard in zip(reversed(self._rows[uid]), reversed(self._heard[uid]), strict=True):
+            ended = min(until, heard)
+            until = ended - row.seconds
+            found.append(TrainedEpoch(self.slots[uid].worker, until, ended))
+        return found[::-1]
+
     def pace(self) -> TrialPace | None:
         """Returns the pace of what was trained; None if nothing was."""
-        trials = [_probed(self._sweep, self._jobs[uid], found) for uid, found in self._rows.items()]
+        seconds = iter(shares([epoch for uid in self._rows for epoch in self._trained(uid)]))
+        trials = [
+            _probed(self._sweep, self._jobs[uid], found, fmean(map(_cost, found, seconds)))
+            for uid, found in self._rows.items()
+        ]
         trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
         if not trials:
             return None
         lanes = _lanes([_beside(row) for found in self._rows.values() for row in found] or [1.0])
         overhead = _overhead(lanes, min(self._firsts, default=0.0))
-        return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes)
+        return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes, probed=True)
 
 
 def _job_of(event: RowEvent | ProgressEvent | EndEvent) -> str:
@@ -300,8 +353,7 @@ def _job_of(event: RowEvent | ProgressEvent | EndEvent) -> str:
     return event.progress.job if isinstance(event, ProgressEvent) else event.end.job
 
 
-def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow]) -> MeasuredTrial:
-    seconds = fmean(row.device_seconds for row in rows)
+def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow], seconds: float) -> MeasuredTrial:
     return MeasuredTrial(seconds, params=job.params, curve={rows[-1].epoch: float(getattr(rows[-1], sweep.objective))})
 
 

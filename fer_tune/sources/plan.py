@@ -31,21 +31,24 @@ DRIFT = 0.1
 """By how much the time of a search differs from the forecast; see `Shape.drift`.
 
 The same search took 98 to 126 s on two shared CPU cores, because their speed drifts. On GPUs, other
-trials continue than those of the rehearsals: with 0.1, 12 of 15 searches are in the range. With
-0.04, which they had, 9 are.
+trials continue than those of the rehearsals.
 """
 
-GPU_START = 2.7
+PROBED_DRIFT = 0.2
+"""The same for several lanes that were probed. A search comes to prefer slow networks, and twelve
+configurations say little of how slow they are."""
+
+GPU_START = 2.2
 """Seconds for which a GPU has a trial and no epoch passes: it gets the images, captures the first
-step, and saves the last trials. Measured in ten searches on an H100: 2.2 to 3.4."""
+step, and saves the last trials. Measured in twelve searches on H100s: 1.8 to 3.5."""
 
-GPU_OVERLAP = 0.3
-"""By how much lanes of a GPU overlap; see `Shape.overlap`. Measured on an H100: 0.2 for resnet with
-four lanes, 0.4 for deep_cnn and simple_cnn with eight."""
+GPU_OVERLAP = 0.2
+"""By how much lanes of a GPU overlap; see `Shape.overlap`. Measured at the ends of twelve searches
+of deep_cnn and simple_cnn on H100s, with eight lanes; for resnet with four it was 0.2 too."""
 
-HEAD_START_COSTS = 2.5
+HEAD_START_COSTS = 0.6
 """Seconds of a GPU that the head start of `lanes: auto` costs a run; see `pool.lanes.HEAD_START`.
-With it, searches of as many epochs took 2.4 s (deep_cnn) and 2.8 s (simple_cnn) more on an H100."""
+Mean of the same searches: lone trials are less efficient for as long."""
 
 USED_UP = "its budget is used up, so nothing is left to train"
 ONLY_CONTINUES = "all its trials have begun; what those that continue will take is not planned"
@@ -119,7 +122,8 @@ def plan_sweeps(
             else:
                 lanes = options.lanes or sweep.lanes
                 pace = _pace(sweep, search, store, devices, lanes=lanes, pool=pool)
-                shape = placed(devices, replace(shape, slots=pace.lanes * len(devices)), head_start=lanes == "auto")
+                shape = replace(shape, slots=pace.lanes * len(devices))
+                shape = placed(devices, shape, head_start=lanes == "auto", probed=pace.probed)
                 plans.append(_plan(sweep, search, pace, devices, shape=shape, before=before))
             planned(plans[-1])
     return plans
@@ -172,17 +176,20 @@ def _plan(
     return plan
 
 
-def placed(devices: tuple[str, ...], shape: Shape, head_start: bool) -> Shape:
+def placed(devices: tuple[str, ...], shape: Shape, *, head_start: bool, probed: bool) -> Shape:
     """Returns the search on these devices.
 
     Args:
         shape: with its slots on all of them.
         head_start: whether each device trains in one lane first.
+        probed: whether some of the pace was measured by a probe.
     """
+    lanes = shape.slots > len(devices)
+    shape = replace(shape, devices=len(devices), drift=PROBED_DRIFT if probed and lanes else DRIFT)
     if devices[0] == "cpu":
-        return replace(shape, devices=len(devices), drift=DRIFT)
-    start = GPU_START + HEAD_START_COSTS * (head_start and shape.slots > len(devices))
-    return replace(shape, devices=len(devices), drift=DRIFT, start=start * len(devices), overlap=GPU_OVERLAP)
+        return shape
+    start = GPU_START + HEAD_START_COSTS * (head_start and lanes)
+    return replace(shape, start=start * len(devices), overlap=GPU_OVERLAP)
 
 
 def _why_nothing(search: Search, shape: Shape) -> str:

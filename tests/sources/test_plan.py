@@ -72,6 +72,38 @@ def test_earlier_trials_that_the_sweep_could_draw_have_curves(searching: Setting
     assert all(set(trial.curve) == {1, 2, 3, 9} for trial in known)
 
 
+class Together(Obedient):
+    """Its epochs are said to last a second and to have an eighth of the device."""
+
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
+        for message in super().train(spec, stop_requested):
+            yield replace(message, seconds=1.0, device_seconds=0.125) if isinstance(message, EpochRow) else message
+
+
+def test_what_trials_in_lanes_cost_is_their_share_of_the_time(searching: Settings) -> None:
+    """All of them end within a moment. So they were trained side by side, 30 epochs in 30 s."""
+    before = make_sweep("before", epochs=30, budget=ENOUGH, seconds=0.0)
+    run_sweeps([before], searching, INLINE, trainer=Together)
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, before, store.studies.get("before"), ["cpu"])
+    assert pace is not None
+    assert pace.lanes == 8
+    assert pace.epochs == pytest.approx([1 / ENOUGH] * ENOUGH, rel=0.2)
+
+
+def test_epochs_that_an_attempt_has_from_a_checkpoint_are_counted_once(searching: Settings) -> None:
+    """One trial at a time: each of its three attempts has the rows of those before it."""
+    rungs = SearchSpec(strategy="promote", factor=2, rungs=[2, 4])
+    before = make_sweep("before", epochs=8, budget=4, seconds=0.02, search=rungs)
+    run(before, searching)
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, before, store.studies.get("before"), ["cpu"])
+        rows = store.epochs.all("before")
+    assert len(rows) > len({(row.job, row.epoch) for row in rows}), "some attempts have rows of others"
+    assert pace is not None
+    assert pace.epochs == pytest.approx([0.01] * 4), "what each row says"
+
+
 def text(rules: str) -> str:
     """Returns the text of a sweep whose trials end by these rules."""
     return f"family: simple_cnn\nparams: {{lr: 0.1}}\n{rules}\n"
@@ -351,7 +383,8 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     monkeypatch.setattr("fer_tune.sources.pace.time", pool)
     pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
     assert pace is not None
-    assert (len(pace.epochs), pace.epochs[-1], pace.lanes, pace.overhead) == (PROBES, 1 / 8, 8, 0.0)
+    assert pace.epochs == pytest.approx([4 / 8] * 8 + [1 / 4] * 4), "the last four share the device"
+    assert (pace.lanes, pace.overhead) == (8, 0.0)
     assert pool.trained == 8 + PROBES
 
 
@@ -359,14 +392,20 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     ("devices", "lanes", "auto", "start", "overlap"),
     [
         (("cpu",), 4, True, 0.0, 0.0),
-        (("cuda:0",), 1, True, 2.7, 0.3),
-        (("cuda:0",), 8, False, 2.7, 0.3),
-        (("cuda:0", "cuda:1"), 8, True, 2 * (2.7 + 2.5), 0.3),
+        (("cuda:0",), 1, True, 2.2, 0.2),
+        (("cuda:0",), 8, False, 2.2, 0.2),
+        (("cuda:0", "cuda:1"), 8, True, 2 * (2.2 + 0.6), 0.2),
     ],
 )
 def test_a_plan_counts_the_start_of_a_gpu_and_the_head_start_of_lanes_that_open_by_themselves(
     devices: tuple[str, ...], lanes: int, auto: bool, start: float, overlap: float
 ) -> None:
     shape = Shape(30, (4,), 4, 60, math.inf, slots=lanes * len(devices))
-    found = placed(devices, shape, head_start=auto)
+    found = placed(devices, shape, head_start=auto, probed=False)
     assert (found.start, found.overlap, found.devices) == (pytest.approx(start), overlap, len(devices))
+
+
+@pytest.mark.parametrize(("lanes", "probed", "drift"), [(8, True, 0.2), (8, False, 0.1), (1, True, 0.1)])
+def test_a_plan_from_a_probe_of_several_lanes_has_a_wider_range(lanes: int, probed: bool, drift: float) -> None:
+    shape = Shape(30, (4,), 4, 60, math.inf, slots=lanes)
+    assert placed(("cuda:0",), shape, head_start=True, probed=probed).drift == drift
