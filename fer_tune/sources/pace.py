@@ -125,7 +125,7 @@ def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: 
 
 
 def _cost(row: EpochRow, share: float | None) -> float:
-    """Returns the device-seconds of an epoch: its share of the time, if it had not the device alone.
+    """Returns the device-seconds of an epoch: its share of the time, if others shared the device.
 
     Args:
         share: None if it is not known.

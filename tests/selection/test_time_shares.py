@@ -13,7 +13,8 @@ def test_trials_that_train_side_by_side_share_the_time() -> None:
 
 
 def test_a_trial_that_is_slower_costs_more_than_its_neighbours() -> None:
-    """By their images, all of these epochs would cost 0.4 s. The slow one lasts four times as long."""
+    """By their images, all of these epochs would cost the same. The slow one takes four times as
+    long."""
     quick = [TrainedEpoch(0, n / 2, (n + 1) / 2) for n in range(4)]
     slow = TrainedEpoch(0, 0.0, 2.0)
     assert shares([slow, *quick]) == pytest.approx([1.0, 0.25, 0.25, 0.25, 0.25])
