@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -19,7 +19,7 @@ from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent,
 from fer_tune.pool.lanes import HEAD_START
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.selection.time_shares import TrainedEpoch, shares
-from fer_tune.store import AttemptRecord, JobRecord, Store, StudyRecord
+from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import fixed_values
@@ -70,11 +70,12 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     """
     kind = devices[0].partition(":")[0]
     spec = study.data_spec
+    seconds = _seconds(store)
     earlier = [
         one
         for other in store.studies.all()
         if (other.family, other.data_spec.side, other.data_spec.channels) == (sweep.family, spec.side, spec.channels)
-        for one in _earlier(store, sweep, other, kind, study.split.counts.get("train", 0))
+        for one in _earlier(store, sweep, other, kind, study.split.counts.get("train", 0), seconds=seconds)
     ]
     alike = [one for one in earlier if one.trial.curve]
     found = alike if len(alike) >= ENOUGH else earlier
@@ -99,17 +100,19 @@ class _Earlier:
     beside: float
 
 
-def _earlier(store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: int) -> Iterator[_Earlier]:
+def _earlier(
+    store: Store, sweep: Sweep, study: StudyRecord, kind: str, images: int, *, seconds: Mapping[tuple[str, int], float]
+) -> Iterator[_Earlier]:
     """Yields what the trials of a study cost. Those that the sweep could not draw have no curve.
 
     Args:
         kind: of the devices.
         images: in the training part of the sweep.
+        seconds: see `_seconds`.
     """
     scale = images / (study.split.counts.get("train", 0) or images or 1)
     curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
-    seconds = _seconds(store.epochs.all(study.name), store.jobs.attempts(study.name))
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
     shortened = may_end_early(sweep) and _stops_alike(sweep, study)
     for job in store.jobs.of(study.name, "search"):
@@ -133,15 +136,15 @@ def _cost(row: EpochRow, share: float | None) -> float:
     return row.device_seconds if share is None or row.device_seconds == row.seconds else share
 
 
-def _seconds(rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord]) -> dict[tuple[str, int], float]:
+def _seconds(store: Store) -> dict[tuple[str, int], float]:
     """Returns the device-seconds of epochs, by job and epoch: their shares of the time.
 
     The epochs of an attempt were trained one after another until it ended. Those of an attempt
-    whose end is not known are left out.
-
-    Args:
-        rows: of all attempts. One that continues from a checkpoint has the rows before it too.
+    whose end is not known are left out. Studies of one run share its devices, so it reads all.
     """
+    studies = [study.name for study in store.studies.all()]
+    # An attempt that continues from a checkpoint has the rows before it too.
+    rows = [row for study in studies for row in store.epochs.all(study)]
     before: set[tuple[str, int, float]] = set()
     own: dict[tuple[str, int], list[EpochRow]] = {}
     for row in sorted(rows, key=lambda row: (row.attempt, row.epoch)):
@@ -149,7 +152,7 @@ def _seconds(rows: Sequence[EpochRow], attempts: Sequence[AttemptRecord]) -> dic
             before.add((row.job, row.epoch, row.seconds))
             own.setdefault((row.job, row.attempt), []).append(row)
     found: dict[tuple[str, int], TrainedEpoch] = {}
-    for attempt in attempts:
+    for attempt in [attempt for study in studies for attempt in store.jobs.attempts(study)]:
         if attempt.ended is None or attempt.status == "lost":
             continue
         ended = attempt.ended.timestamp()
