@@ -2,9 +2,8 @@
 
 `device_seconds` of an epoch is its share by images. It counts the device once. But the neighbours
 of a slow network pay for it, so all trials seem to cost nearly the same. Here trials that train at
-the same time have equal shares of that time, and a slow network needs more of it. In ten searches
-of an H100, what was trained side by side explained four fifths of how fast the device was, with the
-same effects of the hyperparameters as these shares have.
+the same time have equal shares of that time, and a slow network needs more of it. What this was
+measured on is in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class TrainedEpoch:
     ended: float
 
 
-def shares(epochs: Sequence[TrainedEpoch]) -> list[float]:
+def time_shares(epochs: Sequence[TrainedEpoch]) -> list[float]:
     """Returns the device-seconds of each epoch."""
     found = [0.0] * len(epochs)
     for device in dict.fromkeys(epoch.device for epoch in epochs):

@@ -18,7 +18,7 @@ from fer_tune.job import EpochRow, Job, Value, new_uid
 from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent, Slot
 from fer_tune.pool.lanes import HEAD_START
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
-from fer_tune.selection.time_shares import TrainedEpoch, shares
+from fer_tune.selection.time_shares import TrainedEpoch, time_shares
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.rung_levels import levels_of
@@ -155,11 +155,26 @@ def _seconds(store: Store) -> dict[tuple[str, int], float]:
     for attempt in [attempt for study in studies for attempt in store.jobs.attempts(study)]:
         if attempt.ended is None or attempt.status == "lost":
             continue
-        ended = attempt.ended.timestamp()
-        for row in reversed(own.get((attempt.job, attempt.attempt), [])):
-            found[row.job, row.epoch] = TrainedEpoch(attempt.worker, ended - row.seconds, ended)
-            ended -= row.seconds
-    return dict(zip(found, shares(list(found.values())), strict=True))
+        trained = own.get((attempt.job, attempt.attempt), [])
+        ended = [attempt.ended.timestamp()] * len(trained)
+        for row, epoch in zip(trained, _one_after_another(attempt.worker, trained, ended), strict=True):
+            found[row.job, row.epoch] = epoch
+    return dict(zip(found, time_shares(list(found.values())), strict=True))
+
+
+def _one_after_another(worker: int, rows: Sequence[EpochRow], latest: Sequence[float]) -> list[TrainedEpoch]:
+    """Returns when the epochs of a job were trained.
+
+    Args:
+        latest: when each had ended at the latest, in seconds. Several may be heard of at once.
+    """
+    found: list[TrainedEpoch] = []
+    until = math.inf
+    for row, known in zip(reversed(rows), reversed(latest), strict=True):
+        ended = min(until, known)
+        until = ended - row.seconds
+        found.append(TrainedEpoch(worker, until, ended))
+    return found[::-1]
 
 
 def may_end_early(sweep: Sweep) -> bool:
@@ -325,19 +340,14 @@ class _Probe:
         elif isinstance(event, EndEvent):
             self.running.pop(event.end.job, None)
 
-    def _trained(self, uid: str) -> list[TrainedEpoch]:
-        """Returns when the epochs of a job were trained. Several may be heard of at once."""
-        found: list[TrainedEpoch] = []
-        until = math.inf
-        for row, heard in zip(reversed(self._rows[uid]), reversed(self._heard[uid]), strict=True):
-            ended = min(until, heard)
-            until = ended - row.seconds
-            found.append(TrainedEpoch(self.slots[uid].worker, until, ended))
-        return found[::-1]
-
     def pace(self) -> TrialPace | None:
         """Returns the pace of what was trained; None if nothing was."""
-        seconds = iter(shares([epoch for uid in self._rows for epoch in self._trained(uid)]))
+        trained = [
+            epoch
+            for uid, found in self._rows.items()
+            for epoch in _one_after_another(self.slots[uid].worker, found, self._heard[uid])
+        ]
+        seconds = iter(time_shares(trained))
         trials = [
             _probed(self._sweep, self._jobs[uid], found, fmean(map(_cost, found, seconds)))
             for uid, found in self._rows.items()

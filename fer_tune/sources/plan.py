@@ -48,7 +48,7 @@ of deep_cnn and simple_cnn on H100s, with eight lanes; for resnet with four it w
 
 HEAD_START_COSTS = 0.6
 """Seconds of a GPU that the head start of `lanes: auto` costs a run; see `pool.lanes.HEAD_START`.
-Mean of the same searches: lone trials are less efficient for as long."""
+Mean of the same twelve searches. A lone trial uses a GPU less well than several do."""
 
 USED_UP = "its budget is used up, so nothing is left to train"
 ONLY_CONTINUES = "all its trials have begun; what those that continue will take is not planned"
