@@ -13,11 +13,9 @@ import numpy as np
 
 from fer_tune.job import Value
 
-PLAYS = 60
-"""How often a search is played. The quantiles of the plays are the range of the forecast."""
-
-REHEARSALS = 16
-"""How often it is played if its trials are proposed one by one, which takes longer."""
+PLAYS = 48
+"""How often a search is played. The quantiles of the plays are the range of the forecast. With 16
+plays, their median alone was 4 % off by chance."""
 
 TRIALS = 20_000
 """About so many trials are played in all. A long search is played fewer times."""
@@ -48,12 +46,14 @@ class MeasuredTrial:
         length: the trained part of its schedule; nan if it says nothing about trials of the sweep.
         params: its hyperparameters by name; none if they are not known.
         curve: its objective by epoch, as far as it is known; none if the sweep could not draw it.
+        searched: whether a search with the space and the rules of the sweep proposed it.
     """
 
     seconds: float
     length: float = math.nan
     params: Mapping[str, Value] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
+    searched: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,8 @@ def forecast(
     random = np.random.default_rng(seed)
     first = min((shape.rungs[:1] or (shape.schedule,))[0] * float(np.mean(pace.epochs)) + pace.overhead, shape.capacity)
     expected = min(shape.trials, shape.capacity / first if first else shape.trials)
-    plays = PLAYS if rehearse is None else REHEARSALS
     played = []
-    for _ in range(max(5, min(plays, int(TRIALS / max(1.0, expected))))):
+    for _ in range(max(5, min(PLAYS, int(TRIALS / max(1.0, expected))))):
         source = LikeMeasured(pace, random) if rehearse is None else rehearse(random)
         play = _Play(shape, pace, source, random)
         play.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -36,6 +36,10 @@ Epochs of the demo's configurations take 0.3 to 1.4 s. So the mean of ten of the
 PROBES = 12
 """Configurations that a probe trains: the first start configuration, and random ones."""
 
+LANE_PROBES = 24
+"""The same with several lanes. The cost of an epoch of deep_cnn varies by 45 % there, so the mean
+of twelve is 13 % off by chance."""
+
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
@@ -49,6 +53,11 @@ So trials of a probe must be as long as those that pause at the lowest rung."""
 
 OPENING = HEAD_START + 1.0
 """Seconds of a probe before `lanes: auto` surely measures, or opens the lanes that it remembers."""
+
+GPU_OVERLAP = 0.2
+"""By how much lanes of a GPU overlap; see `cost.Shape.overlap`. Measured at the ends of twelve
+searches of deep_cnn and simple_cnn on H100s, with eight lanes; for resnet with four it was 0.2
+too."""
 
 LOW = 12
 """Epochs for which a probe has time."""
@@ -70,7 +79,7 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     """
     kind = devices[0].partition(":")[0]
     spec = study.data_spec
-    seconds = _seconds(store)
+    seconds = _seconds(store, kind)
     earlier = [
         one
         for other in store.studies.all()
@@ -111,33 +120,67 @@ def _earlier(
         seconds: see `_seconds`.
     """
     scale = images / (study.split.counts.get("train", 0) or images or 1)
-    curves = store.epochs.curves(study.name)
     overheads = _overheads(store, study.name, kind)
+    curves = {uid: rows for uid, rows in store.epochs.curves(study.name).items() if uid in overheads and rows}
+    shares = {uid: [_share(row, seconds.get((uid, row.epoch))) for row in rows] for uid, rows in curves.items()}
+    usual = _usual(shares.values())
     levels = {PROBE_EPOCHS, *levels_of(sweep)}
-    shortened = may_end_early(sweep) and _stops_alike(sweep, study)
+    other = _sweep_of(study)
+    shortened = may_end_early(sweep) and other is not None and _ends(sweep) == _ends(other)
+    searched = other is not None and _searches(sweep) == _searches(other)
     for job in store.jobs.of(study.name, "search"):
-        if job.uid not in overheads or not (rows := curves.get(job.uid)):
+        if not (rows := curves.get(job.uid, [])):
             continue
-        each = scale * fmean(_cost(row, seconds.get((job.uid, row.epoch))) for row in rows)
+        each = scale * _mean_cost(shares[job.uid], usual, overlap_of(kind))
         length = len(rows) / job.schedule if shortened and job.state in ("complete", "pruned") else math.nan
         curve = {}
         if _could_be_drawn(sweep, job):
             curve = {row.epoch: float(getattr(row, sweep.objective)) for row in rows if row.epoch in levels}
-        trial = MeasuredTrial(each, length, job.params, curve)
-        yield _Earlier(trial, overheads[job.uid], median(_beside(row) for row in rows))
+        trial = MeasuredTrial(each, length, job.params, curve, searched and job.name is None)
+        yield _Earlier(trial, overheads[job.uid], median(share.beside for share in shares[job.uid]))
 
 
-def _cost(row: EpochRow, share: float | None) -> float:
-    """Returns the device-seconds of an epoch: its share of the time, if others shared the device.
+@dataclass(frozen=True)
+class _Share:
+    """What an epoch cost its device.
+
+    Attributes:
+        seconds: of the device.
+        beside: how many trials shared the device.
+    """
+
+    seconds: float
+    beside: float
+
+
+def _share(row: EpochRow, share: float | None) -> _Share:
+    """Returns what an epoch cost: its share of the time, if others shared the device.
 
     Args:
         share: None if it is not known.
     """
-    return row.device_seconds if share is None or row.device_seconds == row.seconds else share
+    seconds = row.device_seconds if share is None or row.device_seconds == row.seconds else share
+    return _Share(seconds, row.seconds / seconds if seconds else 1.0)
 
 
-def _seconds(store: Store) -> dict[tuple[str, int], float]:
-    """Returns the device-seconds of epochs, by job and epoch: their shares of the time.
+def _usual(shares: Iterable[Sequence[_Share]]) -> float:
+    """Returns how many trials shared the device in most epochs."""
+    return median([share.beside for found in shares for share in found] or [1.0])
+
+
+def _mean_cost(shares: Sequence[_Share], usual: float, overlap: float) -> float:
+    """Returns the mean device-seconds of epochs, as if the usual number of trials had shared the
+    device.
+
+    At the end of a search few trials are left, and an epoch costs more than it did before. The
+    forecast adds that, so it must not be in the measurement.
+    """
+    return fmean(share.seconds * min(share.beside / usual, 1.0) ** overlap for share in shares)
+
+
+def _seconds(store: Store, kind: str) -> dict[tuple[str, int], float]:
+    """Returns the device-seconds of epochs on this kind of device, by job and epoch: their shares
+    of the time.
 
     The epochs of an attempt were trained one after another until it ended. Those of an attempt
     whose end is not known are left out. Studies of one run share its devices, so it reads all.
@@ -153,19 +196,25 @@ def _seconds(store: Store) -> dict[tuple[str, int], float]:
             own.setdefault((row.job, row.attempt), []).append(row)
     found: dict[tuple[str, int], TrainedEpoch] = {}
     for attempt in [attempt for study in studies for attempt in store.jobs.attempts(study)]:
-        if attempt.ended is None or attempt.status == "lost":
+        if attempt.ended is None or attempt.status == "lost" or not attempt.device.startswith(kind):
             continue
         trained = own.get((attempt.job, attempt.attempt), [])
-        ended = [attempt.ended.timestamp()] * len(trained)
-        for row, epoch in zip(trained, _one_after_another(attempt.worker, trained, ended), strict=True):
+        device, ended = (attempt.worker, attempt.device), [attempt.ended.timestamp()] * len(trained)
+        for row, epoch in zip(trained, _one_after_another(device, trained, ended), strict=True):
             found[row.job, row.epoch] = epoch
     return dict(zip(found, time_shares(list(found.values())), strict=True))
 
 
-def _one_after_another(worker: int, rows: Sequence[EpochRow], latest: Sequence[float]) -> list[TrainedEpoch]:
+def overlap_of(device: str) -> float:
+    """Returns by how much the lanes of a device overlap; see `cost.Shape.overlap`."""
+    return 0.0 if device.startswith("cpu") else GPU_OVERLAP
+
+
+def _one_after_another(device: object, rows: Sequence[EpochRow], latest: Sequence[float]) -> list[TrainedEpoch]:
     """Returns when the epochs of a job were trained.
 
     Args:
+        device: where.
         latest: when each had ended at the latest, in seconds. Several may be heard of at once.
     """
     found: list[TrainedEpoch] = []
@@ -173,7 +222,7 @@ def _one_after_another(worker: int, rows: Sequence[EpochRow], latest: Sequence[f
     for row, known in zip(reversed(rows), reversed(latest), strict=True):
         ended = min(until, known)
         until = ended - row.seconds
-        found.append(TrainedEpoch(worker, until, ended))
+        found.append(TrainedEpoch(device, until, ended))
     return found[::-1]
 
 
@@ -182,19 +231,23 @@ def may_end_early(sweep: Sweep) -> bool:
     return sweep.search.strategy == "prune" and (sweep.pruner.name != "none" or sweep.patience > 0)
 
 
-def _stops_alike(sweep: Sweep, study: StudyRecord) -> bool:
-    """Returns whether the trials of a study ended by the same rules as the sweep's will."""
+def _sweep_of(study: StudyRecord) -> Sweep | None:
+    """Returns the sweep of a study; None if it is not valid any more, such as one whose family's
+    file is not there."""
     try:
-        other = loads_sweep(study.sweep_text, Path(f"{study.name}.yaml"))
-    except FerTuneError:  # such as a family whose file is not there any more
-        return False
-    rules = [(one.search.strategy, one.pruner, one.patience) for one in (sweep, other)]
-    return rules[0] == rules[1]
+        return loads_sweep(study.sweep_text, Path(f"{study.name}.yaml"))
+    except FerTuneError:
+        return None
 
 
-def _beside(row: EpochRow) -> float:
-    """Returns how many trials shared the device in an epoch."""
-    return row.seconds / row.device_seconds if row.device_seconds else 1.0
+def _ends(sweep: Sweep) -> tuple[object, ...]:
+    """Returns the rules by which trials of a sweep end early."""
+    return sweep.search.strategy, sweep.pruner, sweep.patience
+
+
+def _searches(sweep: Sweep) -> tuple[object, ...]:
+    """Returns what a search proposes its trials from, and the rules by which they continue."""
+    return sweep.space, sweep.start, sweep.sampler, sweep.search, sweep.objective, sweep.budget.epochs
 
 
 def _lanes(beside: Sequence[float]) -> int:
@@ -252,13 +305,14 @@ def probed_pace(
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
     """
     pool.use_lanes(lanes, remembered)
-    opens = lanes == "auto" and pool.workers[0].device != "cpu"
+    device = pool.workers[0].device
+    opens = lanes == "auto" and device != "cpu"
     probe = _Probe(sweep, data, PROBE_EPOCHS, least=OPENING if opens else 0.0)
     probe.run(pool)
     first = probe.pace()
     if max(worker.lanes for worker in pool.workers) == 1:
         return first
-    probe = _Probe(sweep, data, lane_epochs(sweep), turn=1)
+    probe = _Probe(sweep, data, lane_epochs(sweep), LANE_PROBES, turn=1, overlap=overlap_of(device))
     probe.run(pool)
     return probe.pace() or first
 
@@ -274,16 +328,29 @@ class _Probe:
 
     Args:
         epochs: of each.
+        count: of configurations.
         turn: each turn has other configurations.
         least: seconds for which it trains at least, with more configurations if it must.
+        overlap: by how much the lanes of the device overlap; see `cost.Shape.overlap`.
 
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
         slots: where each job that began is trained.
     """
 
-    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0, least: float = 0.0) -> None:
-        self._sweep, self._data, self._epochs, self._turn, self._least = sweep, data, epochs, turn, least
+    def __init__(
+        self,
+        sweep: Sweep,
+        data: DataRef,
+        epochs: int,
+        count: int = PROBES,
+        *,
+        turn: int = 0,
+        least: float = 0.0,
+        overlap: float = 0.0,
+    ) -> None:
+        self._sweep, self._data, self._epochs, self._count = sweep, data, epochs, count
+        self._turn, self._least, self._overlap = turn, least, overlap
         self._waiting: list[Job] = []
         self._jobs: dict[str, Job] = {}
         self.running: dict[str, float] = {}
@@ -296,7 +363,7 @@ class _Probe:
 
     def _draw(self) -> None:
         """Draws the configurations of a turn."""
-        configurations = enumerate(_configurations(self._sweep, self._turn))
+        configurations = enumerate(_configurations(self._sweep, self._count, self._turn))
         self._waiting = [_job(self._sweep, one, self._data, seed, self._epochs) for seed, one in configurations]
         self._jobs |= {job.uid: job for job in self._waiting}
         self._turn += TURNS
@@ -347,15 +414,17 @@ class _Probe:
             for uid, found in self._rows.items()
             for epoch in _one_after_another(self.slots[uid].worker, found, self._heard[uid])
         ]
-        seconds = iter(time_shares(trained))
+        each = iter(time_shares(trained))
+        shares = {uid: [_share(row, next(each)) for row in found] for uid, found in self._rows.items()}
+        usual = _usual(shares.values())
         trials = [
-            _probed(self._sweep, self._jobs[uid], found, fmean(map(_cost, found, seconds)))
+            _probed(self._sweep, self._jobs[uid], found, _mean_cost(shares[uid], usual, self._overlap))
             for uid, found in self._rows.items()
         ]
         trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
         if not trials:
             return None
-        lanes = _lanes([_beside(row) for found in self._rows.values() for row in found] or [1.0])
+        lanes = _lanes([usual])
         overhead = _overhead(lanes, min(self._firsts, default=0.0))
         return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes, probed=True)
 
@@ -370,7 +439,7 @@ def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow], seconds: float) ->
     return MeasuredTrial(seconds, params=job.params, curve={rows[-1].epoch: float(getattr(rows[-1], sweep.objective))})
 
 
-def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
+def _configurations(sweep: Sweep, count: int, turn: int) -> list[dict[str, Value]]:
     """Returns the first start configuration, and random ones, others in each turn."""
     from fer_tune.study.configurations import Cube
     from fer_tune.sweep.space import named
@@ -379,7 +448,7 @@ def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
     cube = Cube(sweep.space)
     fixed = fixed_values(sweep.space)
     found: list[dict[str, Value]] = [
-        fixed | named(cube.configuration(point)) for point in cube.draw(PROBES - bool(sweep.start), random)
+        fixed | named(cube.configuration(point)) for point in cube.draw(count - bool(sweep.start), random)
     ]
     return [*found, *([fixed | dict(sweep.start[0].params)] if sweep.start else [])]
 

@@ -19,7 +19,7 @@ from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, joined, may_end_early, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, joined, may_end_early, overlap_of, probed_pace, recorded_pace
 
 if TYPE_CHECKING:
     from fer_tune.sources.search import Search
@@ -41,10 +41,6 @@ configurations say little of how slow they are."""
 GPU_START = 2.2
 """Seconds for which a GPU has a trial and no epoch passes: it gets the images, captures the first
 step, and saves the last trials. Measured in twelve searches on H100s: 1.8 to 3.5."""
-
-GPU_OVERLAP = 0.2
-"""By how much lanes of a GPU overlap; see `Shape.overlap`. Measured at the ends of twelve searches
-of deep_cnn and simple_cnn on H100s, with eight lanes; for resnet with four it was 0.2 too."""
 
 HEAD_START_COSTS = 0.6
 """Seconds of a GPU that the head start of `lanes: auto` costs a run; see `pool.lanes.HEAD_START`.
@@ -189,7 +185,7 @@ def placed(devices: tuple[str, ...], shape: Shape, *, head_start: bool, probed: 
     if devices[0] == "cpu":
         return shape
     start = GPU_START + HEAD_START_COSTS * (head_start and lanes)
-    return replace(shape, start=start * len(devices), overlap=GPU_OVERLAP)
+    return replace(shape, start=start * len(devices), overlap=overlap_of(devices[0]))
 
 
 def _why_nothing(search: Search, shape: Shape) -> str:

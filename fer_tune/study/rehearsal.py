@@ -4,6 +4,9 @@ The first proposals of a search depend on its seed alone, so they are known. Lat
 what trials reach. A rehearsal supposes that: it draws effects of the hyperparameters that agree
 with the trials measured so far. A search prefers what is good, which may be slow, such as a wide
 network. So random configurations alone would forecast too little.
+
+If the same search ran before, perhaps under another seed, its trials say what the next one will
+cost, and nothing is supposed.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ import numpy as np
 
 from fer_tune.job import Value
 from fer_tune.selection import effects, epoch_cost
-from fer_tune.selection.cost import PlayedTrial, PlayedTrials, TrialPace
+from fer_tune.selection.cost import MeasuredTrial, PlayedTrial, PlayedTrials, TrialPace
 from fer_tune.selection.effects import EffectModel
 from fer_tune.selection.epoch_cost import EpochCost
 from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.proposals import Guide, Proposer
 from fer_tune.sweep.catalogue import defaults
+from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import fixed_values, keyed, named
 
@@ -42,11 +46,17 @@ deviation longer: a larger network, or more steps."""
 BELIEF = 24.0
 """How many measured trials this counts as."""
 
+AGAIN = 24
+"""So many trials of the same search say what it costs, without a rehearsal."""
+
 RANDOM = 200
 """Random configurations whose cost is predicted."""
 
 LEAST_DEVIATION = 0.1
 """Configurations whose epochs take the same time are not better or worse for it."""
+
+LEAST_SPREAD = 1e-6
+"""Trials whose objectives differ less than that are equally good."""
 
 MEAN, DEVIATION = 0.5, 0.05
 """The objective of random configurations that is supposed. The sampler's constants suit
@@ -211,6 +221,44 @@ class Rehearsal:
         )
 
 
+class Repetition:
+    """The trials of one play of a search that ran before: those that wait, and then trials like its
+    own. They cost as much, and are as good at the lowest rung.
+
+    Args:
+        supposed: what the waiting trials cost.
+        again: the trials that it proposed before.
+        lowest: the epoch of the lowest rung.
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        supposed: Supposed,
+        waiting: Sequence[Waiting],
+        again: Sequence[MeasuredTrial],
+        random: np.random.Generator,
+        *,
+        lowest: int,
+    ) -> None:
+        self._cube, self._supposed, self._waiting, self._random = cube, supposed, waiting, random
+        known = [trial.curve[lowest] for trial in again if lowest in trial.curve] or [0.0]
+        mean, deviation = float(np.mean(known)), max(float(np.std(known)), LEAST_SPREAD)
+        self._trials = [
+            PlayedTrial((trial.curve.get(lowest, mean) - mean) / deviation, trial.seconds)
+            # Few trials say less than many, so each play has its own choice of them.
+            for trial in (again[place] for place in random.integers(len(again), size=len(again)))
+        ]
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
+        """Returns the next trial: one that waits, or one like those of before."""
+        if len(curves) < len(self._waiting):
+            one = self._waiting[len(curves)]
+            point = self._cube.point(one.params, self._random)
+            return replace(self._supposed.played(self._cube, point, self._random), whole=one.whole)
+        return self._trials[int(self._random.integers(len(self._trials)))]
+
+
 def rehearsed(
     sweep: Sweep,
     centres: Sequence[Mapping[str, Value]],
@@ -222,7 +270,7 @@ def rehearsed(
 ) -> Callable[[np.random.Generator], PlayedTrials] | None:
     """Returns what makes the trials of a play; None if too few trials were measured.
 
-    Models of Optuna are played by the model of effects.
+    Models of Optuna are played by the model of effects, unless the same search ran before.
 
     Args:
         centres: the configurations of the sweep's prior, by key.
@@ -234,6 +282,10 @@ def rehearsed(
     learned = Learned.of(sweep, cube, pace)
     if learned is None:
         return None
+    again = [trial for trial in pace.trials if trial.searched]
+    if len(again) >= AGAIN:
+        lowest = levels_of(sweep)[0]
+        return lambda random: Repetition(cube, learned.suppose(random), waiting, again, random, lowest=lowest)
     proposer = Proposer(guide, cube)
     alone = alone if guide.alone is None else guide.alone
 

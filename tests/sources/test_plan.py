@@ -19,7 +19,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.selection.cost import Shape, TrialPace
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, PROBES, lane_epochs, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, LANE_PROBES, PROBES, lane_epochs, overlap_of, probed_pace, recorded_pace
 from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, placed, plan_sweeps, shape_of
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.spending import COMPARED
@@ -86,12 +86,12 @@ def test_what_trials_in_lanes_cost_is_their_share_of_the_time(searching: Setting
     before = make_sweep("before", epochs=30, budget=ENOUGH, seconds=0.0)
     beside = replace(make_sweep("beside", epochs=30, budget=ENOUGH, seconds=0.0), family="deep_cnn")
     shares = []
-    for sweep in (before, beside):
+    for sweep, lanes in ((before, ENOUGH), (beside, 2 * ENOUGH)):
         run_sweeps([sweep], searching, INLINE, trainer=Together)
         with Store.of(searching) as store:
             pace = recorded_pace(store, before, store.studies.get("before"), ["cpu"])
         assert pace is not None
-        assert pace.lanes == 8
+        assert pace.lanes == pytest.approx(lanes, rel=0.1)
         shares.append(fmean(pace.epochs))
     assert shares == pytest.approx([1 / ENOUGH, 1 / (2 * ENOUGH)], rel=0.15)
 
@@ -139,6 +139,28 @@ def test_trials_are_as_long_as_those_that_ended_by_the_same_rules(
         pace = recorded_pace(store, other, store.studies.get("before"), ["cpu"])
     assert pace is not None
     assert pace.lengths == ([1.0] * 4 if known else [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [
+        ("seed: 7\nbudget: {trials: 60, epochs: 9}", 2),
+        ("budget: {trials: 60, epochs: 9}\nsearch: {strategy: promote, rungs: [3]}", 0),
+        ("budget: {trials: 60, epochs: 9}\nsampler: random", 0),
+        ("budget: {trials: 60, epochs: 12}", 0),
+        ("objective: val_macro_f1\nbudget: {trials: 60, epochs: 9}", 0),
+    ],
+    ids=["another seed and length", "rungs", "sampler", "epochs", "objective"],
+)
+def test_trials_that_the_same_search_proposed_are_known(searching: Settings, changed: str, count: int) -> None:
+    """Those of another seed or length are. Start configurations are not, as nobody proposed them."""
+    made = make_sweep("before", epochs=9, budget=3, seconds=0.0, start=[{"value": 0.5}])
+    run(replace(made, text=text("budget: {trials: 3, epochs: 9}")), searching)
+    later = loads_sweep(text(changed), Path("later.yaml"))
+    with Store.of(searching) as store:
+        pace = recorded_pace(store, later, store.studies.get("before"), ["cpu"])
+    assert pace is not None
+    assert (len(pace.trials), sum(trial.searched for trial in pace.trials)) == (3, count)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +372,7 @@ def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(
     assert len(pace.epochs) == 5, "it has all of its 30 s"
 
 
-@pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
+@pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, PROBES + LANE_PROBES))])
 def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_nothing(
     searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, lanes: int, expected: tuple[float, float, int]
 ) -> None:
@@ -388,9 +410,25 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     monkeypatch.setattr("fer_tune.sources.pace.time", pool)
     pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
     assert pace is not None
-    assert pace.epochs == pytest.approx([4 / 8] * 8 + [1 / 4] * 4), "the last four share the device"
+    first, others = pytest.approx([4 / 8] * 8), pytest.approx([1 / 8] * 16)
+    assert (pace.epochs[:8], pace.epochs[8:]) == (first, others), "the first eight take four seconds"
     assert (pace.lanes, pace.overhead) == (8, 0.0)
-    assert pool.trained == 8 + PROBES
+    assert pool.trained == 8 + LANE_PROBES
+
+
+def test_the_last_trials_count_as_if_the_lanes_were_full(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of 24 train in the last round, in five lanes. A device with four of five trials trains
+    slower. A forecast adds that itself, so it is not in the measurement."""
+    pool = Sharing(5)
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
+    assert pace is not None
+    slower = (4 / 5) ** overlap_of("cuda:0")
+    usual, last = 1 / 5, slower / 4
+    assert pace.epochs[-20:] == pytest.approx([usual] * 16 + [last] * 4)
+    assert last < 1 / 4
 
 
 @pytest.mark.parametrize(

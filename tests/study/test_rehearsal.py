@@ -12,7 +12,7 @@ from fer_tune.selection.cost import MeasuredTrial, PlayedTrial, PlayedTrials, Tr
 from fer_tune.settings import Settings
 from fer_tune.store import Store
 from fer_tune.study import trials
-from fer_tune.study.rehearsal import FEWEST, REHEARSED, Waiting, rehearsed
+from fer_tune.study.rehearsal import AGAIN, FEWEST, REHEARSED, Waiting, rehearsed
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Sweep
 from fer_tune.sweep.space import Choice, Fixed, Parameter, Range
 from tests.jobs.helpers import run
@@ -122,3 +122,44 @@ def test_what_a_sweep_does_not_name_has_its_default(sweep: Sweep) -> None:
     ]
     found = [one.seconds for one in played(sweep, TrialPace(tuple(others)), 10)]
     assert found == pytest.approx([100 / 128] * 10, rel=0.01)
+
+
+def searched(count: int) -> TrialPace:
+    """Returns the pace of trials that the same search proposed before. It preferred narrow
+    networks, and among them the slow ones were better."""
+    trials = [
+        MeasuredTrial(0.1 + place / 1000, params={"value": 0.5, "width": 8}, curve={1: place / 100}, searched=True)
+        for place in range(count)
+    ]
+    others = [replace(trial, curve={}) for trial in measured(lambda value, width: value).trials]
+    return TrialPace((*others, *trials))
+
+
+def test_a_search_that_ran_before_has_trials_like_its_own(sweep: Sweep) -> None:
+    pace = searched(AGAIN)
+    found = [one for seed in range(8) for one in played(sweep, pace, 60, seed=seed)]
+    seconds, worth = np.array([(one.seconds, one.worth) for one in found]).T
+    own = [trial.seconds for trial in pace.trials if trial.searched]
+    assert set(seconds) == set(own), "no other trials"
+    assert float(seconds.mean()) == pytest.approx(float(np.mean(own)), rel=0.02)
+    assert (float(worth.mean()), float(worth.std())) == (pytest.approx(0, abs=0.2), pytest.approx(1, rel=0.2))
+    assert float(np.corrcoef(seconds, worth)[0, 1]) > 0.99, "what is better takes as much longer as it did"
+
+
+def test_few_trials_of_the_same_search_are_not_repeated(sweep: Sweep) -> None:
+    found = played(sweep, searched(AGAIN - 1), 60)
+    assert {round(one.seconds, 1) for one in found} > {0.1}, "others are proposed too"
+
+
+def test_trials_that_wait_come_before_those_of_the_same_search(sweep: Sweep) -> None:
+    waiting = [Waiting("first", {"value": 0.5, "width": 64}, whole=True)]
+    first, *others = played(sweep, searched(AGAIN), 20, waiting)
+    assert first.whole
+    assert first.seconds > 0.3, "as predicted for a wide network"
+    assert all(not one.whole and one.seconds < 0.13 for one in others)
+
+
+def test_trials_of_the_same_search_that_are_equally_good_are_repeated(sweep: Sweep) -> None:
+    pace = searched(AGAIN)
+    equal = TrialPace(tuple(replace(trial, curve={1: 0.5} if trial.searched else {}) for trial in pace.trials))
+    assert {one.worth for one in played(sweep, equal, 20)} == {0.0}
