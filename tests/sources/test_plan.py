@@ -153,7 +153,7 @@ def test_trials_are_as_long_as_those_that_ended_by_the_same_rules(
     ids=["another seed and length", "rungs", "sampler", "epochs", "objective"],
 )
 def test_trials_that_the_same_search_proposed_are_known(searching: Settings, changed: str, count: int) -> None:
-    """Those of another seed or length are. Start configurations are not, as nobody proposed them."""
+    """Those of another seed or length are. A start configuration is nothing that it proposed."""
     made = make_sweep("before", epochs=9, budget=3, seconds=0.0, start=[{"value": 0.5}])
     run(replace(made, text=text("budget: {trials: 3, epochs: 9}")), searching)
     later = loads_sweep(text(changed), Path("later.yaml"))
