@@ -36,10 +36,6 @@ Epochs of the demo's configurations take 0.3 to 1.4 s. So the mean of ten of the
 PROBES = 12
 """Configurations that a probe trains: the first start configuration, and random ones."""
 
-LANE_PROBES = 24
-"""The same with several lanes. The cost of an epoch of deep_cnn varies by 45 % there, so the mean
-of twelve is 13 % off by chance."""
-
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
 
@@ -305,14 +301,13 @@ def probed_pace(
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
     """
     pool.use_lanes(lanes, remembered)
-    device = pool.workers[0].device
-    opens = lanes == "auto" and device != "cpu"
+    opens = lanes == "auto" and pool.workers[0].device != "cpu"
     probe = _Probe(sweep, data, PROBE_EPOCHS, least=OPENING if opens else 0.0)
     probe.run(pool)
     first = probe.pace()
     if max(worker.lanes for worker in pool.workers) == 1:
         return first
-    probe = _Probe(sweep, data, lane_epochs(sweep), LANE_PROBES, turn=1, overlap=overlap_of(device))
+    probe = _Probe(sweep, data, lane_epochs(sweep), turn=1)
     probe.run(pool)
     return probe.pace() or first
 
@@ -328,29 +323,16 @@ class _Probe:
 
     Args:
         epochs: of each.
-        count: of configurations.
         turn: each turn has other configurations.
         least: seconds for which it trains at least, with more configurations if it must.
-        overlap: by how much the lanes of the device overlap; see `cost.Shape.overlap`.
 
     Attributes:
         running: the jobs that have not ended, with the time at which they began.
         slots: where each job that began is trained.
     """
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        data: DataRef,
-        epochs: int,
-        count: int = PROBES,
-        *,
-        turn: int = 0,
-        least: float = 0.0,
-        overlap: float = 0.0,
-    ) -> None:
-        self._sweep, self._data, self._epochs, self._count = sweep, data, epochs, count
-        self._turn, self._least, self._overlap = turn, least, overlap
+    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0, least: float = 0.0) -> None:
+        self._sweep, self._data, self._epochs, self._turn, self._least = sweep, data, epochs, turn, least
         self._waiting: list[Job] = []
         self._jobs: dict[str, Job] = {}
         self.running: dict[str, float] = {}
@@ -363,7 +345,7 @@ class _Probe:
 
     def _draw(self) -> None:
         """Draws the configurations of a turn."""
-        configurations = enumerate(_configurations(self._sweep, self._count, self._turn))
+        configurations = enumerate(_configurations(self._sweep, self._turn))
         self._waiting = [_job(self._sweep, one, self._data, seed, self._epochs) for seed, one in configurations]
         self._jobs |= {job.uid: job for job in self._waiting}
         self._turn += TURNS
@@ -416,15 +398,14 @@ class _Probe:
         ]
         each = iter(time_shares(trained))
         shares = {uid: [_share(row, next(each)) for row in found] for uid, found in self._rows.items()}
-        usual = _usual(shares.values())
         trials = [
-            _probed(self._sweep, self._jobs[uid], found, _mean_cost(shares[uid], usual, self._overlap))
+            _probed(self._sweep, self._jobs[uid], found, fmean(share.seconds for share in shares[uid]))
             for uid, found in self._rows.items()
         ]
         trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
         if not trials:
             return None
-        lanes = _lanes([usual])
+        lanes = _lanes([row.seconds / row.device_seconds for found in self._rows.values() for row in found] or [1.0])
         overhead = _overhead(lanes, min(self._firsts, default=0.0))
         return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes, probed=True)
 
@@ -439,7 +420,7 @@ def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow], seconds: float) ->
     return MeasuredTrial(seconds, params=job.params, curve={rows[-1].epoch: float(getattr(rows[-1], sweep.objective))})
 
 
-def _configurations(sweep: Sweep, count: int, turn: int) -> list[dict[str, Value]]:
+def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
     """Returns the first start configuration, and random ones, others in each turn."""
     from fer_tune.study.configurations import Cube
     from fer_tune.sweep.space import named
@@ -448,7 +429,7 @@ def _configurations(sweep: Sweep, count: int, turn: int) -> list[dict[str, Value
     cube = Cube(sweep.space)
     fixed = fixed_values(sweep.space)
     found: list[dict[str, Value]] = [
-        fixed | named(cube.configuration(point)) for point in cube.draw(count - bool(sweep.start), random)
+        fixed | named(cube.configuration(point)) for point in cube.draw(PROBES - bool(sweep.start), random)
     ]
     return [*found, *([fixed | dict(sweep.start[0].params)] if sweep.start else [])]
 

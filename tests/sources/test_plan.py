@@ -19,7 +19,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.selection.cost import Shape, TrialPace
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, LANE_PROBES, PROBES, lane_epochs, overlap_of, probed_pace, recorded_pace
+from fer_tune.sources.pace import ENOUGH, PROBES, lane_epochs, probed_pace, recorded_pace
 from fer_tune.sources.plan import ONLY_CONTINUES, SweepPlan, placed, plan_sweeps, shape_of
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.spending import COMPARED
@@ -372,7 +372,7 @@ def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(
     assert len(pace.epochs) == 5, "it has all of its 30 s"
 
 
-@pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, PROBES + LANE_PROBES))])
+@pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
 def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_nothing(
     searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, lanes: int, expected: tuple[float, float, int]
 ) -> None:
@@ -410,25 +410,9 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     monkeypatch.setattr("fer_tune.sources.pace.time", pool)
     pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
     assert pace is not None
-    first, others = pytest.approx([4 / 8] * 8), pytest.approx([1 / 8] * 16)
-    assert (pace.epochs[:8], pace.epochs[8:]) == (first, others), "the first eight take four seconds"
+    assert pace.epochs == pytest.approx([4 / 8] * 8 + [1 / 4] * 4), "the last four share the device"
     assert (pace.lanes, pace.overhead) == (8, 0.0)
-    assert pool.trained == 8 + LANE_PROBES
-
-
-def test_the_last_trials_count_as_if_the_lanes_were_full(
-    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Four of 24 train in the last round, in five lanes. A device with four of five trials trains
-    slower. A forecast adds that itself, so it is not in the measurement."""
-    pool = Sharing(5)
-    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
-    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
-    assert pace is not None
-    slower = (4 / 5) ** overlap_of("cuda:0")
-    usual, last = 1 / 5, slower / 4
-    assert pace.epochs[-20:] == pytest.approx([usual] * 16 + [last] * 4)
-    assert last < 1 / 4
+    assert pool.trained == 8 + PROBES
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""Tests of the table of plans beside what then happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import plan_tables
+
+
+def sweep(source: str, error: float) -> dict[str, object]:
+    """Returns a compared plan as `benchmarks.plan` writes it."""
+    text = f"plan-0: 1 worker\n  an epoch takes 0.1 s (from 0.1 to 0.2) of GPU time, by {source}\n"
+    return {"sweep": "deep_cnn:60", "error": error, "plan": text}
+
+
+@pytest.mark.parametrize(
+    ("source", "probed"),
+    [
+        ("a probe of 12 configurations", True),
+        ("1 earlier trial", False),
+        ("60 earlier trials", False),
+        ("3 earlier trials and a probe of 12 configurations", False),
+    ],
+)
+def test_a_plan_without_earlier_trials_is_one_of_a_probe(source: str, probed: bool) -> None:
+    assert plan_tables.is_probed(sweep(source, 0.0)) == probed
+
+
+def test_the_table_has_a_row_for_each_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_tables, "RESULTS", tmp_path)
+    found = [sweep("a probe of 12 configurations", 0.334), sweep("60 earlier trials", -0.051)]
+    (tmp_path / "plan-a-h100.json").write_text(json.dumps({"sweeps": found}))
+    (tmp_path / "plan-b-h100.json").write_text(json.dumps({"sweeps": found[:1]}))
+    (tmp_path / "plan.json").write_text("of a CPU")
+    rows = plan_tables.plans().splitlines()[2:]
+    assert [row.split(" | ")[1:] for row in rows] == [
+        ["deep_cnn:60 +33 %", "- |"],
+        ["deep_cnn:60 +33 %", "deep_cnn:60 -5 % |"],
+    ]
