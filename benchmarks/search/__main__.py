@@ -24,12 +24,12 @@ from typing import Any
 from benchmarks.circumstances import commit, machine, today, versions
 from benchmarks.search.cases import NOTHING, OURS, RECIPE, WRONG, Arm, Case, cases
 from benchmarks.search.compare import FACTORS, compare, table
-from benchmarks.search.curves import FOLDER, SWEEPS
+from benchmarks.search.curves import FOLDER, SWEEPS, Curves
 from benchmarks.search.fitting import GROWERS
 from benchmarks.search.lanes import slowness
 from benchmarks.search.measure import LIBRARIES, Results, known
 from benchmarks.search.models import simulator_file
-from benchmarks.search.simulator import Simulator
+from benchmarks.search.simulator import FEWEST, Simulator
 from benchmarks.search.targets import targets, targets_table
 from benchmarks.search.workers import Workers, environments, python_of
 from fer_tune.errors import FerTuneError, SettingsError
@@ -41,7 +41,7 @@ SAVE_SECONDS = 20.0
 """Seconds between two writings of the file."""
 
 FAMILIES = ("deep_cnn", "simple_cnn", "resnet")
-"""The families of the record, as far as they have curves."""
+"""The families of the record, as far as they have enough curves."""
 
 WITH_PRIOR = (
     Arm(OURS, RECIPE, 1.0),
@@ -84,7 +84,7 @@ def main() -> None:
 def arguments() -> argparse.ArgumentParser:
     """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--family", help="of several, with commas; by default all that have curves")
+    parser.add_argument("--family", help="of several, with commas; by default all that have enough curves")
     parser.add_argument("--sweep", type=Path, help="another sweep file of the one family")
     parser.add_argument("--curves", type=Path, help="another file of curves")
     parser.add_argument("--invented", type=int, default=0, help="play so many invented curves")
@@ -132,14 +132,19 @@ def run(options: argparse.Namespace) -> None:
 
 def _families(options: argparse.Namespace) -> dict[str, Family]:
     """Returns the families by name. Fits their simulators, if they are not kept from before."""
-    names = [name for name in FAMILIES if (FOLDER / f"{name}.npz").exists()]
     found = {}
-    for name in options.family.split(",") if options.family else names:
+    for name in options.family.split(",") if options.family else playable(FOLDER):
         path = options.sweep or SWEEPS / f"{name}.yaml"
         sweep = load_sweep(path)
         kept, simulator = simulator_file(sweep, options.curves, options.invented, options.model)
         found[name] = Family(path, kept, simulator, options.seconds or 3600 * (sweep.budget.hours or 0.05))
     return found
+
+
+def playable(folder: Path) -> list[str]:
+    """Returns the families that have enough curves in a folder."""
+    curves = {name: folder / f"{name}.npz" for name in FAMILIES}
+    return [name for name, path in curves.items() if path.exists() and len(Curves.load(path).whole()) >= FEWEST]
 
 
 def _arms(options: argparse.Namespace, pythons: dict[str, str]) -> list[Arm]:

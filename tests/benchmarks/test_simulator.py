@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks.search.__main__ import playable
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.features import ABSENT, Features
 from benchmarks.search.fitting import ACCURACY, GROWERS, Basis, qualities
 from benchmarks.search.invented import final_accuracy, invent, random_configuration
 from benchmarks.search.lanes import slowness
 from benchmarks.search.noise import measured
-from benchmarks.search.simulator import ABOVE, SECONDS, Simulator, bounded
+from benchmarks.search.simulator import ABOVE, FEWEST, SECONDS, Simulator, bounded
 from benchmarks.search.trees import boosted_trees, extra_trees
 from fer_tune.errors import DataError
 from tests.benchmarks.simulated import simulator, small
@@ -166,3 +169,11 @@ def test_the_mean_of_both_models_is_judged_without_a_third_fit(monkeypatch: pyte
     assert list(found) == ["gaussian process", "mean of both"]
     assert found["mean of both"] != found["gaussian process"]
     assert all(part["rank_correlation"] > 0.3 for part in found.values())
+
+
+def test_families_with_few_curves_are_not_played(tmp_path: Path) -> None:
+    """Their files are still growing. The command says so if it is asked for one of them."""
+    assert playable(tmp_path) == []
+    invent(small(), FEWEST, repeats=0).save(tmp_path / "simple_cnn.npz")
+    invent(small(), FEWEST - 1, repeats=0).save(tmp_path / "resnet.npz")
+    assert playable(tmp_path) == ["simple_cnn"]
