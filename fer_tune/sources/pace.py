@@ -405,7 +405,7 @@ class _Probe:
         trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
         if not trials:
             return None
-        lanes = _lanes([row.seconds / row.device_seconds for found in self._rows.values() for row in found] or [1.0])
+        lanes = _lanes([_share(row, None).beside for found in self._rows.values() for row in found] or [1.0])
         overhead = _overhead(lanes, min(self._firsts, default=0.0))
         return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes, probed=True)
 

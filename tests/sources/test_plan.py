@@ -331,6 +331,19 @@ class Sharing:
         return found
 
 
+class Instant(Sharing):
+    """The same, but no clock is fine enough for its epochs."""
+
+    def events(self, timeout: float) -> list[Event]:
+        found = super().events(timeout)
+        return [
+            replace(event, row=replace(event.row, seconds=0.0, device_seconds=0.0))
+            if isinstance(event, RowEvent)
+            else event
+            for event in found
+        ]
+
+
 class Compiling(Sharing):
     """The same, but its first jobs compile their kernels for ten minutes."""
 
@@ -413,6 +426,14 @@ def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
     assert pace.epochs == pytest.approx([4 / 8] * 8 + [1 / 4] * 4), "the last four share the device"
     assert (pace.lanes, pace.overhead) == (8, 0.0)
     assert pool.trained == 8 + PROBES
+
+
+def test_epochs_that_take_no_time_are_probed(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Instant(1)
+    monkeypatch.setattr("fer_tune.sources.pace.time", pool)
+    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), 1)
+    assert pace is not None
+    assert (set(pace.epochs), pace.lanes) == ({0.0}, 1)
 
 
 @pytest.mark.parametrize(
