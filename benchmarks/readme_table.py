@@ -49,6 +49,8 @@ TABLES: dict[str, Callable[[], str]] = {
         search_tables.search_rivals,
         search_tables.more_curves_quality,
         search_tables.more_curves_rivals,
+        search_tables.resnet_quality,
+        search_tables.resnet_rivals,
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,
@@ -86,7 +88,7 @@ PAGES = tuple(
         "docs/weights.md",
     )
 )
-TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(\n<!-- end of table -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(?<=\n)(<!-- end of table -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def written(text: str) -> str:
     """Returns a page's text with all its tables as the records have them."""
-    return TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[4]}", text)
+    return TABLE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[4]}", text)
 
 
 if __name__ == "__main__":

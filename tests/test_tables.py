@@ -28,6 +28,11 @@ def test_a_figure_that_was_altered_is_written_again() -> None:
     assert readme_table.written(page.replace("65.19", "66.19")) == page
 
 
+def test_an_empty_place_for_a_table_does_not_swallow_the_next_one() -> None:
+    page = "".join(f"<!-- table: {name} -->\n<!-- end of table -->\n\n" for name in ("by_hand", "findings"))
+    assert re.findall(r"<!-- table: (\w+) -->\n\|", readme_table.written(page)) == ["by_hand", "findings"]
+
+
 @pytest.mark.parametrize(
     ("trainings", "records"),
     [

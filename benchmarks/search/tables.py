@@ -8,7 +8,9 @@ from benchmarks.tables import markdown, record
 
 RECORD = "search.json"
 MORE_CURVES = "search-more-curves.json"
-"""Fewer searches, played on more curves."""
+"""Searches up to one budget, played on more curves."""
+
+RESNET = "search-resnet.json"
 
 
 def search_quality() -> str:
@@ -19,6 +21,11 @@ def search_quality() -> str:
 def more_curves_quality() -> str:
     """Returns the same of the simulation with more curves."""
     return _quality_table(MORE_CURVES)
+
+
+def resnet_quality() -> str:
+    """Returns the same of the simulation of resnet."""
+    return _quality_table(RESNET)
 
 
 def _quality_table(file: str) -> str:
@@ -77,6 +84,11 @@ def search_rivals() -> str:
 def more_curves_rivals() -> str:
     """Returns the same on more curves."""
     return _rivals_table(MORE_CURVES)
+
+
+def resnet_rivals() -> str:
+    """Returns the same for resnet."""
+    return _rivals_table(RESNET)
 
 
 def _rivals_table(file: str) -> str:
