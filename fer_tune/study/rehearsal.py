@@ -5,8 +5,9 @@ what trials reach. A rehearsal supposes that: it draws effects of the hyperparam
 with the trials measured so far. A search prefers what is good, which may be slow, such as a wide
 network. So random configurations alone would forecast too little.
 
-If the same search ran before, perhaps under another seed, its trials say what the next one will
-cost, and nothing is supposed.
+If the same search ran before, perhaps under another seed, its own trials say what the next one will
+cost. But chance leads a search to slow networks or to fast ones, and it may lead the next one
+elsewhere. So half of the plays repeat these trials, and half rehearse.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
+from statistics import median
 
 import numpy as np
 
@@ -28,7 +31,7 @@ from fer_tune.study.proposals import Guide, Proposer
 from fer_tune.sweep.catalogue import defaults
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.schema import Sweep
-from fer_tune.sweep.space import fixed_values, keyed, named
+from fer_tune.sweep.space import Space, fixed_values, keyed, named, same
 
 FEWEST = 6
 """With fewer measured configurations, nothing is known of what the hyperparameters cost."""
@@ -47,7 +50,7 @@ BELIEF = 24.0
 """How many measured trials this counts as."""
 
 AGAIN = 24
-"""So many trials of the same search say what it costs, without a rehearsal."""
+"""With so many trials of the same search, every second play repeats them."""
 
 RANDOM = 200
 """Random configurations whose cost is predicted."""
@@ -71,11 +74,30 @@ class Waiting:
         name: of the start configuration.
         params: by key.
         whole: whether it does not pause at rungs.
+        seconds: of an epoch, if the same configuration was trained before.
     """
 
     name: str
     params: Mapping[str, Value]
     whole: bool
+    seconds: float | None = None
+
+    def known(self, space: Space, trials: Sequence[MeasuredTrial]) -> Waiting:
+        """Returns it with the seconds that measured trials of this configuration took."""
+        params = fixed_values(space) | named(self.params)
+        if any(one.active(params) and one.name not in params for one in space.values()):
+            return self  # the sampler will fill in the rest
+        found = [
+            trial.seconds
+            for trial in trials
+            if all(name in trial.params and same(trial.params[name], value) for name, value in params.items())
+        ]
+        return replace(self, seconds=median(found)) if found else self
+
+    def played(self, cube: Cube, point: Floats, supposed: Supposed, random: np.random.Generator) -> PlayedTrial:
+        """Returns the trial, whose configuration is a point [P] of the cube."""
+        trial = supposed.played(cube, point, random)
+        return replace(trial, whole=self.whole, seconds=trial.seconds if self.seconds is None else self.seconds)
 
 
 @dataclass(frozen=True)
@@ -189,21 +211,22 @@ class Rehearsal:
 
     def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         """Returns the next trial: one that waits, one that is proposed, or one like the last."""
-        number = len(curves)
+        number, cube, random = len(curves), self._proposer.cube, self._random
         if number < len(self._waiting):
             one = self._waiting[number]
-            return self._add("", self._proposer.cube.point(one.params, self._random), one.whole)
+            self._note("", cube.point(one.params, random))
+            return one.played(cube, self._points[-1], self._supposed, random)
         if number >= len(self._waiting) + REHEARSED:
-            return self._played(self._points[-1 - int(self._random.integers(LAST))])
-        random = self._proposer.random(self._place + number - len(self._waiting))
+            return self._played(self._points[-1 - int(random.integers(LAST))])
+        own = self._proposer.random(self._place + number - len(self._waiting))
         evidence = self._evidence(curves)
-        arm = self._proposer.arm(evidence, random)
-        return self._add(arm, self._proposer.point(arm, evidence, random, self._spread))
+        arm = self._proposer.arm(evidence, own)
+        self._note(arm, self._proposer.point(arm, evidence, own, self._spread))
+        return self._played(self._points[-1])
 
-    def _add(self, arm: str, point: Floats, whole: bool = False) -> PlayedTrial:
+    def _note(self, arm: str, point: Floats) -> None:
         self._points.append(point)
         self._arms.append(arm)
-        return replace(self._played(point), whole=whole)
 
     def _played(self, point: Floats) -> PlayedTrial:
         return self._supposed.played(self._proposer.cube, point, self._random)
@@ -254,8 +277,7 @@ class Repetition:
         """Returns the next trial: one that waits, or one like those of before."""
         if len(curves) < len(self._waiting):
             one = self._waiting[len(curves)]
-            point = self._cube.point(one.params, self._random)
-            return replace(self._supposed.played(self._cube, point, self._random), whole=one.whole)
+            return one.played(self._cube, self._cube.point(one.params, self._random), self._supposed, self._random)
         return self._trials[int(self._random.integers(len(self._trials)))]
 
 
@@ -270,7 +292,7 @@ def rehearsed(
 ) -> Callable[[np.random.Generator], PlayedTrials] | None:
     """Returns what makes the trials of a play; None if too few trials were measured.
 
-    Models of Optuna are played by the model of effects, unless the same search ran before.
+    Models of Optuna are rehearsed by the model of effects.
 
     Args:
         centres: the configurations of the sweep's prior, by key.
@@ -282,14 +304,23 @@ def rehearsed(
     learned = Learned.of(sweep, cube, pace)
     if learned is None:
         return None
-    again = [trial for trial in pace.trials if trial.searched]
-    if len(again) >= AGAIN:
-        lowest = levels_of(sweep)[0]
-        return lambda random: Repetition(cube, learned.suppose(random), waiting, again, random, lowest=lowest)
-    proposer = Proposer(guide, cube)
-    alone = alone if guide.alone is None else guide.alone
+    waiting = [one.known(sweep.space, pace.trials) for one in waiting]
+    proposer, alone = Proposer(guide, cube), alone if guide.alone is None else guide.alone
 
-    def made(random: np.random.Generator) -> PlayedTrials:
+    def rehearsal(random: np.random.Generator) -> PlayedTrials:
         return Rehearsal(proposer, learned.suppose(random), waiting, random, place=place, alone=alone)
 
-    return made
+    again = [trial for trial in pace.trials if trial.searched]
+    if len(again) < AGAIN:
+        return rehearsal
+    lowest = levels_of(sweep)[0]
+
+    def repetition(random: np.random.Generator) -> PlayedTrials:
+        return Repetition(cube, learned.suppose(random), waiting, again, random, lowest=lowest)
+
+    turns = cycle((repetition, rehearsal))
+
+    def either(random: np.random.Generator) -> PlayedTrials:
+        return next(turns)(random)
+
+    return either

@@ -146,6 +146,30 @@ def test_a_search_that_ran_before_has_trials_like_its_own(sweep: Sweep) -> None:
     assert float(np.corrcoef(seconds, worth)[0, 1]) > 0.99, "what is better takes as much longer as it did"
 
 
+def test_every_second_play_of_a_search_that_ran_before_rehearses_it(sweep: Sweep) -> None:
+    made = rehearsed(sweep, [], searched(AGAIN), [], place=0, alone=True)
+    assert made is not None
+    random = np.random.default_rng(0)
+    sources = [made(random) for _ in range(4)]
+    seconds = [[source.next([{1: 0.0}] * number).seconds for number in range(30)] for source in sources]
+    assert [max(each) > 0.13 for each in seconds] == [False, True, False, True], (
+        "wide networks, which were not repeated"
+    )
+
+
+@pytest.mark.parametrize("count", [0, AGAIN])
+def test_a_start_configuration_costs_what_it_cost_before(sweep: Sweep, count: int) -> None:
+    pace = searched(count)
+    params = {"value": 0.5, "width": 64}
+    before = [MeasuredTrial(seconds, params=params, curve={1: 0.5}) for seconds in (0.9, 1.0, 5.0)]
+    pace = replace(pace, trials=(*pace.trials, *before))
+    whole = Waiting("first", params, whole=True)
+    assert [one.seconds for one in played(sweep, pace, 1, [whole])] == [1.0]
+    for other in ({"value": 0.4, "width": 64}, {"width": 64}, {"value": 0.5}):
+        (found,) = played(sweep, pace, 1, [replace(whole, params=other)])
+        assert found.seconds not in (0.9, 1.0, 5.0), "another configuration, or one that the sampler fills in"
+
+
 def test_few_trials_of_the_same_search_are_not_repeated(sweep: Sweep) -> None:
     found = played(sweep, searched(AGAIN - 1), 60)
     assert {round(one.seconds, 1) for one in found} > {0.1}, "others are proposed too"
