@@ -82,7 +82,7 @@ def play(
     sweep = replace(
         sweep, seed=seed, sampler=replace(sweep.sampler, seed=None), budget=sweep.budget.model_copy(update=changed)
     )
-    with _folder(folder) as root:
+    with temporary_folder(folder) as root:
         settings = Settings(root, sqlite_url(root / "fer_tune.db"))
         with Store.of(settings) as store, StudyLock(settings, settings.url, sweep.study) as lock:
             clock = VirtualClock(own)
@@ -113,7 +113,12 @@ def data(root: Path) -> DataRef:
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
+def temporary_folder(given: Path | None = None) -> Iterator[Path]:
+    """Gives a new folder and removes it at the end. It is in memory, if possible.
+
+    Args:
+        given: gives this one, and keeps it.
+    """
     if given is not None:
         yield given
         return

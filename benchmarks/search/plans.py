@@ -1,0 +1,159 @@
+"""Says how right plans are where only chance can spoil them: in the simulation.
+
+    python -m benchmarks.search.plans --sweeps deep_cnn:60,simple_cnn:50 --repeats 8
+
+On a real machine a plan is also wrong because the machine's speed drifts. Here an epoch takes what
+the simulator says. Several searches of a sweep are played in one database, one after another, each
+with a seed of its own. Each one after the first is planned from those before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.circumstances import commit, machine, today, versions
+from benchmarks.plan import WITHIN
+from benchmarks.search.clock import VirtualClock
+from benchmarks.search.curves import SWEEPS
+from benchmarks.search.models import simulator_of
+from benchmarks.search.play import data, temporary_folder
+from benchmarks.search.pool import SimulatedPool
+from benchmarks.search.simulator import Simulator
+from fer_tune.jobs.limits import Limits
+from fer_tune.jobs.observers import Observers
+from fer_tune.jobs.runner import Runner
+from fer_tune.jobs.signals import Signals
+from fer_tune.selection.cost import Forecast, forecast
+from fer_tune.settings import Settings, sqlite_url
+from fer_tune.sources.pace import recorded_pace
+from fer_tune.sources.plan import DRIFT, shape_of
+from fer_tune.sources.search import Search
+from fer_tune.store import Store, StudyLock
+from fer_tune.study import Study
+from fer_tune.sweep import load_sweep
+from fer_tune.sweep.schema import Sweep
+
+RESULT = Path(__file__).parents[1] / "results" / "plan-simulated.json"
+
+DEVICE = "simulated"
+"""The name of the device in the databases."""
+
+NO_LIMITS = Limits(hang_timeout=1e9, job_timeout=None, retries=0, hours=None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Plays the searches of each sweep, and writes one JSON file."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--sweeps", default="deep_cnn:60,simple_cnn:50", help="FAMILY:TRIALS, with commas")
+    made.add_argument("--repeats", type=int, default=8, help="databases of each sweep")
+    made.add_argument("--searches", type=int, default=4, help="in each database")
+    made.add_argument("--invented", type=int, default=0, help="play so many invented curves")
+    made.add_argument("--out", type=Path, default=RESULT)
+    options = made.parse_args(arguments)
+    record: dict[str, Any] = {"machine": machine(), "versions": versions("optuna", "numpy"), "commit": commit()}
+    record |= {"date": today(), "within": WITHIN, "searches": options.searches, "sweeps": {}}
+    for given in options.sweeps.split(","):
+        family, _, trials = given.partition(":")
+        sweep = load_sweep(SWEEPS / f"{family}.yaml")
+        simulator = simulator_of(sweep, invented=options.invented)
+        limits = [f"budget.{one}" for one in ("hours=null", f"trials={trials}", f"epochs={simulator.epochs}")]
+        sweep = load_sweep(SWEEPS / f"{family}.yaml", limits)
+        played = [database(sweep, simulator, options.searches, place) for place in range(options.repeats)]
+        record["sweeps"][given] = summary(played) | {"databases": [[asdict(one) for one in each] for each in played]}
+        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        print(line(given, record["sweeps"][given]), flush=True)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A search that was played.
+
+    Attributes:
+        took: device-seconds.
+        expected: low, middle and high of its plan; None for the first one of a database.
+        error: `took` beside the middle, or None.
+    """
+
+    took: float
+    expected: tuple[float, float, float] | None
+    error: float | None
+
+
+def database(sweep: Sweep, simulator: Simulator, searches: int, place: int) -> list[Played]:
+    """Returns the searches that were played one after another in a new database.
+
+    Args:
+        sweep: its budget is a number of trials.
+        place: of the database; no two have a seed in common.
+    """
+    found = []
+    with temporary_folder() as root:
+        settings = Settings(root, sqlite_url(root / "fer_tune.db"))
+        with Store.of(settings) as store:
+            for index in range(searches):
+                seed = 1 + searches * place + index
+                one = replace(sweep, study=f"plan-{index}", seed=seed, sampler=replace(sweep.sampler, seed=None))
+                found.append(_planned_and_played(one, simulator, store, settings))
+    return found
+
+
+def _planned_and_played(sweep: Sweep, simulator: Simulator, store: Store, settings: Settings) -> Played:
+    with StudyLock(settings, settings.url, sweep.study) as lock:
+        study = Study.open(sweep, store, data(settings.root), {"train": 1, "val": 1, "test": 1})
+        search = Search(sweep, study, data(settings.root), store, settings=settings, lock=lock, mirrored=False)
+        plan = _plan(sweep, search, store)
+        clock = VirtualClock(own=False)
+        pool = SimulatedPool(simulator, clock)
+        observers = Observers([], settings.logs / "observers.log")
+        Runner(search, pool, store, observers, Signals(), NO_LIMITS, clock=clock).run()
+    # A trial that continues from a checkpoint reports its epochs again.
+    epochs = {(row.job, row.epoch): row.device_seconds for row in store.epochs.all(sweep.study)}
+    took = sum(epochs.values())
+    if plan is None:
+        return Played(took, None, None)
+    expected = plan.device_seconds
+    return Played(took, (expected.low, expected.middle, expected.high), round(took / expected.middle - 1, 3))
+
+
+def _plan(sweep: Sweep, search: Search, store: Store) -> Forecast | None:
+    """Returns what the search will cost; None if none ran before."""
+    pace = recorded_pace(store, sweep, search.record, (DEVICE,))
+    if pace is None:
+        return None
+    shape = replace(shape_of(sweep, search.spending.so_far(), 1), slots=1, drift=DRIFT)
+    return forecast(shape, pace, search.rehearsed(pace, alone=True))
+
+
+def summary(databases: Sequence[Sequence[Played]]) -> dict[str, Any]:
+    """Returns how many plans were right, and how much searches differ from one another."""
+    planned = [one for played in databases for one in played if one.error is not None]
+    took = [one.took for played in databases for one in played]
+    errors = [one.error for one in planned if one.error is not None]
+    return {
+        "plans": len(planned),
+        "within": sum(abs(error) <= WITHIN for error in errors),
+        "in_range": sum(one.expected[0] <= one.took <= one.expected[2] for one in planned if one.expected),
+        "mean_error": round(fmean(errors), 3),
+        "cheapest": round(min(took), 1),
+        "mean": round(fmean(took), 1),
+        "dearest": round(max(took), 1),
+    }
+
+
+def line(given: str, found: dict[str, Any]) -> str:
+    """Returns the plans of a sweep in words."""
+    return (
+        f"{given}: {found['within']} of {found['plans']} plans within {WITHIN:.0%}, "
+        f"{found['in_range']} in their range, on average {found['mean_error']:+.1%}. "
+        f"A search took {found['cheapest']} to {found['dearest']} s, on average {found['mean']}."
+    )
+
+
+if __name__ == "__main__":
+    main()
