@@ -44,6 +44,7 @@ TABLES: dict[str, Callable[[], str]] = {
         orchestration_tables.orchestration_waits,
         orchestration_tables.orchestration_growth,
         plan_tables.plans,
+        plan_tables.simulated_plans,
         search_tables.search_quality,
         search_tables.search_targets,
         search_tables.search_rivals,

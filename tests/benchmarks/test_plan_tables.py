@@ -40,3 +40,15 @@ def test_the_table_has_a_row_for_each_record(tmp_path: Path, monkeypatch: pytest
         ["deep_cnn:60 +33 %", "- |"],
         ["deep_cnn:60 +33 %", "deep_cnn:60 -5 % |"],
     ]
+
+
+def test_simulated_plans_stand_beside_what_the_best_plan_could_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_tables, "RESULTS", tmp_path)
+    databases = [[{"took": 100.0}, {"took": 110.0}], [{"took": 50.0}, {"took": 140.0}]]
+    found = {"plans": 2, "within": 1, "in_range": 2, "mean_error": 0.0123, "cheapest": 50.0, "dearest": 140.0}
+    record = {"sweeps": {"deep_cnn:60": found | {"databases": databases}}}
+    (tmp_path / "plan-simulated.json").write_text(json.dumps(record))
+    (row,) = plan_tables.simulated_plans().splitlines()[2:]
+    assert row == "| deep_cnn:60 | 2 | 1 (50 %) | 2 | +1.2 % | 50 to 140 s | 2 of 4 (50 %) |"
