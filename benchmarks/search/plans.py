@@ -1,6 +1,7 @@
 """Says how right plans are where only chance can spoil them: in the simulation.
 
-    python -m benchmarks.search.plans --sweeps deep_cnn:60,simple_cnn:50 --repeats 8
+    python -m benchmarks.search.plans
+    python -m benchmarks.search.plans --sweeps deep_cnn:150 --repeats 8 --out plan-simulated-long.json
 
 On a real machine a plan is also wrong because the machine's speed drifts. Here an epoch takes what
 the simulator says. Several searches of a sweep are played in one database, one after another, each
@@ -51,9 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Plays the searches of each sweep, and writes one JSON file."""
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     made.add_argument("--sweeps", default="deep_cnn:60,simple_cnn:50", help="FAMILY:TRIALS, with commas")
-    made.add_argument("--repeats", type=int, default=8, help="databases of each sweep")
+    made.add_argument("--repeats", type=int, default=12, help="databases of each sweep")
     made.add_argument("--searches", type=int, default=4, help="in each database")
-    made.add_argument("--invented", type=int, default=0, help="play so many invented curves")
     made.add_argument("--out", type=Path, default=RESULT)
     options = made.parse_args(arguments)
     record: dict[str, Any] = {"machine": machine(), "versions": versions("optuna", "numpy"), "commit": commit()}
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for given in options.sweeps.split(","):
         family, _, trials = given.partition(":")
         sweep = load_sweep(SWEEPS / f"{family}.yaml")
-        simulator = simulator_of(sweep, invented=options.invented)
+        simulator = simulator_of(sweep)
         limits = [f"budget.{one}" for one in ("hours=null", f"trials={trials}", f"epochs={simulator.epochs}")]
         sweep = load_sweep(SWEEPS / f"{family}.yaml", limits)
         played = [database(sweep, simulator, options.searches, place) for place in range(options.repeats)]
