@@ -1,7 +1,7 @@
 """Says how right plans are where only chance can spoil them: in the simulation.
 
     python -m benchmarks.search.plans
-    python -m benchmarks.search.plans --sweeps deep_cnn:150 --repeats 8 --out plan-simulated-long.json
+    python -m benchmarks.search.plans --sweeps deep_cnn:150 --repeats 8 --out FILE
 
 On a real machine a plan is also wrong because the machine's speed drifts. Here an epoch takes what
 the simulator says. Several searches of a sweep are played in one database, one after another, each
