@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,20 +24,19 @@ from benchmarks.plan import WITHIN
 from benchmarks.search.clock import VirtualClock
 from benchmarks.search.curves import SWEEPS
 from benchmarks.search.models import simulator_of
-from benchmarks.search.play import data, temporary_folder
+from benchmarks.search.play import opened, temporary_folder
 from benchmarks.search.pool import SimulatedPool
 from benchmarks.search.simulator import Simulator
 from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.selection.cost import Forecast, forecast
+from fer_tune.selection.cost import Forecast, ForecastRange, forecast
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.pace import recorded_pace
 from fer_tune.sources.plan import DRIFT, shape_of
 from fer_tune.sources.search import Search
-from fer_tune.store import Store, StudyLock
-from fer_tune.study import Study
+from fer_tune.store import Store
 from fer_tune.sweep import load_sweep
 from fer_tune.sweep.schema import Sweep
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limits = [f"budget.{one}" for one in ("hours=null", f"trials={trials}", f"epochs={simulator.epochs}")]
         sweep = load_sweep(SWEEPS / f"{family}.yaml", limits)
         played = [database(sweep, simulator, options.searches, place) for place in range(options.repeats)]
-        record["sweeps"][given] = summary(played) | {"databases": [[asdict(one) for one in each] for each in played]}
+        record["sweeps"][given] = summary(played) | {"databases": [[one.as_dict() for one in each] for each in played]}
         options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(line(given, record["sweeps"][given]), flush=True)
 
@@ -76,13 +76,22 @@ class Played:
 
     Attributes:
         took: device-seconds.
-        expected: low, middle and high of its plan; None for the first one of a database.
-        error: `took` beside the middle, or None.
+        expected: what its plan said; None for the first one of a database.
     """
 
     took: float
-    expected: tuple[float, float, float] | None
-    error: float | None
+    expected: ForecastRange | None = None
+
+    @property
+    def error(self) -> float:
+        """How much more it took than expected, as a part of that; nan without a plan."""
+        return math.nan if self.expected is None else self.took / self.expected.middle - 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns it for the record."""
+        if self.expected is None:
+            return {"took": self.took, "expected": None, "error": None}
+        return {"took": self.took, "expected": astuple(self.expected), "error": round(self.error, 3)}
 
 
 def database(sweep: Sweep, simulator: Simulator, searches: int, place: int) -> list[Played]:
@@ -104,9 +113,7 @@ def database(sweep: Sweep, simulator: Simulator, searches: int, place: int) -> l
 
 
 def _planned_and_played(sweep: Sweep, simulator: Simulator, store: Store, settings: Settings) -> Played:
-    with StudyLock(settings, settings.url, sweep.study) as lock:
-        study = Study.open(sweep, store, data(settings.root), {"train": 1, "val": 1, "test": 1})
-        search = Search(sweep, study, data(settings.root), store, settings=settings, lock=lock, mirrored=False)
+    with opened(sweep, store, settings) as search:
         plan = _plan(sweep, search, store)
         clock = VirtualClock(own=False)
         pool = SimulatedPool(simulator, clock)
@@ -114,11 +121,7 @@ def _planned_and_played(sweep: Sweep, simulator: Simulator, store: Store, settin
         Runner(search, pool, store, observers, Signals(), NO_LIMITS, clock=clock).run()
     # A trial that continues from a checkpoint reports its epochs again.
     epochs = {(row.job, row.epoch): row.device_seconds for row in store.epochs.all(sweep.study)}
-    took = sum(epochs.values())
-    if plan is None:
-        return Played(took, None, None)
-    expected = plan.device_seconds
-    return Played(took, (expected.low, expected.middle, expected.high), round(took / expected.middle - 1, 3))
+    return Played(sum(epochs.values()), None if plan is None else plan.device_seconds)
 
 
 def _plan(sweep: Sweep, search: Search, store: Store) -> Forecast | None:
@@ -126,20 +129,19 @@ def _plan(sweep: Sweep, search: Search, store: Store) -> Forecast | None:
     pace = recorded_pace(store, sweep, search.record, (DEVICE,))
     if pace is None:
         return None
-    shape = replace(shape_of(sweep, search.spending.so_far(), 1), slots=1, drift=DRIFT)
+    shape = replace(shape_of(sweep, search.spending.so_far(), devices=1), drift=DRIFT)
     return forecast(shape, pace, search.rehearsed(pace, alone=True))
 
 
 def summary(databases: Sequence[Sequence[Played]]) -> dict[str, Any]:
     """Returns how many plans were right, and how much searches differ from one another."""
-    planned = [one for played in databases for one in played if one.error is not None]
+    planned = [one for played in databases for one in played if one.expected is not None]
     took = [one.took for played in databases for one in played]
-    errors = [one.error for one in planned if one.error is not None]
     return {
         "plans": len(planned),
-        "within": sum(abs(error) <= WITHIN for error in errors),
-        "in_range": sum(one.expected[0] <= one.took <= one.expected[2] for one in planned if one.expected),
-        "mean_error": round(fmean(errors), 3),
+        "within": sum(abs(one.error) <= WITHIN for one in planned),
+        "in_range": sum(one.expected is not None and one.expected.holds(one.took) for one in planned),
+        "mean_error": round(fmean(one.error for one in planned), 3),
         "cheapest": round(min(took), 1),
         "mean": round(fmean(took), 1),
         "dearest": round(max(took), 1),

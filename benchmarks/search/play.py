@@ -84,11 +84,9 @@ def play(
     )
     with temporary_folder(folder) as root:
         settings = Settings(root, sqlite_url(root / "fer_tune.db"))
-        with Store.of(settings) as store, StudyLock(settings, settings.url, sweep.study) as lock:
+        with Store.of(settings) as store, opened(sweep, store, settings) as search:
             clock = VirtualClock(own)
             recorder = _Recorder(simulator, clock)
-            study = Study.open(sweep, store, data(root), {"train": 1, "val": 1, "test": 1})
-            search = Search(sweep, study, data(root), store, settings=settings, lock=lock, mirrored=False)
             pool = workers(simulator, clock, slots, slowness)
             limits = Limits(hang_timeout=1e9, job_timeout=None, retries=0, hours=sweep.budget.hours)
             observers = Observers([recorder], settings.logs / "observers.log")
@@ -107,9 +105,13 @@ def play_many(sweep: Sweep, simulator: Simulator, seeds: Sequence[int], **option
     return [play(sweep, simulator, seed=seed, **options) for seed in seeds]  # type: ignore[arg-type]
 
 
-def data(root: Path) -> DataRef:
-    """Returns a reference to images that do not exist: nobody opens them."""
-    return DataRef(root / "cache", "simulated", root / "split", "simulated")
+@contextmanager
+def opened(sweep: Sweep, store: Store, settings: Settings) -> Iterator[Search]:
+    """Opens the search of a sweep, on images that do not exist: nobody opens them."""
+    data = DataRef(settings.root / "cache", "simulated", settings.root / "split", "simulated")
+    with StudyLock(settings, settings.url, sweep.study) as lock:
+        study = Study.open(sweep, store, data, {"train": 1, "val": 1, "test": 1})
+        yield Search(sweep, study, data, store, settings=settings, lock=lock, mirrored=False)
 
 
 @contextmanager
