@@ -27,8 +27,8 @@ from benchmarks.sweep import command_of, fer_tune, set_words
 from fer_tune.selection.spending import fate
 from fer_tune.settings import Settings
 from fer_tune.store import Store
-from fer_tune.study.rungs import levels_of
 from fer_tune.sweep import load_sweep
+from fer_tune.sweep.rung_levels import levels_of
 
 FROM = ("nothing", "recipe", "only-recipe")
 

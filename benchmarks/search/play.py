@@ -29,8 +29,8 @@ from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.search import Search
 from fer_tune.store import Store, StudyLock
 from fer_tune.study import Study
-from fer_tune.study.rungs import levels_of
 from fer_tune.sweep import Sweep
+from fer_tune.sweep.rung_levels import levels_of
 
 MEMORY = Path("/dev/shm")
 """A folder in memory, if the machine has it: the database of a simulated study is thrown away."""

@@ -6,12 +6,12 @@ import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Protocol
 
 import numpy as np
 
 from fer_tune.job import Value
+from fer_tune.selection.rungs import RESERVE, Rungs
 
 PLAYS = 48
 """How often a search is played. The quantiles of the plays are the range of the forecast. With 16
@@ -29,12 +29,6 @@ worth of random configurations."""
 
 END_SCATTER = 0.1
 """The same for the value at the end of the schedule, which differs with the seed."""
-
-LATEST = 50
-"""Trials that say how long a new one will take."""
-
-RESERVE = 0.9
-"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +239,8 @@ class _Play:
         self._shape, self._pace, self._source, self._random = shape, pace, source, random
         self._trials: list[PlayedTrial] = []
         self._shortened: set[int] = set()
-        self._paused: list[list[tuple[float, int]]] = [[] for _ in shape.rungs]  # minus the value, and the trial
-        self._promoted = [0 for _ in shape.rungs]
+        self._rungs = Rungs(shape.rungs, shape.factor)
+        self._slowest = 0.0  # device-seconds of an epoch
         self._running: list[tuple[float, int, int, int]] = []  # `done` at its end, the trial, from where, to where
         self._now = self.seconds = min(shape.start, shape.capacity)
         self._done = 0.0  # device-seconds that a trial has got if it runs since the beginning
@@ -285,29 +279,24 @@ class _Play:
 
     def _begin(self) -> bool:
         """Starts or continues a trial. Returns whether there was one."""
-        if (place := self._finishing()) is not None:
-            return self._continue(place, len(self._shape.rungs))
-        rungs, factor = range(len(self._shape.rungs)), self._shape.factor
-        place = next((k for k in reversed(rungs) if self.reached[k] // factor > self._promoted[k]), None)
-        if place is None and len(self.curves) < self._shape.trials:
+        if (uid := self._finishing()) is not None:
+            return self._continue(uid, len(self._shape.rungs))
+        uid = next(self._rungs.promotable(), None)
+        if uid is None and len(self.curves) < self._shape.trials:
             return self._start()
-        if place is None and not self._running:
-            place = next((k for k in reversed(rungs) if self.reached[k] and not self._promoted[k]), None)
-        return place is not None and self._continue(place, place + 1)
+        if uid is None and not self._running:
+            uid = next(self._rungs.promotable(closing=True), None)
+        return uid is not None and self._continue(uid)
 
-    def _finishing(self) -> int | None:
-        """Returns the highest rung whose best trial should be trained to its end now, if there is
-        no time for a new one; see `study.rungs.Rungs.fitting`."""
+    def _finishing(self) -> str | None:
+        """Returns the paused trial that should be trained to its end now, if there is no time for a
+        new one; see `Rungs.fitting`."""
         shape = self._shape
-        if not shape.rungs or not self._trials or not math.isfinite(shape.capacity):
+        left = (shape.capacity - self._now) / shape.slots
+        if not self._rungs.paused or shape.schedule * self._slowest < RESERVE * left:
             return None
-        left = RESERVE * (shape.capacity - self._now) / shape.slots
-        if shape.schedule * median(trial.seconds for trial in self._trials[-LATEST:]) < left:
-            return None
-        for place, paused in reversed(list(enumerate(self._paused))):
-            if paused and (shape.schedule - shape.ends[place]) * self._trials[paused[0][1]].seconds < left:
-                return place
-        return None
+        paces = {str(number): trial.seconds for number, trial in enumerate(self._trials)}
+        return self._rungs.fitting(left, shape.schedule, paces)
 
     def _start(self) -> bool:
         shape = self._shape
@@ -320,15 +309,17 @@ class _Play:
             if length < 1:
                 self._shortened.add(len(self._trials))
         self._trials.append(trial)
+        self._slowest = max(self._slowest, trial.seconds)
         self.curves.append({})
         self._train(len(self._trials) - 1, -1, end, epochs)
         return True
 
-    def _continue(self, place: int, end: int) -> bool:
-        """Continues the best trial of a rung to a higher one, or to the end."""
-        _, number = heapq.heappop(self._paused[place])
-        self._promoted[place] += 1
-        self._train(number, place, end, self._shape.ends[end] - self._shape.ends[place])
+    def _continue(self, uid: str, end: int | None = None) -> bool:
+        """Continues a paused trial to a higher rung, or to the end. The next one is the default."""
+        place = self._shape.ends.index(self._rungs.paused[uid])
+        self._rungs.promote(uid)
+        end = place + 1 if end is None else end
+        self._train(int(uid), place, end, self._shape.ends[end] - self._shape.ends[place])
         return True
 
     def _train(self, number: int, before: int, end: int, epochs: float) -> None:
@@ -337,13 +328,10 @@ class _Play:
 
     def _reach(self, number: int, place: int, pauses: bool) -> None:
         """Records that a trial has reached a rung or the end, and whether it pauses there."""
-        at_end = place == len(self._shape.rungs)
+        epoch, at_end = self._shape.ends[place], place == len(self._shape.rungs)
         value = self._trials[number].worth + (END_SCATTER if at_end else SCATTER) * self._random.normal()
-        self.curves[number][self._shape.ends[place]] = value
+        self.curves[number][epoch] = value
         self.reached[place] += number not in self._shortened
-        if at_end:
-            return
-        if pauses:
-            heapq.heappush(self._paused[place], (-value, number))
-        else:
-            self._promoted[place] += 1
+        self._rungs.record(str(number), epoch, value, number)
+        if pauses and not at_end:
+            self._rungs.pause(str(number), epoch)

@@ -10,9 +10,11 @@ from fer_tune.job import OUT_OF_TIME, PRUNED_IN, Job
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
+from fer_tune.selection.rungs import Rungs
 from fer_tune.selection.spending import fate
-from fer_tune.study.rungs import Rungs, levels_of, rung_value
+from fer_tune.study.rung_values import rung_value
 from fer_tune.study.trial_states import PAUSED
+from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -208,7 +208,7 @@ def shape_of(sweep: Sweep, before: Mapping[str, float], devices: int) -> Shape:
     Args:
         before: `device_seconds` and `started` trials of earlier runs.
     """
-    from fer_tune.study.rungs import levels_of
+    from fer_tune.sweep.rung_levels import levels_of
 
     budget = sweep.budget
     capacity = math.inf if budget.hours is None else 3600 * budget.hours * devices

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from fer_tune.selection.rungs import Rungs
 from fer_tune.study.look_back import lasted
-from fer_tune.study.rungs import Rungs, levels_of, rung_value
+from fer_tune.study.rung_values import rung_value
+from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
     from fer_tune.store import Store

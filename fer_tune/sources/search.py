@@ -21,7 +21,7 @@ from fer_tune.sources.paused import PausedTrials
 from fer_tune.sources.rounds import known_in, recalled, rounds_of
 from fer_tune.sources.spending import Spending
 from fer_tune.sources.trial_jobs import TrialJobs
-from fer_tune.study.rungs import rung_value
+from fer_tune.study.rung_values import rung_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ from fer_tune.study.arms import (
 )
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.study.priors import prior_names
-from fer_tune.study.rungs import levels_of
+from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.schema import Sweep
 
 

@@ -17,11 +17,13 @@ import optuna
 from fer_tune.errors import SweepError
 from fer_tune.job import ObjectiveOf
 from fer_tune.selection.objective import objective_of
+from fer_tune.selection.rungs import Rungs
 from fer_tune.store import Store
 from fer_tune.study.pruners import make_pruner
-from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
+from fer_tune.study.rung_values import rung_value
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.overrides import origin
+from fer_tune.sweep.rung_levels import rung_epochs
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Sweep
 
 

@@ -22,7 +22,6 @@ from fer_tune.study.look_back import OneTurn, Turns
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
 from fer_tune.study.rung_view import reached
-from fer_tune.study.rungs import levels_of
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.storage import optuna_backend, optuna_storage
@@ -41,6 +40,7 @@ from fer_tune.study.trial_states import (
     state_of,
 )
 from fer_tune.study.trial_writes import StaleError
+from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import keyed
 

@@ -134,3 +134,22 @@ def test_trials_are_drawn_knowing_what_the_others_reached() -> None:
     assert found.device_seconds.middle == 9 * 1.0 + 3 * 2.0
     assert found.reached[9].middle == 1
     assert set(source.curves[0]) == {3, 9}
+
+
+class Better:
+    """Trials of which each is better than all before it."""
+
+    def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
+        return PlayedTrial(worth=100.0 * len(curves), seconds=1.0)
+
+
+def test_a_play_promotes_by_the_rule_of_the_search() -> None:
+    """All trials are among the best when they pause, and one in three continues all the same."""
+    found = forecast(Shape(27, (3, 9), 3, 90), paced(1.0), lambda random: Better())
+    assert [found.reached[epoch].middle for epoch in (3, 9, 27)] == [90, 30, 10]
+
+
+def test_a_play_ends_with_what_fits_into_the_time_that_is_left() -> None:
+    """After 13 trials 30 s are left: too few for a new one, and enough for the rest of the best."""
+    found = forecast(Shape(27, (3,), 20, 1000, capacity=69.0), paced(1.0))
+    assert (found.started.middle, found.reached[27].middle) == (13 + 2, 1)  # two more begin after it

@@ -7,41 +7,18 @@ rung. A trial that is not among them now may be later, because others that are w
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
-from typing import Protocol
 
-from fer_tune.selection.cost import RESERVE
-from fer_tune.sweep.rung_levels import levels_of, rung_epochs
-from fer_tune.sweep.search_spec import Compared
-
-__all__ = ["Rung", "Rungs", "levels_of", "rung_epochs", "rung_value"]
+RESERVE = 0.9
+"""The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
 
-class MeasuredEpoch(Protocol):
-    """An epoch's row, from a trainer or from the database. The objective is one of its fields."""
-
-    @property
-    def val_loss(self) -> float:
-        """The loss on the validation images."""
-        ...
-
-
-def rung_value(row: MeasuredEpoch, objective: str, compare: Compared) -> float:
-    """Returns what a rung compares of an epoch. Higher is better.
-
-    It is nan if the objective is not finite. Then the trial fails, and no rung should know it.
-    """
-    value = float(getattr(row, objective))
-    if not math.isfinite(value):
-        return math.nan
-    if compare == "objective":
-        return value
-    return -row.val_loss if math.isfinite(row.val_loss) else -math.inf
+Key = tuple[float, int, str]
+"""Minus the value, the place among the draws, and the uid of a trial."""
 
 
 @dataclass
@@ -50,14 +27,19 @@ class Rung:
 
     Attributes:
         epoch: the rung's epoch.
-        order: minus the value, the place and the uid of each trial that reached it.
+        order: of the trials that reached it.
+        waiting: those of them that are paused here.
         continued: the uids of those that continued from here.
     """
 
     epoch: int
-    order: list[tuple[float, int, str]] = field(default_factory=list)
+    order: list[Key] = field(default_factory=list)
+    waiting: list[Key] = field(default_factory=list)
     continued: set[str] = field(default_factory=set)
-    _keys: dict[str, tuple[float, int, str]] = field(default_factory=dict)
+    _keys: dict[str, Key] = field(default_factory=dict)
+    _waits: set[str] = field(default_factory=set)
+    _back: set[str] = field(default_factory=set)
+    """Those that continued and wait here nevertheless. The sweep's rungs were changed meanwhile."""
 
     def add(self, uid: str, value: float, place: int) -> None:
         """Records a trial's value at this rung. A later value of the same trial replaces it.
@@ -65,14 +47,39 @@ class Rung:
         Args:
             place: the trial's position among the draws. Of equal trials the first drawn is better.
         """
-        if uid in self._keys:
-            del self.order[bisect_left(self.order, self._keys[uid])]
-        self._keys[uid] = (-value, place, uid)
-        insort(self.order, self._keys[uid])
+        lists = (self.order, self.waiting) if uid in self._waits else (self.order,)
+        key = (-value, place, uid)
+        for some in lists:
+            if uid in self._keys:
+                del some[bisect_left(some, self._keys[uid])]
+            insort(some, key)
+        self._keys[uid] = key
 
-    def best(self, count: int) -> list[str]:
-        """Returns the uids of the best trials, the best first."""
-        return [uid for _, _, uid in self.order[:count]]
+    def wait(self, uid: str) -> None:
+        """Records that a trial is paused here."""
+        if uid not in self._waits:
+            insort(self.waiting, self._keys[uid])
+            self._waits.add(uid)
+            self._back |= {uid} & self.continued
+
+    def leave(self, uid: str) -> None:
+        """Records that a trial is not paused here any more."""
+        if uid in self._waits:
+            del self.waiting[bisect_left(self.waiting, self._keys[uid])]
+            self._waits.remove(uid)
+            self._back.discard(uid)
+
+    def go_on(self, uid: str) -> None:
+        """Records that a trial continues from here."""
+        self.continued.add(uid)
+        if uid in self._waits:
+            self._back.add(uid)
+
+    def promotable(self, quota: int) -> list[str]:
+        """Returns the trials that may continue if so many of this rung may, the best first."""
+        free = max(0, quota - len(self.continued) + len(self._back))
+        last = self.order[quota - 1] if 0 < quota <= len(self.order) else None
+        return [key[2] for key in islice(self.waiting, free) if last is None or key <= last]
 
     def share_better(self, uid: str) -> float:
         """Returns the fraction of this rung's trials that are better than this one."""
@@ -100,6 +107,8 @@ class Rungs:
         self.factor = factor
         self.paused: dict[str, int] = {}
         """Epochs of each paused trial, by uid, in the order in which they paused."""
+        self._at_none: dict[str, None] = {}
+        """The paused trials that are at no rung. The sweep's rungs were changed meanwhile."""
 
     def next_after(self, epoch: int) -> int | None:
         """Returns the epoch of the first rung after `epoch`, or None if there is none."""
@@ -112,11 +121,16 @@ class Rungs:
             if rung.epoch == epoch:
                 rung.add(uid, value, place)
             elif rung.epoch < epoch and uid in rung:
-                rung.continued.add(uid)
+                rung.go_on(uid)
 
     def pause(self, uid: str, epoch: int) -> None:
-        """Records that a trial is paused after this epoch."""
+        """Records that a trial is paused after this epoch, whose value is recorded already."""
+        self.leave(uid)
         self.paused[uid] = epoch
+        if (rung := self._rung_of(uid)) is None:
+            self._at_none[uid] = None
+        else:
+            rung.wait(uid)
 
     def cut(self, uid: str, until: int | None) -> None:
         """Records that a trial, which was on its way to this epoch, continues from each rung below.
@@ -126,17 +140,20 @@ class Rungs:
         """
         for rung in self.rungs:
             if uid in rung and (until is None or rung.epoch < until):
-                rung.continued.add(uid)
+                rung.go_on(uid)
 
     def promote(self, uid: str) -> None:
         """Records that a paused trial continues."""
         if (rung := self._rung_of(uid)) is not None:
-            rung.continued.add(uid)
+            rung.go_on(uid)
         self.leave(uid)
 
     def leave(self, uid: str) -> None:
         """Records that a trial is not paused any more."""
+        if (rung := self._rung_of(uid)) is not None:
+            rung.leave(uid)
         self.paused.pop(uid, None)
+        self._at_none.pop(uid, None)
 
     def promotable(self, closing: bool = False) -> Iterator[str]:
         """Yields the paused trials that may continue, in the order in which they should.
@@ -152,11 +169,8 @@ class Rungs:
         """
         for rung in reversed(self.rungs):
             quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
-            free = quota - sum(not self._waits_at(rung, uid) for uid in rung.continued)
-            if free > 0:
-                waiting = (uid for uid in rung.best(quota) if self._waits_at(rung, uid))
-                yield from list(islice(waiting, free))
-        yield from [uid for uid in self.paused if self._rung_of(uid) is None]
+            yield from rung.promotable(quota)
+        yield from list(self._at_none)
 
     def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:
         """Returns the paused trial that should be trained to its end in the time that is left.
@@ -173,9 +187,14 @@ class Rungs:
         """
         if not paces or schedule * median(paces.values()) < RESERVE * left:
             return None
-        needs = {uid: (schedule - epoch) * paces[uid] for uid, epoch in self.paused.items() if uid in paces}
-        best = [uid for uid in reversed(self.worst()) if needs.get(uid, left) < RESERVE * left]
-        return max(best, key=lambda uid: self.paused[uid], default=None)
+        fit = [
+            uid
+            for uid, epoch in self.paused.items()
+            if uid in paces and (schedule - epoch) * paces[uid] < RESERVE * left
+        ]
+        highest = max((self.paused[uid] for uid in fit), default=0)
+        # Of equal ones the one that paused last is taken.
+        return max((uid for uid in reversed(fit) if self.paused[uid] == highest), key=self._promise, default=None)
 
     def worst(self) -> list[str]:
         """Returns the paused trials, the least promising first.
@@ -183,22 +202,14 @@ class Rungs:
         A trial is less promising if a greater part of its rung is better. Of equal ones the oldest
         comes first.
         """
+        return sorted(self.paused, key=self._promise)
 
-        def promise(uid: str) -> float:
-            rung = self._rung_of(uid)
-            return 0.0 if rung is None else -rung.share_better(uid)
-
-        return sorted(self.paused, key=promise)
-
-    def _waits_at(self, rung: Rung, uid: str) -> bool:
-        """Returns whether a trial is paused at a rung. If the sweep's rungs were changed, it may
-        have trained on from there, and have paused at a later epoch."""
-        return uid in self.paused and self._rung_of(uid) is rung
+    def _promise(self, uid: str) -> float:
+        """Returns minus the part of its rung that is better than a paused trial."""
+        rung = self._rung_of(uid)
+        return 0.0 if rung is None else -rung.share_better(uid)
 
     def _rung_of(self, uid: str) -> Rung | None:
-        """Returns the rung at which a trial is paused, or None.
-
-        A trial is paused at no rung if the sweep's rungs were changed meanwhile.
-        """
+        """Returns the rung at which a trial is paused, or None."""
         epoch = self.paused.get(uid, 0)
         return next((rung for rung in reversed(self.rungs) if rung.epoch <= epoch and uid in rung), None)

@@ -2,58 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from random import Random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_tune.study.rungs import Rungs, rung_epochs, rung_value
-
-
-@dataclass(frozen=True)
-class Row:
-    val_loss: float
-    val_accuracy: float
-
-
-@pytest.mark.parametrize(
-    ("loss", "accuracy", "by_objective", "by_loss"),
-    [(1.2, 0.6, 0.6, -1.2), (math.inf, 0.6, 0.6, -math.inf), (math.nan, 0.6, 0.6, -math.inf)],
-)
-def test_a_rung_compares_the_objective_or_the_loss(
-    loss: float, accuracy: float, by_objective: float, by_loss: float
-) -> None:
-    row = Row(loss, accuracy)
-    assert rung_value(row, "val_accuracy", "objective") == by_objective
-    assert rung_value(row, "val_accuracy", "val_loss") == by_loss
-
-
-def test_no_rung_knows_an_epoch_whose_objective_is_not_finite() -> None:
-    row = Row(1.0, math.nan)
-    assert math.isnan(rung_value(row, "val_accuracy", "objective"))
-    assert math.isnan(rung_value(row, "val_accuracy", "val_loss"))
-
-
-@pytest.mark.parametrize(
-    ("epochs", "factor", "first", "rungs"),
-    [
-        (40, 3, None, (4, 12)),
-        (100, 3, None, (10, 30)),
-        (40, 3, 5, (5, 15)),
-        (27, 3, 1, (1, 3, 9)),
-        (60, 4, None, (6, 24)),
-        (30, 4, None, (3, 12)),
-        (2, 3, None, (1,)),
-        (1, 3, None, ()),
-        (10, 3, 10, ()),
-    ],
-)
-def test_rungs_grow_by_the_factor_and_stay_below_the_schedule(
-    epochs: int, factor: int, first: int | None, rungs: tuple[int, ...]
-) -> None:
-    assert rung_epochs(epochs, factor, first) == rungs
+from fer_tune.selection.rungs import Rungs
 
 
 def reached(rungs: Rungs, values: dict[str, float], epoch: int) -> None:
@@ -196,3 +150,43 @@ def test_what_continued_is_known_again_from_the_recorded_epochs() -> None:
     rungs.pause("b", 1)
     assert rungs.rungs[0].continued == {"a"}
     assert list(rungs.promotable()) == []
+
+
+def by_definition(rungs: Rungs) -> list[str]:
+    """Returns the promotable trials, found by looking at all that are paused."""
+    found, at = [], {}
+    for uid, epoch in rungs.paused.items():
+        at[uid] = max((rung.epoch for rung in rungs.rungs if rung.epoch <= epoch and uid in rung), default=0)
+    for rung in reversed(rungs.rungs):
+        quota = len(rung) // rungs.factor
+        free = quota - sum(at.get(uid) != rung.epoch for uid in rung.continued)
+        best = [uid for _, _, uid in rung.order[:quota] if at.get(uid) == rung.epoch]
+        found += best[: max(0, free)]
+    return found + [uid for uid, epoch in at.items() if epoch == 0]
+
+
+@given(st.integers(2, 4), st.randoms(use_true_random=False))
+def test_whatever_happened_the_promotable_trials_are_those_of_the_definition(factor: int, random: Random) -> None:
+    rungs = Rungs([1, 3], factor)
+    for place in range(40):
+        uid, paused = f"t{place:02}", list(rungs.paused)
+        what = random.choice(["arrive", "arrive", "again", "promote", "leave", "cut"])
+        if what == "arrive":
+            until = random.choice([1, 2, 3, 5])
+            for epoch in range(random.choice([1, 1, 2]), until + 1):  # some have no value at the lowest rung
+                rungs.record(uid, epoch, random.choice([0.1, 0.2, 0.3]), place)
+            rungs.pause(uid, until)
+        elif paused and what == "again":
+            rungs.record(uid := random.choice(paused), 1, random.random(), int(uid[1:]))
+            rungs.pause(uid, rungs.paused[uid])
+        elif paused and what == "cut":
+            rungs.cut(random.choice(paused), random.choice([None, 1, 3]))
+        elif paused and what == "leave":
+            rungs.leave(random.choice(paused))
+        elif best := next(rungs.promotable(), None):
+            until = rungs.next_after(rungs.paused[best])
+            rungs.promote(best)
+            if until is not None:
+                rungs.record(best, until, random.random(), int(best[1:]))
+                rungs.pause(best, until)
+        assert list(rungs.promotable()) == by_definition(rungs)
