@@ -1,1 +1,2 @@
-"""How good a result is, and whether chance may have ordered two. Plain functions of numbers."""
+"""How good a result is, whether chance may have ordered two, which trials continue, and what a
+search will cost. Plain functions of numbers."""
