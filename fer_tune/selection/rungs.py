@@ -16,7 +16,6 @@ from statistics import median
 RESERVE = 0.9
 """The part of the time that is left that a trial may be expected to need. Epochs vary."""
 
-
 Key = tuple[float, int, str]
 """Minus the value, the place among the draws, and the uid of a trial."""
 

@@ -20,6 +20,7 @@ from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
 from fer_tune.sources.pace import ENOUGH, joined, may_end_early, overlap_of, probed_pace, recorded_pace
+from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
     from fer_tune.sources.search import Search
@@ -208,8 +209,6 @@ def shape_of(sweep: Sweep, before: Mapping[str, float], devices: int) -> Shape:
     Args:
         before: `device_seconds` and `started` trials of earlier runs.
     """
-    from fer_tune.sweep.rung_levels import levels_of
-
     budget = sweep.budget
     capacity = math.inf if budget.hours is None else 3600 * budget.hours * devices
     if budget.gpu_hours is not None:
