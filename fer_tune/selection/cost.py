@@ -294,7 +294,7 @@ class _Play:
         shape = self._shape
         left = (shape.capacity - self._now) / shape.slots
         if not self._rungs.paused or shape.schedule * self._slowest < RESERVE * left:
-            return None
+            return None  # even the slowest new trial fits, so there is no need to ask
         paces = {str(number): trial.seconds for number, trial in enumerate(self._trials)}
         return self._rungs.fitting(left, shape.schedule, paces)
 

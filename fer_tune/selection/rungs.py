@@ -37,8 +37,6 @@ class Rung:
     continued: set[str] = field(default_factory=set)
     _keys: dict[str, Key] = field(default_factory=dict)
     _waits: set[str] = field(default_factory=set)
-    _back: set[str] = field(default_factory=set)
-    """Those that continued and wait here nevertheless. The sweep's rungs were changed meanwhile."""
 
     def add(self, uid: str, value: float, place: int) -> None:
         """Records a trial's value at this rung. A later value of the same trial replaces it.
@@ -59,24 +57,18 @@ class Rung:
         if uid not in self._waits:
             insort(self.waiting, self._keys[uid])
             self._waits.add(uid)
-            self._back |= {uid} & self.continued
 
     def leave(self, uid: str) -> None:
         """Records that a trial is not paused here any more."""
         if uid in self._waits:
             del self.waiting[bisect_left(self.waiting, self._keys[uid])]
             self._waits.remove(uid)
-            self._back.discard(uid)
-
-    def go_on(self, uid: str) -> None:
-        """Records that a trial continues from here."""
-        self.continued.add(uid)
-        if uid in self._waits:
-            self._back.add(uid)
 
     def promotable(self, quota: int) -> list[str]:
         """Returns the trials that may continue if so many of this rung may, the best first."""
-        free = max(0, quota - len(self.continued) + len(self._back))
+        # If the sweep's rungs were changed, a trial that continued may wait here again.
+        back = len(self.continued & self._waits)
+        free = max(0, quota - len(self.continued) + back)
         last = self.order[quota - 1] if 0 < quota <= len(self.order) else None
         return [key[2] for key in islice(self.waiting, free) if last is None or key <= last]
 
@@ -120,7 +112,7 @@ class Rungs:
             if rung.epoch == epoch:
                 rung.add(uid, value, place)
             elif rung.epoch < epoch and uid in rung:
-                rung.go_on(uid)
+                rung.continued.add(uid)
 
     def pause(self, uid: str, epoch: int) -> None:
         """Records that a trial is paused after this epoch, whose value is recorded already."""
@@ -139,12 +131,12 @@ class Rungs:
         """
         for rung in self.rungs:
             if uid in rung and (until is None or rung.epoch < until):
-                rung.go_on(uid)
+                rung.continued.add(uid)
 
     def promote(self, uid: str) -> None:
         """Records that a paused trial continues."""
         if (rung := self._rung_of(uid)) is not None:
-            rung.go_on(uid)
+            rung.continued.add(uid)
         self.leave(uid)
 
     def leave(self, uid: str) -> None:
@@ -191,9 +183,8 @@ class Rungs:
             for uid, epoch in self.paused.items()
             if uid in paces and (schedule - epoch) * paces[uid] < RESERVE * left
         ]
-        highest = max((self.paused[uid] for uid in fit), default=0)
         # Of equal ones the one that paused last is taken.
-        return max((uid for uid in reversed(fit) if self.paused[uid] == highest), key=self._promise, default=None)
+        return max(reversed(fit), key=lambda uid: (self.paused[uid], self._promise(uid)), default=None)
 
     def worst(self) -> list[str]:
         """Returns the paused trials, the least promising first.
