@@ -22,12 +22,12 @@ Key = tuple[float, int, str]
 
 @dataclass
 class Rung:
-    """One rung: the trials that reached it, the best first.
+    """One rung, and the trials that reached it.
 
     Attributes:
         epoch: the rung's epoch.
-        order: of the trials that reached it.
-        waiting: those of them that are paused here.
+        order: the keys of these trials, the best first.
+        waiting: the keys of those that are paused here, the best first.
         continued: the uids of those that continued from here.
     """
 
