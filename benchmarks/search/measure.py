@@ -116,10 +116,15 @@ class Results:
         return run is not None and bool(run.get("seconds", 0.0) >= case.seconds)
 
     def begin(self, part: dict[str, Any], simulation: dict[str, Any]) -> None:
-        """Makes a part ready for more runs. Drops those that were played on another simulation."""
-        if part.get("simulation") not in (None, json.loads(json.dumps(simulation))):
+        """Makes a part ready for more runs. Drops those that were played on another simulation.
+
+        The models that were not chosen play no role. Their quality differs a little from one
+        machine to another.
+        """
+        simulation = json.loads(json.dumps(simulation))  # as it is in the file
+        if _played_on(part.setdefault("simulation", simulation)) != _played_on(simulation):
             part["runs"] = {}
-        part["simulation"] = simulation
+            part["simulation"] = simulation
 
     def save(self) -> None:
         """Writes the file. A run takes one line."""
@@ -130,6 +135,10 @@ class Results:
             parts.append((name, _object(facts | {"runs": _object(runs)})))
         facts = {key: json.dumps(value, indent=1) for key, value in self.content.items() if key != "families"}
         replace_text(self.path, _object(facts | {"families": _object(dict(parts))}) + "\n")
+
+
+def _played_on(simulation: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in simulation.items() if key != "quality_of_others"}
 
 
 def _object(members: Mapping[str, str]) -> str:

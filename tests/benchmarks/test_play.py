@@ -274,6 +274,8 @@ def test_runs_on_another_simulation_are_dropped(tmp_path: Path) -> None:
     part["runs"]["random/1/0"] = {"times": [1.0], "true": [0.5]}
     results.begin(part, {"curves": 91})
     assert list(part["runs"]) == ["random/1/0"]
+    results.begin(part, {"curves": 91, "quality_of_others": {"boosted trees": 0.77}})
+    assert list(part["runs"]) == ["random/1/0"], "the model that plays is the same"
     results.begin(part, {"curves": 400})
     assert part["runs"] == {}
 
