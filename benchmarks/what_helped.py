@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.tables import markdown, percent, record, thousands
+from benchmarks.tables import UNRECORDED, markdown, percent, record, sweep_records, thousands
 
 Trainings = Sequence[tuple[str, str, tuple[int, ...]]]
 """Rows of a table: what was trained, the record, and the places of its runs there."""
@@ -141,8 +141,13 @@ def final_fits() -> str:
 
 
 WINNER = "winner-h100.json"
-ENSEMBLES = {WINNER: "width 1", "winner-wide-h100.json": "the sweep's width"}
-"""The records of `benchmarks.winner` with figures on test, and what differs between them."""
+WINNERS = {
+    WINNER: "width 1",
+    "winner-wide-h100.json": "the sweep's width",
+    "winner-long-h200.json": "the sweep's width",
+    "winner-resnet-h200.json": "the sweep's width",
+}
+"""The records of `benchmarks.winner` with figures on test, by date, and their networks' width."""
 
 VIEWS = ("plain", "flip", "crops")
 
@@ -161,18 +166,25 @@ def crops_and_views() -> str:
 
 
 def winner_on_test() -> str:
-    """Returns the table of the winners and of the ensemble on test."""
-    rows = []
-    for name, how in ENSEMBLES.items():
+    """Returns the table of the winners and of the ensembles on test.
+
+    A ledger is that of its storage folder. So what was opened before comes from all records.
+    """
+    rows, opened = [], sum(UNRECORDED.values()) + sum(one["retrain"] is not None for one in sweep_records())
+    for name, how in WINNERS.items():
         found = record(name)
+        link = f"[record](../benchmarks/results/{name})"
         if one := found.get("retrain"):
-            what = f"{one['family']}, {how}, mean of {len(one['by_seed']['plain'])} seeds, {one['epochs']} epochs"
+            seeds = len(one["by_seed"]["plain"])
+            what = f"{one['family']}, {how}, mean of {seeds} seeds, {one['epochs']} epochs ({link})"
             spread = f"{one['chosen_on_validation']}: {percent(one['accuracy'])} ± {percent(one['deviation'])}"
-            rows.append([what, *(percent(one["mean"][view]) for view in VIEWS), spread])
+            rows.append([what, *(percent(one["mean"][view]) for view in VIEWS), spread, str(opened)])
+            opened += seeds
         if one := found.get("ensemble"):
             members = " and ".join(f"{member['weight']} {member['study']}" for member in one["members"])
             cells = [percent(one["test"][view]["accuracy"]) for view in VIEWS]
-            rows.append([f"ensemble of {members}", *cells, ""])
+            rows.append([f"ensemble of {members} ({link})", *cells, "", str(opened)])
             single = [percent(one["test_of_single"][view]["accuracy"]) for view in VIEWS]
-            rows.append(["its best single network", *single, ""])
-    return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation"], rows)
+            rows.append(["its best single network", *single, "", ""])
+            opened += 1
+    return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation", "test openings before"], rows)

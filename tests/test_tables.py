@@ -51,6 +51,20 @@ def test_no_training_is_left_out(trainings: what_helped.Trainings, records: list
     assert {(name, place) for _, name, places in trainings for place in places} == there
 
 
+def test_no_opening_of_the_test_split_by_a_winner_is_left_out() -> None:
+    assert set(what_helped.WINNERS) == {path.name for path in RESULTS.glob("winner-*.json")}
+    lines = {line for name in what_helped.WINNERS for line in ledger(record(name))}
+    *_, last = what_helped.winner_on_test().splitlines()
+    counted = int(last.split("|")[-2]) + len(record("winner-resnet-h200.json")["retrain"]["seconds"])
+    sweeps = [one for one in tables.sweep_records() if one["retrain"]]
+    assert counted == len(lines) + len(sweeps) + sum(tables.UNRECORDED.values())
+
+
+def ledger(found: dict[str, Any]) -> list[str]:
+    """Returns the lines of the ledger in a record of `benchmarks.winner`."""
+    return [line for part in ("retrain", "ensemble") for line in found.get(part, {}).get("ledger", [])]
+
+
 def sweep(family: str, date: str, found: list[dict[str, Any]], output: str = "", fitted: bool = True) -> dict[str, Any]:
     accuracy = {"accuracy": 0.5, "accuracy_standard_error": 0.01}
     return {
