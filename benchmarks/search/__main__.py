@@ -4,12 +4,14 @@
     python -m benchmarks.search --family deep_cnn --rivals fer-tune,tpe+median --seeds 3
     python -m benchmarks.search --rivals fer-tune --variant "mine; sampler=random" --longest 1
     python -m benchmarks.search --compare      compares what is in the file again
+    python -m benchmarks.search --compare --take OTHER.json --out FILE
 
 Without `--rivals` it plays every search whose library a Python was given for: from nothing, and
 ours and PriorBand with a prior at the recipe and with a wrong one. It adds the runs to `--out`,
 about every twenty seconds, and plays none again that is there. The first seed of every search comes
-before the second of any. `--no-own` makes a comparison repeatable: the searches' own processor time
-then costs nothing.
+before the second of any. `--take` adds the runs of another file that are missing in `--out`, or
+longer. `--no-own` makes a comparison repeatable: the searches' own processor time then costs
+nothing.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--python", action="append", default=[], help="NAME=PATH; see benchmarks/search/rivals.txt")
     parser.add_argument("--no-own", action="store_true", help="do not count the searches' own processor time")
     parser.add_argument("--again", action="store_true", help="play runs again that are in the file")
+    parser.add_argument("--take", type=Path, help="another file of the same simulations, whose runs are added")
     parser.add_argument("--compare", action="store_true", help="play nothing")
     parser.add_argument("--out", type=Path, default=RESULT)
     return parser
@@ -110,6 +113,8 @@ def run(options: argparse.Namespace) -> None:
     """Does what the command line asks."""
     began = time.monotonic()
     results = Results(options.out)
+    if options.take is not None:
+        print(f"{results.take(options.take)} runs are taken over.")
     if not options.compare:
         pythons = dict(given.split("=", 1) for given in options.python)
         families = _families(options)

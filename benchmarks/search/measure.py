@@ -100,10 +100,12 @@ class Results:
             return
         head = {key: self.content.get(key) for key in about}
         if any(part["runs"] for part in self.content.get("families", {}).values()) and head != about:
-            searches = sorted({f"{case.part}, {case.key.rpartition('/')[0]}" for case in wanted})
-            self.content.setdefault("continued", []).append({"searches": searches, **about})
+            self._continued({_search(case.part, case.key) for case in wanted}, about)
         else:
             self.content |= about
+
+    def _continued(self, searches: set[str], about: Mapping[str, Any]) -> None:
+        self.content.setdefault("continued", []).append({"searches": sorted(searches), **about})
 
     def family(self, name: str) -> dict[str, Any]:
         """Returns the part of a family."""
@@ -126,6 +128,29 @@ class Results:
             part["runs"] = {}
             part["simulation"] = simulation
 
+    def take(self, path: Path) -> int:
+        """Takes over the runs of another file that are missing here, or longer than those here.
+
+        Families of another simulation are left out. Returns how many runs were taken.
+        """
+        other, taken = json.loads(path.read_text(encoding="utf-8")), list[tuple[str, str]]()
+        for name, theirs in other["families"].items():
+            ours = self.family(name)
+            if _played_on(ours.get("simulation", theirs["simulation"])) != _played_on(theirs["simulation"]):
+                continue
+            for fact, value in theirs.items():
+                ours.setdefault(fact, value)
+            longer = {
+                key: run for key, run in theirs["runs"].items() if _seconds(ours["runs"].get(key)) < _seconds(run)
+            }
+            ours["runs"] |= longer
+            taken += [(name, key) for key in longer]
+        if taken:
+            about = {key: other[key] for key in ("machine", "versions", "commit", "date")}
+            self._continued({_search(part, key) for part, key in taken}, about)
+            self.content["continued"] += other.get("continued", [])
+        return len(taken)
+
     def save(self) -> None:
         """Writes the file. A run takes one line."""
         parts = []
@@ -135,6 +160,15 @@ class Results:
             parts.append((name, _object(facts | {"runs": _object(runs)})))
         facts = {key: json.dumps(value, indent=1) for key, value in self.content.items() if key != "families"}
         replace_text(self.path, _object(facts | {"families": _object(dict(parts))}) + "\n")
+
+
+def _search(part: str, key: str) -> str:
+    return f"{part}, {key.rpartition('/')[0]}"
+
+
+def _seconds(run: Mapping[str, Any] | None) -> float:
+    """Returns how long a run is, in seconds; -1 if there is none."""
+    return -1.0 if run is None else float(run["seconds"])
 
 
 def _played_on(simulation: Mapping[str, Any]) -> dict[str, Any]:

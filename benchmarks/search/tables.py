@@ -8,7 +8,7 @@ from benchmarks.tables import markdown, record
 
 RECORD = "search.json"
 MORE_CURVES = "search-more-curves.json"
-"""Searches up to one budget, played on more curves."""
+"""Searches that were played on more curves. The longest ones have fewer seeds."""
 
 RESNET = "search-resnet.json"
 
@@ -104,12 +104,18 @@ def _rivals_table(file: str) -> str:
         *(f"{factor:g}" for factor in factors),
     ]
     rows = [
-        [name, slots, rival, str(row["seeds"]), *_compared(row), *_medians(row, one["factors"], factors)]
+        [name, slots, rival, _seeds(row), *_compared(row), *_medians(row, one["factors"], factors)]
         for name, part in families
         for slots, one in part["compared"].items()
         for rival, row in one["rivals"].items()
     ]
     return markdown(headings, rows)
+
+
+def _seeds(row: dict[str, Any]) -> str:
+    """Returns the number of seeds: that of the smallest and that of the largest budget."""
+    first, *_, last = row["seeds_at"]
+    return str(first) if first == last else f"{first}, then {last}"
 
 
 def _compared(row: dict[str, Any]) -> list[str]:

@@ -280,6 +280,29 @@ def test_runs_on_another_simulation_are_dropped(tmp_path: Path) -> None:
     assert part["runs"] == {}
 
 
+def test_missing_and_longer_runs_of_another_file_are_taken_over(tmp_path: Path) -> None:
+    about = {"machine": "64 cores", "versions": {}, "commit": "abc", "date": "2026-11-27"}
+    there, here = Results(tmp_path / "there.json"), Results(tmp_path / "here.json")
+    for results, curves, seconds in ((there, 2, 40.0), (here, 2, 10.0)):
+        results.content |= about | {"machine": f"{seconds:.0f} cores"}
+        for family in ("deep_cnn", "resnet"):
+            part = results.family(family)
+            results.begin(part, {"curves": curves if family == "deep_cnn" else seconds})
+            part["runs"] = {f"random/1/{seed}": {"seconds": seconds} for seed in (0, 1)}
+    there.family("deep_cnn")["runs"] |= {"random/8/0": {"seconds": 10.0}, "random/1/1": {"seconds": 10.0}}
+    there.save()
+
+    assert here.take(there.path) == 2
+    taken = {key: run["seconds"] for key, run in here.family("deep_cnn")["runs"].items()}
+    assert taken == {"random/1/0": 40.0, "random/1/1": 10.0, "random/8/0": 10.0}
+    assert here.family("resnet")["runs"]["random/1/0"]["seconds"] == 10.0, "of another simulation"
+    assert here.content["machine"] == "10 cores"
+    searches = ["deep_cnn, random/1", "deep_cnn, random/8"]
+    assert here.content["continued"] == [about | {"searches": searches, "machine": "40 cores"}]
+    assert here.take(there.path) == 0
+    assert len(here.content["continued"]) == 1
+
+
 def test_a_trace_knows_the_incumbent_of_any_time() -> None:
     trace = Trace(times=[1.0, 2.0, 3.0], observed=[0.4, 0.5, 0.6], true=[0.5, 0.5, 0.45])
     assert [trace.at(time) for time in (0.5, 1.0, 2.5, 9.0)] == [None, 0.5, 0.5, 0.45]
