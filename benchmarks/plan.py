@@ -83,6 +83,7 @@ def compared(given: str, place: int, options: argparse.Namespace) -> dict[str, A
         "forecast": what,
         "expected": expected,
         "took": took,
+        "forecasts": found,
         "error": round(took / expected["middle"] - 1, 3),
         "in_range": expected["low"] <= took <= expected["high"],
         "plan_seconds": planned["seconds"],

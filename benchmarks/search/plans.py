@@ -33,8 +33,8 @@ from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
 from fer_tune.selection.cost import Forecast, ForecastRange, forecast
 from fer_tune.settings import Settings, sqlite_url
-from fer_tune.sources.pace import recorded_pace
 from fer_tune.sources.plan import DRIFT, shape_of
+from fer_tune.sources.recorded_pace import recorded_pace
 from fer_tune.sources.search import Search
 from fer_tune.store import Store
 from fer_tune.sweep import load_sweep

@@ -19,7 +19,9 @@ from fer_tune.pool import Lanes, Pool
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, forecast
 from fer_tune.settings import Settings
-from fer_tune.sources.pace import ENOUGH, joined, may_end_early, overlap_of, probed_pace, recorded_pace
+from fer_tune.sources.device_shares import overlap_of
+from fer_tune.sources.probed_pace import probed_pace
+from fer_tune.sources.recorded_pace import ENOUGH, may_end_early, recorded_pace
 from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
@@ -139,13 +141,21 @@ def _pace(
     """
     pace = recorded_pace(store, sweep, search.record, devices)
     if pace is None or len(pace.epochs) < ENOUGH:
-        pace = joined(pace, probed_pace(sweep, pool(), search.data, lanes, store.root / LANES_FILE))
+        pace = _joined(pace, probed_pace(sweep, pool(), search.data, lanes, store.root / LANES_FILE))
     if pace is None:
         raise TrainingError(
             f"{sweep.study}: no configuration of the sweep could be trained for one epoch.",
             "`fer-tune run` shows why its trials fail.",
         )
     return pace
+
+
+def _joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | None:
+    """Returns the pace of earlier trials and of a probe together."""
+    if earlier is None or probed is None:
+        return earlier or probed
+    source = f"{earlier.source} and {probed.source}"
+    return replace(earlier, trials=(*earlier.trials, *probed.trials), source=source, probed=True)
 
 
 def _plan(
