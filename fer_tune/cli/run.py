@@ -25,6 +25,7 @@ from fer_tune.cli.options import (
 from fer_tune.cli.usage import wrong_value
 from fer_tune.display import terminal
 from fer_tune.errors import SettingsError
+from fer_tune.jobs.outcome import FINAL, Reason
 from fer_tune.pool.engines import EngineName
 from fer_tune.selection.spending import shares
 from fer_tune.settings import Settings
@@ -32,6 +33,14 @@ from fer_tune.settings import Settings
 if TYPE_CHECKING:
     from fer_tune.jobs import Observer, RunOutcome, StudyOutcome
 
+
+WHY: dict[Reason, str] = {
+    "budget": "",
+    "gpu_hours": ", its GPU-hours are used up",
+    "hours": ", its hours are over",
+    "interrupted": ", interrupted",
+}
+"""Why a run left a study, for the line that says what the study came to."""
 
 EXAMPLES = (
     "fer-tune run demo",
@@ -259,7 +268,7 @@ def display_of(out: Console, lines: terminal.Output, settings: Settings, *, quie
 def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
     """Prints what a study came to, and what to do next."""
     counts = study.counts
-    why = {"budget": "", "hours": ", its hours are over", "interrupted": ", interrupted"}[study.reason]
+    why = WHY[study.reason]
     number = counts.finished + counts.paused
     trials = terminal.many(number, "trial")
     states = f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed"
@@ -271,7 +280,7 @@ def _conclude(out: Console, study: StudyOutcome, storage: str | None) -> None:
         from fer_tune.display.plan import comparison
 
         terminal.line(out, f"  {comparison(study.plan)}")
-    if study.reason != "budget":
+    if study.reason not in FINAL:
         terminal.line(out, "  the same fer-tune run continues it")
     if study.best is None:
         terminal.line(out, f"  no trial is complete; see fer-tune trials {study.study}")

@@ -15,7 +15,12 @@ EndState = Literal["complete", "paused", "pruned", "failed", "requeued"]
 """The state in which a run leaves a job. A requeued job continues in a later run. A paused job
 continues when its source promotes it."""
 
-Reason = Literal["budget", "hours", "interrupted"]
+Reason = Literal["budget", "gpu_hours", "hours", "interrupted"]
+"""Why a run left a study: nothing is left to do, the devices' hours of the study or the hours of
+the run are over, or Ctrl-C."""
+
+FINAL: tuple[Reason, ...] = ("budget", "gpu_hours")
+"""The reasons after which the same command trains nothing more."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Runner:
             if self.time_left.seconds() <= 0:
                 self.jobs.stop_all(goes_on=self.time_left.device_seconds() > 0)
             if not self.jobs.running and not self._may_start():
-                return "hours" if self.source.wanted() and self.time_left.device_seconds() > 0 else "budget"
+                return self._why_none_starts()
             more = self._may_start() and self.source.prepare(sum(worker.lanes for worker in self.pool.workers))
             self.messages.handle(self.pool.events(0 if more or hungry else TICK))
             self.supervisor.look()
@@ -114,6 +114,11 @@ class Runner:
         self._leave_checkpoints()
         self.jobs.queue_all("interrupted")
         return "interrupted"
+
+    def _why_none_starts(self) -> Reason:
+        if not self.source.wanted():
+            return "budget"
+        return "hours" if self.time_left.device_seconds() > 0 else "gpu_hours"
 
     def _hold(self) -> None:
         """Checks that the jobs are still ours, and stops those that another program ended."""

@@ -73,6 +73,11 @@ class TrialPace:
         return [trial.seconds for trial in self.trials]
 
     @property
+    def drawable(self) -> tuple[MeasuredTrial, ...]:
+        """The measured trials that the sweep could draw."""
+        return tuple(trial for trial in self.trials if trial.curve)
+
+    @property
     def lengths(self) -> list[float]:
         """The trained part of the schedule of each measured trial of which it is known."""
         return [trial.length for trial in self.trials if math.isfinite(trial.length)]

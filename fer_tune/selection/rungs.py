@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from statistics import median
 
 RESERVE = 0.9
@@ -69,8 +68,19 @@ class Rung:
         # If the sweep's rungs were changed, a trial that continued may wait here again.
         back = len(self.continued & self._waits)
         free = max(0, quota - len(self.continued) + back)
-        last = self.order[quota - 1] if 0 < quota <= len(self.order) else None
-        return [key[2] for key in islice(self.waiting, free) if last is None or key <= last]
+        return [key[2] for key in self._among(quota, free)]
+
+    def among_the_best(self, quota: int) -> list[str]:
+        """Returns the paused trials that are among so many best of the rung, the best first."""
+        return [key[2] for key in self._among(quota, quota)]
+
+    def _among(self, quota: int, most: int) -> list[Key]:
+        last = bisect_right(self.waiting, self.order[quota - 1]) if quota else 0
+        return self.waiting[: min(last, most)]
+
+    def leader(self) -> list[str]:
+        """Returns the best trial of the rung if it is paused here, and else nothing."""
+        return [key[2] for key in self.waiting[:1] if key == self.order[0]]
 
     def share_better(self, uid: str) -> float:
         """Returns the fraction of this rung's trials that are better than this one."""
@@ -156,12 +166,19 @@ class Rungs:
 
         Args:
             closing: whether no other trial will start or continue. Then the best trial of each rung
-                may continue, however few there are. So a study never ends without a complete trial.
+                may continue, however few there are and however many have continued. So a study
+                never ends without a complete trial, and never prunes the best trial of a rung.
         """
         for rung in reversed(self.rungs):
-            quota = max(1, len(rung) // self.factor) if closing else len(rung) // self.factor
-            yield from rung.promotable(quota)
+            yield from rung.promotable(len(rung) // self.factor)
         yield from list(self._at_none)
+        for rung in reversed(self.rungs) if closing else ():
+            yield from rung.leader()
+
+    def among_the_best(self) -> Iterator[str]:
+        """Yields the paused trials that are among the best `1 / factor` of their rung."""
+        for rung in self.rungs:
+            yield from rung.among_the_best(len(rung) // self.factor)
 
     def fitting(self, left: float, schedule: int, paces: Mapping[str, float]) -> str | None:
         """Returns the paused trial that should be trained to its end in the time that is left.

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 GB = 1e9
 
+NOT_AMONG_THE_BEST = "where it was not among the best"
+FULL = "from where as many trials as may had continued"
+"""Why a paused trial did not continue."""
+
 
 class PausedTrials:
     """The trials of one study that wait: at a rung, or where the end of a run's hours cut them off.
@@ -164,8 +168,10 @@ class PausedTrials:
             The number of these trials.
         """
         after = transition("paused", Event.NOT_PROMOTED).after
+        best = set(self.rungs.among_the_best())
         reasons = {
-            uid: f"{PRUNED_IN} {epoch}, where it was not among the best" for uid, epoch in self.rungs.paused.items()
+            uid: f"{PRUNED_IN} {epoch}, {FULL if uid in best else NOT_AMONG_THE_BEST}"
+            for uid, epoch in self.rungs.paused.items()
         }
         reasons |= dict.fromkeys(self.cut_off, OUT_OF_TIME)
         for uid, reason in reasons.items():

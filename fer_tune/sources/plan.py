@@ -21,7 +21,7 @@ from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, f
 from fer_tune.settings import Settings
 from fer_tune.sources.device_shares import overlap_of
 from fer_tune.sources.probed_pace import probed_pace
-from fer_tune.sources.recorded_pace import ENOUGH, may_end_early, recorded_pace
+from fer_tune.sources.recorded_pace import ENOUGH, may_end_early, recorded_pace, said
 from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ HEAD_START_COSTS = 0.6
 Mean of the same twelve searches. A lone trial uses a GPU less well than several do."""
 
 USED_UP = "its budget is used up, so nothing is left to train"
+OUT_OF_PATIENCE = "its patience is over (budget.patience), so no further trial starts"
 ONLY_CONTINUES = "all its trials have begun; what those that continue will take is not planned"
 """Why no trial would start."""
 
@@ -131,7 +132,7 @@ def plan_sweeps(
 def _pace(
     sweep: Sweep, search: Search, store: Store, devices: tuple[str, ...], *, lanes: Lanes, pool: Callable[[], Pool]
 ) -> TrialPace:
-    """Returns the pace of earlier trials, and of a probe if these are few.
+    """Returns the pace of earlier trials, and of a probe if the sweep could draw few of them.
 
     Args:
         pool: opens the workers for a probe, or returns those that are open.
@@ -140,7 +141,7 @@ def _pace(
         TrainingError: there are no earlier trials, and none of the probe could be trained.
     """
     pace = recorded_pace(store, sweep, search.record, devices)
-    if pace is None or len(pace.epochs) < ENOUGH:
+    if pace is None or len(pace.drawable) < ENOUGH:
         pace = _joined(pace, probed_pace(sweep, pool(), search.data, lanes, store.root / LANES_FILE))
     if pace is None:
         raise TrainingError(
@@ -151,11 +152,13 @@ def _pace(
 
 
 def _joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | None:
-    """Returns the pace of earlier trials and of a probe together."""
+    """Returns the pace of a probe, with that of the earlier trials that the sweep could draw."""
     if earlier is None or probed is None:
         return earlier or probed
-    source = f"{earlier.source} and {probed.source}"
-    return replace(earlier, trials=(*earlier.trials, *probed.trials), source=source, probed=True)
+    if not (drawable := earlier.drawable):
+        return probed
+    source = f"{said(len(drawable))} and {probed.source}"
+    return replace(earlier, trials=(*drawable, *probed.trials), source=source, probed=True)
 
 
 def _plan(
@@ -179,7 +182,7 @@ def _plan(
         patience=sweep.budget.patience,
     )
     expected = {"device_seconds": asdict(found.device_seconds), "started": asdict(found.started)}
-    search.spending.keep_plan({"before": dict(before)} | expected)
+    search.spending.keep_plan({"before": dict(before), "budget": sweep.budget.model_dump(mode="json")} | expected)
     return plan
 
 
@@ -203,9 +206,12 @@ def _why_nothing(search: Search, shape: Shape) -> str:
     """Returns why a run would start no trial; an empty text if it would start one."""
     if shape.capacity <= 0:
         return USED_UP
-    if shape.trials > 0 and not search.patience_is_over():
+    over = search.patience_is_over()
+    if shape.trials > 0 and not over:
         return ""
-    return ONLY_CONTINUES if search.begun() else USED_UP
+    if search.begun():
+        return ONLY_CONTINUES
+    return OUT_OF_PATIENCE if over else USED_UP
 
 
 def _no_plan(sweep: Sweep, devices: tuple[str, ...], why: str) -> SweepPlan:

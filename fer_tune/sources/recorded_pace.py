@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 ENOUGH = 24
-"""With fewer earlier trials, the pace is probed too.
+"""With fewer earlier trials that the sweep could draw, the pace is probed too.
 
 Epochs of the demo's configurations take 0.3 to 1.4 s. So the mean of ten of them is a seventh off.
 """
@@ -52,9 +52,14 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     return TrialPace(
         trials=tuple(one.trial for one in found),
         overhead=overhead_of(lanes, median(one.overhead for one in found)),
-        source=f"{len(found)} earlier trial{'' if len(found) == 1 else 's'}",
+        source=said(len(found)),
         lanes=lanes,
     )
+
+
+def said(count: int) -> str:
+    """Returns where a pace was measured, in words: by so many earlier trials."""
+    return f"{count} earlier trial{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)

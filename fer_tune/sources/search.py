@@ -10,7 +10,7 @@ from fer_tune.data.spec import DataRef
 from fer_tune.errors import TakenOverError
 from fer_tune.job import OUT_OF_TIME, PRUNED_IN, EpochRow, Job, new_uid
 from fer_tune.jobs.checkpoints import sweep_up
-from fer_tune.jobs.outcome import Ended, Plan, Reason, StudyOutcome
+from fer_tune.jobs.outcome import FINAL, Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
@@ -81,7 +81,7 @@ class Search:
         self._jobs = TrialJobs(sweep, self.record.uid, data, settings, store)
         self._finished = 0
         self._running: set[str] = set()
-        self.spending = Spending(sweep.study, study, store)
+        self.spending = Spending(sweep.study, study, store, note)
         self._others = OtherHands(sweep.study, study, store, note)
         self._requeued = 0
         self._patience = PatienceRule(sweep, study, self.record, note)
@@ -300,7 +300,7 @@ class Search:
 
         self._study.forget_prepared()
         self._store.commit()
-        if reason == "budget":
+        if reason in FINAL:
             self._finished += self._paused.end_all()
         best = next(iter(ranking(self._store, self._sweep.study, top=1)), None)
         return StudyOutcome(
@@ -310,7 +310,7 @@ class Search:
             best.value if best else None,
             reason,
             self._paused.spent(),
-            None if reason == "interrupted" else self.spending.compare(),
+            None if reason == "interrupted" else self.spending.compare(self.plan.budget),
         )
 
     def _settle(self, job: JobRecord) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fer_tune.selection.spending import Use, device_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from fer_tune.store import Store
     from fer_tune.study import Study
 
@@ -19,10 +21,14 @@ SETTLED = "settled"
 
 
 class Spending:
-    """Reads what the search of a study used, in all its runs."""
+    """Reads what the search of a study used, in all its runs.
 
-    def __init__(self, name: str, study: Study, store: Store) -> None:
-        self._name, self._study, self._store = name, study, store
+    Args:
+        note: is called with one line that the user should read.
+    """
+
+    def __init__(self, name: str, study: Study, store: Store, note: Callable[[str], object]) -> None:
+        self._name, self._study, self._store, self._note = name, study, store, note
 
     def device_seconds(self) -> float:
         """Returns for how many seconds devices trained the study's trials."""
@@ -48,13 +54,23 @@ class Spending:
         """Keeps a plan in the study, to be compared when its budget or its hours are used up."""
         self._study.keep(PLAN, plan)
 
-    def compare(self) -> dict[str, Any] | None:
-        """Returns and keeps the study's plan beside what was needed; None without a plan.
+    def compare(self, budget: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Returns and keeps the study's plan beside what was needed.
 
         A plan is compared once: it says nothing about what later runs add.
+
+        Args:
+            budget: that of the sweep which was run.
+
+        Returns:
+            None without a plan, or if it was for another budget.
         """
         plan = self._study.kept(PLAN)
         if plan is None or plan.get(SETTLED):
+            return None
+        if plan.get("budget", budget) != budget:
+            self._note(f"{self._name}: the last plan was for another budget, so it is not compared with this run.")
+            self._study.keep(PLAN, plan | {SETTLED: True})
             return None
         took = {name: value - plan["before"][name] for name, value in self.so_far().items()}
         found = {"expected": {name: plan[name] for name in took}, "took": took}

@@ -8,13 +8,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.cells import cell_len
 
-from fer_tune.cli.run import exit_code
+from fer_tune.cli.run import _conclude, exit_code
+from fer_tune.display.terminal import console
 from fer_tune.jobs import RunOutcome, StudyOutcome
+from fer_tune.jobs.outcome import Reason
 from fer_tune.models import FAMILIES
 from fer_tune.settings import Settings
 from fer_tune.store import Store
@@ -93,6 +97,23 @@ def test_studies_counts(store: Store, fer_tune: Run) -> None:
     heading, _, row = fer_tune("studies").stdout.splitlines()
     assert heading.split()[-3:] == ["best", "over", "start"]
     assert "60.00 %  +10.0 ± 15" in row
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_studies_shows_paused_trials_at_every_width(
+    settings: Settings, fer_tune: Run, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    make_study(settings).close()
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert ("paused" in fer_tune("studies").stdout) == (width == 140)
+    name = "a-study-whose-name-is-long"
+    curves = (("complete", [0.5]), ("paused", [0.4]))
+    make_study(settings, curves, SWEEP.replace("study: tiny", f"study: {name}")).close()
+    lines = fer_tune("studies").stdout.splitlines()
+    at = lines[0].index("paused") + len("paused")
+    counts = [line[:at].split()[-1] for line in lines[2:] if "50.00 %" in line or "60.00 %" in line]
+    assert counts == ["0", "1"]
+    assert max(map(cell_len, lines)) <= width
 
 
 def test_best_of_nothing_ends_with_3(settings: Settings, fer_tune: Run) -> None:
@@ -213,6 +234,20 @@ def test_exit_codes_of_a_run() -> None:
     assert exit_code(RunOutcome((outcome(2),), interrupted=True)) == 130
 
 
+def test_each_reason_to_leave_a_study_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = {}
+    for reason in get_args(Reason):
+        _conclude(console(), replace(outcome(0), reason=reason), None)
+        first, *rest = capsys.readouterr().out.splitlines()
+        printed[reason] = first.partition(")")[2], any("continues it" in line for line in rest)
+    assert printed == {
+        "budget": ("", False),
+        "gpu_hours": (", its GPU-hours are used up", False),
+        "hours": (", its hours are over", True),
+        "interrupted": (", interrupted", True),
+    }
+
+
 def test_a_replay_without_trials_says_so(settings: Settings, fer_tune: Run) -> None:
     make_study(settings, ()).close()
     answer = fer_tune("replay")
@@ -220,6 +255,35 @@ def test_a_replay_without_trials_says_so(settings: Settings, fer_tune: Run) -> N
     assert "No trial of tiny has trained yet." in answer.stderr
     answer = fer_tune("replay", "--json", "--pruner", "median")
     assert (answer.exit_code, answer.stdout.strip()) == (3, "[]")
+
+
+def test_a_replay_with_budgets_names_the_budget_of_each_row(store: Store, fer_tune: Run) -> None:
+    shown = fer_tune("replay", "--search", "promote", "--budget", 0.5, "--budget", 1).stdout.splitlines()
+    assert shown[1].split()[:2] == ["rule", "budget"]
+    rows = [line.split() for line in shown[3:6]]
+    assert [row[:3] for row in rows] == [
+        ["as", "recorded", "1"],
+        ["search:", "promote", "0.5"],
+        ["search:", "promote", "1"],
+    ]
+    assert "budget" not in fer_tune("replay").stdout
+
+
+def test_a_replay_says_the_error_of_its_values(settings: Settings, store: Store, fer_tune: Run) -> None:
+    said = " ".join(fer_tune("replay").stdout.split())
+    assert "Validation has 21 images, so one standard error of the best value is 10.7 points." in said
+    other = SWEEP.replace("study: tiny", "study: other").replace("data: demo", "data: demo\nobjective: val_macro_f1")
+    make_study(settings, sweep=other).close()
+    said = " ".join(fer_tune("replay", "other").stdout.split())
+    assert "The best of many values is too high by chance." in said
+    assert "standard error" not in said
+
+
+def test_a_replay_says_which_rungs_no_trial_reaches(store: Store, fer_tune: Run) -> None:
+    rule = "{strategy: promote, rungs: [1, 100]}"
+    said = " ".join(fer_tune("replay", "--search", rule, "--budget", 0.5, "--budget", 1).stdout.split())
+    assert said.count(f"search: {rule}: trials have 3 epochs, so none pauses at 100.") == 1
+    assert "none pauses" not in fer_tune("replay", "--search", "{strategy: promote, rungs: [1]}").stdout
 
 
 def test_best_says_how_sure_the_order_is(store: Store, fer_tune: Run) -> None:

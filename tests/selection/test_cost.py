@@ -125,7 +125,7 @@ class Steadily:
 
     def next(self, curves: Sequence[Mapping[int, float]]) -> PlayedTrial:
         self.curves = [dict(curve) for curve in curves]
-        return PlayedTrial(worth=float(len(curves)), seconds=1.0 + len(curves), whole=not curves)
+        return PlayedTrial(worth=-float(len(curves)), seconds=1.0 + len(curves), whole=not curves)
 
 
 def test_trials_are_drawn_knowing_what_the_others_reached() -> None:
@@ -144,9 +144,10 @@ class Better:
 
 
 def test_a_play_promotes_by_the_rule_of_the_search() -> None:
-    """All trials are among the best when they pause, and one in three continues all the same."""
-    found = forecast(Shape(27, (3, 9), 3, 90), paced(1.0), lambda random: Better())
-    assert [found.reached[epoch].middle for epoch in (3, 9, 27)] == [90, 30, 10]
+    """All trials are among the best when they pause, and one in three continues all the same. The
+    last one continues too, because it leads its rung at the end."""
+    found = forecast(Shape(27, (3, 9), 3, 91), paced(1.0), lambda random: Better())
+    assert [found.reached[epoch].middle for epoch in (3, 9, 27)] == [91, 31, 11]
 
 
 def test_a_play_ends_with_what_fits_into_the_time_that_is_left() -> None:

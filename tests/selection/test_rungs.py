@@ -51,6 +51,17 @@ def test_the_end_of_a_study_promotes_the_best_of_each_rung_however_few_they_are(
     assert list(rungs.promotable(closing=True)) == []
 
 
+def test_the_end_of_a_study_promotes_the_best_of_a_rung_even_if_as_many_as_may_have_continued() -> None:
+    rungs = Rungs([1], factor=3)
+    reached(rungs, {"a": 0.1, "b": 0.4, "c": 0.2}, 1)
+    rungs.promote("b")
+    reached(rungs, {"d": 0.5, "e": 0.3}, 1)
+    assert list(rungs.promotable()) == []
+    assert list(rungs.promotable(closing=True)) == ["d"]
+    rungs.promote("d")
+    assert list(rungs.promotable(closing=True)) == []
+
+
 def test_a_trial_that_is_paused_at_no_rung_of_a_changed_sweep_continues() -> None:
     rungs = Rungs([4], factor=3)
     rungs.pause("a", 2)

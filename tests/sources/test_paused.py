@@ -113,6 +113,30 @@ def test_a_study_of_few_trials_still_completes_one(settings: Settings) -> None:
     assert outcome.studies[0].counts.complete == 1
 
 
+ONE_RUNG = SearchSpec(strategy="promote", factor=3, rungs=[1])
+
+
+def test_the_best_trial_of_a_rung_is_never_pruned(settings: Settings) -> None:
+    """After three trials the third continues. No more may, until there are six."""
+    values = (0.1, 0.2, 0.3, 0.4, 0.5)
+    run(make_sweep(epochs=3, start=[{"value": value} for value in values], budget=5, search=ONE_RUNG), settings)
+    assert {one.params["value"]: one.state for one in found(settings)} == {
+        0.1: "pruned", 0.2: "pruned", 0.3: "complete", 0.4: "pruned", 0.5: "complete",
+    }  # fmt: skip
+
+
+def test_a_trial_is_told_why_it_did_not_continue(settings: Settings) -> None:
+    values = (0.1, 0.2, 0.3, 0.5, 0.25, 0.4)
+    run(make_sweep(epochs=3, start=[{"value": value} for value in values], budget=6, search=ONE_RUNG), settings)
+    reasons = {one.params["value"]: one.attrs["reason"] for one in found(settings) if one.state == "pruned"}
+    assert reasons == {
+        0.1: "pruned in epoch 1, where it was not among the best",
+        0.2: "pruned in epoch 1, where it was not among the best",
+        0.25: "pruned in epoch 1, where it was not among the best",
+        0.4: "pruned in epoch 1, from where as many trials as may had continued",
+    }
+
+
 def test_a_trial_timeout_counts_the_time_before_each_pause(settings: Settings) -> None:
     """The trial takes 0.05, 0.15 and 0.45 seconds from its start, and from its two rungs."""
     sweep = make_sweep(epochs=9, budget=1, search=PROMOTE, seconds=0.05)
@@ -318,13 +342,13 @@ def test_the_gpu_hours_of_a_study_end_it(sweep: Sweep, settings: Settings) -> No
     slow = replace(slow, budget=slow.budget.model_copy(update={"gpu_hours": 2.0 / 3600}))
     outcome, watch = run(slow, settings)
     counts = outcome.studies[0].counts
-    assert outcome.studies[0].reason == "budget"
+    assert outcome.studies[0].reason == "gpu_hours"
     assert (counts.running, counts.paused) == (0, 0)
     assert 0 < counts.finished < 1000
     assert sum(outcome.studies[0].spent.values()) > 0
     again, later = run(slow, settings)
     assert len(later.started) <= len(watch.started)
-    assert again.studies[0].reason == "budget"
+    assert again.studies[0].reason == "gpu_hours"
 
 
 @contextmanager

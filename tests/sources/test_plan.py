@@ -58,6 +58,13 @@ def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, 
     assert len(plan.pace.epochs) == 3 + PROBES
 
 
+def test_a_plan_probes_if_the_sweep_could_draw_none_of_the_earlier_trials(searching: Settings, sweep: Sweep) -> None:
+    run(make_sweep("before", epochs=9, budget=ENOUGH, seconds=0.001), searching)
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert plan.pace.source == f"a probe of {PROBES} configurations"
+    assert len(plan.pace.epochs) == PROBES
+
+
 @pytest.mark.parametrize(
     ("pruner", "said"), [("median", "the plan supposes that none ends early"), ("none", "4 reach epoch 9")]
 )
@@ -92,6 +99,15 @@ def test_a_plan_is_compared_once(searching: Settings, sweep: Sweep) -> None:
     second = run(with_trials(12), searching)[0].studies[0].plan
     assert second is not None
     assert second["took"]["started"] == 4
+
+
+def test_a_plan_for_another_budget_is_not_compared(searching: Settings, sweep: Sweep) -> None:
+    few = replace(sweep, budget=sweep.budget.model_copy(update={"trials": 4}))
+    plan_sweeps([few], searching, INLINE, print, obedient)
+    outcome, watch = run(sweep, searching)
+    assert outcome.studies[0].plan is None
+    assert "s: the last plan was for another budget, so it is not compared with this run." in watch.notes
+    assert COMPARED not in optuna.load_study(study_name="s", storage=searching.url).user_attrs
 
 
 def test_a_plan_is_compared_when_a_run_that_was_interrupted_is_continued(searching: Settings, sweep: Sweep) -> None:
@@ -129,6 +145,14 @@ def test_a_study_whose_trials_have_all_begun_is_not_called_used_up(searching: Se
     begun = replace(sweep, budget=sweep.budget.model_copy(update={"trials": 2}))
     (plan,) = plan_sweeps([begun], searching, INLINE, print, obedient)
     assert plan.nothing == ONLY_CONTINUES
+
+
+def test_a_plan_says_that_the_patience_of_the_study_is_over(
+    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_tune.sources.patience.PatienceRule.is_over", lambda self: True)
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert lines_of(plan) == ["s: its patience is over (budget.patience), so no further trial starts"]
 
 
 def test_a_plan_says_that_patience_may_end_the_study_earlier(searching: Settings, sweep: Sweep) -> None:
