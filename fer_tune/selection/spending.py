@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-FATES = ("reached the top", "promoted", "paused", "pruned", "failed", "unfinished")
-"""What can become of the time of a trial, the best first."""
+AGAIN = "trained again"
+FATES = ("reached the top", "promoted", "paused", "pruned", "failed", "unfinished", AGAIN)
+"""What can become of the time of a trial, the best first. `AGAIN` is the time of epochs that were
+trained a second time, because their checkpoint was removed or their worker was lost."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def device_seconds(uses: Iterable[Use]) -> float:
 
 
 def fate(state: str, epochs: int, rungs: Iterable[int]) -> str:
-    """Returns what became of a trial: one of `FATES`.
+    """Returns what became of a trial: one of `FATES`, without `AGAIN`.
 
     Args:
         state: of the trial.

@@ -11,13 +11,13 @@ from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
 from fer_tune.selection.rungs import Rungs
-from fer_tune.selection.spending import fate
+from fer_tune.selection.spending import AGAIN, fate
 from fer_tune.study.rung_values import rung_value
 from fer_tune.study.trial_states import PAUSED
 from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from fer_tune.store import Store
     from fer_tune.study import Proposal, Study
@@ -139,11 +139,24 @@ class PausedTrials:
         """Returns the device-seconds of the study's trials, by what became of them."""
         name, spent = self._sweep.study, dict[str, float]()
         trained, rungs = self._store.epochs.trained(name, "search"), [rung.epoch for rung in self.rungs.rungs]
-        for uid, state in self._store.jobs.states(name, "search").items():
+        states = self._store.jobs.states(name, "search")
+        for uid, state in states.items():
             epochs, seconds = trained.get(uid, (0, 0.0))
             what = fate(state, epochs, rungs)
             spent[what] = spent.get(what, 0.0) + seconds
+        if (again := self._trained_again(states)) > 0:
+            spent[AGAIN] = again
         return spent
+
+    def _trained_again(self, uids: Container[str]) -> float:
+        """Returns the device-seconds of the jobs' epochs that were trained more than once."""
+        # An attempt that continues from a checkpoint repeats the rows before it, with their seconds.
+        trained: dict[tuple[str, int], dict[float, float]] = {}
+        for row in self._store.epochs.all(self._sweep.study):
+            if row.job in uids:
+                trained.setdefault((row.job, row.epoch), {})[row.seconds] = row.device_seconds
+        # The last one counts as the trial's own.
+        return sum(sum(list(each.values())[:-1]) for each in trained.values())
 
     def promote(self, uid: str) -> tuple[Proposal, int | None]:
         """Records that a trial continues to its next rung, or to the one before which it was cut.

@@ -231,6 +231,27 @@ def test_checkpoints_of_the_worst_paused_trials_make_room(sweep: Sweep, settings
     assert worst.uid not in uids[-1]
 
 
+class Drifting(Obedient):
+    """A trainer that takes longer in each attempt, and has no checkpoints."""
+
+    def train(self, spec: Job, stop_requested: Callable[[], int]) -> Iterator[EpochRow | JobEnd]:
+        seconds = 0.1 * (spec.attempt + 1)
+        for message in super().train(spec, stop_requested):
+            drifts = isinstance(message, EpochRow)
+            yield replace(message, seconds=seconds, device_seconds=seconds) if drifts else message
+
+
+def test_what_was_trained_a_second_time_is_said(settings: Settings) -> None:
+    """Two of six trials continue at epoch 1, and train it again."""
+    sweep = make_sweep(epochs=3, start=[{"value": 0.1 * place} for place in range(6)], budget=6, search=ONE_RUNG)
+    (once,) = run(sweep, settings)[0].studies
+    assert "trained again" not in once.spent, "each row was copied from a checkpoint"
+    (twice,) = run_sweeps([replace(sweep, study="again")], settings, INLINE, Notebook(), Drifting).studies
+    continued = twice.counts.complete
+    assert twice.spent["trained again"] == pytest.approx(0.1 * continued)
+    assert twice.spent["reached the top"] == pytest.approx(0.2 * 3 * continued)
+
+
 def test_the_checkpoints_of_paused_trials_outlive_the_run(sweep: Sweep, settings: Settings) -> None:
     class Dying(Notebook):
         def job_started(self, job: Job, worker: object, lane: int = 0) -> None:
