@@ -15,13 +15,14 @@ from fer_tune.display import terminal
 from fer_tune.display.terminal import Column
 
 if TYPE_CHECKING:
+    from fer_tune.store import StudyRecord
     from fer_tune.study.replay import Replayed
 
 CAVEATS = (
     "The trials are the recorded ones, in their order. Another search would have proposed others.",
     "An early stop looks cheaper than it is if the study stopped trials itself: nobody knows how they would "
     "have continued. `unknown` counts the trials whose continuation a rule needed.",
-    "One worker is assumed. The best of many values is too high by chance; a difference below one point is noise.",
+    "One worker is assumed. The best of many values is too high by chance.",
 )
 
 
@@ -57,7 +58,8 @@ def replay(  # noqa: PLR0917 - options
 
     It replays the study's recorded curves and trains nothing.
     """
-    name = api.find_study(one_study(study, named), storage=storage).name
+    record = api.find_study(one_study(study, named), storage=storage)
+    name = record.name
     found = api.replay(name, searches=search or (), pruners=pruner or (), budgets=budget or (1.0,), storage=storage)
     trained = any(one.started for one in found)
     if json:
@@ -66,14 +68,15 @@ def replay(  # noqa: PLR0917 - options
         terminal.note(f"No trial of {name} has trained yet.")
         raise typer.Exit(NOTHING_COMPLETED)
     if not json:
-        _show(name, found)
+        _show(record, found, budgets=budget is not None)
 
 
-def _show(name: str, found: Sequence[Replayed]) -> None:
+def _show(record: StudyRecord, found: Sequence[Replayed], *, budgets: bool) -> None:
     """Prints a table, and what it cannot say."""
     out = terminal.console()
     columns = [
         Column("rule", folds=True),
+        *([Column("budget", right=True)] if budgets else []),
         Column("time", right=True),
         Column("started", right=True, needs=60),
         Column("complete", right=True),
@@ -82,15 +85,31 @@ def _show(name: str, found: Sequence[Replayed]) -> None:
         Column("best", right=True),
         Column("trial", right=True),
     ]
-    terminal.line(out, (name, "bold"))
-    out.print(terminal.listing(columns, [_row(one) for one in found], out.width))
-    for caveat in CAVEATS:
-        out.print(Text(caveat, "dim"))
+    whole = found[0].seconds or 1.0  # the time that the study trained
+    rows = [_row(one, [f"{one.budget / whole:g}"] if budgets else []) for one in found]
+    terminal.line(out, (record.name, "bold"))
+    out.print(terminal.listing(columns, rows, out.width))
+    unreached = dict.fromkeys(f"{one.rule}: {note.partition(': ')[2]}." for one in found for note in one.notes)
+    for text in (*unreached, *CAVEATS, *_error(record, found[0])):
+        out.print(Text(terminal.shown(text), "dim"))
 
 
-def _row(one: Replayed) -> tuple[str, ...]:
+def _error(record: StudyRecord, recorded: Replayed) -> list[str]:
+    """Returns a sentence with the standard error of the best value, if the objective has one."""
+    from fer_tune.selection.statistics import standard_error
+
+    images = record.split.counts.get("val", 0)
+    error = standard_error(recorded.value, images)
+    if error is None or record.objective != "val_accuracy":
+        return []
+    of = terminal.many(images, "image")
+    return [f"Validation has {of}, so one standard error of the best value is {100 * error:.1f} points."]
+
+
+def _row(one: Replayed, budget: Sequence[str]) -> tuple[str, ...]:
     return (
         one.rule,
+        *budget,
         terminal.duration(one.seconds),
         f"{one.started}{' (all)' if one.exhausted else ''}",
         str(one.complete),

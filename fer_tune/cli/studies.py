@@ -80,12 +80,13 @@ def studies(  # noqa: PLR0917 - options
         terminal.note("There is no study yet. `fer-tune run SWEEP` makes one.")
         return
     out = terminal.console()
+    paused = any(study.counts.paused for study in found)  # then its column has the room of the family
     columns = [
         Column("study", folds=True),
-        Column("family", needs=80, folds=True),
+        Column("family", needs=90 if paused else 80, folds=True),
         *(Column(heading, right=True) for heading in ("complete", "pruned", "failed")),
         Column("running", right=True, needs=70),
-        Column("paused", right=True, needs=90),
+        Column("paused", right=True, needs=0 if paused else 90),
         Column("best", right=True),
         Column("over start", right=True, needs=BASELINE_FITS),
         Column("created", needs=100),

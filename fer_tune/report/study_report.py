@@ -13,7 +13,7 @@ from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
-from fer_tune.report.cost import Cost, cost
+from fer_tune.report.cost import Cost, cost, spans_of
 from fer_tune.report.final_fit import ReportedFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.race import Place
@@ -212,7 +212,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         importance=shares,
         uncertainty=uncertainty,
         compared=compared,
-        cost=cost(found, curves, int(record.sweep_json["epochs"])),
+        cost=cost(found, curves, int(record.sweep_json["epochs"]), spans_of(store, study, found)),
         final_fit=read_final_fit(store, record, order.ranked[0].trial.number if order.ranked else None),
         is_fer2013=_is_fer2013(store, record),
     )

@@ -74,10 +74,17 @@ def value_of(trial: TrialSummary, name: str) -> Any:
 
 
 def varying(trials: Sequence[TrialSummary]) -> list[str]:
-    """Returns the hyperparameters that differ between these trials, in the order of the sweep."""
+    """Returns the hyperparameters that differ between these trials, in the order of the sweep.
+
+    A trial without a job has only the hyperparameters that it drew. What it lacks may be fixed.
+    """
     trials = [trial for trial in trials if trial.params]
     every = dict.fromkeys(name for trial in trials for name in trial.params)
-    return [name for name in every if len({trial.params.get(name) for trial in trials}) > 1]
+
+    def values(name: str) -> set[Any]:
+        return {trial.params.get(name) for trial in trials if name in trial.params or trial.job is not None}
+
+    return [name for name in every if len(values(name)) > 1]
 
 
 def checked(name: str, known: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from fer_tune.study.pruners import make_pruner
 from fer_tune.study.rung_values import rung_value
 from fer_tune.sweep.load import loads_sweep
 from fer_tune.sweep.overrides import origin
-from fer_tune.sweep.rung_levels import rung_epochs
+from fer_tune.sweep.rung_levels import rung_epochs, unreached
 from fer_tune.sweep.schema import PrunerSpec, SearchSpec, Sweep
 
 
@@ -74,6 +74,7 @@ class Replayed:
         top: the part of the seconds that went to complete trials.
         unknown: trials that needed epochs that were never recorded. They count as not complete.
         exhausted: whether it started all recorded trials. It would have started more then.
+        notes: in words, which rungs of the rule no trial reaches.
     """
 
     rule: str
@@ -86,6 +87,7 @@ class Replayed:
     top: float
     unknown: int
     exhausted: bool
+    notes: tuple[str, ...] = ()
 
 
 def recorded(store: Store, study: str) -> list[Recorded]:
@@ -212,6 +214,7 @@ class _Replay:
             top=top / self.seconds if self.seconds else 0.0,
             unknown=self.unknown,
             exhausted=len(self.at) == len(self.trials),
+            notes=unreached(self.rule.search, self.schedule),
         )
 
 

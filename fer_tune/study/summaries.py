@@ -65,9 +65,15 @@ class TrialSummary:
 
     @property
     def trained(self) -> float | None:
-        """The time that it trained, without its pauses. None while it has not ended."""
+        """The time that it trained, without its pauses. None while it has not ended.
+
+        None also if it was queued again: it ended when the next run began. The trial that continues
+        it has its time.
+        """
         known = self.attrs.get("seconds")
-        return float(known) if isinstance(known, int | float) else self.seconds
+        if isinstance(known, int | float):
+            return float(known)
+        return None if self.state == "requeued" else self.seconds
 
     def as_dict(self) -> dict[str, Any]:
         """Returns all fields by name, and `seconds`."""

@@ -54,6 +54,14 @@ def test_the_time_is_that_of_training_and_leaves_out_pauses(store: Store) -> Non
     assert replace(trial, attrs={}).trained == trial.seconds
 
 
+def test_a_trial_that_was_queued_again_has_no_time(store: Store) -> None:
+    """It ends when the next run begins, which may be days after the run that was killed."""
+    [trial, *_] = api.trials("tiny")
+    left = replace(trial, state="requeued", attrs={"requeued_as": 5})
+    columns, _ = chosen([left], 80, hyperparameters=True)
+    assert next(column.texts for column in columns if column.heading == "time") == ["–"]
+
+
 def test_what_does_not_fit_can_be_asked_for() -> None:
     assert how_to_see(["a"]) == "1 more hyperparameter varies: a. --columns trial,value,a shows it."
     assert how_to_see(["a", "b"]) == "2 more hyperparameters vary: a, b. --columns trial,value,a,b shows them."

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 import pytest
 from PIL import Image
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from typer.testing import CliRunner
 
 from fer_tune.cli.app import app
@@ -28,7 +28,7 @@ from fer_tune.data import fer2013
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
-from fer_tune.job import Job, new_uid
+from fer_tune.job import Job, JobEnd, new_uid
 from fer_tune.report.axes import axis_of
 from fer_tune.report.final_fit import worst_mistakes
 from fer_tune.report.page import render
@@ -39,7 +39,7 @@ from fer_tune.store import Store, tables
 from fer_tune.study import Proposal, trials
 from fer_tune.study.storage import optuna_storage
 from tests import browser
-from tests.studies import SWEEP, Curve, epoch_row, make_study, trial_job, uid_of
+from tests.studies import SWEEP, Curve, epoch_row, job_of, make_study, trial_job, uid_of
 
 FER = SWEEP.replace("data: demo", "data: fer2013")
 
@@ -266,9 +266,51 @@ def test_only_the_pruner_saves(settings: Settings) -> None:
     assert report.cost.saved == pytest.approx(0.5)  # two epochs of the one
 
 
+def lasts(store: Store, number: int, span: tuple[int, int], attempt: int = 0, status: str = "completed") -> None:
+    """Sets when an attempt at a trial of `tiny` started and ended, in seconds of a day."""
+    started, ended = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=moment) for moment in span)
+    this = (tables.attempts.c.attempt == attempt) & (tables.attempts.c.job_id == store.jobs.key(uid_of(number)))
+    values = {"started": started, "ended": ended, "status": status}
+    with store.engine.begin() as tx:
+        tx.execute(update(tables.attempts).where(this).values(values))
+
+
+def test_time_leaves_out_the_pauses_between_runs(settings: Settings) -> None:
+    """Trial 1 was killed after its second epoch, and continued from there an hour later."""
+    curves: tuple[Curve, ...] = (("complete", [0.3]), ("complete", [0.3, 0.4]))
+    with make_study(settings, curves=curves) as store:
+        lasts(store, 0, (0, 4))
+        lasts(store, 1, (3600, 7200), status="lost")
+        data = store.studies.get("tiny").data_ref(store.root)
+        store.jobs.start_attempt(job_of(1, data, attempt=1), 0, "cpu")
+        for epoch, value in ((1, 0.3), (2, 0.4), (3, 0.5)):
+            store.epochs.add(epoch_row(1, epoch, value, attempt=1))
+        store.jobs.end_attempt(JobEnd(uid_of(1), 1, "completed"))
+        lasts(store, 1, (7200, 7202), attempt=1)
+        assert read_study(store, "tiny").cost.wall == pytest.approx(4 + 0.5 + 2)
+        lasts(store, 1, (7200, 9000), attempt=1, status="lost")
+        assert read_study(store, "tiny").cost.wall == pytest.approx(4 + 0.5 + 0.25)  # two epochs were only sent again
+
+
+def test_paused_trials_are_counted_where_their_epochs_are(settings: Settings) -> None:
+    curves: tuple[Curve, ...] = (("complete", [0.5, 0.5, 0.5]), ("paused", [0.4]), ("paused", [0.3]))
+    with make_study(settings, curves=curves) as store:
+        for number in range(3):
+            lasts(store, number, (10 * number, 10 * number + 4))
+        cost = read_study(store, "tiny").cost
+        page, text = read(render(store, ["tiny"])), render(store, ["tiny"], "md")
+    assert (cost.epochs, cost.wall) == (5, pytest.approx(12))
+    assert "1 study, 3 trials;" in page
+    assert "complete pruned paused failed time" in page
+    assert "simple_cnn 1 0 2 0 12 s" in page
+    assert "| simple_cnn | 1 | 0 | 2 | 0 | 12 s |" in text
+    assert "| 0 of 3 |" in text
+    assert "1 complete, 0 pruned, 2 paused, 0 failed." in " ".join(text.split())
+
+
 def test_markdown_is_a_table(store: Store) -> None:
     lines = [line for line in render(store, ["tiny"], "md").splitlines() if line.startswith("|")]
-    assert [line.count("|") for line in lines] == [10, 10, 10, 9, 9, 9]
+    assert [line.count("|") for line in lines] == [10, 10, 10, 10, 10, 10]
     opened = [[cell.strip() for cell in line.split("|")][7] for line in (lines[0], lines[2])]
     assert opened == ["times test was opened", "2"]
 
@@ -277,10 +319,13 @@ def test_markdown_counts_in_good_grammar(settings: Settings) -> None:
     curves: tuple[Curve, ...] = (("complete", [0.5]), ("complete", [0.52]), ("pruned", [0.1]))
     with make_study(settings, curves=curves) as store:
         text = " ".join(render(store, ["tiny"], "md").split())
-    assert "**tiny**: 2 complete, 1 pruned, 0 failed. 1 other trial cannot be told from the best. Training" in text
+    assert (
+        "**tiny**: 2 complete, 1 pruned, 0 paused, 0 failed. 1 other trial cannot be told from the best. Training"
+        in text
+    )
     with make_study(Settings(settings.root / "b", settings.url + "2"), curves=curves[1:]) as store:
         text = " ".join(render(store, ["tiny"], "md").split())
-    assert "**tiny**: 1 complete, 1 pruned, 0 failed. Training took" in text
+    assert "**tiny**: 1 complete, 1 pruned, 0 paused, 0 failed. Training took" in text
 
 
 def test_nothing_completed(settings: Settings) -> None:

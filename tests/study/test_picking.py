@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fer_tune.errors import SettingsError
@@ -81,3 +83,13 @@ def test_what_varies_is_in_the_order_of_the_sweep() -> None:
     assert varying(TRIALS) == ["lr", "optimizer", "momentum", "flag"]
     assert varying([trial(0, 0.1, lr=1, width=8), trial(1, 0.1, lr=2, width=8)]) == ["lr"]
     assert value_of(TRIALS[1], "momentum") is None
+
+
+def test_what_a_trial_without_a_job_lacks_does_not_vary() -> None:
+    """No worker has had it, so only the parameters that it drew are known."""
+    waiting = trial(2, None, lr=3)
+    some = [replace(trial(n, 0.1, lr=n, width=8, optimizer="sgd"), job=f"{n}") for n in (0, 1)]
+    assert varying([*some, waiting]) == ["lr"]
+    adamw = replace(trial(3, 0.1, lr=1, width=8, optimizer="adamw"), job="3")
+    sgd = replace(trial(4, 0.1, lr=1, width=8, optimizer="sgd", momentum=0.9), job="4")
+    assert varying([adamw, sgd, waiting]) == ["lr", "optimizer", "momentum"]
