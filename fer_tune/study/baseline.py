@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fer_tune.selection.race import ALPHA
@@ -26,8 +27,11 @@ class Gain:
         gained: how much higher the trial's value is.
         error: standard error of that; None if unknown.
         p: probability that the best of equal trials is so far ahead; None if unknown. It is that
-            of one comparison, times the number of complete trials.
-        by_search: whether the trial is confirmed, and the gain still that of the search's values.
+            of one comparison, times the number of complete trials if the search's values are
+            compared.
+        by_search: whether the trial is confirmed, and the gain still that of the search's values,
+            because the start is not.
+        confirmed: whether both are, and the gain is that under their new seeds.
     """
 
     trial: int
@@ -36,6 +40,7 @@ class Gain:
     error: float | None
     p: float | None
     by_search: bool = False
+    confirmed: bool = False
 
     @property
     def is_start(self) -> bool:
@@ -53,7 +58,7 @@ class Gain:
         if self.is_start:
             return f"{name} itself; no drawn trial is better"
         error = "" if self.error is None else f", standard error {100 * self.error:.1f}"
-        source = ", by the search's own figures" if self.by_search else ""
+        source = ", by the search's own figures" if self.by_search else ", under new seeds" if self.confirmed else ""
         verdict = "a tie" if self.tied else "better" if self.gained > 0 else "worse"
         return f"{100 * self.gained:+.1f} over {name} (trial {self.start.number}){error}{source}: {verdict}"
 
@@ -99,9 +104,13 @@ def gain(store: Store, study: str, number: int | None = None) -> Gain | None:
         return None
     reader = ConfirmationReader(store, record)
     confirmations = reader.read()
-    by_search = confirmations is not None and chosen.number in confirmations.trials
+    known = () if confirmations is None else confirmations.trials
+    by_search = chosen.number in known
     if start.number == chosen.number:
         return Gain(chosen.number, start, 0.0, 0.0, 1.0, by_search)
+    if by_search and start.number in known:
+        gained, error, p = reader.difference(chosen.number, start.number)
+        return Gain(chosen.number, start, gained, None if math.isnan(error) else error, p, confirmed=True)
     beside = beside_leader([chosen, start], record.objective, reader.predictions)[1]
     p = None if beside.p is None else min(1.0, beside.p * counts(store, study).complete)
     return Gain(chosen.number, start, beside.behind, beside.behind_error, p, by_search)

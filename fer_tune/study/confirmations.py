@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fer_tune.selection.race import Race, SeedResult, race
+from fer_tune.selection.race import Race, SeedResult, difference, pooled, race
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study.predictions import Predictions
 
@@ -83,6 +83,15 @@ class ConfirmationReader:
         runs = {number: self._of(some) for number, some in by_trial.items() if number not in failed}
         images = self.predictions.images or 1
         return Confirmations(race(runs, seeds, images), failed, seeds, len(jobs))
+
+    def difference(self, trial: int, other: int) -> tuple[float, float, float]:
+        """Returns the difference of two trials' confirmed means, its standard error, and the
+        p-value of no difference; see `race.difference`."""
+        jobs = self.jobs()
+        trials = {int(job.origin["trial"]) for job in jobs}
+        runs = {number: self._of([job for job in jobs if job.origin["trial"] == number]) for number in trials}
+        images = self.predictions.images or 1
+        return difference(runs[trial], runs[other], pooled(runs.values(), images), images)
 
     def _of(self, jobs: list[JobRecord]) -> list[SeedResult]:
         """Returns a trial's runs by seed, up to the first that is missing."""

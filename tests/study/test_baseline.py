@@ -12,7 +12,9 @@ import fer_tune
 from fer_tune.cli.app import app
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
+from fer_tune.sources.run import run_sweeps
 from tests.jobs.helpers import INLINE
+from tests.searches import make_sweep
 from tests.sources.test_confirm import Noisy, search
 from tests.studies import SWEEP, Curve, make_study
 
@@ -50,18 +52,34 @@ def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
     assert gained.tied
 
 
-def test_the_gain_of_a_confirmed_trial_is_said_to_be_the_search_s(searching: Settings, monkeypatch: Any) -> None:
+def test_the_gain_of_a_confirmed_trial_is_that_under_its_new_seeds(searching: Settings, monkeypatch: Any) -> None:
+    """Trial 1 is the best start. Its search was lucky, and it has the same value as trial 0 since."""
     monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
     search(searching, 0.50, 0.51, 0.2)
-    before = fer_tune.gain()
+    before = fer_tune.gain(trial=0)
     assert before is not None
-    assert "search" not in before.sentence()
+    assert "seeds" not in before.sentence()
     assert run_confirmations("s", searching, INLINE, trainer=Noisy, top=2, seeds=2) is not None
-    for trial, said in ((0, True), (1, True), (2, False)):
-        gained = fer_tune.gain(trial=trial)
-        assert gained is not None
-        assert gained.by_search == said
-        assert (", by the search's own figures: " in gained.sentence()) == (said and not gained.is_start)
+    confirmed, other = fer_tune.gain(trial=0), fer_tune.gain(trial=2)
+    assert confirmed is not None
+    assert other is not None
+    means = {one.trial.number: one.confirmed.mean for one in fer_tune.standings().ranked if one.confirmed}
+    assert confirmed.gained == pytest.approx(means[0] - means[1])
+    assert (confirmed.confirmed, other.confirmed) == (True, False)
+    assert ", under new seeds: " in confirmed.sentence()
+
+
+def test_the_gain_over_a_start_that_is_not_confirmed_is_said_to_be_the_search_s(
+    searching: Settings, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    sweep = make_sweep(start=[{"value": 0.1}], budget=2, epochs=1)
+    run_sweeps([sweep], searching, INLINE, None, Noisy)
+    assert run_confirmations("s", searching, INLINE, trainer=Noisy, top=1, seeds=2) is not None
+    gained = fer_tune.gain()
+    assert gained is not None
+    assert (gained.trial, gained.by_search, gained.confirmed) == (1, True, False)
+    assert ", by the search's own figures: " in gained.sentence()
 
 
 def test_without_a_complete_start_there_is_no_baseline(settings: Settings) -> None:
