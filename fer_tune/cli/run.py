@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -223,9 +224,13 @@ def _hours(option: str, text: str | None) -> float | None:
     from fer_tune.sweep.durations import ALLOWED, hours
 
     found = hours(text)
-    if found is None or not 1e-4 <= found <= 1e6:
-        raise wrong_value(option, ALLOWED, text, "A number alone is hours: --hours 0.5 is half an hour.")
-    return found
+    if found is None or isnan(found):
+        allowed = ALLOWED
+    elif 1e-4 <= found <= 1e6:
+        return found
+    else:
+        allowed = "above 0" if found <= 0 else "from 0.0001 to 1000000 hours"
+    raise wrong_value(option, allowed, text, f"A number alone is hours: {option} 0.5 is half an hour.")
 
 
 def _number(option: str, text: str, most: int, hint: str) -> int | Literal["auto"]:

@@ -21,9 +21,12 @@ SUPPOSED = "the plan supposes that none ends early"
 """What is said of trials that may end early, if nothing is known of when."""
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fer_tune.job import Value
     from fer_tune.sources.plan import SweepPlan
     from fer_tune.sources.preview import Preview
+    from fer_tune.study import Counts
 
 
 class PlanView:
@@ -52,26 +55,51 @@ def show_previews(previews: Sequence[Preview]) -> None:
     for one in previews:
         sweep, budget = one.sweep, one.sweep.budget
         terminal.line(out, (sweep.study, "bold"), f": {terminal.family(sweep.family)} on {describe_images(sweep)}")
-        if one.counts is None:
-            terminal.line(out, f"  a new study in {one.database}")
-        else:
-            finished = terminal.many(one.counts.finished, "finished trial")
-            terminal.line(out, f"  continues the study in {one.database}, which has {finished}")
+        terminal.line(out, f"  {_which_study(one)}")
         trials, epochs = terminal.many(budget.trials, "trial"), terminal.many(budget.epochs, "epoch")
         workers = terminal.many(len(one.devices), "worker")
         terminal.line(out, f"  {trials} of at most {epochs}; {workers}: {', '.join(one.devices)}")
         if one.missing:
             terminal.line(out, ("  the images are missing: ", "bold red"), one.missing)
-        for name, params in one.first[:LISTED]:
-            what = f"first {name}" if name else "first"
-            out.print(Padding(Text(terminal.shown(f"{what}: {_params(params)}")), (0, 0, 0, 2)))
-        if len(one.first) > LISTED:
-            terminal.line(out, f"  and {terminal.many(len(one.first) - LISTED, 'more start configuration')}")
-        for params in one.examples:
-            out.print(Padding(Text(f"for example: {_params(params)}"), (0, 0, 0, 2)))
-        for remark in sweep.notes:
+        if one.counts is None:
+            _show_first(out, one)
+        else:
+            terminal.line(out, f"  {_what_continues(one.counts, budget.trials)}")
+        for remark in one.notes:
             terminal.line(out, f"  note: {remark}")
     terminal.line(out, "nothing was trained or written")
+
+
+def _show_first(out: Console, one: Preview) -> None:
+    """Prints the first configurations of a new study."""
+    for name, params in one.first[:LISTED]:
+        what = f"first {name}" if name else "first"
+        out.print(Padding(Text(terminal.shown(f"{what}: {_params(params)}")), (0, 0, 0, 2)))
+    if len(one.first) > LISTED:
+        terminal.line(out, f"  and {terminal.many(len(one.first) - LISTED, 'more start configuration')}")
+    for params in one.examples:
+        out.print(Padding(Text(f"for example: {_params(params)}"), (0, 0, 0, 2)))
+
+
+def _which_study(one: Preview) -> str:
+    counts = one.counts
+    if counts is None:
+        return f"a new study in {one.database}"
+    states = [terminal.many(counts.finished, "finished trial")]
+    states += [f"{counts.paused} paused"] if counts.paused else []
+    states += [f"{counts.interrupted} interrupted"] if counts.interrupted else []
+    return f"continues the study in {one.database}, which has {', '.join(states)}"
+
+
+def _what_continues(counts: Counts, trials: int) -> str:
+    """Returns what a run of a study that was begun does first."""
+    if counts.interrupted:
+        return "first what was interrupted, then paused trials that may continue and new ones"
+    if counts.paused:
+        return "first paused trials that may continue, then new ones"
+    if counts.waiting or counts.finished + counts.running < trials:
+        return "first what waits in Optuna's queue, then new trials"
+    return "nothing is left to train"
 
 
 def _params(params: Mapping[str, Value]) -> str:

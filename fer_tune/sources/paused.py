@@ -150,7 +150,7 @@ class PausedTrials:
 
     def _trained_again(self, uids: Container[str]) -> float:
         """Returns the device-seconds of the jobs' epochs that were trained more than once."""
-        # An attempt that continues from a checkpoint repeats the rows before it, with their seconds.
+        # An attempt that continues from a checkpoint repeats the rows before it, and their seconds.
         trained: dict[tuple[str, int], dict[float, float]] = {}
         for row in self._store.epochs.all(self._sweep.study):
             if row.job in uids:

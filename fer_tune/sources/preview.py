@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ class Preview:
         first: name and hyperparameters of the `start:` configurations.
         examples: configurations drawn at random, as the search draws its first ones.
         missing: why the images are not there; empty if they are.
+        notes: what the user should know of the sweep and of its prior.
     """
 
     sweep: Sweep
@@ -40,6 +41,7 @@ class Preview:
     first: tuple[tuple[str | None, dict[str, Value]], ...]
     examples: tuple[dict[str, Value], ...]
     missing: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOptions) -> list[Preview]:
@@ -55,21 +57,17 @@ def preview_sweeps(sweeps: Sequence[Sweep], settings: Settings, options: RunOpti
 
     url = parse_url(settings.url)
     devices = tuple(engine(options.engine).devices(options.devices, options.workers))
-    return [
-        Preview(
-            sweep,
-            shown(url),
-            devices,
-            _counts(sweep, settings),
-            tuple((start.name, _searched(sweep, start.params)) for start in sweep.start),
-            _examples(sweep),
-            missing(sweep.data, settings),
-        )
-        for sweep in sweeps
-    ]
+    previews = []
+    for sweep in sweeps:
+        notes = list(sweep.notes)
+        counts = _counts(sweep, settings, notes.append)
+        first = tuple((start.name, _searched(sweep, start.params)) for start in sweep.start)
+        why_missing = missing(sweep.data, settings)
+        previews.append(Preview(sweep, shown(url), devices, counts, first, _examples(sweep), why_missing, tuple(notes)))
+    return previews
 
 
-def _counts(sweep: Sweep, settings: Settings) -> Counts | None:
+def _counts(sweep: Sweep, settings: Settings, note: Callable[[str], object]) -> Counts | None:
     from fer_tune.store.connection import parse_url
     from fer_tune.store.reading import open_reader
     from fer_tune.study import counts
@@ -82,7 +80,7 @@ def _counts(sweep: Sweep, settings: Settings) -> Counts | None:
             raise absent_prior(sweep)
         return None
     with open_reader(settings) as store:
-        prior_centres(sweep, store)  # it refuses a prior that is not there
+        prior_centres(sweep, store, note)  # it refuses a prior that is not there
         record = store.studies.find(sweep.study)
         if record is None or not store.jobs.of(sweep.study):
             return None

@@ -75,7 +75,7 @@ def run_sweeps(
             prepare(sweep, settings, store, held=stack, options=options, observers=observers) for sweep in sweeps
         ]
         if trainer is load_trainer:
-            _warn_of_slow_epochs(sweeps, searches, options, observers)
+            _warn_of_slow_epochs(sweeps, searches, store, options, observers)
         watch_results(observers, store, settings, options)
         signals.hurry = store.patiently.hurry
         stack.enter_context(signals.handled())
@@ -188,7 +188,7 @@ def prepare(
     )
     stored = store.patiently(lambda: store_split(dataset, sweep.split, settings))
     data: DataRef = reference(dataset, stored, settings)
-    study = Study.open(sweep, store, data, stored.counts)
+    study = Study.open(sweep, store, data, stored.counts, lambda text: observers.note(f"{sweep.study}: {text}"))
     mirrored = options.wandb != "disabled"
     return Search(
         sweep, study, data, store,
@@ -198,7 +198,7 @@ def prepare(
 
 
 def _warn_of_slow_epochs(
-    sweeps: Sequence[Sweep], searches: Sequence[Search], options: RunOptions, observers: Observers
+    sweeps: Sequence[Sweep], searches: Sequence[Search], store: Store, options: RunOptions, observers: Observers
 ) -> None:
     from fer_tune.sources.forecast import warning
 
@@ -206,5 +206,5 @@ def _warn_of_slow_epochs(
     devices = chosen.devices(options.devices, options.workers)
     at_once = devices if chosen.parallel else devices[:1]
     for sweep, search in zip(sweeps, searches, strict=True):
-        if said := warning(sweep, search.record, at_once):
+        if said := warning(store, sweep, search.record, at_once):
             observers.note(said)

@@ -109,8 +109,8 @@ def gain(store: Store, study: str, number: int | None = None) -> Gain | None:
     if start.number == chosen.number:
         return Gain(chosen.number, start, 0.0, 0.0, 1.0, by_search)
     if by_search and start.number in known:
-        gained, error, p = reader.difference(chosen.number, start.number)
-        return Gain(chosen.number, start, gained, None if math.isnan(error) else error, p, confirmed=True)
+        gained, error, equal = reader.difference(chosen.number, start.number)
+        return Gain(chosen.number, start, gained, None if math.isnan(error) else error, equal, confirmed=True)
     beside = beside_leader([chosen, start], record.objective, reader.predictions)[1]
     p = None if beside.p is None else min(1.0, beside.p * counts(store, study).complete)
     return Gain(chosen.number, start, beside.behind, beside.behind_error, p, by_search)

@@ -60,12 +60,20 @@ class Study(Asking):
     """
 
     @classmethod
-    def open(cls, sweep: Sweep, store: Store, data: DataRef, counts: Mapping[str, int] | None = None) -> Study:
+    def open(
+        cls,
+        sweep: Sweep,
+        store: Store,
+        data: DataRef,
+        counts: Mapping[str, int] | None = None,
+        note: Callable[[str], object] = lambda text: None,
+    ) -> Study:
         """Creates or continues the sweep's study, and enqueues start configurations that are new.
 
         Args:
             data: the images and the split. All trials of a study have the same.
             counts: number of images in each part of the split, for the record.
+            note: see `prior_centres`.
 
         Raises:
             StudyError: the study was made from another sweep, other images or another split, or not
@@ -74,7 +82,7 @@ class Study(Asking):
         """
         shared = optuna_storage(store)
         pruner = make_pruner(sweep.pruner, sweep.budget.epochs)
-        centres = prior_centres(sweep, store)  # before a study is made, because it may be refused
+        centres = prior_centres(sweep, store, note)  # before a study is made, because it may be refused
         record = create_or_resume.settle(sweep, store, shared, data, counts or {})
         store.patiently(
             lambda: optuna.create_study(

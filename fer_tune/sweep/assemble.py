@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -80,7 +80,10 @@ def assemble(root: Node, path: Path, text: str, changed: set[str], problems: Pro
     study = _study(root, path, problems)
     tried = _tried(root, changed, problems)
     _check(root, sections, tried, problems)
-    return _sweep(sections, tried, study, path, text)
+    sweep = _sweep(sections, tried, study, path, text)
+    if sweep is None:
+        return None
+    return replace(sweep, prior_origin=root.at(("search", "prior", "study")).origin)
 
 
 def _sections(root: Node, problems: Problems) -> _Sections:

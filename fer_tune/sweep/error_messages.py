@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from fer_tune.sweep.catalogue import describe_value
@@ -28,6 +29,9 @@ PLAIN = {
     "String should match pattern": "must match",
 }
 """How pydantic's messages begin, and our words for it. The first one that fits is used."""
+
+TOO_LONG = 1e17
+"""A whole number from here on is read as a float; see `yaml_nodes`."""
 
 
 def nearest(word: object, names: Iterable[str]) -> str:
@@ -69,16 +73,33 @@ def validated(model: type[Model], node: Node, path: str, problems: Problems, lea
 def _message(details: ErrorDetails, model: type[BaseModel], leave_out: str, problems: Problems) -> str:
     """Returns what pydantic found wrong, in the words of a sweep."""
     kind, given = details["type"], details.get("input")
+    *above, name = details["loc"] or ("",)
+    keys = _keys_at(model, above)
     if kind == "extra_forbidden":
-        whole = "params" in model.model_fields  # else it is a section
-        if whole and (word := wandb_word(TOP, details["loc"][-1], problems)):
+        whole = "params" in keys  # else it is a section
+        if whole and (word := wandb_word(TOP, name, problems)):
             return word
-        return unknown("key", details["loc"][-1], [*model.model_fields, *filter(None, [leave_out])])
+        return unknown("key", name, [*keys, *filter(None, [leave_out])])
     if kind == "missing":
-        return f"is missing: {model.model_fields[str(details['loc'][-1])].description}"
+        return f"is missing: {keys[str(name)].description}"
     if kind == "value_error":
         return details["msg"].removeprefix("Value error, ")
+    if kind == "int_type" and isinstance(given, float) and abs(given) >= TOO_LONG:
+        return f"is too {'large' if given > 0 else 'small'}: {describe_value(given)}"
     allowed = details["ctx"]["expected"].replace("'", "").replace(" or ", ", ") if kind == "literal_error" else ""
     begins = next((text for text in PLAIN if details["msg"].startswith(text)), "")
     message = PLAIN.get(begins, "") + details["msg"].removeprefix(begins)
     return f"{message}, not {describe_value(given)}{nearest(given, allowed.split(', '))}"
+
+
+def _keys_at(model: type[BaseModel], location: Iterable[str | int]) -> dict[str, FieldInfo]:
+    """Returns the fields of the section at a location in a model, by their keys in a sweep."""
+    for step in location:
+        field = _keys(model).get(str(step))
+        types = () if field is None else (field.annotation, *get_args(field.annotation))
+        model = next((one for one in types if isinstance(one, type) and issubclass(one, BaseModel)), model)
+    return _keys(model)
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in model.model_fields.items()}

@@ -190,6 +190,7 @@ class Sweep:
         limits: how long a run waits before it acts.
         search: whether poor trials are pruned, or paused at rungs.
         schedule: whether the sequence of trials depends on timing.
+        prior_origin: where the study of the prior was written, as errors name it: `line 12`.
     """
 
     study: str
@@ -215,6 +216,7 @@ class Sweep:
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     objective_of: ObjectiveOf = "max"
     lanes: int | Literal["auto"] = "auto"
+    prior_origin: str = field(default="", compare=False)
 
     def describe(self) -> dict[str, Any]:
         """Returns what makes the trials of a study comparable, as JSON-able data.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.samplers_and_pruners import Section
@@ -20,11 +20,16 @@ OF_RUNGS = ("rungs", "first", "compare", "keep_gb")
 class PriorSpec(Section):
     """Which configurations are believed to be good, and how firmly."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
     source: Literal["start"] | None = Field(None, alias="from", description="start: the configurations of `start`")
     study: str | None = Field(None, description="another study of the database: its best trials")
     confidence: Literal["low", "medium", "high"] = Field("medium", description="how often and how near to draw")
+
+    @field_validator("study")
+    @classmethod
+    def _is_named(cls, study: str | None) -> str | None:
+        if study is not None and not study.strip():
+            raise ValueError("must be the name of a study")
+        return study
 
     @model_validator(mode="after")
     def _one_source(self) -> PriorSpec:
@@ -45,7 +50,7 @@ class SearchSpec(Section):
     factor: int = Field(4, ge=2, le=100, description="one in so many trials of a rung continues to the next")
     first: int | None = Field(None, ge=1, description="the lowest rung; default is a tenth of the epochs")
     compare: Compared = Field("objective", description="what rungs compare: the objective, or val_loss")
-    prior: PriorSpec | None = Field(None, description="configurations near which to search more often")
+    prior: PriorSpec | None = Field(None, description="draw more often near `start`, or near the best of {study: NAME}")
     keep_gb: float = Field(8.0, ge=0, le=1e6, description="space for the checkpoints of paused trials, in GB")
 
     @field_validator("rungs", mode="before")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,16 @@ from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES, Family, family_files, start_weights
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.error_messages import nearest
-from fer_tune.sweep.schema import OBJECTIVES, PRUNERS, SAMPLERS, SweepKeys, SweepLimits
+from fer_tune.sweep.schema import (
+    OBJECTIVES,
+    PRUNERS,
+    SAMPLERS,
+    Budget,
+    SearchSpec,
+    Section,
+    SweepKeys,
+    SweepLimits,
+)
 from fer_tune.sweep.space import show
 from fer_tune.sweep.yaml_nodes import dump
 
@@ -44,6 +53,9 @@ SEARCHED = {
 NEW = "optimizer: sgd, lr: 0.05, weight_decay: 5.0e-4, augment: 0.3, sampling: natural"
 TUNED = "optimizer: adamw, lr: 3.0e-4, weight_decay: 0.05, augment: 0.3, sampling: natural, frozen: none"
 """A sound start for new weights, and for those of a file."""
+
+EXAMPLES = {"prior": "{from: start, confidence: medium}"}
+"""What the template shows of keys whose default says little."""
 
 
 def template(family: str, weights: str | None = None) -> str:
@@ -118,22 +130,24 @@ def _keys(family: str, written: str, weights: str | None) -> Iterator[str]:
     side = _side(FAMILIES[family])
     images = "fer2013" if side == FER2013.side else f"{{path: fer2013, side: {side}}}"
     yield f"# study: {study}  # {about['study']}"
+    yield f"# extends: null  # {about['extends']}"
     yield f"family: {written}"
-    if weights is not None:
-        yield f"{dump({'weights': weights}, False).strip()}  # {about['weights']}"
+    given = "# weights: null" if weights is None else dump({"weights": weights}, False).strip()
+    yield f"{given}  # {about['weights']}"
     yield from (
         f"data: {images}  # {about['data']}",
-        "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42}  # or: usage, the data set's own parts",
+        "# With `policy: usage`, the parts are the data set's own.",
+        "split: {policy: stratified, val: 0.15, test: 0.15, seed: 42, group_duplicates: true}",
         f"objective: val_accuracy  # one of {', '.join(OBJECTIVES)}",
         f"objective_of: max  # {about['objective_of']}",
         f"sampler: effects  # one of {', '.join(SAMPLERS)}; with options: {{name: tpe, n_startup_trials: 10}}",
         "# Trials pause at rungs, and the best quarter of each rung continues. With `search: prune`, a",
         "# pruner stops trials for good. A step of a pruner is an epoch. The pruners are:",
         f"# {', '.join(PRUNERS)}.",
-        "search: {strategy: promote, factor: 4, compare: val_loss}",
+        *_section("search", SearchSpec, {"strategy": "promote", "factor": "4", "compare": "val_loss"}),
         "# pruner: {name: median, n_startup_trials: 5, n_warmup_steps: 5}",
-        "# schedule: deterministic  # the same sequence of trials whatever the timing of workers",
-        "budget: {trials: 100, epochs: 30}  # and hours: 0.5, the wall time of one run",
+        "# schedule: {name: deterministic, slots: 8}  # the same sequence of trials whatever the timing of workers",
+        *_section("budget", Budget, {"trials": "100", "epochs": "30"}),
         f"seed: 0  # {about['seed']}",
         f"patience: 0  # {about['patience']}",
         f"retries: 2  # {about['retries']}",
@@ -141,6 +155,17 @@ def _keys(family: str, written: str, weights: str | None) -> Iterator[str]:
     )
     for name, info in SweepLimits.model_fields.items():
         yield f"# {name}: {'null' if info.default is None else show(info.default)}  # {info.description}"
+
+
+def _section(key: str, section: type[Section], values: Mapping[str, str]) -> Iterator[str]:
+    """Yields a section with all its keys. Those that have no value here are comments, with their
+    defaults.
+    """
+    yield f"{key}:"
+    for name, info in section.model_fields.items():
+        default = EXAMPLES.get(name) or ("null" if info.default is None else show(info.default))
+        given = f"{name}: {values[name]}" if name in values else f"# {name}: {default}"
+        yield f"  {given}  # {info.description}"
 
 
 def _params(family: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from fer_tune.display.terminal import Output, console, many, next_commands, prob
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.sweep.durations import hours
-from tests.studies import SWEEP, epoch_row, job_of, make_study
+from tests.studies import SWEEP, Curve, epoch_row, job_of, make_study
 
 
 @pytest.fixture
@@ -56,17 +56,53 @@ def test_a_dry_run_says_which_study_continues(sweep: Path, settings: Settings) -
         fer_tune.preview(sweep, changes=["seed=4"])
 
 
+@pytest.mark.parametrize(
+    ("curves", "states", "what"),
+    [
+        ((("complete", [0.3]),), "1 finished trial", "first what waits in Optuna's queue, then new trials"),
+        (
+            (("complete", [0.3]), ("paused", [0.2])),
+            "1 finished trial, 1 paused",
+            "first paused trials that may continue, then new ones",
+        ),
+        ((("complete", [0.3]),) * 20, "20 finished trials", "nothing is left to train"),
+    ],
+)
+def test_a_dry_run_says_what_continues(
+    sweep: Path, settings: Settings, curves: tuple[Curve, ...], states: str, what: str
+) -> None:
+    make_study(settings, curves).close()
+    shown = CliRunner().invoke(app, ["run", str(sweep), "--dry-run", "--devices", "cpu"])
+    printed = " ".join(shown.stdout.split())
+    assert f"which has {states} 20 trials of at most" in printed
+    assert what in printed
+    assert "by hand" not in printed
+
+
 def test_a_dry_run_refuses_a_prior_that_is_not_there(sweep: Path, settings: Settings) -> None:
     words = ["run", str(sweep), "--dry-run", "--study", "other", "--set", "search.prior.study=tyni"]
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 2
-    assert "tiny.yaml: search.prior.study: there is no study tyni." in " ".join(shown.stderr.split())
+    assert "tiny.yaml: --set search.prior.study=tyni: search.prior.study: there is no study tyni." in " ".join(
+        shown.stderr.split()
+    )
     assert not settings.root.exists()
     make_study(settings).close()
     with pytest.raises(StudyError, match=r"Did you mean tiny\?"):
         fer_tune.preview(sweep, changes=["study=other", "search.prior.study=tyni"])
     [found] = fer_tune.preview(sweep, changes=["study=other", "search.prior.study=tiny"])
     assert found.counts is None
+    assert found.notes == ()
+
+
+def test_a_dry_run_says_what_a_prior_does_not_take_over(sweep: Path, settings: Settings) -> None:
+    make_study(settings).close()
+    changes = ["study=other", "search.prior.study=tiny", "lr=0.5"]
+    [found] = fer_tune.preview(sweep, changes=changes)
+    said = "The search does not take over these hyperparameters of its best trial: lr."
+    assert found.notes[-1] == f"search.prior: {said}"
+    words = ["run", str(sweep), "--dry-run", *(word for change in changes for word in ("--set", change))]
+    assert said in " ".join(CliRunner().invoke(app, words).stdout.split())
 
 
 def test_seed_and_study_are_those_of_the_sweep(sweep: Path) -> None:

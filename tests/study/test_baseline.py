@@ -53,7 +53,7 @@ def test_the_best_of_many_must_be_further_ahead(settings: Settings) -> None:
 
 
 def test_the_gain_of_a_confirmed_trial_is_that_under_its_new_seeds(searching: Settings, monkeypatch: Any) -> None:
-    """Trial 1 is the best start. Its search was lucky, and it has the same value as trial 0 since."""
+    """Trial 1 is the best start."""
     monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
     search(searching, 0.50, 0.51, 0.2)
     before = fer_tune.gain(trial=0)

@@ -9,16 +9,20 @@ import pytest
 
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
+from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import TrialSummary, proposals, trials
 from fer_tune.study.arms import ALONE, BESIDE_OTHERS, Evidence, from_model
 from fer_tune.study.configurations import Cube, Floats
 from fer_tune.sweep.schema import SamplerSpec, SearchSpec, Start, Sweep
 from fer_tune.sweep.search_spec import PriorSpec, ScheduleSpec
-from tests.jobs.helpers import INLINE, run
+from fer_tune.sweep.space import Parameter, Range
+from tests.jobs.helpers import INLINE, Notebook, run
+from tests.pool.trainers import obedient
 from tests.searches import make_sweep
 
 EFFECTS = SamplerSpec("effects", None, {"n_startup_trials": 4})
+FROM_START = PriorSpec.model_validate({"from": "start", "confidence": "high"})
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_random_search_with_rungs_stays_random(settings: Settings) -> None:
 
 
 def test_a_prior_from_start_is_trained_first_and_to_its_end(settings: Settings) -> None:
-    found = searched(settings, with_prior(PriorSpec(source="start", confidence="high"), value=0.7))
+    found = searched(settings, with_prior(FROM_START, value=0.7))
     assert (found[0].state, found[0].epochs, found[0].params["value"]) == ("complete", 2, 0.7)
     near = [one.params["value"] for one in found if one.attrs.get("drawn") == "prior"]
     assert len(near) >= 3
@@ -79,8 +83,8 @@ def test_a_prior_from_another_study_begins_with_its_best_trial(settings: Setting
 
 
 def test_a_prior_from_a_study_that_is_not_there_is_refused_before_a_study_is_made(settings: Settings) -> None:
-    make = with_prior(PriorSpec(study="absent"))
-    with pytest.raises(StudyError, match=r"search\.prior\.study: there is no study absent"):
+    make = replace(with_prior(PriorSpec(study="absent")), prior_origin="line 12")
+    with pytest.raises(StudyError, match=r"^s\.yaml: line 12: search\.prior\.study: there is no study absent"):
         run(make, settings)
     with Store.of(settings) as store:
         assert store.studies.all() == []
@@ -93,8 +97,39 @@ def test_the_error_about_a_missing_prior_names_the_nearest_study(settings: Setti
     assert refused.value.hint == "Did you mean other? `fer-tune studies` lists the studies."
 
 
+def test_a_prior_from_a_study_that_shares_no_value_is_refused_before_a_study_is_made(settings: Settings) -> None:
+    searched(settings, make_sweep("other", epochs=2, budget=3, seconds=0.0))
+    sweep = with_prior(PriorSpec(study="other"))
+    high = {"value": Parameter("value", "value", Range(0.95, 0.99))}
+    with pytest.raises(StudyError, match=r"search\.prior\.study: no hyperparameter of other's best trials") as refused:
+        run(replace(sweep, space=sweep.space | high), settings)
+    assert refused.value.hint.startswith("This sweep searches value.")
+    with Store.of(settings) as store:
+        assert store.studies.find("s") is None
+
+
+def noted(settings: Settings, sweep: Sweep) -> list[str]:
+    watch = Notebook()
+    run_sweeps([sweep], settings, INLINE, watch, obedient)
+    return [note for note in watch.notes if "search.prior" in note]
+
+
+def test_a_note_says_what_a_prior_does_not_take_over(settings: Settings) -> None:
+    other = make_sweep("other", epochs=2, budget=3, seconds=0.002)
+    searched(settings, replace(other, family="deep_cnn"))
+    assert noted(settings, with_prior(PriorSpec(study="other"))) == [
+        "s: search.prior: other is a study of deep_cnn. "
+        "The search does not take over these hyperparameters of its best trial: seconds."
+    ]
+
+
+def test_a_prior_of_the_same_space_is_not_noted(settings: Settings) -> None:
+    searched(settings, make_sweep("other", epochs=2, budget=3, seconds=0.0))
+    assert noted(settings, with_prior(PriorSpec(study="other"))) == []
+
+
 def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settings: Settings) -> None:
-    sweep = with_prior(PriorSpec(source="start", confidence="high"))
+    sweep = with_prior(FROM_START)
     starts = tuple(Start(None, {"value": value}) for value in (0.1, 0.8, 0.15))
     found = searched(settings, replace(sweep, start=starts))
     near = [float(one.params["value"]) for one in found if one.attrs.get("drawn") == "prior"]
@@ -103,7 +138,7 @@ def test_a_prior_follows_those_of_its_configurations_that_turned_out_well(settin
 
 
 def test_without_start_configurations_a_prior_from_them_does_not_keep_trials_from_pausing(settings: Settings) -> None:
-    found = searched(settings, with_prior(PriorSpec(source="start", confidence="high")))
+    found = searched(settings, with_prior(FROM_START))
     assert sum(one.epochs == 1 for one in found) > len(found) / 2
 
 

@@ -401,6 +401,15 @@ def test_every_option_is_one_of_optunas() -> None:
         ("search: {prior: {confidence: high}}", "needs either from: start, or study: NAME"),
         ("search: {prior: start}", "search.prior: must be a mapping, such as {from: start}, not start"),
         ("search: {prior: {from: begin}}", "must be 'start', not begin"),
+        (
+            "search: {prior: {stdy: mini, from: start}}",
+            "search.prior.stdy: unknown key; nearest: study; allowed: from, study, confidence",
+        ),
+        ("search: {prior: {source: start}}", "search.prior.source: unknown key; allowed: from, study, confidence"),
+        ("search: {prior: {study: ''}}", "search.prior.study: must be the name of a study"),
+        ("search: {rungs: [99999999999999999999]}", "search.rungs.0: is too large: 1e+20"),
+        ("search: {rungs: [-99999999999999999999]}", "search.rungs.0: is too small: -1e+20"),
+        ("budget: {trials: 99999999999999999999}", "budget.trials: is too large: 1e+20"),
     ],
 )  # fmt: skip
 def test_wrong_sections_are_refused(line: str, words: str) -> None:
@@ -609,6 +618,13 @@ def test_a_schedule_that_is_too_short_for_rungs_is_noted() -> None:
 def test_a_prior_without_start_configurations_is_noted() -> None:
     sweep = loads("family: vgg\nsearch: {prior: {from: start}}")
     assert sweep.notes == ("`start` has no configurations, so the search has no prior",)
+
+
+def test_a_sweep_knows_where_the_study_of_its_prior_was_written() -> None:
+    text = "family: vgg\nsearch:\n  prior:\n    study: other"
+    assert loads(text).prior_origin == "line 4"
+    assert loads(text, "lr=0.1").prior_origin == "line 4"
+    assert loads(text, "search.prior.study=x").prior_origin == "--set search.prior.study=x"
 
 
 def test_the_schedule_of_the_search() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import SweepError
 from fer_tune.models import FAMILIES
 from fer_tune.sweep.catalogue import catalogue
 from fer_tune.sweep.describe import rows
 from fer_tune.sweep.load import load_sweep, loads_sweep
-from fer_tune.sweep.schema import Sweep
+from fer_tune.sweep.schema import Budget, Images, ScheduleSpec, SearchSpec, Sweep, SweepKeys
+from fer_tune.sweep.search_spec import PriorSpec
 from fer_tune.sweep.space import Choice, Fixed, Range, keyed
 from fer_tune.sweep.templates import template
 
@@ -110,6 +112,25 @@ def test_the_templates_comments_are_valid_too(family: str) -> None:
         text = text.replace(f"\n  # {name}: ", f"\n  {name}: ")
     sweep = loads_sweep(text, Path(f"{family}.yaml"))
     assert {parameter.name for parameter in sweep.space.values()} == set(catalogue(family))
+
+
+def test_the_template_names_every_key() -> None:
+    text = template("simple_cnn").partition("\nparams:")[0]
+    for section in (SweepKeys, SearchSpec, PriorSpec, ScheduleSpec, Budget, Images, SplitPolicy):
+        keys = [info.alias or name for name, info in section.model_fields.items()]
+        assert not [key for key in keys if key not in ("params", "start") and f"{key}:" not in text], section
+
+
+def test_the_templates_comments_on_search_and_budget_are_valid_too() -> None:
+    text = template("simple_cnn")
+    for section in (SearchSpec, Budget):
+        for name in section.model_fields:
+            text = text.replace(f"\n  # {name}: ", f"\n  {name}: ")
+    text = text.replace("\n# extends: ", "\nextends: ").replace("\n# weights: ", "\nweights: ")
+    sweep, plain = (loads_sweep(one, Path("simple_cnn.yaml")) for one in (text, template("simple_cnn")))
+    assert sweep.search.prior is not None
+    assert sweep.search.model_copy(update={"prior": None}) == plain.search
+    assert sweep.budget == plain.budget
 
 
 def test_an_unknown_family_has_no_template() -> None:
