@@ -134,7 +134,7 @@ def run(  # noqa: PLR0917 - options
     Exit codes: 0 done, 2 bad usage or input, 3 nothing completed, 130 interrupted.
     """
     only_one(**{"quiet": quiet, "json-lines": json_lines})
-    only_one(**{"dry-run": dry_run, "plan": plan})
+    only_one(**{"dry-run": dry_run, "plan": plan, "json-lines": json_lines})
     budget = {
         "budget.trials": trials,
         "budget.epochs": epochs,

@@ -44,6 +44,7 @@ WRONG = {
     "export model": "Missing option '--onnx'.",
     "run FILE --dry-run --lanes 0": "--lanes must be between 1 and 64, or auto (got 0).",
     "run FILE --dry-run --plan": "--dry-run and --plan exclude one another.",
+    "run FILE --plan --json-lines": "--plan and --json-lines exclude one another.",
     "run FILE FILE2 --study x": "--study names one study, and there are 2 sweeps.",
     "best a --study b": "Two studies are named: a and b.",
     "studies remove a": "ACTION must be one of delete, rename, export, import (got remove).",

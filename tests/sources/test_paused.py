@@ -483,7 +483,7 @@ def test_the_end_of_the_budget_prunes_a_trial_that_was_cut_off(settings: Setting
     sweep, _ = cut_off_in_its_second_epoch(settings)
     spent = sweep.budget.model_copy(update={"gpu_hours": 1e-6})
     outcome, later = run(replace(sweep, budget=spent), settings)
-    assert outcome.studies[0].reason == "budget"
+    assert outcome.studies[0].reason == "gpu_hours"
     assert not later.started
     (pruned,) = found(settings)
     assert (pruned.state, pruned.attrs["reason"], pruned.attrs["paused"]) == ("pruned", "time", False)
