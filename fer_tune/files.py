@@ -35,15 +35,32 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         StorageError: the file cannot be written, or the path is a folder, a link or a device.
     """
+    with _replacement(path) as (stream, name):
+        write(stream)
+        flush(stream)
+        name.replace(path)
+
+
+def probe_file(path: Path) -> None:
+    """Makes the folder of a file, and writes nothing there.
+
+    Raises:
+        StorageError: `replace_file` would refuse this path, or could not write there.
+    """
+    with _replacement(path):
+        pass
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Yields what `draft` does. It makes the folder, and refuses what must not be replaced."""
     with writing(path):
         # Root could replace /dev/null or /dev/stdout with a file, and so break the machine.
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise StorageError(f"cannot write {path}: it is not a regular file", "Name another file.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft(path) as (stream, name):
-            write(stream)
-            flush(stream)
-            name.replace(path)
+        with draft(path) as made:
+            yield made
 
 
 def create_text(path: Path, text: str) -> bool:

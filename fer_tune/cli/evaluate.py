@@ -62,8 +62,10 @@ def evaluate(  # noqa: PLR0917 - options
     found = api.evaluate(folder, source, usage=usage, device=device, out=out, note=terminal.note)
     if json:
         terminal.print_json(found.as_dict())
-        return
-    show(terminal.console(), found)
+    else:
+        show(terminal.console(), found)
+    if found.unsaved is not None:
+        raise found.unsaved
 
 
 def show(out: Console, found: Assessment) -> None:

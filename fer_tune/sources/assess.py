@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import DataError, SettingsError
+from fer_tune.errors import DataError, SettingsError, StorageError
 from fer_tune.job import Tta, new_uid
 from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
-from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, TestScores, open_test, scored
-from fer_tune.store.openings import Opening, Openings
+from fer_tune.sources.evaluate import (
+    PREDICTIONS,
+    VIEW_NAMES,
+    TestScores,
+    open_test,
+    places_of_test,
+    scored,
+    write_predictions,
+)
+from fer_tune.store.openings import Opening, Openings, joined
 
 if TYPE_CHECKING:
     from fer_tune.data.dataset import Dataset
 
 PURPOSE = "evaluate"
 """The purpose of an opening, as the ledger records it."""
+
+METRICS = "metrics.json"
+
+OWN_TEST = "the test images of its split"
+"""The part of its own data set that a model is evaluated on, in words."""
 
 EVERY_VIEW: tuple[Tta, ...] = ("none", "flip", "crops")
 
@@ -31,6 +45,7 @@ class Assessment:
     """What a model reached on labelled images.
 
     Attributes:
+        model: its id, its job, or the name of its folder.
         source: as the user named it.
         part: which of its images, in words.
         classes: names of the model's classes.
@@ -42,8 +57,11 @@ class Assessment:
         trained: number of images that the model was trained on; they count among the copies. None
             if the source is not the data set that the model was made from, or its training images
             are not in the cache.
+        unsaved: why the figures and predictions could not be written; None if they were, or if
+            nobody asked for it.
     """
 
+    model: str
     source: str
     part: str
     classes: tuple[str, ...]
@@ -53,6 +71,7 @@ class Assessment:
     copies: int | None
     ledger: tuple[Opening, ...]
     trained: int | None = None
+    unsaved: StorageError | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the figures as files have them."""
@@ -61,6 +80,7 @@ class Assessment:
             for some in (self.views, self.distinct)
         )
         return {
+            "model": self.model,
             "source": self.source,
             "part": self.part,
             "images": self.images,
@@ -97,42 +117,42 @@ def assess(
         usage: a part of the competition, such as `PrivateTest`; None is the whole source.
         device: `cpu` or `cuda:N`; None is the first GPU, or the CPU without one.
         out: a folder for `metrics.json` and `predictions.npz`, or None. A model's own folder is
-            refused, because it has files of these names.
+            refused, because it has files of these names, and so is one with other results.
         note: is called with a sentence now and then while files are read.
 
-    Raises:
-        SettingsError: `out` has a model in it.
-        DataError: the source cannot be read, or has a class that the model does not know.
-        StorageError: a file is damaged, or cannot be written.
-    """
-    import numpy as np
+    Returns:
+        The figures. If they could not be written after all, `unsaved` says why.
 
+    Raises:
+        SettingsError: `out` is not a folder, or has a model or other results in it.
+        DataError: the source cannot be read, or has a class that the model does not know, or the
+            model's split is not in this storage folder.
+        StorageError: a file is damaged, or `out` cannot be written. No image was opened then.
+    """
     from fer_tune.data.load import load_faces
-    from fer_tune.files import replace_file, replace_text
     from fer_tune.train.ensemble import load_any
 
     if out is not None:
         _refuse_model(out)
     model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
-    origin = origin_of(model.description, folder)
-    labels, id = _labels(dataset, model.spec.classes), new_uid()
-    opened = Opened(model, dataset, labels, views, Openings(settings.root), id, _name(model.description, folder))
-    if dataset.signature == origin.get("data_signature") and usage is None:
-        kept = _kept(origin, settings, dataset)
-        target = (out or settings.cache / "evaluate" / id) / PREDICTIONS
-        chosen, predicted, scores, before = _own_test(opened, kept, target)
-        part = "the test images of its split"
-        if out is None:
-            target.unlink()
-    else:
+    origin, name = origin_of(model.description, folder), _name(model.description, folder)
+    kept = own_split(origin, settings, dataset)
+    labels = _labels(dataset, model.spec.classes)
+    own = kept if usage is None else None
+    if own is None:
         chosen, part = _part(dataset, usage)
-        key = f"{dataset.signature} {usage or ''}".strip()
-        predicted, scores, before = _other_images(opened, chosen, key, source)
-        if out is not None:
-            arrays: dict[str, Any] = {VIEW_NAMES[tta]: some for tta, some in predicted.items()}
-            arrays |= {"index": chosen, "label": labels[chosen]}
-            replace_file(out / PREDICTIONS, lambda stream: np.savez_compressed(stream, **arrays))
+    else:
+        with split_needed(own):
+            chosen, part = places_of_test(own), OWN_TEST
+    if out is not None:
+        _claim(out, {"model": name, "source": source, "part": part})
+    opened = Opened(model, dataset, labels, views, Openings(settings.root), new_uid(), name)
+    if own is None:
+        key = _key(dataset, None if usage is None else part, chosen, kept)
+        predicted, scores, before = _other_images(opened, chosen, key, studies_of(model) if kept else source)
+    else:
+        predicted, scores, before = _own_test(opened, own)
     training = _TrainingImages.of(origin, settings)
     copies = None if training is None else training.copies(dataset.images[chosen])
     trained = None if training is None else training.among(dataset, chosen)
@@ -141,9 +161,20 @@ def assess(
         here = labels[chosen][~copies]
         distinct = {tta: scored(here, some[~copies], len(model.spec.classes)) for tta, some in predicted.items()}
     many = None if copies is None else int(copies.sum())
-    found = Assessment(source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained)
-    if out is not None:
-        replace_text(out / "metrics.json", json.dumps(found.as_dict(), indent=2) + "\n")
+    found = Assessment(name, source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained)
+    return found if out is None else _written(found, out, chosen, labels[chosen], predicted)
+
+
+def _written(found: Assessment, out: Path, chosen: Any, labels: Any, predicted: dict[Tta, Any]) -> Assessment:
+    """Writes the files of an evaluation. Returns the figures, which cost an opening, with an error
+    if there is one."""
+    from fer_tune.files import replace_text
+
+    try:
+        write_predictions(out / PREDICTIONS, chosen, labels, predicted)
+        replace_text(out / METRICS, json.dumps(found.as_dict(), indent=2) + "\n")
+    except StorageError as error:
+        return replace(found, unsaved=error)
     return found
 
 
@@ -153,12 +184,45 @@ def results_of(model: Path) -> Path:
 
 
 def _refuse_model(out: Path) -> None:
-    """Raises an error if a folder has a model or an ensemble in it, whose files would be
-    replaced."""
+    """Raises an error if a folder is none, or has a model or an ensemble in it, whose files would
+    be replaced."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is not a folder.", "--out takes a folder, which is made if it is missing.")
     if any((out / name).exists() for name in ("model.safetensors", "config.json", "ensemble.json")):
         raise SettingsError(
             f"{out} has a model in it, and the figures of an evaluation would replace files of the model.",
             f"Name another folder: `--out {shlex.quote(str(results_of(out)))}`.",
+        )
+
+
+def _claim(out: Path, about: dict[str, str]) -> None:
+    """Makes a folder for results, before an opening is spent on them.
+
+    Args:
+        about: the model, the source and the part, as `metrics.json` names them.
+
+    Raises:
+        SettingsError: the folder has results of something else.
+        StorageError: it cannot be written.
+    """
+    from fer_tune.files import probe_file
+
+    for name in (PREDICTIONS, METRICS):
+        probe_file(out / name)
+    try:
+        known = json.loads((out / METRICS).read_text("utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        known = None
+    known = known if isinstance(known, dict) and "source" in known else {"source": None}
+    # Files of earlier versions do not name the model.
+    if any(known.get(key, value) != value for key, value in about.items()):
+        named = [f"{key} {known[key]}" for key in about if known.get(key)]
+        shown = f" ({', '.join(named)})" if named else ""
+        raise SettingsError(
+            f"{out} has other results{shown}, and this evaluation would replace them.",
+            f"Name another folder with `--out`, or remove {out / METRICS} first.",
         )
 
 
@@ -180,14 +244,12 @@ class Opened:
     name: str
 
 
-def _own_test(opened: Opened, kept: DataRef, target: Path) -> tuple[Any, dict[Tta, Any], dict[Tta, TestScores], Any]:
-    """Evaluates a model on the test images of its own split, and writes its predictions.
+def _own_test(opened: Opened, kept: DataRef) -> tuple[dict[Tta, Any], dict[Tta, TestScores], tuple[Opening, ...]]:
+    """Evaluates a model on the test images of its own split.
 
     Returns:
-        The positions of the images, the predictions and scores by view, and the openings.
+        The predictions and scores by view, and the openings.
     """
-    import numpy as np
-
     tested = open_test(
         opened.model,
         kept,
@@ -195,27 +257,27 @@ def _own_test(opened: Opened, kept: DataRef, target: Path) -> tuple[Any, dict[Tt
         id=opened.id,
         purpose=PURPOSE,
         name=opened.name,
+        study=studies_of(opened.model),
         views=opened.views,
-        predictions=target,
     )
-    with np.load(target, allow_pickle=False) as file:
-        return file["index"], {tta: file[VIEW_NAMES[tta]] for tta in opened.views}, tested.views, tested.ledger
+    return tested.predicted, tested.views, tested.ledger
 
 
 def _other_images(
-    opened: Opened, chosen: Any, key: str, source: str
+    opened: Opened, chosen: Any, key: str, about: str
 ) -> tuple[dict[Tta, Any], dict[Tta, TestScores], tuple[Opening, ...]]:
-    """Evaluates a model on images that are not of its split.
+    """Evaluates a model on other images than the test images of its split.
 
     Args:
         chosen: positions of the images.
         key: what the ledger calls them.
+        about: the study or the source, for the ledger.
 
     Returns:
         The predictions and scores by view, and the openings.
     """
     model, ledger = opened.model, opened.ledger
-    opening = ledger.open(opened.id, key, purpose=PURPOSE, model=opened.name, study=source)
+    opening = ledger.open(opened.id, key, purpose=PURPOSE, model=opened.name, study=about)
     predicted = {tta: model.predict(opened.dataset.images[chosen], tta) for tta in opened.views}
     labels, classes = opened.labels[chosen], len(model.spec.classes)
     scores = {tta: scored(labels, some, classes) for tta, some in predicted.items()}
@@ -231,6 +293,13 @@ def origin_of(description: Any, folder: Path) -> dict[str, Any]:
         description = read_config(folder / description["members"][0]["folder"]).everything
     origin = description.get("origin")
     return origin if isinstance(origin, dict) else {}
+
+
+def studies_of(model: Any) -> str:
+    """Returns the studies that a model was made from; an ensemble names those of its members."""
+    origins = [one.description.get("origin") for one in getattr(model, "members", [model])]
+    names = [str(one.get("study", "")) for one in origins if isinstance(one, dict)]
+    return ", ".join(dict.fromkeys(filter(None, names)))
 
 
 def _name(description: Any, folder: Path) -> str:
@@ -266,16 +335,52 @@ def _part(dataset: Dataset, usage: str | None) -> tuple[Any, str]:
             f"{dataset.source} has no part {usage}.",
             f"--usage takes {', '.join(USAGES)}, for a file with a Usage column.",
         )
-    return np.flatnonzero(dataset.usage == by_name[usage.lower()]), usage
+    code = by_name[usage.lower()]
+    return np.flatnonzero(dataset.usage == code), USAGES[code]
 
 
-def _kept(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataRef:
-    """Returns the data and the split that a model was made from."""
+def own_split(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataRef | None:
+    """Returns the data and the split that a model was made from; None if these are other data."""
     from fer_tune.data import cache
 
+    if dataset.signature != origin.get("data_signature"):
+        return None
     split = str(origin.get("split_hash", ""))
     path = settings.cache / "splits" / f"{split[:32]}.npz"
     return DataRef(cache.folder(settings, dataset.signature), dataset.signature, path, split, dataset.spec)
+
+
+@contextmanager
+def split_needed(kept: DataRef) -> Iterator[None]:
+    """Says in the words of somebody who has the model only that its split cannot be read.
+
+    Raises:
+        DataError: the split is not in this storage folder.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(
+            "The model was made from these images, but its split, which says which of them are test images, is not "
+            "in this storage folder.",
+            "Set FER_TUNE_DIR to the storage folder that the model was made in, or copy the file "
+            f"cache/splits/{kept.split.name} from there to {kept.split.parent}.",
+        ) from error
+
+
+def _key(dataset: Dataset, part: str | None, chosen: Any, kept: DataRef | None) -> str:
+    """Returns what the ledger calls some images: their data and part, and the model's own split if
+    test images of it are among them."""
+    import numpy as np
+
+    images = f"{dataset.signature} {part or ''}".strip()
+    if kept is None:
+        return images
+    try:
+        test = places_of_test(kept)
+    except DataError:  # nobody knows which images are test: rather one opening too many than too few
+        test = chosen
+    return joined(kept.split_hash, images) if np.isin(test, chosen).any() else images
 
 
 @dataclass(frozen=True)

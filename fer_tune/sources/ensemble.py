@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fer_tune.errors import TrainingError
 from fer_tune.job import Tta
@@ -32,13 +33,16 @@ Network = tuple[Key, int]
 PURPOSE = "ensemble"
 """The purpose of an opening, as the ledger records it."""
 
+TEST_FIGURES = ("test", "test_of_single", "test_images", "test_openings", "test_ledger")
+"""What `metrics.json` has of an ensemble that was tested."""
+
 
 @dataclass(frozen=True)
 class EnsembleFit:
     """A trained ensemble.
 
     Attributes:
-        id: the same for the same members and the same schedule.
+        id: the same for the same members, best single one and schedule.
         folder: holds `ensemble.json`, a folder for each member, `metrics.json` and, if test was
             opened, `predictions.npz`.
         chosen: the members, and figures on validation.
@@ -200,7 +204,10 @@ def _write(fit: EnsembleFit) -> None:
             "single_chosen_on": choice.single_accuracy,
         },
     }
-    if fit.tested is not None:
+    path = fit.folder / "metrics.json"
+    if fit.tested is None:
+        content |= _test_figures(path, fit.id)
+    else:
         views, beside = (
             {VIEW_NAMES[tta]: scores.figures() for tta, scores in some.items()}
             for some in (fit.tested.views, fit.tested.beside)
@@ -212,4 +219,15 @@ def _write(fit: EnsembleFit) -> None:
             "test_openings": len(fit.tested.ledger),
             "test_ledger": [opening.line for opening in fit.tested.ledger],
         }
-    replace_text(fit.folder / "metrics.json", json.dumps(content, indent=2) + "\n")
+    replace_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _test_figures(path: Path, id: str) -> dict[str, Any]:
+    """Returns the figures on test that an earlier call wrote for this ensemble, if any."""
+    try:
+        known = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict) or known.get("ensemble") != id:
+        return {}
+    return {name: known[name] for name in TEST_FIGURES if name in known}

@@ -7,7 +7,7 @@ see how often the test images of that split were opened before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,12 +86,14 @@ class Tested:
         ledger: all openings of the split up to this one, the oldest first.
         images: number of test images.
         beside: the scores of another model, which was evaluated in the same opening.
+        predicted: the probabilities by kind of test-time augmentation, [T, C].
     """
 
     views: dict[Tta, TestScores]
     ledger: tuple[Opening, ...]
     images: int
     beside: dict[Tta, TestScores] = field(default_factory=dict)
+    predicted: dict[Tta, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def scored(labels: Any, probabilities: Any, classes: int) -> TestScores:
@@ -120,6 +122,32 @@ def on_validation(model: Model, data: DataRef, views: Sequence[Tta]) -> dict[Tta
     return {view: scored(labels, model.predict(images, view), len(model.spec.classes)) for view in views}
 
 
+def places_of_test(data: DataRef) -> Any:
+    """Returns the positions of the test images of a split in the data set. It opens no image.
+
+    Raises:
+        DataError: the data or the split is not in the cache any more.
+    """
+    from fer_tune.data.access import open_final
+
+    return open_final(data).test
+
+
+def write_predictions(path: Path, places: Any, labels: Any, predicted: Mapping[Tta, Any]) -> None:
+    """Writes predictions for images at some positions of a data set, as `PREDICTIONS` says.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    import numpy as np
+
+    from fer_tune.files import replace_file
+
+    arrays: dict[str, Any] = {VIEW_NAMES[view]: some for view, some in predicted.items()}
+    arrays |= {"index": places, "label": labels}
+    replace_file(path, lambda stream: np.savez_compressed(stream, **arrays))
+
+
 def open_test(
     model: Model,
     data: DataRef,
@@ -136,8 +164,8 @@ def open_test(
 ) -> Tested:
     """Opens the test images of a split, and returns the scores of a model.
 
-    It writes the predictions to a file. So nobody has to open test again to see which images were
-    mistaken.
+    It can write the predictions to a file. So nobody has to open test again to see which images
+    were mistaken. The result is in the ledger before.
 
     Args:
         id, purpose, name, study: see `store.openings.Opening`; `name` is its `model`. A second call
@@ -151,23 +179,18 @@ def open_test(
         DataError: the data or the split is not in the cache any more.
         StorageError: a file cannot be written.
     """
-    import numpy as np
-
     from fer_tune.data.access import open_final
-    from fer_tune.files import replace_file
 
+    opened = open_final(data)  # reads no image yet: a split that is not there is no opening
     entry = openings.open(id, data.split_hash, purpose=purpose, model=name, study=study)
-    opened = open_final(data)
     images, labels = opened.images[opened.test], opened.labels[opened.test]
     found = {view: model.predict(images, view) for view in views}
-    if predictions is not None:
-        arrays: dict[str, Any] = {VIEW_NAMES[view]: some for view, some in found.items()}
-        arrays |= {"index": opened.test, "label": labels}
-        replace_file(predictions, lambda stream: np.savez_compressed(stream, **arrays))
     classes = len(model.spec.classes)
     scores = {view: scored(labels, some, classes) for view, some in found.items()}
     others = {view: scored(labels, beside.predict(images, view), classes) for view in views} if beside else {}
     openings.result(id, {VIEW_NAMES[view]: one.scores.accuracy for view, one in scores.items()})
+    if predictions is not None:
+        write_predictions(predictions, opened.test, labels, found)
     known = openings.of_split(data.split_hash, list(database))
     before = tuple(one for one in known if one.id == id or one.opened <= entry.opened)
-    return Tested(scores, before, len(labels), others)
+    return Tested(scores, before, len(labels), others, found)

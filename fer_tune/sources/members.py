@@ -112,9 +112,14 @@ class Chosen:
         return next((some for some in self.members if key_of(some) == one.key), _member(one, 0, one.value))
 
     def identity(self, epochs: int | None) -> str:
-        """Returns an id that is the same for the same networks and the same schedule."""
-        parts = [[one.record.uid, *one.key, count] for one, count in self.networks.values()]
-        return hashlib.sha256(json.dumps([parts, epochs]).encode()).hexdigest()[:12]
+        """Returns an id that is the same for the same members, best single one and schedule.
+
+        The single one is named apart, because it has a network even if it is not a member.
+        """
+        uids = {key: one.record.uid for key, (one, _) in self.networks.items()}
+        members = sorted([uids[key_of(one)], *key_of(one), one.weight] for one in self.members)
+        single = [uids[key_of(self.single)], *key_of(self.single)]
+        return hashlib.sha256(json.dumps([members, single, epochs]).encode()).hexdigest()[:12]
 
 
 def key_of(member: Member) -> Key:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.fer2013 import USAGES
 from fer_tune.data.published import PUBLISHED, Published
-from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
-from fer_tune.sources.assess import Assessment, assess, origin_of
+from fer_tune.sources.assess import Assessment, assess, origin_of, own_split, split_needed
 
 if TYPE_CHECKING:
     from fer_tune.data.dataset import Dataset
@@ -159,15 +158,13 @@ class _Known:
         """Returns what is known, or None if the model was made from other data."""
         import numpy as np
 
-        from fer_tune.data import cache
         from fer_tune.data.access import open_search
 
-        if dataset.signature != origin.get("data_signature"):
+        kept = own_split(origin, settings, dataset)
+        if kept is None:
             return None
-        split = str(origin.get("split_hash", ""))
-        path = settings.cache / "splits" / f"{split[:32]}.npz"
-        place = cache.folder(settings, dataset.signature)
-        opened = open_search(DataRef(place, dataset.signature, path, split, dataset.spec))
+        with split_needed(kept):
+            opened = open_search(kept)
         train, val = np.zeros(len(dataset), bool), np.zeros(len(dataset), bool)
         train[opened.train], val[opened.val] = True, True
         fit, every = str(origin.get("fit")), np.ones(len(dataset), bool)

@@ -22,6 +22,9 @@ from fer_tune.store.records import LedgerRecord
 
 FILE = "test-ledger.jsonl"
 
+BETWEEN = ", "
+"""Stands between the names of what was opened."""
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -29,7 +32,8 @@ class Opening:
 
     Attributes:
         id: identifies the opening. For a final fit it is the uid of its job.
-        split: hash of the split.
+        split: what the images are called: the hash of a split, or the signature of other images
+            and their part. See `joined` for images with several names.
         purpose: such as `final fit`, `ensemble` or `evaluate`.
         model: what was evaluated: a job, or a folder.
         study: name of the study, or several names; empty if there is none.
@@ -50,6 +54,12 @@ class Opening:
         shown = ", ".join(f"{name} {100 * value:.2f} %" for name, value in self.result.items())
         about = " ".join(word for word in (self.study, self.purpose) if word)
         return f"{self.opened:%Y-%m-%d %H:%M} {about} {self.model}{': ' if shown else ''}{shown}"
+
+
+def joined(*names: str) -> str:
+    """Returns the `split` of an opening that counts under several names, such as a part of the
+    competition that has test images of a split."""
+    return BETWEEN.join(name for name in names if name)
 
 
 class Openings:
@@ -98,13 +108,15 @@ class Openings:
         """Returns every opening of a split, the oldest first.
 
         Args:
+            split: its hash. Of several names, those openings are returned that have one of them.
             database: openings that a database recorded, perhaps before there was this file.
         """
         found: dict[str, Opening] = {}
         for record in database or ():
             id = record.job or f"entry {record.id}"
             found[id] = Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
-        return [one for one in _by_time(found | self._known()) if one.split == split]
+        names = _names(split)
+        return [one for one in _by_time(found | self._known()) if names & _names(one.split)]
 
     def lines(self) -> list[str]:
         """Returns the lines of the ledger, for a backup."""
@@ -143,6 +155,11 @@ class Openings:
         file = self.path.open("ab+")
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         return file
+
+
+def _names(split: str) -> set[str]:
+    """Returns the names in an opening's `split`. Earlier versions wrote a part as the user did."""
+    return set(split.lower().split(BETWEEN))
 
 
 def _by_time(openings: Mapping[str, Opening]) -> list[Opening]:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.dataset import Dataset
 from fer_tune.settings import Settings, sqlite_url
+from fer_tune.sources.run import run_sweeps
+from tests.jobs.helpers import INLINE, real_sweep
 
 Work = Callable[[Settings], object]
 Once = Callable[[str, Work], Settings]
@@ -35,6 +38,34 @@ def once(searching: Settings, trained: dict[str, Path], tmp_path_factory: pytest
         return searching
 
     return fill
+
+
+PARTS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
+
+
+@pytest.fixture(scope="session")
+def with_usage(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a fer2013.csv of the tiny faces."""
+    path = tmp_path_factory.mktemp("usage") / "fer2013.csv"
+    rows = [
+        f"{label},{' '.join(map(str, image.ravel()))},{PARTS[place % 5]}"
+        for place, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True))
+    ]
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows]))
+    return path
+
+
+@pytest.fixture
+def by_usage(once: Once, with_usage: Path) -> Settings:
+    """Returns the settings of a study that has the competition's own parts."""
+    sweep = real_sweep(1)
+    split = sweep.split.model_copy(update={"policy": "usage"})
+    return replace(
+        once("protocols", lambda settings: run_sweeps(
+            [replace(sweep, split=split)], replace(settings, data_source=str(with_usage)), INLINE
+        )),
+        data_source=str(with_usage),
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

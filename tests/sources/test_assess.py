@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from typer.testing import CliRunner
 from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.data.dataset import Dataset
-from fer_tune.errors import DataError, SettingsError
+from fer_tune.errors import DataError, SettingsError, StorageError
 from fer_tune.settings import Settings
-from fer_tune.sources.assess import assess
+from fer_tune.sources.assess import assess, studies_of
 from fer_tune.sources.final import Request
 from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
@@ -61,7 +62,8 @@ def test_its_own_data_set_means_the_test_images_of_its_split(model: tuple[Settin
     second = assess(folder, "fer2013", settings)
     assert [len(one.ledger) for one in (first, second)] == [1, 2], "each evaluation is an opening"
     assert first.views["none"].scores == second.views["none"].scores
-    assert not list((settings.cache / "evaluate").rglob("*.npz"))
+    assert not (settings.cache / "evaluate").exists(), "nothing is left in the cache"
+    assert [one.study for one in second.ledger] == ["s", "s"]
 
 
 def test_copies_of_training_images_are_left_out_beside(model: tuple[Settings, Path], demo: Dataset, tmp_path: Path):
@@ -99,6 +101,129 @@ def test_figures_are_never_written_into_the_folder_of_a_model(
         assert f"--out results/{target.name}`" in caught.value.hint
     assert {path: path.read_bytes() for path in before} == before
     assert Openings(settings.root).all() == [], "it was refused before test was opened"
+
+
+def test_a_part_with_test_images_of_its_split_counts_for_the_split(by_usage: Settings, with_usage: Path) -> None:
+    found = run_final_fits("s", Request(), by_usage, INLINE)
+    assert found is not None
+    folder, source = found[0].folder, str(with_usage)
+    counts = [
+        len(assess(folder, source, by_usage, usage=usage).ledger)
+        for usage in ("PrivateTest", "privatetest", None, "PublicTest", "PUBLICTEST")
+    ]
+    assert counts == [2, 3, 4, 1, 2], "PublicTest has no test image of the split"
+    with Store.of(by_usage) as store:
+        split = store.studies.get("s").split.hash
+    ledger = Openings(by_usage.root)
+    assert [one.purpose for one in ledger.of_split(split)] == ["final fit", *["evaluate"] * 3]
+    assert len(ledger.all()) == 6, "each opening is there once"
+
+
+def test_a_part_of_its_data_counts_for_the_split_if_the_split_is_not_there(
+    by_usage: Settings, with_usage: Path, tmp_path: Path
+) -> None:
+    found = run_final_fits("s", Request(test=False), by_usage, INLINE)
+    assert found is not None
+    elsewhere = replace(by_usage, root=tmp_path / "elsewhere")
+    assess(found[0].folder, str(with_usage), elsewhere, usage="PublicTest")
+    with Store.of(by_usage) as store:
+        split = store.studies.get("s").split.hash
+    assert len(Openings(elsewhere.root).of_split(split)) == 1, "nobody knows which images are test"
+
+
+@pytest.mark.parametrize("what", ["file", "link", "folder"])
+def test_a_folder_that_cannot_be_written_is_said_before_test_is_opened(
+    model: tuple[Settings, Path], tmp_path: Path, what: str
+) -> None:
+    settings, folder = model
+    out = tmp_path / "out"
+    if what == "file":
+        out.write_text("mine")
+    elif what == "link":
+        out.mkdir()
+        (out / "metrics.json").symlink_to(tmp_path / "elsewhere")
+    else:
+        (out / "predictions.npz").mkdir(parents=True)
+    with pytest.raises((SettingsError, StorageError), match=r"out.* is not a"):
+        assess(folder, "fer2013", settings, out=out)
+    assert Openings(settings.root).all() == []
+
+
+def test_figures_are_shown_if_they_cannot_be_written(
+    model: tuple[Settings, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, folder = model
+    monkeypatch.setenv("FER_TUNE_DATA", str(settings.data_source))
+
+    def full(path: Path, *arguments: object) -> None:
+        raise StorageError(f"cannot write {path}: No space left on device", "Free some space.")
+
+    monkeypatch.setattr("fer_tune.sources.assess.write_predictions", full)
+    shown = CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 2
+    assert "ten crops" in shown.stdout
+    assert "predictions.npz: No space left" in shown.stderr
+    [opening] = Openings(settings.root).all()
+    assert set(opening.result) == {"plain", "flip", "crops"}
+    words = ["evaluate", str(folder), "fer2013", "--out", str(tmp_path / "out"), "--json"]
+    shown = CliRunner().invoke(app, words)
+    assert (shown.exit_code, json.loads(shown.stdout)["openings"]) == (2, 2)
+
+
+def test_the_result_is_in_the_ledger_before_the_predictions_are_written(
+    by_usage: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise StorageError("full")
+
+    monkeypatch.setattr("fer_tune.sources.evaluate.write_predictions", full)
+    with pytest.raises(StorageError, match="full"):
+        run_final_fits("s", Request(), by_usage, INLINE)
+    [opening] = Openings(by_usage.root).all()
+    assert set(opening.result) == {"plain", "flip"}
+
+
+def test_results_of_another_model_source_or_part_are_not_replaced(
+    model: tuple[Settings, Path], demo: Dataset, tmp_path: Path
+) -> None:
+    settings, folder = model
+    out, faces = tmp_path / "out", str(tree(tmp_path / "faces", demo, [1, 41, 81]))
+    for _ in range(2):  # the same ones may be written again
+        assess(folder, faces, settings, out=out)
+    written = (out / "metrics.json").read_text()
+    assert json.loads(written)["model"] == folder.name
+    assert json.loads(written)["source"] == faces
+    others = {"model": "another", "source": "fer2013", "part": "PublicTest"}
+    for content in (*(json.loads(written) | {name: value} for name, value in others.items()), {"mine": 1}, [1]):
+        (out / "metrics.json").write_text(json.dumps(content))
+        with pytest.raises(SettingsError, match="other results") as caught:
+            assess(folder, faces, settings, out=out)
+        assert "--out" in caught.value.hint
+        assert json.loads((out / "metrics.json").read_text()) == content
+    assert len(Openings(settings.root).all()) == 2, "it was refused before the images were opened"
+    del (older := json.loads(written))["model"]
+    (out / "metrics.json").write_text(json.dumps(older))
+    assess(folder, faces, settings, out=out)
+
+
+def test_a_split_that_is_not_there_is_said_before_test_is_opened(model: tuple[Settings, Path], tmp_path: Path) -> None:
+    settings, folder = model
+    elsewhere = replace(settings, root=tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="split") as caught:
+        assess(folder, "fer2013", elsewhere)
+    assert "FER_TUNE_DIR" in caught.value.hint
+    assert "Run the sweep" not in caught.value.hint
+    assert Openings(elsewhere.root).all() == []
+
+
+def test_an_evaluation_of_an_ensemble_names_its_studies() -> None:
+    def member(origin: object) -> SimpleNamespace:
+        return SimpleNamespace(description={"origin": origin})
+
+    members = [member({"study": "one"}), member({"study": "two"}), member({"study": "one"}), member("damaged")]
+    assert studies_of(SimpleNamespace(members=members)) == "one, two"
+    assert studies_of(members[1]) == "two"
+    assert studies_of(SimpleNamespace(description={})) == ""
 
 
 def test_images_that_the_model_was_trained_on_are_named(

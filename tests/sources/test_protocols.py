@@ -17,23 +17,8 @@ from fer_tune.settings import Settings
 from fer_tune.sources.final import Request
 from fer_tune.sources.protocols import under_protocols
 from fer_tune.sources.retrain import run_final_fits
-from fer_tune.sources.run import run_sweeps
-from tests.jobs.helpers import INLINE, real_sweep
-from tests.sources.conftest import Once
-
-PARTS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
-
-
-@pytest.fixture(scope="module")
-def with_usage(demo: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a fer2013.csv of the tiny faces."""
-    path = tmp_path_factory.mktemp("usage") / "fer2013.csv"
-    rows = [
-        f"{label},{' '.join(map(str, image.ravel()))},{PARTS[place % 5]}"
-        for place, (image, label) in enumerate(zip(demo.images, demo.labels, strict=True))
-    ]
-    path.write_text("\n".join(["emotion,pixels,Usage", *rows]))
-    return path
+from fer_tune.store.openings import Openings
+from tests.jobs.helpers import INLINE
 
 
 def fitted(settings: Settings, request: Request) -> Path:
@@ -43,16 +28,9 @@ def fitted(settings: Settings, request: Request) -> Path:
 
 
 @pytest.fixture
-def searched(once: Once, with_usage: Path) -> Settings:
+def searched(by_usage: Settings) -> Settings:
     """Returns the settings of a study that has the competition's own parts."""
-    sweep = real_sweep(1)
-    split = sweep.split.model_copy(update={"policy": "usage"})
-    return replace(
-        once("protocols", lambda settings: run_sweeps(
-            [replace(sweep, split=split)], replace(settings, data_source=str(with_usage)), INLINE
-        )),
-        data_source=str(with_usage),
-    )  # fmt: skip
+    return by_usage
 
 
 def test_each_part_is_judged_and_what_decided_something_is_not_honest(searched: Settings, with_usage: Path) -> None:
@@ -94,6 +72,17 @@ def test_copies_in_another_file_are_a_doubt_and_an_unknown_number_is_said(
     said = "its training images are not in the cache, so copies were not looked for"
     assert {(row.doubt, row.honest) for row in unknown.rows} == {(said, None)}
     assert [row["honest"] for row in unknown.as_dict()["rows"]] == [None, None]
+
+
+def test_a_split_that_is_not_there_is_said_before_an_opening(
+    searched: Settings, with_usage: Path, tmp_path: Path
+) -> None:
+    folder = fitted(searched, Request(test=False))
+    elsewhere = replace(searched, root=tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="split") as caught:
+        under_protocols(folder, str(with_usage), elsewhere)
+    assert "FER_TUNE_DIR" in caught.value.hint
+    assert Openings(elsewhere.root).all() == []
 
 
 def test_without_a_usage_column_what_is_missing_is_said(

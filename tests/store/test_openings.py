@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fer_tune.errors import StorageError
-from fer_tune.store.openings import Openings
+from fer_tune.store.openings import Openings, joined
 from fer_tune.store.records import LedgerRecord
 
 
@@ -65,6 +65,16 @@ def test_it_is_keyed_by_the_split(tmp_path: Path) -> None:
     opened(tmp_path, "b", split="other")
     assert [one.id for one in Openings(tmp_path).of_split("s")] == ["a"]
     assert Openings(tmp_path / "elsewhere").of_split("s") == []
+
+
+def test_an_opening_of_images_with_two_names_counts_once_under_each(tmp_path: Path) -> None:
+    ledger = Openings(tmp_path)
+    opened(tmp_path, "a", split="s")
+    opened(tmp_path, "b", split=joined("s", "data PrivateTest"))
+    opened(tmp_path, "c", split="data privatetest")
+    opened(tmp_path, "d", split="data PublicTest")
+    for key, ids in {"s": "ab", "data PrivateTest": "bc", joined("s", "data PrivateTest"): "abc"}.items():
+        assert "".join(one.id for one in ledger.of_split(key)) == ids
 
 
 def test_lines_are_added_and_never_changed(tmp_path: Path) -> None:
