@@ -17,9 +17,30 @@ if TYPE_CHECKING:
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
+def as_path(given: str | os.PathLike[str], what: str = "a path") -> Path:
+    """Returns what was given as a path.
+
+    Args:
+        what: the argument, for the message.
+
+    Raises:
+        SettingsError: it is empty. `Path("")` would be the current folder.
+    """
+    if not os.fspath(given):
+        raise SettingsError(
+            f"{what} is an empty text, not a path.",
+            "Perhaps a variable of the shell is empty. The current folder is `.`.",
+        )
+    return Path(given)
+
+
 def as_paths(given: Paths) -> list[Path]:
-    """Returns what was given as a list of paths."""
-    return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(path) for path in given]
+    """Returns what was given as a list of paths.
+
+    Raises:
+        SettingsError: one is empty.
+    """
+    return [as_path(path) for path in ([given] if isinstance(given, str | os.PathLike) else given)]
 
 
 def as_words(given: str | Sequence[str]) -> Sequence[str]:

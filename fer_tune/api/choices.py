@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fer_tune.api.arguments import at_least, check_lanes, one_of, open_store, study_name
 from fer_tune.api.results import find_study
+from fer_tune.errors import StorageError
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -134,12 +134,19 @@ def compare(first: str, second: str, *, storage: str | None = None) -> Compariso
         StudyError: a name is neither a study nor a family nor a folder, or has no complete trial.
         DataError: a folder has no predictions, or the two cannot be compared.
     """
-    from fer_tune.sources.compare import compare_two
-    from fer_tune.sources.evaluate import PREDICTIONS
+    from fer_tune.sources.compare import compare_two, has_predictions, is_folder, without_predictions
 
-    if all((Path(name) / PREDICTIONS).is_file() for name in (first, second)):
+    missing = [name for name in (first, second) if not has_predictions(name)]
+    if not missing:
         return compare_two(None, first, second)
-    with open_store(storage) as store:
+    try:
+        store = open_store(storage)
+    except StorageError as error:
+        for name in missing:
+            if is_folder(name):  # with a database, it could be the name of a study too
+                raise without_predictions(name) from error
+        raise
+    with store:
         return compare_two(store, first, second)
 
 

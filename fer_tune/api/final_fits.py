@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fer_tune.api.arguments import at_least, check_lanes, one_of, open_store, study_names
+from fer_tune.api.arguments import as_path, at_least, check_lanes, one_of, open_store, study_names
 from fer_tune.api.results import find_study
 from fer_tune.settings import Settings
 
@@ -57,7 +56,8 @@ def retrain(
         until: `best` ends where the trial was best, if it overfitted afterwards: after as many
             steps as the trial had taken, which are fewer epochs on more images. `end` trains the
             whole schedule.
-        out: a folder to copy the model to, beside the job's own folder below the storage folder.
+        out: a folder to copy the model to, beside the job's own folder below the storage folder. It
+            must be new or empty, or have the copy that the same call left, which is replaced.
         lanes, devices, engine, wandb, observer: as in `run`.
         changes: hyperparameters that replace the trial's: a mapping, or `key=value` as `--set`
             takes them.
@@ -66,8 +66,10 @@ def retrain(
         The fits by seed, or None if Ctrl-C or SIGTERM interrupted them.
 
     Raises:
-        SettingsError: an argument or a change is not valid.
+        SettingsError: an argument or a change is not valid, or `out` has other files in it.
         TrainingError: a fit failed or diverged.
+        StorageError: a file cannot be written. If all is done but the copy to `out`, the error has
+            an attribute `fits`.
     """
     from fer_tune.job import Part, Tta
     from fer_tune.sources.final import Request
@@ -80,6 +82,7 @@ def retrain(
     one_of(get_args(Part), on=on)
     one_of(get_args(Tta), tta=tta)
     one_of(("best", "end"), until=until)
+    target = None if out is None else as_path(out, "out")
     record = find_study(study, storage=storage)
     changed = read_changes(record.family, changes, record.data_spec.side)
     return run_final_fits(
@@ -88,7 +91,7 @@ def retrain(
         Settings.from_environment(storage),
         RunOptions(devices=devices, engine=engine, wandb=wandb, lanes=lanes),
         observer=observer,
-        out=None if out is None else Path(out),
+        out=target,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from fer_tune.api.arguments import Paths, as_paths, one_of
+from fer_tune.api.arguments import Paths, as_path, as_paths, one_of
 from fer_tune.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def predict(
 
     Args:
         folder: what `retrain` or `ensemble` left.
-        images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`.
+        images: files, folders, patterns such as `*.png`, or CSV files with a column `pixels`. Rows
+            without an `id` are numbered from 0, through all CSV files.
         tta: `flip` averages over each image and its mirror image, `crops` over ten crops of it.
         faces: whether photographs are cropped to the face: `auto` if the extra `faces` is
             installed, `on`, or `off`.
@@ -57,8 +58,10 @@ def predict(
         note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
-        SettingsError: `tta` or `faces` is not valid.
-        DataError: something does not exist, or no image is readable.
+        SettingsError: `tta` or `faces` is not valid, or a file to write is an image to predict or
+            is in the model's folder.
+        DataError: something does not exist, no image is readable, or the ids of a submission are
+            not distinct.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
     from fer_tune.job import Tta
@@ -67,7 +70,7 @@ def predict(
     one_of(get_args(Tta), tta=tta)
     one_of(("auto", "on", "off"), faces=faces)
     files = {"submission": submission, "sheet": sheet}
-    targets = {name: None if file is None else Path(file) for name, file in files.items()}
+    targets = {name: None if file is None else as_path(file, name) for name, file in files.items()}
     return predict_images(Path(folder), as_paths(images), tta=tta, faces=faces, note=note, **targets)
 
 
@@ -90,12 +93,18 @@ def evaluate(
         source: `fer2013`, `demo`, or a path.
         usage: a part of the competition, such as `PrivateTest`. None is the whole source.
         device: `cpu` or `cuda:N`. None is a GPU if there is one.
-        out: a folder for the figures and the predictions. It must not be a model's own.
+        out: a folder for the figures and the predictions. It must not be a model's own, nor have
+            results of another model, source or part.
         note: is called with a sentence now and then while files are read.
 
+    Returns:
+        The figures. If they could not be written after all, `unsaved` says why.
+
     Raises:
-        SettingsError: `out` has a model in it.
-        DataError: the source cannot be read, or has a class that the model does not know.
+        SettingsError: `out` is not a folder, or has a model or other results in it.
+        DataError: the source cannot be read, or has a class that the model does not know, or the
+            model's split is not in this storage folder.
+        StorageError: `out` cannot be written. No image was opened then.
     """
     from fer_tune.sources.assess import assess
 

@@ -36,7 +36,7 @@ EXAMPLES = ("fer-tune predict models/resnet face.png", "fer-tune predict models/
 def predict(  # noqa: PLR0917 - options
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that retrain or ensemble left.")],
     image: Annotated[
-        list[Path],
+        list[str],  # a Path of an empty text would be the current folder
         typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns, or CSV files with `pixels`."),
     ],
     tta: TtaOption = "none",

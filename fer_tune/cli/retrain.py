@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,6 +15,7 @@ from fer_tune.cli.options import INTERRUPTED, LaneCount, Storage, StudyArgument,
 from fer_tune.cli.predict import TtaOption
 from fer_tune.cli.standings import show_meter
 from fer_tune.display import terminal
+from fer_tune.errors import StorageError
 from fer_tune.job import Part, Tta
 from fer_tune.settings import Settings
 
@@ -70,7 +70,7 @@ def retrain(  # noqa: PLR0917 - options
         ),
     ] = "best",
     out: Annotated[
-        Path | None,
+        str | None,  # a Path of an empty text would be the current folder
         typer.Option(
             "--out", metavar="DIR", help="Also copy the model there, that of the median seed.", show_default=False
         ),
@@ -97,7 +97,7 @@ def retrain(  # noqa: PLR0917 - options
     where = Settings.from_environment(storage)
     lines = terminal.Output()
     display = display_of(terminal.console(), lines, where, quiet=False, json_lines=False)
-    fits = api.retrain(
+    fits, failed = _trained(
         one_study(study, named),
         trial=trial,
         seeds=seeds,
@@ -122,10 +122,25 @@ def retrain(  # noqa: PLR0917 - options
     if len(fits) > 1:
         _show_mean(fits, tta)
     show_meter(terminal.console(), meter_of(fits, storage=storage))
+    if failed is not None:
+        raise failed
     _show_next(fits, out)
 
 
-def _show_next(fits: Sequence[FinalFit], out: Path | None) -> None:
+def _trained(study: str | None, **options: Any) -> tuple[tuple[FinalFit, ...] | None, StorageError | None]:
+    """Returns what `api.retrain` returns, and the error if all was done but the copy to `--out`.
+
+    So the figures are shown before that error: test was opened for them.
+    """
+    from fer_tune.sources.final_copy import NotCopiedError
+
+    try:
+        return api.retrain(study, **options), None
+    except NotCopiedError as error:
+        return error.fits, error
+
+
+def _show_next(fits: Sequence[FinalFit], out: str | None) -> None:
     """Prints what to do with the model."""
     from fer_tune.sources.final_result import nearest_to_median
 

@@ -85,7 +85,8 @@ def decode(stream: IO[bytes], where: str, side: int, channels: int) -> tuple[Ima
     except DataError:
         raise
     except UnidentifiedImageError as error:  # its text names an object of ours
-        raise DataError(f"{where}: not a readable image", "Replace or remove it.") from error
+        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise DataError(f"{where}: not a readable image of {formats}", "Convert, replace or remove it.") from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and more
         raise DataError(f"{where}: not a readable image ({error})", "Replace or remove it.") from error
 

@@ -33,10 +33,12 @@ class Pictures:
     """Images to predict.
 
     Attributes:
-        names: of files, or the `id` of a row; a row without one has its position, from 0.
+        names: of files, or the `id` of a row. Rows without one are numbered from 0, through all CSV
+            files.
         images: uint8 [N, S, S], or [N, S, S, 3] in colour.
-        notes: what was done to them, which do not look like a cropped face, and which files were
-            skipped because they are not readable; one sentence each.
+        notes: what was done to them, which do not look like a cropped face, which files were
+            skipped because they are not readable, and how rows of several files are numbered; one
+            sentence each.
     """
 
     names: tuple[str, ...]
@@ -57,9 +59,14 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
         DataError: something does not exist, no image is readable, or a CSV file is not.
     """
     names, images, remarks, skipped = [], [], dict[Remark, list[str]](), list[DataError]()
-    for path in _expanded(given):
-        if path.suffix.lower() == ".csv":
+    numbered: dict[Path, int] = {}
+    for path in expanded(given):
+        if _is_csv(path):
             ids, pixels = _read_csv(path)
+            if ids is None:
+                first = sum(numbered.values())
+                ids = [str(first + row) for row in range(len(pixels))]
+                numbered[path] = len(pixels)
             names += ids
             images.append(pixels if (side, channels) == (SIDE, 1) else resized(pixels, side, channels))
         else:
@@ -84,7 +91,11 @@ def read_pictures(given: Sequence[Path], side: int, channels: int, faces: Faces 
     if flat := [name for name, image in zip(names, together, strict=True) if image.std() < FLAT]:
         remarks[Remark.FLAT] = flat
     said = [f"{_listed(some)}: {remark.of(len(some))}" for remark, some in remarks.items()]
-    return Pictures(tuple(names), together, (*(f"skipped: {error.message}" for error in skipped), *said))
+    notes = [*(f"skipped: {error.message}" for error in skipped), *said]
+    if len(numbered) > 1:
+        files = _listed([str(path) for path in numbered])
+        notes.insert(0, f"rows without an id are numbered through these files, in this order: {files}")
+    return Pictures(tuple(names), together, tuple(notes))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -93,8 +104,12 @@ def _listed(names: Sequence[str]) -> str:
     return first if len(names) <= NAMED else f"{first} and {len(names) - NAMED:,} more"
 
 
-def _expanded(given: Iterable[Path]) -> list[Path]:
-    """Returns the files that are meant, each once."""
+def expanded(given: Iterable[Path]) -> list[Path]:
+    """Returns the files that are meant by files, folders and patterns, each once.
+
+    Raises:
+        DataError: a folder has no image, or no file matches a pattern.
+    """
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
@@ -104,35 +119,48 @@ def _expanded(given: Iterable[Path]) -> list[Path]:
             found.update(dict.fromkeys(inside))
         elif not path.exists() and glob.has_magic(str(path)):
             matching = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-            files = [file for file in matching if file.is_file() and (is_image(file.name) or file.suffix == ".csv")]
+            files = [file for file in matching if file.is_file() and (is_image(file.name) or _is_csv(file))]
             if not files:
-                raise DataError(f"{printable(str(path))}: no image matches this pattern", "Quote it: '*.png'.")
+                raise DataError(
+                    f"{printable(str(path))}: no image matches this pattern",
+                    "It finds jpg, png, bmp, webp and csv files, and `**` also those in folders below.",
+                )
             found.update(dict.fromkeys(files))
         else:
             found[path] = None
     return list(found)
 
 
-def _read_csv(path: Path) -> tuple[list[str], Images]:
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _read_csv(path: Path) -> tuple[list[str] | None, Images]:
     """Reads the column `pixels` of a CSV file, and its column `id` if there is one."""
     where = printable(str(path))
     if not path.is_file():
         raise DataError(f"{where}: there is no such file", "Name a CSV file with a column `pixels`.")
+    ids, images = list[str](), list[Images]()
     with damaged(where), path.open("rb") as stream:
         names = columns(stream.readline(LONGEST))
         if "pixels" not in names:
             raise DataError(f"{where}: no column 'pixels' in its first line", "Expected: pixels, as in test.csv.")
         pixels, id = names.index("pixels"), names.index("id") if "id" in names else None
         lines = (line.decode("utf-8", errors="replace") for line in stream if not line.isspace())
-        ids, images = [], []
-        for row, fields in enumerate(csv.reader(lines)):
-            if len(fields) != len(names):
-                raise DataError(f"{where}, row {row + 1}: {len(fields)} fields instead of {len(names)}")
-            ids.append(fields[id].strip() if id is not None else str(row))
-            images.append(_pixels(fields[pixels], f"{where}, row {row + 1}"))
+        try:
+            for fields in csv.reader(lines, strict=True):
+                at = f"{where}, row {len(images) + 1}"
+                if len(fields) != len(names):
+                    raise DataError(f"{at}: {len(fields)} fields instead of {len(names)}")
+                if id is not None:
+                    ids.append(fields[id].strip())
+                images.append(_pixels(fields[pixels], at))
+        except csv.Error as error:
+            said = f"{where}, row {len(images) + 1}: {error}"
+            raise DataError(said, "Perhaps a quote is missing there, or one too many.") from error
     if not images:
         raise DataError(f"{where}: it has no row", "Expected a row for each image.")
-    return ids, np.stack(images)
+    return None if id is None else ids, np.stack(images)
 
 
 def _pixels(text: str, at: str) -> Images:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,10 +117,11 @@ def compare_two(store: Store | None, first: str, second: str) -> Comparison:
         return Comparison(one.side, other.side, one.measure, 0.0, 0.0, 1.0, basis, same=True)
     images = min(one.images, other.images)
     together = one.on == other.on
-    seeds = min(len(one.runs), len(other.runs))
-    if together and seeds > 1:
+    seeds = len(one.runs), len(other.runs)
+    if together and max(seeds) > 1:
         gap, error, p = difference(one.runs, other.runs, pooled([one.runs, other.runs], images), images)
-        return Comparison(one.side, other.side, one.measure, gap, error, p, "seeds and images, paired by image")
+        basis = "seeds and images, paired by image" + ("" if min(seeds) > 1 else "; one side has one seed")
+        return Comparison(one.side, other.side, one.measure, gap, error, p, basis)
     first_images, second_images = one.runs[0].images, other.runs[0].images
     if together and first_images is not None and second_images is not None:
         found = compare(first_images, second_images)
@@ -133,13 +135,10 @@ def compare_two(store: Store | None, first: str, second: str) -> Comparison:
 
 
 def _entry(store: Store | None, name: str) -> _Entry:
-    if (Path(name) / PREDICTIONS).is_file():
+    if has_predictions(name):
         return _of_model(Path(name), name)
     if store is None:
-        raise DataError(
-            f"{name} has no {PREDICTIONS}, and there is no database with studies.",
-            "Name a folder that `fer-tune retrain`, `ensemble` or `evaluate` left.",
-        )
+        raise without_predictions(name)
     names = [record.name for record in store.studies.all()]
     if name in names:
         return _of_study(store, name, name)
@@ -150,19 +149,33 @@ def _entry(store: Store | None, name: str) -> _Entry:
         if not known:
             raise _nothing_complete(name)
         return _of_study(store, max(known, key=lambda study: _value(known[study])), name)
-    if Path(name).is_dir():
-        raise DataError(f"{name} has no {PREDICTIONS}.", _how_to_evaluate(name))
+    if is_folder(name):
+        raise without_predictions(name)
     if name in FAMILIES:
         raise StudyError(f"There is no study of the family {name}.", f"`fer-tune run {name}` makes one.")
     store.studies.get(name)  # its error names the nearest study
     raise AssertionError
 
 
-def _how_to_evaluate(name: str) -> str:
-    """Returns the command that leaves predictions, in another folder than the model's own."""
+def is_folder(name: str) -> bool:
+    """Returns whether a name is that of a folder. One that is too long for a file system is not."""
+    return os.path.isdir(name)
+
+
+def has_predictions(name: str) -> bool:
+    """Returns whether a name is that of a folder with predictions for test images."""
+    return os.path.isfile(os.path.join(name, PREDICTIONS))
+
+
+def without_predictions(name: str) -> DataError:
+    """Returns the error for a folder that has no predictions.
+
+    It names the command that leaves them, in another folder than the model's own.
+    """
     results = results_of(Path(name))
     command = shlex.join(["fer-tune", "evaluate", name, "SRC", "--out", str(results)])
-    return f"`{command}` leaves predictions in {results}. Name that folder instead."
+    hint = f"`{command}` leaves predictions in {results}. Name that folder instead."
+    return DataError(f"{name} has no {PREDICTIONS}.", hint)
 
 
 def _of_study(store: Store, study: str, name: str) -> _Entry:
@@ -187,16 +200,33 @@ def _of_study(store: Store, study: str, name: str) -> _Entry:
 
 
 def _of_model(folder: Path, name: str) -> _Entry:
-    try:
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {key: file[key] for key in ("index", "label", "plain")}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{folder / PREDICTIONS} cannot be read: {error}", "Evaluate the model again.") from error
-    right = (arrays["plain"].argmax(1) == arrays["label"]).astype(np.float64)
+    index, label, plain = _read_predictions(folder / PREDICTIONS)
+    right = (plain.argmax(1) == label).astype(np.float64)
     side = Side(name, f"a model, {len(right)} test images{_opened(folder)}", (float(right.mean()),))
-    on = f"test {_content(arrays['index'], arrays['label'])}"
-    identity = f"{on} {_content(arrays['plain'])}"
+    on = f"test {_content(index, label)}"
+    identity = f"{on} {_content(plain)}"
     return _Entry(side, [SeedResult(float(right.mean()), right)], len(right), ON_TEST, on, identity)
+
+
+def _read_predictions(path: Path) -> tuple[Any, Any, Any]:
+    """Returns positions [N] and labels [N] of test images, and probabilities [N, C] of the model.
+
+    Raises:
+        DataError: the file is damaged, has other arrays, or has no image.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            index, label, plain = (np.asarray(file[name]) for name in ("index", "label", "plain"))
+        if plain.ndim != 2 or not plain.size or not index.shape == label.shape == plain.shape[:1]:
+            raise ValueError("the arrays do not belong together")
+        if plain.dtype.kind != "f" or label.dtype.kind not in "iu":
+            raise ValueError("the arrays are of other types")
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        raise DataError(
+            f"{path} cannot be read: it is damaged, or it has no predictions for test images.",
+            "`fer-tune evaluate MODEL SRC --out FOLDER` writes them again, into a folder of their own.",
+        ) from error
+    return index, label, plain
 
 
 def _opened(folder: Path) -> str:

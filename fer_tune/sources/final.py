@@ -164,6 +164,11 @@ class FinalFits(JobList):
         """The study."""
         return self._record
 
+    def repeat(self, uid: str) -> bool:
+        """Returns whether these fits repeat the request that made a job."""
+        jobs = self._store.jobs.of(self._record.name, "final")
+        return any(job.uid == uid and job.origin.get("request") == self._signature for job in jobs)
+
     # within -------------------------------------------------------------------------------------------------------
 
     @property

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_tune.data.containers import printable
 from fer_tune.data.faces import Faces
 from fer_tune.data.fer2013 import EMOTIONS
-from fer_tune.data.pictures import read_pictures
+from fer_tune.data.pictures import expanded, read_pictures
+from fer_tune.errors import DataError, SettingsError
 from fer_tune.files import replace_text
 from fer_tune.job import Tta
 from fer_tune.pool.devices import choose_devices
@@ -48,9 +51,12 @@ def predict_images(
     from fer_tune.train.ensemble import load_any
 
     model = load_any(folder, choose_devices(None, 1)[0])
+    _check_targets([path for path in (submission, sheet) if path is not None], folder, images)
     found = read_pictures(images, model.spec.side, model.spec.channels, faces)
     for text in found.notes:
         note(text)
+    if submission is not None:
+        _refuse_repeated(found.names)
     rows = model.predict(found.images, tta).tolist()
     ranked = [sorted(zip(row, model.spec.classes, strict=True), reverse=True) for row in rows]
     predictions = [
@@ -67,6 +73,37 @@ def predict_images(
         ]
         write_sheet(sheet, found.images, captions)
     return predictions
+
+
+def _check_targets(targets: Sequence[Path], folder: Path, images: Sequence[Path]) -> None:
+    """Checks the files to write, so that none of them replaces another file that is needed.
+
+    Raises:
+        SettingsError: one is an image to predict, or is in the model's folder, or both are one.
+        DataError: an image does not exist.
+    """
+    places = [path.resolve() for path in targets]
+    if len(set(places)) < len(places):
+        raise SettingsError(f"{targets[0]} cannot be the submission and the sheet.", "Name two files.")
+    inputs = {path.resolve() for path in expanded(images)} if targets else set()
+    for path, place in zip(targets, places, strict=True):
+        if place in inputs:
+            raise SettingsError(f"{path} is one of the images to predict, and would be replaced.", "Name another file.")
+        if place.is_relative_to(folder.resolve()):
+            raise SettingsError(
+                f"{path} is in the folder of the model, whose files are the model's alone.",
+                "Name a file in another folder.",
+            )
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Raises DataError if an id comes twice: a submission has one row for each."""
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{count} images have the id {printable(name)}, and a submission takes each id once.",
+            "Give each row its own `id`, or predict the files one by one.",
+        )
 
 
 def _write_submission(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:

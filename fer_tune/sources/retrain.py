@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from fer_tune.pool.devices import choose_devices
 from fer_tune.pool.port import TrainerFactory, load_trainer
 from fer_tune.settings import Settings
 from fer_tune.sources.final import FinalFits, Request
-from fer_tune.sources.final_result import FinalFit, finish, nearest_to_median
+from fer_tune.sources.final_copy import STORAGE, Copy, check_place, refuse_others
+from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
 from fer_tune.sources.workers import RunOptions
@@ -40,26 +39,31 @@ def run_final_fits(
 
     Args:
         observer: is called for everything that happens, such as a display.
-        out: a folder to copy the model and its figures to. Of several seeds it gets the fit that is
-            nearest the median. If the storage folder cannot be written, the fits are recorded in
-            `out/storage`.
+        out: a folder to copy the model and its figures to. It must be new or empty, or have the
+            copy that an equal request left, which is replaced. Of several seeds it gets the fit
+            that is nearest the median. If the storage folder cannot be written, the fits are
+            recorded in `out/storage`.
 
     Returns:
         The fits by seed, or None if Ctrl-C or SIGTERM interrupted the run.
 
     Raises:
         StudyError: the study or the trial does not exist, or no trial is complete yet.
-        SettingsError: a device does not exist.
+        SettingsError: a device does not exist, or `out` is a file, or has other files in it.
         TrainingError: a fit failed or diverged. The others are evaluated first.
         DataError: the study's images are neither in the cache nor where the sweep named them.
-        StorageError: the database cannot be used, or a file cannot be written.
+        StorageError: the database cannot be used, or a file cannot be written. If all is done but
+            the copy, it is a `NotCopiedError`, which has the fits.
         PoolError: workers cannot be started, or keep dying.
     """
+    if out is not None:
+        check_place(out)
     observers = observers_of(settings, observer)
     place = partial(_writable, out=out, observers=observers)
     with wired(settings, options, observers, trainer, place) as run:
         fits = FinalFits(run.store, run.settings, study, request, mirrored=run.mirrored)
         run.held.callback(fits.lock.release)
+        copy = None if out is None else Copy(out, fits, run.settings)
         if fits.doubt is not None:
             observers.note(fits.doubt)
         run.keep_images(fits.record)
@@ -69,11 +73,13 @@ def run_final_fits(
             run.end_workers()
         else:
             outcome = fits.outcome("budget")
-        found: Sequence[FinalFit] | None = None
+        found: tuple[FinalFit, ...] | None = None
         if not run.signals.requested:
             found = _evaluate(fits, run.store, run.settings, choose_devices(run.options.devices, 1)[0], observers)
         observers.study_closed(outcome)
-        return None if found is None else _delivered(found, out)
+        if found is not None and copy is not None:
+            copy.write(found)
+        return found
     return None
 
 
@@ -83,6 +89,7 @@ def _writable(settings: Settings, out: Path | None, observers: Observers) -> Set
 
     Raises:
         StorageError: the user's folder cannot be written, and there is no `out`.
+        SettingsError: `out` has files of something else in it.
     """
     url = parse_url(settings.url)
     if is_writable(url) or not Path(str(url.database)).is_file():
@@ -92,8 +99,11 @@ def _writable(settings: Settings, out: Path | None, observers: Observers) -> Set
             f"{shown(url)} cannot be written, so a final fit cannot be recorded there.",
             "--out FOLDER records it in FOLDER/storage, beside the model.",
         )
-    observers.note(f"{settings.root} cannot be written. The fit and its opening of test are recorded in {out}/storage.")
-    return working_copy(settings, out / "storage")
+    if not (out / STORAGE / "fer_tune.db").is_file():  # one that a killed call left is used again
+        refuse_others(out)
+    own = out / STORAGE
+    observers.note(f"{settings.root} cannot be written. The fit and its opening of test are recorded in {own}.")
+    return working_copy(settings, own)
 
 
 def _evaluate(
@@ -125,20 +135,3 @@ def _show_in_dashboard(fit: FinalFit, store: Store, settings: Settings, observer
         NoteWriter(store, settings, fit.study).add_final_fit(fit.trial, fit.folder / "confusion.png")
     except (FerTuneError, OSError, KeyError) as error:
         observers.note(f"{fit.study}: the confusion matrix cannot be added to optuna-dashboard: {error}")
-
-
-def _delivered(fits: Sequence[FinalFit], out: Path | None) -> tuple[FinalFit, ...]:
-    """Copies the files of the fit to keep to the folder that the user named, and returns the fits.
-
-    Raises:
-        StorageError: the files cannot be copied.
-    """
-    if out is not None:
-        kept = nearest_to_median(fits).folder
-        try:
-            shutil.copytree(kept, out, dirs_exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"The model cannot be copied to {out}: {error}.", f"Copy it yourself from {kept}."
-            ) from error
-    return tuple(fits)

@@ -16,7 +16,6 @@ from fer_tune.errors import DataError, StorageError
 from fer_tune.files import replace_text, writing
 from fer_tune.job import Tta
 from fer_tune.train.export import CALIBRATION, Predictor
-from fer_tune.train.model_config import AGAIN, MODEL_FOLDER
 
 FILE = "ensemble.json"
 
@@ -25,6 +24,9 @@ FORMAT = 1
 
 MOST = 1000
 """Members of an ensemble, at most."""
+
+ENSEMBLE_FOLDER = "Give the folder that `fer-tune ensemble` printed. It holds ensemble.json and its members."
+AGAIN = "Run `fer-tune ensemble` again."
 
 PARTS = ("model.safetensors", "config.json", CALIBRATION)
 """Files of a member."""
@@ -80,15 +82,15 @@ class Ensemble:
             description = json.loads(path.read_text(encoding="utf-8"))
             entries = [(str(entry["folder"]), float(entry["weight"])) for entry in description["members"][:MOST]]
             if description["format"] != FORMAT:
-                raise DataError(f"{path} is not of format {FORMAT}.", MODEL_FOLDER)
+                raise DataError(f"{path} is not of format {FORMAT}.", ENSEMBLE_FOLDER)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StorageError(f"{path} is damaged.", AGAIN) from error
         sound = [weight > 0 and name == Path(name).name and name not in ("", ".", "..") for name, weight in entries]
         if not entries or not all(sound):
             raise StorageError(f"{path} is damaged: it names no members, or a folder outside of it.", AGAIN)
-        members = [Predictor.load(folder / name, device) for name, _ in entries]
+        members = [_member(folder / name, device) for name, _ in entries]
         if len({member.spec for member in members}) > 1:
-            raise DataError(f"The members of {folder} take different images.", MODEL_FOLDER)
+            raise DataError(f"The members of {folder} take different images.", ENSEMBLE_FOLDER)
         return cls(members, [weight for _, weight in entries], description)
 
     def predict(self, images: np.ndarray[Any, np.dtype[np.uint8]], tta: Tta = "none") -> np.ndarray[Any, Any]:
@@ -101,6 +103,20 @@ class Ensemble:
         for member, weight in zip(self.members, self.weights, strict=True):
             total += weight * member.predict(images, tta)
         return total / sum(self.weights)
+
+
+def _member(folder: Path, device: str) -> Predictor:
+    """Reads a member of an ensemble.
+
+    Its errors say what to do about the ensemble, because `fer-tune retrain` does not mend it.
+    """
+    try:
+        return Predictor.load(folder, device)
+    except (DataError, StorageError) as error:
+        if "`fer-tune retrain`" not in error.hint:
+            raise
+        hint = "This member of the ensemble is missing, damaged or too old. Run `fer-tune ensemble` again."
+        raise type(error)(error.message, hint) from error
 
 
 def load_any(folder: Path, device: str = "cpu") -> Predictor | Ensemble:

@@ -60,11 +60,40 @@ def test_the_competition_s_file_has_pixels_only(tmp_path: Path) -> None:
         ([PIXELS], "emotion", "no column 'pixels'"),
         ([f"1,2,{PIXELS}"], "id,pixels", "row 1: 3 fields instead of 2"),
         ([], "pixels", "it has no row"),
+        ([PIXELS, f'"{PIXELS}'], "pixels", "row 2: unexpected end of data"),
+        ([f'"{PIXELS}"7'], "pixels", "row 1: .* expected after"),
+        ([PIXELS, '"' + "7 " * 70_000], "pixels", "row 2: field larger than field limit"),
     ],
 )
 def test_a_wrong_file_is_said_with_its_row(tmp_path: Path, rows: list[str], head: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_pictures([csv_file(tmp_path / "test.csv", *rows, head=head)], 48, 1)
+
+
+def test_rows_of_several_files_without_an_id_are_numbered_through(tmp_path: Path) -> None:
+    files = [csv_file(tmp_path / name, *[PIXELS] * 2) for name in ("b.csv", "A.CSV")]
+    named = csv_file(tmp_path / "named.csv", f"x9,{PIXELS}", head="id,pixels")
+    found = read_pictures([files[0], named, files[1]], 48, 1)
+    assert found.names == ("0", "1", "x9", "2", "3")
+    numbering = "rows without an id are numbered through these files, in this order"
+    assert found.notes[0] == f"{numbering}: {files[0]}, {files[1]}"
+    assert not [note for one in files for note in read_pictures([one, named], 48, 1).notes if numbering in note]
+
+
+def test_a_pattern_finds_files_by_their_ending_in_any_case(tmp_path: Path) -> None:
+    csv_file(tmp_path / "TEST.CSV", PIXELS)
+    assert read_pictures([tmp_path / "TE*.CSV"], 48, 1).names == ("0",)
+    with pytest.raises(DataError) as caught:
+        read_pictures([tmp_path / "TE*.txt"], 48, 1)
+    assert "jpg, png, bmp, webp and csv" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", ["gif", "tiff"])
+def test_an_image_of_another_format_says_which_are_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"face.{ending}"
+    Image.new("L", (48, 48)).save(path)
+    with pytest.raises(DataError, match="not a readable image of JPEG, PNG, BMP or WEBP"):
+        read_pictures([path], 48, 1)
 
 
 def test_what_is_missing_is_said(tmp_path: Path, folder: Path) -> None:

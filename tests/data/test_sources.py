@@ -329,7 +329,7 @@ def test_all_unreadable_images_are_named_at_once(tmp_path: Path, settings: Setti
         load_faces(str(root), settings)
     first, *lines = caught.value.message.splitlines()
     assert first.endswith("tree: 22 images cannot be read:")
-    assert lines[0].endswith("sad/broken00.png: not a readable image")
+    assert lines[0].endswith("sad/broken00.png: not a readable image of JPEG, PNG, BMP or WEBP")
     assert lines[-1] == "  and 2 more"
 
 

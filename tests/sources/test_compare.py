@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fer_tune import api
 from fer_tune.cli.app import app
-from fer_tune.errors import DataError, StudyError
+from fer_tune.errors import DataError, StorageError, StudyError
 from fer_tune.selection.paired import mcnemar
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
@@ -71,6 +71,20 @@ def test_confirmed_studies_are_compared_over_seeds(searching: Settings, monkeypa
     assert found.differ
 
 
+def test_a_confirmed_study_beside_one_that_is_not_is_compared_by_its_mean(
+    searching: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    for study, value in (("one", 0.5), ("two", 0.9)):
+        run_sweeps([make_sweep(study, start=[{"value": value}], budget=1, epochs=1)], searching, INLINE, None, Noisy)
+    assert run_confirmations("one", searching, INLINE, trainer=Noisy, top=1, seeds=3) is not None
+    found = api.compare("one", "two")
+    assert (len(found.first.values), len(found.second.values)) == (3, 1)
+    assert found.difference == pytest.approx(found.first.value - found.second.value)
+    assert found.basis == "seeds and images, paired by image; one side has one seed"
+    assert found.differ
+
+
 def test_models_are_compared_image_by_image_and_need_no_database(tmp_path: Path) -> None:
     one, other = model(tmp_path / "one", list(range(30))), model(tmp_path / "other", list(range(25, 34)))
     found = api.compare(str(one), str(other))
@@ -101,6 +115,8 @@ def test_a_trial_or_a_model_is_the_same_as_itself(store: Store, tmp_path: Path) 
 def test_what_cannot_be_compared_is_said(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="There is no study tinny"):
         api.compare("tinny", "tiny")
+    with pytest.raises(StudyError, match="There is no study aaa"):
+        api.compare("a" * 5000, "tiny")
     with pytest.raises(StudyError, match="no study of the family vgg"):
         api.compare("vgg", "tiny")
     with pytest.raises(DataError, match="is measured by"):
@@ -112,6 +128,62 @@ def test_what_cannot_be_compared_is_said(store: Store, tmp_path: Path) -> None:
     (tmp_path / "one" / "predictions.npz").write_bytes(b"torn")
     with pytest.raises(DataError, match="cannot be read"):
         api.compare(str(tmp_path / "one"), "tiny")
+
+
+ARRAYS: dict[str, np.ndarray] = {
+    "index": np.arange(4),
+    "label": np.zeros(4, np.int64),
+    "plain": np.full((4, 2), 0.5, np.float32),
+}
+
+
+def damaged(path: Path, how: str) -> None:
+    """Writes a file of predictions that cannot be used."""
+    changes: dict[str, dict[str, np.ndarray]] = {
+        "other lengths": {"label": np.zeros(3, np.int64)},
+        "one dimension": {"plain": np.zeros(4, np.float32)},
+        "no class": {"plain": np.zeros((4, 0), np.float32)},
+        "no image": {"index": np.arange(0), "label": np.arange(0), "plain": np.zeros((0, 2), np.float32)},
+        "a number": {"index": np.array(3)},
+        "words": {"plain": np.full((4, 2), "a")},
+    }
+    np.savez(path, **ARRAYS | changes.get(how, {}))
+    content = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(content[:500])
+    elif how == "checksum":
+        path.write_bytes(content.replace(ARRAYS["plain"].tobytes(), bytes(32)))
+    elif how == "array":
+        with path.open("wb") as stream:
+            np.save(stream, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["cut", "checksum", "array", "other lengths", "one dimension", "no class", "no image", "a number", "words"],
+)
+def test_damaged_predictions_are_said(tmp_path: Path, how: str) -> None:
+    one = model(tmp_path / "one", [1])
+    (tmp_path / "other").mkdir()
+    damaged(tmp_path / "other" / "predictions.npz", how)
+    with pytest.raises(DataError, match=r"other/predictions\.npz cannot be read") as caught:
+        api.compare(str(one), str(tmp_path / "other"))
+    assert "fer-tune evaluate" in caught.value.hint
+
+
+def test_a_folder_without_predictions_is_said_without_a_database_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_DIR", str(tmp_path / "storage"))
+    monkeypatch.delenv("FER_TUNE_STORAGE", raising=False)
+    one = model(tmp_path / "one", [1])
+    (tmp_path / "CR").mkdir()
+    for names in ((one, tmp_path / "CR"), (tmp_path / "CR", one)):
+        with pytest.raises(DataError, match=r"CR has no predictions\.npz") as caught:
+            api.compare(*map(str, names))
+        assert "--out results/CR" in caught.value.hint
+    with pytest.raises(StorageError, match="There is no database"):
+        api.compare(str(one), "resnet")
 
 
 def test_the_command_says_whether_chance_explains_it(store: Store) -> None:

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from fer_tune import api
 from fer_tune.cli.app import app
+from fer_tune.data.fer2013 import EMOTIONS
+from fer_tune.data.spec import DataSpec
 from fer_tune.errors import DataError, StorageError, StudyError
 from fer_tune.job import Job
 from fer_tune.jobs import Observer, Plan
@@ -27,8 +29,9 @@ from fer_tune.store.openings import Openings
 from fer_tune.study import Counts
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Fixed, Parameter
-from fer_tune.train.ensemble import Ensemble
+from fer_tune.train.ensemble import Ensemble, save_ensemble
 from tests.jobs.helpers import INLINE, real_sweep
+from tests.model_folder import untrained
 from tests.sources.conftest import Once
 from tests.sources.test_retrain import Heard
 
@@ -114,6 +117,30 @@ def test_members_of_several_studies_train_side_by_side(searched: Settings, monke
     assert [fit.study for fit in found.fits] == ["one", "one", "two", "two"]
     assert heard.started == ["one", "two", "one", "two"]
     assert heard.opened == [("one", 0), ("two", 2)], "the mirror of the second study copies its fits"
+
+
+def test_a_single_one_that_is_a_member_and_one_that_is_beside_make_two_ensembles(searched: Settings) -> None:
+    """They train the same networks, but average others."""
+    with Store.of(searched) as store:
+        chosen = choose_members(store, ["one"], 2)
+
+    def id_of(weights: dict[int, int], single: int) -> str:
+        return replace(chosen, choice=replace(chosen.choice, weights=weights, single=single)).identity(None)
+
+    different = [({0: 1}, 1), ({0: 1, 1: 1}, 1), ({0: 1, 1: 1}, 0), ({0: 1, 1: 2}, 1), ({1: 1}, 0)]
+    assert len({id_of(*one) for one in different}) == len(different)
+    assert id_of({0: 1, 1: 1}, 1) == id_of({1: 1, 0: 1}, 1)
+
+
+def test_a_call_that_leaves_test_closed_keeps_the_figures_on_test(searched: Settings) -> None:
+    path = assembled(searched, size=3).folder / "metrics.json"
+    before = json.loads(path.read_text())
+    assert set(before) >= {"test", "test_of_single", "test_images", "test_openings", "test_ledger"}
+    assert assembled(searched, size=3, test=False).tested is None
+    assert json.loads(path.read_text()) == before
+    path.write_text(json.dumps(before | {"ensemble": "another"}))
+    assembled(searched, size=3, test=False)
+    assert "test" not in json.loads(path.read_text()), "they are not this ensemble's"
 
 
 def test_its_folder_is_a_model_of_its_own(searched: Settings) -> None:
@@ -206,5 +233,28 @@ def test_the_command_prints_both_figures(searched: Settings, monkeypatch: pytest
 )
 def test_a_damaged_folder_is_said(tmp_path: Path, content: str, error: type[Exception]) -> None:
     (tmp_path / "ensemble.json").write_text(content)
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         api.load_model(tmp_path)
+    assert "`fer-tune ensemble`" in str(caught.value)
+    assert "`fer-tune retrain`" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["config.json", "model.safetensors", "calibration.json", "format"])
+def test_a_damaged_member_says_what_makes_the_ensemble_again(tmp_path: Path, damage: str) -> None:
+    spec = DataSpec(EMOTIONS, 48, 1)
+    members = [(untrained(tmp_path / str(place), spec), 1) for place in range(2)]
+    save_ensemble(tmp_path / "E", members, {})
+    assert len(Ensemble.load(tmp_path / "E").members) == 2
+    member = tmp_path / "E" / "member-1"
+    if damage == "format":
+        (member / "config.json").write_text('{"format": 1}')
+    else:
+        (member / damage).write_text("{")
+    with pytest.raises((DataError, StorageError), match="member-1") as caught:
+        Ensemble.load(tmp_path / "E")
+    assert "Run `fer-tune ensemble` again" in caught.value.hint
+    (member / damage).unlink(missing_ok=True)
+    (member / "config.json").unlink(missing_ok=True)
+    with pytest.raises(DataError, match="is not a model folder") as caught:
+        Ensemble.load(tmp_path / "E")
+    assert "Run `fer-tune ensemble` again" in caught.value.hint

@@ -25,6 +25,7 @@ from fer_tune.errors import DataError, SettingsError, StorageError, StudyError, 
 from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
+from fer_tune.sources import final_result
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, nearest_to_median
 from fer_tune.sources.retrain import run_final_fits
@@ -479,6 +480,94 @@ def test_out_is_a_copy_of_the_job_s_folder(searched: Settings, tmp_path: Path) -
     assert found is not None
     names = {path.name for path in found[0].folder.iterdir()}
     assert {path.name for path in (tmp_path / "mine").iterdir()} == names
+
+
+def test_the_same_call_replaces_its_copy_as_a_whole(searched: Settings, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    jobs = set()
+    for _ in range(2):
+        found = run_final_fits("s", Request(test=False, epochs=1), searched, INLINE, out=out)
+        assert found is not None
+        assert {path.name for path in out.iterdir()} == {path.name for path in found[0].folder.iterdir()}
+        assert json.loads((out / "metrics.json").read_text())["job"] == found[0].job
+        jobs.add(found[0].job)
+        for folder in (found[0].folder, out):
+            (folder / "report.json").write_text("only the first fit has one")
+        (out / ".model.0123abcd.draft").mkdir()  # a killed process left it
+    assert len(jobs) == 2
+
+
+def test_a_folder_with_other_files_is_refused_before_the_training(searched: Settings, tmp_path: Path) -> None:
+    out, untested = tmp_path / "mine", Request(test=False, epochs=1)
+    run_final_fits("s", untested, searched, INLINE, out=out)
+    for left, request in (("", Request(epochs=1)), ("notes.txt", untested), ("ensemble.json", untested)):
+        if left:
+            (out / left).write_text("{}")
+        before = {path: path.read_bytes() for path in out.iterdir()}
+        with pytest.raises(SettingsError, match="is not empty") as refused:
+            run_final_fits("s", request, searched, INLINE, out=out, trainer=Never)
+        assert refused.value.hint == "Name a new or an empty folder."
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+        if left:
+            (out / left).unlink()
+    assert openings(searched) == []
+
+
+class Never:
+    """No trainer: the run is refused before it makes one."""
+
+    def __init__(self, *given: object) -> None:
+        raise AssertionError("a worker was started")
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused_before_the_training(
+    searched: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    monkeypatch.chdir(tmp_path)
+    Path("plainfile").write_text("")
+    Path("nothing").symlink_to("nowhere")
+    for out, said in (
+        ("plainfile", "plainfile is not a folder"),
+        ("plainfile/below", "plainfile is not a folder"),
+        ("nothing", "nothing is not a folder"),
+        ("a" * 5000, "File name too long"),
+        ("", "out is an empty text"),
+    ):
+        refused = CliRunner().invoke(app, ["retrain", "s", "--out", out, "--devices", "cpu"])
+        assert refused.exit_code == 2
+        assert said in " ".join(refused.stderr.split())
+    monkeypatch.setattr(os, "access", lambda *given, **options: False)
+    with pytest.raises(StorageError, match="cannot be written"):
+        run_final_fits("s", Request(), searched, INLINE, out=tmp_path / "new" / "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nothing", "plainfile", "storage"]
+    with Store.of(searched) as store:
+        assert store.jobs.of("s", "final") == []
+    assert openings(searched) == []
+
+
+def test_figures_are_shown_if_only_the_copy_fails(
+    searched: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
+    evaluate = final_result.write_files
+
+    def meanwhile(fit: FinalFit) -> dict[str, Path]:
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        return evaluate(fit)
+
+    monkeypatch.setattr(final_result, "write_files", meanwhile)
+    words = ["retrain", "s", "--epochs", "1", "--devices", "cpu", "--out", str(tmp_path / "out")]
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 2
+    assert "plain" in shown.stdout
+    assert "macro-F1" in shown.stdout
+    said = " ".join(shown.stderr.split())
+    assert "The model cannot be copied to" in said
+    assert "is not empty (it has notes.txt)" in said
+    assert "Copy " in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
 def test_a_study_without_a_complete_trial_is_refused(searching: Settings) -> None:
