@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -258,3 +259,18 @@ def merged(rows: list[EpochRow], row: EpochRow) -> list[EpochRow]:
         rows.pop()
     rows.append(row)
     return rows
+
+
+def trained_by_attempt(rows: Iterable[EpochRow]) -> dict[tuple[str, int], list[EpochRow]]:
+    """Returns the epochs that each attempt trained itself, by the uid of the job and the attempt.
+
+    An attempt that continues from a checkpoint has the rows before it too, with the seconds of the
+    attempt that trained them. They are left out.
+    """
+    known: set[tuple[str, int, float]] = set()
+    own: dict[tuple[str, int], list[EpochRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.attempt, row.epoch)):
+        if (row.job, row.epoch, row.seconds) not in known:
+            known.add((row.job, row.epoch, row.seconds))
+            own.setdefault((row.job, row.attempt), []).append(row)
+    return own

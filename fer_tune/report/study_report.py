@@ -13,7 +13,7 @@ from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import BY_HAND, ByHand, is_fer2013
 from fer_tune.errors import DataError
 from fer_tune.job import EpochRow
-from fer_tune.report.cost import Cost, cost, spans_of
+from fer_tune.report.cost import Cost, cost
 from fer_tune.report.final_fit import ReportedFit, read_final_fit
 from fer_tune.report.importance import importance
 from fer_tune.selection.race import Place
@@ -21,6 +21,7 @@ from fer_tune.selection.statistics import standard_error
 from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyRecord
 from fer_tune.study import Counts, TrialSummary, counts, trials
+from fer_tune.study.attempt_spans import attempt_spans
 from fer_tune.study.standings import Standings, standings
 from fer_tune.sweep.space import name_of
 
@@ -202,6 +203,8 @@ def read_study(store: Store, study: str) -> StudyReport:
     curves = {trial.number: by_job[trial.job] for trial in found if trial.job in by_job}
     shares, uncertainty, compared = importance(store, study)
     order = standings(store, study)
+    jobs = {trial.job for trial in found}
+    spans = [span for span in attempt_spans(store, study) if span.job in jobs]
     return StudyReport(
         record=record,
         counts=counts(store, study),
@@ -212,7 +215,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         importance=shares,
         uncertainty=uncertainty,
         compared=compared,
-        cost=cost(found, curves, int(record.sweep_json["epochs"]), spans_of(store, study, found)),
+        cost=cost(found, curves, int(record.sweep_json["epochs"]), spans),
         final_fit=read_final_fit(store, record, order.ranked[0].trial.number if order.ranked else None),
         is_fer2013=_is_fer2013(store, record),
     )

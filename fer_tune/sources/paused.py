@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_tune.job import OUT_OF_TIME, PRUNED_IN, Job
+from fer_tune.job import OUT_OF_TIME, PRUNED_IN, Job, trained_by_attempt
 from fer_tune.jobs.checkpoints import checkpoint_path, remove_checkpoint
 from fer_tune.jobs.outcome import Ended
 from fer_tune.jobs.states import Event, transition
@@ -150,13 +150,12 @@ class PausedTrials:
 
     def _trained_again(self, uids: Container[str]) -> float:
         """Returns the device-seconds of the jobs' epochs that were trained more than once."""
-        # An attempt that continues from a checkpoint repeats the rows before it, and their seconds.
-        trained: dict[tuple[str, int], dict[float, float]] = {}
-        for row in self._store.epochs.all(self._sweep.study):
-            if row.job in uids:
-                trained.setdefault((row.job, row.epoch), {})[row.seconds] = row.device_seconds
+        trained: dict[tuple[str, int], list[float]] = {}
+        for (uid, _), rows in trained_by_attempt(self._store.epochs.all(self._sweep.study)).items():
+            for row in rows if uid in uids else ():
+                trained.setdefault((uid, row.epoch), []).append(row.device_seconds)
         # The last one counts as the trial's own.
-        return sum(sum(list(each.values())[:-1]) for each in trained.values())
+        return sum(sum(each[:-1]) for each in trained.values())
 
     def promote(self, uid: str) -> tuple[Proposal, int | None]:
         """Records that a trial continues to its next rung, or to the one before which it was cut.

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from fer_tune.errors import FerTuneError
-from fer_tune.job import EpochRow
+from fer_tune.job import trained_by_attempt
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.selection.time_shares import TrainedEpoch, time_shares
 from fer_tune.sources.device_shares import Share, lanes_of, one_after_another, overhead_of, overlap_of, share_of
@@ -126,14 +126,7 @@ def _seconds(store: Store, kind: str) -> dict[tuple[str, int], float]:
     whose end is not known are left out. Studies of one run share its devices, so it reads all.
     """
     studies = [study.name for study in store.studies.all()]
-    # An attempt that continues from a checkpoint has the rows before it too.
-    rows = [row for study in studies for row in store.epochs.all(study)]
-    before: set[tuple[str, int, float]] = set()
-    own: dict[tuple[str, int], list[EpochRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.attempt, row.epoch)):
-        if (row.job, row.epoch, row.seconds) not in before:
-            before.add((row.job, row.epoch, row.seconds))
-            own.setdefault((row.job, row.attempt), []).append(row)
+    own = trained_by_attempt(row for study in studies for row in store.epochs.all(study))
     found: dict[tuple[str, int], TrainedEpoch] = {}
     for attempt in [attempt for study in studies for attempt in store.jobs.attempts(study)]:
         if attempt.ended is None or attempt.status == "lost" or not attempt.device.startswith(kind):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.selection.spending import Use, device_seconds
+from fer_tune.study.attempt_spans import attempt_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,17 +32,8 @@ class Spending:
 
     def device_seconds(self) -> float:
         """Returns for how many seconds devices trained the study's trials."""
-        trained: dict[tuple[str, int], float] = {}
-        for row in self._store.epochs.all(self._name):
-            trained[row.job, row.attempt] = trained.get((row.job, row.attempt), 0.0) + row.seconds
-        uses = []
-        for one in self._store.jobs.attempts(self._name):
-            # Nobody recorded when an attempt of a killed run ended.
-            known = timedelta(seconds=trained.get((one.job, one.attempt), 0.0))
-            end = one.started + known if one.ended is None or one.status == "lost" else one.ended
-            if one.kind == "search":
-                uses.append(Use(one.worker, one.started, end))
-        return device_seconds(uses)
+        spans = attempt_spans(self._store, self._name)
+        return device_seconds(Use(one.worker, one.start, one.end) for one in spans if one.kind == "search")
 
     def so_far(self) -> dict[str, float]:
         """Returns the device-seconds and the number of started trials."""
