@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_tune.data.spec import DataRef
-from fer_tune.errors import DataError, SettingsError, StorageError
+from fer_tune.errors import DataError, StorageError
 from fer_tune.job import Tta, new_uid
 from fer_tune.pool.devices import choose_devices
 from fer_tune.settings import Settings
@@ -24,6 +22,8 @@ from fer_tune.sources.evaluate import (
     scored,
     write_predictions,
 )
+from fer_tune.sources.model_origin import TrainingImages, name_of, origin_of, own_split, split_needed, studies_of
+from fer_tune.sources.results_folder import METRICS, claim, refuse_model
 from fer_tune.store.openings import Opening, Openings, joined
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 PURPOSE = "evaluate"
 """The purpose of an opening, as the ledger records it."""
-
-METRICS = "metrics.json"
 
 OWN_TEST = "the test images of its split"
 """The part of its own data set that a model is evaluated on, in words."""
@@ -133,10 +131,10 @@ def assess(
     from fer_tune.train.ensemble import load_any
 
     if out is not None:
-        _refuse_model(out)
+        refuse_model(out)
     model = load_any(folder, choose_devices(device, 1)[0])
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
-    origin, name = origin_of(model.description, folder), _name(model.description, folder)
+    origin, name = origin_of(model.description, folder), name_of(model.description, folder)
     kept = own_split(origin, settings, dataset)
     labels = _labels(dataset, model.spec.classes)
     own = kept if usage is None else None
@@ -146,14 +144,14 @@ def assess(
         with split_needed(own):
             chosen, part = places_of_test(own), OWN_TEST
     if out is not None:
-        _claim(out, {"model": name, "source": source, "part": part})
+        claim(out, {"model": name, "source": source, "part": part})
     opened = Opened(model, dataset, labels, views, Openings(settings.root), new_uid(), name)
     if own is None:
         key = _key(dataset, None if usage is None else part, chosen, kept)
         predicted, scores, before = _other_images(opened, chosen, key, studies_of(model) if kept else source)
     else:
         predicted, scores, before = _own_test(opened, own)
-    training = _TrainingImages.of(origin, settings)
+    training = TrainingImages.of(origin, settings)
     copies = None if training is None else training.copies(dataset.images[chosen])
     trained = None if training is None else training.among(dataset, chosen)
     distinct = None
@@ -163,67 +161,6 @@ def assess(
     many = None if copies is None else int(copies.sum())
     found = Assessment(name, source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained)
     return found if out is None else _written(found, out, chosen, labels[chosen], predicted)
-
-
-def _written(found: Assessment, out: Path, chosen: Any, labels: Any, predicted: dict[Tta, Any]) -> Assessment:
-    """Writes the files of an evaluation. Returns the figures, which cost an opening, with an error
-    if there is one."""
-    from fer_tune.files import replace_text
-
-    try:
-        write_predictions(out / PREDICTIONS, chosen, labels, predicted)
-        replace_text(out / METRICS, json.dumps(found.as_dict(), indent=2) + "\n")
-    except StorageError as error:
-        return replace(found, unsaved=error)
-    return found
-
-
-def results_of(model: Path) -> Path:
-    """Returns a folder for the figures of a model, which is not the model's own."""
-    return Path("results") / (model.resolve().name or "model")
-
-
-def _refuse_model(out: Path) -> None:
-    """Raises an error if a folder is none, or has a model or an ensemble in it, whose files would
-    be replaced."""
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out} is not a folder.", "--out takes a folder, which is made if it is missing.")
-    if any((out / name).exists() for name in ("model.safetensors", "config.json", "ensemble.json")):
-        raise SettingsError(
-            f"{out} has a model in it, and the figures of an evaluation would replace files of the model.",
-            f"Name another folder: `--out {shlex.quote(str(results_of(out)))}`.",
-        )
-
-
-def _claim(out: Path, about: dict[str, str]) -> None:
-    """Makes a folder for results, before an opening is spent on them.
-
-    Args:
-        about: the model, the source and the part, as `metrics.json` names them.
-
-    Raises:
-        SettingsError: the folder has results of something else.
-        StorageError: it cannot be written.
-    """
-    from fer_tune.files import probe_file
-
-    for name in (PREDICTIONS, METRICS):
-        probe_file(out / name)
-    try:
-        known = json.loads((out / METRICS).read_text("utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError):
-        known = None
-    known = known if isinstance(known, dict) and "source" in known else {"source": None}
-    # Files of earlier versions do not name the model.
-    if any(known.get(key, value) != value for key, value in about.items()):
-        named = [f"{key} {known[key]}" for key in about if known.get(key)]
-        shown = f" ({', '.join(named)})" if named else ""
-        raise SettingsError(
-            f"{out} has other results{shown}, and this evaluation would replace them.",
-            f"Name another folder with `--out`, or remove {out / METRICS} first.",
-        )
 
 
 @dataclass(frozen=True)
@@ -285,28 +222,6 @@ def _other_images(
     return predicted, scores, tuple(ledger.of_split(key))
 
 
-def origin_of(description: Any, folder: Path) -> dict[str, Any]:
-    """Returns where a model came from; an ensemble came from where its first member did."""
-    if "members" in description:
-        from fer_tune.train.model_config import read_config
-
-        description = read_config(folder / description["members"][0]["folder"]).everything
-    origin = description.get("origin")
-    return origin if isinstance(origin, dict) else {}
-
-
-def studies_of(model: Any) -> str:
-    """Returns the studies that a model was made from; an ensemble names those of its members."""
-    origins = [one.description.get("origin") for one in getattr(model, "members", [model])]
-    names = [str(one.get("study", "")) for one in origins if isinstance(one, dict)]
-    return ", ".join(dict.fromkeys(filter(None, names)))
-
-
-def _name(description: Any, folder: Path) -> str:
-    origin = description.get("origin")
-    return str(description.get("id") or (origin or {}).get("job") or folder.name)
-
-
 def _labels(dataset: Dataset, classes: tuple[str, ...]) -> Any:
     """Returns the labels as positions among the model's classes, which are found by name."""
     import numpy as np
@@ -339,35 +254,6 @@ def _part(dataset: Dataset, usage: str | None) -> tuple[Any, str]:
     return np.flatnonzero(dataset.usage == code), USAGES[code]
 
 
-def own_split(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataRef | None:
-    """Returns the data and the split that a model was made from; None if these are other data."""
-    from fer_tune.data import cache
-
-    if dataset.signature != origin.get("data_signature"):
-        return None
-    split = str(origin.get("split_hash", ""))
-    path = settings.cache / "splits" / f"{split[:32]}.npz"
-    return DataRef(cache.folder(settings, dataset.signature), dataset.signature, path, split, dataset.spec)
-
-
-@contextmanager
-def split_needed(kept: DataRef) -> Iterator[None]:
-    """Says in the words of somebody who has the model only that its split cannot be read.
-
-    Raises:
-        DataError: the split is not in this storage folder.
-    """
-    try:
-        yield
-    except DataError as error:
-        raise DataError(
-            "The model was made from these images, but its split, which says which of them are test images, is not "
-            "in this storage folder.",
-            "Set FER_TUNE_DIR to the storage folder that the model was made in, or copy the file "
-            f"cache/splits/{kept.split.name} from there to {kept.split.parent}.",
-        ) from error
-
-
 def _key(dataset: Dataset, part: str | None, chosen: Any, kept: DataRef | None) -> str:
     """Returns what the ledger calls some images: their data and part, and the model's own split if
     test images of it are among them."""
@@ -383,55 +269,14 @@ def _key(dataset: Dataset, part: str | None, chosen: Any, kept: DataRef | None) 
     return joined(kept.split_hash, images) if np.isin(test, chosen).any() else images
 
 
-@dataclass(frozen=True)
-class _TrainingImages:
-    """The images that a model was trained on.
+def _written(found: Assessment, out: Path, chosen: Any, labels: Any, predicted: dict[Tta, Any]) -> Assessment:
+    """Writes the files of an evaluation. Returns the figures, which cost an opening, with an error
+    if there is one."""
+    from fer_tune.files import replace_text
 
-    Attributes:
-        data: the data set that the model was made from.
-        signature: of the data set.
-        places: positions of the images in it.
-    """
-
-    data: Any
-    signature: str
-    places: Any
-
-    @classmethod
-    def of(cls, origin: dict[str, Any], settings: Settings) -> _TrainingImages | None:
-        """Returns the images, or None if they are not in the cache."""
-        import numpy as np
-
-        from fer_tune.data import cache
-        from fer_tune.data.access import open_search
-
-        signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
-        place = settings.cache / "faces" / signature[:32]
-        try:
-            stored = cache.read(place, signature)
-            ref = DataRef(place, signature, settings.cache / "splits" / f"{split[:32]}.npz", split, stored.spec)
-            opened = open_search(ref)
-        except DataError:
-            return None
-        parts = {"train": [opened.train], "train+val": [opened.train, opened.val]}
-        fitted = parts.get(str(origin.get("fit")))
-        every = np.arange(len(stored.labels))
-        return cls(stored, signature, every if fitted is None else np.sort(np.concatenate(fitted)))
-
-    def among(self, dataset: Dataset, chosen: Any) -> int | None:
-        """Returns how many of them are at some places of a data set; None for another data set."""
-        import numpy as np
-
-        return int(np.isin(chosen, self.places).sum()) if dataset.signature == self.signature else None
-
-    def copies(self, images: Any) -> Any | None:
-        """Returns which images are copies of them, bool [N]; None for images of another shape."""
-        import numpy as np
-
-        from fer_tune.data.duplicates import find_groups
-
-        if self.data.spec.shape != images.shape[1:]:
-            return None
-        own = self.data.images[self.places]
-        near = find_groups(np.concatenate([own, images])).near
-        return np.isin(near[len(own) :], near[: len(own)])
+    try:
+        write_predictions(out / PREDICTIONS, chosen, labels, predicted)
+        replace_text(out / METRICS, json.dumps(found.as_dict(), indent=2) + "\n")
+    except StorageError as error:
+        return replace(found, unsaved=error)
+    return found

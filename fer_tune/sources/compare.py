@@ -18,8 +18,8 @@ from fer_tune.models import FAMILIES
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, SeedResult, difference, pooled
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
-from fer_tune.sources.assess import results_of
 from fer_tune.sources.evaluate import PREDICTIONS
+from fer_tune.sources.results_folder import results_of
 from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader
 from fer_tune.study.standings import Standing, standings

@@ -11,7 +11,8 @@ from fer_tune.data.fer2013 import USAGES
 from fer_tune.data.published import PUBLISHED, Published
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
-from fer_tune.sources.assess import Assessment, assess, origin_of, own_split, split_needed
+from fer_tune.sources.assess import Assessment, assess
+from fer_tune.sources.model_origin import origin_of, own_split, split_needed
 
 if TYPE_CHECKING:
     from fer_tune.data.dataset import Dataset

@@ -18,8 +18,9 @@ from fer_tune.cli.app import app
 from fer_tune.data.dataset import Dataset
 from fer_tune.errors import DataError, SettingsError, StorageError
 from fer_tune.settings import Settings
-from fer_tune.sources.assess import assess, studies_of
+from fer_tune.sources.assess import assess
 from fer_tune.sources.final import Request
+from fer_tune.sources.model_origin import studies_of
 from fer_tune.sources.retrain import run_final_fits
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store

@@ -1,0 +1,60 @@
+"""The folder with the results of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from fer_tune.errors import SettingsError
+from fer_tune.sources.evaluate import PREDICTIONS
+
+METRICS = "metrics.json"
+
+
+def results_of(model: Path) -> Path:
+    """Returns a folder for the figures of a model, which is not the model's own."""
+    return Path("results") / (model.resolve().name or "model")
+
+
+def refuse_model(out: Path) -> None:
+    """Raises an error if a folder is none, or has a model or an ensemble in it, whose files would
+    be replaced."""
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is not a folder.", "--out takes a folder, which is made if it is missing.")
+    if any((out / name).exists() for name in ("model.safetensors", "config.json", "ensemble.json")):
+        raise SettingsError(
+            f"{out} has a model in it, and the figures of an evaluation would replace files of the model.",
+            f"Name another folder: `--out {shlex.quote(str(results_of(out)))}`.",
+        )
+
+
+def claim(out: Path, about: dict[str, str]) -> None:
+    """Makes a folder for results, before an opening is spent on them.
+
+    Args:
+        about: the model, the source and the part, as `metrics.json` names them.
+
+    Raises:
+        SettingsError: the folder has results of something else.
+        StorageError: it cannot be written.
+    """
+    from fer_tune.files import probe_file
+
+    for name in (PREDICTIONS, METRICS):
+        probe_file(out / name)
+    try:
+        known = json.loads((out / METRICS).read_text("utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        known = None
+    known = known if isinstance(known, dict) and "source" in known else {"source": None}
+    # Files of earlier versions do not name the model.
+    if any(known.get(key, value) != value for key, value in about.items()):
+        named = [f"{key} {known[key]}" for key in about if known.get(key)]
+        shown = f" ({', '.join(named)})" if named else ""
+        raise SettingsError(
+            f"{out} has other results{shown}, and this evaluation would replace them.",
+            f"Name another folder with `--out`, or remove {out / METRICS} first.",
+        )
