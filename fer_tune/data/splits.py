@@ -84,6 +84,11 @@ def make_split(dataset: Dataset, policy: SplitPolicy, groups: Groups | None = No
     return Split(**indices, hash=split_hash(dataset.signature, {part: digest(indices[part]) for part in PARTS}))
 
 
+def split_path(settings: Settings, hash: str) -> Path:
+    """Returns where the split of this hash is, if it was kept."""
+    return settings.cache / "splits" / f"{hash[:32]}.npz"
+
+
 def store_split(dataset: Dataset, policy: SplitPolicy, settings: Settings) -> StoredSplit:
     """Makes the split and keeps it in the cache. A second call only reads a small record.
 
@@ -91,16 +96,14 @@ def store_split(dataset: Dataset, policy: SplitPolicy, settings: Settings) -> St
         DataError: as `make_split`.
         StorageError: the disk refused.
     """
-    folder = settings.cache / "splits"
     key = json.dumps([VERSION, dataset.signature, policy.model_dump(mode="json")], sort_keys=True)
-    record = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    known = _recall(record, folder)
+    record = split_path(settings, hashlib.sha256(key.encode()).hexdigest()).with_suffix(".json")
+    known = _recall(record, settings)
     if known is not None:
         return known
     split = make_split(dataset, policy, groups_of(dataset, settings) if policy.group_duplicates else None)
-    stored = StoredSplit(
-        folder / f"{split.hash[:32]}.npz", split.hash, {part: len(getattr(split, part)) for part in PARTS}
-    )
+    counts = {part: len(getattr(split, part)) for part in PARTS}
+    stored = StoredSplit(split_path(settings, split.hash), split.hash, counts)
     replace_file(stored.path, lambda stream: _save(split, stream))
     text = json.dumps({"hash": stored.hash, "counts": stored.counts, "bytes": stored.path.stat().st_size})
     replace_text(record, text)
@@ -116,10 +119,10 @@ def reference(dataset: Dataset, stored: StoredSplit, settings: Settings) -> Data
     return DataRef(cache.keep(dataset, settings), dataset.signature, stored.path, stored.hash, dataset.spec)
 
 
-def _recall(record: Path, folder: Path) -> StoredSplit | None:
+def _recall(record: Path, settings: Settings) -> StoredSplit | None:
     try:
         known = json.loads(record.read_text())
-        path = folder / f"{known['hash'][:32]}.npz"
+        path = split_path(settings, known["hash"])
         return StoredSplit(path, known["hash"], known["counts"]) if path.stat().st_size == known["bytes"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

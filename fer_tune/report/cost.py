@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_tune.job import EpochRow, by_pruner
+from fer_tune.selection.spending import Use, device_seconds
 from fer_tune.study import TrialSummary
 from fer_tune.study.attempt_spans import AttemptSpan
 from fer_tune.study.trial_states import REASON
@@ -55,14 +56,5 @@ def cost(
         epochs += len(rows)
         if by_pruner(trial.state, str(trial.attrs.get(REASON, ""))) and rows:
             saved += max(0, schedule - rows[-1].epoch) * spent / len(rows)
-    return Cost(seconds, epochs, schedule * len(trials), saved, gpu, _covered(spans))
-
-
-def _covered(spans: Iterable[AttemptSpan]) -> float:
-    """Returns the seconds that at least one of the spans covers."""
-    seconds, until = 0.0, None
-    for span in sorted(spans, key=lambda one: one.start):
-        if until is None or span.end > until:
-            seconds += (span.end - (span.start if until is None else max(span.start, until))).total_seconds()
-            until = span.end
-    return seconds
+    wall = device_seconds(Use(0, span.start, span.end) for span in spans)  # as if they shared one device
+    return Cost(seconds, epochs, schedule * len(trials), saved, gpu, wall)

@@ -19,7 +19,7 @@ from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, SeedResult, difference, pooled
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
 from fer_tune.sources.evaluate import PREDICTIONS
-from fer_tune.sources.results_folder import results_of
+from fer_tune.sources.results_folder import read_metrics, results_of
 from fer_tune.store import Store
 from fer_tune.study.confirmations import ConfirmationReader
 from fer_tune.study.standings import Standing, standings
@@ -231,10 +231,10 @@ def _read_predictions(path: Path) -> tuple[Any, Any, Any]:
 
 def _opened(folder: Path) -> str:
     """Returns how often the test images had been opened with the figures of a folder, if known."""
+    metrics = read_metrics(folder)
     try:
-        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
         count = int(metrics.get("test_openings") or metrics["openings"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         return ""
     return f", opened {'once' if count == 1 else f'{count} times'} by then"
 

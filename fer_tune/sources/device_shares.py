@@ -60,7 +60,9 @@ def overlap_of(device: str) -> float:
     return 0.0 if device.startswith("cpu") else GPU_OVERLAP
 
 
-def lanes_of(beside: Sequence[float]) -> int:
+def usual_lanes(beside: Sequence[float]) -> int:
+    """Returns how many trials a device trained at a time in most epochs, given how many shared it
+    in each."""
     return max(1, round(median(beside)))
 
 

@@ -20,6 +20,7 @@ from fer_tune.sources.evaluate import PREDICTIONS, VIEW_NAMES, Tested, open_test
 from fer_tune.sources.final_result import FinalFit, finish
 from fer_tune.sources.member_fits import MemberFits
 from fer_tune.sources.members import Chosen, Key, choose_members, key_of
+from fer_tune.sources.results_folder import METRICS, read_metrics
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.together import Together
 from fer_tune.sources.wiring import Wiring, wired
@@ -204,9 +205,8 @@ def _write(fit: EnsembleFit) -> None:
             "single_chosen_on": choice.single_accuracy,
         },
     }
-    path = fit.folder / "metrics.json"
     if fit.tested is None:
-        content |= _test_figures(path, fit.id)
+        content |= _test_figures(fit)
     else:
         views, beside = (
             {VIEW_NAMES[tta]: scores.figures() for tta, scores in some.items()}
@@ -219,15 +219,10 @@ def _write(fit: EnsembleFit) -> None:
             "test_openings": len(fit.tested.ledger),
             "test_ledger": [opening.line for opening in fit.tested.ledger],
         }
-    replace_text(path, json.dumps(content, indent=2) + "\n")
+    replace_text(fit.folder / METRICS, json.dumps(content, indent=2) + "\n")
 
 
-def _test_figures(path: Path, id: str) -> dict[str, Any]:
+def _test_figures(fit: EnsembleFit) -> dict[str, Any]:
     """Returns the figures on test that an earlier call wrote for this ensemble, if any."""
-    try:
-        known = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(known, dict) or known.get("ensemble") != id:
-        return {}
-    return {name: known[name] for name in TEST_FIGURES if name in known}
+    known = read_metrics(fit.folder)
+    return {name: known[name] for name in TEST_FIGURES if name in known and known.get("ensemble") == fit.id}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_tune.data.spec import DataRef
+from fer_tune.data.spec import DataRef, DataSpec
 from fer_tune.errors import DataError
 from fer_tune.settings import Settings
 
@@ -40,13 +40,18 @@ def name_of(description: Any, folder: Path) -> str:
 
 def own_split(origin: dict[str, Any], settings: Settings, dataset: Dataset) -> DataRef | None:
     """Returns the data and the split that a model was made from; None if these are other data."""
-    from fer_tune.data import cache
-
     if dataset.signature != origin.get("data_signature"):
         return None
-    split = str(origin.get("split_hash", ""))
-    path = settings.cache / "splits" / f"{split[:32]}.npz"
-    return DataRef(cache.folder(settings, dataset.signature), dataset.signature, path, split, dataset.spec)
+    return _reference(origin, settings, dataset.spec)
+
+
+def _reference(origin: dict[str, Any], settings: Settings, spec: DataSpec) -> DataRef:
+    """Returns where the cache has the data and the split that a model was made from."""
+    from fer_tune.data import cache
+    from fer_tune.data.splits import split_path
+
+    signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
+    return DataRef(cache.folder(settings, signature), signature, split_path(settings, split), split, spec)
 
 
 @contextmanager
@@ -89,12 +94,10 @@ class TrainingImages:
         from fer_tune.data import cache
         from fer_tune.data.access import open_search
 
-        signature, split = str(origin.get("data_signature", "")), str(origin.get("split_hash", ""))
-        place = settings.cache / "faces" / signature[:32]
+        signature = str(origin.get("data_signature", ""))
         try:
-            stored = cache.read(place, signature)
-            ref = DataRef(place, signature, settings.cache / "splits" / f"{split[:32]}.npz", split, stored.spec)
-            opened = open_search(ref)
+            stored = cache.read(cache.folder(settings, signature), signature)
+            opened = open_search(_reference(origin, settings, stored.spec))
         except DataError:
             return None
         parts = {"train": [opened.train], "train+val": [opened.train, opened.val]}

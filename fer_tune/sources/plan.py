@@ -21,7 +21,7 @@ from fer_tune.selection.cost import Forecast, ForecastRange, Shape, TrialPace, f
 from fer_tune.settings import Settings
 from fer_tune.sources.device_shares import overlap_of
 from fer_tune.sources.probed_pace import probed_pace
-from fer_tune.sources.recorded_pace import ENOUGH, may_end_early, recorded_pace, said
+from fer_tune.sources.recorded_pace import ENOUGH, earlier_trials, may_end_early, recorded_pace
 from fer_tune.sweep.rung_levels import levels_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _joined(earlier: TrialPace | None, probed: TrialPace | None) -> TrialPace | 
         return earlier or probed
     if not (drawable := earlier.drawable):
         return probed
-    source = f"{said(len(drawable))} and {probed.source}"
+    source = f"{earlier_trials(len(drawable))} and {probed.source}"
     return replace(earlier, trials=(*drawable, *probed.trials), source=source, probed=True)
 
 

@@ -17,7 +17,7 @@ from fer_tune.pool import EndEvent, Event, Lanes, Pool, ProgressEvent, RowEvent,
 from fer_tune.pool.lanes import HEAD_START
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.selection.time_shares import time_shares
-from fer_tune.sources.device_shares import lanes_of, one_after_another, overhead_of, share_of
+from fer_tune.sources.device_shares import one_after_another, overhead_of, share_of, usual_lanes
 from fer_tune.sweep.rung_levels import levels_of
 from fer_tune.sweep.space import fixed_values
 
@@ -171,7 +171,7 @@ class _Probe:
         trials += [MeasuredTrial(seconds) for uid, seconds in self._parts.items() if uid not in self._rows]
         if not trials:
             return None
-        lanes = lanes_of([share_of(row, None).beside for found in self._rows.values() for row in found] or [1.0])
+        lanes = usual_lanes([share_of(row, None).beside for found in self._rows.values() for row in found] or [1.0])
         overhead = overhead_of(lanes, min(self._firsts, default=0.0))
         return TrialPace(tuple(trials), overhead, f"a probe of {len(trials)} configurations", lanes, probed=True)
 

@@ -13,7 +13,7 @@ from fer_tune.errors import FerTuneError
 from fer_tune.job import trained_by_attempt
 from fer_tune.selection.cost import MeasuredTrial, TrialPace
 from fer_tune.selection.time_shares import TrainedEpoch, time_shares
-from fer_tune.sources.device_shares import Share, lanes_of, one_after_another, overhead_of, overlap_of, share_of
+from fer_tune.sources.device_shares import Share, one_after_another, overhead_of, overlap_of, share_of, usual_lanes
 from fer_tune.sources.probed_pace import PROBE_EPOCHS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.sweep.load import loads_sweep
@@ -48,16 +48,16 @@ def recorded_pace(store: Store, sweep: Sweep, study: StudyRecord, devices: Seque
     found = alike if len(alike) >= ENOUGH else earlier
     if not found:
         return None
-    lanes = lanes_of([one.beside for one in found])
+    lanes = usual_lanes([one.beside for one in found])
     return TrialPace(
         trials=tuple(one.trial for one in found),
         overhead=overhead_of(lanes, median(one.overhead for one in found)),
-        source=said(len(found)),
+        source=earlier_trials(len(found)),
         lanes=lanes,
     )
 
 
-def said(count: int) -> str:
+def earlier_trials(count: int) -> str:
     """Returns where a pace was measured, in words: by so many earlier trials."""
     return f"{count} earlier trial{'' if count == 1 else 's'}"
 

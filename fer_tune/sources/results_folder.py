@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 from fer_tune.errors import SettingsError
 from fer_tune.sources.evaluate import PREDICTIONS
 
 METRICS = "metrics.json"
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Returns the figures that a folder has; none if there is no such file, or it is damaged."""
+    try:
+        known = json.loads((folder / METRICS).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def results_of(model: Path) -> Path:
@@ -43,13 +53,9 @@ def claim(out: Path, about: dict[str, str]) -> None:
 
     for name in (PREDICTIONS, METRICS):
         probe_file(out / name)
-    try:
-        known = json.loads((out / METRICS).read_text("utf-8"))
-    except FileNotFoundError:
+    if not (out / METRICS).exists():
         return
-    except (OSError, ValueError):
-        known = None
-    known = known if isinstance(known, dict) and "source" in known else {"source": None}
+    known = {"source": None} | read_metrics(out)  # no evaluation wrote a file without a source
     # Files of earlier versions do not name the model.
     if any(known.get(key, value) != value for key, value in about.items()):
         named = [f"{key} {known[key]}" for key in about if known.get(key)]

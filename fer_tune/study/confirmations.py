@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fer_tune.selection.race import Race, SeedResult, difference, pooled, race
@@ -77,8 +77,7 @@ class ConfirmationReader:
         if not jobs and not candidates:
             return None
         seeds = max([seeds, *(int(job.origin["seeds"]) for job in jobs)])
-        trials = dict.fromkeys([*candidates, *(int(job.origin["trial"]) for job in jobs)])
-        by_trial = {number: [job for job in jobs if job.origin["trial"] == number] for number in trials}
+        by_trial = _by_trial(jobs, candidates)
         failed = {number: why for number, some in by_trial.items() if (why := _failure(some))}
         runs = {number: self._of(some) for number, some in by_trial.items() if number not in failed}
         images = self.predictions.images or 1
@@ -87,9 +86,7 @@ class ConfirmationReader:
     def difference(self, trial: int, other: int) -> tuple[float, float, float]:
         """Returns the difference of two trials' confirmed means, its standard error, and the
         p-value of no difference; see `race.difference`."""
-        jobs = self.jobs()
-        trials = {int(job.origin["trial"]) for job in jobs}
-        runs = {number: self._of([job for job in jobs if job.origin["trial"] == number]) for number in trials}
+        runs = {number: self._of(jobs) for number, jobs in _by_trial(self.jobs()).items()}
         images = self.predictions.images or 1
         return difference(runs[trial], runs[other], pooled(runs.values(), images), images)
 
@@ -105,6 +102,14 @@ class ConfirmationReader:
                 self._runs[job.uid] = self.predictions.run(job)
             found.append(self._runs[job.uid])
         return found
+
+
+def _by_trial(jobs: Iterable[JobRecord], candidates: Iterable[int] = ()) -> dict[int, list[JobRecord]]:
+    """Returns the jobs of each trial, by its number. Candidates come first, also without any."""
+    found = {number: list[JobRecord]() for number in candidates}
+    for job in jobs:
+        found.setdefault(int(job.origin["trial"]), []).append(job)
+    return found
 
 
 def _failure(jobs: list[JobRecord]) -> str:
