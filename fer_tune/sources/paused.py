@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GB = 1e9
 
 NOT_AMONG_THE_BEST = "where it was not among the best"
-FULL = "from where as many trials as may had continued"
+FULL = "because enough others had continued from there"
 """Why a paused trial did not continue."""
 
 

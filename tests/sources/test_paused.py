@@ -133,7 +133,7 @@ def test_a_trial_is_told_why_it_did_not_continue(settings: Settings) -> None:
         0.1: "pruned in epoch 1, where it was not among the best",
         0.2: "pruned in epoch 1, where it was not among the best",
         0.25: "pruned in epoch 1, where it was not among the best",
-        0.4: "pruned in epoch 1, from where as many trials as may had continued",
+        0.4: "pruned in epoch 1, because enough others had continued from there",
     }
 
 
