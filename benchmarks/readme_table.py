@@ -55,6 +55,7 @@ TABLES: dict[str, Callable[[], str]] = {
         what_helped.width,
         what_helped.twice_the_width,
         what_helped.weaker_augmentation,
+        what_helped.sixty_epochs,
         what_helped.final_fits,
         objective.objectives,
         protocols.protocols,

@@ -71,6 +71,23 @@ WEAKER_AUGMENTATION: Trainings = (
     ("the teachers", "taught-h100.json", (0, 1)),
 )
 
+SIXTY = {
+    "vgg, width 2": "vgg",
+    "vgg, three convolutions in each stage": "vgg-deeper",
+    "vgg, width 3": "vgg-width-3",
+    "vgg, faces enlarged to 64 pixels": "vgg-side-64",
+    "vgg, faces enlarged to 96 pixels": "vgg-side-96",
+    "vgg, no self-distillation": "vgg-undistilled",
+    "vgg, AdamW, decay 0.1": "vgg-adamw",
+    "vgg, SGD 0.1, decay 1e-3, self-distillation 0.7, augmentation 0.7, mixup 0.4": "vgg-sgd",
+    "resnet, width 1.5": "resnet",
+    "resnet 34, width 1": "resnet-34",
+    "resnet, faces enlarged to 64 pixels": "resnet-side-64",
+    "resnet, faces enlarged to 72 pixels": "resnet-side-72",
+    "resnet, no self-distillation": "resnet-undistilled",
+}
+"""The records of trainings of 60 epochs."""
+
 
 def runs(trainings: Trainings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns the trainings of each row."""
@@ -105,16 +122,27 @@ def twice_the_width() -> str:
 
 def weaker_augmentation() -> str:
     """Returns the table of weaker augmentation and of teachers, one figure for each seed."""
-    rows = [
-        [
-            what,
-            ", ".join(percent(run["last"]) for run in found),
-            ", ".join(percent(run["flip"]) for run in found),
-            ", ".join(f"{100 * run['train']:.1f}" for run in found),
-        ]
-        for what, found in runs(WEAKER_AUGMENTATION)
-    ]
+    rows = [_by_seed(what, found) for what, found in runs(WEAKER_AUGMENTATION)]
     return markdown(["", "last ten val %", "flip, last val %", "train %"], rows)
+
+
+def sixty_epochs() -> str:
+    """Returns the table of trainings of 60 epochs, one figure for each seed."""
+    rows = []
+    for what, name in SIXTY.items():
+        found = record(f"sixty-{name}-h100.json")["runs"]
+        rows.append([*_by_seed(what, found), thousands(found[0]["images_per_second"])])
+    return markdown(["", "last ten val %", "flip, last val %", "train %", "thousand images/s"], rows)
+
+
+def _by_seed(what: str, found: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the first cells of a row of a table with one figure for each seed."""
+    return [
+        what,
+        ", ".join(percent(run["last"]) for run in found),
+        ", ".join(percent(run["flip"]) for run in found),
+        ", ".join(f"{100 * run['train']:.1f}" for run in found),
+    ]
 
 
 FITS = (
@@ -146,8 +174,9 @@ WINNERS = {
     "winner-wide-h100.json": "the sweep's width",
     "winner-long-h200.json": "the sweep's width",
     "winner-resnet-h200.json": "the sweep's width",
+    "winner-deep-h100.json": "the sweep's width, three convolutions in each stage",
 }
-"""The records of `benchmarks.winner` with figures on test, by date, and their networks' width."""
+"""The records of `benchmarks.winner` with figures on test, by date, and their networks."""
 
 VIEWS = ("plain", "flip", "crops")
 

@@ -51,11 +51,18 @@ def test_no_training_is_left_out(trainings: what_helped.Trainings, records: list
     assert {(name, place) for _, name, places in trainings for place in places} == there
 
 
+def test_no_training_of_sixty_epochs_is_left_out() -> None:
+    there = {path.name for path in RESULTS.glob("sixty-*.json")}
+    assert {f"sixty-{name}-h100.json" for name in what_helped.SIXTY.values()} == there
+    assert {run["epochs"] for name in there for run in record(name)["runs"]} == {60}
+
+
 def test_no_opening_of_the_test_split_by_a_winner_is_left_out() -> None:
     assert set(what_helped.WINNERS) == {path.name for path in RESULTS.glob("winner-*.json")}
     lines = {line for name in what_helped.WINNERS for line in ledger(record(name))}
+    *_, latest = what_helped.WINNERS
     *_, last = what_helped.winner_on_test().splitlines()
-    counted = int(last.split("|")[-2]) + len(record("winner-resnet-h200.json")["retrain"]["seconds"])
+    counted = int(last.split("|")[-2]) + len(record(latest)["retrain"]["seconds"])
     sweeps = [one for one in tables.sweep_records() if one["retrain"]]
     assert counted == len(lines) + len(sweeps) + sum(tables.UNRECORDED.values())
 
