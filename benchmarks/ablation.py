@@ -10,7 +10,8 @@ so far that they hardly differ; `best` is the best epoch's; `flip` the last epoc
 each face and its mirror image.
 
 A change names hyperparameters, or, in capitals, constants of `fer_tune.train.augment`: `--change
-SHIFT=0.1,width=2.0`.
+SHIFT=0.1,width=2.0`. `--predictions FOLDER` keeps what each network predicts for the validation
+images, for `benchmarks.agreement`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import yaml
+from torch import Tensor
 
 from benchmarks.circumstances import commit, device, today, versions
 from fer_tune.data.load import load_faces
@@ -91,6 +94,7 @@ def main() -> None:
     parser.add_argument("--only-changes", action="store_true", help="do not train the recipe itself")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
     parser.add_argument("--devices", default="cuda:0", help="between which the trainings are shared out: cuda:0,cuda:1")
+    parser.add_argument("--predictions", type=Path, help="folder for what each network predicts")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
@@ -104,7 +108,8 @@ def main() -> None:
         for seed in map(int, options.seeds.split(","))
     ]
     runs: dict[int, Run] = {}
-    for place, run in spread(wanted, options.devices.split(","), time.time() + 60 * options.minutes):
+    ends = time.time() + 60 * options.minutes
+    for place, run in spread(wanted, options.devices.split(","), ends, options.predictions):
         runs[place] = run
         figures = f"best {run.best:.4f} last {run.last:.4f} flip {run.flip:.4f}"
         print(f"{run.family} {run.changes or 'recipe'} seed {run.seed}: {figures}", flush=True)
@@ -114,19 +119,20 @@ def main() -> None:
 
 
 def spread(
-    wanted: Sequence[tuple[Job, dict[str, Value]]], devices: Sequence[str], ends: float
+    wanted: Sequence[tuple[Job, dict[str, Value]]], devices: Sequence[str], ends: float, keep: Path | None = None
 ) -> Iterator[tuple[int, Run]]:
     """Trains each, one at a time on a device, and yields each one's place and its run.
 
     Args:
         ends: seconds since the epoch after which no training is begun.
+        keep: the folder for predictions.
     """
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for name in devices:
         free.put(name)
     with ProcessPoolExecutor(len(devices), context, _take_device, (free,)) as pool:
-        places = {pool.submit(_train, spec, changes, ends): place for place, (spec, changes) in enumerate(wanted)}
+        places = {pool.submit(_train, spec, changes, ends, keep): place for place, (spec, changes) in enumerate(wanted)}
         for future in as_completed(places):
             if (run := future.result()) is not None:
                 yield places[future], run
@@ -136,7 +142,7 @@ def _take_device(free: Any) -> None:
     _trainers.append(Trainer(free.get()))
 
 
-def _train(spec: Job, changes: dict[str, Value], ends: float) -> Run | None:
+def _train(spec: Job, changes: dict[str, Value], ends: float, keep: Path | None) -> Run | None:
     """In a process of its own, which has a device."""
     if time.time() > ends:
         return None
@@ -147,7 +153,15 @@ def _train(spec: Job, changes: dict[str, Value], ends: float) -> Run | None:
                 stack.enter_context(patch.object(augment, key, value))
             else:
                 params[key] = value
-        return train(_trainers[0], replace(spec, params=params), changes)
+        run = train(_trainers[0], replace(spec, params=params), changes)
+    if keep is not None:
+        keep_predictions(_trainers[0].latest, keep / f"{_name(run)}.npz")
+    return run
+
+
+def _name(run: Run) -> str:
+    changes = "".join(f" {key}={value}" for key, value in run.changes.items())
+    return f"{run.family}{changes}, {run.epochs} epochs, seed {run.seed}".replace("/", "-")
 
 
 def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
@@ -178,12 +192,26 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
 
 def flip_accuracy(network: DeviceNetwork) -> float:
     """Of the last evaluation and that of the mirrored faces, averaged."""
-    held, plain = network.inputs.held, network.logits.softmax(1)
-    held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
-    network.evaluate()
-    held.copy_(held.flip(2))
-    predicted = (plain + network.logits.softmax(1)).argmax(1)
-    return float((predicted == network.data.held_labels).float().mean())
+    plain, flip = predicted(network)
+    return float(((plain + flip).argmax(1) == network.data.held_labels).float().mean())
+
+
+def predicted(network: DeviceNetwork) -> tuple[Tensor, Tensor]:
+    """Returns the probabilities [V, C] for the validation faces, and for the mirrored ones."""
+    held, found = network.inputs.held, []
+    for _ in range(2):
+        network.evaluate()
+        found.append(network.logits.softmax(1))
+        held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
+    plain, flip = found
+    return plain, flip
+
+
+def keep_predictions(network: DeviceNetwork, path: Path) -> None:
+    """Writes the probabilities, float16 [V, C], and the labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain, flip = (one.half().cpu().numpy() for one in predicted(network))
+    np.savez_compressed(path, plain=plain, flip=flip, labels=network.data.held_labels.cpu().numpy())
 
 
 def _parsed(change: str) -> dict[str, Value]:
