@@ -5,14 +5,13 @@
 
 On a real machine a plan is also wrong because the machine's speed drifts. Here an epoch takes what
 the simulator says. Several searches of a sweep are played in one database, one after another, each
-with a seed of its own. Each one after the first is planned from those before it.
+with a seed of its own. The first one is planned from a probe, and the others from those before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -31,9 +30,10 @@ from fer_tune.jobs.limits import Limits
 from fer_tune.jobs.observers import Observers
 from fer_tune.jobs.runner import Runner
 from fer_tune.jobs.signals import Signals
-from fer_tune.selection.cost import Forecast, ForecastRange, forecast
+from fer_tune.selection.cost import Forecast, ForecastRange, TrialPace, forecast
 from fer_tune.settings import Settings, sqlite_url
 from fer_tune.sources.plan import DRIFT, shape_of
+from fer_tune.sources.probed_pace import probed_pace
 from fer_tune.sources.recorded_pace import recorded_pace
 from fer_tune.sources.search import Search
 from fer_tune.store import Store
@@ -76,22 +76,23 @@ class Played:
 
     Attributes:
         took: device-seconds.
-        expected: what its plan said; None for the first one of a database.
+        expected: what its plan said.
+        probed: whether that came from a probe: for the first one of a database.
     """
 
     took: float
-    expected: ForecastRange | None = None
+    expected: ForecastRange
+    probed: bool = False
 
     @property
     def error(self) -> float:
-        """How much more it took than expected, as a part of that; nan without a plan."""
-        return math.nan if self.expected is None else self.took / self.expected.middle - 1
+        """How much more it took than expected, as a part of that."""
+        return self.took / self.expected.middle - 1
 
     def as_dict(self) -> dict[str, Any]:
         """Returns it for the record."""
-        if self.expected is None:
-            return {"took": self.took, "expected": None, "error": None}
-        return {"took": self.took, "expected": astuple(self.expected), "error": round(self.error, 3)}
+        expected = astuple(self.expected)
+        return {"took": self.took, "expected": expected, "error": round(self.error, 3), "probed": self.probed}
 
 
 def database(sweep: Sweep, simulator: Simulator, searches: int, place: int) -> list[Played]:
@@ -114,47 +115,63 @@ def database(sweep: Sweep, simulator: Simulator, searches: int, place: int) -> l
 
 def _planned_and_played(sweep: Sweep, simulator: Simulator, store: Store, settings: Settings) -> Played:
     with opened(sweep, store, settings) as search:
-        plan = _plan(sweep, search, store)
+        earlier = recorded_pace(store, sweep, search.record, (DEVICE,))
+        plan = _plan(sweep, search, earlier or _probed(sweep, simulator, search))
         clock = VirtualClock(own=False)
         pool = SimulatedPool(simulator, clock)
         observers = Observers([], settings.logs / "observers.log")
         Runner(search, pool, store, observers, Signals(), NO_LIMITS, clock=clock).run()
     # A trial that continues from a checkpoint reports its epochs again.
     epochs = {(row.job, row.epoch): row.device_seconds for row in store.epochs.all(sweep.study)}
-    return Played(sum(epochs.values()), None if plan is None else plan.device_seconds)
+    return Played(sum(epochs.values()), plan.device_seconds, probed=earlier is None)
 
 
-def _plan(sweep: Sweep, search: Search, store: Store) -> Forecast | None:
-    """Returns what the search will cost; None if none ran before."""
-    pace = recorded_pace(store, sweep, search.record, (DEVICE,))
-    if pace is None:
-        return None
+def _probed(sweep: Sweep, simulator: Simulator, search: Search) -> TrialPace:
+    clock = VirtualClock(own=False)
+    found = probed_pace(sweep, SimulatedPool(simulator, clock), search.data, lanes=1, clock=clock)
+    assert found is not None, "all simulated trials failed"
+    return found
+
+
+def _plan(sweep: Sweep, search: Search, pace: TrialPace) -> Forecast:
+    """Returns what the search will cost."""
     shape = replace(shape_of(sweep, search.spending.so_far(), devices=1), drift=DRIFT)
     return forecast(shape, pace, search.rehearsed(pace, alone=True))
 
 
 def summary(databases: Sequence[Sequence[Played]]) -> dict[str, Any]:
     """Returns how many plans were right, and how much searches differ from one another."""
-    planned = [one for played in databases for one in played if one.expected is not None]
-    took = [one.took for played in databases for one in played]
+    every = [one for played in databases for one in played]
+    took = [one.took for one in every]
     return {
-        "plans": len(planned),
-        "within": sum(abs(one.error) <= WITHIN for one in planned),
-        "in_range": sum(one.expected is not None and one.expected.holds(one.took) for one in planned),
-        "mean_error": round(fmean(one.error for one in planned), 3),
+        "recorded": _right([one for one in every if not one.probed]),
+        "probed": _right([one for one in every if one.probed]),
         "cheapest": round(min(took), 1),
         "mean": round(fmean(took), 1),
         "dearest": round(max(took), 1),
     }
 
 
+def _right(plans: Sequence[Played]) -> dict[str, Any]:
+    """Returns how many plans were right."""
+    return {
+        "plans": len(plans),
+        "within": sum(abs(one.error) <= WITHIN for one in plans),
+        "in_range": sum(one.expected.holds(one.took) for one in plans),
+        "mean_error": round(fmean(one.error for one in plans), 3),
+    }
+
+
 def line(given: str, found: dict[str, Any]) -> str:
     """Returns the plans of a sweep in words."""
-    return (
-        f"{given}: {found['within']} of {found['plans']} plans within {WITHIN:.0%}, "
-        f"{found['in_range']} in their range, on average {found['mean_error']:+.1%}. "
-        f"A search took {found['cheapest']} to {found['dearest']} s, on average {found['mean']}."
-    )
+    sources = {"recorded": "earlier trials", "probed": "a probe"}
+    told = [
+        f"{one['within']} of {one['plans']} plans from {source} within {WITHIN:.0%}, "
+        f"{one['in_range']} in their range, on average {one['mean_error']:+.1%}."
+        for one, source in ((found[name], source) for name, source in sources.items())
+    ]
+    cost = f"A search took {found['cheapest']} to {found['dearest']} s, on average {found['mean']}."
+    return f"{given}: {' '.join([*told, cost])}"
 
 
 if __name__ == "__main__":

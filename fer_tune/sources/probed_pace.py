@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -54,7 +54,13 @@ job that compiles its kernels hears only later that it should stop."""
 
 
 def probed_pace(
-    sweep: Sweep, pool: Pool, data: DataRef, lanes: Lanes, remembered: Path | None = None
+    sweep: Sweep,
+    pool: Pool,
+    data: DataRef,
+    lanes: Lanes,
+    remembered: Path | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TrialPace | None:
     """Returns the pace of a few configurations, which it trains for seconds; None if all failed.
 
@@ -65,15 +71,16 @@ def probed_pace(
 
     Args:
         remembered: the file in which `auto` keeps the number of lanes, so that the run finds it.
+        clock: returns the time in seconds. A simulation has a clock of its own.
     """
     pool.use_lanes(lanes, remembered)
     opens = lanes == "auto" and pool.workers[0].device != "cpu"
-    probe = _Probe(sweep, data, PROBE_EPOCHS, least=OPENING if opens else 0.0)
+    probe = _Probe(sweep, data, clock, PROBE_EPOCHS, least=OPENING if opens else 0.0)
     probe.run(pool)
     first = probe.pace()
     if max(worker.lanes for worker in pool.workers) == 1:
         return first
-    probe = _Probe(sweep, data, lane_epochs(sweep), turn=1)
+    probe = _Probe(sweep, data, clock, lane_epochs(sweep), turn=1)
     probe.run(pool)
     return probe.pace() or first
 
@@ -88,6 +95,7 @@ class _Probe:
     """A few configurations in training.
 
     Args:
+        clock: returns the time in seconds.
         epochs: of each.
         turn: each turn has other configurations.
         least: seconds for which it trains at least, with more configurations if it must.
@@ -97,7 +105,17 @@ class _Probe:
         slots: where each job that began is trained.
     """
 
-    def __init__(self, sweep: Sweep, data: DataRef, epochs: int, turn: int = 0, least: float = 0.0) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        data: DataRef,
+        clock: Callable[[], float],
+        epochs: int,
+        *,
+        turn: int = 0,
+        least: float = 0.0,
+    ) -> None:
+        self._now = clock
         self._sweep, self._data, self._epochs, self._turn, self._least = sweep, data, epochs, turn, least
         self._waiting: list[Job] = []
         self._jobs: dict[str, Job] = {}
@@ -121,22 +139,22 @@ class _Probe:
 
         Then it asks the other jobs to stop, because the next probe needs their lanes.
         """
-        deadline, until = time.monotonic() + WAIT_SECONDS, -math.inf
-        while (self._waiting or self.running) and time.monotonic() < deadline:
+        deadline, until = self._now() + WAIT_SECONDS, -math.inf
+        while (self._waiting or self.running) and self._now() < deadline:
             for slot in pool.idle():
                 if not self.slots:
-                    deadline, until = time.monotonic() + PROBE_SECONDS, time.monotonic() + self._least
+                    deadline, until = self._now() + PROBE_SECONDS, self._now() + self._least
                 if self._waiting:
                     self._submit(pool, slot, self._waiting.pop())
             for event in pool.events(0.1):
                 self._hear(event)
-            if not self._waiting and not self.running and time.monotonic() < until:
+            if not self._waiting and not self.running and self._now() < until:
                 self._draw()
         for uid in self.running:
             pool.stop_job(self.slots[uid])
 
     def _submit(self, pool: Pool, slot: Slot, job: Job) -> None:
-        self.running[job.uid], self.slots[job.uid] = time.monotonic(), slot
+        self.running[job.uid], self.slots[job.uid] = self._now(), slot
         pool.submit(slot, job)
 
     def _hear(self, event: Event) -> None:
@@ -146,11 +164,11 @@ class _Probe:
         if isinstance(event, RowEvent):
             row = event.row
             if row.epoch == 1:
-                self._firsts.append(time.monotonic() - self.running[row.job] - row.seconds)
+                self._firsts.append(self._now() - self.running[row.job] - row.seconds)
             self._rows.setdefault(row.job, []).append(row)
-            self._heard.setdefault(row.job, []).append(time.monotonic())
+            self._heard.setdefault(row.job, []).append(self._now())
         elif isinstance(event, ProgressEvent) and event.progress.step:
-            passed = time.monotonic() - self.running[event.progress.job]
+            passed = self._now() - self.running[event.progress.job]
             self._parts[event.progress.job] = passed * event.progress.steps / event.progress.step
         elif isinstance(event, EndEvent):
             self.running.pop(event.end.job, None)

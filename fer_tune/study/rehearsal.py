@@ -42,12 +42,10 @@ REHEARSED = 40
 LAST = 20
 """How many of the proposed trials later ones are like."""
 
-SLOW = 0.8
+SLOW = 0.2
 """By how many standard deviations a trial is supposed to be better whose epochs take a standard
-deviation longer: a larger network, or more steps."""
-
-BELIEF = 24.0
-"""How many measured trials this counts as."""
+deviation longer: a larger network, or more steps. Searches of the demo prefer slow networks more
+than that, and simulated searches on faces prefer them less (benchmarks/README.md)."""
 
 AGAIN = 24
 """With so many trials of the same search, every second play repeats them."""
@@ -109,7 +107,6 @@ class Supposed:
         effects: [F] of the features on the worth of a trial; None if nothing is known of them.
         own: standard deviation of what the effects do not explain.
         cost: what an epoch costs.
-        slow: by how much a trial is better whose epochs take a standard deviation longer.
         mean, deviation: of the logarithm of the seconds, over the space.
     """
 
@@ -117,7 +114,6 @@ class Supposed:
     effects: Floats | None
     own: float
     cost: EpochCost
-    slow: float
     mean: float
     deviation: float
 
@@ -126,7 +122,7 @@ class Supposed:
         (row,) = cube.features(point[None])
         seconds = self.cost.seconds(self.shared | named(cube.configuration(point)))
         worth = self.own * random.normal() + (0.0 if self.effects is None else float(row @ self.effects))
-        worth += self.slow * (math.log(seconds) - self.mean) / self.deviation
+        worth += SLOW * (math.log(seconds) - self.mean) / self.deviation
         return PlayedTrial(worth, seconds * math.exp(random.choice(self.cost.left)))
 
 
@@ -137,7 +133,6 @@ class Learned:
     Attributes:
         shared: the hyperparameters that all trials of the sweep share.
         worth: of trials that the sweep could draw; None if there are too few of them.
-        trials: how many these are.
         own: standard deviation of their worth that the effects do not explain.
         logs: [R] the logarithm of the seconds of an epoch of random configurations.
     """
@@ -145,7 +140,6 @@ class Learned:
     shared: dict[str, Value]
     cost: EpochCost
     worth: EffectModel | None
-    trials: int
     own: float
     logs: Floats
 
@@ -162,13 +156,13 @@ class Learned:
         logs = np.log([cost.seconds(shared | named(cube.configuration(point))) for point in cube.draw(RANDOM, random)])
         alike = [trial for trial in trials if trial.curve]
         if len(alike) < FEWEST or not cube.parameters:
-            return cls(shared, cost, None, 0, 1.0, logs)
+            return cls(shared, cost, None, 1.0, logs)
         points = [cube.point(keyed(sweep.space, trial.params), random) for trial in alike]
         evidence = Evidence.of(points, [trial.curve for trial in alike], [""] * len(alike), cube=cube)
         rows = cube.features(evidence.points)
         worth = effects.fit(rows, evidence.values, evidence.noise, cube.groups)
         own = float(np.std(evidence.values - worth.predict(rows)[0])) / worth.scale
-        return cls(shared, cost, worth, len(alike), own, logs)
+        return cls(shared, cost, worth, own, logs)
 
     def suppose(self, random: np.random.Generator) -> Supposed:
         """Returns effects that may be the true ones."""
@@ -177,7 +171,6 @@ class Learned:
             effects=None if self.worth is None else self.worth.draw(random, 1.0),
             own=self.own,
             cost=self.cost.drawn(random),
-            slow=SLOW * BELIEF / (BELIEF + self.trials),
             mean=float(self.logs.mean()),
             deviation=max(float(self.logs.std()), LEAST_DEVIATION),
         )

@@ -24,6 +24,9 @@ def sweep() -> Sweep:
     return make_sweep(epochs=9, budget=12, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
 
 
+DATA = DataRef(Path("cache"), "s", Path("split"), "h")
+
+
 class Sharing:
     """A pool with lanes of one device. Each epoch takes 1 s, and 2 s pass before the first.
 
@@ -110,26 +113,22 @@ class Slow(Sharing):
         return [EndEvent(Slot(0), JobEnd(self._jobs.pop().uid, 0, "stopped"))]
 
 
-def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(
-    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool, data = Slow(), DataRef(Path("cache"), "s", Path("split"), "h")
-    monkeypatch.setattr("fer_tune.sources.probed_pace.time", pool)
-    assert probed_pace(sweep, cast(Pool, pool), data, 1) is None
+def test_a_probe_stops_its_jobs_and_the_next_one_waits_for_their_end(sweep: Sweep) -> None:
+    pool = Slow()
+    assert probed_pace(sweep, cast(Pool, pool), DATA, 1, clock=pool.monotonic) is None
     assert pool.stopped == 30.0
-    pace = probed_pace(sweep, cast(Pool, pool), data, 1)
+    pace = probed_pace(sweep, cast(Pool, pool), DATA, 1, clock=pool.monotonic)
     assert pace is not None
     assert len(pace.epochs) == 5, "it has all of its 30 s"
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, (4.0, 2.0, 5)), (4, (0.25, 0.0, 2 * PROBES))])
 def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_nothing(
-    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, lanes: int, expected: tuple[float, float, int]
+    searching: Settings, sweep: Sweep, lanes: int, expected: tuple[float, float, int]
 ) -> None:
     """One lane is probed for 30 s, in which five configurations of 6 s are trained."""
     pool, remembered = Sharing(lanes), Path("lanes.json")
-    monkeypatch.setattr("fer_tune.sources.probed_pace.time", pool)
-    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto", remembered)
+    pace = probed_pace(sweep, cast(Pool, pool), DATA, "auto", remembered, clock=pool.monotonic)
     assert pace is not None
     epoch, overhead, trained = expected
     assert (set(pace.epochs), pace.overhead, pace.lanes) == ({epoch}, pytest.approx(overhead), lanes)
@@ -153,21 +152,17 @@ def test_lanes_are_probed_with_trials_as_long_as_those_that_pause_first(
     assert lane_epochs(make_sweep(epochs=epochs, search=search)) == probed
 
 
-def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(
-    searching: Settings, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_lanes_are_measured_even_if_preparing_them_took_all_the_time(searching: Settings, sweep: Sweep) -> None:
     pool = Compiling(8)
-    monkeypatch.setattr("fer_tune.sources.probed_pace.time", pool)
-    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), "auto")
+    pace = probed_pace(sweep, cast(Pool, pool), DATA, "auto", clock=pool.monotonic)
     assert pace is not None
     assert pace.epochs == pytest.approx([4 / 8] * 8 + [1 / 4] * 4), "the last four share the device"
     assert (pace.lanes, pace.overhead) == (8, 0.0)
     assert pool.trained == 8 + PROBES
 
 
-def test_epochs_that_take_no_time_are_probed(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_that_take_no_time_are_probed(sweep: Sweep) -> None:
     pool = Instant(1)
-    monkeypatch.setattr("fer_tune.sources.probed_pace.time", pool)
-    pace = probed_pace(sweep, cast(Pool, pool), DataRef(Path("cache"), "s", Path("split"), "h"), 1)
+    pace = probed_pace(sweep, cast(Pool, pool), DATA, 1, clock=pool.monotonic)
     assert pace is not None
     assert (set(pace.epochs), pace.lanes) == ({0.0}, 1)
