@@ -29,31 +29,38 @@ def simulated_plans() -> str:
     """Returns how many plans were right in the simulation, beside how many a plan could be that
     knows what searches cost on average."""
     headings = (
-        "sweep", "plans", "within 15 %", "in their range", "mean error",
+        "sweep", "plan from", "within 15 %", "in their range", "mean error",
         "a search took", "searches within 15 % of their mean",
     )  # fmt: skip
     return markdown(
         headings,
         [
-            _simulated(sweep, found)
+            row
             for path in sorted(RESULTS.glob("plan-simulated*.json"))
             for sweep, found in json.loads(path.read_text(encoding="utf-8"))["sweeps"].items()
+            for row in _simulated(sweep, found)
         ],
     )
 
 
-def _simulated(sweep: str, found: dict[str, Any]) -> list[str]:
+def _simulated(sweep: str, found: dict[str, Any]) -> list[list[str]]:
+    """Returns two rows: of plans from a probe, and of those from earlier trials."""
     took = [one["took"] for played in found["databases"] for one in played]
     alike = sum(abs(seconds / fmean(took) - 1) <= WITHIN for seconds in took)
-    return [
-        sweep,
-        str(found["plans"]),
-        f"{found['within']} ({100 * found['within'] / found['plans']:.0f} %)",
-        str(found["in_range"]),
-        f"{100 * found['mean_error']:+.1f} %",
+    chance = [
         f"{found['cheapest']:.0f} to {found['dearest']:.0f} s",
         f"{alike} of {len(took)} ({100 * alike / len(took):.0f} %)",
     ]
+    return [
+        [sweep, "a probe", *_right(found["probed"]), *chance],
+        ["", "earlier trials", *_right(found["recorded"]), "", ""],
+    ]
+
+
+def _right(found: dict[str, Any]) -> list[str]:
+    """Returns how many of some plans were right."""
+    share = f"{found['within']} of {found['plans']} ({100 * found['within'] / found['plans']:.0f} %)"
+    return [share, str(found["in_range"]), f"{100 * found['mean_error']:+.1f} %"]
 
 
 def is_probed(one: dict[str, Any]) -> bool:

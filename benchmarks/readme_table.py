@@ -63,6 +63,7 @@ TABLES: dict[str, Callable[[], str]] = {
         protocols.measured_as,
         what_helped.crops_and_views,
         what_helped.winner_on_test,
+        what_helped.many_networks,
         scaling_page.scale_orchestrator,
         scaling_page.scale_gpus,
         scaling_page.scale_chain,

@@ -217,3 +217,19 @@ def winner_on_test() -> str:
             rows.append(["its best single network", *single, "", ""])
             opened += 1
     return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation", "test openings before"], rows)
+
+
+def many_networks() -> str:
+    """Returns the table of what ensembles of many networks reach on validation."""
+    found = record("agreement.json")
+    count, chosen = len(found["networks"]), found["chosen"]
+    rows = {
+        f"one of {count} networks, on average": found["mean_of_single"],
+        "the best of them, chosen on other images": chosen["single_honest"],
+        f"an ensemble of {chosen['size']}, chosen on other images": chosen["honest"],
+        f"all {count} together": found["all_together"],
+        "two networks predict the same": found["two_agree"],
+        "all networks predict the same": found["all_agree"],
+        "all networks predict the same, and are wrong": found["all_agree_and_wrong"],
+    }
+    return markdown(["on the validation images", "%"], [[what, percent(value)] for what, value in rows.items()])

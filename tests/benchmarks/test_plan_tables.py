@@ -47,8 +47,11 @@ def test_simulated_plans_stand_beside_what_the_best_plan_could_know(
 ) -> None:
     monkeypatch.setattr(plan_tables, "RESULTS", tmp_path)
     databases = [[{"took": 100.0}, {"took": 110.0}], [{"took": 50.0}, {"took": 140.0}]]
-    found = {"plans": 2, "within": 1, "in_range": 2, "mean_error": 0.0123, "cheapest": 50.0, "dearest": 140.0}
+    right = {"plans": 2, "within": 1, "in_range": 2, "mean_error": 0.0123}
+    found = {"recorded": right, "probed": right | {"mean_error": -0.2}, "cheapest": 50.0, "dearest": 140.0}
     record = {"sweeps": {"deep_cnn:60": found | {"databases": databases}}}
     (tmp_path / "plan-simulated.json").write_text(json.dumps(record))
-    (row,) = plan_tables.simulated_plans().splitlines()[2:]
-    assert row == "| deep_cnn:60 | 2 | 1 (50 %) | 2 | +1.2 % | 50 to 140 s | 2 of 4 (50 %) |"
+    assert plan_tables.simulated_plans().splitlines()[2:] == [
+        "| deep_cnn:60 | a probe | 1 of 2 (50 %) | 2 | -20.0 % | 50 to 140 s | 2 of 4 (50 %) |",
+        "|  | earlier trials | 1 of 2 (50 %) | 2 | +1.2 % |  |  |",
+    ]
