@@ -105,11 +105,23 @@ def server_seconds(url: str) -> float:
     for process in psutil.process_iter(["name", "cmdline"]):
         words = process.info["cmdline"] or []
         if process.info["name"] == "postgres" and "-p" in words and words[words.index("-p") + 1] == port:
-            own = process.cpu_times()
-            alive = [child.cpu_times() for child in process.children()]
-            ended = own.children_user + own.children_system
-            return float(own.user + own.system + ended + sum(one.user + one.system for one in alive))
+            return seconds_with_children(process)
     raise SystemExit(f"There is no PostgreSQL server at port {port}.")
+
+
+def seconds_with_children(process: psutil.Process) -> float:
+    """Returns the processor time of a process and its children, also ended ones.
+
+    A child may end while they are read. Then all are read again.
+    """
+    while True:
+        own = process.cpu_times()
+        try:
+            alive = [child.cpu_times() for child in process.children()]
+        except psutil.NoSuchProcess:
+            continue
+        ended = own.children_user + own.children_system
+        return float(own.user + own.system + ended + sum(one.user + one.system for one in alive))
 
 
 def orchestrate(*, folder: str, url: str, study: str, slots: int, trials: int) -> dict[str, Any]:

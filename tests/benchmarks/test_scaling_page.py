@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import psutil
 import pytest
 
 from benchmarks import scaling_page, schedule, tables
+from benchmarks.fleet import seconds_with_children
 from benchmarks.scaling_page import draw, scale_chain, scale_fleet, scale_gpus, schedule_cost
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +125,18 @@ def test_the_benchmark_of_the_schedule_runs(tmp_path: Path) -> None:
     assert [row["slots"] for row in found["rows"]] == [None, 8, 16]
     assert all(0 <= row["idle_share"] < 1 and row["trials"] > 1 for row in found["rows"])
     assert found["invented"]
+
+
+def test_the_time_of_a_child_that_ends_while_it_is_read_counts_once() -> None:
+    def times(user: float, of_children: float = 0.0) -> SimpleNamespace:
+        return SimpleNamespace(user=user, system=0.0, children_user=of_children, children_system=0.0)
+
+    stays, ends, server = Mock(), Mock(), Mock()
+    stays.cpu_times.return_value = times(2.0)
+    ends.cpu_times.side_effect = psutil.NoSuchProcess(1)
+    server.children.side_effect = [[stays, ends], [stays]]
+    server.cpu_times.side_effect = [times(1.0), times(1.0, of_children=4.0)]
+    assert seconds_with_children(server) == 7.0
 
 
 @pytest.mark.slow
