@@ -153,19 +153,15 @@ def _train(spec: Job, changes: dict[str, Value], ends: float, keep: Path | None)
                 stack.enter_context(patch.object(augment, key, value))
             else:
                 params[key] = value
-        run = train(_trainers[0], replace(spec, params=params), changes)
-    if keep is not None:
-        keep_predictions(_trainers[0].latest, keep / f"{_name(run)}.npz")
-    return run
+        return train(_trainers[0], replace(spec, params=params), changes, keep)
 
 
-def _name(run: Run) -> str:
-    changes = "".join(f" {key}={value}" for key, value in run.changes.items())
-    return f"{run.family}{changes}, {run.epochs} epochs, seed {run.seed}".replace("/", "-")
+def train(trainer: Trainer, spec: Job, changes: dict[str, Value], keep: Path | None = None) -> Run:
+    """Trains the recipe with `changes`, and keeps its predictions in a folder if one is given.
 
-
-def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
-    """Trains the recipe with `changes`; RuntimeError if it does not come to its end."""
+    Raises:
+        RuntimeError: it does not come to its end.
+    """
     started = time.perf_counter()
     messages: list[Any] = list(trainer.train_alone(spec))
     rows, end = [row for row in messages if isinstance(row, EpochRow)], messages[-1]
@@ -173,6 +169,9 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     if end.status != "completed":
         raise RuntimeError(f"{spec.family} {changes}: {end.status}, {end.reason}")
     best = max(rows, key=lambda row: row.val_accuracy)
+    (plain, flip), labels = predicted(trainer.latest), trainer.latest.data.held_labels
+    if keep is not None:
+        write_predictions(plain, flip, labels, keep / f"{_name(spec, changes)}.npz")
     return Run(
         family=spec.family,
         changes=changes,
@@ -181,7 +180,7 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
         best=best.val_accuracy,
         best_epoch=best.epoch,
         last=statistics.fmean(row.val_accuracy for row in rows[-10:]),
-        flip=flip_accuracy(trainer.latest),
+        flip=float(((plain + flip).argmax(1) == labels).float().mean()),
         train=rows[-1].train_accuracy,
         curve=tuple(round(row.val_accuracy, 4) for row in rows),
         parameters=end.parameters,
@@ -190,28 +189,25 @@ def train(trainer: Trainer, spec: Job, changes: dict[str, Value]) -> Run:
     )
 
 
-def flip_accuracy(network: DeviceNetwork) -> float:
-    """Of the last evaluation and that of the mirrored faces, averaged."""
-    plain, flip = predicted(network)
-    return float(((plain + flip).argmax(1) == network.data.held_labels).float().mean())
+def _name(spec: Job, changes: dict[str, Value]) -> str:
+    changed = "".join(f" {key}={value}" for key, value in changes.items())
+    return f"{spec.family}{changed}, {spec.schedule} epochs, seed {spec.seed}".replace("/", "-")
 
 
 def predicted(network: DeviceNetwork) -> tuple[Tensor, Tensor]:
-    """Returns the probabilities [V, C] for the validation faces, and for the mirrored ones."""
-    held, found = network.inputs.held, []
-    for _ in range(2):
-        network.evaluate()
-        found.append(network.logits.softmax(1))
-        held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
-    plain, flip = found
-    return plain, flip
+    """Returns the probabilities [V, C] of the last evaluation, and for the mirrored faces."""
+    held, plain = network.inputs.held, network.logits.softmax(1)
+    held.copy_(held.flip(2))  # in place: a captured evaluation reads them there
+    network.evaluate()
+    held.copy_(held.flip(2))
+    return plain, network.logits.softmax(1)
 
 
-def keep_predictions(network: DeviceNetwork, path: Path) -> None:
-    """Writes the probabilities, float16 [V, C], and the labels."""
+def write_predictions(plain: Tensor, flip: Tensor, labels: Tensor, path: Path) -> None:
+    """Writes probabilities, as float16 [V, C], and the labels."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain, flip = (one.half().cpu().numpy() for one in predicted(network))
-    np.savez_compressed(path, plain=plain, flip=flip, labels=network.data.held_labels.cpu().numpy())
+    halves = [one.half().cpu().numpy() for one in (plain, flip)]
+    np.savez_compressed(path, plain=halves[0], flip=halves[1], labels=labels.cpu().numpy())
 
 
 def _parsed(change: str) -> dict[str, Value]:

@@ -3,7 +3,7 @@
     python -m benchmarks.ablation --family vgg --seeds 0,1 --predictions FOLDER --out vgg.json
     python -m benchmarks.agreement FOLDER
 
-Each file of the folder is one network (see `ablation.keep_predictions`). Its probabilities for a
+Each file of the folder is one network (see `ablation.write_predictions`). Its probabilities for a
 face and for the mirrored face are averaged, and calibrated by a temperature, as `fer-tune ensemble`
 does it.
 """
@@ -19,16 +19,12 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.circumstances import commit, today, versions
 from fer_tune.selection.calibration import fit_temperature, softmax
-from fer_tune.selection.ensembles import choose
+from fer_tune.selection.ensembles import Floats, Labels, choose
 
 RESULT = Path(__file__).parent / "results" / "agreement.json"
-
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.integer[Any]]
 
 
 def read(folder: Path) -> tuple[dict[str, Floats], Labels]:

@@ -165,13 +165,16 @@ def _right(plans: Sequence[Played]) -> dict[str, Any]:
 def line(given: str, found: dict[str, Any]) -> str:
     """Returns the plans of a sweep in words."""
     sources = {"recorded": "earlier trials", "probed": "a probe"}
-    told = [
-        f"{one['within']} of {one['plans']} plans from {source} within {WITHIN:.0%}, "
-        f"{one['in_range']} in their range, on average {one['mean_error']:+.1%}."
-        for one, source in ((found[name], source) for name, source in sources.items())
-    ]
+    told = [_told(found[name], source) for name, source in sources.items()]
     cost = f"A search took {found['cheapest']} to {found['dearest']} s, on average {found['mean']}."
     return f"{given}: {' '.join([*told, cost])}"
+
+
+def _told(right: dict[str, Any], source: str) -> str:
+    return (
+        f"{right['within']} of {right['plans']} plans from {source} within {WITHIN:.0%}, "
+        f"{right['in_range']} in their range, on average {right['mean_error']:+.1%}."
+    )
 
 
 if __name__ == "__main__":

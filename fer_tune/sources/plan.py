@@ -38,8 +38,8 @@ trials continue than those of the rehearsals.
 """
 
 PROBED_DRIFT = 0.2
-"""The same for several lanes that were probed. A search comes to prefer slow networks, and twelve
-configurations say little of how slow they are."""
+"""The same for several lanes that were probed. Twelve configurations say little of how slow those
+are that a search comes to prefer."""
 
 GPU_START = 2.2
 """Seconds for which a GPU has a trial and no epoch passes: it gets the images, captures the first

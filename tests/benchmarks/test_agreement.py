@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import agreement
+from benchmarks.ablation import write_predictions
 
 LABELS = np.array([0, 1, 2, 0, 1, 2] * 20)
 
@@ -44,9 +46,9 @@ def test_a_folder_is_measured_and_the_record_names_each_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, wrong in {"vgg, seed 0": 1, "vgg, seed 1": 2}.items():
-        both = network(0.8, {wrong: (LABELS[wrong] + 1) % 3}).astype(np.float16)
-        np.savez_compressed(tmp_path / f"{name}.npz", plain=both, flip=both, labels=LABELS)
-    agreement.main([str(tmp_path), "--size", "2", "--out", str(tmp_path / "out.json")])
+        both = torch.from_numpy(network(0.8, {wrong: (LABELS[wrong] + 1) % 3}))
+        write_predictions(both, both, torch.from_numpy(LABELS), tmp_path / "kept" / f"{name}.npz")
+    agreement.main([str(tmp_path / "kept"), "--size", "2", "--out", str(tmp_path / "out.json")])
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["networks"] == {"vgg, seed 0": 119 / 120, "vgg, seed 1": 119 / 120}
     assert '"two_agree"' in capsys.readouterr().out

@@ -18,13 +18,12 @@ from fer_tune.sweep.schema import SearchSpec, Sweep
 from tests.pool.trainers import row
 from tests.searches import make_sweep
 
+DATA = DataRef(Path("cache"), "s", Path("split"), "h")
+
 
 @pytest.fixture
 def sweep() -> Sweep:
     return make_sweep(epochs=9, budget=12, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
-
-
-DATA = DataRef(Path("cache"), "s", Path("split"), "h")
 
 
 class Sharing:
