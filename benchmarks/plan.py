@@ -6,7 +6,8 @@
 Each sweep is `NAME:TRIALS` and has no limit of time. So the plan must say what so many trials will
 cost. `NAME:60s` has a limit of 60 s; there the plan must say how many trials will start. All use
 one new storage folder. So the first sweep of a family is planned from a probe, and a second one
-from the trials of the first. Each has another seed, so that no two are the same search.
+from the trials of the first. Each has another seed, so that no two are the same search. `--seed`
+is that of the first sweep, so that two records need not have the same searches.
 
 On a machine whose speed drifts by a quarter within minutes, no forecast is within 15 % for sure.
 """
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("--devices")
     made.add_argument("--workers", default="1")
     made.add_argument("--lanes", default="auto")
+    made.add_argument("--seed", type=int, default=0, help="of the first sweep; each later one has the next seed")
     made.add_argument("--set", action="append", default=[], dest="changes")
     made.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "plan.json")
     options = made.parse_args(arguments)
@@ -52,22 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record |= {"within": WITHIN, "sweeps": []}
     with tempfile.TemporaryDirectory(prefix="fer-tune-plan-") as folder:
         os.environ["FER_TUNE_DIR"] = folder
-        for place, given in enumerate(options.sweeps.split(",")):
-            record["sweeps"].append(compared(given, place, options))
+        for seed, given in enumerate(options.sweeps.split(","), start=options.seed):
+            record["sweeps"].append(compared(given, seed, options))
             options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             print(line(record["sweeps"][-1]), flush=True)
 
 
-def compared(given: str, place: int, options: argparse.Namespace) -> dict[str, Any]:
+def compared(given: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the plan of one sweep beside what it took.
 
     Args:
         given: `NAME:TRIALS` or `NAME:SECONDSs`.
-        place: its place among the sweeps, which is its seed too.
+        seed: of its sampler and trials.
     """
     name, _, limit = given.partition(":")
-    timed, study = limit.endswith("s"), f"plan-{place}"
-    words = [name, "--study", study, "--seed", str(place), "--data", options.data]
+    timed, study = limit.endswith("s"), f"plan-{seed}"
+    words = [name, "--study", study, "--seed", str(seed), "--data", options.data]
     words += ["--workers", options.workers, "--lanes", options.lanes]
     words += [] if options.devices is None else ["--devices", options.devices]
     hours, trials = (float(limit[:-1]) / 3600, MANY) if timed else ("null", limit)
