@@ -4,9 +4,9 @@
         --seeds 0,1 --out benchmarks/results/protocols.json
 
 Each protocol names the images to train on, those to judge by, and the epoch. The same network gets
-another figure under each. Most protocols need a file with a Usage column, such as fer2013.csv or
-icml_face_data.csv. Without it, they are left out with a note. `python -m benchmarks.readme_table
---write` writes the tables of docs/protocols.md from the record.
+another figure under each. Most protocols need a file with all parts of the competition, such as
+fer2013.csv or icml_face_data.csv. Without it, they are left out with a note. `python -m
+benchmarks.readme_table --write` writes the tables of docs/protocols.md from the record.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class Protocol:
         """Whether the figure is of images that decided nothing."""
         return self.epoch == "last"
 
+    def needs_more(self, dataset: Dataset) -> bool:
+        """Returns whether it needs images of the competition that the dataset does not have."""
+        return self.policy == "usage" and (dataset.usage is None or not {1, 2} <= set(dataset.usage.tolist()))
+
 
 PROTOCOLS = (
     Protocol("a random 15 % test part, trained on the rest", "train+val", "test", "stratified"),
@@ -80,7 +84,7 @@ PROTOCOLS = (
 )
 
 
-NO_USAGE = "the file has no Usage column"
+NO_USAGE = "the source has no images of PublicTest and PrivateTest"
 """Why a protocol was not measured: train.csv has only the competition's part Training."""
 
 
@@ -205,7 +209,7 @@ def main() -> None:
     }  # fmt: skip
     for protocol in PROTOCOLS:
         for copies in (False, True):
-            if protocol.policy == "usage" and dataset.usage is None:
+            if protocol.needs_more(dataset):
                 row = {**asdict(protocol), "copies": copies, "missing": NO_USAGE}
             else:
                 row = measure(

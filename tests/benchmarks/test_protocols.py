@@ -28,6 +28,15 @@ def test_each_protocol_has_its_own_images(demo: Dataset, settings: Settings) -> 
     assert set(rows[0]["accuracy"]) == {"none", "flip", "crops"}
 
 
+@pytest.mark.parametrize(("usage", "needed"), [(None, 4), ([0, 0], 4), ([0, 1], 4), ([0, 1, 2], 0)])
+def test_protocols_with_the_parts_of_the_competition_need_images_of_all_of_them(
+    demo: Dataset, usage: list[int] | None, needed: int
+) -> None:
+    parts = None if usage is None else np.resize(np.array(usage, np.int8), len(demo.labels))
+    dataset = Dataset.of(np.array(demo.images), demo.labels, parts)
+    assert sum(one.needs_more(dataset) for one in PROTOCOLS) == needed
+
+
 def test_what_was_not_measured_has_dashes_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,4 +53,6 @@ def test_what_was_not_measured_has_dashes_and_says_what_is_missing(
     assert lines[0] == f"| {first.name} | left out | 70.00 | 71.00 | 72.00 | 0.70 | yes |"
     assert all("| – | – | – | – |" in line for line in lines[1:])
     assert sum("**no**" in line for line in lines) == 2
-    assert "4 rows are missing, because the file has no Usage column" in protocols.measured_as()
+    assert (
+        "4 rows are missing, because the source has no images of PublicTest and PrivateTest" in protocols.measured_as()
+    )
