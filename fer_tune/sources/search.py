@@ -245,7 +245,7 @@ class Search:
         compared = rung_value(row, job.objective, self._sweep.search.compare)
         self._paused.heard(job, row.epoch, compared)
         if self._crowding is not None:
-            self._crowding.heard(row.seconds, len(self._running), self._left())
+            self._crowding.heard(job, row.epoch, row.seconds, len(self._running), self._left())
         if self._rounds is not None:
             self._rounds.heard(job.uid, row.epoch, compared)
         with self._study.looking_back(self._known(job.uid)):
@@ -267,6 +267,8 @@ class Search:
                 self._end(job, number, ended, study)
         if self._rounds is not None:
             self._rounds.ended(job.uid, job.last_epoch if ended.state == "paused" else None)
+        if self._crowding is not None:
+            self._crowding.ended(job.uid)
         self._running.discard(job.uid)
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
@@ -334,7 +336,7 @@ class Search:
         return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
 
     def _most(self) -> float:
-        return math.inf if self._crowding is None else self._crowding.most()
+        return math.inf if self._crowding is None else self._crowding.most(self._left())
 
     def _promotable(self) -> str | None:
         """Returns the uid of the paused trial that should continue now, or None."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_tune.data.spec import DataRef
 from fer_tune.job import Job, JobEnd
 from fer_tune.jobs.runner import Runner
 from fer_tune.pool import EndEvent, Event, Lanes, RowEvent, Slot, WorkerInfo
@@ -25,11 +26,16 @@ from tests.searches import make_sweep
 ALONE = 4.0
 """Seconds of an epoch of a trial that has the device for itself."""
 LANES = 8
+WHOLE = Job("whole", "s", "search", "tiny", {}, 80, 0, DataRef(Path("cache"), "s", Path("split"), "h"))
+PAUSING = replace(WHOLE, uid="pausing", until=70)
 
 
 @dataclass
 class SlowDevice:
     """A pool of one device, which trains no more in several lanes than in one.
+
+    Args:
+        slow: an epoch of every third trial takes so many times as long.
 
     Attributes:
         running: the jobs by their lanes, with the epochs that are done.
@@ -37,6 +43,7 @@ class SlowDevice:
         now: its time, in seconds, which passes only while it trains.
     """
 
+    slow: int = 1
     running: dict[int, tuple[Job, int]] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
     now: float = 0.0
@@ -63,30 +70,36 @@ class SlowDevice:
         self.now += ALONE * count or timeout
         found: list[Event] = []
         for lane, (job, done) in list(self.running.items()):
-            slot, epoch = Slot(0, lane), done + 1
-            if epoch > 0:
-                sent = replace(row(job, epoch, job.seed / 100), seconds=ALONE * count, device_seconds=ALONE)
+            slot, times, stopped = Slot(0, lane), self._times(job), done < 0
+            turns = 0 if stopped else done + 1
+            epoch = turns // times
+            if turns and turns % times == 0:
+                seconds = ALONE * times
+                sent = replace(row(job, epoch, job.seed / 100), seconds=seconds * count, device_seconds=seconds)
                 found.append(RowEvent(slot, sent))
-                self.running[lane] = job, epoch
-            if epoch in (0, job.last_epoch):
+            self.running[lane] = job, turns
+            if stopped or turns == job.last_epoch * times:
                 del self.running[lane]
-                status = "stopped" if epoch == 0 else "paused" if job.pauses else "completed"
+                status = "stopped" if stopped else "paused" if job.pauses else "completed"
                 found.append(EndEvent(slot, JobEnd(job.uid, job.attempt, status)))
         return found
 
     def close(self, grace: float = 10) -> None:
         pass
 
+    def _times(self, job: Job) -> int:
+        return self.slow if (job.number or 0) % 3 == 2 else 1
+
 
 @pytest.fixture
-def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[Lanes, float], tuple[list[int], int]]:
-    """Returns a function that searches with lanes for some seconds.
+def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[int], int]]:
+    """Returns a function that searches with lanes for some seconds, on a `SlowDevice`.
 
     It returns how many trials ran at the same time, epoch by epoch, and how many were completed.
     """
 
-    def searched(lanes: Lanes, seconds: float) -> tuple[list[int], int]:
-        device = SlowDevice()
+    def searched(lanes: Lanes, seconds: float, slow: int = 1) -> tuple[list[int], int]:
+        device = SlowDevice(slow)
         monkeypatch.setattr("fer_tune.sources.run.open_pool", lambda *given, **named: device)
         monkeypatch.setattr("fer_tune.jobs.runner.Runner", partial(Runner, clock=lambda: device.now))
         spec = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
@@ -100,38 +113,55 @@ def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[La
     return searched
 
 
-def test_as_many_trials_run_as_leave_time_for_whole_ones() -> None:
+def crowding_of(*epochs: tuple[float, int], devices: int = 1, left: float = 300.0) -> Crowding:
+    """Returns what is known after some epochs of trials that pause: seconds, and how many ran."""
     crowding = Crowding(epochs=80)
-    assert crowding.most() == math.inf
-    for seconds in (6.0, 5.0, 60.0):
-        crowding.heard(seconds, running=8, left=300.0)
-    assert crowding.most() == 3  # a whole trial takes 60 s alone, and may take 200
-    crowding.heard(6.0, running=8, left=10.0)
-    assert crowding.most() == 3  # as much time is left as at the start, for this purpose
-    slow = Crowding(epochs=80)
-    slow.heard(100.0, running=1, left=300.0)
-    assert slow.most() == 1
+    crowding.devices = devices
+    for seconds, running in epochs:
+        crowding.heard(PAUSING, 1, seconds, running, left)
+    return crowding
+
+
+def test_as_many_trials_run_as_leave_time_for_whole_ones() -> None:
+    assert crowding_of().most(300.0) == math.inf
+    crowding = crowding_of((6.0, 8), (5.0, 8), (60.0, 8))
+    assert crowding.most(300.0) == 3  # a whole trial takes 60 s alone, and may take 200
+    crowding.heard(PAUSING, 1, 6.0, running=8, left=10.0)
+    assert crowding.most(10.0) == 3  # as much time is left as at the start, for this purpose
+    assert crowding_of((100.0, 1)).most(300.0) == 1
 
 
 def test_each_device_has_a_trial_and_trials_on_different_devices_do_not_share() -> None:
-    crowding = Crowding(epochs=80)
-    crowding.devices = 4
-    crowding.heard(6.0, running=32, left=300.0)
-    assert crowding.most() == 4 * 3
-    slow = Crowding(epochs=80)
-    slow.devices = 2
-    slow.heard(3.0, running=2, left=300.0)  # a whole trial takes 240 s, and two of them no longer
-    assert slow.most() == 2
+    assert crowding_of((6.0, 32), devices=4).most(300.0) == 4 * 3
+    # A whole trial takes 240 s, and two of them no longer.
+    assert crowding_of((3.0, 2), devices=2).most(300.0) == 2
 
 
 def test_without_a_limit_of_time_all_lanes_are_used() -> None:
-    crowding = Crowding(epochs=80)
-    crowding.heard(6.0, running=8, left=math.inf)
-    assert crowding.most() == math.inf
+    crowding = crowding_of((6.0, 8), left=math.inf)
+    crowding.heard(WHOLE, 1, 6.0, running=8, left=math.inf)
+    assert crowding.most(math.inf) == math.inf
+
+
+def test_no_trial_begins_that_would_delay_another_past_the_end_of_the_run() -> None:
+    crowding = crowding_of((3.0, 3))
+    assert crowding.most(32.0) == 2  # two thirds of the run are enough for two whole trials
+    crowding.heard(WHOLE, 60, 3.0, running=3, left=32.0)  # it needs 20 s alone, and 40 s beside another
+    assert crowding.most(32.0) == 1
+    assert crowding.most(45.0) == 2
+    assert crowding.most(19.0) == 2, "it cannot be completed any more"
+    crowding.ended(WHOLE.uid)
+    assert crowding.most(32.0) == 2
+
+
+def test_a_trial_that_pauses_at_a_rung_is_not_waited_for() -> None:
+    crowding = crowding_of((3.0, 3))
+    crowding.heard(PAUSING, 60, 3.0, running=3, left=32.0)
+    assert crowding.most(32.0) == 2
 
 
 def test_a_search_with_little_time_uses_fewer_lanes_and_completes_trials(
-    search: Callable[[Lanes, float], tuple[list[int], int]],
+    search: Callable[..., tuple[list[int], int]],
 ) -> None:
     counts, complete = search("auto", 200.0)
     assert max(counts[:3]) == LANES  # nothing is known yet
@@ -139,6 +169,14 @@ def test_a_search_with_little_time_uses_fewer_lanes_and_completes_trials(
     assert complete >= 3
 
 
-def test_a_number_of_lanes_is_kept(search: Callable[[Lanes, float], tuple[list[int], int]]) -> None:
+def test_a_number_of_lanes_is_kept(search: Callable[..., tuple[list[int], int]]) -> None:
     counts, _ = search(LANES, 200.0)
     assert max(counts[3:]) == LANES
+
+
+def test_a_slow_trial_is_left_alone_until_it_is_completed(search: Callable[..., tuple[list[int], int]]) -> None:
+    """Its epochs take four times as long. Other trials would delay it past the end of the run."""
+    counts, complete = search("auto", 300.0, slow=4)
+    assert min(counts[-6:-2]) == 1
+    assert max(counts[-6:]) > 1, "when it has ended, others begin"
+    assert complete == 4
