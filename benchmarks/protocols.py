@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ from fer_tune.train.export import Predictor
 from fer_tune.train.loop import Trainer
 
 RECORD = "protocols.json"
+
+WIDTH = 100
+"""Characters in a line of the page."""
 
 VIEWS: tuple[Tta, ...] = ("none", "flip", "crops")
 
@@ -167,7 +171,7 @@ def protocols() -> str:
             accuracy = row.get("accuracy", {})
             cells = [percent(accuracy[tta]) if tta in accuracy else NONE for tta in VIEWS]
             error = percent(row["standard_error"]) if row.get("standard_error") else NONE
-            honest = "yes" if protocol.honest else "**no**"
+            honest = "**no**" if not protocol.honest else "but for the copies" if copies else "yes"
             rows.append([protocol.name, "left in" if copies else "left out", *cells, error, honest])
     return markdown(headings, rows)
 
@@ -177,9 +181,20 @@ def measured_as() -> str:
     if not (RESULTS / RECORD).exists():
         return "It was not measured yet."
     found = record(RECORD)
-    missing = sum("missing" in row for row in found["protocols"])
+    missing = 2 * len(PROTOCOLS) - sum("accuracy" in row for row in found["protocols"])
     said = f"The network is {found['family']}, with {found['epochs']} epochs and {len(found['seeds'])} seeds."
-    return f"{said} {missing} rows are missing, because {NO_USAGE}." if missing else said
+    if any(row["policy"] == "stratified" and not row["copies"] for row in found["protocols"]):
+        said += f" The first row is of the test split that other records had opened {opened_before()} times before."
+    if missing:
+        said += f" {missing} rows are missing, because {NO_USAGE}."
+    return textwrap.fill(said, WIDTH)
+
+
+def opened_before() -> int:
+    """Returns how often the records before this one had opened the default test split."""
+    from benchmarks.what_helped import opened_by_sweeps, opened_by_winners
+
+    return opened_by_sweeps() + opened_by_winners()
 
 
 def published() -> str:

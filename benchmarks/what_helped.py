@@ -199,7 +199,7 @@ def winner_on_test() -> str:
 
     A ledger is that of its storage folder. So what was opened before comes from all records.
     """
-    rows, opened = [], sum(UNRECORDED.values()) + sum(one["retrain"] is not None for one in sweep_records())
+    rows, opened = [], opened_by_sweeps()
     for name, how in WINNERS.items():
         found = record(name)
         link = f"[record](../benchmarks/results/{name})"
@@ -217,6 +217,19 @@ def winner_on_test() -> str:
             rows.append(["its best single network", *single, "", ""])
             opened += 1
     return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation", "test openings before"], rows)
+
+
+def opened_by_sweeps() -> int:
+    """Returns how often final fits of sweeps opened the test split."""
+    return sum(UNRECORDED.values()) + sum(one["retrain"] is not None for one in sweep_records())
+
+
+def opened_by_winners() -> int:
+    """Returns how often the fits and the ensembles of `WINNERS` opened it."""
+    found = [record(name) for name in WINNERS]
+    return sum(len(one["retrain"]["by_seed"]["plain"]) for one in found if one.get("retrain")) + sum(
+        bool(one.get("ensemble")) for one in found
+    )
 
 
 def many_networks() -> str:

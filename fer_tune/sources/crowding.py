@@ -24,9 +24,9 @@ class Crowding:
     """Learns from epochs how long a trial takes that shares its device with others.
 
     Near the end of a run, a new trial delays those that share its device. In three searches of vgg
-    of 300 s each, the best trial missed its end by three to six epochs, while trials began of which
-    the last ones had one or two. So a trial begins only if it leaves time enough for the others
-    that are on their way to their end.
+    of 300 s, trials were cut off that had three to six of their 80 epochs left, and once it was the
+    best one. Meanwhile new trials began, of which the last ones had one or two epochs. So a trial
+    begins only if it leaves time enough for the others that are on their way to their end.
 
     Args:
         epochs: of a whole trial.

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PROBES = 12
 """Configurations that a probe trains: the first start configuration, and others that cover the
-space evenly. Of 551 measured configurations of deep_cnn, twelve random ones tell the mean cost of
-an epoch to 10 %, and twelve that are somewhat more even to 7 %."""
+space evenly. Twelve random ones of deep_cnn tell the mean cost of an epoch to 14 %, and twelve even
+ones to 6 % (`benchmarks.search.probe_cost`)."""
 
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
