@@ -14,11 +14,10 @@ from fer_tune.jobs.outcome import FINAL, Ended, Plan, Reason, StudyOutcome
 from fer_tune.jobs.source import CONTINUE, Verdict
 from fer_tune.jobs.states import Event, transition
 from fer_tune.settings import Settings
-from fer_tune.sources.crowding import Crowding
+from fer_tune.sources.order import order_of
 from fer_tune.sources.other_hands import OtherHands
 from fer_tune.sources.patience import PatienceRule
 from fer_tune.sources.paused import PausedTrials
-from fer_tune.sources.rounds import known_in, recalled, rounds_of
 from fer_tune.sources.spending import Spending
 from fer_tune.sources.trial_jobs import TrialJobs
 from fer_tune.study.rung_values import rung_value
@@ -87,8 +86,7 @@ class Search:
         self._patience = PatienceRule(sweep, study, self.record, note)
         self._left: Callable[[], float] = lambda: math.inf
         self._paused = PausedTrials(sweep, study, store, self._jobs.checkpoints, note)
-        self._rounds = rounds_of(sweep)
-        self._crowding = Crowding(sweep.budget.epochs) if auto_lanes and self._rounds is None else None
+        self._order = order_of(sweep, study, store, self._paused, auto_lanes=auto_lanes)
         self.plan = Plan(
             study=sweep.study,
             kind="search",
@@ -120,7 +118,7 @@ class Search:
     def pauses(self) -> bool:
         """Whether a trial that the end of the run's hours cuts off is paused: with rungs. A search
         in rounds ends it, so that the sequence of its trials does not depend on the clock."""
-        return bool(self._paused.rungs.rungs) and self._rounds is None
+        return bool(self._paused.rungs.rungs) and self._order.by_time
 
     def begin(self, left: Callable[[], float]) -> Counts:
         """Queues again the trials that a killed run left running, and removes files that no job
@@ -144,8 +142,7 @@ class Search:
         if stray := sweep_up(self._jobs.checkpoints, {job.uid for job in unfinished}):
             self._note(f"{name}: {stray} checkpoints that no job needs any more were removed.")
         self._paused.recall()
-        if self._rounds is not None:
-            self._rounds.recall(recalled(self._sweep, self._study, self._store))
+        self._order.recall()
         counts = self._study.counts()
         queued = sum(job.kind == "search" and job.state != "paused" for job in unfinished)
         self._requeued = min(queued, counts.waiting)
@@ -186,27 +183,21 @@ class Search:
         """Forgets a job whose trial another program ended."""
         self._running.discard(uid)
         self._paused.forget(uid)
-        if self._rounds is not None:
-            self._rounds.ended(uid)
+        self._order.ended(uid)
 
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
-        if self._rounds is not None:
-            return self._requeued > 0 or self._decided() is not None
-        return bool(self._paused.cut_off) or self._has_room() or self._promotable() is not None
+        return self._requeued > 0 or self._order.wanted(self._has_room, len(self._running))
 
     def most_at_once(self, workers: int) -> float:
         """Returns how many trials may share the devices, so that some are completed in time."""
-        if self._crowding is not None:
-            self._crowding.devices = workers
-        return self._most()
+        return self._order.most(workers, self._left())
 
     def next(self) -> Job:
         """Records and returns the next trial.
 
-        The first choice is a trial that an earlier run left queued, the next one a paused trial
-        that was cut off or may continue. Then come those in Optuna's queue, and those that the
-        sampler draws.
+        A trial that an earlier run left queued comes first. Else the order decides. New trials are
+        first those in Optuna's queue, and then those that the sampler draws.
         """
         with self._others.gives_up():
             job = self._next()
@@ -214,22 +205,15 @@ class Search:
         return job
 
     def _next(self) -> Job:
-        if self._rounds is not None:
-            uid = None if self._requeued else self._decided()
-            return self._continued(uid) if uid else self._asked()
         if self._requeued:
             return self._asked()
-        if self._paused.cut_off:
-            return self._continued(self._paused.cut_off[0])
-        if (uid := self._paused.finishing(self._left(), self._most())) is not None:
-            return self._continued(uid, to_the_end=True)
-        if (uid := self._promotable()) is not None:
-            return self._continued(uid)
-        return self._asked()
+        choice = self._order.choice(self._has_room, len(self._running), self._left())
+        return self._asked() if choice.uid is None else self._continued(choice.uid, choice.to_the_end)
 
     def prepare(self, slots: int) -> bool:
         """Asks Optuna for a trial ahead of time, unless there are enough; see `ahead`."""
-        if self._rounds is not None or not self._has_room(self._study.prepared) or self._study.prepared >= ahead(slots):
+        prepared = self._study.prepared
+        if not self._order.by_time or not self._has_room(prepared) or prepared >= ahead(slots):
             return False
         self._study.prepare()
         return self._study.prepared < ahead(slots)
@@ -244,11 +228,8 @@ class Search:
         assert job.number is not None
         compared = rung_value(row, job.objective, self._sweep.search.compare)
         self._paused.heard(job, row.epoch, compared)
-        if self._crowding is not None:
-            self._crowding.heard(job, row.epoch, row.seconds, len(self._running), self._left())
-        if self._rounds is not None:
-            self._rounds.heard(job.uid, row.epoch, compared)
-        with self._study.looking_back(self._known(job.uid)):
+        self._order.heard(job, row, compared, len(self._running), self._left())
+        with self._study.looking_back(self._order.known(job.uid)):
             poor = self._study.report(job.number, row.epoch, value)
         if not poor:
             return CONTINUE
@@ -265,10 +246,7 @@ class Search:
                 self._forget(job.uid)
             else:
                 self._end(job, number, ended, study)
-        if self._rounds is not None:
-            self._rounds.ended(job.uid, job.last_epoch if ended.state == "paused" else None)
-        if self._crowding is not None:
-            self._crowding.ended(job.uid)
+        self._order.ended(job.uid, job.last_epoch if ended.state == "paused" else None)
         self._running.discard(job.uid)
 
     def _end(self, job: Job, number: int, ended: Ended, study: Study) -> None:
@@ -335,54 +313,21 @@ class Search:
         started = self._finished + len(self._running) + len(self._paused)
         return started + prepared < self._sweep.budget.trials and not self._patience.is_over()
 
-    def _most(self) -> float:
-        return math.inf if self._crowding is None else self._crowding.most(self._left())
-
-    def _promotable(self) -> str | None:
-        """Returns the uid of the paused trial that should continue now, or None."""
-        closing = not self._running and not self._has_room()
-        return self._paused.best(closing)
-
-    def _decided(self) -> str | None:
-        """Returns what the next turn is: the uid of a paused trial, an empty text for a new trial,
-        or None if it cannot be decided now or there is none."""
-        assert self._rounds is not None
-        if not self._rounds.ready():
-            return None
-        if (uid := self._rounds.promotable()) is not None:
-            return uid
-        return "" if self._has_room() else self._rounds.last()
-
-    def _known(self, uid: str | None = None) -> int | None:
-        """Returns the last round that the next decision knows, or one about a job's epochs."""
-        if self._rounds is None:
-            return None
-        if uid is None:
-            return known_in(self._rounds.now)
-        return self._rounds.knows(uid) if uid in self._rounds else None  # a trial from another schedule
-
-    def _take_turn(self, job: Job) -> None:
-        """Writes the next turn with the trial that begins it."""
-        assert self._rounds is not None
-        assert job.number is not None
-        self._study.take_turn(job.number, self._rounds.next(job.uid, job.until))
-
     def _asked(self) -> Job:
         """Records and returns a trial that Optuna proposes, or queued again."""
         self._store.commit()
         while True:
             with self._store.batch():
-                with self._study.looking_back(self._known()):
+                with self._study.looking_back(self._order.known()):
                     proposal = self._study.propose()
                 known = self._store.jobs.find_trial(self._sweep.study, proposal.number) if proposal.queued else None
                 job = self._new(proposal) if known is None else self._again(proposal, known)
                 self._store.jobs.put(job, mirrored=self._mirrored)
-                rounds = self._rounds
-                if rounds is not None and known is None:
-                    self._take_turn(job)
+                if known is None:
+                    self._order.announce(job)
                 if self._study.start(proposal):
-                    if rounds is not None and known is None:
-                        rounds.take(job.uid, job.seed, job.until)
+                    if known is None:
+                        self._order.take(job)
                     self._requeued -= known is not None
                     self._note_refused()
                     return job
@@ -401,17 +346,12 @@ class Search:
         until = None if known.until is None else self._paused.rungs.next_after(known.until - 1)
         return self._jobs.make(proposal, known.uid, self._jobs.attempt(known.uid), until)
 
-    def _continued(self, uid: str, to_the_end: bool = False) -> Job:
-        """Records and returns a paused trial that continues.
-
-        Args:
-            to_the_end: whether it continues to the end of its schedule, and not to its next rung.
-        """
+    def _continued(self, uid: str, to_the_end: bool) -> Job:
+        """Records and returns a paused trial that continues; see `NextTrial`."""
         attempt = self._jobs.attempt(uid)
         proposal, until = self._paused.promote(uid)
         job = self._jobs.make(proposal, uid, attempt, None if to_the_end else until)
-        if self._rounds is not None:
-            self._take_turn(job)
-            self._rounds.take(uid, job.seed, job.until)
+        self._order.announce(job)
+        self._order.take(job)
         self._store.jobs.put(job, mirrored=self._mirrored)
         return job
