@@ -29,7 +29,7 @@ from fer_tune.jobs.started_jobs import StartedJobs
 from fer_tune.jobs.states import Event
 from fer_tune.jobs.supervisor import Supervisor
 from fer_tune.jobs.time_left import TimeLeft
-from fer_tune.pool import Lanes, Pool
+from fer_tune.pool import Lanes, Pool, Slot
 from fer_tune.store import Store
 
 TICK = 0.2
@@ -145,9 +145,11 @@ class Runner:
     def _may_start(self) -> bool:
         return self.time_left.seconds() > 0 and self.source.wanted()
 
-    def _has_place(self) -> bool:
-        """Returns whether one more job may share the devices; see `Source.most_at_once`."""
-        return len(self.jobs.running) < self.source.most_at_once(len(self.pool.workers))
+    def _has_place(self, slot: Slot) -> bool:
+        """Returns whether a slot may have one more job; see `Source.most_at_once`. A worker without
+        any may, because that job shares its device with none."""
+        most = self.source.most_at_once(len(self.pool.workers))
+        return len(self.jobs.running) < most or not self.jobs.on(slot.worker)
 
     # jobs for idle slots ------------------------------------------------------------------------------------------
 
@@ -167,7 +169,9 @@ class Runner:
                 if self.jobs.waiting[0].suspect and doubtful:
                     continue
                 entry = self.jobs.waiting.popleft()
-            elif self._has_place() and self._may_start() and not self.signals.requested:
+            elif not self._has_place(slot):
+                continue
+            elif self._may_start() and not self.signals.requested:
                 entry = self.jobs.begin(self.source.next())
             else:
                 return False

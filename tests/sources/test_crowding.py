@@ -32,54 +32,64 @@ PAUSING = replace(WHOLE, uid="pausing", until=70)
 
 @dataclass
 class SlowDevice:
-    """A pool of one device, which trains no more in several lanes than in one.
+    """A pool of devices, of which none trains more in several lanes than in one.
 
     Args:
         slow: an epoch of every third trial takes so many times as long.
+        devices: how many there are. All are as slow as the one with the most jobs.
 
     Attributes:
-        running: the jobs by their lanes, with the epochs that are done.
+        running: the jobs by their slots, with the epochs that are done.
         counts: how many ran at the same time, epoch by epoch.
+        empty: how often a device had no job while another one had several.
         now: its time, in seconds, which passes only while it trains.
     """
 
     slow: int = 1
-    running: dict[int, tuple[Job, int]] = field(default_factory=dict)
+    devices: int = 1
+    running: dict[Slot, tuple[Job, int]] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
+    empty: int = 0
     now: float = 0.0
-    workers: list[WorkerInfo] = field(default_factory=lambda: [WorkerInfo(0, "cuda:0", None, False, LANES)])
+
+    @property
+    def workers(self) -> list[WorkerInfo]:
+        return [WorkerInfo(place, f"cuda:{place}", None, False, LANES) for place in range(self.devices)]
 
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
         pass
 
     def idle(self) -> list[Slot]:
-        return [Slot(0, lane) for lane in range(LANES) if lane not in self.running]
+        every = [Slot(device, lane) for lane in range(LANES) for device in range(self.devices)]
+        return [slot for slot in every if slot not in self.running]
 
     def submit(self, slot: Slot, job: Job) -> None:
-        self.running[slot.lane] = job, 0
+        self.running[slot] = job, 0
 
     def stop_job(self, slot: Slot, keep: bool = False) -> None:
-        self.running[slot.lane] = self.running[slot.lane][0], -1
+        self.running[slot] = self.running[slot][0], -1
 
     def end_worker(self, worker: int, why: str) -> None:
         raise AssertionError(why)
 
     def events(self, timeout: float) -> list[Event]:
-        count = len(self.running)
-        self.counts.append(count)
+        each = [sum(slot.worker == device for slot in self.running) for device in range(self.devices)]
+        count = max(each)
+        self.counts.append(sum(each))
+        self.empty += not min(each) and count > 1
         self.now += ALONE * count or timeout
         found: list[Event] = []
-        for lane, (job, done) in list(self.running.items()):
-            slot, times, stopped = Slot(0, lane), self._times(job), done < 0
+        for slot, (job, done) in list(self.running.items()):
+            times, stopped = self._times(job), done < 0
             turns = 0 if stopped else done + 1
             epoch = turns // times
             if turns and turns % times == 0:
                 seconds = ALONE * times
                 sent = replace(row(job, epoch, job.seed / 100), seconds=seconds * count, device_seconds=seconds)
                 found.append(RowEvent(slot, sent))
-            self.running[lane] = job, turns
+            self.running[slot] = job, turns
             if stopped or turns == job.last_epoch * times:
-                del self.running[lane]
+                del self.running[slot]
                 status = "stopped" if stopped else "paused" if job.pauses else "completed"
                 found.append(EndEvent(slot, JobEnd(job.uid, job.attempt, status)))
         return found
@@ -92,14 +102,14 @@ class SlowDevice:
 
 
 @pytest.fixture
-def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[int], int]]:
+def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[SlowDevice, int]]:
     """Returns a function that searches with lanes for some seconds, on a `SlowDevice`.
 
-    It returns how many trials ran at the same time, epoch by epoch, and how many were completed.
+    It returns the device, and how many trials were completed.
     """
 
-    def searched(lanes: Lanes, seconds: float, slow: int = 1) -> tuple[list[int], int]:
-        device = SlowDevice(slow)
+    def searched(lanes: Lanes, seconds: float, slow: int = 1, devices: int = 1) -> tuple[SlowDevice, int]:
+        device = SlowDevice(slow, devices)
         monkeypatch.setattr("fer_tune.sources.run.open_pool", lambda *given, **named: device)
         monkeypatch.setattr("fer_tune.jobs.runner.Runner", partial(Runner, clock=lambda: device.now))
         spec = SearchSpec(strategy="promote", factor=3, rungs=[1, 3])
@@ -108,7 +118,7 @@ def search(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         run(sweep, searching, RunOptions(devices="cpu", wandb="disabled", lanes=lanes))
         with Store.of(searching) as store:
             states = [job.state for job in store.jobs.of("s", "search")]
-        return device.counts, states.count("complete")
+        return device, states.count("complete")
 
     return searched
 
@@ -161,22 +171,30 @@ def test_a_trial_that_pauses_at_a_rung_is_not_waited_for() -> None:
 
 
 def test_a_search_with_little_time_uses_fewer_lanes_and_completes_trials(
-    search: Callable[..., tuple[list[int], int]],
+    search: Callable[..., tuple[SlowDevice, int]],
 ) -> None:
-    counts, complete = search("auto", 200.0)
-    assert max(counts[:3]) == LANES  # nothing is known yet
-    assert max(counts[5:]) <= 3
+    device, complete = search("auto", 200.0)
+    assert max(device.counts[:3]) == LANES  # nothing is known yet
+    assert max(device.counts[5:]) <= 3
     assert complete >= 3
 
 
-def test_a_number_of_lanes_is_kept(search: Callable[..., tuple[list[int], int]]) -> None:
-    counts, _ = search(LANES, 200.0)
-    assert max(counts[3:]) == LANES
+def test_a_number_of_lanes_is_kept(search: Callable[..., tuple[SlowDevice, int]]) -> None:
+    device, _ = search(LANES, 200.0)
+    assert max(device.counts[3:]) == LANES
 
 
-def test_a_slow_trial_is_left_alone_until_it_is_completed(search: Callable[..., tuple[list[int], int]]) -> None:
+def test_a_slow_trial_is_left_alone_until_it_is_completed(search: Callable[..., tuple[SlowDevice, int]]) -> None:
     """Its epochs take four times as long. Other trials would delay it past the end of the run."""
-    counts, complete = search("auto", 300.0, slow=4)
-    assert min(counts[-6:-2]) == 1
-    assert max(counts[-6:]) > 1, "when it has ended, others begin"
+    device, complete = search("auto", 300.0, slow=4)
+    assert min(device.counts[-6:-2]) == 1
+    assert max(device.counts[-6:]) > 1, "when it has ended, others begin"
     assert complete == 4
+
+
+@pytest.mark.parametrize(("seconds", "slow"), [(140.0, 4), (180.0, 6), (300.0, 8)])
+def test_a_device_without_a_job_gets_one_although_another_is_crowded(
+    search: Callable[..., tuple[SlowDevice, int]], seconds: float, slow: int
+) -> None:
+    device, _ = search("auto", seconds, slow=slow, devices=2)
+    assert device.empty <= 1, "only when the time is over"
