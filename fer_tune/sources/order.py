@@ -53,12 +53,14 @@ class Order(Protocol):
         """Learns what earlier runs of the study did."""
         ...
 
-    def wanted(self, room: Callable[[], bool], running: int) -> bool:
+    def wanted(self, room: Callable[[], bool], running: int, queued: int) -> bool:
         """Returns whether another trial may be trained now.
 
         Args:
             room: returns whether the budget has room for a new trial.
             running: how many trials are being trained.
+            queued: how many trials an earlier run left queued. In rounds, they have their turns
+                already. Otherwise they need room, like new ones.
         """
         ...
 
@@ -120,7 +122,7 @@ class AsTheyEnd:
     def recall(self) -> None:
         """Does nothing: `PausedTrials` knows all that matters."""
 
-    def wanted(self, room: Callable[[], bool], running: int) -> bool:
+    def wanted(self, room: Callable[[], bool], running: int, queued: int) -> bool:
         """See `Order`."""
         return bool(self._paused.cut_off) or room() or self._promotable(room, running) is not None
 
@@ -178,9 +180,9 @@ class InRounds:
         """See `Order`."""
         self._rounds.recall(recalled(self._sweep, self._study, self._store))
 
-    def wanted(self, room: Callable[[], bool], running: int) -> bool:
-        """Returns whether the next turn can be decided, and there is one."""
-        return self._decided(room) is not None
+    def wanted(self, room: Callable[[], bool], running: int, queued: int) -> bool:
+        """Returns whether a turn is still to be trained, or the next one can be decided."""
+        return queued > 0 or self._decided(room) is not None
 
     def choice(self, room: Callable[[], bool], running: int, left: float) -> NextTrial:
         """See `Order`."""

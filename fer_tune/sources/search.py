@@ -187,7 +187,7 @@ class Search:
 
     def wanted(self) -> bool:
         """Returns whether the budget has room for another trial, or a paused trial may continue."""
-        return self._requeued > 0 or self._order.wanted(self._has_room, len(self._running))
+        return self._order.wanted(self._has_room, len(self._running), self._requeued)
 
     def most_at_once(self, workers: int) -> float:
         """Returns how many trials may share the devices, so that some are completed in time."""

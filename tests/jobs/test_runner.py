@@ -255,6 +255,18 @@ def test_workers_that_cannot_start_end_the_run(settings: Settings) -> None:
         run_sweeps([make_sweep()], settings, LOCAL, None, unwilling)
 
 
+def test_a_queued_trial_does_not_start_if_the_budget_has_no_room_for_it_any_more(settings: Settings) -> None:
+    def interrupt(job: Job, row: EpochRow) -> None:
+        if (job.number, row.epoch) == (2, 2):
+            signal.raise_signal(signal.SIGINT)
+
+    run_sweeps([make_sweep()], settings, INLINE, Notebook(on_epoch=interrupt), obedient)
+    watch = Notebook()
+    outcome = run_sweeps([make_sweep(budget=2)], settings, INLINE, watch, obedient)
+    assert watch.started == []
+    assert (outcome.studies[0].reason, outcome.studies[0].counts.finished) == ("budget", 2)
+
+
 def test_an_interrupted_run_requeues_what_ran(settings: Settings) -> None:
     def interrupt(spec: Job, row: EpochRow) -> None:
         if (spec.number, row.epoch) == (2, 2):
