@@ -171,7 +171,7 @@ def protocols() -> str:
             accuracy = row.get("accuracy", {})
             cells = [percent(accuracy[tta]) if tta in accuracy else NONE for tta in VIEWS]
             error = percent(row["standard_error"]) if row.get("standard_error") else NONE
-            honest = "**no**" if not protocol.honest else "but for the copies" if copies else "yes"
+            honest = "**no**" if not protocol.honest else "except for the copies" if copies else "yes"
             rows.append([protocol.name, "left in" if copies else "left out", *cells, error, honest])
     return markdown(headings, rows)
 
@@ -184,7 +184,7 @@ def measured_as() -> str:
     missing = 2 * len(PROTOCOLS) - sum("accuracy" in row for row in found["protocols"])
     said = f"The network is {found['family']}, with {found['epochs']} epochs and {len(found['seeds'])} seeds."
     if any(row["policy"] == "stratified" and not row["copies"] for row in found["protocols"]):
-        said += f" The first row is of the test split that other records had opened {opened_before()} times before."
+        said += f" The first row uses the test split of other records, which had opened it {opened_before()} times."
     if missing:
         said += f" {missing} rows are missing, because {NO_USAGE}."
     return textwrap.fill(said, WIDTH)

@@ -204,18 +204,16 @@ def winner_on_test() -> str:
         found = record(name)
         link = f"[record](../benchmarks/results/{name})"
         if one := found.get("retrain"):
-            seeds = len(one["by_seed"]["plain"])
-            what = f"{one['family']}, {how}, mean of {seeds} seeds, {one['epochs']} epochs ({link})"
+            what = f"{one['family']}, {how}, mean of {fits_of(found)} seeds, {one['epochs']} epochs ({link})"
             spread = f"{one['chosen_on_validation']}: {percent(one['accuracy'])} ± {percent(one['deviation'])}"
             rows.append([what, *(percent(one["mean"][view]) for view in VIEWS), spread, str(opened)])
-            opened += seeds
         if one := found.get("ensemble"):
             members = " and ".join(f"{member['weight']} {member['study']}" for member in one["members"])
             cells = [percent(one["test"][view]["accuracy"]) for view in VIEWS]
-            rows.append([f"ensemble of {members} ({link})", *cells, "", str(opened)])
+            rows.append([f"ensemble of {members} ({link})", *cells, "", str(opened + fits_of(found))])
             single = [percent(one["test_of_single"][view]["accuracy"]) for view in VIEWS]
             rows.append(["its best single network", *single, "", ""])
-            opened += 1
+        opened += fits_of(found) + bool(found.get("ensemble"))
     return markdown(["test %", "plain", "flip", "ten crops", "chosen on validation", "test openings before"], rows)
 
 
@@ -226,10 +224,13 @@ def opened_by_sweeps() -> int:
 
 def opened_by_winners() -> int:
     """Returns how often the fits and the ensembles of `WINNERS` opened it."""
-    found = [record(name) for name in WINNERS]
-    return sum(len(one["retrain"]["by_seed"]["plain"]) for one in found if one.get("retrain")) + sum(
-        bool(one.get("ensemble")) for one in found
-    )
+    return sum(fits_of(found) + bool(found.get("ensemble")) for found in map(record, WINNERS))
+
+
+def fits_of(found: dict[str, Any]) -> int:
+    """Returns how many fits of a winner's record opened it, one for each seed."""
+    one = found.get("retrain")
+    return len(one["by_seed"]["plain"]) if one else 0
 
 
 def many_networks() -> str:

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("--searches", type=int, default=4, help="in each database")
     made.add_argument("--out", type=Path, default=RESULT)
     options = made.parse_args(arguments)
+    if options.searches < 2:
+        made.error("a database needs two searches: one that is planned from a probe, and one from the first")
     record: dict[str, Any] = {"machine": machine(), "versions": versions("optuna", "numpy"), "commit": commit()}
     record |= {"date": today(), "within": WITHIN, "searches": options.searches, "sweeps": {}}
     for given in options.sweeps.split(","):

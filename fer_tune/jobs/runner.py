@@ -29,7 +29,7 @@ from fer_tune.jobs.started_jobs import StartedJobs
 from fer_tune.jobs.states import Event
 from fer_tune.jobs.supervisor import Supervisor
 from fer_tune.jobs.time_left import TimeLeft
-from fer_tune.pool import Lanes, Pool, Slot
+from fer_tune.pool import Lanes, Pool
 from fer_tune.store import Store
 
 TICK = 0.2
@@ -145,12 +145,6 @@ class Runner:
     def _may_start(self) -> bool:
         return self.time_left.seconds() > 0 and self.source.wanted()
 
-    def _has_place(self, slot: Slot) -> bool:
-        """Returns whether a slot may have one more job; see `Source.most_at_once`. A worker without
-        any may, because that job shares its device with none."""
-        most = self.source.most_at_once(len(self.pool.workers))
-        return len(self.jobs.running) < most or not self.jobs.on(slot.worker)
-
     # jobs for idle slots ------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
@@ -158,19 +152,20 @@ class Runner:
 
         Returns whether slots are left for which it should be called again soon.
         """
-        started = 0
+        started, most = 0, self.source.most_at_once(len(self.pool.workers))
         for slot in self.pool.idle():
             if started == AT_ONCE:
                 return True
-            doubtful = [entry for entry in self.jobs.on(slot.worker) if not entry.proven]
+            beside = self.jobs.on(slot.worker)
+            doubtful = [entry for entry in beside if not entry.proven]
             if any(entry.suspect for entry in doubtful):
                 continue
             if self.jobs.waiting:
                 if self.jobs.waiting[0].suspect and doubtful:
                     continue
                 entry = self.jobs.waiting.popleft()
-            elif not self._has_place(slot):
-                continue
+            elif beside and len(self.jobs.running) >= most:
+                continue  # a worker without a job may have one, because it shares its device with none
             elif self._may_start() and not self.signals.requested:
                 entry = self.jobs.begin(self.source.next())
             else:

@@ -24,9 +24,9 @@ class Crowding:
     """Learns from epochs how long a trial takes that shares its device with others.
 
     Near the end of a run, a new trial delays those that share its device. In three searches of vgg
-    of 300 s, trials were cut off that had three to six of their 80 epochs left, and once it was the
-    best one. Meanwhile new trials began, of which the last ones had one or two epochs. So a trial
-    begins only if it leaves time enough for the others that are on their way to their end.
+    of 300 s, the end cut off trials that had three to six of their 80 epochs left. One of them was
+    the best. Meanwhile new trials began, and the last of these trained one or two epochs. So a
+    trial begins only if it leaves enough time for the others that are on their way to their end.
 
     Args:
         epochs: of a whole trial.

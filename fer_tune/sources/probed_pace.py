@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PROBES = 12
 """Configurations that a probe trains: the first start configuration, and others that cover the
-space evenly. Twelve random ones of deep_cnn tell the mean cost of an epoch to 14 %, and twelve even
-ones to 6 % (`benchmarks.search.probe_cost`)."""
+space evenly. From twelve random ones of deep_cnn, the mean cost of an epoch is known with an error
+of 14 %, and from twelve even ones with 6 % (`benchmarks.search.probe_cost`)."""
 
 PROBE_EPOCHS = 2
 """Epochs of each. The first one includes preparations, as in a search with many short trials."""
