@@ -25,7 +25,7 @@ PLACES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs",
-    "storage",
+    "storage/README.md",
     "fer_tune",
     "benchmarks",
     "tests",

@@ -38,6 +38,7 @@ from fer_tune.data.load import load_faces
 from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.splits import reference, store_split
 from fer_tune.job import EpochRow, Job, JobEnd, Value
+from fer_tune.models import family_files
 from fer_tune.settings import Settings
 from fer_tune.train import augment
 from fer_tune.train.device_network import DeviceNetwork
@@ -87,7 +88,7 @@ def main() -> None:
     """Trains, prints a line for each training, and writes the JSON file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="demo")
-    parser.add_argument("--family", default="vgg")
+    parser.add_argument("--family", default="vgg", help="a name, or FILE.py:NETWORK")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--change", action="append", default=[], help="KEY=VALUE,KEY=VALUE; repeatable")
@@ -99,11 +100,15 @@ def main() -> None:
     options = parser.parse_args()
 
     settings = Settings.from_environment()
+    family = options.family
+    if family_files.is_written(family):
+        family = family_files.register(family, Path())
+        family_files.keep(family, settings)  # for the processes that train
     faces = load_faces(options.data, settings)
     data = reference(faces, store_split(faces, SplitPolicy(), settings), settings)
     about = {"device": device(), "versions": versions(), "commit": commit(), "date": today()}
     wanted = [
-        (Job("ablation", "ablation", "search", options.family, {}, options.epochs, seed, data), changes)
+        (Job("ablation", "ablation", "search", family, {}, options.epochs, seed, data), changes)
         for changes in [*([] if options.only_changes else [{}]), *map(_parsed, options.change)]
         for seed in map(int, options.seeds.split(","))
     ]
