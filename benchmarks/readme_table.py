@@ -64,6 +64,8 @@ TABLES: dict[str, Callable[[], str]] = {
         what_helped.crops_and_views,
         what_helped.winner_on_test,
         what_helped.many_networks,
+        what_helped.other_weights,
+        what_helped.other_networks,
         scaling_page.scale_orchestrator,
         scaling_page.scale_gpus,
         scaling_page.scale_chain,

@@ -5,7 +5,7 @@ A row names trainings by their record and their places in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.tables import UNRECORDED, markdown, percent, record, sweep_records, thousands
@@ -88,6 +88,16 @@ SIXTY = {
 }
 """The records of trainings of 60 epochs."""
 
+WEIGHTS = {
+    "vgg, width 2, three convolutions in each stage": "vgg",
+    "resnet, width 1.5": "resnet",
+    "dlib's face network, its weights, faces of 224 pixels": "face",
+    "EfficientNet-Lite2, weights of ImageNet, faces of 192 pixels": "lite2-192",
+    "EfficientNet-Lite2, weights of ImageNet, faces of 224 pixels": "lite2-224",
+    "EfficientNet-Lite2, new weights, faces of 192 pixels": "lite2-new",
+}
+"""The records of networks that start from other weights, and of two that do not."""
+
 
 def runs(trainings: Trainings) -> list[tuple[str, list[dict[str, Any]]]]:
     """Returns the trainings of each row."""
@@ -128,9 +138,19 @@ def weaker_augmentation() -> str:
 
 def sixty_epochs() -> str:
     """Returns the table of trainings of 60 epochs, one figure for each seed."""
+    return _by_record({what: f"sixty-{name}-h100.json" for what, name in SIXTY.items()})
+
+
+def other_weights() -> str:
+    """Returns the table of networks that start from weights of other images."""
+    return _by_record({what: f"weights-{name}-h100.json" for what, name in WEIGHTS.items()})
+
+
+def _by_record(records: Mapping[str, str]) -> str:
+    """Returns a table with a row for each record, and in it one figure for each seed."""
     rows = []
-    for what, name in SIXTY.items():
-        found = record(f"sixty-{name}-h100.json")["runs"]
+    for what, name in records.items():
+        found = record(name)["runs"]
         rows.append([*_by_seed(what, found), thousands(found[0]["images_per_second"])])
     return markdown(["", "last ten val %", "flip, last val %", "train %", "thousand images/s"], rows)
 
@@ -235,7 +255,17 @@ def fits_of(found: dict[str, Any]) -> int:
 
 def many_networks() -> str:
     """Returns the table of what ensembles of many networks reach on validation."""
-    found = record("agreement.json")
+    return _together("agreement.json")
+
+
+def other_networks() -> str:
+    """Returns the same for the networks of `other_weights`."""
+    return _together("weights-agreement.json")
+
+
+def _together(name: str) -> str:
+    """Returns the table of a record of `benchmarks.agreement`."""
+    found = record(name)
     count, chosen = len(found["networks"]), found["chosen"]
     rows = {
         f"one of {count} networks, on average": found["mean_of_single"],

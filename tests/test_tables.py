@@ -57,6 +57,13 @@ def test_no_training_of_sixty_epochs_is_left_out() -> None:
     assert {run["epochs"] for name in there for run in record(name)["runs"]} == {60}
 
 
+def test_no_network_with_other_weights_is_left_out() -> None:
+    there = {path.name for path in RESULTS.glob("weights-*-h100.json")}
+    assert {f"weights-{name}-h100.json" for name in what_helped.WEIGHTS.values()} == there
+    trained = sum(len(record(name)["runs"]) for name in there)
+    assert trained == len(record("weights-agreement.json")["networks"])
+
+
 def test_no_opening_of_the_test_split_by_a_winner_is_left_out() -> None:
     assert set(what_helped.WINNERS) == {path.name for path in RESULTS.glob("winner-*.json")}
     lines = {line for name in what_helped.WINNERS for line in ledger(record(name))}
