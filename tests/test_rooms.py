@@ -207,18 +207,66 @@ def test_each_class_has_a_name_of_its_own() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+def names_in(source: str) -> set[str]:
+    """Returns every name that a source uses: what it imports, reads, and takes from a module."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                found.add(name.rpartition(".")[2])
+            case ast.Constant(value=str(name)):
+                found.add(name)  # for getattr
+    return found
+
+
 def users_of(opener: str) -> set[str]:
-    return {
-        path.relative_to(PACKAGE).as_posix()
-        for path in PACKAGE.rglob("*.py")
-        if any(name.endswith(f".{opener}") for name, _ in imports_of(path.read_text("utf-8"), path))
-    }
+    every = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
+    named = {place: source for place, source in every.items() if opener in source}  # parsing all takes seconds
+    return {place for place, source in named.items() if opener in names_in(source)} - {"data/access.py"}
+
+
+def reached_from(*starts: str) -> set[str]:
+    """Returns the modules that these import, and those that they import in turn."""
+    found, next_ones = set[str](), list(starts)
+    while next_ones:
+        place = next_ones.pop()
+        if place in found or not (PACKAGE / place).is_file():
+            continue
+        found.add(place)
+        for name, _ in imports_of((PACKAGE / place).read_text("utf-8"), PACKAGE / place):
+            parts = name.split(".")[1:] if name.startswith("fer_tune.") else []
+            for length in range(1, len(parts) + 1):
+                path = "/".join(parts[:length])
+                next_ones += [f"{path}.py", f"{path}/__init__.py"]
+    return found
+
+
+SEARCH = ("sources/search.py", "jobs/runner.py", "pool/local.py", "pool/worker.py", "train/loop.py", "study/study.py")
+"""Where the parts of a search begin: what it tries, and what its workers run."""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from fer_tune.data.access import open_final",
+        "from fer_tune.data.access import open_final as other",
+        "from fer_tune.data import access\naccess.open_final(ref)",
+        "import fer_tune.data.access\ngetattr(fer_tune.data.access, 'open_final')(ref)",
+    ],
+)
+def test_the_check_sees_each_way_to_the_test_images(source: str) -> None:
+    assert "open_final" in names_in(source)
 
 
 def test_test_images_have_no_path_into_a_search() -> None:
     """A worker opens them for a final fit on all images only. A search cannot have such a job."""
     assert users_of("open_final") == {"sources/evaluate.py"}
+    assert users_of("FinalData") == set()
     assert users_of("open_all") == {"train/loop.py"}
+    reached = reached_from(*SEARCH)
+    assert set(SEARCH) < reached
+    assert "data/access.py" in reached, "the check follows imports"
+    assert "sources/evaluate.py" not in reached
     data = DataRef(Path("cache"), "d" * 64, Path("split.npz"), "5" * 64)
     for kind in get_args(Kind):
         if kind != "final":

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -64,3 +67,17 @@ def test_whole_images_draw_no_more_random_numbers_than_before(few_data: DataRef)
     torch.manual_seed(3)
     Inputs(faces).draw_epoch(TrainConfig(augment=0.3), weights)
     assert float(torch.rand(1)) == following[0] != following[1]
+
+
+@pytest.mark.parametrize("fit", ["train", "train+val"])
+def test_test_images_change_nothing_of_what_a_job_loads(tiny_data: DataRef, fit: str):
+    data = open_search(tiny_data)
+    test = np.setdiff1d(np.arange(len(data.labels)), np.concatenate([data.train, data.val]))
+    images, labels = np.array(data.images), np.array(data.labels)
+    images[test], labels[test] = 255 - images[test], (labels[test] + 1) % len(data.spec.classes)
+    changed = replace(data, images=images, labels=labels)
+    one, other = (DeviceData.load(some, fit, torch.device("cpu")) for some in (data, changed))
+    assert len(test) > 0
+    for name in ("images", "labels", "held", "held_labels"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert (one.mean, one.std) == (other.mean, other.std)
