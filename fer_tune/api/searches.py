@@ -166,19 +166,22 @@ def _observers(
 
 
 def stop(study: str | None = None, *, storage: str | None = None) -> Holder:
-    """Asks the run of a study to end, as one Ctrl-C does, and returns its process.
+    """Asks the run or the confirmation of a study to end, as one Ctrl-C does.
+
+    Returns:
+        Its process: that of the run, if there are both.
 
     Raises:
-        StudyError: nothing runs the study, or a process that this one cannot reach.
+        StudyError: neither is there, or it is a process that this one cannot reach.
     """
-    from fer_tune.store import StudyLock
+    from fer_tune.store import ConfirmLock, StudyLock
 
     settings = Settings.from_environment(storage)
     name = find_study(study, storage=storage).name
-    lock = StudyLock(settings, settings.url, name)
-    holder = lock.holder()
+    locks = StudyLock(settings, settings.url, name), ConfirmLock(settings, settings.url, name)
+    holder = next((found for lock in locks if (found := lock.holder())), None)
     if holder is None:
-        if elsewhere := lock.server_holder():
+        if elsewhere := next((other for lock in locks if (other := lock.server_holder())), None):
             raise StudyError(
                 f"The study {name} is being run by {elsewhere}, from another storage folder.",
                 "Run `fer-tune stop` there.",

@@ -10,10 +10,10 @@ EXAMPLES = ("fer-tune stop resnet",)
 
 
 def stop(study: StudyArgument = None, named: StudyName = None, storage: Storage = None) -> None:
-    """Ask the run of a study to end, as one Ctrl-C does.
+    """Ask the run or the confirmation of a study to end, as one Ctrl-C does.
 
-    Running trials leave checkpoints. The next run continues them.
+    Trainings leave checkpoints. The same command continues them.
     """
     name = api.find_study(one_study(study, named), storage=storage).name
     holder = api.stop(name, storage=storage)
-    terminal.note(f"{name}: {holder} was asked to end. The same fer-tune run continues the study.")
+    terminal.note(f"{name}: {holder} was asked to end. The same command continues it.")

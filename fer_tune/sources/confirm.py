@@ -20,7 +20,7 @@ from fer_tune.sources.job_list import JobList
 from fer_tune.sources.run import observers_of, recorded_limits
 from fer_tune.sources.wiring import wired
 from fer_tune.sources.workers import RunOptions
-from fer_tune.store import JobRecord, Store, StudyLock, StudyRecord, confirm_lock
+from fer_tune.store import ConfirmLock, JobRecord, Store, StudyLock, StudyRecord
 from fer_tune.study import Counts, TrialSummary, ranking
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations, seed_of
 from fer_tune.study.standings import Standings, standings
@@ -210,7 +210,7 @@ def run_confirmations(
     """
     with wired(settings, options, observers_of(settings, observer), trainer) as run:
         run.store.studies.get(study)  # before a lock file of a wrong name is made
-        lock = run.store.patiently(StudyLock(settings, settings.url, confirm_lock(study)).acquire)
+        lock = run.store.patiently(ConfirmLock(settings, settings.url, study).acquire)
         run.held.callback(lock.release)
         source = ConfirmationSource(run.store, settings, study, top=top, seeds=seeds, lock=lock, mirrored=run.mirrored)
         run.keep_images(source.record)

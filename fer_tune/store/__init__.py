@@ -15,7 +15,7 @@ retry.py        waits for a database or a disk that does not work for a while
 """
 
 from fer_tune.store.folder import claim
-from fer_tune.store.lock import StudyLock, confirm_lock, final_lock, is_run
+from fer_tune.store.lock import ConfirmLock, StudyLock, confirm_lock, final_lock, is_run
 from fer_tune.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -31,6 +31,7 @@ from fer_tune.store.store import Store
 __all__ = [
     "ArtifactRecord",
     "AttemptRecord",
+    "ConfirmLock",
     "Cursor",
     "JobRecord",
     "LedgerRecord",

@@ -165,7 +165,10 @@ class StudyLock:
 
     def _refusal(self, file: IO[str]) -> StudyError:
         holder = _read_holder(file)
-        who = f"{holder} (since {holder.since})" if holder else "another process"
+        return self._busy(f"{holder} (since {holder.since})" if holder else "another process")
+
+    def _busy(self, who: str) -> StudyError:
+        """Returns the error for a lock that another process holds."""
         return StudyError(
             f"The study {self.study} is being run by {who}.",
             f"Wait for it, stop it with `fer-tune stop --study {self.study}`, or give this run another study name.",
@@ -178,6 +181,20 @@ class StudyLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class ConfirmLock(StudyLock):
+    """The lock that the process holds that confirms trials of a study."""
+
+    def __init__(self, settings: Settings, url: str, study: str) -> None:
+        super().__init__(settings, url, confirm_lock(study))
+        self._confirmed = study
+
+    def _busy(self, who: str) -> StudyError:
+        return StudyError(
+            f"Trials of the study {self._confirmed} are being confirmed by {who}.",
+            f"Wait for it, or stop it with `fer-tune stop --study {self._confirmed}`.",
+        )
 
 
 def _close(file: IO[str]) -> None:

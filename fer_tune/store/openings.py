@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +21,9 @@ from fer_tune.files import flush, writing
 from fer_tune.store.records import LedgerRecord
 
 FILE = "test-ledger.jsonl"
+
+LONGEST_WRITE = timedelta(minutes=1)
+"""Within this time an opening is in the database and in the file, if the storage is slow."""
 
 BETWEEN = ", "
 """Stands between the names of what was opened."""
@@ -111,12 +114,17 @@ class Openings:
             split: its hash. Of several names, those openings are returned that have one of them.
             database: openings that a database recorded, perhaps before there was this file.
         """
-        found: dict[str, Opening] = {}
-        for record in database or ():
-            id = record.job or f"entry {record.id}"
-            found[id] = Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
-        names = _names(split)
-        return [one for one in _by_time(found | self._known()) if names & _names(one.split)]
+        there, names = self._known(), _names(split)
+        found = {record.job: _of_record(record, record.job) for record in database or () if record.job}
+        gone = sorted((record for record in database or () if not record.job), key=lambda record: record.opened)
+        rest = _by_time({id: one for id, one in there.items() if id not in found})
+        for place, record in enumerate(gone):
+            same = next((one for one in rest if _is_same(record, one)), None)
+            if same is None:
+                found[f"deleted {place}"] = _of_record(record, f"deleted {place}")
+            else:
+                rest.remove(same)
+        return [one for one in _by_time(found | there) if names & _names(one.split)]
 
     def lines(self) -> list[str]:
         """Returns the lines of the ledger, for a backup."""
@@ -160,6 +168,19 @@ class Openings:
 def _names(split: str) -> set[str]:
     """Returns the names in an opening's `split`. Earlier versions wrote a part as the user did."""
     return set(split.lower().split(BETWEEN))
+
+
+def _of_record(record: LedgerRecord, id: str) -> Opening:
+    """Returns an opening that a database recorded."""
+    return Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
+
+
+def _is_same(record: LedgerRecord, opening: Opening) -> bool:
+    """Returns whether a deleted study's record is of this opening. It no longer names its job. But
+    an opening is written to the database first, and to the file right after it."""
+    later = opening.opened - record.opened
+    same = opening.purpose == record.purpose and record.split_hash.lower() in _names(opening.split)
+    return same and timedelta(0) <= later <= LONGEST_WRITE
 
 
 def _by_time(openings: Mapping[str, Opening]) -> list[Opening]:

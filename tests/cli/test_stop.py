@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_tune.cli.app import app
+from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
-from fer_tune.store import StudyLock
+from fer_tune.store import ConfirmLock, StudyLock
 from tests.studies import make_study
 
 
@@ -58,6 +59,16 @@ def test_a_stranger_is_not_signalled(
     assert signals == []
     assert words in answer.stderr
     assert "hint: " in answer.stderr
+
+
+def test_a_confirmation_is_asked_to_end(settings: Settings, signals: list[tuple[int, int]]) -> None:
+    make_study(settings, ()).close()
+    with ConfirmLock(settings, settings.url, "tiny"):
+        assert stop().exit_code == 0
+        with pytest.raises(StudyError, match="Trials of the study tiny are being confirmed by process") as caught:
+            ConfirmLock(settings, settings.url, "tiny").acquire()
+    assert signals == [(os.getpid(), signal.SIGTERM)]
+    assert caught.value.hint == "Wait for it, or stop it with `fer-tune stop --study tiny`."
 
 
 def test_nothing_to_stop(settings: Settings, signals: list[tuple[int, int]]) -> None:

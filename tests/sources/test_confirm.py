@@ -180,7 +180,10 @@ def test_workers_train_side_by_side(searching: Settings) -> None:
 
 def test_two_processes_do_not_confirm_one_study(searching: Settings) -> None:
     search(searching, 0.5)
-    with StudyLock(searching, searching.url, confirm_lock("s")), pytest.raises(StudyError, match="s confirm"):
+    with (
+        StudyLock(searching, searching.url, confirm_lock("s")),
+        pytest.raises(StudyError, match="of the study s are being confirmed"),
+    ):
         run_confirmations("s", searching, INLINE, trainer=Noisy)
 
 

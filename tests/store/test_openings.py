@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,17 @@ def test_openings_of_a_database_from_before_the_file_count_too(tmp_path: Path) -
         LedgerRecord(2, "resnet", "job 2", "s" * 64, "final fit", moment),
     ]
     assert [one.model for one in Openings(tmp_path).of_split("s" * 64, old)] == ["job 1", "model job 2"]
+
+
+def test_an_opening_by_a_deleted_study_counts_once(tmp_path: Path) -> None:
+    """The database forgets the job of a deleted study. The file still has the opening."""
+    for id in ("job 1", "job 2"):
+        Openings(tmp_path).open(id, "s" * 64, purpose="final fit", model=id, study="vgg")
+    moments = [one.opened - timedelta(milliseconds=5) for one in Openings(tmp_path).all()]
+    before = datetime(2020, 1, 1, tzinfo=UTC)
+    gone = [LedgerRecord(0, "vgg", None, "s" * 64, "final fit", moment) for moment in (before, before, *moments)]
+    ids = [one.id for one in Openings(tmp_path).of_split("s" * 64, gone)]
+    assert ids == ["deleted 0", "deleted 1", "job 1", "job 2"]
 
 
 def test_processes_do_not_lose_each_other_s_lines(tmp_path: Path) -> None:
