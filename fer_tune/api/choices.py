@@ -119,9 +119,10 @@ def overtuning(
         not complete, or if the study's objective is not the accuracy.
     """
     from fer_tune.study.standings import overtuning as read
+    from fer_tune.study.usual_fits import OnTest
 
     with open_store(storage) as store:
-        return read(store, study, trial, test)
+        return read(store, study, trial, None if test is None else OnTest(list(test)))
 
 
 def compare(first: str, second: str, *, storage: str | None = None) -> Comparison:

@@ -46,13 +46,16 @@ def meter_of(fits: Sequence[FinalFit], *, storage: str | None = None) -> Meter |
         None if no fit was tested, or if they are of another kind than `overtuning` counts.
     """
     from fer_tune.study.standings import overtuning
-    from fer_tune.study.usual_fits import unusual
+    from fer_tune.study.usual_fits import OnTest, unusual
 
     with open_store(storage) as store:
         study = store.studies.get(fits[0].study)
         usual = [fit for fit in fits if not unusual(study, on=fit.on, changes=fit.changes, schedule=fit.schedule)]
-        tests = [fit.plain.scores.accuracy for fit in usual if fit.tested]
-        return overtuning(store, study.name, fits[0].trial, tests) if tests else None
+        tested = [fit for fit in usual if fit.tested]
+        if not tested:
+            return None
+        found = OnTest([fit.plain.scores.accuracy for fit in tested], max(fit.openings for fit in tested))
+        return overtuning(store, study.name, fits[0].trial, found)
 
 
 def explained(error: Exception) -> FerTuneError | None:

@@ -46,7 +46,8 @@ def show_meter(out: Console, meter: Meter | None) -> None:
         for one in meter.figures
     ]
     if meter.openings:
-        figures[-1] += f", after {meter.openings} opening{'s' if meter.openings > 1 else ''} of test"
+        times = {1: "once", 2: "twice"}.get(meter.openings, f"{meter.openings} times")
+        figures[-1] += f", with test opened {times} by then"
     say(out, [f"overtuning: {', '.join(figures)}", *(f"warning: {text}" for text in meter.warnings)])
 
 

@@ -24,6 +24,9 @@ NEEDS: dict[Action, str] = {"delete": "NAME", "rename": "NAME NEW", "export": "N
 BASELINE_FITS = 78
 """Cells of a terminal from which on the gain over `start:` has room."""
 
+NEW_SEEDS = "*"
+"""Marks a gain that was measured under new seeds, while the best value is the search's own."""
+
 _HINTS: dict[Action, str] = dict.fromkeys(NEEDS, "`fer-tune studies` lists the names.")
 _HINTS["import"] = "Name a file that `fer-tune studies export` wrote."
 
@@ -103,6 +106,8 @@ def studies(  # noqa: PLR0917 - options
         for study in found
     ]
     out.print(terminal.listing(columns, rows, out.width))
+    if any(NEW_SEEDS in cell for row in rows for cell in row):
+        out.print(f"{NEW_SEEDS} under new seeds; best is what the search measured")
 
 
 def _gain(study: StudySummary, storage: str | None) -> str:
@@ -110,8 +115,10 @@ def _gain(study: StudySummary, storage: str | None) -> str:
     found = None if study.best is None else api.gain(study.name, study.best.number, storage=storage)
     if found is None:
         return terminal.NONE
+    if found.is_start:
+        return "it is one"
     error = "" if found.error is None else f" ± {100 * found.error:.1f}"
-    return "it is one" if found.is_start else f"{100 * found.gained:+.1f}{error}"
+    return f"{100 * found.gained:+.1f}{error}{NEW_SEEDS if found.confirmed else ''}"
 
 
 def _names(action: Action, name: str | None, to: str | None, named: str | None) -> tuple[str | None, str | None]:

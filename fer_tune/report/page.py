@@ -100,8 +100,8 @@ def answer(studies: Sequence[StudyReport]) -> str:
     if best is None or best.best is None:
         return "No trial has completed."
     error = f" ± {percent(best.error)}" if best.error else ""
-    name, value = best.record.name, percent(best.best.value)
-    sentences = [f"{name} is best on validation: {value}{error} % {best.record.objective}."]
+    name, value, basis = best.record.name, percent(best.value), f" {best.basis}" if best.basis else ""
+    sentences = [f"{name} is best on validation: {value}{error} % {best.record.objective}{basis}."]
     if others := [study.record.name for study in studies if _is_near(study, best)]:
         sentences.append(f"Within one standard error of it: {', '.join(others)}.")
     return " ".join([*sentences, *_on_test(best)])
@@ -160,7 +160,7 @@ def plain(value: object) -> str:
 
 
 def _value(study: StudyReport) -> float:
-    return -1.0 if study.best is None or study.best.value is None else study.best.value
+    return -1.0 if study.value is None else study.value
 
 
 def _is_near(study: StudyReport, best: StudyReport) -> bool:

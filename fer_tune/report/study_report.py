@@ -22,6 +22,7 @@ from fer_tune.settings import Settings
 from fer_tune.store import Store, StudyRecord
 from fer_tune.study import Counts, TrialSummary, counts, trials
 from fer_tune.study.attempt_spans import attempt_spans
+from fer_tune.study.baseline import Gain, gain
 from fer_tune.study.standings import Standings, standings
 from fer_tune.sweep.space import name_of
 
@@ -41,6 +42,7 @@ class StudyReport:
         importance: the share of each hyperparameter, the greatest first; empty with too few trials.
         uncertainty: the standard deviation of each share over resampled trials.
         compared: how many trials the importance compares, or would compare if they were enough.
+        gain: what the best trial gained over the best of `start:`; None if that is unknown.
         is_fer2013: whether the images are FER2013's. False if they are no longer in the cache.
     """
 
@@ -55,6 +57,7 @@ class StudyReport:
     compared: int
     cost: Cost
     final_fit: ReportedFit | None
+    gain: Gain | None
     is_fer2013: bool
 
     @property
@@ -83,8 +86,16 @@ class StudyReport:
         return _best(trial for trial in self.trials if trial.name is None)
 
     @property
+    def value(self) -> float | None:
+        """The value of the best trial: its mean under new seeds, or what the search measured."""
+        return self.confirmed.mean if self.confirmed else None if self.best is None else self.best.value
+
+    @property
     def error(self) -> float | None:
-        """The standard error of the best value; None where the objective is not an accuracy."""
+        """The standard error of that value; None if it is unknown, as for a value that the search
+        measured of another objective than the accuracy."""
+        if self.confirmed:
+            return self.confirmed.error
         if self.best is None or self.record.objective != "val_accuracy":
             return None
         return standard_error(self.best.value, self.record.split.counts.get("val", 0))
@@ -102,14 +113,24 @@ class StudyReport:
         return self.standings.ranked[0].confirmed if self.standings.ranked else None
 
     @property
+    def basis(self) -> str:
+        """What the value is, if it is not the one that the search measured."""
+        if self.confirmed is None or self.best is None:
+            return ""
+        seeds, searched = len(self.confirmed.values), 100 * (self.best.value or 0.0)
+        return f"under {seeds} new seed{'s' if seeds > 1 else ''}; the search measured {searched:.2f} %"
+
+    @property
     def best_row(self) -> EpochRow | None:
         """The best epoch of the best trial."""
         return self._best_row_of(self.best)
 
     @property
     def accuracy(self) -> float | None:
-        """The validation accuracy of the best trial in its best epoch, whatever the objective."""
-        return self._accuracy_of(self.best)
+        """The validation accuracy of the best trial, whatever the objective: its mean under new
+        seeds, or that of its best epoch."""
+        confirmed = self.confirmed if self.record.objective == "val_accuracy" else None
+        return confirmed.mean if confirmed else self._accuracy_of(self.best)
 
     @property
     def baseline_accuracy(self) -> float | None:
@@ -129,6 +150,8 @@ class StudyReport:
     @property
     def accuracy_error(self) -> float | None:
         """The standard error of the accuracy."""
+        if self.confirmed and self.record.objective == "val_accuracy":
+            return self.confirmed.error
         return standard_error(self.accuracy, self.record.split.counts.get("val", 0))
 
     @property
@@ -217,6 +240,7 @@ def read_study(store: Store, study: str) -> StudyReport:
         compared=compared,
         cost=cost(found, curves, int(record.sweep_json["epochs"]), spans),
         final_fit=read_final_fit(store, record, order.ranked[0].trial.number if order.ranked else None),
+        gain=gain(store, study, order.ranked[0].trial.number) if order.ranked else None,
         is_fer2013=_is_fer2013(store, record),
     )
 

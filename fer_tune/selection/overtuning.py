@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fer_tune.selection.race import UNKNOWN, SeedResult, Spread, combined, of_mean, pooled
-from fer_tune.selection.statistics import LEVEL, Interval, mean, standard_error, t_interval, t_quantile
-
-Z = 1.959963984540054
-"""The quantile of the normal distribution for an interval of 95 %."""
+from fer_tune.selection.statistics import LEVEL, Interval, mean, standard_error, t_interval, t_quantile, wilson
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class Meter:
 
     Attributes:
         warnings: a sentence for each gap that is more than chance explains.
-        openings: how often the test images were opened, over all studies; 0 without a figure on
-            test.
+        openings: how often the test images had been opened with that figure, over all studies; 0
+            without a figure on test.
     """
 
     figures: tuple[Figure, ...]
@@ -121,8 +118,7 @@ def _of_both(seeds: int, spread: Spread, by_image: float) -> float:
 
 
 def _of_images(value: float, images: int) -> Interval | None:
-    error = standard_error(value, images)
-    return None if error is None else Interval(value - Z * error, value + Z * error)
+    return wilson(value * images, images) if images else None
 
 
 def _sentence(where: str, gap: float, chance: float) -> str:

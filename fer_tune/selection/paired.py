@@ -55,18 +55,24 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return min(1.0, 2 * tail / (1 << total))
 
 
-def compare(one: Floats, other: Floats) -> Paired:
+def compare(one: Floats, other: Floats, gap: float | None = None) -> Paired:
     """Compares two models by what each image adds to their values, [V] each.
 
     Right and wrong images, 1 and 0, are compared by McNemar's test. Other contributions (see
     `contributions`) are compared by the normal approximation of their differences.
+
+    Args:
+        gap: the difference of the values, where they are means over epochs. The contributions are
+            those of one epoch and only give its standard error. None if the values are the sums of
+            the contributions.
     """
     differences = np.asarray(one, np.float64) - np.asarray(other, np.float64)
     images = len(differences)
     error = float(differences.std(ddof=1) / math.sqrt(images)) if images > 1 else 0.0
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    if set(np.unique(differences)) <= {-1.0, 0.0, 1.0}:
+    difference = float(differences.mean()) if gap is None else gap
+    if gap is None and set(np.unique(differences)) <= {-1.0, 0.0, 1.0}:
         p = mcnemar(gained, lost)
     else:
-        p = two_sided(float(differences.mean()) / error) if error else float(differences.mean() == 0)
-    return Paired(float(differences.mean()), error, p, gained + lost)
+        p = two_sided(difference / error) if error else float(difference == 0)
+    return Paired(difference, error, p, gained + lost)

@@ -70,6 +70,7 @@ class Place:
         gap: how far its mean is behind the leader's.
         gap_error: standard error of the gap; None if the variation of seeds is unknown.
         p: probability of such a gap between equals; 1 for the leader itself.
+        paired: whether it was compared with the leader image by image.
         behind_after: number of seeds after which it was clearly behind; None if it is not.
     """
 
@@ -81,6 +82,7 @@ class Place:
     gap: float
     gap_error: float | None
     p: float
+    paired: bool = True
     behind_after: int | None = None
 
 
@@ -174,16 +176,30 @@ def difference(
     return gap, error, two_sided(gap / error, freedom) if error else float(gap == 0)
 
 
+def difference_apart(
+    one: Sequence[SeedResult], other: Sequence[SeedResult], images: tuple[int, int]
+) -> tuple[float, float, float]:
+    """Returns the same as `difference`, of two means on different images.
+
+    The variance between seeds is that of both sides. If neither has two seeds, it is left out.
+
+    Args:
+        images: numbers of images of both.
+    """
+    gap, spread = _mean(one) - _mean(other), pooled([one, other], min(images))
+    by_image = sum(max(0.0, _by_image(runs, number)) for runs, number in zip((one, other), images, strict=True))
+    by_seed = spread.variance * (1 / len(one) + 1 / len(other)) if spread.freedom else 0.0
+    error, freedom = combined(by_seed, by_image, spread.freedom)
+    return gap, error, two_sided(gap / error, freedom) if error else float(gap == 0)
+
+
 def of_mean(
     runs: Sequence[SeedResult], spread: Spread, images: int, level: float = LEVEL
 ) -> tuple[float, Interval | None]:
     """Returns the standard error of a mean, and its interval if the variation of seeds is known."""
-    of_images = _of_images(runs)
-    by_image = _binomial(runs, images) if of_images is None else float(np.var(of_images, ddof=1)) / images
+    by_image = _by_image(runs, images)
     if not spread.freedom:
-        return math.sqrt(by_image), None
-    if of_images is not None:
-        by_image -= _twice(runs, images)
+        return math.sqrt(max(0.0, by_image)), None
     error, freedom = combined(spread.variance / len(runs), by_image, spread.freedom)
     half = t_quantile((1 + level) / 2, freedom) * error
     return error, Interval(_mean(runs) - half, _mean(runs) + half)
@@ -210,12 +226,21 @@ def _places(
         of_gap = 0.0 if key == order[0] else gap_error if spread.freedom else None
         values = tuple(run.value for run in known[key])
         p = 1.0 if key == order[0] else p
-        places.append(Place(key, values, mean(values), error, interval, gap, of_gap, p, behind.get(key)))
+        paired = all(run.images is not None for run in (*known[order[0]], *known[key]))
+        places.append(Place(key, values, mean(values), error, interval, gap, of_gap, p, paired, behind.get(key)))
     return tuple(places)
 
 
 def _mean(runs: Sequence[SeedResult]) -> float:
     return mean([run.value for run in runs])
+
+
+def _by_image(runs: Sequence[SeedResult], images: int) -> float:
+    """Returns the variance that the images give a mean, beyond what the seeds give it."""
+    of_images = _of_images(runs)
+    if of_images is None:
+        return _binomial(runs, images)
+    return float(np.var(of_images, ddof=1)) / images - _twice(runs, images)
 
 
 def _binomial(runs: Sequence[SeedResult], images: int) -> float:

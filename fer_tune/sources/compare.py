@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -16,8 +15,8 @@ import numpy as np
 from fer_tune.errors import DataError, StudyError
 from fer_tune.models import FAMILIES
 from fer_tune.selection.paired import compare
-from fer_tune.selection.race import ALPHA, SeedResult, difference, pooled
-from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
+from fer_tune.selection.race import ALPHA, SeedResult, difference, difference_apart, pooled
+from fer_tune.selection.statistics import mean
 from fer_tune.sources.evaluate import PREDICTIONS
 from fer_tune.sources.results_folder import read_metrics, results_of
 from fer_tune.store import Store
@@ -82,6 +81,7 @@ class _Entry:
 
     Attributes:
         identity: equal for two sides that are the same.
+        over_epochs: whether a run's value is a mean over epochs, and its images are of one epoch.
     """
 
     side: Side
@@ -90,6 +90,7 @@ class _Entry:
     measure: str
     on: str
     identity: str
+    over_epochs: bool = False
 
 
 def compare_two(store: Store | None, first: str, second: str) -> Comparison:
@@ -115,23 +116,36 @@ def compare_two(store: Store | None, first: str, second: str) -> Comparison:
     if one.identity == other.identity:
         basis = f"the same {'trial' if one.measure != ON_TEST else 'model'}"
         return Comparison(one.side, other.side, one.measure, 0.0, 0.0, 1.0, basis, same=True)
-    images = min(one.images, other.images)
-    together = one.on == other.on
-    seeds = len(one.runs), len(other.runs)
-    if together and max(seeds) > 1:
-        gap, error, p = difference(one.runs, other.runs, pooled([one.runs, other.runs], images), images)
-        basis = "seeds and images, paired by image" + ("" if min(seeds) > 1 else "; one side has one seed")
-        return Comparison(one.side, other.side, one.measure, gap, error, p, basis)
-    first_images, second_images = one.runs[0].images, other.runs[0].images
-    if together and first_images is not None and second_images is not None:
-        found = compare(first_images, second_images)
-        basis = "the same images, one seed each: the variation between seeds is not in it"
-        return Comparison(one.side, other.side, one.measure, found.difference, found.error, found.p, basis)
+    return Comparison(one.side, other.side, one.measure, *_difference(one, other))
+
+
+def _difference(one: _Entry, other: _Entry) -> tuple[float, float, float, str]:
+    """Returns the difference of two sides, its standard error, p, and what the test knows of."""
+    together, images = one.on == other.on, (one.images, other.images)
+    paired = together and all(run.images is not None for run in (*one.runs, *other.runs))
+    if not paired:
+        how = "values alone" if together else "different images"
+        basis = f"{how}, as independent{_of_seeds(one, other)}"
+        return *difference_apart(one.runs, other.runs, images), basis
+    if max(len(one.runs), len(other.runs)) > 1:
+        spread = pooled([one.runs, other.runs], one.images)
+        basis = f"seeds and images, paired by image{_of_seeds(one, other)}"
+        return *difference(one.runs, other.runs, spread, one.images), basis
+    first, second = one.runs[0].images, other.runs[0].images
+    assert first is not None
+    assert second is not None
     gap = one.side.value - other.side.value
-    errors = (standard_error(min(1.0, entry.side.value), entry.images) for entry in (one, other))
-    total = error_of_difference(*errors) or math.nan
-    basis = "different images, as independent" if not together else "values alone, as independent"
-    return Comparison(one.side, other.side, one.measure, gap, total, two_sided(gap / total) if total else 1.0, basis)
+    found = compare(first, second, gap if one.over_epochs else None)
+    basis = f"the same images{_of_seeds(one, other)}"
+    return found.difference, found.error, found.p, basis
+
+
+def _of_seeds(one: _Entry, other: _Entry) -> str:
+    """Returns what a comparison does not know of the variation between seeds, for its basis."""
+    seeds = len(one.runs), len(other.runs)
+    if max(seeds) == 1:
+        return ", one seed each: the variation between seeds is not in it"
+    return "" if min(seeds) > 1 else "; one side has one seed"
 
 
 def _entry(store: Store | None, name: str) -> _Entry:
@@ -148,7 +162,7 @@ def _entry(store: Store | None, name: str) -> _Entry:
         known = {study: one for study, one in best.items() if one is not None}
         if not known:
             raise _nothing_complete(name)
-        return _of_study(store, max(known, key=lambda study: _value(known[study])), name)
+        return _of_study(store, max(known, key=lambda study: _rank(known[study])), name)
     if is_folder(name):
         raise without_predictions(name)
     if name in FAMILIES:
@@ -196,7 +210,9 @@ def _of_study(store: Store, study: str, name: str) -> _Entry:
     side = Side(name, f"trial {number} of {shown}{seeds}", values)
     runs = runs or [SeedResult(values[0])]
     identity, on = f"trial {number} of {study}", f"val {record.split.hash}"
-    return _Entry(side, runs, reader.predictions.images, record.objective, on, identity)
+    rule = record.sweep_json.get("objective_of", "max")
+    measure = record.objective if rule == "max" else f"{record.objective} ({rule})"
+    return _Entry(side, runs, reader.predictions.images, measure, on, identity, rule == "mean_last")
 
 
 def _of_model(folder: Path, name: str) -> _Entry:
@@ -248,8 +264,10 @@ def _best(store: Store, study: str) -> Standing | None:
     return next(iter(standings(store, study, 1).ranked), None)
 
 
-def _value(one: Standing) -> float:
-    return one.confirmed.mean if one.confirmed is not None else one.trial.value or 0.0
+def _rank(one: Standing) -> tuple[bool, float]:
+    """Returns what the best study of a family has most of. A value of a search flatters its trial,
+    so any confirmed mean counts for more."""
+    return one.confirmed is not None, one.confirmed.mean if one.confirmed is not None else one.trial.value or 0.0
 
 
 def _nothing_complete(name: str) -> StudyError:

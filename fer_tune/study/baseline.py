@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fer_tune.selection.race import ALPHA
 from fer_tune.store import Store
-from fer_tune.study.confirmations import ConfirmationReader
+from fer_tune.study.confirmations import ConfirmationReader, Confirmations
 from fer_tune.study.standings import beside_leader
 from fer_tune.study.summaries import TrialSummary, best_start, counts, has_start, ranking
 from fer_tune.study.summaries import trial as find_trial
@@ -32,6 +32,8 @@ class Gain:
         by_search: whether the trial is confirmed, and the gain still that of the search's values,
             because the start is not.
         confirmed: whether both are, and the gain is that under their new seeds.
+        decided: whether the race of the confirmations tells the two apart. None if it does not
+            compare them, and p decides.
     """
 
     trial: int
@@ -41,6 +43,7 @@ class Gain:
     p: float | None
     by_search: bool = False
     confirmed: bool = False
+    decided: bool | None = None
 
     @property
     def is_start(self) -> bool:
@@ -50,7 +53,7 @@ class Gain:
     @property
     def tied(self) -> bool:
         """Whether chance explains the difference."""
-        return self.p is None or self.p >= ALPHA
+        return not self.decided if self.decided is not None else self.p is None or self.p >= ALPHA
 
     def sentence(self) -> str:
         """Returns the gain in words, in points of a hundred."""
@@ -110,7 +113,17 @@ def gain(store: Store, study: str, number: int | None = None) -> Gain | None:
         return Gain(chosen.number, start, 0.0, 0.0, 1.0, by_search)
     if by_search and start.number in known:
         gained, error, equal = reader.difference(chosen.number, start.number)
-        return Gain(chosen.number, start, gained, None if math.isnan(error) else error, equal, confirmed=True)
-    beside = beside_leader([chosen, start], record.objective, reader.predictions)[1]
+        decided = _decided(confirmations, chosen.number, start.number)
+        known_error = None if math.isnan(error) else error
+        return Gain(chosen.number, start, gained, known_error, equal, confirmed=True, decided=decided)
+    beside = beside_leader([chosen, start], record, reader.predictions)[1]
     p = None if beside.p is None else min(1.0, beside.p * counts(store, study).complete)
     return Gain(chosen.number, start, beside.behind, beside.behind_error, p, by_search)
+
+
+def _decided(confirmations: Confirmations | None, one: int, other: int) -> bool | None:
+    """Returns whether a race tells its leader from another trial. None if neither is its leader."""
+    places = confirmations.race.places if confirmations else ()
+    if not places or places[0].candidate not in (one, other):
+        return None
+    return next(place.behind_after is not None for place in places[1:] if place.candidate in (one, other))

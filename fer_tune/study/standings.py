@@ -15,14 +15,13 @@ from fer_tune.selection.overtuning import Meter, meter
 from fer_tune.selection.paired import compare
 from fer_tune.selection.race import ALPHA, Place, Race
 from fer_tune.selection.statistics import error_of_difference, mean, standard_error, two_sided
-from fer_tune.store import Store
-from fer_tune.store.openings import Openings
+from fer_tune.store import Store, StudyRecord
 from fer_tune.study.confirmations import ConfirmationReader, Confirmations
 from fer_tune.study.cut_off import CutOff, cut_off
 from fer_tune.study.predictions import Predictions
 from fer_tune.study.summaries import TrialSummary, ranking
 from fer_tune.study.summaries import trial as find_trial
-from fer_tune.study.usual_fits import accuracies_on_test
+from fer_tune.study.usual_fits import OnTest, on_test
 
 Rule = Literal["max", "one_se"]
 """`max` chooses the leader. `one_se` chooses the cheapest trial that is not clearly worse: within
@@ -144,7 +143,7 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     first = [known.get(number) or find_trial(store, study, number) for number in places]
     others = [trial for number, trial in known.items() if number not in places][: max(top, COMPARED)]
     ranked = [*_confirmed(first, places, record.objective, reader.predictions)]
-    ranked += beside_leader(others, record.objective, reader.predictions)
+    ranked += beside_leader(others, record, reader.predictions)
     return Standings(study, record.objective, tuple(ranked), confirmations, rule, cut_off(store, study, best))
 
 
@@ -159,11 +158,11 @@ def best(store: Store, study: str, top: int = 1) -> list[TrialSummary]:
     return ranking(store, study, top)
 
 
-def overtuning(store: Store, study: str, number: int, test: Sequence[float] | None = None) -> Meter | None:
+def overtuning(store: Store, study: str, number: int, test: OnTest | None = None) -> Meter | None:
     """Returns a trial's figures of the search, of its confirmations and of test, side by side.
 
     Args:
-        test: its plain accuracies on test, by seed. None reads those of its usual final fits.
+        test: what its final fits reached on test. None reads those of its usual final fits.
 
     Returns:
         None if the trial is not complete, or if the objective is not the accuracy.
@@ -178,13 +177,10 @@ def overtuning(store: Store, study: str, number: int, test: Sequence[float] | No
     race = confirmations.race if confirmations else Race((), (), 0, None)
     place = next((place for place in race.places if place.candidate == number), None)
     values, interval = (place.values, place.interval) if place else ((), None)
-    tested = accuracies_on_test(store, record, number) if test is None else test
+    tested = on_test(store, record, number) if test is None else test
     of_val, of_test = (record.split.counts.get(part, 0) for part in ("val", "test"))
-    read = meter(found.value, values, tested, of_val, of_test, of_confirmed=interval, spread=race.spread)
-    if not tested:
-        return read
-    split = record.split.hash
-    return replace(read, openings=len(Openings(store.root).of_split(split, store.ledger.of_split(split))))
+    read = meter(found.value, values, tested.accuracies, of_val, of_test, of_confirmed=interval, spread=race.spread)
+    return replace(read, openings=tested.openings)
 
 
 def _confirmed(
@@ -194,15 +190,16 @@ def _confirmed(
     for trial in trials:
         place = places[trial.number]
         error = _error(trial, objective, predictions)
-        found.append(Standing(trial, error, place.gap, place.gap_error, place.p, paired=True, confirmed=place))
+        found.append(Standing(trial, error, place.gap, place.gap_error, place.p, place.paired, place))
     return found
 
 
-def beside_leader(trials: Sequence[TrialSummary], objective: str, predictions: Predictions) -> list[Standing]:
+def beside_leader(trials: Sequence[TrialSummary], study: StudyRecord, predictions: Predictions) -> list[Standing]:
     """Compares trials by what the search measured, each with the first."""
     if not trials:
         return []
     leader, *others = trials
+    objective, over_epochs = study.objective, study.sweep_json.get("objective_of") == "mean_last"
     reference = predictions.contributions(leader.job) if leader.job else None
     found = [Standing(leader, _error(leader, objective, predictions), 0.0, 0.0, 1.0, paired=reference is not None)]
     for trial in others:
@@ -213,7 +210,7 @@ def beside_leader(trials: Sequence[TrialSummary], objective: str, predictions: P
             p = two_sided(behind / gap_error) if gap_error else None
             found.append(Standing(trial, error, behind, gap_error, p, paired=False))
         else:
-            paired = compare(reference, mine)
+            paired = compare(reference, mine, behind if over_epochs else None)
             found.append(Standing(trial, error, behind, paired.error, paired.p, paired=True))
     return found
 

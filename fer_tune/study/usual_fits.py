@@ -38,8 +38,21 @@ def unusual(study: StudyRecord, *, on: str, changes: Mapping[str, Value], schedu
     return said
 
 
-def accuracies_on_test(store: Store, study: StudyRecord, trial: int) -> list[float]:
-    """Returns the plain accuracies on test of a trial's usual final fits, by seed.
+@dataclass(frozen=True)
+class OnTest:
+    """What a trial's usual final fits reached on test.
+
+    Attributes:
+        accuracies: plain ones, by seed.
+        openings: how often the test images had been opened with the last of them; 0 if unknown.
+    """
+
+    accuracies: list[float]
+    openings: int = 0
+
+
+def on_test(store: Store, study: StudyRecord, trial: int) -> OnTest:
+    """Returns what a trial's usual final fits reached on test.
 
     Fits of different lengths are not mixed: those of the latest fit's length count. Of several fits
     under one seed, the latest counts.
@@ -49,8 +62,9 @@ def accuracies_on_test(store: Store, study: StudyRecord, trial: int) -> list[flo
         if job.origin.get("trial") == trial:
             files = [file for file in store.artifacts.of(study.name, job.uid) if file.kind == METRICS]
             fits += [fit for file in files if (fit := _read(store, study, file)) is not None]
-    by_seed = {fit.seed: fit.accuracy for fit in fits if fit.length == fits[-1].length}
-    return [by_seed[seed] for seed in sorted(by_seed)]
+    by_seed = {fit.seed: fit for fit in fits if fit.length == fits[-1].length}
+    some = [by_seed[seed] for seed in sorted(by_seed)]
+    return OnTest([fit.accuracy for fit in some], max((fit.openings for fit in some), default=0))
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ class _Fit:
     seed: int
     length: tuple[int, int]
     accuracy: float
+    openings: int
 
 
 def _read(store: Store, study: StudyRecord, file: ArtifactRecord) -> _Fit | None:
@@ -69,6 +84,7 @@ def _read(store: Store, study: StudyRecord, file: ArtifactRecord) -> _Fit | None
         schedule = int(known["schedule"])
         if unusual(study, on=known["on"], changes=known["changes"], schedule=schedule):
             return None
-        return _Fit(int(known["seed"]), (schedule, int(known["epochs"])), float(known["test"]["plain"]["accuracy"]))
+        accuracy, openings = float(known["test"]["plain"]["accuracy"]), int(known.get("test_openings") or 0)
+        return _Fit(int(known["seed"]), (schedule, int(known["epochs"])), accuracy, openings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StorageError):
         return None

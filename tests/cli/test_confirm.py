@@ -22,6 +22,7 @@ from fer_tune.sources.confirm import run_confirmations
 from fer_tune.sources.run import run_sweeps
 from fer_tune.study.confirmations import Confirmations
 from tests.jobs.helpers import INLINE, real_sweep
+from tests.searches import make_sweep
 from tests.sources.test_confirm import Noisy, search
 from tests.studies import make_study
 
@@ -140,7 +141,7 @@ def test_the_meter_knows_how_seeds_vary_from_all_confirmed_trials(confirmed: Set
     assert race.race.spread.freedom == 5
     assert race.race.spread.variance == pytest.approx(np.square(values).sum() / 5)
     *_, known = meter.figures
-    with patch("fer_tune.study.standings.meter") as called:
+    with patch("fer_tune.study.standings.meter", return_value=meter) as called:
         api.overtuning("s", 1)
     assert called.call_args.kwargs == {"of_confirmed": known.interval, "spread": race.race.spread}
 
@@ -149,3 +150,45 @@ def test_the_report_says_the_confirmed_mean_in_a_sentence_of_its_own(confirmed: 
     assert fer_tune("report", "--study", "s", "--out", tmp_path / "report.html").exit_code == 0
     page = (tmp_path / "report.html").read_text("utf-8")
     assert re.search(r"[a-z]\. Its mean under 3 new seeds is", " ".join(page.split()))
+
+
+def test_the_report_shows_confirmed_figures(confirmed: Settings, tmp_path: Path) -> None:
+    leader = api.standings("s").ranked[0]
+    assert leader.confirmed is not None
+    under = f"under 3 new seeds; the search measured {100 * (leader.trial.value or 0):.2f} %"
+    figure = f"{100 * leader.confirmed.mean:.2f} ± {100 * leader.confirmed.error:.2f} % val_accuracy {under}."
+    for form in ("html", "md"):
+        assert fer_tune("report", "--study", "s", "--out", tmp_path / f"report.{form}").exit_code == 0
+        assert figure in " ".join((tmp_path / f"report.{form}").read_text("utf-8").split())
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "other trial cannot be told from it by trainings under new seeds" in page
+
+
+@pytest.fixture
+def sampled(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Returns the settings of a study whose confirmed trials are a start and one that was drawn."""
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    run_sweeps([make_sweep(start=[{"value": 0.3}], budget=4, epochs=1)], searching, INLINE, None, Noisy)
+    assert run_confirmations("s", searching, INLINE, trainer=Noisy, top=4, seeds=2) is not None
+    return searching
+
+
+def test_best_and_report_have_one_verdict_on_a_pair(sampled: Settings, tmp_path: Path) -> None:
+    found, gain = api.standings("s"), api.gain("s", api.standings("s").ranked[0].trial.number)
+    assert gain is not None
+    assert not gain.is_start
+    [start] = [one for one in found.ranked if one.trial.number == gain.start.number]
+    assert (gain.confirmed, gain.decided, gain.tied) == (True, not start.tied, start.tied)
+    assert fer_tune("report", "--study", "s", "--out", tmp_path / "report.html").exit_code == 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert gain.sentence().replace("'", "&#39;") in page
+    assert f"{100 * gain.gained:+.2f} over the best of start" in page
+    for p, decided, tied in ((0.04, False, True), (0.06, True, False), (0.04, None, False)):
+        assert replace(gain, p=p, decided=decided).tied == tied, "the race decides, where it knows both"
+
+
+def test_the_list_of_studies_marks_a_gain_under_new_seeds(sampled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = fer_tune("studies").stdout
+    assert re.search(r"[+-]\d+\.\d ± \d+\.\d\*", shown)
+    assert "* under new seeds; best is what the search measured" in shown

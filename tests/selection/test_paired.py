@@ -55,3 +55,13 @@ def test_contributions_that_are_not_0_and_1_are_compared_by_their_differences() 
     differences = one - other
     statistic = differences.mean() / stats.sem(differences)
     assert compare(one, other).p == pytest.approx(2 * stats.norm.sf(abs(statistic)), abs=1e-9)
+
+
+def test_values_over_epochs_are_compared_by_their_own_difference() -> None:
+    """The images of one epoch say how sure it is, and not how large."""
+    random = np.random.default_rng(0)
+    one, other = (random.random((2, 500)) < 0.7).astype(float)
+    plain, given = compare(one, other), compare(one, other, gap=0.05)
+    assert (given.difference, given.error, given.disagreements) == (0.05, plain.error, plain.disagreements)
+    assert given.p == pytest.approx(2 * stats.norm.sf(0.05 / plain.error))
+    assert compare(one, one, gap=0.0).p == 1.0

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from fer_tune import api
 from fer_tune.cli.app import app
+from fer_tune.data.policy import SplitPolicy
 from fer_tune.errors import DataError, StorageError, StudyError
+from fer_tune.job import ObjectiveOf
 from fer_tune.selection.paired import mcnemar
 from fer_tune.settings import Settings
 from fer_tune.sources.confirm import run_confirmations
@@ -20,7 +24,7 @@ from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from tests.jobs.helpers import INLINE
 from tests.searches import make_sweep
-from tests.sources.test_confirm import Noisy
+from tests.sources.test_confirm import SPREAD, Noisy
 from tests.studies import SWEEP, make_study
 
 
@@ -66,9 +70,55 @@ def test_confirmed_studies_are_compared_over_seeds(searching: Settings, monkeypa
         assert run_confirmations(study, searching, INLINE, trainer=Noisy, top=1, seeds=3) is not None
     found = api.compare("one", "two")
     assert (len(found.first.values), len(found.second.values)) == (3, 3)
-    assert found.basis == "seeds and images, paired by image"
+    assert found.basis == "values alone, as independent", "the trainer leaves no predictions"
     assert found.difference == pytest.approx(-0.4)
     assert found.differ
+
+
+def test_seeds_count_where_the_images_are_different(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two values that differ by less than seeds do are not apart because the splits differ."""
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    for study, value, seed in (("one", 0.6, 42), ("two", 0.6 + SPREAD, 7)):
+        sweep = make_sweep(study, start=[{"value": value}], budget=1, epochs=1)
+        sweep = replace(sweep, split=SplitPolicy(seed=seed))
+        run_sweeps([sweep], searching, INLINE, None, Noisy)
+        assert run_confirmations(study, searching, INLINE, trainer=Noisy, top=1, seeds=3) is not None
+    found = api.compare("one", "two")
+    assert found.basis == "different images, as independent"
+    with Store.open(searching.url, searching.root) as store:
+        images = store.studies.get("one").split.counts["val"]
+    by_seed = 2 * SPREAD**2 / 3  # each side has the values -SPREAD, 0 and SPREAD beside its own
+    by_image = sum(side.value * (1 - side.value) for side in (found.first, found.second)) / images
+    assert found.error == pytest.approx((by_seed + by_image) ** 0.5)
+    freedom = 4 * ((by_seed + by_image) / by_seed) ** 2
+    assert found.p == pytest.approx(2 * stats.t.sf(SPREAD / found.error, freedom))
+
+
+def test_a_family_stands_for_its_confirmed_study(searching: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure of a search flatters its trial, so it does not win over a confirmed mean."""
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    for study, value in (("one", 0.5), ("two", 0.9)):
+        run_sweeps([make_sweep(study, start=[{"value": value}], budget=1, epochs=1)], searching, INLINE, None, Noisy)
+    assert run_confirmations("one", searching, INLINE, trainer=Noisy, top=1, seeds=2) is not None
+    assert "of one, the best of simple_cnn" in api.compare("simple_cnn", "two").first.about
+
+
+def test_studies_that_measure_other_epochs_are_not_compared(
+    searching: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_TUNE_STORAGE", searching.url)
+    rules: tuple[tuple[str, ObjectiveOf], ...] = (("one", "max"), ("two", "mean_last"))
+    for study, rule in rules:
+        sweep = make_sweep(study, start=[{"value": 0.5}], budget=1, epochs=1)
+        run_sweeps([replace(sweep, objective_of=rule)], searching, INLINE, None, Noisy)
+    with pytest.raises(DataError, match=r"one is measured by val_accuracy, and two by val_accuracy \(mean_last\)"):
+        api.compare("one", "two")
+
+
+def test_all_right_on_both_sides_is_no_difference(tmp_path: Path) -> None:
+    one, other = model(tmp_path / "one", list(range(40))), model(tmp_path / "other", list(range(30)), 30, first=50)
+    found = api.compare(str(one), str(other))
+    assert (found.difference, found.error, found.p, found.differ) == (0.0, 0.0, 1.0, False)
 
 
 def test_a_confirmed_study_beside_one_that_is_not_is_compared_by_its_mean(
@@ -81,7 +131,7 @@ def test_a_confirmed_study_beside_one_that_is_not_is_compared_by_its_mean(
     found = api.compare("one", "two")
     assert (len(found.first.values), len(found.second.values)) == (3, 1)
     assert found.difference == pytest.approx(found.first.value - found.second.value)
-    assert found.basis == "seeds and images, paired by image; one side has one seed"
+    assert found.basis == "values alone, as independent; one side has one seed"
     assert found.differ
 
 

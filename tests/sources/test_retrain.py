@@ -451,7 +451,7 @@ def test_the_meter_says_how_often_test_was_opened(searched: Settings, monkeypatc
     assert (len(before.figures), before.openings) == (1, 0)
     fitted(searched, Request(seeds=2))
     shown = CliRunner().invoke(app, ["best", "--study", "s"])
-    assert "after 2 openings of test" in " ".join(shown.stdout.split())
+    assert "with test opened twice by then" in " ".join(shown.stdout.split())
 
 
 def test_the_meter_has_plain_figures_of_usual_fits_only(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

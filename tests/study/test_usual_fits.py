@@ -10,8 +10,9 @@ import pytest
 from fer_tune.job import Job, new_uid
 from fer_tune.settings import Settings
 from fer_tune.store import Store
+from fer_tune.store.openings import Openings
 from fer_tune.study.standings import overtuning
-from fer_tune.study.usual_fits import accuracies_on_test, unusual
+from fer_tune.study.usual_fits import on_test, unusual
 from tests.studies import make_study
 
 
@@ -29,7 +30,7 @@ def add(store: Store, settings: Settings, accuracy: float, **how: Any) -> None:
 
 
 def read(store: Store) -> list[float]:
-    return accuracies_on_test(store, store.studies.get("tiny"), 1)
+    return on_test(store, store.studies.get("tiny"), 1).accuracies
 
 
 def test_each_seed_counts_once_with_its_latest_fit(settings: Settings) -> None:
@@ -59,6 +60,17 @@ def test_a_fit_of_another_kind_does_not_count(settings: Settings, how: dict[str,
         known: dict[str, Any] = {"on": "train+val", "changes": {}, "schedule": 3} | how
         known.pop("epochs", None)
         assert unusual(store.studies.get("tiny"), **known) == [said]
+
+
+def test_the_openings_are_those_up_to_the_figure(settings: Settings) -> None:
+    """Later openings, such as those of an evaluation, are not before the figure."""
+    with make_study(settings) as store:
+        add(store, settings, 0.5, seed=0, test_openings=3)
+        add(store, settings, 0.4, seed=1, test_openings=4)
+        Openings(store.root).open("later", store.studies.get("tiny").split.hash, purpose="evaluate", model="m")
+        meter = overtuning(store, "tiny", 1)
+    assert meter is not None
+    assert meter.openings == 4
 
 
 def test_a_fit_of_another_trial_does_not_count(settings: Settings) -> None:
