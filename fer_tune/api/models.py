@@ -143,12 +143,21 @@ def export(folder: str | os.PathLike[str], onnx: str | os.PathLike[str]) -> floa
     The input `images` is uint8 [N, channels, side, side], with any N; the normalisation is inside.
     The output `probabilities` is float32 [N, classes].
 
+    Args:
+        folder: what `retrain` or `ensemble` left.
+        onnx: the file to write. In the model's folder its name must end in `.onnx`.
+
     Returns:
         The largest difference of a probability from torch's.
 
     Raises:
+        SettingsError: `onnx` could be a file of the model.
         MissingExtraError: the packages of the extra `onnx` are not installed.
+        StorageError: the file cannot be written, or ONNX Runtime computes something else from it.
     """
+    from fer_tune.sources.results_folder import refuse_model_file
     from fer_tune.train.onnx import export_onnx
 
-    return export_onnx(load_model(folder), Path(onnx))
+    target = as_path(onnx, "onnx")
+    refuse_model_file(target, Path(folder), but=".onnx")
+    return export_onnx(load_model(folder), target)

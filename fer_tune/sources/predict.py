@@ -17,6 +17,7 @@ from fer_tune.errors import DataError, SettingsError
 from fer_tune.files import replace_text
 from fer_tune.job import Tta
 from fer_tune.pool.devices import choose_devices
+from fer_tune.sources.results_folder import refuse_model_file
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,7 @@ def _check_targets(targets: Sequence[Path], folder: Path, images: Sequence[Path]
     for path, place in zip(targets, places, strict=True):
         if place in inputs:
             raise SettingsError(f"{path} is one of the images to predict, and would be replaced.", "Name another file.")
-        if place.is_relative_to(folder.resolve()):
-            raise SettingsError(
-                f"{path} is in the folder of the model, whose files are the model's alone.",
-                "Name a file in another folder.",
-            )
+        refuse_model_file(path, folder)
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

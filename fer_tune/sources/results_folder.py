@@ -39,6 +39,23 @@ def refuse_model(out: Path) -> None:
         )
 
 
+def refuse_model_file(path: Path, folder: Path, but: str = "") -> None:
+    """Raises an error if a file to write is in the folder of a model, whose files it could replace.
+
+    Args:
+        but: a suffix such as `.onnx`. The files of a model do not end so, and it is allowed.
+
+    Raises:
+        SettingsError: the file is in the folder.
+    """
+    if path.resolve().is_relative_to(folder.resolve()) and not (but and path.suffix.lower() == but):
+        also = f", or a name that ends in {but}" if but else ""
+        raise SettingsError(
+            f"{path} is in the folder of the model, whose files are the model's alone.",
+            f"Name a file in another folder{also}.",
+        )
+
+
 def claim(out: Path, about: dict[str, str]) -> None:
     """Makes a folder for results, before an opening is spent on them.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_tune.errors import MissingExtraError, StorageError
-from fer_tune.files import replace_file
+from fer_tune.files import probe_file, replace_file
 from fer_tune.train.ensemble import Ensemble
 from fer_tune.train.export import Predictor
 from fer_tune.train.views import views
@@ -65,6 +65,7 @@ def export_onnx(model: Predictor | Ensemble, target: Path) -> float:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise MissingExtraError("The export to ONNX", "onnx") from error
+    probe_file(target)
     whole = _Whole(model).eval()
     images = _images(model, CHECKED)
     content = _converted(whole, torch.from_numpy(images[:2]))
