@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fer_tune.errors import StorageError
 from fer_tune.files import replace_text
 from fer_tune.selection.calibration import calibration_error, fit_temperature, needs_temperature, softmax
 from fer_tune.store import JobRecord, Store, StudyRecord
@@ -54,6 +55,23 @@ def calibrate(store: Store, study: StudyRecord, job: JobRecord, folder: Path) ->
     found = Calibration(temperature, source.uid, before, after, "" if source.uid == job.uid else _words(source))
     replace_text(folder / CALIBRATION, json.dumps(asdict(found), indent=2) + "\n")
     return found
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Returns the calibration that is beside a model, or None if there is none.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    from fer_tune.train.export import CALIBRATION
+
+    path = folder / CALIBRATION
+    try:
+        return Calibration(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise StorageError(f"{path} is damaged: it is not a calibration.", "Run `fer-tune retrain` again.") from error
 
 
 def _words(source: JobRecord) -> str:

@@ -129,14 +129,16 @@ def _train(sources: Sequence[MemberFits], run: Wiring) -> None:
 
 
 def _finished(sources: Sequence[MemberFits], store: Store, settings: Settings, device: str) -> dict[Network, FinalFit]:
-    """Calibrates the trained networks, and returns them by configuration and place."""
+    """Calibrates the trained networks, and returns them by configuration and place.
+
+    Those that were finished before, by `retrain` or by an ensemble, are left as they are.
+    """
     found: dict[Network, FinalFit] = {}
     for source in sources:
         record, fits = source.record, dict[str, FinalFit]()
         for job in source.records():
             folder = settings.job_folder(record.name, record.uid, job.uid)
-            own = job.origin.get("batch") == source.id
-            fits[job.uid] = store.patiently(partial(finish, store, record, job, folder, device, views=None, write=own))
+            fits[job.uid] = store.patiently(partial(finish, store, record, job, folder, device, views=None, keep=True))
         found |= {network: fits[uid] for network, uid in source.by_network.items() if uid in fits}
     return found
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from fer_tune.errors import TrainingError
 from fer_tune.job import EpochRow, Part, Tta, Value
-from fer_tune.sources.calibrate import Calibration, calibrate
+from fer_tune.sources.calibrate import Calibration, calibrate, read_calibration
 from fer_tune.sources.evaluate import PREDICTIONS, Tested, TestScores, on_validation, open_test
 from fer_tune.sources.final_files import write_files
 from fer_tune.sources.final_job import PARTS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.store.openings import Opening, Openings
+from fer_tune.study.usual_fits import METRICS
 
 if TYPE_CHECKING:
     from fer_tune.train.export import Predictor
@@ -130,7 +131,7 @@ def finish(
     *,
     views: Sequence[Tta] | None = ("none", "flip"),
     validated: Sequence[Tta] = (),
-    write: bool = True,
+    keep: bool = False,
 ) -> FinalFit:
     """Calibrates a trained job and evaluates it on test. Writes files and records them.
 
@@ -139,7 +140,8 @@ def finish(
         device: `cpu` or `cuda:N`.
         views: the kinds of test-time augmentation to evaluate; None does not open test.
         validated: those to evaluate on validation images, for a fit that was not trained on them.
-        write: whether to write the files. A fit that has them with its figures on test keeps them.
+        keep: whether a fit whose files are recorded keeps them, and its calibration. Its figures
+            were measured with that.
 
     Raises:
         TrainingError: the job is not complete.
@@ -153,7 +155,8 @@ def finish(
     rows = store.epochs.curve(study.name, job.uid)
     counts = study.split.counts
     attempts = store.jobs.attempts(study.name, job.uid)
-    calibration = calibrate(store, study, job, folder)
+    kept = keep and METRICS in {file.kind for file in store.artifacts.of(study.name, job.uid)}
+    calibration = read_calibration(folder) if kept else calibrate(store, study, job, folder)
     model = Predictor.load(folder, device) if validated or views is not None else None
     on_val = on_validation(model, study.data_ref(store.root), validated) if model and validated else {}
     tested = None if model is None or views is None else _test(store, study, job, model, folder=folder, views=views)
@@ -177,7 +180,7 @@ def finish(
         tested=tested,
         validated=on_val,
     )
-    if write:
+    if not kept:
         for kind, path in write_files(fit).items():  # the metrics come last: if they are recorded, all else is
             store.artifacts.add(study.name, job.uid, kind, path)
     return fit

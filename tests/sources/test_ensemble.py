@@ -172,6 +172,41 @@ def test_fits_on_training_images_may_be_members_and_equal_fits_are_not_repeated(
     assert "test" in json.loads((again[0].folder / "metrics.json").read_text()), "its figures are kept"
 
 
+def test_finished_fits_keep_their_calibration_and_their_figures(searched: Settings) -> None:
+    """A later fit on training images would give them another temperature."""
+    with Store.of(searched) as store:
+        chosen = choose_members(store, ["one"], 2).members[0].trial
+    fits = run_final_fits("one", Request(trial=chosen, seeds=2, test=False), searched, INLINE)
+    assert fits is not None
+    first = run_ensemble(["one"], searched, INLINE, size=2)
+    assert first is not None
+    assert {fit.job for fit in first.fits} & {fit.job for fit in fits}, "a fit of retrain is a member"
+    before = _files_of(first)
+    for trial in (0, 1):
+        assert run_final_fits("one", Request(trial=trial, on="train", test=False), searched, INLINE)
+    again = _same_members(searched, first)
+    assert [fit.job for fit in again.fits] == [fit.job for fit in first.fits]
+    assert _files_of(again) == before
+    assert [fit.calibration for fit in again.fits] == [fit.calibration for fit in first.fits]
+    (first.fits[0].folder / "calibration.json").write_text("[]")
+    with pytest.raises(StorageError, match=r"calibration\.json is damaged"):
+        _same_members(searched, first)
+
+
+def _same_members(settings: Settings, first: EnsembleFit) -> EnsembleFit:
+    """Assembles an ensemble again, although there are more candidates now."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fer_tune.sources.ensemble.choose_members", lambda store, studies, size: first.chosen)
+        found = run_ensemble(["one"], settings, INLINE, size=2, test=False)
+    assert found is not None
+    return found
+
+
+def _files_of(fit: EnsembleFit) -> dict[Path, bytes]:
+    folders = [fit.folder, *(one.folder for one in fit.fits)]
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*.json")}
+
+
 def test_an_interrupted_ensemble_is_continued_and_a_finished_one_is_not_trained_again(searched: Settings) -> None:
     stop = Heard(lambda job, row: signal.raise_signal(signal.SIGINT))
     assert run_ensemble(["one", "two"], searched, INLINE, observer=stop, size=3) is None
