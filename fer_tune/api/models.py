@@ -54,14 +54,15 @@ def predict(
         faces: whether photographs are cropped to the face: `auto` if the extra `faces` is
             installed, `on`, or `off`.
         submission: a CSV file to write, with `id` and `emotion`, as the competition takes it.
-        sheet: a PNG file to write, with all images and their classes.
+        sheet: a PNG file to write, with all images and their classes. It has room for 800.
         note: is called with a sentence about images that were changed, skipped or look wrong.
 
     Raises:
         SettingsError: `tta` or `faces` is not valid, or a file to write is an image to predict or
             is in the model's folder.
-        DataError: something does not exist, no image is readable, or the ids of a submission are
-            not distinct.
+        DataError: something does not exist, no image is readable, the ids of a submission are not
+            distinct, or there are too many images for a sheet.
+        StorageError: a file cannot be written. This is checked before the images are read.
         MissingExtraError: `faces` is `on`, and the extra `faces` is not installed.
     """
     from fer_tune.job import Tta
@@ -102,8 +103,8 @@ def evaluate(
 
     Raises:
         SettingsError: `out` is not a folder, or has a model or other results in it.
-        DataError: the source cannot be read, or has a class that the model does not know, or the
-            model's split is not in this storage folder.
+        DataError: the source cannot be read, has a class that the model does not know, or has no
+            images of the part, or the model's split is not in this storage folder.
         StorageError: `out` cannot be written. No image was opened then.
     """
     from fer_tune.sources.assess import assess

@@ -55,7 +55,8 @@ def predict(  # noqa: PLR0917 - options
         ),
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="PNG", help="Write a contact sheet.", show_default=False)
+        Path | None,
+        typer.Option("--sheet", metavar="PNG", help="Write a contact sheet of up to 800 images.", show_default=False),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -35,8 +35,7 @@ def write_sheet(path: Path, images: Any, captions: Sequence[tuple[str, str]]) ->
         DataError: there are too many images.
         StorageError: the file cannot be written.
     """
-    if len(images) > MOST:
-        raise DataError(f"A contact sheet has room for {MOST} images, not {len(images):,}.", "Predict fewer at once.")
+    refuse_many(len(images))
     columns = min(COLUMNS, len(images))
     width, height = columns * (EDGE + 8) + 8, math.ceil(len(images) / columns) * (EDGE + 2 * LINE + 8) + 8
     sheet = Image.new("RGB", (width, height), "white")
@@ -49,6 +48,15 @@ def write_sheet(path: Path, images: Any, captions: Sequence[tuple[str, str]]) ->
             draw.text((left, top + EDGE + line * LINE), _short(text), fill="black", font=font)
     replace_file(path, lambda stream: sheet.save(stream, "PNG", optimize=True))
     return path
+
+
+def refuse_many(count: int) -> None:
+    """Raises DataError if a sheet does not have room for so many images."""
+    if count > MOST:
+        raise DataError(
+            f"A contact sheet has room for {MOST} images, not {count:,}.",
+            "Predict fewer at once, or predict them without the sheet.",
+        )
 
 
 def _short(text: str) -> str:

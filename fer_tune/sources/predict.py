@@ -14,7 +14,7 @@ from fer_tune.data.faces import Faces
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.pictures import expanded, read_pictures
 from fer_tune.errors import DataError, SettingsError
-from fer_tune.files import replace_text
+from fer_tune.files import probe_file, replace_text
 from fer_tune.job import Tta
 from fer_tune.pool.devices import choose_devices
 from fer_tune.sources.results_folder import refuse_model_file
@@ -49,15 +49,20 @@ def predict_images(
     note: Callable[[str], object] = lambda text: None,
 ) -> list[Prediction]:
     """Returns what a model or an ensemble says of each image. `api.predict` has the arguments."""
+    from fer_tune.report.contact_sheet import refuse_many, write_sheet
     from fer_tune.train.ensemble import load_any
 
     model = load_any(folder, choose_devices(None, 1)[0])
     _check_targets([path for path in (submission, sheet) if path is not None], folder, images)
+    if sheet is not None:
+        refuse_many(len(expanded(images)))  # a table has at least one image
     found = read_pictures(images, model.spec.side, model.spec.channels, faces)
     for text in found.notes:
         note(text)
     if submission is not None:
         _refuse_repeated(found.names)
+    if sheet is not None:
+        refuse_many(len(found.names))
     rows = model.predict(found.images, tta).tolist()
     ranked = [sorted(zip(row, model.spec.classes, strict=True), reverse=True) for row in rows]
     predictions = [
@@ -67,8 +72,6 @@ def predict_images(
     if submission is not None:
         _write_submission(submission, predictions, model.spec.classes)
     if sheet is not None:
-        from fer_tune.report.contact_sheet import write_sheet
-
         captions = [
             (f"{one.label} {100 * max(one.probabilities.values()):.0f} %", Path(one.image).name) for one in predictions
         ]
@@ -77,11 +80,12 @@ def predict_images(
 
 
 def _check_targets(targets: Sequence[Path], folder: Path, images: Sequence[Path]) -> None:
-    """Checks the files to write, so that none of them replaces another file that is needed.
+    """Checks the files to write before the work: they can be written, and replace nothing needed.
 
     Raises:
         SettingsError: one is an image to predict, or is in the model's folder, or both are one.
         DataError: an image does not exist.
+        StorageError: one cannot be written.
     """
     places = [path.resolve() for path in targets]
     if len(set(places)) < len(places):
@@ -91,6 +95,8 @@ def _check_targets(targets: Sequence[Path], folder: Path, images: Sequence[Path]
         if place in inputs:
             raise SettingsError(f"{path} is one of the images to predict, and would be replaced.", "Name another file.")
         refuse_model_file(path, folder)
+    for path in targets:
+        probe_file(path)
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from fer_tune import api
 from fer_tune.cli.app import app
 from fer_tune.data.fer2013 import EMOTIONS
 from fer_tune.data.spec import DataSpec
-from fer_tune.errors import DataError, SettingsError
+from fer_tune.errors import DataError, SettingsError, StorageError
+from fer_tune.report.contact_sheet import MOST
 from tests.model_folder import untrained
 
 PIXELS = " ".join(["7"] * 2304)
@@ -51,6 +52,38 @@ def test_nothing_that_is_needed_is_replaced(here: Path, images: str, files: dict
         api.predict("M", images, **files)  # type: ignore[arg-type]
     assert refused.value.hint
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("file", ["submission", "sheet"])
+@pytest.mark.parametrize(("place", "said"), [("img", "not a regular file"), ("s2.csv/new", "cannot write")])
+def test_a_file_that_cannot_be_written_is_said_before_the_work(
+    here: Path, monkeypatch: pytest.MonkeyPatch, file: str, place: str, said: str
+) -> None:
+    monkeypatch.setattr("fer_tune.sources.predict.read_pictures", lambda *_: pytest.fail("an image was read"))
+    with pytest.raises(StorageError, match=said):
+        api.predict("M", "link.png", **{file: place})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("images", ["many", "many.csv"])
+def test_too_many_images_for_a_sheet_are_said_before_the_work(
+    here: Path, monkeypatch: pytest.MonkeyPatch, images: str
+) -> None:
+    Path("many").mkdir()
+    for place in range(MOST + 1):
+        Path(f"many/{place}.png").hardlink_to("img/ok.png")
+    Path("many.csv").write_text("\n".join(["pixels", *[PIXELS] * (MOST + 1)]))
+    if images == "many":
+        monkeypatch.setattr("fer_tune.sources.predict.read_pictures", lambda *_: pytest.fail("an image was read"))
+    monkeypatch.setattr("fer_tune.train.export.Predictor.predict", lambda *_: pytest.fail("an image was predicted"))
+    with pytest.raises(DataError, match="room for 800 images, not 801") as refused:
+        api.predict("M", images, submission="out.csv", sheet="sheet.png")
+    assert "without the sheet" in refused.value.hint
+    assert not Path("out.csv").exists()
+    assert not Path("sheet.png").exists()
+
+
+def test_the_help_says_how_many_images_a_sheet_has() -> None:
+    assert f"up to {MOST} images" in " ".join(CliRunner().invoke(app, ["predict", "--help"]).stdout.split())
 
 
 def test_an_empty_image_of_the_command_is_not_the_current_folder(here: Path) -> None:
