@@ -123,8 +123,8 @@ def assess(
 
     Raises:
         SettingsError: `out` is not a folder, or has a model or other results in it.
-        DataError: the source cannot be read, or has a class that the model does not know, or the
-            model's split is not in this storage folder.
+        DataError: the source cannot be read, has a class that the model does not know, or has no
+            images of the part, or the model's split is not in this storage folder.
         StorageError: a file is damaged, or `out` cannot be written. No image was opened then.
     """
     from fer_tune.data.load import load_faces
@@ -238,6 +238,11 @@ def _labels(dataset: Dataset, classes: tuple[str, ...]) -> Any:
 
 
 def _part(dataset: Dataset, usage: str | None) -> tuple[Any, str]:
+    """Returns the positions of the images of a part, and what the part is called.
+
+    Raises:
+        DataError: there is no such part, or it has no images.
+    """
     import numpy as np
 
     from fer_tune.data.fer2013 import USAGES
@@ -251,7 +256,11 @@ def _part(dataset: Dataset, usage: str | None) -> tuple[Any, str]:
             f"--usage takes {', '.join(USAGES)}, for a file with a Usage column.",
         )
     code = by_name[usage.lower()]
-    return np.flatnonzero(dataset.usage == code), USAGES[code]
+    chosen = np.flatnonzero(dataset.usage == code)
+    if not len(chosen):
+        others = " and ".join(USAGES[other] for other in sorted(set(dataset.usage.tolist())))
+        raise DataError(f"{dataset.source} has no images of {USAGES[code]}.", f"It has images of {others}.")
+    return chosen, USAGES[code]
 
 
 def _key(dataset: Dataset, part: str | None, chosen: Any, kept: DataRef | None) -> str:

@@ -132,6 +132,25 @@ def test_a_part_of_its_data_counts_for_the_split_if_the_split_is_not_there(
     assert len(Openings(elsewhere.root).of_split(split)) == 1, "nobody knows which images are test"
 
 
+def test_a_part_without_images_is_said_before_an_opening(
+    by_usage: Settings, with_usage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run_final_fits("s", Request(test=False), by_usage, INLINE)
+    assert found is not None
+    source = tmp_path / "nopub.csv"
+    rows = with_usage.read_text().splitlines()
+    source.write_text("\n".join(row for row in rows if not row.endswith("PublicTest")))
+    monkeypatch.setenv("FER_TUNE_DIR", str(by_usage.root))
+    words = ["evaluate", str(found[0].folder), str(source), "--usage", "publictest", "--out", str(tmp_path / "out")]
+    refused = CliRunner().invoke(app, words)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    said = " ".join(refused.stderr.split())
+    assert "nopub.csv has no images of PublicTest." in said
+    assert "It has images of Training and PrivateTest." in said
+    assert Openings(by_usage.root).all() == []
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("what", ["file", "link", "folder"])
 def test_a_folder_that_cannot_be_written_is_said_before_test_is_opened(
     model: tuple[Settings, Path], tmp_path: Path, what: str
