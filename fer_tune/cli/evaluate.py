@@ -115,13 +115,16 @@ def show_protocols(out: Console, found: Protocols) -> None:
     for heading in ("judged by", "copies", "images", "plain", "flip", "ten crops", "± s.e.", "honest"):
         table.add_column(heading, justify="left" if heading in ("judged by", "copies", "honest") else "right")
     for row in found.rows:
-        for copies, views in (("left in", row.found.views), ("left out", row.found.distinct)):
+        for copies, views, doubt in (
+            ("left in", row.found.views, row.doubt),
+            ("left out", row.found.distinct, row.doubt_without_copies),
+        ):
             if views is None:
                 continue
             images = sum(map(sum, views["none"].confusion))
             cells = [terminal.percent(views[tta].scores.accuracy) for tta in VIEWS]
             error = terminal.percent(views["none"].error)
-            honest = _honest(row, copies == "left in") if images else terminal.NONE
+            honest = _honest(row, doubt) if images else terminal.NONE
             table.add_row(row.judged, copies, f"{images:,}", *cells, error, honest)
     out.print(table)
     say(out, [f"It was trained on {found.rows[0].trained}.", *(f"missing: {text}" for text in found.missing)])
@@ -134,11 +137,11 @@ def show_protocols(out: Console, found: Protocols) -> None:
     show_ledger(out, found.rows[-1].found.ledger, "the images of the last row were opened")
 
 
-def _honest(row: ProtocolRow, with_copies: bool) -> str:
+def _honest(row: ProtocolRow, doubt: str) -> str:
     """Returns whether a figure of a row is honest, and why not."""
-    if not row.doubt or (row.of_copies and not with_copies):
+    if not doubt:
         return "yes"
-    return f"{'not known' if row.honest is None else 'no'}: {row.doubt}"
+    return f"{'not known' if row.honest is None else 'no'}: {doubt}"
 
 
 def _cells(test: TestScores) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class Assessment:
         trained: number of images that the model was trained on; they count among the copies. None
             if the source is not the data set that the model was made from, or its training images
             are not in the cache.
+        left: positions of the images of `distinct` in the source; None without it.
         unsaved: why the figures and predictions could not be written; None if they were, or if
             nobody asked for it.
     """
@@ -69,6 +70,7 @@ class Assessment:
     copies: int | None
     ledger: tuple[Opening, ...]
     trained: int | None = None
+    left: Any = field(default=None, compare=False, repr=False)
     unsaved: StorageError | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,12 +156,13 @@ def assess(
     training = TrainingImages.of(origin, settings)
     copies = None if training is None else training.copies(dataset.images[chosen])
     trained = None if training is None else training.among(dataset, chosen)
-    distinct = None
+    distinct, many, left = None, None, None
     if copies is not None:
-        here = labels[chosen][~copies]
-        distinct = {tta: scored(here, some[~copies], len(model.spec.classes)) for tta, some in predicted.items()}
-    many = None if copies is None else int(copies.sum())
-    found = Assessment(name, source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained)
+        many, left, count = int(copies.sum()), chosen[~copies], len(model.spec.classes)
+        distinct = {tta: scored(labels[left], some[~copies], count) for tta, some in predicted.items()}
+    found = Assessment(
+        name, source, part, model.spec.classes, len(chosen), scores, distinct, many, before, trained, left
+    )
     return found if out is None else _written(found, out, chosen, labels[chosen], predicted)
 
 

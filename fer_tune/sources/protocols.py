@@ -36,19 +36,25 @@ class ProtocolRow:
         trained: the images that it was trained on, in words.
         found: the figures, with and without copies of training images.
         doubt: why the figure is not honest, or why that is not known; empty if it is honest.
-        of_copies: whether the doubt is of copies alone, so that the figure without them is honest.
+        doubt_without_copies: the same of the figure without copies.
     """
 
     judged: str
     trained: str
     found: Assessment
     doubt: str
-    of_copies: bool = False
+    doubt_without_copies: str = ""
 
     @property
     def honest(self) -> bool | None:
         """Whether the figure is honest; None if nothing is known of the training images."""
         return None if self.doubt == UNKNOWN else not self.doubt
+
+    @property
+    def honest_without_copies(self) -> bool | None:
+        """The same of the figure without copies; None also if no image is left."""
+        left = self.found.left
+        return None if left is None or not len(left) else not self.doubt_without_copies
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,8 @@ class Protocols:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the figures as files have them."""
-        rows = [
-            {"judged": row.judged, "trained": row.trained, "honest": row.honest, "doubt": row.doubt}
-            | row.found.as_dict()
-            for row in self.rows
-        ]
+        own = ("judged", "trained", "honest", "doubt", "honest_without_copies", "doubt_without_copies")
+        rows = [{name: getattr(row, name) for name in own} | row.found.as_dict() for row in self.rows]
         return {"rows": rows, "missing": list(self.missing), "published": [vars(one) for one in self.published]}
 
 
@@ -107,7 +110,7 @@ def under_protocols(
     rows, missing = [], []
     if known is not None:
         found = assess(folder, source, settings, device=device, note=note)
-        rows.append(ProtocolRow(found.part, known.trained, found, known.doubt(known.test)))
+        rows.append(known.row(known.test, found))
     else:
         missing.append(f"The test images of its split: the model was not made from {source}.")
     for part in ("PublicTest", "PrivateTest"):
@@ -120,9 +123,9 @@ def under_protocols(
             continue
         found = assess(folder, source, settings, usage=part, device=device, note=note)
         if known is not None:
-            rows.append(ProtocolRow(part, known.trained, found, known.doubt(judged)))
+            rows.append(known.row(judged, found))
         else:
-            rows.append(ProtocolRow(part, "another data set", found, _doubt_by_copies(found), of_copies=True))
+            rows.append(ProtocolRow(part, "another data set", found, _doubt_by_copies(found)))
     missing.append(f"PrivateTest, epoch chosen on PrivateTest (not honest): it needs a training. {BENCHMARK} does it.")
     if not rows:
         raise DataError(f"{source} has no images for a protocol: {' '.join(missing)}", "Name fer2013.csv.")
@@ -182,10 +185,19 @@ class _Known:
             said = f"{int(fitted.sum()):,} images of {' and '.join(parts)}"
         return cls(fitted, val, every & ~train & ~val, said)
 
+    def row(self, judged: Any, found: Assessment) -> ProtocolRow:
+        """Returns the figures of these images, bool [N], with the doubts about them."""
+        without = "" if found.left is None else self.doubt(found.left)
+        return ProtocolRow(found.part, self.trained, found, self.doubt(judged), without)
+
     def doubt(self, judged: Any) -> str:
-        """Returns why a figure on these images is not honest, or nothing."""
-        if count := int((judged & self.fitted).sum()):
+        """Returns why a figure on these images is not honest, or nothing.
+
+        Args:
+            judged: positions of the images, or bool [N].
+        """
+        if count := int(self.fitted[judged].sum()):
             return f"trained on {count:,} of them"
-        if count := int((judged & self.chosen).sum()):
+        if count := int(self.chosen[judged].sum()):
             return f"the search chose by {count:,} of them"
         return ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from fer_tune.settings import Settings
 from fer_tune.sources.final import Request
 from fer_tune.sources.protocols import under_protocols
 from fer_tune.sources.retrain import run_final_fits
+from fer_tune.sources.run import run_sweeps
 from fer_tune.store.openings import Openings
-from tests.jobs.helpers import INLINE
+from tests.jobs.helpers import INLINE, real_sweep
 
 
 def fitted(settings: Settings, request: Request) -> Path:
@@ -47,6 +50,35 @@ def test_each_part_is_judged_and_what_decided_something_is_not_honest(searched: 
     assert [row.doubt for row in both.rows] == ["", "trained on 28 of them"]
 
 
+def test_a_row_without_copies_is_judged_by_the_images_that_it_has(searched: Settings) -> None:
+    texts, row = _public_test(searched, "usage", Request(on="train", test=False))
+    assert texts == ["no: the search chose by 28 of them"] * 2
+    assert (row["honest"], row["honest_without_copies"]) == (False, False)
+    assert row["doubt_without_copies"] == "the search chose by 28 of them"
+    texts, row = _public_test(searched, "usage", Request(test=False))
+    assert texts == ["no: trained on 28 of them", "–"]
+    assert (row["honest"], row["honest_without_copies"]) == (False, None), "no image is left"
+    texts, row = _public_test(searched, "stratified", Request(test=False))
+    assert 0 < row["trained_on"] < 28
+    assert texts == [f"no: trained on {row['trained_on']} of them", "yes"]
+    assert (row["honest"], row["honest_without_copies"], row["doubt_without_copies"]) == (False, True, "")
+
+
+def _public_test(settings: Settings, policy: str, request: Request) -> tuple[list[str], dict[str, Any]]:
+    """Trains a model, and returns what the table says of PublicTest, and its row of `--json`."""
+    sweep = real_sweep(1)
+    split = sweep.split.model_copy(update={"policy": policy})
+    run_sweeps([replace(sweep, study=policy, split=split)], settings, INLINE)
+    found = run_final_fits(policy, request, settings, INLINE)
+    assert found is not None
+    words = ["evaluate", str(found[0].folder), str(settings.data_source), "--protocol"]
+    variables = {"FER_TUNE_DIR": str(settings.root), "COLUMNS": "200"}
+    shown, data = (CliRunner().invoke(app, [*words, *more], env=variables).stdout for more in ([], ["--json"]))
+    lines = [line for line in shown.splitlines() if line.split()[:2] == ["PublicTest", "left"]]
+    [row] = [row for row in json.loads(data)["rows"] if row["judged"] == "PublicTest"]
+    return [re.split(r"\s{2,}", line.strip())[-1] for line in lines], row
+
+
 def test_copies_in_another_file_are_a_doubt_and_an_unknown_number_is_said(
     searched: Settings, demo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +96,7 @@ def test_copies_in_another_file_are_a_doubt_and_an_unknown_number_is_said(
         ("PublicTest", "28 of 28 are copies of its training images", False),
         ("PrivateTest", "", True),
     ]
+    assert [row.honest_without_copies for row in found.rows] == [None, True], "no image of the first is left"
     assert {row.trained for row in found.rows} == {"another data set"}
     shown = CliRunner().invoke(app, ["evaluate", str(folder), str(other), "--protocol"])
     assert shown.exit_code == 0, shown.output
@@ -72,7 +105,8 @@ def test_copies_in_another_file_are_a_doubt_and_an_unknown_number_is_said(
     unknown = under_protocols(folder, str(other), replace(searched, root=tmp_path / "elsewhere"))
     said = "its training images are not in the cache, so copies were not looked for"
     assert {(row.doubt, row.honest) for row in unknown.rows} == {(said, None)}
-    assert [row["honest"] for row in unknown.as_dict()["rows"]] == [None, None]
+    for name in ("honest", "honest_without_copies"):
+        assert [row[name] for row in unknown.as_dict()["rows"]] == [None, None]
 
 
 def test_a_split_that_is_not_there_is_said_before_an_opening(
