@@ -35,11 +35,24 @@ def choose_devices(devices: str | None = None, workers: Count | None = None) -> 
         SettingsError: a device name is not valid, a GPU does not exist, or the number of workers is
             not between 1 and `MOST_WORKERS`.
     """
-    names = _named(devices or "auto")
+    names = _named((devices or "auto").split(","), "--devices", "a list such as cuda:0,cuda:1")
     if workers is None or workers == "auto":
         workers = max(1, cores() // 2) if names == ["cpu"] else len(names)
     refuse_workers(workers, "auto starts one worker for each GPU, or one for every two CPU cores.")
     return [names[index % len(names)] for index in range(workers)]
+
+
+def choose_device(device: str | None = None) -> str:
+    """Returns the device for one model, such as `cuda:0`.
+
+    Args:
+        device: `cpu`, `cuda` (the first GPU) or a name such as `cuda:0`. None and `auto` mean the
+            first GPU, or the CPU if there is none.
+
+    Raises:
+        SettingsError: the name is not valid, or the GPU does not exist.
+    """
+    return _named([device or "auto"], "--device", "a name such as cuda:0")[0]
 
 
 def refuse_workers(workers: object, hint: str) -> None:
@@ -52,31 +65,37 @@ def refuse_workers(workers: object, hint: str) -> None:
         raise SettingsError(f"--workers must be between 1 and {MOST_WORKERS}, or auto (got {workers}).", hint)
 
 
-def _named(text: str) -> list[str]:
+def _named(words: Sequence[str], option: str, other: str) -> list[str]:
+    """Returns the devices that some words name.
+
+    Args:
+        option: what the user named them with, for the errors.
+        other: what it takes beside `cpu`, `cuda` and `auto`, for the errors.
+    """
     names: list[str] = []
-    for word in (part.strip() for part in text.split(",")):
+    for word in map(str.strip, words):
         if word == "auto":
             names += _gpus() or ["cpu"]
         elif word == "cpu":
             names.append(word)
         elif word == "cuda" or re.fullmatch(r"cuda:\d+", word):
-            names += _present(word)
+            names += _present(word, option)
         else:
             raise SettingsError(
-                f"--devices must be cpu, cuda, auto, or a list such as cuda:0,cuda:1 (got {text}).",
+                f"{option} must be cpu, cuda, auto, or {other} (got {','.join(words)}).",
                 "`fer-tune doctor` lists the devices of this machine.",
             )
     return names
 
 
-def _present(word: str) -> list[str]:
+def _present(word: str, option: str) -> list[str]:
     gpus = _gpus()
     if word == "cuda" and gpus:
         return gpus
     if word in gpus:
         return [word]
-    has = f"This machine has {', '.join(gpus)}." if gpus else "This machine has no GPU. Use --devices cpu."
-    raise SettingsError(f"--devices: {word} does not exist.", has)
+    has = f"This machine has {', '.join(gpus)}." if gpus else f"This machine has no GPU. Use {option} cpu."
+    raise SettingsError(f"{option}: {word} does not exist.", has)
 
 
 def _gpus() -> list[str]:

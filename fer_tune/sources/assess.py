@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fer_tune.data.spec import DataRef
 from fer_tune.errors import DataError, StorageError
 from fer_tune.job import Tta, new_uid
-from fer_tune.pool.devices import choose_devices
+from fer_tune.pool.devices import choose_device
 from fer_tune.settings import Settings
 from fer_tune.sources.evaluate import (
     PREDICTIONS,
@@ -134,7 +134,7 @@ def assess(
 
     if out is not None:
         refuse_model(out)
-    model = load_any(folder, choose_devices(device, 1)[0])
+    model = load_any(folder, choose_device(device))
     dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
     origin, name = origin_of(model.description, folder), name_of(model.description, folder)
     kept = own_split(origin, settings, dataset)

@@ -16,7 +16,7 @@ from fer_tune.data.pictures import expanded, read_pictures
 from fer_tune.errors import DataError, SettingsError
 from fer_tune.files import probe_file, replace_text
 from fer_tune.job import Tta
-from fer_tune.pool.devices import choose_devices
+from fer_tune.pool.devices import choose_device
 from fer_tune.sources.results_folder import refuse_model_file
 
 
@@ -52,7 +52,7 @@ def predict_images(
     from fer_tune.report.contact_sheet import refuse_many, write_sheet
     from fer_tune.train.ensemble import load_any
 
-    model = load_any(folder, choose_devices(None, 1)[0])
+    model = load_any(folder, choose_device())
     _check_targets([path for path in (submission, sheet) if path is not None], folder, images)
     if sheet is not None:
         refuse_many(len(expanded(images)))  # a table has at least one image

@@ -8,7 +8,7 @@ import pytest
 
 from fer_tune.errors import SettingsError
 from fer_tune.pool import devices
-from fer_tune.pool.devices import choose_devices, cores, count_gpus, environment, threads_each
+from fer_tune.pool.devices import choose_device, choose_devices, cores, count_gpus, environment, threads_each
 
 
 @pytest.fixture
@@ -61,6 +61,29 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     assert "cpu" in caught.value.hint
     with pytest.raises(SettingsError, match="cuda does not exist"):
         choose_devices("cuda")
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")],
+)
+def test_one_device_for_a_model(word: str | None, expected: str) -> None:
+    assert choose_device(word) == expected
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("word", ["foo", "cuda:0", "cpu,cpu"])
+def test_an_error_names_the_option_of_the_user(word: str) -> None:
+    assert choose_device() == "cpu"
+    with pytest.raises(SettingsError, match=r"--device\b") as caught:
+        choose_device(word)
+    assert "--devices" not in str(caught.value)
+    assert ("Use --device cpu." in caught.value.hint) == (word == "cuda:0")
+    if word != "cuda:0":
+        assert f"a name such as cuda:0 (got {word})" in caught.value.message
+    with pytest.raises(SettingsError, match="--devices"):
+        choose_devices("cuda:0")
 
 
 @pytest.mark.parametrize("workers", [0, -1])

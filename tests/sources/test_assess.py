@@ -303,3 +303,6 @@ def test_the_command_prints_figures_and_ledger(model: tuple[Settings, Path], mon
     found = json.loads(CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--json"]).stdout)
     assert (found["openings"], len(found["ledger"])) == (2, 2)
     assert CliRunner().invoke(app, ["evaluate", str(folder / "nowhere"), "fer2013"]).exit_code == 2
+    for more in ([], ["--protocol"]):
+        refused = CliRunner().invoke(app, ["evaluate", str(folder), "fer2013", "--device", "foo", *more])
+        assert (refused.exit_code, "--device must be cpu" in refused.stderr) == (2, True)
