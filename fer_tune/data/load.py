@@ -22,7 +22,13 @@ FER2013 = "fer2013"
 
 
 def load_faces(
-    source: str, settings: Settings, progress: Progress | None = None, *, side: int = SIDE, channels: int = 1
+    source: str,
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    side: int = SIDE,
+    channels: int = 1,
+    complete: bool = True,
 ) -> Dataset:
     """Loads a data set, from the cache if it was read before and has not changed.
 
@@ -32,6 +38,7 @@ def load_faces(
         settings: where the cache and the data folder are.
         progress: called with a sentence now and then while files are read.
         side, channels: what the images are resized and converted to.
+        complete: whether there must be several classes, and images of each, as a training needs.
 
     Returns:
         The data set, its images memory-mapped.
@@ -53,8 +60,11 @@ def load_faces(
     from fer_tune.data.containers import printable
 
     path = at_home(source)
-    read = partial(sources.read_source, path, sources.Reading(side, channels, progress))
-    return _cached(sources.identity(path, side, channels), printable(source), settings, read, progress)
+    read = partial(sources.read_source, path, sources.Reading(side, channels, progress, complete))
+    found = _cached(sources.identity(path, side, channels), printable(source), settings, read, progress)
+    if complete:  # the cache may have a data set that was only judged by
+        sources.check_complete(found)
+    return found
 
 
 def missing(source: str, settings: Settings) -> str:

@@ -27,7 +27,7 @@ from fer_tune.data.csvfile import LONGEST, CsvFaces, columns, read_csv, read_hea
 from fer_tune.data.dataset import Dataset
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.data.images import is_image, resized
-from fer_tune.data.tree import read_tree
+from fer_tune.data.tree import EXPECTED, MOST_CLASSES, read_tree
 from fer_tune.errors import DataError
 
 Progress = Callable[[str], None]
@@ -43,11 +43,18 @@ SOURCES = (
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source: side and channels of the images; a function that hears of progress."""
+    """How to read a source.
+
+    Attributes:
+        side, channels: what the images are resized and converted to.
+        progress: hears of progress.
+        complete: whether the data set must be complete, as `check_complete` says.
+    """
 
     side: int = SIDE
     channels: int = 1
     progress: Progress | None = None
+    complete: bool = True
 
 
 def read_source(path: Path, reading: Reading | None = None) -> Dataset:
@@ -64,7 +71,11 @@ def read_source(path: Path, reading: Reading | None = None) -> Dataset:
         dataset = _read_file(path, reading)
     else:
         raise DataError(f"{printable(str(path))}: neither a file nor a folder", SOURCES)
-    return fitted(_checked(dataset), reading.side, reading.channels)
+    if not len(dataset):
+        raise DataError(f"{dataset.source}: no images in it", SOURCES)
+    if reading.complete:
+        check_complete(dataset)
+    return fitted(dataset, reading.side, reading.channels)
 
 
 def fitted(dataset: Dataset, side: int, channels: int) -> Dataset:
@@ -243,14 +254,19 @@ def _from_table(table: CsvFaces, where: str) -> Dataset:
     return Dataset.of(table.images, table.labels, table.usage, names=names, source=where)
 
 
-def _checked(dataset: Dataset) -> Dataset:
-    """Returns the data set, if every class of it has images."""
-    if not len(dataset):
-        raise DataError(f"{dataset.source}: no images in it", SOURCES)
+def check_complete(dataset: Dataset) -> None:
+    """Checks that a network can be trained on a data set. A trained one can be judged by less.
+
+    Raises:
+        DataError: it has only one class, or a class of it has no images.
+    """
+    classes = dataset.spec.classes
+    if len(classes) < 2:
+        raise DataError(
+            f"{dataset.source}: has only one class ({classes[0]}); 2 to {MOST_CLASSES} are possible", EXPECTED
+        )
     empty = [name for name, count in dataset.counts.items() if not count]
     if empty:
         raise DataError(
-            f"{dataset.source}: no image of {', '.join(empty)}",
-            f"Every class needs images: {', '.join(dataset.spec.classes)}.",
+            f"{dataset.source}: no image of {', '.join(empty)}", f"Every class needs images: {', '.join(classes)}."
         )
-    return dataset

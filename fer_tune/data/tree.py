@@ -124,10 +124,8 @@ def _classes(container: Container, names: Iterable[str]) -> tuple[tuple[str, ...
     emotions = {key: label_of(key) for key in spelt}
     if set(emotions.values()) == set(range(len(EMOTIONS))):
         return EMOTIONS, {key: label for key, label in emotions.items() if label is not None}
-    if not 2 <= len(spelt) <= MOST_CLASSES:
-        only = next(iter(spelt.values()))
-        what = f"only one class ({only})" if len(spelt) == 1 else f"{len(spelt):,} classes"
-        raise DataError(f"{container.shown}: has {what}; 2 to {MOST_CLASSES} are possible", EXPECTED)
+    if len(spelt) > MOST_CLASSES:
+        raise DataError(f"{container.shown}: has {len(spelt):,} classes; 2 to {MOST_CLASSES} are possible", EXPECTED)
     keys = sorted(spelt)
     return tuple(spelt[key] for key in keys), {key: label for label, key in enumerate(keys)}
 

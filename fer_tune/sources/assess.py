@@ -135,7 +135,8 @@ def assess(
     if out is not None:
         refuse_model(out)
     model = load_any(folder, choose_device(device))
-    dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
+    spec = model.spec
+    dataset = load_faces(source, settings, note, side=spec.side, channels=spec.channels, complete=False)
     origin, name = origin_of(model.description, folder), name_of(model.description, folder)
     kept = own_split(origin, settings, dataset)
     labels = _labels(dataset, model.spec.classes)

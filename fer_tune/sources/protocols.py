@@ -105,7 +105,8 @@ def under_protocols(
 
     model = load_any(folder)
     origin = origin_of(model.description, folder)
-    dataset = load_faces(source, settings, note, side=model.spec.side, channels=model.spec.channels)
+    spec = model.spec
+    dataset = load_faces(source, settings, note, side=spec.side, channels=spec.channels, complete=False)
     known = _Known.of(dataset, origin, settings)
     rows, missing = [], []
     if known is not None:

@@ -249,6 +249,22 @@ def test_an_image_in_no_class(tmp_path: Path, settings: Settings):
 def test_a_single_class(tmp_path: Path, settings: Settings):
     root = write_tree(tmp_path / "one", {f"train/cat/{index}.png": encoded(IMAGES[index]) for index in range(3)})
     refuse(root, r"has only one class \(cat\)", settings)
+    for _ in range(2):  # read, then from the cache
+        dataset = load_faces(str(root), settings, complete=False)
+        assert (dataset.spec.classes, len(dataset)) == (("cat",), 3)
+    with pytest.raises(DataError, match=r"has only one class \(cat\)") as caught:
+        load_faces(str(root), settings)
+    assert "2 to 256 are possible" in caught.value.message
+
+
+def test_an_unreadable_image_of_a_single_class_is_named(tmp_path: Path, settings: Settings):
+    refuse(write_tree(tmp_path, {"cat/1.png": encoded(IMAGES[0]), "cat/2.png": b"no image"}), "2.png", settings)
+
+
+def test_a_table_to_be_judged_may_lack_classes(tmp_path: Path, settings: Settings):
+    (tmp_path / "a.csv").write_text(csv_text(IMAGES[LABELS == 3], LABELS[LABELS == 3]))
+    refuse(tmp_path / "a.csv", "no image of angry", settings)
+    assert load_faces(str(tmp_path / "a.csv"), settings, complete=False).counts["happy"] == (LABELS == 3).sum()
 
 
 def test_a_class_that_is_empty_in_one_part(tmp_path: Path, settings: Settings):

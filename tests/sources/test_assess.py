@@ -281,6 +281,27 @@ def test_classes_are_found_by_name_and_an_unknown_one_is_said(
         assess(folder, str(upper), settings, usage="PrivateTest")
 
 
+def test_images_of_one_class_are_evaluated(
+    model: tuple[Settings, Path], demo: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, folder = model
+    monkeypatch.setenv("FER_TUNE_DIR", str(settings.root))
+    source = tree(tmp_path / "faces", demo, [60, 61, 62])
+    found = assess(folder, str(source), settings, out=tmp_path / "out")
+    assert [path.name for path in source.iterdir()] == ["happy"]
+    assert [sum(row) for row in found.views["none"].confusion] == [0, 0, 0, 3, 0, 0, 0]
+    scores = found.views["none"].scores
+    assert scores.balanced_accuracy == scores.accuracy
+    assert "NaN" not in (tmp_path / "out" / "metrics.json").read_text()
+    shown = CliRunner().invoke(app, ["evaluate", str(folder), str(source)])
+    assert (shown.exit_code, "nan" in shown.stdout.lower()) == (0, False), shown.output
+    (source / "happy" / "broken.png").write_text("no image")
+    refused = CliRunner().invoke(app, ["evaluate", str(folder), str(source)])
+    assert (refused.exit_code, "broken.png" in refused.stderr) == (2, True)
+    refused = CliRunner().invoke(app, ["data", str(tree(tmp_path / "more", demo, [60]))])
+    assert (refused.exit_code, "only one class (happy)" in refused.stderr) == (2, True)
+
+
 def test_without_the_training_images_nothing_is_said_of_copies(
     model: tuple[Settings, Path], demo: Dataset, tmp_path: Path
 ) -> None:
