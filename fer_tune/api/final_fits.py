@@ -42,7 +42,8 @@ def retrain(
 
     The fits run side by side on all devices. A call that was killed is continued by the same call.
     Each fit is calibrated by a temperature, if predictions for validation images are stored: those
-    of the trial, or with changes those of a fit on training images with the same changes.
+    of the trial, or with changes those of a fit on training images with the same changes. Those of
+    a network that was trained for clearly longer or shorter do not count.
 
     Args:
         trial: the number of the trial whose configuration is trained. None is the best, by its

@@ -18,6 +18,7 @@ from fer_tune.display import terminal
 from fer_tune.errors import StorageError
 from fer_tune.job import Part, Tta
 from fer_tune.settings import Settings
+from fer_tune.sweep.space import show
 
 if TYPE_CHECKING:
     from fer_tune.sources.evaluate import TestScores
@@ -209,16 +210,26 @@ def _show_calibration(out: Console, fit: FinalFit) -> None:
     """Prints the temperature, whose predictions it was fitted to, and what it changes for them."""
     known = fit.calibration
     if known is None:
-        if fit.changes:
-            terminal.line(out, "not calibrated: retrain --on train with the same changes measures it")
+        if fit.on != "train":
+            lacking = "no network that was trained in the same way for about as long has predictions for validation"
+            terminal.line(out, f"not calibrated: {lacking}. This trains one: ", (_measuring(fit), "bold"))
         return
     before, after = (f"{100 * error:.2f}" for error in (known.before, known.after))
-    source = f", by the predictions of {known.about}" if known.about else ""
+    source, of = (f", by the predictions of {known.about}", " of that network") if known.about else ("", "")
     if known.temperature == 1.0:
-        shown = f"temperature 1{source}: no other is clearly better on validation, where ECE is {before} %"
+        shown = f"temperature 1{source}: no other is clearly better on validation, where the ECE{of} is {before} %"
     else:
-        shown = f"temperature {known.temperature:.3f}{source}: ECE on validation from {before} to {after} %"
+        shown = f"temperature {known.temperature:.3f}{source}: ECE{of} on validation from {before} to {after} %"
     terminal.line(out, shown)
+
+
+def _measuring(fit: FinalFit) -> str:
+    """Returns the command for a fit on training images that a fit can borrow a temperature from."""
+    words = ["fer-tune", "retrain", fit.study, "--trial", str(fit.trial), "--on", "train", "--no-test"]
+    words += ["--epochs", str(fit.schedule), *(["--until", "end"] if fit.epochs == fit.schedule else [])]
+    for name, value in fit.changes.items():
+        words += ["--set", f"{name}={show(value)}"]
+    return shlex.join(words)
 
 
 def _show_views(out: Console, title: str, views: Mapping[Tta, TestScores], tta: Tta) -> None:

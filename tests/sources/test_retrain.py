@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from fer_tune.job import EpochRow, Job, JobEnd
 from fer_tune.jobs import Ended, Observer
 from fer_tune.settings import Settings
 from fer_tune.sources import final_result
+from fer_tune.sources.calibrate import alike
 from fer_tune.sources.final import FinalFits, Request
 from fer_tune.sources.final_result import FinalFit, nearest_to_median
 from fer_tune.sources.retrain import run_final_fits
@@ -377,7 +379,7 @@ def test_a_fit_on_training_images_says_on_validation_which_views_are_best(search
 
 
 def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searched: Settings) -> None:
-    changed = Request(on="train", test=False, epochs=1, changes={"crop": 40})
+    changed = Request(on="train", test=False, epochs=3, changes={"crop": 40})
     (alone,) = fitted(searched, changed)
     (longer,) = fitted(searched, replace(changed, epochs=4))
     (fit,) = fitted(searched, replace(changed, on="train+val", epochs=2))
@@ -386,6 +388,49 @@ def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searche
     (fit,) = fitted(searched, replace(changed, on="train+val", epochs=5))
     assert fit.calibration is not None
     assert fit.calibration.source == longer.job
+
+
+def test_a_temperature_is_not_borrowed_from_a_network_of_clearly_another_length(searched: Settings) -> None:
+    """The trial has two epochs. A network that trains longer becomes surer of itself."""
+    for request in (Request(test=False, epochs=4), Request(test=False, epochs=1), Request(on="all", epochs=4)):
+        (fit,) = fitted(searched, request)
+        assert fit.calibration is None
+        assert not (fit.folder / "calibration.json").exists()
+    (alone,) = fitted(searched, Request(on="train", test=False, epochs=4))
+    (fit,) = fitted(searched, Request(test=False, epochs=4))
+    assert fit.calibration is not None
+    assert fit.calibration.source == alone.job
+
+
+@pytest.mark.parametrize(
+    ("curve", "rule", "schedule", "until", "borrows"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], "max", 4, None, "trial 3, 4 epochs"),
+        ([0.1, 0.2, 0.3, 0.4], "max", 6, None, "trial 3, 4 epochs"),
+        ([0.1, 0.2, 0.3, 0.4], "max", 7, None, None),
+        ([0.1, 0.9, 0.3, 0.2], "max", 4, None, None),  # the predictions are those of epoch 2
+        ([0.1, 0.9, 0.3, 0.2], "last", 4, None, "trial 3, 4 epochs"),
+        ([0.1, 0.9, 0.3, 0.2], "max", 4, 1, "trial 3, epoch 2 of 4"),  # on twice as many images
+        ([0.1, 0.2, 0.3, 0.4], "max", 4, 1, None),
+        ([0.1], "max", 4, None, None),  # it was pruned
+    ],
+)
+def test_lengths_are_compared_where_the_predictions_were_made(
+    curve: list[float], rule: str, schedule: int, until: int | None, borrows: str | None
+) -> None:
+    values = [SimpleNamespace(val_accuracy=value, epoch=place) for place, value in enumerate(curve, 1)]
+    trial = SimpleNamespace(uid="t", kind="trial", number=3, schedule=4, fit="train", origin={})
+    job = SimpleNamespace(uid="j", kind="final", schedule=schedule, last_epoch=until or schedule, fit="train+val")
+    job.origin = {"trial": 3}
+    store: Any = SimpleNamespace(
+        jobs=SimpleNamespace(find_trial=lambda *_: trial, of=lambda *_: []),
+        epochs=SimpleNamespace(curve=lambda study, uid: {"t": values}[uid]),
+    )
+    counts = {"train": 50, "val": 50, "test": 20}
+    study: Any = SimpleNamespace(name="s", objective="val_accuracy", split=SimpleNamespace(counts=counts))
+    study.sweep_json = {"objective_of": rule}
+    found = alike(store, study, job)  # type: ignore[arg-type]
+    assert (None if found is None else found.about) == borrows
 
 
 def test_a_fit_with_changes_does_not_borrow_the_temperature_of_the_unchanged_trial(searched: Settings) -> None:
@@ -405,11 +450,17 @@ def test_the_command_says_whose_predictions_the_temperature_was_fitted_to(
         assert shown.exit_code == 0, shown.output
         return " ".join(shown.stdout.split())
 
-    assert "by the predictions of trial 0, 2 epochs:" in printed("--epochs", "3")
-    changed = ("--set", "lr=0.002", "--epochs", "1")
-    assert "not calibrated: retrain --on train with the same changes measures it" in printed(*changed)
-    assert "by the predictions" not in printed(*changed, "--on", "train")
-    assert "by the predictions of a fit of trial 0 on training images, seed 1, 1 epoch:" in printed(*changed)
+    text = printed("--epochs", "3")
+    assert "by the predictions of trial 0, 2 epochs: " in text
+    assert "ECE of that network" in text
+    changed = ("--set", "lr=0.002", "--epochs", "1", "--until", "end")
+    text = printed(*changed)
+    assert "not calibrated: no network that was trained in the same way for about as long has predictions" in text
+    advice = "fer-tune retrain s --trial 0 --on train --no-test --epochs 1 --until end --set lr=0.002"
+    assert advice in text
+    assert "of that network" not in (text := printed(*shlex.split(advice)[3:]))
+    assert "by the predictions" not in text
+    assert "by the predictions of a fit of trial 0 on training images, seed 1, 1 epoch: " in printed(*changed)
 
 
 def test_a_crop_that_does_not_fit_the_images_starts_nothing(
