@@ -13,7 +13,7 @@ from fer_tune.sources.final_job import PARTS
 from fer_tune.store import JobRecord, Store, StudyRecord
 from fer_tune.study.predictions import Predictions
 
-CLEARLY = 1.5
+CLEARLY = 2.0
 """A network borrows no temperature from one whose schedule or training was longer or shorter by
 more than this factor. A network that trains longer becomes surer of itself, right or wrong, and
 needs another temperature."""

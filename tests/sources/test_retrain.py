@@ -392,12 +392,12 @@ def test_a_fit_with_changes_is_calibrated_by_a_fit_with_the_same_changes(searche
 
 def test_a_temperature_is_not_borrowed_from_a_network_of_clearly_another_length(searched: Settings) -> None:
     """The trial has two epochs. A network that trains longer becomes surer of itself."""
-    for request in (Request(test=False, epochs=4), Request(test=False, epochs=1), Request(on="all", epochs=4)):
+    for request in (Request(test=False, epochs=5), Request(on="all", epochs=5)):
         (fit,) = fitted(searched, request)
         assert fit.calibration is None
         assert not (fit.folder / "calibration.json").exists()
-    (alone,) = fitted(searched, Request(on="train", test=False, epochs=4))
-    (fit,) = fitted(searched, Request(test=False, epochs=4))
+    (alone,) = fitted(searched, Request(on="train", test=False, epochs=5))
+    (fit,) = fitted(searched, Request(test=False, epochs=5))
     assert fit.calibration is not None
     assert fit.calibration.source == alone.job
 
@@ -406,11 +406,11 @@ def test_a_temperature_is_not_borrowed_from_a_network_of_clearly_another_length(
     ("curve", "rule", "schedule", "until", "borrows"),
     [
         ([0.1, 0.2, 0.3, 0.4], "max", 4, None, "trial 3, 4 epochs"),
-        ([0.1, 0.2, 0.3, 0.4], "max", 6, None, "trial 3, 4 epochs"),
-        ([0.1, 0.2, 0.3, 0.4], "max", 7, None, None),
-        ([0.1, 0.9, 0.3, 0.2], "max", 4, None, None),  # the predictions are those of epoch 2
+        ([0.1, 0.2, 0.3, 0.4], "max", 8, None, "trial 3, 4 epochs"),
+        ([0.1, 0.2, 0.3, 0.4], "max", 9, None, None),
+        ([0.9, 0.1, 0.3, 0.2], "max", 4, None, None),  # the predictions are those of epoch 1
         ([0.1, 0.9, 0.3, 0.2], "last", 4, None, "trial 3, 4 epochs"),
-        ([0.1, 0.9, 0.3, 0.2], "max", 4, 1, "trial 3, epoch 2 of 4"),  # on twice as many images
+        ([0.1, 0.9, 0.3, 0.2], "max", 4, 1, "trial 3, epoch 2 of 4"),  # on more images
         ([0.1, 0.2, 0.3, 0.4], "max", 4, 1, None),
         ([0.1], "max", 4, None, None),  # it was pruned
     ],
@@ -426,7 +426,7 @@ def test_lengths_are_compared_where_the_predictions_were_made(
         jobs=SimpleNamespace(find_trial=lambda *_: trial, of=lambda *_: []),
         epochs=SimpleNamespace(curve=lambda study, uid: {"t": values}[uid]),
     )
-    counts = {"train": 50, "val": 50, "test": 20}
+    counts = {"train": 50, "val": 20, "test": 20}
     study: Any = SimpleNamespace(name="s", objective="val_accuracy", split=SimpleNamespace(counts=counts))
     study.sweep_json = {"objective_of": rule}
     found = alike(store, study, job)  # type: ignore[arg-type]
