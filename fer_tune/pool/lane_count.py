@@ -33,30 +33,47 @@ class LaneCount:
         hardware: the name of the worker's device. Without one, or on a CPU, `auto` is 1.
         remembered: the file in which `auto` keeps its answers.
 
-    Attributes:
-        lanes: the number at present.
-        settled: whether it is final for the present family.
     """
 
     def __init__(self, lanes: Lanes, hardware: str | None = None, remembered: Path | None = None) -> None:
         self._hardware = None if lanes != "auto" or hardware == "cpu" else hardware
         self._remembered = remembered
-        self.lanes = 1 if lanes == "auto" else lanes
-        self._family = ""
-        self.settled = self._hardware is None
+        self._given = 1 if lanes == "auto" else lanes
+        self._family = ""  # of the job that started last
+        self._answers: dict[str, int] = {}
+        """The lanes of the families that are known, by family."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether the number is measured or remembered, not given."""
+        return self._hardware is not None
+
+    @property
+    def lanes(self) -> int:
+        """The number at present, for the family of the job that started last."""
+        return self._answers.get(self._family, 1) if self.measures else self._given
+
+    @property
+    def settled(self) -> bool:
+        """Whether the number at present is final."""
+        return not self.measures or self._family in self._answers
+
+    def knows(self, job: Job) -> bool:
+        """Returns whether the lanes for a job's family need not be measured."""
+        return not self.measures or job.family in self._answers
 
     def starts(self, job: Job) -> bool:
         """A job starts. Returns whether the lanes for its family must be measured first."""
-        if not self.measures:
-            return False
-        if job.family != self._family:
+        if self.measures and job.family != self._family:
             self._family = job.family
-            known = _read(self._remembered).get(self._key)
-            self.settled, self.lanes = known is not None, min(known or 1, MOST_MEASURED)
-        return not self.settled
+            known = _read(self._remembered).get(self._key(job.family))
+            if known is not None:
+                self._answers[job.family] = known
+        return not self.knows(job)
 
-    def measure(self, rates: Iterator[float | None]) -> Generator[None, None, None]:
-        """Finds the number of lanes, and yields where another job may have its turn.
+    def measure(self, job: Job, rates: Iterator[float | None]) -> Generator[None, None, None]:
+        """Finds the number of lanes for a job's family, and yields where another job may have its
+        turn.
 
         Args:
             rates: the images a second of 1, 2, 4 and so on lanes, as far as memory suffices. None
@@ -69,28 +86,23 @@ class LaneCount:
                 yield
                 continue
             if rate < WORTH * best:
-                return self._settle(lanes)
+                return self._settle(job.family, lanes)
             best, lanes = rate, max(1, 2 * lanes)
             if lanes == MOST_MEASURED:
-                return self._settle(lanes)
-        self.lanes, self.settled = max(1, lanes), lanes > 0
+                return self._settle(job.family, lanes)
+        if lanes:
+            self._answers[job.family] = lanes
         return None
 
-    def _settle(self, lanes: int) -> None:
-        self.lanes, self.settled = lanes, True
+    def _settle(self, family: str, lanes: int) -> None:
+        self._answers[family] = lanes
         if self._remembered is not None:
             with suppress(StorageError):  # the disk is full: the next run measures again
-                answers = _read(self._remembered) | {self._key: lanes}
+                answers = _read(self._remembered) | {self._key(family): lanes}
                 replace_text(self._remembered, json.dumps(answers, indent=1, sort_keys=True) + "\n")
 
-    @property
-    def measures(self) -> bool:
-        """Whether the number is measured or remembered, not given."""
-        return self._hardware is not None
-
-    @property
-    def _key(self) -> str:
-        return f"{self._family} on {self._hardware}"
+    def _key(self, family: str) -> str:
+        return f"{family} on {self._hardware}"
 
 
 def _read(path: Path | None) -> dict[str, int]:

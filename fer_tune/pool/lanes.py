@@ -48,6 +48,8 @@ class LaneSet:
         self._since: float | None = None  # when the first images were trained
         self._count = LaneCount(1)
         self._busy: dict[int, _BusyLane] = {}
+        self._unmeasured: list[str] = []
+        """The jobs that wait until the lanes for their family are measured, the oldest first."""
         self._room: dict[int, int] = {}
         """For each job that waited for memory: how many lanes it leaves."""
 
@@ -109,15 +111,29 @@ class LaneSet:
             yield said
             if isinstance(said, JobEnd):
                 return
-        while len(self._busy) > 1:  # jobs of another family
+        yield from self._measure(job, stop_requested)
+        yield from training
+
+    def _measure(self, job: Job, stop_requested: Callable[[], int]) -> Iterator[int]:
+        """Measures how many lanes a job's family is worth, when no lane trains.
+
+        Of several jobs that wait for this, the oldest measures. The others wait for its answer, or
+        for their turn if it finds none.
+        """
+
+        def waits() -> bool:
+            return not (self._count.settled or self._count.knows(job) or stop_requested())
+
+        self._unmeasured.append(job.uid)
+        while waits() and (self._unmeasured[0] != job.uid or len(self._busy) > len(self._unmeasured)):
             yield 0
-        if not self._count.settled and isinstance(self._trainer, Measures):
+        if waits() and isinstance(self._trainer, Measures):
             with closing(self._trainer.rates(job)) as rates:
-                for _ in self._count.measure(rates):
+                for _ in self._count.measure(job, rates):
                     yield 0
                     if stop_requested():
                         break
-        yield from training
+        self._unmeasured.remove(job.uid)
 
     def _ahead(self, times: float = 1.0) -> bool:
         """Returns whether the worker's first jobs have their head start, or so many times it."""

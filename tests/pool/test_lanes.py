@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,55 @@ def test_another_family_is_measured_when_the_others_jobs_have_ended(tmp_path: Pa
         lanes.turn()
     assert (lanes.lanes, device.asked) == (4, ["deep_cnn", "resnet"])
     assert train(auto(device, file), 4, "resnet") == 4
+
+
+def several(lanes: LaneSet, *families: str, stop: Callable[[], int] = never) -> None:
+    """Starts a job of each family at once, each in a lane that the last search left open."""
+    for lane, family in enumerate(families):
+        lanes.start(lane, of(lane + 2, family), stop)
+
+
+def ended(lanes: LaneSet, most: int = 200) -> list[int]:
+    """Gives all lanes so many turns, at most. Returns the lanes whose jobs have ended."""
+    said = [one for _ in range(most) if lanes.busy for one in lanes.turn()]
+    return [lane for lane, message in said if isinstance(message, JobEnd)]
+
+
+def test_of_jobs_that_start_together_one_is_measured_and_the_others_then_train() -> None:
+    device = Device(deep_cnn=DEEP_CNN)
+    lanes = auto(device)
+    several(lanes, *["deep_cnn"] * 4)
+    assert sorted(ended(lanes)) == [0, 1, 2, 3]
+    assert (lanes.lanes, device.asked) == (8, ["deep_cnn"])
+
+
+def test_if_the_first_cannot_be_measured_the_next_is_tried_when_it_has_ended() -> None:
+    device = Device(deep_cnn=[])
+    lanes = auto(device)
+    several(lanes, *["deep_cnn"] * 3)
+    assert sorted(ended(lanes)) == [0, 1, 2]
+    assert (lanes.lanes, device.asked) == (1, ["deep_cnn"] * 3)
+
+
+def test_each_of_two_families_that_start_together_is_measured_once_and_for_itself(tmp_path: Path) -> None:
+    device, file = Device(deep_cnn=DEEP_CNN, resnet=RESNET), tmp_path / "lanes.json"
+    lanes = auto(device, file)
+    several(lanes, "deep_cnn", "resnet", "deep_cnn", "resnet")
+    assert sorted(ended(lanes)) == [0, 1, 2, 3]
+    assert device.asked == ["deep_cnn", "resnet"]
+    assert json.loads(file.read_text()) == {"deep_cnn on a GPU": 8, "resnet on a GPU": 4}
+
+
+def test_a_stop_reaches_a_job_that_waits_to_be_measured() -> None:
+    device, wishes = Device(deep_cnn=DEEP_CNN, resnet=RESNET), [0]
+    lanes = auto(device)
+    train(lanes, 1, "deep_cnn")
+    device.said["deep_cnn"] = [5] * 1000
+    several(lanes, "deep_cnn", "resnet", stop=lambda: wishes[0])
+    assert ended(lanes, 10) == []
+    wishes[0] = 1
+    assert ended(lanes, 10) == [1]  # the trainer of the other does not ask for stops
+    assert device.asked == ["deep_cnn"]
 
 
 def test_where_memory_ends_the_lanes_the_answer_is_for_this_run(tmp_path: Path) -> None:
