@@ -47,7 +47,7 @@ class InlinePool:
         ]
         self._use: tuple[Lanes, Path | None] = (1, None)
         self._turn = -1
-        self._lost: list[Event] = []
+        self._news: list[Event] = []
 
     @property
     def workers(self) -> list[WorkerInfo]:
@@ -58,6 +58,7 @@ class InlinePool:
         for worker in self._workers:
             if worker.lanes is not None:
                 worker.lanes.use(lanes, remembered)
+        self._news += self._lanes()
 
     def idle(self) -> list[Slot]:
         ready = [worker for worker in self._workers if worker.lanes is not None]
@@ -79,14 +80,14 @@ class InlinePool:
     def end_worker(self, worker: int, why: str) -> None:
         """Ends a worker, as the interface says. Here the worker is always between two turns."""
         ended = self._workers[worker]
-        self._lost.append(LostEvent(worker, tuple(ended.jobs.values()), why, ""))
+        self._news.append(LostEvent(worker, tuple(ended.jobs.values()), why, ""))
         self._workers[worker] = _Worker(replace(ended.info, lanes=1))
 
     def events(self, timeout: float) -> list[Event]:
         """Returns what happened, as the interface says. It never waits, because it trains."""
-        if self._lost:
-            lost, self._lost = self._lost, []
-            return lost
+        if self._news:
+            news, self._news = self._news, []
+            return news
         if changed := [*self._start(), *self._lanes()]:
             return changed
         training = [worker.info.index for worker in self._workers if worker.jobs]

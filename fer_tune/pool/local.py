@@ -124,11 +124,6 @@ class _Process(PoolMember):
         """The worker as the runner sees it."""
         return WorkerInfo(self.index, self.device, self.process.pid, lanes=self.lanes)
 
-    def use_lanes(self, message: UseLanes) -> None:
-        """Sets the number of lanes, also of a process that replaces this one."""
-        self.use = message
-        self.send(message)
-
     def replace(self) -> None:
         """Starts a new process for one that was lost.
 

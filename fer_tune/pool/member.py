@@ -34,6 +34,7 @@ class PoolMember(ABC):
     """One worker of a pool: the jobs of its lanes, and how often its process died.
 
     Attributes:
+        use: how many lanes its process was asked to have.
         ready: whether its process has started and can get jobs.
         lost: whether its process died and has no successor yet.
         jobs: the jobs in training, by lane.
@@ -74,14 +75,25 @@ class PoolMember(ABC):
         self.lanes = 1
         self.why = ""
 
+    def use_lanes(self, message: UseLanes) -> None:
+        """Sets the number of lanes, also of a process that replaces this one.
+
+        Fewer lanes count at once, because the next job may come before the process has answered.
+        More lanes count when it says that it has them.
+        """
+        self.use = message
+        self.lanes = 1 if message.lanes == "auto" else min(self.lanes, message.lanes)
+        self.send(message)
+
     def event(self, message: object) -> Event:
         """Notes a message of the worker, and returns it as the runner sees it."""
         if isinstance(message, Ready):
             self.ready, self._failed_starts, self._new_until = True, 0, 0.0
             return ReadyEvent(self.index)
         if isinstance(message, Has):
-            self.lanes = message.lanes
-            return LanesEvent(self.index, message.lanes)
+            given = self.use.lanes  # an answer to what it was asked before may be on its way
+            self.lanes = message.lanes if given == "auto" else min(given, message.lanes)
+            return LanesEvent(self.index, self.lanes)
         assert isinstance(message, Said), "the worker sends nothing else"
         if isinstance(message.message, JobEnd):
             del self.jobs[message.lane]

@@ -178,7 +178,8 @@ class Pool(Protocol):
     def use_lanes(self, lanes: Lanes, remembered: Path | None = None) -> None:
         """Sets how many jobs each worker trains at the same time. Running jobs are not disturbed.
 
-        A pool that was never told has one lane for each worker.
+        Fewer lanes count at once: `auto` is one until a worker says that it has more. A pool that
+        was never told has one lane for each worker.
 
         Args:
             remembered: the file in which workers with `auto` lanes remember what they measured.

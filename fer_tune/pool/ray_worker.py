@@ -18,7 +18,7 @@ from fer_tune.errors import FerTuneError, PoolError
 from fer_tune.files import replace_file
 from fer_tune.job import Job, JobEnd
 from fer_tune.pool.member import PoolMember
-from fer_tune.pool.messages import Said, UseLanes
+from fer_tune.pool.messages import Said
 from fer_tune.pool.port import Event, TrainerFactory, WorkerInfo
 from fer_tune.pool.process import tail
 from fer_tune.pool.ray_cluster import Claim, Cluster
@@ -118,11 +118,6 @@ class RayWorker(PoolMember):
         if where.machine == machine():
             return WorkerInfo(self.index, where.device, where.pid, lanes=self.lanes)
         return WorkerInfo(self.index, f"{where.device} of {where.node}", None, lanes=self.lanes, here=False)
-
-    def use_lanes(self, message: UseLanes) -> None:
-        """Sets the number of lanes, also of an actor that replaces this one."""
-        self.use = message
-        self.send(message)
 
     def send(self, message: object) -> None:
         """Sends a message to the worker. Its errors come from `poll`."""

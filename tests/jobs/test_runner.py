@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from fer_tune.errors import PoolError, StudyError, TrainingError
 from fer_tune.job import EpochRow, Job, JobEnd, Value
 from fer_tune.jobs import Ended
+from fer_tune.pool import WorkerInfo
 from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.sources.workers import RunOptions
@@ -84,6 +86,24 @@ class TestARun:
         assert [study.counts.complete for study in outcome.studies] == [4, 3]
         (_, _, before), (_, _, after) = watch.opened
         assert before == after
+
+    def test_a_sweep_with_one_lane_after_one_with_several_has_a_trial_at_a_time(
+        self, options: RunOptions, settings: Settings
+    ) -> None:
+        training: set[str] = set()
+        most: Counter[str] = Counter()
+
+        class Counting(Notebook):
+            def job_started(self, job: Job, worker: WorkerInfo, lane: int = 0) -> None:
+                training.add(job.uid)
+                most[job.study] = max(most[job.study], len(training))
+
+            def job_ended(self, job: Job, ended: Ended) -> None:
+                training.discard(job.uid)
+
+        sweeps = [replace(make_sweep(name, seconds=0.01), lanes=lanes) for name, lanes in (("a", 4), ("b", 1))]
+        run_sweeps(sweeps, settings, replace(options, workers=1), Counting(), obedient)
+        assert most == {"a": 4, "b": 1}
 
     def test_stops_when_the_hours_are_over(self, options: RunOptions, settings: Settings) -> None:
         sweep = make_sweep(epochs=10_000, hours=2 / 3600, seconds=0.02, budget=100)

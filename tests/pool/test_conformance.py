@@ -15,7 +15,7 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.data.spec import DataRef
 from fer_tune.data.splits import reference, store_split
 from fer_tune.job import Value
-from fer_tune.pool import EndEvent, Event, LostEvent, ReadyEvent, RowEvent, Slot
+from fer_tune.pool import EndEvent, Event, Lanes, LanesEvent, LostEvent, ReadyEvent, RowEvent, Slot
 from fer_tune.pool.port import load_trainer
 from fer_tune.settings import Settings
 from tests.studies import uid_of
@@ -223,6 +223,17 @@ class TestLanes:
         assert [end(events, number).end.status for number in range(2)] == ["completed"] * 2
         listen(pool, lambda _: pool.workers[0].lanes == 1)
         assert len(pool.idle()) == 1
+
+    @pytest.mark.parametrize("fewer", [1, "auto"])
+    def test_fewer_lanes_count_before_the_worker_has_answered(self, make_pool: MakePool, fewer: Lanes) -> None:
+        pool = make_pool(lanes=3)
+        start_lanes(pool, 3)
+        pool.use_lanes(fewer)
+        assert pool.idle() == [Slot(0)]
+        assert listen(pool, bool) == [LanesEvent(0, 1)]
+        assert pool.idle() == [Slot(0)]
+        pool.use_lanes(2)
+        start_lanes(pool, 2)
 
     def test_auto_is_one_lane_on_a_cpu(self, make_pool: MakePool) -> None:
         pool = make_pool()

@@ -1,4 +1,4 @@
-"""Which slots a pool offers while some of its workers are still starting."""
+"""Which slots a pool offers while some of its workers start, or have not answered yet."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pytest
 from fer_tune.pool import Slot, WorkerInfo
 from fer_tune.pool import member as module
 from fer_tune.pool.member import MemberPool, PoolMember
-from fer_tune.pool.messages import Has, Ready
+from fer_tune.pool.messages import Has, Ready, UseLanes
 
 
 class Member(PoolMember):
-    """A worker without a process."""
+    """A worker without a process. What is sent to it gets lost."""
 
     @property
     def info(self) -> WorkerInfo:
         return WorkerInfo(self.index, "cuda:0", None, lanes=self.lanes)
 
     def send(self, message: object) -> None:
-        raise AssertionError("nothing is sent")
+        pass
 
     def kill(self, why: str) -> None:
         raise AssertionError("nobody is killed")
@@ -32,6 +32,7 @@ class Members(MemberPool[Member]):
 
 
 def get_ready(member: Member, lanes: int) -> None:
+    member.use_lanes(UseLanes(lanes, None))
     member.event(Ready())
     member.event(Has(lanes))
 
@@ -56,3 +57,16 @@ def test_it_does_not_wait_for_one_that_died() -> None:
     get_ready(pool._workers[0], 2)
     pool._workers[1].loss("it was killed", "")
     assert pool.idle() == [Slot(0, 0), Slot(0, 1)]
+
+
+@pytest.mark.parametrize("given", [1, 2])
+def test_an_answer_to_an_earlier_number_opens_no_more_lanes_than_were_asked_for_since(given: int) -> None:
+    member = Member(0)
+    get_ready(member, 3)
+    member.use_lanes(UseLanes(4, None))
+    member.use_lanes(UseLanes(given, None))
+    assert member.lanes == given
+    member.event(Has(4))
+    assert member.lanes == given
+    member.event(Has(1))
+    assert member.lanes == 1
