@@ -127,7 +127,7 @@ class Runner:
             entry = self.jobs.running.get(uid)
             if entry is None or entry.verdict:
                 continue
-            if entry.worker is None:
+            if entry.waits:
                 self.jobs.waiting.remove(entry)
                 self.jobs.leave(entry, Event.OVERDUE, reason, None)
             else:

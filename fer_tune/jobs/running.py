@@ -19,7 +19,7 @@ class Running:
 
     Attributes:
         state: see `states`.
-        worker: the worker that trains the job, or None while it waits for one.
+        worker: the worker that trains the job, or None while it waits for one, or is interrupted.
         slot: the worker and the lane that train the job, or that trained it last.
         verdict: why its source stopped it, or empty. The runner then ignores further epochs.
         overdue: the reason to record if its time limit is over, else empty.
@@ -86,6 +86,16 @@ class Running:
         """The slot of a job that is in training."""
         assert self.slot is not None, "the job was never given to a worker"
         return self.slot
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job waits for a worker."""
+        return self.state == "queued"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interruption has stopped the job, which a later run continues."""
+        return self.worker is None and not self.waits
 
     @property
     def decided(self) -> bool:

@@ -52,11 +52,11 @@ class Supervisor:
         limit = self.job_timeout
         if limit is None or entry.began is None or entry.verdict or entry.overdue:
             return
-        if entry.spent + now - entry.began <= limit:
+        if entry.spent + now - entry.began <= limit or entry.interrupted:
             return
         entry.recall_value()
         entry.overdue = f"the job took longer than its trial_timeout of {limit:g} s"
-        if entry.worker is None:
+        if entry.waits:
             self.jobs.waiting.remove(entry)
             self.jobs.leave(entry, overdue(entry), entry.overdue, None)
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -17,7 +19,7 @@ from fer_tune.settings import Settings
 from fer_tune.sources.run import run_sweeps
 from fer_tune.store import Store
 from fer_tune.study import Counts, summaries, trials
-from tests.jobs.helpers import INLINE, LOCAL, Notebook, run
+from tests.jobs.helpers import INLINE, LOCAL, Notebook, once, run
 from tests.pool.trainers import obedient
 from tests.searches import make_sweep
 
@@ -101,6 +103,26 @@ def test_a_trial_that_is_told_elsewhere_is_dropped(settings: Settings, state: Tr
         assert told.state == job.state == {"FAIL": "failed", "COMPLETE": "complete", "PRUNED": "pruned"}[state.name]
         assert state != TrialState.COMPLETE or told.value == job.value == 0.99
         assert all(attempt.ended for attempt in store.jobs.attempts("s"))
+
+
+def test_a_trial_that_ctrl_c_has_stopped_and_that_is_then_told_elsewhere_is_dropped(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_tune.sources.other_hands.LOOK_SECONDS", 0.0)
+
+    class Telling(Notebook):
+        def tick(self) -> None:
+            with Store.of(settings) as store:
+                stopped = [one.number for one in store.jobs.attempts("s") if one.ended is not None]
+            if stopped == [1]:
+                other(settings).tell(1, state=TrialState.FAIL)
+
+    watch = Telling(on_epoch=once(2, lambda: signal.raise_signal(signal.SIGINT)))
+    outcome = run_sweeps([make_sweep(budget=2, epochs=9)], settings, replace(INLINE, workers=2), watch, obedient)
+    assert outcome.interrupted
+    assert {ended.number: ended.state for ended in watch.ended} == {0: "requeued", 1: "pruned"}
+    assert any("trial 1 was ended by another program" in note for note in watch.notes), watch.notes
+    assert outcome.studies[0].counts == Counts(waiting=1, failed=1)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

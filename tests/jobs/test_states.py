@@ -366,6 +366,22 @@ def test_ctrl_c_does_not_wait_for_a_slow_epoch(store: Store, job: Job, monkeypat
     assert job.checkpoint.exists()
 
 
+def test_the_time_limit_of_a_job_that_ctrl_c_has_stopped_is_that_of_the_next_run(store: Store, job: Job) -> None:
+    signals, now = Signals(), [0.0]
+
+    def stops_late(pool: ScriptedPool) -> list[PoolEvent]:
+        now[0] = 10.0
+        return ends("stopped")(pool)
+
+    pool, source = ScriptedPool([epoch(1), interrupts, stops_late], signals), OneJob(job, store)
+    limits = Limits(job_timeout=5.0)
+    outcome = Runner(source, pool, store, Observer(), signals, limits, clock=lambda: now[0]).run()
+    assert outcome.reason == "interrupted"
+    assert [(ended.state, ended.reason) for ended in source.heard] == [("requeued", "interrupted")]
+    assert job.checkpoint is not None
+    assert job.checkpoint.exists()
+
+
 def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> None:
     """A job that continues from a checkpoint sends its rows again. Their cost counts once."""
     heard: list[tuple[int, int, bool]] = []
