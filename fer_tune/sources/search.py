@@ -196,8 +196,9 @@ class Search:
     def next(self) -> Job:
         """Records and returns the next trial.
 
-        A trial that an earlier run left queued comes first. Else the order decides. New trials are
-        first those in Optuna's queue, and then those that the sampler draws.
+        A trial that an earlier run left queued comes first, if the budget has room for it. Else the
+        order decides. New trials are first those in Optuna's queue, and then those that the sampler
+        draws.
         """
         with self._others.gives_up():
             job = self._next()
@@ -205,7 +206,7 @@ class Search:
         return job
 
     def _next(self) -> Job:
-        if self._requeued:
+        if self._requeued and (self._has_room() or not self._order.by_time):  # see `Order.wanted`
             return self._asked()
         choice = self._order.choice(self._has_room, len(self._running), self._left())
         return self._asked() if choice.uid is None else self._continued(choice.uid, choice.to_the_end)

@@ -182,6 +182,26 @@ def test_a_larger_budget_continues_a_study_whose_paused_trials_were_pruned(sweep
     assert min(ended.number or 0 for ended in watch.ended) == 12
 
 
+def test_a_queued_trial_without_room_in_the_budget_does_not_start_when_a_paused_one_continues(
+    sweep: Sweep, settings: Settings
+) -> None:
+    promoted: set[int | None] = set()
+
+    def interrupt(job: Job, row: EpochRow) -> None:
+        if row.epoch == 2 and job.number not in promoted:
+            promoted.add(job.number)
+            if len(promoted) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    first = run_sweeps([sweep], settings, INLINE, Notebook(on_epoch=interrupt), obedient).studies[0].counts
+    assert (first.complete, first.waiting) == (0, 1)
+    smaller = sweep.budget.model_copy(update={"trials": first.paused})
+    outcome, watch = run(replace(sweep, budget=smaller), settings)
+    assert watch.started, "paused trials continue"
+    assert outcome.studies[0].counts.finished == first.paused
+    assert outcome.studies[0].counts.waiting == 1
+
+
 def test_a_sweep_that_prunes_again_trains_its_paused_trials_to_the_end(sweep: Sweep, settings: Settings) -> None:
     interrupt_after(sweep, settings, pauses=4)
     run(replace(sweep, search=SearchSpec()), settings)
