@@ -116,7 +116,8 @@ class Running:
     def try_again(self) -> None:
         """Makes the job ready for another attempt."""
         self.ended_worker, self.furthest = False, max(self.furthest, self.reached)
-        self.earlier = {row.epoch: row for row in self.rows}
+        if self.rows:  # an attempt without an epoch leaves the earlier ones as they are
+            self.earlier = {row.epoch: row for row in self.rows}
         self.job = replace(self.job, attempt=self.job.attempt + 1)
         self.worker, self.rows = None, []
 

@@ -382,7 +382,8 @@ def test_the_time_limit_of_a_job_that_ctrl_c_has_stopped_is_that_of_the_next_run
     assert job.checkpoint.exists()
 
 
-def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> None:
+@pytest.mark.parametrize("losses", [1, 2])
+def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job, losses: int) -> None:
     """A job that continues from a checkpoint sends its rows again. Their cost counts once."""
     heard: list[tuple[int, int, bool]] = []
 
@@ -391,12 +392,22 @@ def test_rows_that_are_sent_again_are_known_as_such(store: Store, job: Job) -> N
             heard.append((row.attempt, row.epoch, replayed))
 
     signals = Signals()
-    steps = [epoch(1), epoch(2), lost, epoch(1), epoch(2), epoch(3), ends("completed")]
+    steps = [epoch(1), epoch(2), *[lost] * losses, epoch(1), epoch(2), epoch(3), ends("completed")]
     source = OneJob(replace(job, checkpoint=None), store)
     Runner(source, ScriptedPool(list(steps), signals), store, Listener(), signals, Limits()).run()
-    assert heard == [(0, 1, False), (0, 2, False), (1, 1, True), (1, 2, True), (1, 3, False)]
+    assert heard == [(0, 1, False), (0, 2, False), (losses, 1, True), (losses, 2, True), (losses, 3, False)]
     (ended,) = source.heard
     assert (ended.epochs, ended.seconds) == (3, 3.0)
+
+
+@pytest.mark.parametrize("losses", [1, 2, 3])
+def test_a_job_keeps_its_epochs_if_later_attempts_have_none(store: Store, job: Job, losses: int) -> None:
+    signals, source = Signals(), OneJob(job, store)
+    pool = ScriptedPool([epoch(1, 0.25), epoch(2, 0.5), *[lost] * losses], signals)
+    Runner(source, pool, store, Observer(), signals, Limits(retries=losses - 1)).run()
+    (ended,) = source.heard
+    assert (ended.state, ended.value, ended.epochs, ended.seconds) == ("failed", 0.5, 2, 2.0)
+    assert ended.facts["best_epoch"] == 2
 
 
 def entry(reached: int, furthest: int = 0, ended_worker: bool = False) -> Running:
