@@ -98,7 +98,7 @@ class JobMessages:
         job, replayed, value = entry.job, entry.add(row), entry.value(row)
         if not replayed:
             self.pace.took(row.seconds)
-        entry.verdict = self.source.judge(job, row, value).reason
+        entry.verdict = self.source.judge(job, row, value, replayed).reason
         self.jobs.afterwards.append(lambda: self.observers.epoch(job, row, value, replayed))
 
     # ends ---------------------------------------------------------------------------------------------------------

@@ -114,11 +114,12 @@ class Source(Protocol):
         `judge`."""
         ...
 
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+    def judge(self, job: Job, row: EpochRow, value: float, replayed: bool) -> Verdict:
         """Decides whether a job continues after an epoch. The row is in the database already.
 
         Args:
             value: the epoch's objective, which may be nan or infinite.
+            replayed: whether an earlier attempt trained the epoch; see `Observer.epoch`.
         """
         ...
 

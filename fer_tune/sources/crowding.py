@@ -44,7 +44,7 @@ class Crowding:
         """Seconds that each trial still needs to its end, if it has a device for itself, by uid."""
 
     def heard(self, job: Job, epoch: int, seconds: float, running: int, left: float) -> None:
-        """Records an epoch.
+        """Records an epoch that was just trained.
 
         Args:
             seconds: that it took.

@@ -96,7 +96,7 @@ class JobList:
     def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
         """Does nothing, because nobody judges the epochs."""
 
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+    def judge(self, job: Job, row: EpochRow, value: float, replayed: bool) -> Verdict:
         """Returns `CONTINUE`: each job is trained to its end."""
         return CONTINUE
 

@@ -90,7 +90,7 @@ class Order(Protocol):
         ...
 
     def heard(self, job: Job, row: EpochRow, compared: float, running: int, left: float) -> None:
-        """Records an epoch.
+        """Records an epoch that was just trained, and not one that was only sent again.
 
         Args:
             compared: what rungs compare of it; see `rung_value`.

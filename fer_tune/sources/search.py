@@ -224,12 +224,13 @@ class Search:
         assert job.number is not None
         self._study.record(job.number, row.epoch, value)
 
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+    def judge(self, job: Job, row: EpochRow, value: float, replayed: bool) -> Verdict:
         """Reports an epoch to Optuna, and returns the decision of its pruner."""
         assert job.number is not None
         compared = rung_value(row, job.objective, self._sweep.search.compare)
         self._paused.heard(job, row.epoch, compared)
-        self._order.heard(job, row, compared, len(self._running), self._left())
+        if not replayed:  # rounds know it already, and other trials ran beside it than those of now
+            self._order.heard(job, row, compared, len(self._running), self._left())
         with self._study.looking_back(self._order.known(job.uid)):
             poor = self._study.report(job.number, row.epoch, value)
         if not poor:

@@ -68,9 +68,9 @@ class Together:
         """Has the job's list record what it needs."""
         self._owner[job.uid].record_epoch(job, row, value)
 
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+    def judge(self, job: Job, row: EpochRow, value: float, replayed: bool) -> Verdict:
         """Returns the verdict of the job's list."""
-        return self._owner[job.uid].judge(job, row, value)
+        return self._owner[job.uid].judge(job, row, value, replayed)
 
     def ended(self, job: Job, ended: Ended) -> None:
         """Has the job's list record how the job ended."""

@@ -72,7 +72,7 @@ class OneJob:
     def record_epoch(self, job: Job, row: EpochRow, value: float) -> None:
         pass
 
-    def judge(self, job: Job, row: EpochRow, value: float) -> Verdict:
+    def judge(self, job: Job, row: EpochRow, value: float, replayed: bool) -> Verdict:
         return Verdict("enough") if row.epoch == self.stop_in else CONTINUE
 
     def ended(self, job: Job, ended: Ended) -> None:

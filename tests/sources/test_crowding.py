@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from fer_tune.sources.crowding import Crowding
 from fer_tune.sources.workers import RunOptions
 from fer_tune.store import Store
 from fer_tune.sweep.schema import SearchSpec
-from tests.jobs.helpers import run
+from tests.jobs.helpers import INLINE, run
 from tests.pool.trainers import row
 from tests.searches import make_sweep
 
@@ -168,6 +169,19 @@ def test_a_trial_that_pauses_at_a_rung_is_not_waited_for() -> None:
     crowding = crowding_of((3.0, 3))
     crowding.heard(PAUSING, 60, 3.0, running=3, left=32.0)
     assert crowding.most(32.0) == 2
+
+
+def test_epochs_that_a_trial_sends_again_when_it_continues_are_not_counted(
+    searching: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They say how many trials ran when they were trained, and others run now."""
+    heard: Counter[tuple[str, int]] = Counter()
+    monkeypatch.setattr(Crowding, "heard", lambda _, job, epoch, *rest: heard.update([(job.uid, epoch)]))
+    sweep = make_sweep(epochs=9, budget=6, seconds=0.0, search=SearchSpec(strategy="promote", factor=3, rungs=[1, 3]))
+    _, watch = run(sweep, searching, replace(INLINE, lanes="auto"))
+    assert watch.replayed > 0
+    assert heard.total() == len(watch.rows) - watch.replayed
+    assert set(heard.values()) == {1}
 
 
 def test_a_search_with_little_time_uses_fewer_lanes_and_completes_trials(
