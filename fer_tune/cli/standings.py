@@ -79,6 +79,11 @@ def conclusions(found: Standings) -> list[str]:
         if known.race.racing:
             said.append("The confirmations are not complete. The same fer-tune confirm continues them.")
         said += [f"Trial {number} left the race: {why}" for number, why in known.failed.items()]
+    if not found.in_cache and len(found.ranked) > 1:
+        said.append(
+            "The images of the study are not in the cache. So its trials are compared by their values alone, "
+            "and not image by image."
+        )
     if found.cut_off is not None:
         said.append(found.cut_off.sentence())
     return [text for text in said if text]

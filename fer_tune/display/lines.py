@@ -65,7 +65,7 @@ class Lines(Observer):
     def epoch(self, job: Job, row: EpochRow, value: float, replayed: bool) -> None:
         self._progress.pop(job.uid, None)
         if self._epochs and not replayed:
-            measured = f"{terminal.percent(value)}, train loss {row.train_loss:.4f}, {terminal.duration(row.seconds)}"
+            measured = f"{_measured(job, value)}, train loss {row.train_loss:.4f}, {terminal.duration(row.seconds)}"
             self._line(f"{job.study}: {job.label} epoch {row.epoch}/{job.last_epoch}: {measured}")
 
     def job_ended(self, job: Job, ended: Ended) -> None:
@@ -83,9 +83,15 @@ def progress(finished: int, budget: int, noun: str) -> str:
     return f"{finished:,} of {terminal.many(budget, noun)} finished"
 
 
+def _measured(job: Job, value: float) -> str:
+    """Returns a value of a job in per cent. Without a validation part it is that of the images that
+    are trained on, and says so."""
+    return f"{terminal.percent(value)}{' in training' if job.objective == 'train_accuracy' else ''}"
+
+
 def describe(job: Job, ended: Ended) -> str:
     """Returns how a job ended, in one line."""
-    value = "" if ended.value is None else f" at {terminal.percent(ended.value)}"
+    value = "" if ended.value is None else f" at {_measured(job, ended.value)}"
     epochs = "1 epoch" if ended.epochs == 1 else f"{ended.epochs} epochs"
     reason = f" ({ended.reason})" if ended.reason else ""
     return f"{job.label} {ended.state}{value}, {epochs}, {terminal.duration(ended.seconds)}{reason}"

@@ -73,7 +73,7 @@ def show_previews(previews: Sequence[Preview]) -> None:
 def _show_first(out: Console, one: Preview) -> None:
     """Prints the first configurations of a new study."""
     for name, params in one.first[:LISTED]:
-        what = f"first {name}" if name else "first"
+        what = f"start configuration {name!r}" if name else "a start configuration"
         out.print(Padding(Text(terminal.shown(f"{what}: {_params(params)}")), (0, 0, 0, 2)))
     if len(one.first) > LISTED:
         terminal.line(out, f"  and {terminal.many(len(one.first) - LISTED, 'more start configuration')}")
@@ -132,7 +132,9 @@ def comparison(plan: Mapping[str, Any]) -> str:
     expected, took = plan["expected"], plan["took"]
     said, was = float(expected["device_seconds"]["middle"]), float(took["device_seconds"])
     error = f" ({was / said - 1:+.0%})" if said > 0 else ""
-    trials = f"{terminal.many(round(expected['started']['middle']), 'trial')}, and {took['started']:.0f} started"
+    trials = (
+        f"it expected {terminal.many(round(expected['started']['middle']), 'trial')}, and {took['started']:.0f} started"
+    )
     training = _time(ForecastRange(**expected["device_seconds"]))
     return f"the plan expected {training} of training, and it took {terminal.clock(was)}{error}; {trials}"
 

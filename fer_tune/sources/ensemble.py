@@ -95,9 +95,9 @@ def run_ensemble(
     """
     with wired(settings, options, observers_of(settings, observer), trainer) as run:
         store = run.store
+        run.keep_images(*(store.studies.get(name) for name in dict.fromkeys(studies)))  # the choice needs labels
         chosen = choose_members(store, studies, size)
         sources = MemberFits.of(store, settings, chosen, epochs=epochs, mirrored=run.mirrored, held=run.held)
-        run.keep_images(*(source.record for source in sources))
         run.begin()
         if any(source.wanted() for source in sources):
             _train(sources, run)

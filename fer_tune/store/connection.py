@@ -216,7 +216,7 @@ def explain(error: SQLAlchemyError, url: URL, waited: float = 0.0) -> StorageErr
         return StorageError(f"The database {where} lacks the table {missing[1] or missing[2]}.", _RESTORE)
     unreached = isinstance(error, OperationalError) and url.get_backend_name() != "sqlite"
     hint = _UNREACHED if unreached else "`fer-tune doctor` examines the storage."
-    return StorageError(f"The database {where} answers: {said}", hint)
+    return StorageError(f"The database {where} cannot be used: {said}", hint)
 
 
 def sqlite_code(error: SQLAlchemyError) -> int | None:

@@ -64,7 +64,7 @@ def _remarks(sweep: Sweep, study: StudyRecord, params: Mapping[str, Value], cent
         remarks.append(f"{study.name} is a study of {study.family.partition('@')[0]}.")
     if left_out := _left_out(sweep, params, centre):
         names = ", ".join(left_out)
-        remarks.append(f"The search does not take over these hyperparameters of its best trial: {names}.")
+        remarks.append(f"The search does not take over these hyperparameters of {study.name}'s best trial: {names}.")
     return " ".join(remarks)
 
 

@@ -85,6 +85,8 @@ class Standings:
         confirmations: what the confirmations say, or None without any.
         rule: how `chosen` was chosen.
         cut_off: a paused or pruned trial that was better than all complete ones, or None.
+        in_cache: whether the validation images are there. Without them, trials are compared by
+            their values alone.
     """
 
     study: str
@@ -93,6 +95,7 @@ class Standings:
     confirmations: Confirmations | None
     rule: Rule
     cut_off: CutOff | None
+    in_cache: bool = True
 
     @property
     def ties(self) -> tuple[Standing, ...]:
@@ -144,7 +147,8 @@ def standings(store: Store, study: str, top: int = COMPARED, rule: Rule = "max")
     others = [trial for number, trial in known.items() if number not in places][: max(top, COMPARED)]
     ranked = [*_confirmed(first, places, record.objective, reader.predictions)]
     ranked += beside_leader(others, record, reader.predictions)
-    return Standings(study, record.objective, tuple(ranked), confirmations, rule, cut_off(store, study, best))
+    there = reader.predictions.labels is not None
+    return Standings(study, record.objective, tuple(ranked), confirmations, rule, cut_off(store, study, best), there)
 
 
 def best(store: Store, study: str, top: int = 1) -> list[TrialSummary]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -192,3 +193,11 @@ def test_the_list_of_studies_marks_a_gain_under_new_seeds(sampled: Settings, mon
     shown = fer_tune("studies").stdout
     assert re.search(r"[+-]\d+\.\d ± \d+\.\d\*", shown)
     assert "* under new seeds; best is what the search measured" in shown
+
+
+def test_without_the_images_trials_are_compared_by_values_and_best_says_so(confirmed: Settings) -> None:
+    said = "The images of the study are not in the cache."
+    assert said not in " ".join(fer_tune("best").stdout.split())
+    shutil.rmtree(confirmed.cache)
+    assert said in " ".join(fer_tune("best").stdout.split())
+    assert json.loads(fer_tune("best", "--json").stdout)["trials"][0]["number"] == 1

@@ -31,7 +31,7 @@ def test_a_dry_run_says_what_comes_first_and_writes_nothing(sweep: Path, setting
     text = " ".join(shown.stdout.split())
     assert "tiny: simple_cnn on demo a new study in sqlite:" in text
     assert "1 trial of at most 3 epochs; 1 worker: cpu" in text
-    assert "first by hand: lr 0.001, width 8" in text
+    assert "start configuration 'by hand': lr 0.001, width 8" in text
     assert text.count("for example: lr 0.0") == 3
     assert text.endswith("nothing was trained or written")
     assert not settings.root.exists()
@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_a_prior_does_not_take_over(sweep: Path, settings: S
     make_study(settings).close()
     changes = ["study=other", "search.prior.study=tiny", "lr=0.5"]
     [found] = fer_tune.preview(sweep, changes=changes)
-    said = "The search does not take over these hyperparameters of its best trial: lr."
+    said = "The search does not take over these hyperparameters of tiny's best trial: lr."
     assert found.notes[-1] == f"search.prior: {said}"
     words = ["run", str(sweep), "--dry-run", *(word for change in changes for word in ("--set", change))]
     assert said in " ".join(CliRunner().invoke(app, words).stdout.split())

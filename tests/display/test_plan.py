@@ -55,11 +55,12 @@ def test_a_plan_without_trials_has_no_end(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("trials", "high", "said"),
     [
-        (1, 10.0, "the plan expected 0:10 of training, and it took 0:12 (+20%); 1 trial, and 1 started"),
+        (1, 10.0, "the plan expected 0:10 of training, and it took 0:12 (+20%); it expected 1 trial, and 1 started"),
         (
             12,
             20.0,
-            "the plan expected 0:10 (0:10 to 0:20) of training, and it took 0:12 (+20%); 12 trials, and 1 started",
+            "the plan expected 0:10 (0:10 to 0:20) of training, and it took 0:12 (+20%); "
+            "it expected 12 trials, and 1 started",
         ),
     ],
 )

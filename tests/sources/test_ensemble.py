@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,10 @@ class Studies(Observer):
     def __init__(self) -> None:
         self.opened: list[tuple[str, int]] = []
         self.started: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def study_opened(self, plan: Plan, counts: Counts, workers: object) -> None:
         self.opened.append((plan.study, counts.complete))
@@ -92,6 +97,16 @@ def test_members_are_trained_and_test_is_opened_once(searched: Settings) -> None
     assert metrics["test"]["plain"]["accuracy"] == found.tested.views["none"].scores.accuracy
     assert set(metrics["test_of_single"]) == {"plain", "flip"}
     assert metrics["validation"]["ensemble"] == found.chosen.choice.honest
+
+
+def test_images_that_the_cache_lost_are_loaded_again_before_the_choice(searched: Settings) -> None:
+    for folder in searched.cache.iterdir():
+        shutil.rmtree(folder)
+    heard = Studies()
+    found = run_ensemble(["one", "two"], searched, INLINE, observer=heard, size=2)
+    assert found is not None
+    assert len(found.chosen.candidates) == 4
+    assert heard.notes == ["one: its images are not in the cache any more. They are loaded again."]
 
 
 def test_members_share_a_device_in_lanes(searched: Settings) -> None:

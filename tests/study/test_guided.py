@@ -119,7 +119,7 @@ def test_a_note_says_what_a_prior_does_not_take_over(settings: Settings) -> None
     searched(settings, replace(other, family="deep_cnn"))
     assert noted(settings, with_prior(PriorSpec(study="other"))) == [
         "s: search.prior: other is a study of deep_cnn. "
-        "The search does not take over these hyperparameters of its best trial: seconds."
+        "The search does not take over these hyperparameters of other's best trial: seconds."
     ]
 
 
