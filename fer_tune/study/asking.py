@@ -9,9 +9,10 @@ from optuna.trial import Trial
 
 from fer_tune.job import Value
 from fer_tune.store import Store
+from fer_tune.study.queue_entries import by_key, check_entry
 from fer_tune.study.single_writer import SingleWriter
 from fer_tune.study.telling import Telling
-from fer_tune.study.trial_states import Proposal
+from fer_tune.study.trial_states import RETRY_OF, Proposal
 from fer_tune.study.trial_writes import StaleError
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Choice, Domain, Fixed
@@ -91,7 +92,8 @@ class Asking(Telling):
         """Returns a trial that runs in memory only.
 
         Other programs may put anything into Optuna's queue, such as a text for a number. Optuna
-        says so only when the value is used. Such an entry is remembered as poisoned.
+        says so only when the value is used, and `check_entry` after that. Such an entry is
+        remembered as poisoned.
         """
         while True:
             trial = self._study.ask()
@@ -104,10 +106,15 @@ class Asking(Telling):
                 self._poisoned[trial.number] = f"its entry in Optuna's queue is not valid: {error}"
 
     def _params(self, trial: Trial) -> dict[str, Value]:
+        space, entry = self.sweep.space, trial._fixed_params  # empty unless the trial is from the queue
+        if entry:
+            trial._fixed_params = by_key(space, entry)
         params: dict[str, Value] = {}
-        for key, parameter in self.sweep.space.items():
+        for key, parameter in space.items():
             if parameter.active(params):
                 params[parameter.name] = self._suggest(trial, key, parameter.domain)
+        if entry and RETRY_OF not in trial.user_attrs:  # a trial that continues was checked when it began
+            check_entry(space, entry, params)
         return params
 
     def _refuse_poisoned(self) -> None:

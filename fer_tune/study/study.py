@@ -21,6 +21,7 @@ from fer_tune.study.asking import Asking
 from fer_tune.study.look_back import OneTurn, Turns
 from fer_tune.study.priors import prior_centres, prior_name
 from fer_tune.study.pruners import RUNG, make_pruner, warm_up
+from fer_tune.study.queue_entries import drawable
 from fer_tune.study.rung_view import reached
 from fer_tune.study.samplers import make_sampler
 from fer_tune.study.single_writer import SingleWriter
@@ -149,11 +150,10 @@ class Study(Asking):
         """
         from fer_tune.study.rehearsal import Waiting, rehearsed  # a run does not need it
 
-        queued = [trial for trial in self._all() if trial.state == TrialState.WAITING]
-        waiting = [
-            Waiting(name, trial.system_attrs.get(FIXED, trial.params), self._is_trusted(name))
-            for trial, name in ((trial, str(trial.user_attrs.get(START, ""))) for trial in queued)
-        ]
+        waiting = []
+        for trial in self._storage.memory.of((TrialState.WAITING,)):
+            name, entry = str(trial.user_attrs.get(START, "")), trial.system_attrs.get(FIXED, trial.params)
+            waiting.append(Waiting(name, drawable(self.sweep.space, entry), self._is_trusted(name)))
         centres = prior_centres(self.sweep, self.store)
         return rehearsed(self.sweep, centres, pace, waiting, place=len(self._all()), alone=alone)
 

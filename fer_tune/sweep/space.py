@@ -67,7 +67,7 @@ class Range:
 
     def contains(self, value: Value) -> bool:
         """Returns whether the sampler could draw `value`."""
-        if isinstance(value, str | bool) or not self.low <= value <= self.high:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         if self.step is not None:
             steps = (value - self.low) / self.step
@@ -183,6 +183,21 @@ def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
         for key, parameter in space.items()
         if parameter.name in params and not isinstance(parameter.domain, Fixed) and parameter.active(known)
     }
+
+
+def misplaced(space: Space, name: str, value: Value, params: Mapping[str, Value]) -> str:
+    """Returns why a configuration cannot have a value, or an empty text if it can.
+
+    Args:
+        name: a hyperparameter of the space, or the key of one of its alternatives.
+        params: the configuration by hyperparameter, with what the space fixes.
+    """
+    alternatives = [parameter for parameter in space.values() if name in (parameter.name, parameter.key)]
+    active = next((parameter for parameter in alternatives if parameter.active(params)), None)
+    if active is not None:
+        return "" if active.domain.contains(value) else f"is {show(value)}, but params allows {active.domain}"
+    needs = " or ".join(parameter.condition for parameter in alternatives)
+    return f"applies only where {needs}: this configuration must say so, or leave {name} out"
 
 
 def same(one: Value, other: Value) -> bool:

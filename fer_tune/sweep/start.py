@@ -10,7 +10,7 @@ from fer_tune.job import Value
 from fer_tune.sweep.error_messages import unknown
 from fer_tune.sweep.params import ParamsReader
 from fer_tune.sweep.schema import Start
-from fer_tune.sweep.space import Fixed, Space, name_of, same, show
+from fer_tune.sweep.space import Fixed, Space, misplaced, name_of, same, show
 from fer_tune.sweep.yaml_nodes import Node, join
 
 LONGEST_NAME = 100
@@ -79,16 +79,11 @@ class StartReader:
 
     def _misplaced(self, name: str, value: Value, params: dict[str, Value]) -> str:
         """Returns why a start value cannot be drawn from the space, or an empty text if it can."""
-        alternatives = [parameter for parameter in self.space.values() if parameter.name == name]
-        if not alternatives:
+        if all(parameter.name != name for parameter in self.space.values()):
             default = self.params.catalogue[name].default
             stays = f"is {show(value)}, but it is not in params and stays {show(default)}"
             return "" if same(default, value) else stays
-        active = next((parameter for parameter in alternatives if parameter.active(params)), None)
-        if active is not None:
-            return "" if active.domain.contains(value) else f"is {show(value)}, but params allows {active.domain}"
-        needs = " or ".join(parameter.condition for parameter in alternatives)
-        return f"applies only where {needs}: this configuration must say so, or leave {name} out"
+        return misplaced(self.space, name, value, params)
 
     def _excluded_by_override(self, name: str) -> bool:
         """Returns whether an override can be why a start value is out of place."""

@@ -51,6 +51,16 @@ def test_a_plan_uses_earlier_trials_of_the_family(searching: Settings, sweep: Sw
     assert plan.pace.lengths == []
 
 
+@pytest.mark.parametrize("entry", [{"value": "abc"}, {"value": None}, {"nosuch": 1}])
+def test_a_plan_bears_an_entry_of_the_queue_that_is_not_valid(
+    searching: Settings, sweep: Sweep, entry: dict[str, object]
+) -> None:
+    run(replace(sweep, budget=sweep.budget.model_copy(update={"trials": 1})), searching)
+    optuna.load_study(study_name="s", storage=searching.url).enqueue_trial(entry)
+    (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
+    assert plan.forecast.started.middle > 0
+
+
 def test_a_plan_probes_too_if_there_are_few_earlier_trials(searching: Settings, sweep: Sweep) -> None:
     run(make_sweep("before", epochs=9, budget=3, seconds=0.0), searching)
     (plan,) = plan_sweeps([sweep], searching, INLINE, print, obedient)
