@@ -100,9 +100,10 @@ def _examples(sweep: Sweep) -> tuple[dict[str, Value], ...]:
     import numpy as np
 
     from fer_tune.study.configurations import Cube
-    from fer_tune.sweep.space import named
+    from fer_tune.study.samplers import begins_with_off
+    from fer_tune.sweep.space import even, named
 
-    cube = Cube(sweep.space)
+    cube = Cube(sweep.space if begins_with_off(sweep) else even(sweep.space))
     if not cube.parameters:
         return ()
     points = cube.draw(DRAWN, np.random.default_rng(sweep.seed))

@@ -22,6 +22,7 @@ from fer_tune.study.guided import GuidedSampler
 from fer_tune.study.proposals import Guide, Proposer
 from fer_tune.study.sampler_view import LearningSampler
 from fer_tune.study.tpe import OnceTPESampler
+from fer_tune.sweep.samplers_and_pruners import KNOW_OFF
 from fer_tune.sweep.schema import Sweep
 from fer_tune.sweep.space import Range
 
@@ -90,9 +91,22 @@ def make_sampler(
     if sweep.sampler.name == "effects":
         return GuidedSampler(proposer, place)
     model = _of_optuna(sweep, trials, place)
-    if sweep.search.prior is not None or (sweep.search.strategy == "promote" and sweep.sampler.name != "random"):
-        return GuidedSampler(proposer, place, model)
-    return model
+    return GuidedSampler(proposer, place, model) if _is_guided(sweep) else model
+
+
+def _is_guided(sweep: Sweep) -> bool:
+    promotes = sweep.search.strategy == "promote" and sweep.sampler.name != "random"
+    return sweep.sampler.name == "effects" or sweep.search.prior is not None or promotes
+
+
+def begins_with_off(sweep: Sweep) -> bool:
+    """Returns whether the first draws of a search know `off` of a range.
+
+    All draws of `effects` and `random` do. A guided sampler first draws by chance, and `gp` and
+    `cmaes` first draw independently.
+    """
+    name, startup = sweep.sampler.name, sweep.sampler.options.get("n_startup_trials", 0)
+    return name in KNOW_OFF or _is_guided(sweep) or (name in ("gp", "cmaes") and startup > 1)
 
 
 def _of_optuna(sweep: Sweep, trials: int, place: Callable[[int], int]) -> BaseSampler:

@@ -38,6 +38,7 @@ from fer_tune.sweep.sections import (
     read_schedule,
     read_search,
     read_split,
+    without_off,
 )
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
@@ -157,7 +158,7 @@ def _sweep(sections: _Sections, tried: _Tried, study: str, path: Path, text: str
     sampler, pruner, search, schedule = sections.sampler, sections.pruner, sections.search, sections.schedule
     if sampler is None or pruner is None or search is None or schedule is None:
         return None
-    notes = tried.notes + unreached(search, budget.epochs)
+    notes = tried.notes + unreached(search, budget.epochs) + without_off(sampler, tried.space)
     if search.prior is not None and search.prior.study is None and not tried.start:
         notes += ("`start` has no configurations, so the search has no prior",)
     return Sweep(

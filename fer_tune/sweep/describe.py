@@ -7,8 +7,9 @@ from typing import Literal
 
 from fer_tune.data.fer2013 import SIDE
 from fer_tune.sweep.catalogue import catalogue
+from fer_tune.sweep.samplers_and_pruners import KNOW_OFF
 from fer_tune.sweep.schema import Sweep
-from fer_tune.sweep.space import Choice, Fixed, Range, show
+from fer_tune.sweep.space import Choice, Fixed, Range, even, show
 
 KINDS: dict[type, Literal["fixed", "range", "choice"]] = {Fixed: "fixed", Range: "range", Choice: "choice"}
 
@@ -39,6 +40,7 @@ def rows(sweep: Sweep) -> list[Row]:
     defaults.
     """
     hypers = catalogue(sweep.family)
+    space = sweep.space if sweep.sampler.name in KNOW_OFF else even(sweep.space)
     named = [
         Row(
             name=parameter.name,
@@ -48,7 +50,7 @@ def rows(sweep: Sweep) -> list[Row]:
             default=show(hypers[parameter.name].default),
             description=hypers[parameter.name].description,
         )
-        for parameter in sweep.space.values()
+        for parameter in space.values()
     ]
     seen = {row.name for row in named}
     return named + [

@@ -141,6 +141,9 @@ SAMPLERS: dict[str, type[SamplerSection]] = {
     "qmc": QMC,
     "effects": Effects,
 }
+KNOW_OFF = ("effects", "random")
+"""The samplers that know `off` of a range in all their draws."""
+
 PRUNERS: dict[str, type[Section]] = {
     "median": Median,
     "percentile": Percentile,

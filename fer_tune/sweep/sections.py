@@ -9,6 +9,7 @@ from fer_tune.data.policy import SplitPolicy
 from fer_tune.models import Family
 from fer_tune.sweep.catalogue import describe_value
 from fer_tune.sweep.error_messages import unknown, validated
+from fer_tune.sweep.samplers_and_pruners import KNOW_OFF
 from fer_tune.sweep.schema import (
     PRUNERS,
     SAMPLERS,
@@ -199,6 +200,16 @@ def check_cmaes(node: Node, space: Space, problems: Problems) -> None:
         )
     if sum(isinstance(parameter.domain, Range) for parameter in searched) < 2 and not choices:
         problems.add(node, "sampler", "cmaes needs at least two ranges to search: add some, or use tpe")
+
+
+def without_off(sampler: SamplerSpec, space: Space) -> tuple[str, ...]:
+    """Returns in words for which ranges the sampler does not know `off`. Empty if it knows it for
+    all."""
+    names = list(dict.fromkeys(p.name for p in space.values() if isinstance(p.domain, Range) and p.domain.off))
+    if not names or sampler.name in KNOW_OFF:
+        return ()
+    others = " and ".join(KNOW_OFF)
+    return (f"sampler: {sampler.name} ignores off ({_some(names)}) and draws evenly; {others} use it",)
 
 
 def _some(names: list[str]) -> str:

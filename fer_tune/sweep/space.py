@@ -22,7 +22,7 @@ is drawn by walking through the space in its order:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isclose
 from typing import Any
 
@@ -182,6 +182,14 @@ def keyed(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
         key: known[parameter.name]
         for key, parameter in space.items()
         if parameter.name in params and not isinstance(parameter.domain, Fixed) and parameter.active(known)
+    }
+
+
+def even(space: Space) -> Space:
+    """Returns a space without `off`, as samplers see it that do not know `off`."""
+    return {
+        key: replace(one, domain=replace(one.domain, off=0.0)) if isinstance(one.domain, Range) else one
+        for key, one in space.items()
     }
 
 

@@ -114,6 +114,24 @@ def test_seed_and_study_are_those_of_the_sweep(sweep: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "off"),
+    [
+        (["sampler=effects"], True),
+        (["sampler=random"], True),
+        (["sampler=gp"], True),  # its first trials
+        (["sampler=tpe"], False),
+        (["sampler=qmc"], False),
+        (["sampler={name: gp, n_startup_trials: 0}"], False),
+        (["sampler=tpe", "search.strategy=promote"], True),  # chance draws its first trials
+    ],
+)
+def test_examples_leave_out_what_the_sampler_would(sweep: Path, changes: list[str], off: bool) -> None:
+    space = "params={mixup: {low: 0, high: 1, off: 0.97}}"
+    [found] = fer_tune.preview(sweep, changes=["start=[]", space, *changes])
+    assert {one["mixup"] == 0 for one in found.examples} == {off}
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [("2", 2.0), ("90m", 1.5), ("1h30m", 1.5), ("1h 30min", 1.5), ("45s", 0.0125), ("0.5h", 0.5)],
 )

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from fer_tune.errors import SweepError
+from fer_tune.sweep.describe import rows
 from fer_tune.sweep.load import find_sweeps, load_sweep, load_sweeps, loads_sweep
 from fer_tune.sweep.schema import PrunerSpec, ScheduleSpec, SearchSpec, Start, Sweep, SweepLimits
 from fer_tune.sweep.space import Choice, Fixed, Range
@@ -613,6 +614,33 @@ def test_rungs_that_no_trial_reaches_are_noted(search: str, note: str) -> None:
 def test_a_schedule_that_is_too_short_for_rungs_is_noted() -> None:
     sweep = loads("family: vgg\nbudget: {epochs: 1}\nsearch: promote")
     assert sweep.notes == ("search: trials have 1 epoch, which is too few for a rung, so none pauses",)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "note"),
+    [
+        ("effects", ""),
+        ("random", ""),
+        ("tpe", "sampler: tpe ignores off (mixup, lr) and draws evenly; effects and random use it"),
+        ("{name: gp}", "sampler: gp ignores off (mixup, lr) and draws evenly; effects and random use it"),
+    ],
+)
+def test_a_sampler_that_ignores_off_is_noted_and_check_claims_no_share(sampler: str, note: str) -> None:
+    sweep = loads(
+        f"""
+family: vgg
+sampler: {sampler}
+params:
+  mixup: {{low: 0, high: 0.5, off: 0.5}}
+  cutmix: {{low: 0, high: 0.5}}
+  optimizer: {{choices: [sgd, adamw]}}
+  lr: [{{low: 0.1, high: 0.2, off: 0.5, when: {{optimizer: sgd}}}},
+       {{low: 0.01, high: 0.02, off: 0.5, when: {{optimizer: adamw}}}}]
+"""
+    )
+    assert sweep.notes == ((note,) if note else ())
+    claimed = [row.name for row in rows(sweep) if "of the draws" in row.values]
+    assert claimed == ([] if note else ["mixup", "lr", "lr"])
 
 
 def test_a_prior_without_start_configurations_is_noted() -> None:
