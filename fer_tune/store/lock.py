@@ -171,7 +171,7 @@ class StudyLock:
         """Returns the error for a lock that another process holds."""
         return StudyError(
             f"The study {self.study} is being run by {who}.",
-            f"Wait for it, stop it with `fer-tune stop --study {self.study}`, or give this run another study name.",
+            f"Wait for it, or stop it with `fer-tune stop --study {self.study}`.",
         )
 
     def __enter__(self) -> StudyLock:

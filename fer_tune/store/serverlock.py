@@ -68,7 +68,7 @@ class ServerLock:
         if (holder := self._take()) is not None:
             raise StudyError(
                 f"The study {self.study} is being run by {holder}.",
-                "Wait for it, stop it there, or give this run another study name.",
+                "Wait for it, or stop it there.",
             )
 
     def keep(self) -> bool:

@@ -38,7 +38,7 @@ def rename_study(store: Store, settings: Settings, name: str, to: str) -> None:
     if any(is_run(store, lock) for lock in (confirm_lock(name), *(final_lock(name, batch) for batch in batches))):
         raise StudyError(f"The study {name} is being confirmed or retrained.", "Wait for that, or stop it.")
     with ExitStack() as held:
-        for one in (name, to):
+        for one in dict.fromkeys((name, to)):  # once if the names are equal
             held.enter_context(StudyLock(settings, settings.url, one))
         if store.studies.find(to) is not None or _in_optuna(store, to):
             raise StudyError(f"There is a study {to} already.", "Choose another name.")

@@ -45,8 +45,9 @@ def holder(settings: Settings, study: str = "resnet") -> subprocess.Popen[str]:
 
 def test_the_refusal_names_the_holder_and_its_death_releases(settings: Settings) -> None:
     with holder(settings) as child:
-        with pytest.raises(StudyError, match=f"process {child.pid} "):
+        with pytest.raises(StudyError, match=f"process {child.pid} ") as caught:
             lock(settings).acquire()
+        assert caught.value.hint == "Wait for it, or stop it with `fer-tune stop --study resnet`."
         with lock(settings, "vgg"):
             pass
         child.send_signal(signal.SIGKILL)

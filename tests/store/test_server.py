@@ -81,8 +81,9 @@ def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
     with lock(server, tmp_path / "here"):
         held_by = lock(server, tmp_path / "there").server_holder()
         assert held_by == f"fer-tune {os.getpid()} on {socket.gethostname()}"
-        with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}"):
+        with pytest.raises(StudyError, match=rf"run by fer-tune {os.getpid()} on {socket.gethostname()}") as caught:
             lock(server, tmp_path / "there").acquire()
+        assert caught.value.hint == "Wait for it, or stop it there."
         with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
             pass  # the locks of another study, and of the mirror, are free
     with lock(server, tmp_path / "there"), pytest.raises(StudyError):

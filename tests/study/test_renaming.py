@@ -43,6 +43,8 @@ def test_a_name_must_be_free_and_valid_and_the_study_at_rest(settings: Settings)
     with make_study(settings) as store, make_study(settings, sweep=SWEEP.replace("study: tiny", "study: other")):
         with pytest.raises(StudyError, match="There is a study other already"):
             rename_study(store, settings, "tiny", "other")
+        with pytest.raises(StudyError, match="There is a study tiny already"):
+            rename_study(store, settings, "tiny", "tiny")
         with pytest.raises(StudyError, match="'a/b' is not a valid study name"):
             rename_study(store, settings, "tiny", "a/b")
         with StudyLock(settings, settings.url, "tiny"), pytest.raises(StudyError, match="is being run"):
