@@ -118,21 +118,32 @@ def trials(  # noqa: PLR0917 - options
         none = "has failed" if failed and not where else f"meets {' and '.join(conditions)}"
         terminal.note(f"No trial of {name} {none}.")
     else:
-        _show(name, found, None if columns is None else columns.split(","), hyperparameters=not failed)
+        _show(name, found, None if columns is None else _asked(columns, name, storage), hyperparameters=not failed)
         if failed:
             details = api.failures(name, storage=storage)
             _show_details({trial.number: details.get(trial.number, "") for trial in found})
 
 
-def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *, hyperparameters: bool) -> None:
-    """Prints a table."""
+def _asked(columns: str, study: str, storage: str | None) -> list[str]:
+    """Returns the names that --columns gives. Trials that are not shown may be the only ones that
+    have them.
+
+    Raises:
+        SettingsError: no trial of the study has a value of this name.
+    """
     from fer_tune.study.picking import checked, names
 
+    known = names(api.trials(study, storage=storage))
+    return [checked(name.strip(), known) for name in columns.split(",")]
+
+
+def _show(study: str, found: Sequence[TrialSummary], asked: list[str] | None, *, hyperparameters: bool) -> None:
+    """Prints a table."""
     out = terminal.console()
     if asked is None:
         columns, missing = chosen(found, out.width, hyperparameters)
     else:
-        columns, missing = [_column(checked(name.strip(), names(found)), found) for name in asked], []
+        columns, missing = [_column(name, found) for name in asked], []
     terminal.line(out, (study, "bold"))
     colours = [terminal.STYLES.get(trial.state, "") for trial in found]
     coloured = out.is_terminal and not out.no_color

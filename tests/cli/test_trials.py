@@ -40,6 +40,13 @@ def test_an_unknown_column_is_refused_before_anything_is_printed(store: Store, f
     assert "Did you mean width?" in shown.stderr
 
 
+def test_a_column_may_have_what_only_other_trials_have(store: Store, fer_tune: Run) -> None:
+    """Only the failed trial has a reason."""
+    shown = fer_tune("trials", "--columns", "trial,reason", "--where", "state=complete")
+    assert shown.exit_code == 0, shown.output
+    assert [line.split() for line in shown.stdout.splitlines()[3:]] == [["0", "–"], ["1", "–"], ["4", "–"]]
+
+
 def test_conditions_hold_for_json_too(store: Store, fer_tune: Run) -> None:
     listed = json.loads(fer_tune("trials", "--json", "--where", "value>40%", "--sort", "value").stdout)
     assert [trial["number"] for trial in listed] == [1, 0, 4]
