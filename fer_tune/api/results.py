@@ -89,7 +89,8 @@ def logs(study: str | None = None, trial: int | None = None, *, storage: str | N
         trial: its number. None is the latest trial that failed.
 
     Raises:
-        StudyError: there is no such study or trial, or none was named and none has failed.
+        StudyError: there is no such study or trial, or none was named and none has failed. Or no
+            worker has started the trial; then the message says why it failed.
     """
     from fer_tune.study.summaries import trials as read
     from fer_tune.study.trial_logs import trial_logs

@@ -9,6 +9,8 @@ from pathlib import Path
 from fer_tune.errors import StudyError
 from fer_tune.settings import Settings
 from fer_tune.store import AttemptRecord, Store
+from fer_tune.study.summaries import trial
+from fer_tune.study.trial_states import REASON, REQUEUED_AS
 
 BEGINS = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d study (?P<study>\S+), (?P<job>.+), attempt (?P<attempt>\d+), lane")
 """The line that a worker writes when a job begins."""
@@ -40,11 +42,24 @@ def trial_logs(store: Store, settings: Settings, study: str, number: int) -> lis
     """
     attempts = [one for one in store.jobs.attempts(study) if (one.kind, one.number) == ("search", number)]
     if not attempts:
-        raise StudyError(
-            f"The study {study} has no trial {number} that a worker started.", f"`fer-tune trials {study}` lists them."
-        )
+        raise StudyError(_why_no_log(store, study, number), f"`fer-tune trials {study}` lists the trials.")
     written = _written(settings.logs, study, f"trial {number}")
     return [TrialLog(one, *written.get(one.attempt, (None, ()))) for one in attempts]
+
+
+def _why_no_log(store: Store, study: str, number: int) -> str:
+    """Returns why there is no attempt at a trial. One that failed has a reason of its own.
+
+    Raises:
+        StudyError: the trial does not exist.
+    """
+    found = trial(store, study, number)
+    if found.state == "failed":
+        reason = found.attrs.get(REASON) or "no reason was recorded"
+        return f"Trial {number} of {study} failed before a worker started it: {reason}"
+    continued = found.state == "requeued"
+    why = f"trial {found.attrs[REQUEUED_AS]} continues it" if continued else "no worker has started it"
+    return f"Trial {number} of {study} has no log: {why}."
 
 
 def _written(folder: Path, study: str, job: str) -> dict[int, tuple[Path, tuple[str, ...]]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner
 
 import fer_tune
@@ -48,5 +52,29 @@ def test_the_latest_failed_trial_is_shown_by_default() -> None:
 
 
 def test_a_trial_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(StudyError, match="has no trial 77 that a worker started"):
+    with pytest.raises(StudyError, match="has no trial 77"):
         fer_tune.logs("tiny", 77)
+
+
+@pytest.mark.parametrize(
+    ("state", "attrs", "why"),
+    [
+        (TrialState.FAIL, {"reason": "'abc' is not a number"}, "failed before a worker started it: 'abc' is not a num"),
+        (TrialState.FAIL, {}, "failed before a worker started it: no reason was recorded"),
+        (TrialState.FAIL, {"reason": "the run ended", "requeued_as": 9}, "has no log: trial 9 continues it"),
+        (TrialState.WAITING, {}, "has no log: no worker has started it"),
+    ],
+)
+def test_a_trial_without_a_log_says_why(settings: Settings, state: TrialState, attrs: Any, why: str) -> None:
+    found = optuna.load_study(study_name="tiny", storage=settings.url)
+    found.add_trial(create_trial(state=state, user_attrs=attrs))
+    with pytest.raises(StudyError, match=f"Trial 5 of tiny {why}"):
+        fer_tune.logs("tiny", 5)
+
+
+def test_the_latest_failed_trial_may_have_no_log(settings: Settings) -> None:
+    found = optuna.load_study(study_name="tiny", storage=settings.url)
+    found.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": "'abc' is not a number"}))
+    shown = CliRunner().invoke(app, ["logs", "tiny"])
+    assert shown.exit_code == 2
+    assert "'abc' is not a number" in " ".join(shown.stderr.split())
