@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fer_tune.data.policy import SplitPolicy
-from fer_tune.models import FAMILIES
+from fer_tune.models import FAMILIES, family_files
 from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.params import ParamsReader
@@ -120,6 +120,8 @@ def _tried(root: Node, changed: set[str], problems: Problems) -> _Tried:
     """Reads `params` and `start` for the family, or for the one whose name is nearest."""
     family = root.entries.get("family")
     if family is None or not isinstance(family.value, str):
+        return _Tried()
+    if family_files.is_written(family.value):  # its file has a problem, which is already known
         return _Tried()
     known: str | None = family.value
     if family.value not in FAMILIES:

@@ -137,7 +137,6 @@ def _read_family(root: Node, folder: Path, problems: Problems) -> bool:
         given.value = family_files.register(str(given.value), folder)
     except FerTuneError as error:
         problems.add(given, "family", f"{error.message} {error.hint}".strip())
-        root.entries.pop("family")
     return True
 
 

@@ -127,6 +127,7 @@ def test_what_is_no_family_is_a_problem_of_the_sweep(file: Path, named: str, sou
     with pytest.raises(SweepError, match=r"line 2: family: ") as found:
         loads_sweep(SWEEP.replace("./mynet.py:MyNet", named), file.with_name("mine.yaml"))
     assert says in str(found.value)
+    assert len(found.value.problems) == 1
 
 
 def test_a_sweep_to_begin_with_is_printed_for_a_file(file: Path) -> None:
