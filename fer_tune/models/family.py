@@ -6,14 +6,15 @@ and printing `--help` do not wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fer_tune.data.spec import DataSpec
 from fer_tune.errors import TrainingError
+from fer_tune.job import Value
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +51,8 @@ class Family:
             gets a function from the configuration to its rate.
         halvings: how often the network halves the side of its feature maps, at most.
         multiple: what the side of an image must be a multiple of, for a network of patches.
+        fewer_halvings: how often it halves them at most with some values of a hyperparameter that
+            has choices, such as `{"stem": {"3x3": 3}}`.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Family:
     build: Callable[[Any, DataSpec], nn.Module]
     halvings: int
     multiple: int = 1
+    fewer_halvings: Mapping[str, Mapping[Value, int]] = field(default_factory=dict, hash=False)
 
     @property
     def summary(self) -> str:
@@ -71,6 +75,23 @@ class Family:
     def side_from(self, least: int) -> int:
         """Returns the smallest valid side of an image from `least` pixels on."""
         return -(-least // self.multiple) * self.multiple
+
+    def with_values(self, possible: Mapping[str, Collection[Value]]) -> Family:
+        """Returns this family with the halvings of those networks that have only these values.
+
+        Args:
+            possible: values by hyperparameter. A hyperparameter that is not in it has its default.
+        """
+        fields = self.config.model_fields
+        most = [
+            max(halvings.get(value, self.halvings) for value in possible.get(name, [fields[name].default]))
+            for name, halvings in self.fewer_halvings.items()
+        ]
+        return replace(self, halvings=min([self.halvings, *most]))
+
+    def with_config(self, config: FamilyConfig) -> Family:
+        """Returns this family with the halvings of the network of a configuration."""
+        return self.with_values({name: [value] for name, value in config})
 
     def check(self, side: int) -> None:
         """Refuses images that are too small for the network, or that it cannot divide into patches.

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import re
 import sys
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_origin, get_type_hints
@@ -142,7 +143,7 @@ def _made(name: str, what: str, source: str) -> Family:
     """
     offered = _offered(name, what, source)
     if isinstance(offered, Family):
-        return Family(name, offered.config, offered.build, offered.halvings)
+        return replace(offered, name=name)
     if inspect.isclass(offered) and hasattr(offered, "forward"):
         return _of_network(name, offered)
     raise TrainingError(

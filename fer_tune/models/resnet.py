@@ -66,4 +66,4 @@ def build(config: ResNet, spec: DataSpec) -> nn.Module:
     return nn.Sequential(*stem, *blocks, head(channels, config.head_layers, len(spec.classes)))
 
 
-FAMILY = Family("resnet", ResNet, build, halvings=5)
+FAMILY = Family("resnet", ResNet, build, halvings=5, fewer_halvings={"stem": {"3x3": 3}})

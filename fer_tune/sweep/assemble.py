@@ -39,6 +39,7 @@ from fer_tune.sweep.sections import (
     read_search,
     read_split,
     without_off,
+    with_space,
 )
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
@@ -143,6 +144,8 @@ def _check(root: Node, sections: _Sections, tried: _Tried, problems: Problems) -
     """Adds what is wrong only with two sections together to `problems`."""
     if sections.keys is not None and sections.images is not None:
         family = FAMILIES.get(sections.keys.family)
+        if family is not None:
+            family = with_space(family, tried.space)
         check_side(root, family, sections.images, problems)
         check_crop(root, tried.space, family, sections.images, problems)
     if sections.sampler is not None and sections.sampler.name == "cmaes":

@@ -125,9 +125,13 @@ def _checked(known: Catalogue, name: str, node: Node, problems: Problems) -> Val
 def _check_crop(
     family: str, side: int, read: Mapping[str, Value | None], given: Mapping[str, Node], problems: Problems
 ) -> None:
-    """Adds a crop that does not fit the images, or is too small for the family, to `problems`."""
+    """Adds a crop that does not fit the images, or is too small for the family, to `problems`.
+
+    Values that the trial has and `read` has not are not known here. The worker checks them.
+    """
     crop = read.get("crop")
-    if isinstance(crop, int) and (what := wrong_crop([crop], [crop], FAMILIES.get(family), side)):
+    changed = FAMILIES[family].with_values({name: [value] for name, value in read.items() if value is not None})
+    if isinstance(crop, int) and (what := wrong_crop([crop], [crop], changed, side)):
         problems.add(given["crop"], "crop", f"{what}, not {crop}")
 
 

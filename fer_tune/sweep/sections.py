@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from fer_tune.data.policy import SplitPolicy
+from fer_tune.job import Value
 from fer_tune.models import Family
-from fer_tune.sweep.catalogue import describe_value
+from fer_tune.sweep.catalogue import catalogue, describe_value
 from fer_tune.sweep.error_messages import unknown, validated
 from fer_tune.sweep.samplers_and_pruners import KNOW_OFF
 from fer_tune.sweep.schema import (
@@ -37,6 +38,19 @@ def read_images(node: Node | None, problems: Problems) -> Images | None:
     return validated(Images, node, "data", problems)
 
 
+def with_space(family: Family, space: Space) -> Family:
+    """Returns a family with the halvings of the networks that a space can draw."""
+    possible: dict[str, set[Value]] = {}
+    for parameter in space.values():
+        if isinstance(parameter.domain, Range):
+            continue  # only a hyperparameter with choices decides about halvings
+        values = possible.setdefault(parameter.name, set())
+        values.update(_values(parameter.domain))
+        if parameter.when:  # where it is not active, it has its default
+            values.add(catalogue(family.name)[parameter.name].default)
+    return family.with_values(possible)
+
+
 def check_side(root: Node, family: Family | None, images: Images, problems: Problems) -> None:
     """Adds images that are too small for the poolings of the family, or that it cannot divide into
     patches, to `problems`."""
@@ -56,13 +70,7 @@ def check_crop(root: Node, space: Space, family: Family | None, images: Images, 
         if parameter.name != "crop":
             continue
         domain = parameter.domain
-        values = (
-            [domain.low, domain.high]
-            if isinstance(domain, Range)
-            else [domain.value]
-            if isinstance(domain, Fixed)
-            else domain.choices
-        )
+        values = [domain.low, domain.high] if isinstance(domain, Range) else _values(domain)
         if what := wrong_crop([int(value) for value in values], _steps(domain), family, images.side):
             problems.add(root.at(("params", "crop")), "params.crop", what)
 
@@ -88,7 +96,11 @@ def _steps(domain: Fixed | Range | Choice) -> list[int]:
     """Returns sizes of crops that are multiples of a number only if all sizes of the domain are."""
     if isinstance(domain, Range):
         return [int(domain.low), int(domain.step or 1)]
-    return [int(value) for value in ([domain.value] if isinstance(domain, Fixed) else domain.choices)]
+    return [int(value) for value in _values(domain)]
+
+
+def _values(domain: Fixed | Choice) -> Sequence[Value]:
+    return [domain.value] if isinstance(domain, Fixed) else domain.choices
 
 
 def read_split(node: Node | None, problems: Problems) -> SplitPolicy | None:

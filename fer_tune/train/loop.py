@@ -303,7 +303,7 @@ class Trainer:
     def _plan(self, job: Job, cache: NetworkCache) -> tuple[NetworkPlan, TrainConfig]:
         family, shape, config = configurations(job.family, job.params)
         data = self._load(job, cache)
-        family.check(seen(data.spec, config).side)
+        family.with_config(shape).check(seen(data.spec, config).side)
         inputs = self._room.load(lambda: cache.inputs(data, config.crop), cache)
         distils = config.self_distillation > 0
         return NetworkPlan(family, shape, config.batch_size, config.optimizer, distils, inputs, cache.lane), config

@@ -92,8 +92,8 @@ def read_config(folder: Path) -> ModelConfig:
         raise DataError(f"{path} names an unknown family {named!r}.", MODEL_FOLDER)
     try:
         config = ModelConfig.model_validate({**values, "everything": values})
-        family, _ = config.network()
-        family.check(config.seen.side)
+        family, shape = config.network()
+        family.with_config(shape).check(config.seen.side)
     except ValidationError as error:
         raise DataError(f"{path} is not valid: {_first(error)}.", AGAIN) from error
     except FerTuneError as error:

@@ -70,6 +70,24 @@ def test_the_smallest_side_leaves_a_feature_map_in_every_configuration(family):
         assert model(torch.randn(4, 1, spec.side, spec.side)).shape == (4, 2)
 
 
+def test_a_network_that_halves_less_often_takes_smaller_images(family):
+    for name, halvings in family.fewer_halvings.items():
+        for value, times in halvings.items():
+            config = _small(family, **{name: value})
+            some = family.with_config(config)
+            assert (some.halvings, some.smallest_side) == (times, 2**times)
+            some.check(some.smallest_side)
+            model = _built(family, config, DataSpec(("a", "b"), some.smallest_side, 1)).train()
+            assert model(torch.randn(4, 1, some.smallest_side, some.smallest_side)).shape == (4, 2)
+
+
+def test_the_halvings_are_those_of_the_values_that_are_possible():
+    resnet = FAMILIES["resnet"]
+    assert resnet.with_values({}).halvings == 3  # the default
+    assert resnet.with_values({"stem": ["3x3", "7x7"]}).halvings == 5
+    assert FAMILIES["vgg"].with_values({"width": [1.0]}) == FAMILIES["vgg"]
+
+
 def test_images_that_are_too_small_are_refused(family):
     side = family.smallest_side - 1
     with pytest.raises(TrainingError, match=rf"at least {side + 1} pixels a side \(got {side}\)") as caught:

@@ -165,10 +165,11 @@ def test_a_family_of_a_file_keeps_its_bounds(file: Path) -> None:
     file.write_text(
         "from pydantic import Field\nfrom fer_tune.models import Family, FamilyConfig\n"
         "class Own(FamilyConfig):\n    '''Mine.'''\n    width: int = Field(4, ge=2, le=8)\n"
-        "FAMILY = Family('own', Own, lambda config, spec: None, 1)\n"
+        "FAMILY = Family('own', Own, lambda config, spec: None, 1, multiple=4)\n"
     )
     family = FAMILIES[family_files.register("mynet.py:FAMILY", file.parent)]
     assert isinstance(family, Family)
+    assert family.multiple == 4
     assert family.config.model_validate({"width": 8})
     with pytest.raises(ValueError, match="less than or equal to 8"):
         family.config.model_validate({"width": 9})

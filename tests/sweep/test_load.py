@@ -551,6 +551,19 @@ def test_another_path_from_the_command_line_keeps_side_and_channels() -> None:
     assert loads("family: resnet\n", "data.side=32").side == 32
 
 
+@pytest.mark.parametrize("stem", ["", "stem: 3x3", "stem: {choices: [3x3]}", "stem: {value: 3x3, when: {depth: 18}}"])
+def test_a_network_that_halves_small_images_less_often_may_have_them(stem: str) -> None:
+    text = f"family: resnet\ndata: {{path: demo, side: 16}}\nparams: {{crop: 8, depth: {{choices: [18, 34]}}, {stem}}}"
+    assert loads(text).side == 16
+
+
+@pytest.mark.parametrize("stem", ["7x7", "{choices: [3x3, 7x7]}", "{value: 7x7, when: {depth: 18}}"])
+def test_images_that_a_drawn_network_would_halve_too_often_are_refused(stem: str) -> None:
+    text = f"family: resnet\ndata: {{path: demo, side: 16}}\nparams: {{depth: {{choices: [18, 34]}}, stem: {stem}}}"
+    words = "data.side: must be at least 32 for resnet, which halves the images 5 times, not 16"
+    assert only(text) == f"line 2: {words}"
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -56,8 +56,8 @@ def test_a_wrong_change_is_refused_with_what_is_allowed(assignment: str, words: 
 
 
 @pytest.mark.parametrize(("family", "change", "allowed"), [
-    ("resnet", "crop=100", "must be 0, or 32 to 47, not 100"),
-    ("resnet", "crop=48", "must be 0, or 32 to 47, not 48"),
+    ("resnet", "crop=100", "must be 0, or 8 to 47, not 100"),
+    ("resnet", "crop=48", "must be 0, or 8 to 47, not 48"),
     ("vgg", "params.crop=3", "not 3"),
 ])  # fmt: skip
 def test_a_crop_that_does_not_fit_the_images_is_refused(family: str, change: str, allowed: str) -> None:
@@ -68,6 +68,12 @@ def test_a_crop_that_does_not_fit_the_images_is_refused(family: str, change: str
     for fits in ("crop=0", "crop=40", "lr=0.1"):
         assert read_changes(family, [fits], side=48)
     assert read_changes(family, ["crop=null"], side=48) == {"crop": 0}
+
+
+def test_a_crop_must_be_large_enough_for_the_network_that_the_changes_make() -> None:
+    assert read_changes("resnet", ["crop=24", "stem=3x3"], side=48)
+    with pytest.raises(SettingsError, match="must be 0, or 32 to 47, not 24"):
+        read_changes("resnet", ["crop=24", "stem=7x7"], side=48)
 
 
 def test_all_wrong_changes_are_named_at_once() -> None:
