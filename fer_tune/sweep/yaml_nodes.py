@@ -282,13 +282,14 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def dump(plain: Any, flow: bool | None = None) -> str:
+def dump(plain: Any, flow: bool | None = None, width: float = 120) -> str:
     """Returns plain data as YAML text that `parse` reads as the same data.
 
     Args:
         flow: whether everything is in braces. None puts only the innermost level in braces.
+        width: longer lines are folded.
     """
     text: str = yaml.dump(
-        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=flow
+        plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow
     )
     return text
