@@ -38,8 +38,8 @@ from fer_tune.sweep.sections import (
     read_schedule,
     read_search,
     read_split,
-    without_off,
     with_space,
+    without_off,
 )
 from fer_tune.sweep.space import Space
 from fer_tune.sweep.start import StartReader
