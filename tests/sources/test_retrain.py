@@ -338,12 +338,13 @@ def test_two_seeds_are_as_near_to_the_median_and_the_first_is_kept(figures: tupl
     assert nearest_to_median(fits).seed == nearest_to_median(fits[::-1]).seed == 0
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_several_seeds_without_test_have_a_mean_on_validation(
     searched: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
     words = ["retrain", "s", "--no-test", "--on", "train", "--seeds", "2", "--tta", "crops", "--epochs", "1"]
-    shown = CliRunner().invoke(app, [*words, "--devices", "cpu"])
+    shown = CliRunner().invoke(app, [*words, "--devices", "cpu", "--wandb", "disabled"])
     assert shown.exit_code == 0, shown.output
     lines = [line for line in shown.stdout.splitlines() if "mean of 2 seeds" in line]
     views = [line.split(", mean of 2 seeds: ")[0] for line in lines]
@@ -440,13 +441,15 @@ def test_a_fit_with_changes_does_not_borrow_the_temperature_of_the_unchanged_tri
     assert load_model(fit.folder).temperature == 1.0
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_command_says_whose_predictions_the_temperature_was_fitted_to(
     searched: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
 
     def printed(*words: str) -> str:
-        shown = CliRunner().invoke(app, ["retrain", "s", "--no-test", "--devices", "cpu", *words])
+        always = ["retrain", "s", "--no-test", "--devices", "cpu", "--wandb", "disabled"]
+        shown = CliRunner().invoke(app, [*always, *words])
         assert shown.exit_code == 0, shown.output
         return " ".join(shown.stdout.split())
 
@@ -505,6 +508,7 @@ def test_the_meter_says_how_often_test_was_opened(searched: Settings, monkeypatc
     assert "with test opened twice by then" in " ".join(shown.stdout.split())
 
 
+@pytest.mark.usefixtures("trained_here")
 def test_the_meter_has_plain_figures_of_usual_fits_only(searched: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FER_TUNE_STORAGE", searched.url)
 
