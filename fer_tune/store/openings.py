@@ -115,13 +115,14 @@ class Openings:
             database: openings that a database recorded, perhaps before there was this file.
         """
         there, names = self._known(), _names(split)
-        found = {record.job: _of_record(record, record.job) for record in database or () if record.job}
+        found = {record.job: _of_record(record, record.job, record.job) for record in database or () if record.job}
         gone = sorted((record for record in database or () if not record.job), key=lambda record: record.opened)
         rest = _by_time({id: one for id, one in there.items() if id not in found})
         for place, record in enumerate(gone):
             same = next((one for one in rest if _is_same(record, one)), None)
             if same is None:
-                found[f"deleted {place}"] = _of_record(record, f"deleted {place}")
+                id = f"deleted {place}"
+                found[id] = _of_record(record, id, "of a deleted study")
             else:
                 rest.remove(same)
         return [one for one in _by_time(found | there) if names & _names(one.split)]
@@ -170,9 +171,9 @@ def _names(split: str) -> set[str]:
     return set(split.lower().split(BETWEEN))
 
 
-def _of_record(record: LedgerRecord, id: str) -> Opening:
+def _of_record(record: LedgerRecord, id: str, model: str) -> Opening:
     """Returns an opening that a database recorded."""
-    return Opening(id, record.split_hash, record.purpose, id, record.study, record.opened)
+    return Opening(id, record.split_hash, record.purpose, model, record.study, record.opened)
 
 
 def _is_same(record: LedgerRecord, opening: Opening) -> bool:

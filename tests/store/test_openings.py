@@ -113,8 +113,9 @@ def test_an_opening_by_a_deleted_study_counts_once(tmp_path: Path) -> None:
     moments = [one.opened - timedelta(milliseconds=5) for one in Openings(tmp_path).all()]
     before = datetime(2020, 1, 1, tzinfo=UTC)
     gone = [LedgerRecord(0, "vgg", None, "s" * 64, "final fit", moment) for moment in (before, before, *moments)]
-    ids = [one.id for one in Openings(tmp_path).of_split("s" * 64, gone)]
-    assert ids == ["deleted 0", "deleted 1", "job 1", "job 2"]
+    found = Openings(tmp_path).of_split("s" * 64, gone)
+    assert [one.id for one in found] == ["deleted 0", "deleted 1", "job 1", "job 2"]
+    assert found[0].line == "2020-01-01 00:00 vgg final fit of a deleted study"
 
 
 def test_processes_do_not_lose_each_other_s_lines(tmp_path: Path) -> None:
