@@ -80,7 +80,7 @@ class StudyLock:
     """Prefix of the lock's name. Other locks of a study, such as the mirror's, have another one."""
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:
-        self.study = study
+        self.study = self._owner = study
         self.path = lock_file(settings, url, study, self.kind)
         self._file: IO[str] | None = None
         self._server = ServerLock(parse_url(url), study, self.kind)
@@ -103,7 +103,8 @@ class StudyLock:
         try:
             if not _locked(file):
                 raise self._refusal(file)
-            self._server.acquire()
+            if (elsewhere := self._server.acquire()) is not None:
+                raise self._busy(elsewhere, "there")
             file.truncate(0)
             json.dump(asdict(Holder.this_process()) | {"study": self.study}, file)
             file.flush()
@@ -165,14 +166,21 @@ class StudyLock:
 
     def _refusal(self, file: IO[str]) -> StudyError:
         holder = _read_holder(file)
-        return self._busy(f"{holder} (since {holder.since})" if holder else "another process")
+        who = f"{holder} (since {holder.since})" if holder else "another process"
+        return self._busy(who, f"with `fer-tune stop --study {self._owner}`")
 
-    def _busy(self, who: str) -> StudyError:
-        """Returns the error for a lock that another process holds."""
-        return StudyError(
-            f"The study {self.study} is being run by {who}.",
-            f"Wait for it, or stop it with `fer-tune stop --study {self.study}`.",
-        )
+    def _busy(self, who: str, how: str) -> StudyError:
+        """Returns the error for a lock that another process holds.
+
+        Args:
+            how: the process can be stopped, as the end of a sentence.
+        """
+        return StudyError(f"{self._what} by {who}.", f"Wait for it, or stop it {how}.")
+
+    @property
+    def _what(self) -> str:
+        """What the process that holds the lock does, as the beginning of a sentence."""
+        return f"The study {self.study} is being run"
 
     def __enter__(self) -> StudyLock:
         return self.acquire()
@@ -188,13 +196,11 @@ class ConfirmLock(StudyLock):
 
     def __init__(self, settings: Settings, url: str, study: str) -> None:
         super().__init__(settings, url, confirm_lock(study))
-        self._confirmed = study
+        self._owner = study
 
-    def _busy(self, who: str) -> StudyError:
-        return StudyError(
-            f"Trials of the study {self._confirmed} are being confirmed by {who}.",
-            f"Wait for it, or stop it with `fer-tune stop --study {self._confirmed}`.",
-        )
+    @property
+    def _what(self) -> str:
+        return f"Trials of the study {self._owner} are being confirmed"
 
 
 def _close(file: IO[str]) -> None:

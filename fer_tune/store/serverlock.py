@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from fer_tune.errors import StudyError, TakenOverError
+from fer_tune.errors import TakenOverError
 from fer_tune.store.connection import explain
 
 HOLDER = text(
@@ -58,18 +58,14 @@ class ServerLock:
         self._session: int | None = None
         """Id of the server's process that holds the lock for us, or held it."""
 
-    def acquire(self) -> None:
-        """Takes the lock, or fails at once.
+    def acquire(self) -> str | None:
+        """Takes the lock. Returns None, or another process that holds it, such as `fer-tune 123 on
+        HOST`.
 
         Raises:
-            StudyError: another process runs the study. The message names its host and process id.
             StorageError: the server does not answer.
         """
-        if (holder := self._take()) is not None:
-            raise StudyError(
-                f"The study {self.study} is being run by {holder}.",
-                "Wait for it, or stop it there.",
-            )
+        return self._take()
 
     def keep(self) -> bool:
         """Checks that the lock is still held, with one query. Takes it again if it was lost.

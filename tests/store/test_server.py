@@ -18,7 +18,7 @@ import pytest
 from fer_tune.errors import StudyError
 from fer_tune.mirror.process import MirrorLock
 from fer_tune.settings import Settings
-from fer_tune.store import Store, StudyLock, is_run
+from fer_tune.store import ConfirmLock, Store, StudyLock, is_run
 
 pytest.importorskip("psycopg")
 
@@ -86,6 +86,9 @@ def test_two_hosts_cannot_run_one_study(server: str, tmp_path: Path) -> None:
         assert caught.value.hint == "Wait for it, or stop it there."
         with lock(server, tmp_path / "there", "vgg"), MirrorLock(Settings(tmp_path / "there", server), "resnet"):
             pass  # the locks of another study, and of the mirror, are free
+    here, there = (ConfirmLock(Settings(tmp_path / one, server), server, "resnet") for one in ("here", "there"))
+    with here, pytest.raises(StudyError, match=r"Trials of the study resnet are being confirmed by fer-tune \d+ on"):
+        there.acquire()
     with lock(server, tmp_path / "there"), pytest.raises(StudyError):
         lock(server, tmp_path / "here").acquire()
     with lock(server, tmp_path / "here"):
